@@ -1,0 +1,5 @@
+"""`python -m loafer_kit`: the same as the command `loafer-kit`."""
+
+from loafer_kit.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""What systems outside the standard library bring: AWS, Sentry."""

@@ -1,0 +1,1 @@
+"""The scaffold: from a spec to a project on disk."""
