@@ -16,6 +16,7 @@ app = typer.Typer(
     help="Write, run and operate services that live on queues.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich triples the time that `--help` takes
 )
 
 

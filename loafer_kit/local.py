@@ -1,0 +1,1 @@
+"""The embedded SQS and SNS server, for work on one machine."""
