@@ -1,0 +1,65 @@
+"""Calling what users pass in, whatever kind of callable it is."""
+
+import asyncio
+import contextvars
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from loafer_kit.exceptions import ConfigurationError
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Tell whether calling `function` gives a coroutine.
+
+    Sees through `functools.partial` and callable objects whose `__call__` is `async def`.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - not a test for callability
+    )
+
+
+async def run_in_loop_or_executor(function: Callable[..., Any], *args: Any) -> Any:
+    """Await an async callable; run any other in the loop's default executor.
+
+    A thread sees the caller's context variables. If a plain function returns an awaitable, that
+    is awaited in the loop.
+    """
+    if is_async(function):
+        return await function(*args)
+    return await run_in_executor(function, *args)
+
+
+async def run_in_executor(function: Callable[..., Any], *args: Any) -> Any:
+    """Run a plain callable in the loop's default executor, with a copy of the context."""
+    context = contextvars.copy_context()
+    call = functools.partial(context.run, function, *args)
+    result = await asyncio.get_running_loop().run_in_executor(None, call)
+    return await result if inspect.isawaitable(result) else result
+
+
+def import_callable(full_name: str) -> Callable[..., Any]:
+    """Return the callable at a dotted path such as `package.module.function`.
+
+    Raises `ConfigurationError` when there is none.
+    """
+    module_name, _, name = full_name.rpartition(".")
+    if not module_name:
+        raise ConfigurationError(f"{full_name!r} is no dotted path: write package.module.name.")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Cannot import {module_name!r} for {full_name!r}: {error}"
+        ) from error
+    except AttributeError as error:
+        raise ConfigurationError(f"Module {module_name!r} has no {name!r}.") from error
+    if not callable(found):
+        raise ConfigurationError(
+            f"{full_name!r} is a {type(found).__name__}, which cannot be called."
+        )
+    return found  # type: ignore[no-any-return]

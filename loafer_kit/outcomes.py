@@ -1,0 +1,76 @@
+"""What becomes of a message: the one value that a handler's answer ends up as."""
+
+from dataclasses import dataclass
+
+from loafer_kit.exceptions import DeleteMessage, LoaferException, RejectMessage, RetryMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Done: the provider removes the message from its source."""
+
+    def __str__(self) -> str:
+        return "acknowledged"
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Not done: nothing is said to the source, which redelivers the message in its own time."""
+
+    def __str__(self) -> str:
+        return "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not done: redeliver after `delay` seconds; None lets the provider compute the delay."""
+
+    delay: float | None = None
+
+    def __str__(self) -> str:
+        return "retried" if self.delay is None else f"retried after {self.delay:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Never to succeed: to the dead-letter queue with the reason, or left where there is none."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return "dead-lettered"
+
+
+Outcome = Acknowledge | Leave | Retry | DeadLetter
+
+ACKNOWLEDGE = Acknowledge()
+LEAVE = Leave()
+#: For a message that was never started: it goes back at once.
+RELEASE = Retry(delay=0)
+
+
+def from_answer(answer: object) -> Outcome:
+    """Return the outcome of what a handler returned.
+
+    An instance (or the class) of `DeleteMessage`, `RetryMessage` or `RejectMessage` means what it
+    means when raised; anything else counts by its truth.
+    """
+    if answer is True:
+        return ACKNOWLEDGE
+    if isinstance(answer, LoaferException):
+        return from_exception(answer)
+    if isinstance(answer, type) and issubclass(answer, LoaferException):
+        return from_exception(answer())
+    return ACKNOWLEDGE if answer else LEAVE
+
+
+def from_exception(exc: LoaferException) -> Outcome:
+    """Return the outcome that a handler asked for by raising `exc`."""
+    match exc:
+        case DeleteMessage():
+            return ACKNOWLEDGE
+        case RetryMessage():
+            return Retry(exc.delay)
+        case RejectMessage():
+            return DeadLetter(exc.reason)
+    return LEAVE

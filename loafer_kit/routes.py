@@ -1,0 +1,158 @@
+"""A route: what happens to one message."""
+
+import asyncio
+import inspect
+import logging
+from typing import Any
+
+from loafer_kit.callables import is_async, run_in_executor, run_in_loop_or_executor
+from loafer_kit.exceptions import LoaferException
+from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.providers import AbstractProvider
+from loafer_kit.route_options import RouteOptions
+from loafer_kit.types import (
+    ErrorHandler,
+    ExcInfo,
+    Handler,
+    HandlerFunction,
+    Message,
+    TranslatedMessage,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Route:
+    """Links a provider to a handler.
+
+    `handler` is a callable `(content, metadata)` or an object with such a `handle`; `name` stands
+    in the logs. `options` are the keywords of `RouteOptions`.
+
+    Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
+    for a handler that cannot be called, `ConfigurationError` for an option that cannot work.
+    """
+
+    def __init__(
+        self,
+        provider: AbstractProvider,
+        handler: Handler,
+        name: str = "default",
+        message_translator: AbstractMessageTranslator | None = None,
+        error_handler: ErrorHandler | None = None,
+        **options: Any,
+    ) -> None:
+        if not isinstance(provider, AbstractProvider):
+            raise TypeError(f"The provider must be an AbstractProvider, not {provider!r}.")
+        if message_translator and not isinstance(message_translator, AbstractMessageTranslator):
+            raise TypeError(
+                f"The message translator must be an AbstractMessageTranslator, not {message_translator!r}."
+            )
+        if error_handler is not None and not callable(error_handler):
+            raise TypeError(f"The error handler must be callable, not {error_handler!r}.")
+        self.name = name
+        self.provider = provider
+        self.message_translator = message_translator
+        self.options = RouteOptions.from_keywords(name, options)
+        self._handler_object = handler
+        self.handler = _callable_of(handler)
+        self._handler_is_async = is_async(self.handler)
+        self._error_handler = error_handler
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__}: {self.name}>"
+
+    def apply_message_translator(self, message: Message) -> TranslatedMessage:
+        """Return the handler's arguments for a raw message.
+
+        Raises whatever the translator raises, and `ValueError` when it gives no content.
+        """
+        if not self.message_translator:
+            return {"content": message, "metadata": {}}
+        translated = self.message_translator.translate(message)
+        if translated.get("content") is None:
+            raise ValueError(
+                f"{type(self.message_translator).__name__} gave no content for a message of route {self.name!r}."
+            )
+        return {"content": translated["content"], "metadata": translated.get("metadata") or {}}
+
+    async def deliver(self, raw_message: Message) -> Any:
+        """Translate one message, call the handler and return its answer.
+
+        Raises what the translator or the handler raises; `TimeoutError` when the handler takes
+        longer than `handler_timeout`.
+        """
+        try:
+            translated = self.apply_message_translator(raw_message)
+        except LoaferException:
+            raise
+        except Exception as exc:
+            mark_undecodable(exc)
+            raise
+        arguments = translated["content"], translated.get("metadata", {})
+        if self.options.handler_timeout is None:
+            return await self._call(*arguments)
+        async with asyncio.timeout(self.options.handler_timeout):
+            return await self._call(*arguments)
+
+    async def _call(self, content: Any, metadata: Any) -> Any:
+        if self._handler_is_async:
+            return await self.handler(content, metadata)
+        return await run_in_executor(self.handler, content, metadata)
+
+    async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
+        """Report a failure; True acknowledges the message all the same.
+
+        A handler with exactly three required positional parameters gets
+        `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
+        """
+        if self._error_handler is None:
+            return False
+        if _takes_three(self._error_handler):
+            answer = await run_in_loop_or_executor(
+                self._error_handler, exc_info[0], exc_info[1], message
+            )
+        else:
+            answer = await run_in_loop_or_executor(self._error_handler, exc_info, message)
+        return bool(answer)
+
+    def stop(self) -> None:
+        """Stop the provider, then a class-based handler that has a `stop`."""
+        self.provider.stop()
+        stop = getattr(self._handler_object, "stop", None)
+        if callable(stop) and self._handler_object is not self.handler:
+            stop()
+
+
+def mark_undecodable(exc: Exception) -> None:
+    """Remember on `exc` that it was raised while a message was translated."""
+    exc.__dict__["_loafer_kit_undecodable"] = True
+
+
+def is_undecodable(exc: BaseException) -> bool:
+    """Tell whether `exc` was raised while a message was translated."""
+    return "_loafer_kit_undecodable" in exc.__dict__
+
+
+def _callable_of(handler: Handler) -> HandlerFunction:
+    if callable(handler):
+        return handler
+    handle = getattr(handler, "handle", None)
+    if callable(handle):
+        return handle  # type: ignore[no-any-return]
+    raise ValueError(f"The handler must be callable or have a `handle` method, not {handler!r}.")
+
+
+def _takes_three(function: ErrorHandler) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return False
+    required = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.default is parameter.empty
+    ]
+    return len(required) == 3  # noqa: PLR2004 - exc_type, exc, message
