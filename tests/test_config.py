@@ -1,0 +1,89 @@
+"""Config: upper-case names only, extended and overwritten."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loafer_kit.config import Config
+
+
+class Settings:
+    """Settings as a class, one of them inherited by `Production`."""
+
+    DEBUG = True
+    SQS_WAIT_TIME = 20
+    lower = "ignored"
+    Mixed = "ignored"
+    _PRIVATE = "kept: its name is upper-case"
+
+
+class Production(Settings):
+    DEBUG = False
+
+
+def test_from_mapping_takes_upper_case_keys_only():
+    """Lower-case and mixed-case keys are not settings."""
+    config = Config()
+    config.from_mapping({"DEBUG": True, "debug": False, "Debug": None, 1: 2})
+    assert config == {"DEBUG": True}
+
+
+def test_from_object_takes_upper_case_attributes_only():
+    """A class, with what it inherits, is a source of settings."""
+    config = Config()
+    config.from_object(Production)
+    assert config == {"DEBUG": False, "SQS_WAIT_TIME": 20, "_PRIVATE": Settings._PRIVATE}
+
+
+def test_from_object_takes_instances():
+    """An instance's own attributes count like those of its class."""
+    config = Config()
+    config.from_object(SimpleNamespace(A=1, b=2))
+    assert config == {"A": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "source"),
+    [("from_mapping", {"A": 2, "B": 3}), ("from_object", SimpleNamespace(A=2, B=3))],
+)
+def test_both_extend_and_overwrite(method, source):
+    """What was there stays unless the new source names it."""
+    config = Config(A=1, Z=0)
+    getattr(config, method)(source)
+    assert config == {"A": 2, "B": 3, "Z": 0}
+
+
+def test_values_stay_as_they_are():
+    """Nothing is converted or copied."""
+    value = ["1", {"a": None}]
+    config = Config()
+    config.from_mapping({"VALUE": value})
+    assert config["VALUE"] is value
+
+
+def test_settings_are_no_attributes():
+    """A setting is read by its key."""
+    with pytest.raises(AttributeError):
+        _ = Config(DEBUG=True).DEBUG
+
+
+@pytest.mark.parametrize("settings", [{"A": 1, "b": 2}, SimpleNamespace(A=1, b=2)])
+def test_of_takes_a_mapping_or_an_object(settings):
+    """A service accepts either as its `settings`."""
+    assert Config.of(settings) == {"A": 1}
+
+
+def test_of_nothing_is_empty():
+    """Settings are optional."""
+    assert Config.of(None) == {}
+
+
+@given(st.dictionaries(st.text(), st.integers()))
+def test_mapping_and_object_agree(settings):
+    """The same names are settings, whichever way they come."""
+    from_mapping, from_object = Config(), Config()
+    from_mapping.from_mapping(settings)
+    from_object.from_object(SimpleNamespace(**settings))
+    assert from_mapping == from_object
