@@ -1,0 +1,1 @@
+"""Benchmarks of loafer_kit beside its peers; `python -m benchmarks --help` lists them."""
