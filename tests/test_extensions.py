@@ -1,0 +1,132 @@
+"""Extension: settings, registry, and what it needs from a service."""
+
+import sqlite3
+from types import SimpleNamespace
+
+import pytest
+
+from loafer_kit.extensions import Extension
+
+
+@pytest.fixture
+def app():
+    """A stand-in such as the tests of published extensions pass."""
+    return SimpleNamespace(settings={}, extensions={})
+
+
+class SQLite(Extension):
+    """The documentation's example."""
+
+    DEFAULT_SETTINGS = {"SQLITE_CONNECTION_STRING": ":memory:"}
+
+    def __init__(self, app=None):
+        self._connection = None
+        super().__init__(app)
+
+    @property
+    def connection(self):
+        if not self._connection:
+            conn_string = self.app.settings["SQLITE_CONNECTION_STRING"]
+            self._connection = sqlite3.connect(conn_string)
+        return self._connection
+
+
+class Mail(Extension):
+    DEFAULT_SETTINGS = {"MAIL_HEADERS": {"From": ["a"]}, "MAIL_PORT": 25}
+    REQUIRED_SETTINGS = ("MAIL_USER", "MAIL_HOST")
+
+
+def test_the_documentations_extension_works(app):
+    """A private field set before `super().__init__` is kept; the resource is lazy."""
+    database = SQLite(app)
+    assert database.connection.execute("SELECT 1;").fetchone() == (1,)
+    database.connection.close()
+
+
+def test_defaults_fill_what_the_service_left_open(app):
+    """A setting of the service wins over the default."""
+    app.settings.update(MAIL_USER="u", MAIL_HOST="h", MAIL_PORT=2525)
+    Mail(app)
+    assert app.settings["MAIL_PORT"] == 2525
+    assert app.settings["MAIL_HEADERS"] == {"From": ["a"]}
+
+
+def test_mutable_defaults_are_not_shared():
+    """What one service does to its settings does not reach another."""
+    settings = {"MAIL_USER": "u", "MAIL_HOST": "h"}
+    one, other = (SimpleNamespace(settings=dict(settings), extensions={}) for _ in range(2))
+    Mail(one)
+    Mail(other)
+    one.settings["MAIL_HEADERS"]["From"].append("b")
+    assert (
+        other.settings["MAIL_HEADERS"] == Mail.DEFAULT_SETTINGS["MAIL_HEADERS"] == {"From": ["a"]}
+    )
+
+
+def test_every_missing_setting_is_named_sorted(app):
+    """One error tells all that must be set, and which extension wants it."""
+    with pytest.raises(KeyError, match="Mail requires the settings MAIL_HOST, MAIL_USER"):
+        Mail(app)
+
+
+def test_a_refused_service_is_not_registered(app):
+    """After missing settings the extension has no application."""
+    mail = Mail()
+    with pytest.raises(KeyError):
+        mail.init_app(app)
+    assert app.extensions == {}
+    with pytest.raises(RuntimeError):
+        _ = mail.app
+
+
+def test_a_required_setting_may_be_falsy(app):
+    """Present is enough: the value is the service's business."""
+    app.settings.update(MAIL_USER="", MAIL_HOST=None)
+    assert Mail(app).app is app
+
+
+def test_registers_under_its_lower_case_class_name(app):
+    """Others find it in the service's registry."""
+    database = SQLite(app)
+    assert app.extensions == {"sqlite": database}
+
+
+def test_app_before_init_app_is_an_error():
+    """The message says what to call."""
+    with pytest.raises(RuntimeError) as caught:
+        _ = SQLite().app
+    assert str(caught.value) == (
+        "No application has been assigned to this instance. "
+        "init_app must be called before referencing instance.app."
+    )
+
+
+def test_init_app_may_be_called_later(app):
+    """The application-factory pattern."""
+    database = SQLite()
+    database.init_app(app)
+    assert database.app is app
+
+
+def test_register_cli_sees_the_application(app):
+    """It is called last, when `app` and its settings can be used."""
+    seen = []
+
+    class Admin(Mail):
+        def register_cli(self):
+            seen.append((self.app, self.app.settings["MAIL_PORT"], self.app.extensions["admin"]))
+
+    app.settings.update(MAIL_USER="u", MAIL_HOST="h")
+    admin = Admin(app)
+    assert seen == [(app, 25, admin)]
+
+
+def test_a_falsy_application_counts():
+    """Only None means that there is none yet."""
+
+    class Empty(SimpleNamespace):
+        def __bool__(self):
+            return False
+
+    app = Empty(settings={}, extensions={})
+    assert SQLite(app).app is app
