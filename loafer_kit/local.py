@@ -1,1 +1,0 @@
-"""The embedded SQS and SNS server, for work on one machine."""

@@ -1,0 +1,88 @@
+"""Blocking AWS clients for tools and tests: one session, one client for each service."""
+
+import os
+from typing import Any
+
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.local.environments import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY
+
+# botocore's way to say where a variable comes from: (configuration key, environment, default, type).
+_NO_CONFIGURATION = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+
+class ServiceError(LoaferKitError):
+    """SQS or SNS refused a request, or could not be reached; `code` is AWS's, or empty."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Clients:
+    """Calls SQS and SNS; `endpoint_url` None means AWS, with the user's own configuration."""
+
+    def __init__(self, endpoint_url: str | None = None, region: str = DEFAULT_REGION) -> None:
+        self.endpoint_url = endpoint_url
+        self._region = region
+        self._clients: dict[str, Any] = {}
+        self._session: Any = None
+
+    @property
+    def session(self) -> Any:
+        """The botocore session; for a local server one that reads no configuration file."""
+        if self._session is None:
+            import botocore.session
+
+            self._session = botocore.session.Session(
+                session_vars=None if self.endpoint_url is None else _NO_CONFIGURATION
+            )
+        return self._session
+
+    def call(self, service: str, operation: str, **parameters: Any) -> Any:
+        """Return the answer of one operation; raise `ServiceError` with one line."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return getattr(self._client(service), operation)(**parameters)
+        except ClientError as error:
+            reason = error.response["Error"]
+            raise ServiceError(
+                f"{_subject(parameters)}{reason.get('Message') or error}", reason.get("Code", "")
+            ) from error
+        except BotoCoreError as error:
+            raise ServiceError(f"{_subject(parameters)}{error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self.session.create_client(service, **self._local_options())
+        return self._clients[service]
+
+    def _local_options(self) -> dict[str, Any]:
+        if self.endpoint_url is None:
+            return {}
+        from botocore.config import Config
+
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region_name": self._region,
+            "aws_access_key_id": ACCESS_KEY_ID,
+            "aws_secret_access_key": SECRET_ACCESS_KEY,
+            "config": Config(proxies={}),
+        }
+
+
+def _subject(parameters: dict[str, Any]) -> str:
+    for name in ("QueueName", "QueueUrl", "TopicArn", "Name"):
+        if name in parameters:
+            return f"{parameters[name]}: "
+    return ""

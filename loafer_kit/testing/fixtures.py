@@ -1,0 +1,38 @@
+"""The pytest fixtures of a service's tests."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from loafer_kit.local import LocalQueues, LocalServer
+
+
+@pytest.fixture(scope="session")
+def local_server() -> Iterator["LocalServer"]:
+    """The embedded SQS and SNS server, one for the whole run (needs the extra `local`)."""
+    from loafer_kit.local import LocalServer
+
+    with LocalServer() as server:
+        yield server
+
+
+@pytest.fixture
+def local_queues(
+    local_server: "LocalServer", monkeypatch: pytest.MonkeyPatch
+) -> Iterator["LocalQueues"]:
+    """The server's queues, none at first; while the test runs, AWS clients find the server."""
+    from loafer_kit.local import LocalQueues
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in local_server.environment.items():
+        monkeypatch.setenv(name, value)
+    queues = LocalQueues(local_server.url)
+    try:
+        yield queues
+        queues.clear()
+    finally:
+        queues.close()

@@ -1,0 +1,181 @@
+"""The embedded server and the queues on it, over real HTTP."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from loafer_kit.exceptions import ConfigurationError, MissingExtraError
+from loafer_kit.local import LocalQueue, LocalServer, child_environment
+from loafer_kit.local.clients import ServiceError
+
+
+def test_a_server_takes_a_free_port_and_is_gone_afterwards():
+    """A stopped server no longer answers, and stopping it twice is harmless."""
+    with LocalServer() as server:
+        assert urllib.request.urlopen(server.url).status == 200
+        url = server.url
+    server.stop()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url)
+
+
+def test_a_taken_port_is_one_clear_line(local_server):
+    """A port that somebody listens on is named, with the way out."""
+    port = int(local_server.url.rpartition(":")[2])
+    with pytest.raises(ConfigurationError, match=rf"Cannot listen on 127\.0\.0\.1:{port}: .*port"):
+        LocalServer(port).start()
+
+
+def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
+    """Where moto is missing, the error names the extra."""
+    monkeypatch.setitem(sys.modules, "moto.moto_server.werkzeug_app", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'loafer-kit\[local\]'"):
+        LocalServer().start()
+
+
+def test_the_first_server_of_a_process_starts_empty():
+    """What an earlier server held is forgotten; servers that run together share their queues."""
+    program = """
+from loafer_kit.local import LocalQueues, LocalServer
+with LocalServer() as first:
+    LocalQueues(first.url).create("left-over")
+    with LocalServer() as beside:
+        print(LocalQueues(beside.url).names())
+with LocalServer() as second:
+    print(LocalQueues(second.url).names())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (result.stdout, result.stderr) == ("['left-over']\n[]\n", "")
+
+
+def test_a_queue_gets_its_attributes(local_queues):
+    """A queue has the visibility timeout and the redrive policy that were asked for."""
+    local_queues.create(
+        LocalQueue("orders", dead_letter_queue="dead", max_receive_count=3, visibility_timeout=7)
+    )
+    attributes = local_queues.attributes("orders")
+    assert attributes["VisibilityTimeout"] == "7"
+    assert json.loads(attributes["RedrivePolicy"]) == {
+        "deadLetterTargetArn": local_queues.queue_arn("dead"),
+        "maxReceiveCount": 3,
+    }
+
+
+def test_a_fifo_queue_keeps_order_within_a_group(local_queues):
+    """A name that ends in .fifo makes a FIFO queue, and equal bodies are separate messages."""
+    local_queues.create(LocalQueue("steps.fifo", dead_letter_queue="dead.fifo"))
+    for body in ("one", "two", "two"):
+        local_queues.send("steps.fifo", body, group="a")
+    assert local_queues.attributes("steps.fifo")["FifoQueue"] == "true"
+    assert [message["Body"] for message in local_queues.receive("steps.fifo")] == [
+        "one",
+        "two",
+        "two",
+    ]
+
+
+@pytest.mark.parametrize("topic", ["news", "arn:aws:sns:eu-west-1:42:news"])
+def test_a_topic_delivers_into_its_queue(local_queues, topic):
+    """A queue with a topic gets what is published there, in SNS's envelope."""
+    local_queues.create(LocalQueue("inbox", topic=topic))
+    local_queues.publish("news", {"key": True})
+    (message,) = local_queues.receive("inbox")
+    assert json.loads(json.loads(message["Body"])["Message"]) == {"key": True}
+
+
+def test_a_fifo_topic_delivers_into_its_fifo_queue(local_queues):
+    """A FIFO topic is made as one."""
+    local_queues.create(LocalQueue("inbox.fifo", topic="news.fifo"))
+    local_queues.publish("news.fifo", "text", group="a")
+    assert local_queues.counts("inbox.fifo").total == 1
+
+
+def test_a_message_goes_to_the_dead_letter_queue_after_its_receives(local_queues):
+    """The redrive policy works as in SQS."""
+    local_queues.create(
+        LocalQueue("jobs", dead_letter_queue="dead", max_receive_count=2, visibility_timeout=0)
+    )
+    local_queues.send("jobs", "poison")
+    for _ in range(3):
+        local_queues.receive("jobs")
+    assert local_queues.counts("jobs").total == 0
+    assert [message["Body"] for message in local_queues.receive("dead")] == ["poison"]
+
+
+def test_creating_again_leaves_a_queue_as_it_is(local_queues):
+    """An existing queue keeps its attributes and its messages."""
+    local_queues.create(LocalQueue("jobs", visibility_timeout=3))
+    local_queues.send("jobs", "kept")
+    local_queues.create(LocalQueue("jobs", visibility_timeout=9))
+    assert local_queues.attributes("jobs")["VisibilityTimeout"] == "3"
+    assert local_queues.counts("jobs").visible == 1
+
+
+def test_counts_tell_where_messages_are(local_queues):
+    """Visible, in flight and delayed messages are counted apart."""
+    local_queues.create("jobs")
+    local_queues.send("jobs", {"delayed": True}, delay=60)
+    local_queues.send("jobs", "taken", attributes={"origin": "test"})
+    (message,) = local_queues.receive("jobs")
+    assert message["MessageAttributes"]["origin"]["StringValue"] == "test"
+    local_queues.send("jobs", "waiting")
+    counts = local_queues.counts("jobs")
+    assert (counts.visible, counts.in_flight, counts.delayed, counts.total) == (1, 1, 1, 3)
+
+
+def test_fresh_queues_never_share_a_name(local_queues):
+    """Each call makes another queue, FIFO when asked."""
+    names = {
+        local_queues.fresh(),
+        local_queues.fresh(),
+        local_queues.fresh(fifo=True, visibility_timeout=1),
+    }
+    assert set(local_queues.names()) == names
+    assert sum(name.endswith(".fifo") for name in names) == 1
+
+
+def test_a_refusal_is_one_line_that_names_the_queue(local_queues):
+    """A missing queue is named, and the code is at hand."""
+    with pytest.raises(ServiceError, match=r"^nowhere: The specified queue does not exist\.$") as e:
+        local_queues.send("nowhere", "text")
+    assert "NonExistentQueue" in e.value.code
+
+
+def test_the_environment_leads_an_aiobotocore_client_here(local_server, local_queues):
+    """A child process whose user has endpoints, a profile and a proxy reaches the server."""
+    local_queues.create("jobs")
+    base = {
+        "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9",
+        "AWS_PROFILE": "nobody",
+        "AWS_SESSION_TOKEN": "stale",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
+    program = """
+import asyncio
+from aiobotocore.session import get_session
+async def main():
+    async with get_session().create_client("sqs") as sqs:
+        print((await sqs.get_queue_url(QueueName="jobs"))["QueueUrl"])
+asyncio.run(main())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=child_environment(local_server.url, base),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.startswith(local_server.url)
+
+
+def test_the_child_environment_keeps_what_is_not_aws():
+    """PATH and the like reach the child; AWS variables of the user's do not."""
+    environment = child_environment("http://x", {"PATH": "/bin", "AWS_ROLE_ARN": "arn"})
+    assert environment["PATH"] == "/bin"
+    assert "AWS_ROLE_ARN" not in environment
