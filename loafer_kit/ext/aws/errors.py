@@ -1,0 +1,206 @@
+"""What a failed request to AWS means: whether repeating it can help, and what to do about it."""
+
+from typing import Any
+
+import aiohttp
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from loafer_kit.exceptions import ProviderError, TransientProviderError
+
+_CREDENTIALS_HELP = (
+    "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION (or an AWS profile or role), "
+    "or run `loafer-kit dev` to work without AWS."
+)
+
+_PASSING = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "KMS.ThrottlingException",
+        "KmsThrottled",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+        "IDPCommunicationError",
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "RequestExpired",
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+        "ServiceUnavailable",
+        "UnknownError",
+    }
+)
+_MISSING = frozenset({"NonExistentQueue", "QueueDoesNotExist", "NotFound", "NotFoundException"})
+_DENIED = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "NotAuthorized",
+        "UnauthorizedOperation",
+    }
+)
+_BAD_CREDENTIALS = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_LEASE_LOST = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
+
+#: What a request raises when AWS, the network or the configuration fails it. (A `ValueError` is
+#: botocore's answer to an endpoint that is no URL.)
+REQUEST_ERRORS: tuple[type[Exception], ...] = (
+    aiohttp.ClientError,
+    boto.BotoCoreError,
+    boto.ClientError,
+    OSError,  # a TimeoutError is one
+    ResponseParserError,
+    ValueError,
+)
+
+#: Request timeout, too many requests.
+_PASSING_STATUSES = frozenset({408, 429})
+_SERVER_ERROR = 500
+
+#: What SQS hands out of one queue before messages are deleted or released.
+IN_FLIGHT_LIMIT = 120_000
+
+
+def queue_subject(queue: str) -> str:
+    """Return how an error names a queue that is given by name or URL."""
+    return f"Queue {queue.rstrip('/').rpartition('/')[2]!r}"
+
+
+def is_lease_lost(code: str, message: str) -> bool:
+    """Tell whether a batch entry failed because its receipt handle is good no more.
+
+    Then another consumer may have the message, or somebody deleted it.
+    """
+    code = _short(code)
+    return code in _LEASE_LOST or (
+        code.startswith("InvalidParameterValue") and "handle" in message.lower()
+    )
+
+
+def from_code(
+    code: str,
+    message: str,
+    status: int,
+    *,
+    action: str,
+    subject: str,
+    retry_after: float | None = None,
+) -> ProviderError:
+    """Return the error for AWS's answer to `action` on `subject` (`queue_subject(…)`)."""
+    code = _short(code)
+    said = f"{action} answered {code or status}{f': {_one_line(message)}' if message else ''}"
+    if code == "OverLimit":
+        return TransientProviderError(
+            f"{subject} has as many messages in flight as SQS allows ({IN_FLIGHT_LIMIT:,}): "
+            "nothing more is handed out until consumers delete or release some; "
+            "look for consumers that neither finish nor fail.",
+            retry_after=retry_after,
+        )
+    if code in _PASSING or status in _PASSING_STATUSES or status >= _SERVER_ERROR:
+        return TransientProviderError(f"{subject}: {said}", retry_after=retry_after)
+    return ProviderError(_final_message(code, said, action, subject))
+
+
+def _final_message(code: str, said: str, action: str, subject: str) -> str:
+    if code in _MISSING:
+        return (
+            f"{subject} does not exist in this region and account ({action} answered {code}): "
+            "create it or check its name, AWS_DEFAULT_REGION and the account; "
+            "`loafer-kit dev` creates it on a local server."
+        )
+    if code in _DENIED:
+        return f"{subject}: access denied; allow sqs:{action} to the credentials in use. {said}"
+    if code in _BAD_CREDENTIALS:
+        return f"{subject}: AWS does not accept the credentials in use; {_CREDENTIALS_HELP} {said}"
+    if code.lower().startswith("kms"):
+        return f"{subject}: its encryption key cannot be used; check the key's policy and state. {said}"
+    return f"{subject}: {said}"
+
+
+def from_exception(exc: BaseException, *, action: str, subject: str) -> ProviderError:
+    """Return the error for what botocore or aiohttp raised during `action` on `subject`."""
+    if isinstance(exc, ProviderError):
+        return exc
+    if isinstance(exc, boto.ClientError):
+        return _from_client_error(exc, action, subject)
+    if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError):
+        return ProviderError(f"{subject}: no AWS credentials found; {_CREDENTIALS_HELP}")
+    if isinstance(exc, boto.NoRegionError):
+        return ProviderError(f"{subject}: no AWS region is set; {_CREDENTIALS_HELP}")
+    description = _one_line(str(exc)) or type(exc).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in description:
+        return ProviderError(
+            f"{subject}: the endpoint's certificate is not trusted; name its authority with "
+            f"`verify` or AWS_CA_BUNDLE. {description}"
+        )
+    message = f"{subject}: {action} failed: {description}"
+    return TransientProviderError(message) if _is_passing(exc) else ProviderError(message)
+
+
+def _is_passing(exc: BaseException) -> bool:
+    return isinstance(
+        exc,
+        aiohttp.ClientError
+        | OSError
+        | ResponseParserError
+        | boto.ConnectionError
+        | boto.CredentialRetrievalError
+        | boto.HTTPClientError
+        | boto.IncompleteReadError
+        | boto.MetadataRetrievalError
+        | boto.TokenRetrievalError,
+    )
+
+
+def _from_client_error(exc: boto.ClientError, action: str, subject: str) -> ProviderError:
+    error: dict[str, Any] = exc.response.get("Error", {})
+    metadata: dict[str, Any] = exc.response.get("ResponseMetadata", {})
+    return from_code(
+        str(error.get("Code", "")),
+        str(error.get("Message", "")),
+        int(metadata.get("HTTPStatusCode", 0)),
+        action=action,
+        subject=subject,
+        retry_after=retry_after(metadata.get("HTTPHeaders", {}).get("retry-after")),
+    )
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that a Retry-After header names; None for a date or nonsense."""
+    return float(header) if header is not None and header.isdecimal() else None
+
+
+def _short(code: str) -> str:
+    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,60 @@
+"""Sharing of clients."""
+
+import asyncio
+
+from loafer_kit.ext.aws import clients
+
+LOCAL = {
+    "endpoint_url": "http://127.0.0.1:1",
+    "region_name": "us-east-1",
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+}
+
+
+async def test_equal_options_share_one_session():
+    """Two users with equal options get the same clients; None counts as not given."""
+    first = clients.share(LOCAL)
+    second = clients.share({**LOCAL, "verify": None})
+    other = clients.share({**LOCAL, "region_name": "eu-west-1"})
+    try:
+        assert first is second
+        assert other is not first
+    finally:
+        for shared in (first, second, other):
+            await clients.release(shared)
+
+
+async def test_client_is_opened_once():
+    """Concurrent first uses get one client; receiving and settling have one each."""
+    shared = clients.share(LOCAL)
+    try:
+        one, two = await asyncio.gather(shared.client(), shared.client())
+        assert one is two
+        assert await shared.client(long_polling=True) is not one
+    finally:
+        await clients.release(shared)
+
+
+async def test_last_user_closes():
+    """Clients stay for the users that are left, and are made anew after the last has gone."""
+    first, second = clients.share(LOCAL), clients.share(LOCAL)
+    client = await first.client()
+    await clients.release(first)
+    assert await second.client() is client
+    await clients.release(second)
+    third = clients.share(LOCAL)
+    assert third is not first
+    await clients.release(third)
+
+
+async def test_long_polls_have_a_read_timeout_above_their_wait():
+    """A long poll of 20 s is never cut off, and both clients leave repeating to their users."""
+    shared = clients.share(LOCAL)
+    try:
+        for long_polling in (True, False):
+            config = (await shared.client(long_polling=long_polling)).meta.config
+            assert config.retries["total_max_attempts"] == 1
+            assert (config.read_timeout > 20) is long_polling
+    finally:
+        await clients.release(shared)
