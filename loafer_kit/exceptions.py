@@ -81,3 +81,7 @@ class Abort(LoaferKitError):  # noqa: N818 - the documented name
         super().__init__(reason)
         self.reason = reason
         self.message = message
+
+
+class FatalError(LoaferKitError):
+    """Raised by a route to stop the whole service; its `__cause__` comes out of `run`."""

@@ -34,7 +34,7 @@ class AbstractProvider(ABC):
         """Acknowledge `message`: the source never delivers it again."""
 
     def stop(self) -> None:  # noqa: B027 - an optional part of the contract
-        """Learn that the service is about to stop; open fetches should return soon."""
+        """Learn that the service stops; open fetches should return soon. May be called again."""
 
     async def start(self, lost: Callable[[Message], None]) -> None:  # noqa: B027
         """Open what the provider needs; called in the running loop before the first fetch.

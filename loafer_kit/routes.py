@@ -3,10 +3,12 @@
 import asyncio
 import inspect
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from loafer_kit.callables import is_async, run_in_executor, run_in_loop_or_executor
 from loafer_kit.exceptions import LoaferException
+from loafer_kit.flow import CircuitBreaker, Flow
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.route_options import RouteOptions
@@ -53,6 +55,14 @@ class Route:
         self.provider = provider
         self.message_translator = message_translator
         self.options = RouteOptions.from_keywords(name, options)
+        self.flow = Flow(
+            self.options.rate_limit,
+            CircuitBreaker(
+                self.options.breaker_threshold,
+                self.options.breaker_exceptions,
+                self.options.breaker_recovery,
+            ),
+        )
         self._handler_object = handler
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
@@ -81,6 +91,10 @@ class Route:
         Raises what the translator or the handler raises; `TimeoutError` when the handler takes
         longer than `handler_timeout`.
         """
+        return await self.call(*self.arguments_for(raw_message))
+
+    def arguments_for(self, raw_message: Message) -> tuple[Any, Mapping[str, Any]]:
+        """Return the content and the metadata of a message; `is_undecodable` knows what it raises."""
         try:
             translated = self.apply_message_translator(raw_message)
         except LoaferException:
@@ -88,16 +102,34 @@ class Route:
         except Exception as exc:
             mark_undecodable(exc)
             raise
-        arguments = translated["content"], translated.get("metadata", {})
-        if self.options.handler_timeout is None:
-            return await self._call(*arguments)
-        async with asyncio.timeout(self.options.handler_timeout):
-            return await self._call(*arguments)
+        return translated["content"], translated.get("metadata", {})
+
+    async def call(self, content: Any, metadata: Any) -> Any:
+        """Call the handler within its time limit."""
+        limit = self.options.handler_timeout
+        if limit is None:
+            return await self._call(content, metadata)
+        try:
+            async with asyncio.timeout(limit) as scope:
+                return await self._call(content, metadata)
+        except TimeoutError as exc:
+            if scope.expired():
+                raise TimeoutError(
+                    f"The handler of route {self.name!r} took longer than {limit:g} s."
+                ) from exc
+            raise
 
     async def _call(self, content: Any, metadata: Any) -> Any:
         if self._handler_is_async:
             return await self.handler(content, metadata)
-        return await run_in_executor(self.handler, content, metadata)
+        try:
+            return await run_in_executor(self.handler, content, metadata)
+        except asyncio.CancelledError:
+            logger.warning(
+                "handler.runs_on route=%s: a plain function cannot be stopped; its thread goes on to its end",
+                self.name,
+            )
+            raise
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Report a failure; True acknowledges the message all the same.
