@@ -6,9 +6,14 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import ContextVar
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+
+#: Where plain callables run; None is the loop's default executor.
+handler_threads: ContextVar[Executor | None] = ContextVar("handler_threads", default=None)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -24,7 +29,7 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 async def run_in_loop_or_executor(function: Callable[..., Any], *args: Any) -> Any:
-    """Await an async callable; run any other in the loop's default executor.
+    """Await an async callable; run any other in a handler thread.
 
     A thread sees the caller's context variables. If a plain function returns an awaitable, that
     is awaited in the loop.
@@ -35,10 +40,10 @@ async def run_in_loop_or_executor(function: Callable[..., Any], *args: Any) -> A
 
 
 async def run_in_executor(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a plain callable in the loop's default executor, with a copy of the context."""
+    """Run a plain callable in a handler thread, with a copy of the context."""
     context = contextvars.copy_context()
     call = functools.partial(context.run, function, *args)
-    result = await asyncio.get_running_loop().run_in_executor(None, call)
+    result = await asyncio.get_running_loop().run_in_executor(handler_threads.get(), call)
     return await result if inspect.isawaitable(result) else result
 
 

@@ -34,6 +34,7 @@ class LoaferDispatcher:
         self.grace_time = grace_time
         self.failure_policy = failure_policy
         self._workers: list[RouteWorker] = []
+        self._stopping = False
 
     async def dispatch_message(self, message: Message, route: Route) -> bool:
         """Deliver one message to a route; tell whether it is to be acknowledged.
@@ -58,6 +59,8 @@ class LoaferDispatcher:
         """
         slots = Slots(self.max_jobs)
         self._workers = [RouteWorker(route, slots, self.failure_policy) for route in self.routes]
+        if self._stopping:  # told to while the service was starting up
+            self.stop()
         tasks = [
             asyncio.create_task(
                 worker.run(forever=forever, grace_time=self.grace_time),
@@ -70,6 +73,7 @@ class LoaferDispatcher:
         finally:
             self.stop()
             await asyncio.wait(tasks)
+            self._stopping = False
         errors = [error for task in tasks if (error := task.exception()) is not None]
         for error in errors[1:]:
             logger.error("route.failed: %s", error, exc_info=error)
@@ -78,10 +82,12 @@ class LoaferDispatcher:
 
     def stop(self) -> None:
         """Fetch nothing more; finish and settle what is in hand. Stopping twice is harmless."""
+        self._stopping = True
         for worker in self._workers:
             worker.stop()
 
     def stop_now(self) -> None:
         """Cancel what is being handled and give it back."""
+        self._stopping = True
         for worker in self._workers:
             worker.stop_now()

@@ -1,0 +1,67 @@
+"""LoaferManager: one process, many routes."""
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+
+from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.routes import Route
+from loafer_kit.runners import LoaferRunner
+from loafer_kit.services import Service
+
+logger = logging.getLogger(__name__)
+
+
+class LoaferManager(Service):
+    """Runs routes in one process.
+
+    `_concurrency_limit` limits the handlers of all routes together, `_max_threads` the threads
+    for handlers that are plain functions. `settings` are shared with the extensions.
+    `grace_time` is how many seconds handlers get to end once the process is told to.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        runner: LoaferRunner | None = None,
+        _concurrency_limit: int | None = None,
+        _max_threads: int | None = None,
+        *,
+        name: str = "loafer_kit",
+        settings: object | None = None,
+        grace_time: float = 25.0,
+    ) -> None:
+        super().__init__(name, settings)
+        self.routes = routes
+        self.runner = runner or LoaferRunner(_max_threads)
+        self.grace_time = grace_time
+        self._concurrency_limit = _concurrency_limit
+
+    @cached_property
+    def dispatcher(self) -> LoaferDispatcher:
+        """The engine over the routes; raises `ConfigurationError` when they are none, or no routes."""
+        if not self.routes:
+            raise ConfigurationError("A LoaferManager needs at least one route.")
+        for route in self.routes:
+            if not isinstance(route, Route):
+                raise ConfigurationError(f"A LoaferManager runs routes, but got {route!r}.")
+        return LoaferDispatcher(
+            self.routes,
+            self._concurrency_limit,
+            grace_time=self.grace_time,
+        )
+
+    def run(self, forever: bool = True, debug: bool = False) -> None:
+        """Run until a signal, or until a route cannot go on; with `forever=False`, for one fetch.
+
+        Raises `ConfigurationError`, what a startup or teardown callback raised, and `SystemExit`
+        with code 1 after logging one line when a provider failed for good.
+        """
+        dispatcher = self.dispatcher
+        dispatcher.failure_policy = self.failure_policy
+        try:
+            self._run(dispatcher, self.runner, forever=forever, debug=debug)
+        except ProviderError as error:
+            logger.critical("service.failed: %s", error)
+            raise SystemExit(1) from error

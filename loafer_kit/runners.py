@@ -1,0 +1,151 @@
+"""The runner: an event loop, the handlers' threads, and the signals that end it."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from loafer_kit.callables import handler_threads
+from loafer_kit.threads import DaemonThreadPool
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that tasks left behind are given to end once they are cancelled.
+_LEFT_BEHIND_GRACE = 1.0
+
+
+class LoaferRunner:
+    """Runs a coroutine, or just the loop, until a signal ends it.
+
+    The first SIGINT or SIGTERM asks for an orderly end, the second for one at once. `max_workers`
+    limits the threads for handlers that are plain functions; `on_stop_callback` is called when
+    the end begins. Can be started again.
+    """
+
+    def __init__(
+        self, max_workers: int | None = None, on_stop_callback: Callable[[], Any] | None = None
+    ) -> None:
+        self._max_workers = max_workers
+        self._on_stop_callback = on_stop_callback
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: Callable[[], None] | None = None
+        self._stop_now: Callable[[], None] | None = None
+        self._stop_requests = 0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the next or current start; uvloop's, where it is installed."""
+        if self._loop is None or self._loop.is_closed():
+            self._loop = _new_event_loop()
+        return self._loop
+
+    def start(self, debug: bool = False) -> None:
+        """Run the loop until `prepare_stop`; then cancel what is left, and close it."""
+        self._run(self.loop, self.loop.run_forever, debug=debug)
+
+    def run(
+        self,
+        main: Coroutine[Any, Any, None],
+        *,
+        stop: Callable[[], None],
+        stop_now: Callable[[], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+        debug: bool = False,
+    ) -> None:
+        """Run `main` to its end and raise what it raises.
+
+        The first signal calls `stop`, the second `stop_now`: both are to make `main` end. A
+        `loop` that is passed in is used and not closed.
+        """
+        self._stop, self._stop_now = stop, stop_now
+        if loop is not None:
+            self._loop = loop
+        running = self.loop
+        try:
+            self._run(
+                running, lambda: running.run_until_complete(main), debug=debug, close=loop is None
+            )
+        finally:
+            self._stop = self._stop_now = None
+            if loop is not None:
+                self._loop = None
+
+    def prepare_stop(self, *_: object) -> None:
+        """Begin the end; called again, make it quick."""
+        self._stop_requests += 1
+        if self._stop is None or self._stop_now is None:
+            self.loop.stop()
+        elif self._stop_requests == 1:
+            logger.info("service.stopping: finishing what is in hand; signal again to end at once")
+            self._call_on_stop()
+            self._stop()
+        else:
+            logger.warning("service.stopping_now: what is in hand is given back")
+            self._stop_now()
+
+    def stop(self, *_: object) -> None:
+        """Cancel every task that is left."""
+        if not self._stop_requests:
+            self._call_on_stop()
+        if self._loop is None or self._loop.is_closed() or self._loop.is_running():
+            return
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left, timeout=_LEFT_BEHIND_GRACE))
+
+    def _call_on_stop(self) -> None:
+        if callable(self._on_stop_callback):
+            self._on_stop_callback()
+
+    def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Callable[[], None],
+        *,
+        debug: bool,
+        close: bool = True,
+    ) -> None:
+        self._stop_requests = 0
+        if debug:
+            loop.set_debug(True)
+        threads = DaemonThreadPool(self._max_workers)
+        token = handler_threads.set(threads)
+        try:
+            with _signals(loop, self.prepare_stop):
+                try:
+                    work()
+                finally:
+                    self.stop()
+                    loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            handler_threads.reset(token)
+            threads.shutdown()
+            if close:
+                loop.close()
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+@contextlib.contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> Iterator[None]:
+    """Call `handler` on SIGINT and SIGTERM; outside the main thread nothing can."""
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.add_signal_handler(number, handler)
+            handled.append(number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)

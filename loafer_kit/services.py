@@ -1,0 +1,85 @@
+"""What both faces share: settings, extensions, startup and teardown, and one way to run."""
+
+import asyncio
+import logging
+from typing import Any
+
+from loafer_kit.callbacks import CallbackList, CallbackType
+from loafer_kit.config import Config
+from loafer_kit.deliveries import FailurePolicy
+from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.runners import LoaferRunner
+
+
+class Service:
+    """A process that handles messages.
+
+    `settings` may be a mapping or an object with upper-case attributes. `extensions` holds the
+    extensions by name.
+    """
+
+    def __init__(self, name: str, settings: object | None = None) -> None:
+        self.name = name
+        self.settings = Config.of(settings)
+        self.extensions: dict[str, Any] = {}
+        self.logger = logging.getLogger(name)
+        #: Decides about failed messages that neither the handler nor the error handler decided.
+        self.failure_policy: FailurePolicy | None = None
+        self._startup = CallbackList()
+        self._teardown = CallbackList()
+
+    def startup(self, callback: CallbackType) -> CallbackType:
+        """Register a coroutine function that is awaited with the service before it starts."""
+        return self._startup.register(callback)
+
+    def teardown(self, callback: CallbackType) -> CallbackType:
+        """Register a coroutine function that is awaited with the service after it has ended.
+
+        Every one runs, whatever ended the service, and whatever the ones before it raised.
+        """
+        return self._teardown.register(callback)
+
+    def _run(
+        self,
+        dispatcher: LoaferDispatcher,
+        runner: LoaferRunner,
+        *,
+        forever: bool = True,
+        debug: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        debug = debug or bool(self.settings.get("DEBUG"))
+        if debug:
+            self._show_debug_messages()
+        runner.run(
+            self._serve(dispatcher, forever=forever),
+            stop=dispatcher.stop,
+            stop_now=dispatcher.stop_now,
+            loop=loop,
+            debug=debug,
+        )
+
+    async def _serve(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
+        try:
+            await self._startup.notify(self)
+            self.logger.debug("application.started")
+            await dispatcher.dispatch_providers(forever)
+        finally:
+            await self._tear_down()
+            self.logger.debug("application.stopped")
+
+    async def _tear_down(self) -> None:
+        errors = []
+        for callback in self._teardown:
+            try:
+                await callback(self)
+            except Exception as error:
+                self.logger.exception("teardown.failed callback=%s", callback)
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _show_debug_messages(self) -> None:
+        self.logger.setLevel(logging.DEBUG)
+        if not self.logger.hasHandlers():
+            self.logger.addHandler(logging.StreamHandler())
