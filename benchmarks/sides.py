@@ -1,0 +1,75 @@
+"""The consumers that are measured, one row each."""
+
+from dataclasses import dataclass
+
+from benchmarks.environments import CONSUMERS, Environment, Here, Node, Venv
+
+
+@dataclass(frozen=True)
+class Side:
+    """A consumer: how to start it, and what publishes one message of its own format."""
+
+    key: str
+    title: str
+    environment: Environment
+    command: tuple[str, ...]
+    publish: tuple[str, ...] = ()
+    #: The part of the messages that it gets, so that a slow side does not take minutes.
+    share: float = 1
+
+    def start_command(self) -> list[str]:
+        return self._resolve(self.command)
+
+    def publish_command(self) -> list[str]:
+        return self._resolve(self.publish)
+
+    def _resolve(self, command: tuple[str, ...]) -> list[str]:
+        program, *arguments = command
+        return [self.environment.program(program), *arguments]
+
+
+_HERE = Here(("loafer-kit", "aiobotocore", "botocore", "aiohttp", "uvloop"))
+_NODE = Node(CONSUMERS / "sqs_consumer")
+
+BASE = Side("bare", "bare aiobotocore, 8 loops, batch delete", _HERE, ("python", "bare.py"))
+SIDES = (
+    BASE,
+    Side("tuned", "the same with uvloop and user_agent", _HERE, ("python", "bare.py", "tuned")),
+    Side(
+        "node-batch",
+        "sqs-consumer (Node), 8 batch handlers",
+        _NODE,
+        ("node", "sqs_consumer/main.js", "batch"),
+    ),
+    Side(
+        "node-one",
+        "sqs-consumer (Node), 8, one by one",
+        _NODE,
+        ("node", "sqs_consumer/main.js", "one"),
+        share=0.5,
+    ),
+    Side(
+        "taskiq",
+        "taskiq-aio-sqs, 1 worker",
+        Venv(("taskiq-aio-sqs", "taskiq")),
+        ("taskiq", "worker", "taskiq_app:broker", "--workers", "1", "--log-level", "WARNING"),
+        publish=("python", "taskiq_app.py"),
+        share=0.2,
+    ),
+    Side(
+        "celery",
+        "celery, 8 threads",
+        Venv(("celery[sqs]", "kombu")),
+        ("celery", "-A", "celery_app", "worker", "--pool=threads", "-c8", "--loglevel=WARNING"),
+        publish=("python", "celery_app.py"),
+        share=0.05,
+    ),
+    Side(
+        "dramatiq",
+        "dramatiq-sqs, 8 threads",
+        Venv(("dramatiq-sqs", "dramatiq")),
+        ("dramatiq", "dramatiq_app", "--processes", "1", "--threads", "8"),
+        publish=("python", "dramatiq_app.py"),
+        share=0.05,
+    ),
+)
