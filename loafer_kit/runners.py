@@ -33,6 +33,7 @@ class LoaferRunner:
         self._stop: Callable[[], None] | None = None
         self._stop_now: Callable[[], None] | None = None
         self._stop_requests = 0
+        self._stop_announced = False
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -79,7 +80,7 @@ class LoaferRunner:
             self.loop.stop()
         elif self._stop_requests == 1:
             logger.info("service.stopping: finishing what is in hand; signal again to end at once")
-            self._call_on_stop()
+            self._announce_stop()
             self._stop()
         else:
             logger.warning("service.stopping_now: what is in hand is given back")
@@ -87,8 +88,7 @@ class LoaferRunner:
 
     def stop(self, *_: object) -> None:
         """Cancel every task that is left."""
-        if not self._stop_requests:
-            self._call_on_stop()
+        self._announce_stop()
         if self._loop is None or self._loop.is_closed() or self._loop.is_running():
             return
         left = asyncio.all_tasks(self._loop)
@@ -97,9 +97,10 @@ class LoaferRunner:
         if left:
             self._loop.run_until_complete(asyncio.wait(left, timeout=_LEFT_BEHIND_GRACE))
 
-    def _call_on_stop(self) -> None:
-        if callable(self._on_stop_callback):
+    def _announce_stop(self) -> None:
+        if not self._stop_announced and self._on_stop_callback is not None:
             self._on_stop_callback()
+        self._stop_announced = True
 
     def _run(
         self,
@@ -109,7 +110,7 @@ class LoaferRunner:
         debug: bool,
         close: bool = True,
     ) -> None:
-        self._stop_requests = 0
+        self._stop_requests, self._stop_announced = 0, False
         if debug:
             loop.set_debug(True)
         threads = DaemonThreadPool(self._max_workers)

@@ -1,0 +1,116 @@
+"""LoaferManager: what it checks, and how it ends."""
+
+import pytest
+
+from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.managers import LoaferManager
+from loafer_kit.providers import AbstractProvider
+from loafer_kit.routes import Route
+
+
+class Source(AbstractProvider):
+    def __init__(self, *messages, error=None):
+        self.messages = list(messages)
+        self.confirmed = []
+        self.error = error
+
+    async def fetch_messages(self):
+        if self.error:
+            raise self.error
+        messages, self.messages = self.messages, []
+        return messages
+
+    async def confirm_message(self, message):
+        self.confirmed.append(message)
+
+
+async def accept(message, metadata):
+    return True
+
+
+@pytest.mark.parametrize("routes", [(), [], [object()]])
+def test_routes_are_checked(routes):
+    """None, or something that is no route: `ConfigurationError` to the caller of `run`."""
+    with pytest.raises(ConfigurationError):
+        LoaferManager(routes=routes).run()
+
+
+def test_the_dispatcher_is_built_lazily_and_once():
+    """With ten handlers for each route unless told otherwise."""
+    routes = [Route(Source(), accept), Route(Source(), accept)]
+    manager = LoaferManager(routes)
+    assert manager.dispatcher is manager.dispatcher
+    assert manager.dispatcher.max_jobs == 20
+    assert LoaferManager(routes, _concurrency_limit=3).dispatcher.max_jobs == 3
+
+
+def test_one_iteration_can_be_run_again():
+    """Each run handles and settles what one fetch brings."""
+    source = Source("m", "n")
+    manager = LoaferManager([Route(source, accept)])
+    manager.run(forever=False)
+    assert source.confirmed == ["m", "n"]
+    source.messages = ["o"]
+    manager.run(forever=False)
+    assert source.confirmed == ["m", "n", "o"]
+
+
+def test_a_provider_that_fails_for_good_ends_with_code_1_and_one_line(caplog):
+    """After teardown; the line is the provider's."""
+    events = []
+    manager = LoaferManager([Route(Source(error=ProviderError("No such queue: q.")), accept)])
+
+    @manager.teardown
+    async def teardown(manager):
+        events.append("teardown")
+
+    with pytest.raises(SystemExit) as info:
+        manager.run()
+    assert info.value.code == 1
+    assert events == ["teardown"]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "CRITICAL"] == [
+        "service.failed: No such queue: q."
+    ]
+
+
+def test_startup_and_teardown_get_the_manager():
+    """In order, around the run; settings are shared with them."""
+    events = []
+    manager = LoaferManager([Route(Source(), accept)], settings={"LIMIT": 3, "ignored": 1})
+
+    @manager.startup
+    async def startup(service):
+        events.append(("startup", service.settings["LIMIT"]))
+
+    @manager.teardown
+    async def teardown(service):
+        events.append(("teardown", service is manager))
+
+    manager.run(forever=False)
+    assert events == [("startup", 3), ("teardown", True)]
+    assert "ignored" not in manager.settings
+
+
+def test_every_teardown_runs_and_the_first_error_comes_out():
+    """One that fails does not keep the others from closing what they opened."""
+    events = []
+    manager = LoaferManager([Route(Source(), accept)])
+
+    @manager.teardown
+    async def first(service):
+        raise OSError("first")
+
+    @manager.teardown
+    async def second(service):
+        events.append("second")
+
+    with pytest.raises(OSError, match="first"):
+        manager.run(forever=False)
+    assert events == ["second"]
+
+
+def test_debug_shows_the_debug_messages(caplog):
+    """The setting, like `debug=True`, sets the logger's level."""
+    manager = LoaferManager([Route(Source(), accept)], settings={"DEBUG": True}, name="debugged")
+    manager.run(forever=False)
+    assert "application.started" in caplog.text

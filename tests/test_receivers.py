@@ -1,0 +1,40 @@
+"""How responses change the number of parallel fetches."""
+
+from loafer_kit.receivers import Receivers
+
+
+def observe(receivers, received, limit=10, *, idle=True):
+    receivers.observe(received, limit, 10, slots_idle=idle)
+    return receivers.wanted
+
+
+def test_full_responses_raise_it_to_the_maximum():
+    """One more for each full response that found idle slots."""
+    receivers = Receivers(3)
+    assert [observe(receivers, 10) for _ in range(4)] == [2, 3, 3, 3]
+
+
+def test_partial_responses_lower_it_and_empty_ones_drop_it_to_one():
+    """The queue is nearly empty, then empty."""
+    receivers = Receivers(8)
+    for _ in range(5):
+        observe(receivers, 10)
+    assert observe(receivers, 4) == 5
+    assert observe(receivers, 0) == 1
+
+
+def test_long_handlers_never_influence_it():
+    """A full response while no slot idles asks for nothing; a small fetch says nothing."""
+    receivers = Receivers(8)
+    assert observe(receivers, 10, idle=False) == 1
+    observe(receivers, 10)
+    assert observe(receivers, 2, limit=2) == 2
+    assert observe(receivers, 1, limit=2) == 2
+
+
+def test_a_failed_fetch_drops_it_to_one():
+    """One fetch is enough to find out when the source is back."""
+    receivers = Receivers(8)
+    observe(receivers, 10)
+    receivers.failed()
+    assert receivers.wanted == 1

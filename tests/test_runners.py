@@ -1,0 +1,138 @@
+"""The runner, with real signals sent to real processes."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from loafer_kit.runners import LoaferRunner
+
+
+def start(code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+SERVICE = """
+    import asyncio, sys, time
+    from loafer_kit.managers import LoaferManager
+    from loafer_kit.providers import AbstractProvider
+    from loafer_kit.routes import Route
+
+    class Source(AbstractProvider):
+        poll_grace = 0.1
+        sent = False
+        async def fetch_messages(self):
+            if self.sent:
+                await asyncio.sleep(60)
+            self.sent = True
+            return ["m"]
+        async def confirm_message(self, message):
+            print("confirmed", message, flush=True)
+
+    {handler}
+
+    manager = LoaferManager([Route(Source(), handler)], grace_time=20)
+
+    @manager.teardown
+    async def teardown(manager):
+        print("torn down", flush=True)
+
+    manager.run()
+    print("returned", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_what_is_in_hand(number):
+    """The handler ends, its message is confirmed, teardown runs, the exit code is 0."""
+    process = start(SERVICE.format(handler="""
+    async def handler(message, metadata):
+        print("ready", flush=True)
+        await asyncio.sleep(0.5)
+        return True
+    """))
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert output.split("\n") == ["confirmed m", "torn down", "returned", ""]
+    assert process.returncode == 0, errors
+
+
+def test_a_second_signal_ends_at_once():
+    """The handler is cancelled; nothing is confirmed; teardown runs."""
+    process = start(SERVICE.format(handler="""
+    async def handler(message, metadata):
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+        return True
+    """))
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=30)
+    assert output.split("\n") == ["torn down", "returned", ""]
+    assert process.returncode == 0, errors
+
+
+def test_a_thread_that_hangs_does_not_keep_the_process_alive():
+    """A plain handler that never returns cannot be stopped, but the process ends."""
+    process = start(SERVICE.format(handler="""
+    def handler(message, metadata):
+        print("ready", flush=True)
+        time.sleep(600)
+    """))
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=30)
+    assert output.split("\n") == ["torn down", "returned", ""]
+    assert "handler.runs_on" in errors
+
+
+def test_start_runs_the_loop_until_prepare_stop():
+    """`start`, `prepare_stop` and the callback work without a manager, more than once."""
+    stops = []
+    runner = LoaferRunner(on_stop_callback=lambda: stops.append("stop"))
+    for _ in range(2):
+        runner.loop.call_later(0.01, runner.prepare_stop)
+        runner.start()
+    assert stops == ["stop", "stop"]
+
+
+def test_debug_reaches_the_loop():
+    """`start(debug=True)` turns on the event loop's debug mode."""
+    seen = []
+    runner = LoaferRunner()
+    runner.loop.call_soon(lambda: (seen.append(runner.loop.get_debug()), runner.prepare_stop()))
+    runner.start(debug=True)
+    assert seen == [True]
+
+
+def test_tasks_left_behind_are_cancelled():
+    """Nothing pending survives the loop."""
+    cancelled = []
+
+    async def forever():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    runner = LoaferRunner()
+    task = runner.loop.create_task(forever())
+    runner.loop.call_later(0.01, runner.prepare_stop)
+    runner.start()
+    assert cancelled == [True]
+    assert task.cancelled()
