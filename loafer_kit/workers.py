@@ -46,8 +46,9 @@ class RouteWorker:
         #: The handler tasks, which go on to settle; `_active` of them hold a slot.
         self._tasks: set[asyncio.Task[None]] = set()
         self._active = 0
-        #: Messages being handled; a batch handler has several of them in one slot.
-        self._handling: dict[int, asyncio.Task[None]] = {}
+        #: Messages being handled, by what was taken: a source may give the same object twice. A
+        #: batch handler has several of them in one slot.
+        self._handling: dict[int, tuple[Message, asyncio.Task[None]]] = {}
         self._lost: set[int] = set()
         self._batch_since = 0.0
         self._fetching = True
@@ -186,9 +187,10 @@ class RouteWorker:
     def _message_lost(self, message: Message) -> None:
         """Drop a message that another consumer may have got: cancel its handler, settle nothing."""
         self._lost.add(id(message))
-        task = self._handling.get(id(message))
-        if task is not None and self._options.batch_handler_size is None:
-            task.cancel()
+        if self._options.batch_handler_size is None:
+            for handled, task in self._handling.values():
+                if handled is message:
+                    task.cancel()
 
     # What is handled.
 
@@ -211,8 +213,8 @@ class RouteWorker:
         self._slots.take()
         self._active += 1
         task = self._spawn(self._handle(taken))
-        for message, _ in taken:
-            self._handling[id(message)] = task
+        for pair in taken:
+            self._handling[id(pair)] = (pair[0], task)
         task.add_done_callback(lambda done: self._handled(done, taken))
 
     async def _handle(self, taken: _Taken) -> None:
@@ -249,8 +251,9 @@ class RouteWorker:
         self._active -= 1
         self._slots.give_back()
         withdrawn: list[Message] = []
-        for (message, key), delivery in zip(taken, deliveries, strict=True):
-            del self._handling[id(message)]
+        for pair, delivery in zip(taken, deliveries, strict=True):
+            _, key = pair
+            del self._handling[id(pair)]
             self.route.flow.breaker.record(delivery.outcome, delivery.error)
             if delivery.outcome is outcomes.ACKNOWLEDGE:
                 self._backlog.finished(key)
@@ -259,7 +262,7 @@ class RouteWorker:
         return withdrawn
 
     def _handled(self, task: asyncio.Task[None], taken: _Taken) -> None:
-        if id(taken[0][0]) in self._handling:  # cancelled before its first step
+        if id(taken[0]) in self._handling:  # cancelled before its first step
             withdrawn = self._free(taken, [Delivery(outcomes.RELEASE)] * len(taken))
             unstarted = [message for message, _ in reversed(taken)]
             self._spawn(self._settle_all([*withdrawn, *unstarted], outcomes.RELEASE))

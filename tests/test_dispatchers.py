@@ -113,6 +113,21 @@ async def test_every_message_is_handled_and_acknowledged():
     assert source.events[-3:-1] == ["flush", "close"]
 
 
+async def test_a_source_may_give_the_same_object_twice():
+    """Equal messages, though one object (as short strings are), are handled side by side."""
+    source = Source(["same", "same", "other"])
+    handled = []
+
+    async def handler(content, metadata):
+        await asyncio.sleep(0.01)
+        handled.append(content)
+        return True
+
+    await run(Route(source, handler))
+    assert sorted(handled) == ["other", "same", "same"]
+    assert [outcome for _, outcome in source.settled] == [outcomes.ACKNOWLEDGE] * 3
+
+
 async def test_a_slow_message_does_not_delay_the_next_fetch():
     """While slots are free the route goes on fetching around one slow message."""
     source = Source(names(40))
