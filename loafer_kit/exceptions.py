@@ -71,6 +71,10 @@ class RejectMessage(LoaferException):
         self.reason = reason
 
 
+class InvalidPayloadError(LoaferKitError, ValueError):
+    """A message's content does not fit the type that its handler takes."""
+
+
 class Abort(LoaferKitError):  # noqa: N818 - the documented name
     """Stop processing a message; from a consumer's `read()`, stop reading.
 

@@ -10,6 +10,7 @@ from loafer_kit.callables import is_async, run_in_executor, run_in_loop_or_execu
 from loafer_kit.exceptions import LoaferException
 from loafer_kit.flow import CircuitBreaker, Flow
 from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.payloads import decoder_for
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.route_options import RouteOptions
 from loafer_kit.types import (
@@ -27,8 +28,10 @@ logger = logging.getLogger(__name__)
 class Route:
     """Links a provider to a handler.
 
-    `handler` is a callable `(content, metadata)` or an object with such a `handle`; `name` stands
-    in the logs. `options` are the keywords of `RouteOptions`.
+    `handler` is a callable `(content, metadata)` or an object with such a `handle`. If it
+    annotates its first parameter with a dataclass, a TypedDict or a pydantic model, the content
+    is validated and arrives as that. `name` stands in the logs; `options` are the keywords of
+    `RouteOptions`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
     for a handler that cannot be called, `ConfigurationError` for an option that cannot work.
@@ -66,6 +69,7 @@ class Route:
         self._handler_object = handler
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
+        self._decode = decoder_for(self.handler, batch=self.options.batch_handler_size is not None)
         self._error_handler = error_handler
 
     def __str__(self) -> str:
@@ -97,12 +101,15 @@ class Route:
         """Return the content and the metadata of a message; `is_undecodable` knows what it raises."""
         try:
             translated = self.apply_message_translator(raw_message)
+            content = translated["content"]
+            if self._decode is not None:
+                content = self._decode(content)
         except LoaferException:
             raise
         except Exception as exc:
             mark_undecodable(exc)
             raise
-        return translated["content"], translated.get("metadata", {})
+        return content, translated.get("metadata", {})
 
     async def call(self, content: Any, metadata: Any) -> Any:
         """Call the handler within its time limit."""
