@@ -32,7 +32,9 @@ _HERE = Here(("loafer-kit", "aiobotocore", "botocore", "aiohttp", "uvloop"))
 _NODE = Node(CONSUMERS / "sqs_consumer")
 
 BASE = Side("bare", "bare aiobotocore, 8 loops, batch delete", _HERE, ("python", "bare.py"))
+LOAFER = Side("loafer_kit", "loafer_kit, default settings", _HERE, ("python", "loafer_service.py"))
 SIDES = (
+    LOAFER,
     BASE,
     Side("tuned", "the same with uvloop and user_agent", _HERE, ("python", "bare.py", "tuned")),
     Side(

@@ -13,10 +13,11 @@ Control = Callable[[Service, Query], dict[str, Any] | Awaitable[dict[str, Any]]]
 
 
 def fill(service: Service, query: Query) -> dict[str, Any]:
-    """Send `copies` of the message that the queue was sent last."""
+    """Send `copies` of the message that the queue was sent last, and time the receivers afresh."""
     queue = service.named(query["queue"])
     if queue.last_payload is None:
         raise InvalidValueError(f"Send a message to {queue.name} first: it is what fill copies.")
+    queue.first_received_at = None
     for _ in range(int(query["copies"])):
         queue.send(queue.last_payload)
     return {}

@@ -31,7 +31,7 @@ class Queue:
         self.attributes = DEFAULT_ATTRIBUTES | {k: str(v) for k, v in attributes.items()}
         self.created_at = round(time.time())
         self.last_payload: Payload | None = None
-        self.counts = {"sent": 0, "received": 0, "deleted": 0}
+        self.counts = {"requests": 0, "sent": 0, "received": 0, "deleted": 0}
         self.first_received_at: float | None = None
         self.last_deleted_at: float | None = None
         self._loop = asyncio.get_running_loop()

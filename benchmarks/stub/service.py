@@ -22,7 +22,9 @@ class Service:
         return f"{self.base_url}/{self.ACCOUNT}/{queue.name}"
 
     def queue(self, request: Mapping[str, Any]) -> Queue:
-        return self.named(request["QueueUrl"].rpartition("/")[2])
+        queue = self.named(request["QueueUrl"].rpartition("/")[2])
+        queue.counts["requests"] += 1
+        return queue
 
     def named(self, name: str) -> Queue:
         try:

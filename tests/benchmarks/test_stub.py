@@ -219,3 +219,4 @@ async def test_benchmark_can_fill_drain_and_count(sqs, endpoint, queue):
     stats = await asyncio.to_thread(control, endpoint, "/stats")
     assert stats["requests"]["DeleteMessageBatch"] == 1
     assert stats["queues"]["orders"]["deleted"] == 10
+    assert stats["queues"]["orders"]["requests"] == 3

@@ -1,0 +1,43 @@
+"""A route with slow handlers beside a fast one, in one process: the fast one keeps its rate."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks.measure import TIMEOUT, Result, drain, new_queue
+from benchmarks.programs import BODY, environment_of, running
+from benchmarks.progress import tell
+from benchmarks.servers import running_stub
+from benchmarks.sides import LOAFER
+from benchmarks.tables import markdown_table
+
+SLOW_CONCURRENCY = 10
+
+
+def measure(messages: int, rounds: int) -> str:
+    """Alternate in one process: the slow queue empty, then busy for as long as the fast one."""
+    alone: list[Result] = []
+    beside: list[Result] = []
+    with running_stub(0) as stub:
+        fast, slow = new_queue(stub), new_queue(stub)
+        for queue in (fast, slow):
+            stub.send(queue, BODY)
+        environment = environment_of(stub, fast) | {"BENCH_SLOW_QUEUE": slow}
+        with running(LOAFER, environment) as program:
+            for _ in range(rounds):
+                program.await_drained(stub, slow, TIMEOUT)
+                alone.append(drain(program, stub, fast, messages))
+                seconds = messages / alone[-1].messages_per_second
+                stub.fill(slow, round(SLOW_CONCURRENCY * (seconds + 2)))
+                beside.append(drain(program, stub, fast, messages))
+    change = _rate(beside) / _rate(alone) - 1
+    tell(f"a fast route beside handlers of 1 s: {change:+.1%}")
+    rows = [
+        ("idle", f"{_rate(alone):,.0f}", ""),
+        ("busy", f"{_rate(beside):,.0f}", f"{change:+.1%}"),
+    ]
+    head = ("route with handlers of 1 s", "messages/s of the fast route beside it", "change")
+    return markdown_table(head, rows)
+
+
+def _rate(results: Sequence[Result]) -> float:
+    return median(result.messages_per_second for result in results)
