@@ -1,0 +1,29 @@
+"""The benchmark measures a real consumer against the stub."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="costs are read from /proc")
+def test_table_has_a_row_for_each_side(tmp_path):
+    """A small run prints both tables, with the bare loop as its own measure, and writes them."""
+    written = tmp_path / "table.md"
+    options = ["--sides", "bare", "--messages", "500", "--rounds", "1", "--write", str(written)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| bare")]
+    assert len(rows) == 2
+    for row in rows:
+        assert (row[2], row[4]) == ("1.00", "1.00")
+        assert 0.2 <= float(row[5]) < 0.25
+    assert written.read_text() == done.stdout
