@@ -56,6 +56,20 @@ class Backlog:
         self._size -= len(behind)
         return list(reversed(behind))
 
+    def remove(self, message: Message) -> None:
+        """Remove a message, known by its identity, that may not start any more."""
+        for ready, key in self._ready:
+            if ready is message:
+                self._ready.remove((ready, key))
+                self._size -= 1
+                self.finished(key)
+                return
+        for behind in self._behind.values():
+            if any(waiting is message for waiting in behind):
+                behind.remove(message)
+                self._size -= 1
+                return
+
     def clear(self) -> list[Message]:
         """Remove and return everything that was not started, last first."""
         messages = [message for message, _ in self._ready]

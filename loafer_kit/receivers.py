@@ -26,3 +26,15 @@ class Receivers:
     def failed(self) -> None:
         """Learn that a fetch failed: one is enough to find out when the source is back."""
         self.wanted = 1
+
+
+def fetch_limit(*, in_hand: int, handled_at_once: int, prefetch: int, batch_size: int) -> int:
+    """Return how many messages the next fetch may bring; 0 when there is to be none.
+
+    A fetch starts when a full one fits, or when a slot would idle without it: asking for single
+    messages whenever a handler ends would cost a request for each.
+    """
+    room = handled_at_once + prefetch - in_hand
+    if room >= batch_size:
+        return batch_size
+    return max(0, room) if in_hand < handled_at_once else 0

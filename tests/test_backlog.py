@@ -54,6 +54,13 @@ class BacklogMachine(RuleBasedStateMachine):
         assert self.backlog.withdraw(key) == [number for number, _ in reversed(behind)]
         self.waiting = [entry for entry in self.waiting if entry[1] != key]
 
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def remove(self, data):
+        entry = data.draw(st.sampled_from(self.waiting))
+        self.backlog.remove(entry[0])
+        self.waiting.remove(entry)
+
     @rule()
     def clear(self):
         released = self.backlog.clear()

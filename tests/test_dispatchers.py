@@ -443,7 +443,7 @@ async def test_stop_now_cancels_at_once():
 
 async def test_a_handler_that_ignores_its_cancellation_is_left_behind(caplog, monkeypatch):
     """The service ends without it and says so."""
-    monkeypatch.setattr("loafer_kit.workers._CANCEL_GRACE", 0.05)
+    monkeypatch.setattr("loafer_kit.jobs._CANCEL_GRACE", 0.05)
     source = Source(["m"], ends=False)
     started, release = asyncio.Event(), asyncio.Event()
 

@@ -1,6 +1,8 @@
 """How responses change the number of parallel fetches."""
 
-from loafer_kit.receivers import Receivers
+import pytest
+
+from loafer_kit.receivers import Receivers, fetch_limit
 
 
 def observe(receivers, received, limit=10, *, idle=True):
@@ -38,3 +40,23 @@ def test_a_failed_fetch_drops_it_to_one():
     observe(receivers, 10)
     receivers.failed()
     assert receivers.wanted == 1
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "limit"),
+    [
+        (0, 10),  # all slots idle: a full fetch
+        (10, 10),  # a full one fits beside what runs
+        (11, 0),  # nine would fit, but no slot idles: wait until ten fit
+        (20, 0),  # no room
+    ],
+)
+def test_full_fetches_are_preferred(in_hand, limit):
+    """Ten slots and ten held ready: single messages are never asked for while slots are busy."""
+    assert fetch_limit(in_hand=in_hand, handled_at_once=10, prefetch=10, batch_size=10) == limit
+
+
+@pytest.mark.parametrize(("in_hand", "limit"), [(0, 3), (2, 1), (3, 0)])
+def test_a_smaller_fetch_fills_a_slot_that_would_idle(in_hand, limit):
+    """Three slots and nothing held ready: no convoy behind one slow message."""
+    assert fetch_limit(in_hand=in_hand, handled_at_once=3, prefetch=0, batch_size=10) == limit
