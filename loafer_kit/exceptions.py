@@ -37,6 +37,10 @@ class TransientProviderError(ProviderError):
         self.retry_after = retry_after
 
 
+class ConsumerError(LoaferKitError):
+    """An Application's consumer failed; its exception is the `__cause__`."""
+
+
 class SourceExhausted(LoaferKitError):  # noqa: N818 - an end, not an error
     """Raised by a provider's fetch when no message will ever come again: its route ends cleanly."""
 

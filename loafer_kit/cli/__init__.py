@@ -4,16 +4,21 @@ Command modules hold signatures and import what they call inside the function: `
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
+from typer.core import TyperGroup
 
 from loafer_kit import __version__
+from loafer_kit.cli.registry import register_commands
 from loafer_kit.exceptions import LoaferKitError
+
+__all__ = ["app", "main", "register_commands"]
 
 app = typer.Typer(
     name="loafer-kit",
     help="Write, run and operate services that live on queues.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich triples the time that `--help` takes
@@ -26,8 +31,29 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
+def _load_app(context: typer.Context, path: str | None) -> None:
+    if path is not None:
+        from loafer_kit.cli.namespaces import add_registered_commands
+        from loafer_kit.cli.registry import registrations
+        from loafer_kit.cli.service_path import load_service
+
+        context.obj = load_service(path)
+        add_registered_commands(cast(TyperGroup, context.command), registrations())
+
+
 @app.callback()
 def _options(
+    app_path: Annotated[
+        str | None,
+        typer.Option(
+            "-a",
+            "--app",
+            metavar="PATH[:APP]",
+            callback=_load_app,
+            is_eager=True,
+            help="Import this service, whose extensions' commands are then commands here.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(

@@ -1,0 +1,104 @@
+"""Application: one process, one consumer."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+from loafer_kit.callables import is_async
+from loafer_kit.callbacks import CallbackList, CallbackType
+from loafer_kit.consumers import ConsumerRoute
+from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.exceptions import ConfigurationError, ConsumerError
+from loafer_kit.runners import LoaferRunner
+from loafer_kit.services import Service
+from loafer_kit.types import Callback, Consumer
+
+#: Seconds: what was read is finished, however long it takes; a second signal shortens it.
+_GRACE_TIME = 86_400.0
+
+
+class NotRunnable(ConfigurationError, TypeError):  # noqa: N818 - a state, told as a TypeError
+    """An Application lacks what it needs before it can run."""
+
+
+class Application(Service):
+    """A service that gives each message of its consumer to a callback.
+
+    `consumer` has a coroutine method `read()`; `callback(app, message)` is a coroutine function
+    that returns an iterable of results, or None. `settings` may be a mapping or an object with
+    upper-case attributes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: object | None = None,
+        *,
+        consumer: Consumer | None = None,
+        callback: Callback | None = None,
+    ) -> None:
+        super().__init__(name, settings)
+        self.consumer = consumer
+        self.callback = callback
+        #: What is registered for each occasion, open to insertions at another place.
+        self.callbacks: Mapping[str, CallbackList] = {
+            "startup": self._startup,
+            "message_preprocessor": CallbackList(),
+            "result_postprocessor": CallbackList(),
+            "error": CallbackList(),
+            "message_acknowledgement": CallbackList(),
+            "teardown": self._teardown,
+        }
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.name}>"
+
+    def message_preprocessor(self, callback: CallbackType) -> CallbackType:
+        """Register `callback(app, message)`; what it returns is the message from then on."""
+        return self.callbacks["message_preprocessor"].register(callback)
+
+    def result_postprocessor(self, callback: CallbackType) -> CallbackType:
+        """Register `callback(app, result)`; what it returns is the result from then on.
+
+        An `Abort` drops the result; another exception stops the application.
+        """
+        return self.callbacks["result_postprocessor"].register(callback)
+
+    def error(self, callback: CallbackType) -> CallbackType:
+        """Register `callback(app, message, exception)`; an `Abort` in it stops the later ones."""
+        return self.callbacks["error"].register(callback)
+
+    def message_acknowledgement(self, callback: CallbackType) -> CallbackType:
+        """Register `callback(app, original_message)`, run once a message is fully processed."""
+        return self.callbacks["message_acknowledgement"].register(callback)
+
+    def run_forever(
+        self,
+        num_workers: int = 1,
+        loop: asyncio.AbstractEventLoop | None = None,
+        debug: bool = False,
+    ) -> None:
+        """Consume until the consumer aborts or fails, a callback crashes, or a signal comes.
+
+        Returns after a failure of the consumer, which is logged; raises what a postprocessor, an
+        error callback or an acknowledgement raised. `TypeError` without consumer or callback.
+        """
+        with contextlib.suppress(ConsumerError):
+            self.run(num_workers, loop, debug)
+
+    def run(
+        self,
+        num_workers: int = 1,
+        loop: asyncio.AbstractEventLoop | None = None,
+        debug: bool = False,
+    ) -> None:
+        """Do as `run_forever`, but raise `ConsumerError` when the consumer failed."""
+        if self.consumer is None:
+            raise NotRunnable("The Application's consumer cannot be None.")
+        if self.callback is None or not is_async(self.callback):
+            raise NotRunnable("The Application's callback must be a coroutine.")
+        dispatcher = LoaferDispatcher([ConsumerRoute(self, num_workers)], grace_time=_GRACE_TIME)
+        self._run(dispatcher, LoaferRunner(), debug=debug, loop=loop)
