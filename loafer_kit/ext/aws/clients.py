@@ -3,13 +3,17 @@
 import asyncio
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
 from loafer_kit import __version__
+from loafer_kit.ext.aws import connections
 from loafer_kit.ext.aws.transport import SQSTransport
+
+#: How requests to SQS are carried: straight over HTTP, or by aiobotocore at several times the cost.
+TransportKind = Literal["direct", "botocore"]
 
 #: The keywords that reach botocore's `create_client`.
 CLIENT_OPTIONS = frozenset(
@@ -53,7 +57,7 @@ class Clients:
         self._options = dict(options)
         self._opening = asyncio.Lock()
         self._clients: dict[tuple[str, bool], Any] = {}
-        self._transport: SQSTransport | None = None
+        self._transports: dict[TransportKind, SQSTransport] = {}
         self.users = 0
 
     async def client(self, service: str = "sqs", *, long_polling: bool = False) -> Any:
@@ -88,18 +92,33 @@ class Clients:
             parameters["verify"] = False  # loading the certificates for nothing takes 20 ms
         return parameters
 
-    def transport(self) -> SQSTransport:
-        """Return what carries the requests of everybody who shares these clients."""
-        if self._transport is None:
-            from loafer_kit.ext.aws.botocore_transport import BotocoreTransport
+    async def transport(self, kind: TransportKind = "direct") -> SQSTransport:
+        """Return what carries the requests of everybody who shares these clients.
 
-            self._transport = BotocoreTransport(self)
-        return self._transport
+        Where the options ask for something that only botocore does (a proxy, say), it is botocore
+        that does it. Raises what botocore raises when region, endpoint or options cannot work.
+        """
+        client = await self.client()
+        async with self._opening:
+            if kind == "direct" and not connections.can_serve(client):
+                kind = "botocore"
+            if kind not in self._transports:
+                self._transports[kind] = await self._open_transport(kind, client)
+            return self._transports[kind]
+
+    async def _open_transport(self, kind: TransportKind, client: Any) -> SQSTransport:
+        if kind == "direct":
+            parameters = self._parameters(long_polling=False)
+            return await connections.connect(self.session, client, parameters)
+        from loafer_kit.ext.aws.botocore_transport import BotocoreTransport
+
+        return BotocoreTransport(self)
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._transport is not None:
-            await self._transport.close()
+        transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            await transport.close()
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             await client.__aexit__(None, None, None)

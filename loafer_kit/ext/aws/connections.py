@@ -45,6 +45,7 @@ async def connect(session: Any, client: Any, options: Mapping[str, Any]) -> Dire
     """Return a transport that behaves as `client`, which `session` made with `options`."""
     config = client.meta.config
     url = client.meta.endpoint_url
+    credentials = await _credentials(session, options)
     http = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=config.max_pool_connections,
@@ -59,7 +60,7 @@ async def connect(session: Any, client: Any, options: Mapping[str, Any]) -> Dire
     endpoint = Endpoint(
         url,
         Signer(url, client.meta.region_name, client.meta.service_model.signing_name),
-        await _credentials(session, options),
+        credentials,
         http,
     )
     return DirectTransport(

@@ -2,7 +2,11 @@
 
 import asyncio
 
+from aiobotocore.config import AioConfig
+
 from loafer_kit.ext.aws import clients
+from loafer_kit.ext.aws.botocore_transport import BotocoreTransport
+from loafer_kit.ext.aws.direct import DirectTransport
 
 LOCAL = {
     "endpoint_url": "http://127.0.0.1:1",
@@ -56,5 +60,29 @@ async def test_long_polls_have_a_read_timeout_above_their_wait():
             config = (await shared.client(long_polling=long_polling)).meta.config
             assert config.retries["total_max_attempts"] == 1
             assert (config.read_timeout > 20) is long_polling
+    finally:
+        await clients.release(shared)
+
+
+async def test_requests_go_straight_unless_botocore_is_asked_for():
+    """Everybody gets one direct transport, or one that uses botocore where it is named."""
+    shared = clients.share(LOCAL)
+    try:
+        direct = await shared.transport()
+        assert isinstance(direct, DirectTransport)
+        assert await shared.transport("direct") is direct
+        assert isinstance(await shared.transport("botocore"), BotocoreTransport)
+    finally:
+        await clients.release(shared)
+
+
+async def test_what_only_botocore_does_is_left_to_it():
+    """With a proxy, requests go by botocore."""
+    config = AioConfig(proxies={"http": "http://127.0.0.1:3128"})
+    shared = clients.share({**LOCAL, "config": config})
+    try:
+        transport = await shared.transport()
+        assert isinstance(transport, BotocoreTransport)
+        assert await shared.transport("botocore") is transport
     finally:
         await clients.release(shared)
