@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.local.environments import DEFAULT_REGION, child_environment, environment
+from loafer_kit.local.polls import LongPolls
 
 HOST = "127.0.0.1"
 
@@ -30,6 +31,7 @@ class LocalServer:
         self._port = port
         self._region = region
         self._server: Any = None
+        self._polls: LongPolls | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -49,12 +51,13 @@ class LocalServer:
     def start(self) -> None:
         """Listen, and return when the server answers."""
         application, handler, make_server = _load()
+        self._polls = LongPolls(application)
         with _bind(self._port) as listener:
             self._port = listener.getsockname()[1]
             self._server = make_server(
                 HOST,
                 self._port,
-                application,
+                self._polls,
                 threaded=True,
                 request_handler=handler,
                 fd=listener.fileno(),
@@ -70,10 +73,16 @@ class LocalServer:
             self._forget_queues()
         LocalServer._running += 1
 
+    def release_polls(self) -> None:
+        """Answer open long polls soon and later ones at once: a consumer that stops need not wait."""
+        if self._polls is not None:
+            self._polls.release()
+
     def stop(self) -> None:
         """Stop listening; stopping twice is harmless."""
         if self._thread is None:
             return
+        self.release_polls()
         self._server.shutdown()
         self._thread.join()
         self._server = self._thread = None

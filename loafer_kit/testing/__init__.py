@@ -5,5 +5,13 @@ little, and its parts import what they need when they are used.
 """
 
 from loafer_kit.testing.fixtures import local_queues, local_server
+from loafer_kit.testing.messages import sns_message, sqs_message
+from loafer_kit.testing.providers import InMemoryProvider
 
-__all__ = ["local_queues", "local_server"]
+__all__ = [
+    "InMemoryProvider",
+    "local_queues",
+    "local_server",
+    "sns_message",
+    "sqs_message",
+]

@@ -1,0 +1,81 @@
+"""Long polls of the embedded server, which end when they should: moto's own never do."""
+
+import io
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+#: Seconds: how long an abandoned or released poll may go on.
+_SLICE = 1
+
+
+class LongPolls:
+    """A WSGI application around moto's that cuts long polls into slices.
+
+    Between two slices it sees whether the client has gone, which must not be handed messages any
+    more, and whether the polls were released.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        self._released = threading.Event()
+
+    def release(self) -> None:
+        """Answer open polls soon, and from now on every poll at once."""
+        self._released.set()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ.get("HTTP_X_AMZ_TARGET") != "AmazonSQS.ReceiveMessage":
+            return self._application(environ, start_response)  # type: ignore[no-any-return]
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        request = json.loads(body)
+        wait = request.get("WaitTimeSeconds")
+        if wait not in range(1, 21):
+            environ["wsgi.input"] = io.BytesIO(body)
+            return self._application(environ, start_response)  # type: ignore[no-any-return]
+        answer = self._poll(environ, request, time.monotonic() + wait)
+        start_response(answer.status, answer.headers)
+        return [answer.body]
+
+    def _poll(self, environ: dict[str, Any], request: dict[str, Any], deadline: float) -> "_Answer":
+        while True:
+            released = self._released.is_set()
+            request["WaitTimeSeconds"] = 0 if released else _SLICE
+            answer = _Answer(self._application, environ, json.dumps(request).encode())
+            if answer.is_final or released or time.monotonic() >= deadline:
+                return answer
+            if _is_gone(environ["werkzeug.socket"]):
+                return answer
+
+
+class _Answer:
+    """What the application answered to one request."""
+
+    def __init__(self, application: Any, environ: dict[str, Any], request: bytes) -> None:
+        repeated = environ | {
+            "wsgi.input": io.BytesIO(request),
+            "CONTENT_LENGTH": str(len(request)),
+        }
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        chunks = application(repeated, self._start)
+        try:
+            self.body = b"".join(chunks)
+        finally:
+            getattr(chunks, "close", lambda: None)()
+
+    @property
+    def is_final(self) -> bool:
+        return not self.status.startswith("200") or b'"Messages"' in self.body
+
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        self.status, self.headers = status, headers
+
+
+def _is_gone(client: socket.socket) -> bool:
+    readable, _, _ = select.select([client], [], [], 0)
+    return bool(readable) and client.recv(1, socket.MSG_PEEK) == b""

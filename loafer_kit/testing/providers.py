@@ -1,0 +1,146 @@
+"""A provider without a server: what a test puts in, and what became of it."""
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from loafer_kit.exceptions import SourceExhausted
+from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Retry
+from loafer_kit.providers import AbstractProvider
+from loafer_kit.types import Message
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    message: Message
+    message_id: int
+    receive_count: int = 0
+
+
+class InMemoryProvider(AbstractProvider):
+    """Delivers `messages` as they are, and keeps what became of each.
+
+    The route ends once every message is settled; an `endless` provider waits for more. A message
+    that was left is delivered again after `visibility_timeout` seconds; without one it stays in
+    `left`. A retry without a delay is immediate.
+    """
+
+    batch_size = 10
+
+    def __init__(
+        self,
+        messages: Iterable[Message] = (),
+        *,
+        visibility_timeout: float | None = None,
+        endless: bool = False,
+    ) -> None:
+        self.acknowledged: list[Message] = []
+        self.left: list[Message] = []
+        #: Rejected messages, each with its reason.
+        self.dead_letters: list[tuple[Message, str]] = []
+        self._visibility_timeout = visibility_timeout
+        self._endless = endless
+        self._ids = itertools.count(1)
+        self._ready: deque[_Entry] = deque()
+        self._delayed: list[tuple[float, int, _Entry]] = []
+        self._in_flight: list[_Entry] = []
+        self._stopped = False
+        self._changed = asyncio.Event()
+        for message in messages:
+            self.put(message)
+
+    @property
+    def remaining(self) -> int:
+        """How many messages are not settled yet."""
+        return len(self._ready) + len(self._delayed) + len(self._in_flight)
+
+    def put(self, message: Message) -> None:
+        """Add a message; in the thread of the event loop, when one runs."""
+        self._ready.append(_Entry(message, next(self._ids)))
+        self._changed.set()
+
+    async def start(self, lost: object) -> None:
+        """Begin, or begin again."""
+        self._stopped = False
+        self._changed = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let the open fetch return."""
+        self._stopped = True
+        self._changed.set()
+
+    async def fetch_messages(self) -> Sequence[Message]:
+        """Return up to ten messages."""
+        return await self.fetch(self.batch_size)
+
+    async def fetch(self, limit: int) -> Sequence[Message]:
+        """Return up to `limit` messages; wait until there are some."""
+        while not self._stopped:
+            due_in = self._make_due_ready()
+            if self._ready:
+                return [self._take() for _ in range(min(limit, len(self._ready)))]
+            if not self._endless and not self.remaining:
+                raise SourceExhausted("Every message is settled.")
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), due_in)
+            except TimeoutError:
+                continue
+        return []
+
+    async def confirm_message(self, message: Message) -> None:
+        """Acknowledge a message."""
+        await self.settle(message, Acknowledge())
+
+    async def settle(self, message: Message, outcome: Outcome) -> None:
+        """Carry out what became of a message; one that is not in flight is none of ours."""
+        entry = self._entry_of(message)
+        if entry is None:
+            return
+        self._in_flight.remove(entry)
+        match outcome:
+            case Acknowledge():
+                self.acknowledged.append(message)
+            case DeadLetter(reason):
+                self.dead_letters.append((message, reason))
+            case Retry(delay):
+                self._put_back(entry, delay or 0)
+            case Leave() if self._visibility_timeout is not None:
+                self._put_back(entry, self._visibility_timeout)
+            case Leave():
+                self.left.append(message)
+        self._changed.set()
+
+    def describe(self, message: Message) -> Mapping[str, object]:
+        """Return the message's number and how often it was received."""
+        entry = self._entry_of(message)
+        if entry is None:
+            return {}
+        return {"message_id": entry.message_id, "receive_count": entry.receive_count}
+
+    def _take(self) -> Message:
+        entry = self._ready.popleft()
+        entry.receive_count += 1
+        self._in_flight.append(entry)
+        return entry.message
+
+    def _put_back(self, entry: _Entry, delay: float) -> None:
+        if delay:
+            due = asyncio.get_running_loop().time() + delay
+            heapq.heappush(self._delayed, (due, entry.message_id, entry))
+        else:
+            self._ready.appendleft(entry)
+
+    def _make_due_ready(self) -> float | None:
+        """Make due messages ready; return the seconds until the next one is due."""
+        now = asyncio.get_running_loop().time()
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ready.append(heapq.heappop(self._delayed)[2])
+        return self._delayed[0][0] - now if self._delayed else None
+
+    def _entry_of(self, message: Message) -> _Entry | None:
+        # By identity: equal messages are different ones.
+        return next((entry for entry in self._in_flight if entry.message is message), None)
