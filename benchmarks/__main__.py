@@ -27,7 +27,7 @@ def main() -> None:
     )
     names = SCENARIOS if asked.scenario == "all" else [asked.scenario]
     sections = [SCENARIOS[name](asked, sides) for name in names]
-    report = "\n\n".join([*sections, *missing, _footer(asked, sides)])
+    report = "\n\n".join([*sections, *missing, _footer(sides)])
     print(report)
     if asked.write:
         asked.write.write_text(report + "\n")
@@ -47,14 +47,12 @@ def _install(sides: Sequence[Side]) -> tuple[list[Side], list[str]]:
     return installed, missing
 
 
-def _footer(asked: argparse.Namespace, sides: Sequence[Side]) -> str:
+def _footer(sides: Sequence[Side]) -> str:
     environments = dict.fromkeys(side.environment for side in sides)
     return (
-        f"Medians of {asked.rounds} rounds, sides interleaved; {asked.messages:,} messages of "
-        "0.5 kB per run (slow sides: a part of them), every one deleted by a handler that does "
-        "nothing. A consumer has one core, the stub another. CPU and memory are of all the "
-        "consumer's processes, its start not counted.\n\n"
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {machine()}; {versions(environments)}."
+        "Every consumer has one core to itself, the stub of SQS another. CPU and memory are of all "
+        f"the consumer's processes. {dt.datetime.now(dt.UTC):%Y-%m-%d}, {machine()}; "
+        f"{versions(environments)}."
     )
 
 
