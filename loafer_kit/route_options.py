@@ -1,6 +1,7 @@
 """What a user may set on any route, checked when the route is made."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -43,11 +44,11 @@ class RouteOptions:
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "batch_handler_size", "breaker_threshold"):
-            _check_number(name, getattr(self, name), at_least=1, whole=True)
-        _check_number("prefetch", self.prefetch, at_least=0, whole=True)
+            check_number(name, getattr(self, name), at_least=1, whole=True)
+        check_number("prefetch", self.prefetch, at_least=0, whole=True)
         for name in ("handler_timeout", "rate_limit", "breaker_recovery"):
-            _check_number(name, getattr(self, name), more_than=0)
-        _check_number("batch_handler_wait", self.batch_handler_wait, at_least=0)
+            check_number(name, getattr(self, name), more_than=0)
+        check_number("batch_handler_wait", self.batch_handler_wait, at_least=0)
 
     @classmethod
     def from_keywords(cls, route: str, keywords: dict[str, Any]) -> Self:
@@ -56,7 +57,7 @@ class RouteOptions:
         for name in keywords:
             if name not in known:
                 raise ConfigurationError(
-                    f"Route {route!r} has no option {name!r}.{_suggestion(name, known)}"
+                    f"Route {route!r} has no option {name!r}.{suggestion(name, known)}"
                 )
         try:
             return cls(**keywords)
@@ -64,12 +65,16 @@ class RouteOptions:
             raise ConfigurationError(f"Route {route!r}: {error}") from None
 
 
-def _suggestion(name: str, known: list[str]) -> str:
+ROUTE_OPTIONS = frozenset(field.name for field in fields(RouteOptions))
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return what follows "There is no option …": the likeliest of the known names, or all."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(known)}."
+    return f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(sorted(known))}."
 
 
-def _check_number(
+def check_number(
     name: str,
     value: float | None,
     *,
@@ -77,6 +82,7 @@ def _check_number(
     more_than: float | None = None,
     whole: bool = False,
 ) -> None:
+    """Raise a one-line `ConfigurationError` unless `value` is such a number, or None."""
     if value is None:
         return
     kind = "a whole number" if whole else "a number"

@@ -89,6 +89,10 @@ _SERVER_ERROR = 500
 IN_FLIGHT_LIMIT = 120_000
 
 
+class AccessDeniedError(ProviderError):
+    """The credentials in use do not allow an action."""
+
+
 def queue_subject(queue: str) -> str:
     """Return how an error names a queue that is given by name or URL."""
     return f"Queue {queue.rstrip('/').rpartition('/')[2]!r}"
@@ -126,6 +130,10 @@ def from_code(
         )
     if code in _PASSING or status in _PASSING_STATUSES or status >= _SERVER_ERROR:
         return TransientProviderError(f"{subject}: {said}", retry_after=retry_after)
+    if code in _DENIED:
+        return AccessDeniedError(
+            f"{subject}: access denied; allow sqs:{action} to the credentials in use. {said}"
+        )
     return ProviderError(_final_message(code, said, action, subject))
 
 
@@ -136,8 +144,6 @@ def _final_message(code: str, said: str, action: str, subject: str) -> str:
             "create it or check its name, AWS_DEFAULT_REGION and the account; "
             "`loafer-kit dev` creates it on a local server."
         )
-    if code in _DENIED:
-        return f"{subject}: access denied; allow sqs:{action} to the credentials in use. {said}"
     if code in _BAD_CREDENTIALS:
         return f"{subject}: AWS does not accept the credentials in use; {_CREDENTIALS_HELP} {said}"
     if code.lower().startswith("kms"):

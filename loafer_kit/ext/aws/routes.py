@@ -1,0 +1,66 @@
+"""Routes from SQS queues."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws.message_translators import SNSMessageTranslator, SQSMessageTranslator
+from loafer_kit.ext.aws.options import SQS_SETTINGS
+from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.ext.aws.queues import bare_name
+from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.route_options import ROUTE_OPTIONS, suggestion
+from loafer_kit.routes import Route
+from loafer_kit.types import ErrorHandler, Handler
+
+_DEFAULT: Any = object()
+
+
+class SQSRoute(Route):
+    """Links a queue (name, URL or ARN) to a handler; message bodies are JSON.
+
+    `provider_options` are the keywords of `SQSProvider`. `name` defaults to the queue's name.
+    `message_translator=None` delivers raw messages. `options` are those of a route
+    (`RouteOptions`) and of the queue (`SQSOptions`).
+    """
+
+    #: Makes the translator of a route that names none.
+    default_translator: type[AbstractMessageTranslator] = SQSMessageTranslator
+
+    def __init__(
+        self,
+        provider_queue: str,
+        provider_options: Mapping[str, Any] | None = None,
+        *,
+        handler: Handler,
+        name: str | None = None,
+        message_translator: AbstractMessageTranslator | None = _DEFAULT,
+        error_handler: ErrorHandler | None = None,
+        **options: Any,
+    ) -> None:
+        name = name or bare_name(provider_queue)
+        for option in options:
+            if option not in ROUTE_OPTIONS and option not in SQS_SETTINGS:
+                known = ROUTE_OPTIONS | SQS_SETTINGS
+                raise ConfigurationError(
+                    f"Route {name!r} has no option {option!r}.{suggestion(option, known)}"
+                )
+        settings = {key: value for key, value in options.items() if key in SQS_SETTINGS}
+        provider = SQSProvider(provider_queue, **{**(provider_options or {}), **settings})
+        if message_translator is _DEFAULT:
+            message_translator = self.default_translator()
+        super().__init__(
+            provider,
+            handler,
+            name,
+            message_translator,
+            error_handler,
+            **{key: value for key, value in options.items() if key in ROUTE_OPTIONS},
+        )
+        provider.handler_timeout = self.options.handler_timeout
+
+
+class SNSQueueRoute(SQSRoute):
+    """Links a queue that is subscribed to an SNS topic to a handler; the published messages are JSON."""
+
+    default_translator = SNSMessageTranslator
