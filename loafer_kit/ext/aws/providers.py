@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws import checks, clients, options
+from loafer_kit.ext.aws import checks, clients, errors, options
 from loafer_kit.ext.aws.clients import Clients
 from loafer_kit.ext.aws.consumption import (
     ConsumedQueue,
@@ -15,7 +15,6 @@ from loafer_kit.ext.aws.consumption import (
     receive_count,
 )
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.errors import AccessDeniedError
 from loafer_kit.ext.aws.metering import ActionStatistics, MeteredTransport
 from loafer_kit.ext.aws.queues import bare_name, is_fifo, queue_url, region_of
 from loafer_kit.ext.aws.transport import SQSTransport
@@ -87,7 +86,9 @@ class SQSProvider(AbstractProvider):
     async def _begin(self) -> Consumption:
         if self._clients is None:
             self._clients = clients.share(self._client_options)
-        transport = MeteredTransport(await self._clients.transport(), self.statistics)
+        transport = MeteredTransport(
+            await _open_transport(self._clients, self.queue_name), self.statistics
+        )
         url = await queue_url(self._clients, self.queue_name)
         attributes = await self._attributes(transport, url)
         target = self.settings.dead_letter_queue or checks.redrive_target(attributes)
@@ -102,7 +103,7 @@ class SQSProvider(AbstractProvider):
     async def _attributes(self, transport: SQSTransport, url: str) -> dict[str, str]:
         try:
             attributes = await transport.get_queue_attributes(url)
-        except AccessDeniedError as error:
+        except errors.AccessDeniedError as error:
             logger.warning("queue.unchecked queue=%s: %s", self.name, error)
             return {}
         for warning in checks.warnings(attributes, self.settings, self.handler_timeout):
@@ -186,6 +187,14 @@ def _check(
     if not client_options.get("region_name") and not client_options.get("endpoint_url"):
         client_options["region_name"] = region_of(queue)
     return client_options, options.make_settings(queue, settings, receive_options), parameters
+
+
+async def _open_transport(shared: Clients, queue: str) -> SQSTransport:
+    try:
+        return await shared.transport()
+    except errors.REQUEST_ERRORS as exc:
+        subject = errors.queue_subject(queue)
+        raise errors.from_exception(exc, action="Opening the client", subject=subject) from exc
 
 
 def _ignore(message: Message) -> None:
