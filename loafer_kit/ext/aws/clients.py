@@ -9,7 +9,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
 from loafer_kit import __version__
-from loafer_kit.ext.aws import connections
+from loafer_kit.ext.aws import connections, errors
 from loafer_kit.ext.aws.transport import SQSTransport
 
 #: How requests to SQS are carried: straight over HTTP, or by aiobotocore at several times the cost.
@@ -47,9 +47,10 @@ _in_use: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, "Client
 
 
 class Clients:
-    """Opens each client at its first use; closes them all when the last user has left.
+    """Opens each client at its first use.
 
-    Get one with `share`, give it back with `release`.
+    Get one with `share`, give it back with `release`. Clients without a user stay open for the next
+    one, until nobody in this loop uses any.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -96,9 +97,12 @@ class Clients:
         """Return what carries the requests of everybody who shares these clients.
 
         Where the options ask for something that only botocore does (a proxy, say), it is botocore
-        that does it. Raises what botocore raises when region, endpoint or options cannot work.
+        that does it. Raises `ProviderError` when region, endpoint or options cannot work.
         """
-        client = await self.client()
+        try:
+            client = await self.client()
+        except errors.REQUEST_ERRORS as exc:
+            raise errors.from_exception(exc, action="the set-up", subject="SQS") from exc
         async with self._opening:
             if kind == "direct" and not connections.can_serve(client):
                 kind = "botocore"
@@ -140,11 +144,12 @@ def share(options: Mapping[str, Any]) -> Clients:
 
 
 async def release(clients: Clients) -> None:
-    """Give back what `share` gave; the last user closes it."""
+    """Give back what `share` gave. The last user in the loop closes the clients of all."""
     clients.users -= 1
-    if clients.users:
+    shared = _in_use[asyncio.get_running_loop()]
+    if any(others.users for others in shared.values()):
         return
-    shared = _in_use.get(asyncio.get_running_loop(), {})
-    for key in [key for key, value in shared.items() if value is clients]:
-        del shared[key]
-    await clients.close()
+    unused = list(shared.values())
+    shared.clear()
+    for idle in unused:
+        await idle.close()

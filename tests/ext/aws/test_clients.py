@@ -1,9 +1,12 @@
 """Sharing of clients."""
 
 import asyncio
+import os
 
+import pytest
 from aiobotocore.config import AioConfig
 
+from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws import clients
 from loafer_kit.ext.aws.botocore_transport import BotocoreTransport
 from loafer_kit.ext.aws.direct import DirectTransport
@@ -50,6 +53,35 @@ async def test_last_user_closes():
     third = clients.share(LOCAL)
     assert third is not first
     await clients.release(third)
+
+
+async def test_unused_clients_stay_open_while_others_are_used():
+    """Whoever uses clients now and then does not open them anew each time in a running service."""
+    service = clients.share(LOCAL)
+    now_and_then = {**LOCAL, "region_name": "eu-west-1"}
+    borrowed = clients.share(now_and_then)
+    client = await borrowed.client()
+    await clients.release(borrowed)
+    again = clients.share(now_and_then)
+    assert await again.client() is client
+    await clients.release(again)
+    await clients.release(service)
+    fresh = clients.share(now_and_then)
+    assert fresh is not borrowed
+    await clients.release(fresh)
+
+
+async def test_a_missing_region_is_a_final_error(monkeypatch):
+    """What botocore misses is said in one line with the ways out."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    shared = clients.share({})
+    try:
+        with pytest.raises(ProviderError, match="region"):
+            await shared.transport()
+    finally:
+        await clients.release(shared)
 
 
 async def test_long_polls_have_a_read_timeout_above_their_wait():
