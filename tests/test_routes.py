@@ -67,7 +67,7 @@ def test_a_handler_that_cannot_be_called_is_refused():
     ("options", "problem"),
     [
         ({"concurency": 3}, "no option 'concurency'. Did you mean 'concurrency'?"),
-        ({"zzz": 3}, "no option 'zzz'. It has: concurrency,"),
+        ({"zzz": 3}, "no option 'zzz'. It has: batch_handler_size,"),
         ({"concurrency": 0}, "concurrency must be a whole number of at least 1, not 0"),
         ({"concurrency": True}, "concurrency must be a whole number of at least 1, not True"),
         ({"prefetch": -1}, "prefetch must be a whole number of at least 0, not -1"),

@@ -9,7 +9,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
 from loafer_kit import __version__
-from loafer_kit.ext.aws import connections, errors
+from loafer_kit.ext.aws import connections
 from loafer_kit.ext.aws.transport import SQSTransport
 
 #: How requests to SQS are carried: straight over HTTP, or by aiobotocore at several times the cost.
@@ -97,12 +97,9 @@ class Clients:
         """Return what carries the requests of everybody who shares these clients.
 
         Where the options ask for something that only botocore does (a proxy, say), it is botocore
-        that does it. Raises `ProviderError` when region, endpoint or options cannot work.
+        that does it. Raises what botocore raises when region, endpoint or options cannot work.
         """
-        try:
-            client = await self.client()
-        except errors.REQUEST_ERRORS as exc:
-            raise errors.from_exception(exc, action="the set-up", subject="SQS") from exc
+        client = await self.client()
         async with self._opening:
             if kind == "direct" and not connections.can_serve(client):
                 kind = "botocore"

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.ext.aws.clients import CLIENT_OPTIONS, LONG_POLL_READ_TIMEOUT
+from loafer_kit.ext.aws.clients import CLIENT_OPTIONS, LONG_POLL_READ_TIMEOUT, TransportKind
 from loafer_kit.route_options import check_number, suggestion
 
 BATCH_SIZE = 10
@@ -62,6 +62,10 @@ class SQSOptions:
     #: How long an open long poll is given to return when the service stops.
     poll_grace: float = 5.0
 
+    #: How requests are carried: straight over HTTP, or by botocore at several times the cost. What
+    #: only botocore does (a proxy, say) is left to it in either case.
+    transport: TransportKind = "direct"
+
     def __post_init__(self) -> None:
         check_number("visibility_timeout", self.visibility_timeout, at_least=1, whole=True)
         check_number("max_receivers", self.max_receivers, at_least=1, whole=True)
@@ -71,6 +75,10 @@ class SQSOptions:
         _check_at_most("visibility_timeout", self.visibility_timeout, LONGEST_VISIBILITY)
         if self.dead_letter_queue is not None and not self.dead_letter_queue:
             raise ConfigurationError("dead_letter_queue must be a name, a URL or an ARN, not ''.")
+        if self.transport not in get_args(TransportKind):
+            raise ConfigurationError(
+                f"transport must be 'direct' or 'botocore', not {self.transport!r}."
+            )
 
 
 SQS_SETTINGS = frozenset(field.name for field in fields(SQSOptions))

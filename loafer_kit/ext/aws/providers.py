@@ -7,7 +7,7 @@ from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
 from loafer_kit.ext.aws import checks, clients, errors, options
-from loafer_kit.ext.aws.clients import Clients
+from loafer_kit.ext.aws.clients import Clients, TransportKind
 from loafer_kit.ext.aws.consumption import (
     ConsumedQueue,
     Consumption,
@@ -87,7 +87,8 @@ class SQSProvider(AbstractProvider):
         if self._clients is None:
             self._clients = clients.share(self._client_options)
         transport = MeteredTransport(
-            await _open_transport(self._clients, self.queue_name), self.statistics
+            await _open_transport(self._clients, self.queue_name, self.settings.transport),
+            self.statistics,
         )
         url = await queue_url(self._clients, self.queue_name)
         attributes = await self._attributes(transport, url)
@@ -189,9 +190,9 @@ def _check(
     return client_options, options.make_settings(queue, settings, receive_options), parameters
 
 
-async def _open_transport(shared: Clients, queue: str) -> SQSTransport:
+async def _open_transport(shared: Clients, queue: str, kind: TransportKind) -> SQSTransport:
     try:
-        return await shared.transport()
+        return await shared.transport(kind)
     except errors.REQUEST_ERRORS as exc:
         subject = errors.queue_subject(queue)
         raise errors.from_exception(exc, action="Opening the client", subject=subject) from exc

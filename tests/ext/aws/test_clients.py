@@ -1,12 +1,9 @@
 """Sharing of clients."""
 
 import asyncio
-import os
 
-import pytest
 from aiobotocore.config import AioConfig
 
-from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws import clients
 from loafer_kit.ext.aws.botocore_transport import BotocoreTransport
 from loafer_kit.ext.aws.direct import DirectTransport
@@ -69,19 +66,6 @@ async def test_unused_clients_stay_open_while_others_are_used():
     fresh = clients.share(now_and_then)
     assert fresh is not borrowed
     await clients.release(fresh)
-
-
-async def test_a_missing_region_is_a_final_error(monkeypatch):
-    """What botocore misses is said in one line with the ways out."""
-    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    shared = clients.share({})
-    try:
-        with pytest.raises(ProviderError, match="region"):
-            await shared.transport()
-    finally:
-        await clients.release(shared)
 
 
 async def test_long_polls_have_a_read_timeout_above_their_wait():
