@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
+from loafer_kit.cli import run
 from loafer_kit.cli.registry import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -62,6 +63,9 @@ def _options(
     ] = False,
 ) -> None:
     """Write, run and operate services that live on queues."""
+
+
+app.command()(run.run)
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ def _place_of(error: BaseException) -> str:
 
 
 def _kind_of(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 def _module_name(path: str) -> str:
