@@ -14,7 +14,7 @@ from loafer_kit.types import Message
 logger = logging.getLogger(__name__)
 
 #: `policy(exc, facts)` may replace the outcome of a failed message that nothing else decided;
-#: `facts` is what `provider.describe(message)` gives. None: the message is left.
+#: `facts` is what `provider.describe(message)` gives, and `first_received`. None: it is left.
 FailurePolicy = Callable[[BaseException, Mapping[str, object]], Outcome | None]
 
 
@@ -99,7 +99,10 @@ async def _decide_failure(
         return outcomes.LEAVE
     if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
         return outcomes.DeadLetter(f"{type(exc).__name__}: {exc}")
-    return (policy(exc, facts) if policy else None) or outcomes.LEAVE
+    if policy is None:
+        return outcomes.LEAVE
+    first_received = route.provider.first_received(message)
+    return policy(exc, {**facts, "first_received": first_received}) or outcomes.LEAVE
 
 
 def as_pairs(facts: Mapping[str, object]) -> str:

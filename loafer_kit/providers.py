@@ -65,3 +65,7 @@ class AbstractProvider(ABC):
     def describe(self, message: Message) -> Mapping[str, object]:
         """Return what a log line about `message` names: its queue, id, receive count."""
         return {}
+
+    def first_received(self, message: Message) -> float | None:
+        """Return when `message` was first delivered, as Unix time, where the source knows."""
+        return None

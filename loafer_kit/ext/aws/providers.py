@@ -178,6 +178,12 @@ class SQSProvider(AbstractProvider):
             "receive_count": receive_count(message),
         }
 
+    def first_received(self, message: Message) -> float | None:
+        """Return when SQS delivered the message for the first time."""
+        attributes = message.get("Attributes") or {}
+        milliseconds = attributes.get("ApproximateFirstReceiveTimestamp")
+        return None if milliseconds is None else int(milliseconds) / 1000
+
 
 def _check(
     queue: str, receive_options: Mapping[str, Any], keywords: Mapping[str, Any]
