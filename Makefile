@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench soak docs localstack clean
 
 demo: $(STAMP)
 	@$(BIN)/python docs/demo.py
@@ -25,6 +25,15 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
+# A second SQS server for the tests of faults; where it is not installed, they use moto's alone.
+localstack: .localstack/.installed
+
+.localstack/.installed:
+	$(PYTHON) -m venv .localstack
+	.localstack/bin/pip install --quiet --disable-pip-version-check 'localstack-core[base-runtime]==4.12.0' \
+		'moto-ext[sns,sqs]' 'cbor2<6' 'cryptography<47' 'pyopenssl<26' 'service-identity<25'
+	@touch $@
+
 docs: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
@@ -37,4 +46,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .localstack build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

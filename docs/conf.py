@@ -1,0 +1,16 @@
+"""Sphinx configuration."""
+
+from loafer_kit import __version__
+
+project = "loafer_kit"
+author = "loafer_kit maintainers"
+copyright = "2026, loafer_kit maintainers"  # noqa: A001 - Sphinx's name
+release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+html_theme = "furo"
+html_title = f"loafer_kit {release}"

@@ -1,0 +1,193 @@
+"""A proxy in front of an SQS server that breaks requests on demand."""
+
+import asyncio
+import collections
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import web
+
+Answer = tuple[int, dict[str, str], bytes]
+Forward = Callable[[], Awaitable[Answer]]
+
+
+@dataclass
+class Fault:
+    """What happens to the next `times` requests of `action` (None: of any action)."""
+
+    breaks: Callable[[web.Request, Forward], Awaitable[web.StreamResponse]]
+    action: str | None = None
+    times: int = 1
+
+
+class FaultProxy:
+    """Forwards to `upstream`, except where a fault says otherwise; counts requests by action."""
+
+    def __init__(self, upstream):
+        self.upstream = upstream
+        self.faults = []
+        self.counts = collections.Counter()
+        #: What happened, in order: ("received" | "deleted" | "handled", message id).
+        self.events = []
+        self._messages = {}
+        self.port = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def inject(self, breaks, action=None, times=1):
+        self.faults.append(Fault(breaks, action, times))
+
+    async def __aenter__(self):
+        self._session = aiohttp.ClientSession(auto_decompress=False)
+        await self.listen()
+        return self
+
+    async def __aexit__(self, *exc_info):
+        await self.refuse()
+        await self._session.close()
+
+    async def listen(self):
+        """Accept connections, at the same port as before."""
+        application = web.Application(client_max_size=2**24)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await site.start()
+        self.port = site._server.sockets[0].getsockname()[1]
+
+    async def refuse(self):
+        """Close every connection and refuse new ones."""
+        await self._runner.cleanup()
+
+    async def _handle(self, request):
+        action = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        self.counts[action] += 1
+        body = await request.read()
+        headers = {
+            k: v for k, v in request.headers.items() if k.lower() not in {"host", "content-length"}
+        }
+
+        async def forward():
+            async with self._session.request(
+                request.method, self.upstream + request.path_qs, data=body, headers=headers
+            ) as answer:
+                kept = {
+                    k: v
+                    for k, v in answer.headers.items()
+                    if k.lower() in {"content-type", "x-amzn-query-error", "date"}
+                }
+                content = await answer.read()
+                if answer.status == HTTPStatus.OK:
+                    self._observe(action, json.loads(body or b"{}"), json.loads(content or b"{}"))
+                return answer.status, kept, content
+
+        for fault in self.faults:
+            if fault.times > 0 and fault.action in {None, action}:
+                fault.times -= 1
+                return await fault.breaks(request, forward)
+        return _response(await forward())
+
+    def _observe(self, action, request, answer):
+        """Note what the server did, whatever becomes of its answer."""
+        if action == "ReceiveMessage":
+            for message in answer.get("Messages", []):
+                self._messages[message["ReceiptHandle"]] = message["MessageId"]
+                self.events.append(("received", message["MessageId"]))
+        elif action == "DeleteMessageBatch":
+            done = {entry["Id"] for entry in answer.get("Successful", [])}
+            for entry in request["Entries"]:
+                if entry["Id"] in done:
+                    self.events.append(("deleted", self._messages[entry["ReceiptHandle"]]))
+
+    def handled(self, message_id):
+        """Note that a handler was called."""
+        self.events.append(("handled", message_id))
+
+
+def _response(answer):
+    status, headers, body = answer
+    return web.Response(status=status, headers=headers, body=body)
+
+
+def _error(code, status):
+    body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": code}).encode()
+
+    async def breaks(request, forward):
+        return _response((status, {"Content-Type": "application/x-amz-json-1.0"}, body))
+
+    return breaks
+
+
+internal_error = _error("InternalError", 500)
+unavailable = _error("ServiceUnavailable", 503)
+throttled = _error("ThrottlingException", 400)
+
+
+async def malformed(request, forward):
+    """The server does its work; what comes back is no JSON."""
+    await forward()
+    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, b'{"Messages": [{"Bo'))
+
+
+async def reset_before(request, forward):
+    """The connection breaks before the server hears of the request."""
+    request.transport.abort()
+    return web.Response()
+
+
+async def reset_after(request, forward):
+    """The server does its work, but its answer never arrives."""
+    await forward()
+    request.transport.abort()
+    return web.Response()
+
+
+async def reset_midway(request, forward):
+    """The answer breaks off in the middle."""
+    status, headers, body = await forward()
+    response = web.StreamResponse(
+        status=status, headers={**headers, "Content-Length": str(len(body) + 10)}
+    )
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    request.transport.abort()
+    return response
+
+
+async def half_closed(request, forward):
+    """The server closes its side without an answer."""
+    await forward()
+    with contextlib.suppress(OSError, RuntimeError):
+        request.transport.write_eof()
+    await asyncio.sleep(0.05)
+    request.transport.close()
+    return web.Response()
+
+
+def slow(seconds):
+    """The answer takes its time."""
+
+    async def breaks(request, forward):
+        answer = await forward()
+        await asyncio.sleep(seconds)
+        return _response(answer)
+
+    return breaks
+
+
+async def entries_failed(request, forward):
+    """Every entry of a batch fails for a reason of the server's."""
+    entries = json.loads(await request.read())["Entries"]
+    failed = [
+        {"Id": entry["Id"], "SenderFault": False, "Code": "InternalError", "Message": "try again"}
+        for entry in entries
+    ]
+    body = json.dumps({"Successful": [], "Failed": failed}).encode()
+    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))

@@ -1,0 +1,57 @@
+"""A service under test, and what must hold after any fault."""
+
+import asyncio
+import contextlib
+
+from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.ext.aws.routes import SQSRoute
+
+CLIENT = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+}
+
+
+def route(proxy, queue, handler, **options):
+    """A route through the proxy, with short polls; every call of the handler is noted."""
+
+    async def noted(message, metadata):
+        proxy.handled(metadata["MessageId"])
+        return await handler(message, metadata)
+
+    provider_options = {**CLIENT, "endpoint_url": proxy.url, "options": {"WaitTimeSeconds": 1}}
+    return SQSRoute(queue, provider_options, handler=noted, **options)
+
+
+@contextlib.asynccontextmanager
+async def running(*routes, **options):
+    """Run the routes until the block ends; then they must end by themselves and leak nothing."""
+    before = asyncio.all_tasks()
+    dispatcher = LoaferDispatcher(routes, **options)
+    task = asyncio.create_task(dispatcher.dispatch_providers())
+    try:
+        yield dispatcher
+        assert not task.done(), task.exception()
+    finally:
+        dispatcher.stop()
+        await asyncio.wait_for(task, 30)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def until(condition, seconds=20):
+    """Wait for a condition that other tasks, or a server, bring about."""
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - it happens in a server
+            await asyncio.sleep(0.02)
+
+
+def check_nothing_handled_after_delete(proxy):
+    """A message whose delete succeeded never reaches a handler again."""
+    deleted = set()
+    for event, message in proxy.events:
+        if event == "deleted":
+            deleted.add(message)
+        elif event == "handled":
+            assert message not in deleted
