@@ -12,6 +12,9 @@ from loafer_kit.types import Message
 _LOOK_AT = 0.6
 _HALF = 0.5
 
+#: Seconds: SQS counts its twelve hours from a moment that was a little earlier than ours.
+_MARGIN = 10.0
+
 
 @dataclass(slots=True)
 class Lease:
@@ -31,7 +34,7 @@ class Lease:
 
     def visibility_left(self, now: float) -> int:
         """Return the whole seconds that SQS can still hide the message."""
-        return max(0, int(LONGEST_VISIBILITY - (now - self.received_at)))
+        return max(0, int(LONGEST_VISIBILITY - _MARGIN - (now - self.received_at)))
 
 
 class RecentIds:

@@ -175,7 +175,7 @@ class Settlement:
             code, message = failure.get("Code", ""), failure.get("Message", "")
             if errors.is_lease_lost(code, message):
                 logger.warning(
-                    "%s.lost queue=%s message_id=%s: its lease was over (%s); it may be handled twice",
+                    "%s.lost queue=%s message_id=%s: its lease was over (%s), another consumer may have it",
                     what,
                     self._queue,
                     lease.message_id,
