@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import run
+from loafer_kit.cli import new, run, schema
 from loafer_kit.cli.registry import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -65,7 +65,9 @@ def _options(
     """Write, run and operate services that live on queues."""
 
 
+app.add_typer(new.app, name="new")
 app.command()(run.run)
+app.command()(schema.schema)
 
 
 def main() -> None:

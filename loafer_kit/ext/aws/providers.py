@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -85,7 +86,7 @@ class SQSProvider(AbstractProvider):
 
     async def _begin(self) -> Consumption:
         if self._clients is None:
-            self._clients = clients.share(self._client_options)
+            self._clients = clients.share(_with_region(self._client_options, self.queue_name))
         transport = MeteredTransport(
             await _open_transport(self._clients, self.queue_name, self.settings.transport),
             self.statistics,
@@ -191,9 +192,19 @@ def _check(
     client_options, settings = options.split_keywords(queue, keywords)
     parameters = options.receive_parameters(queue, receive_options)
     options.check_read_timeout(queue, client_options.get("config"), parameters["WaitTimeSeconds"])
-    if not client_options.get("region_name") and not client_options.get("endpoint_url"):
-        client_options["region_name"] = region_of(queue)
     return client_options, options.make_settings(queue, settings, receive_options), parameters
+
+
+def _with_region(client_options: dict[str, Any], queue: str) -> dict[str, Any]:
+    """A queue's URL or ARN names its region, unless requests go to an endpoint that was set."""
+    endpoint = (
+        client_options.get("endpoint_url")
+        or os.environ.get("AWS_ENDPOINT_URL_SQS")
+        or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    if client_options.get("region_name") or endpoint:
+        return client_options
+    return {**client_options, "region_name": region_of(queue)}
 
 
 async def _open_transport(shared: Clients, queue: str, kind: TransportKind) -> SQSTransport:

@@ -1,0 +1,61 @@
+"""`loafer-kit new …`: write a project."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
+
+OutputDir = Annotated[
+    Path, typer.Option(help="The folder in which the project's own folder is made.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would be written.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Write into a folder that exists, file by file.")
+]
+
+
+@app.command()
+def service(
+    name: Annotated[str | None, typer.Argument(help="The service's name.")] = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[,key=value…]",
+            help="A queue, by name or URL, and its settings; may be given several times.",
+        ),
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="A spec file (TOML, YAML or JSON) to begin from.")
+    ] = None,
+    *,
+    output_dir: OutputDir = Path(),
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Write a service that handles the messages of its queues.
+
+    On a terminal it asks for what is not given. `loafer-kit schema` lists a queue's settings.
+    """
+    from loafer_kit.cli import terminal, writing
+    from loafer_kit.scaffold import contexts, questions, validation
+    from loafer_kit.scaffold.drafts import Draft
+    from loafer_kit.scaffold.sources import files, flags
+
+    draft = flags.merge(files.read(spec) if spec else Draft({}), name, queue or [])
+    if terminal.is_interactive():
+        draft = questions.complete(draft, terminal.Terminal())
+    found = validation.service(draft)
+    writing.generate(
+        "service",
+        contexts.service(found),
+        output_dir / found.package,
+        dry_run=dry_run,
+        force=force,
+        next_steps={
+            "loafer-kit dev": "run it on a local SQS server",
+            "python -m pytest": "run its tests",
+            f"python -m {found.package}": "run it on AWS",
+        },
+    )

@@ -1,0 +1,12 @@
+"""`loafer-kit schema`: the JSON Schema of a spec file."""
+
+import typer
+
+
+def schema() -> None:
+    """Print the JSON Schema of a service's spec, for editors and for other tools."""
+    import json
+
+    from loafer_kit.scaffold.schema import service
+
+    typer.echo(json.dumps(service(), indent=2))

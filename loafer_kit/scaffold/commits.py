@@ -1,0 +1,84 @@
+"""Publishes a plan: a new folder whole or not at all, an existing one through a journal."""
+
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import journal
+from loafer_kit.scaffold.plans import Change, Plan, changes
+
+
+def commit(plan: Plan, target: Path, *, force: bool = False) -> tuple[Change, ...]:
+    """Write a plan into a folder and return what changed.
+
+    A folder that exists is only written into with `force`. Whatever goes wrong on the way, an
+    interrupt included, leaves everything as it was.
+    """
+    if not os.path.lexists(target):
+        changed = changes(plan, target)
+        with _failures_in_one_line(target), _termination_as_exception():
+            _publish(plan, target)
+        return changed
+    if not force:
+        raise ConfigurationError(f"{target} exists; --force writes into it, file by file")
+    with _failures_in_one_line(target), _termination_as_exception():
+        journal.recover(target)
+        changed = changes(plan, target)
+        journal.write(target, changed)
+    return changed
+
+
+def _publish(plan: Plan, target: Path) -> None:
+    missing = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+    staging = target.parent / f".{target.name}-{uuid.uuid4().hex}"
+    try:
+        for path, content in plan.files.items():
+            file = staging / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def _failures_in_one_line(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or target
+        raise ConfigurationError(
+            f"nothing was written: {where}: {error.strerror or error}"
+        ) from error
+
+
+@contextmanager
+def _termination_as_exception() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP undo what was begun, as Ctrl-C does."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = {number: signal.signal(number, leave) for number in _SIGNALS}
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)

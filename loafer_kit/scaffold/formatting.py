@@ -1,0 +1,27 @@
+"""The last look at a generated file: it parses, and Python is formatted as black does."""
+
+import ast
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+
+
+def finish(path: str, content: bytes) -> bytes:
+    """The file's final bytes; ValueError when it does not parse as what its suffix says."""
+    finisher = _FINISHERS.get(PurePosixPath(path).suffix)
+    return finisher(content.decode()).encode() if finisher else content
+
+
+def _python(text: str) -> str:
+    import black
+
+    ast.parse(text)
+    return black.format_str(text, mode=black.Mode())
+
+
+def _toml(text: str) -> str:
+    tomllib.loads(text)
+    return text
+
+
+_FINISHERS: Mapping[str, Callable[[str], str]] = {".py": _python, ".toml": _toml}

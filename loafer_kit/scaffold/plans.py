@@ -1,0 +1,80 @@
+"""A plan: the files that are to be written, and what that changes in a folder."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from loafer_kit.exceptions import ConfigurationError
+
+Action = Literal["create", "overwrite", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Relative paths, written with `/`, and the bytes of each."""
+
+    files: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        for path in self.files:
+            refuse_outside(path)
+        object.__setattr__(self, "files", dict(sorted(self.files.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of one file: `before` is None where there is none yet."""
+
+    path: str
+    action: Action
+    before: bytes | None
+    after: bytes
+
+
+def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
+    """What writing a plan into a folder would change; nothing is written.
+
+    ConfigurationError where a symbolic link, or a folder in a file's place, is in the way.
+    """
+    return tuple(_change(path, content, target) for path, content in plan.files.items())
+
+
+def _change(path: str, after: bytes, target: Path) -> Change:
+    refuse_links(target, path)
+    file = target / path
+    try:
+        before = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return Change(path, "create", None, after)
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}") from error
+    return Change(path, "unchanged" if before == after else "overwrite", before, after)
+
+
+def refuse_links(target: Path, path: str) -> None:
+    """Make sure that writing a path ends up within the target, whatever lies there already."""
+    place = target
+    parts = ("", *PurePosixPath(path).parts)
+    for index, part in enumerate(parts):
+        place = place / part
+        try:
+            mode = os.lstat(place).st_mode
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ConfigurationError(f"{place}: {error.strerror}") from error
+        if stat.S_ISLNK(mode):
+            raise ConfigurationError(f"{place} is a symbolic link: nothing is written through it")
+        is_last = index == len(parts) - 1
+        if stat.S_ISDIR(mode) == is_last or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            kind = "a file" if is_last else "a folder"
+            raise ConfigurationError(f"{place} is in the way: it is not {kind}")
+
+
+def refuse_outside(path: str) -> None:
+    """Make sure that a path stays within the project it is relative to."""
+    if set(path.split("/")) & {"", ".", ".."} or "\\" in path or "\0" in path:
+        raise ConfigurationError(f"{path!a} is no path within a project")

@@ -1,0 +1,45 @@
+"""What is wrong with a spec: every problem at once, each with its place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loafer_kit.exceptions import LoaferKitError
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to correct. `line` is known when the spec came from a file."""
+
+    path: Path
+    message: str
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The key as one would write it: `queues[1].name`."""
+        text = ""
+        for step in self.path:
+            text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        return text
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.path else ""
+        return f"{where}{self.message}" + (f" (line {self.line})" if self.line else "")
+
+
+class SpecError(LoaferKitError):
+    """A spec has problems; `problems` holds all of them."""
+
+    def __init__(self, problems: Sequence[Problem], origin: str | None = None) -> None:
+        self.problems = tuple(problems)
+        self.origin = origin
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        source = f"{self.origin}: " if self.origin else ""
+        if len(self.problems) == 1:
+            return f"{source}{self.problems[0]}"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        return f"{source}{len(self.problems)} problems{lines}"

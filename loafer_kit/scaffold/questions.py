@@ -1,0 +1,73 @@
+"""Asks a person for what a spec lacks, and asks again after an answer that cannot be."""
+
+from typing import Any, Protocol, cast
+
+from loafer_kit.scaffold import names
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.problems import Path
+from loafer_kit.scaffold.validation import problems_of
+
+
+class Person(Protocol):
+    """Who is asked: the terminal, as a rule."""
+
+    def ask(self, question: str, default: str | None) -> str:
+        """Return the answer; the default, when there is one and the answer is empty."""
+
+    def confirm(self, question: str) -> bool:
+        """Return whether the answer is yes; no is the default."""
+
+    def tell(self, text: str) -> None:
+        """Say what is wrong with an answer."""
+
+
+Values = dict[str, object]
+
+
+def complete(draft: Draft, person: Person) -> Draft:
+    """The draft with the name and the queues that it lacks, as the person wants them."""
+    values: Values = dict(draft.values)
+    if "name" not in values:
+        _ask(values, ("name",), "Name of the service", None, person)
+    if not values.get("queues"):
+        values["queues"] = []
+        _ask_for_queue(values, person)
+        while person.confirm("Another queue?"):
+            _ask_for_queue(values, person)
+    return Draft(values, draft.origin, draft.line)
+
+
+def _ask_for_queue(values: Values, person: Person) -> None:
+    queues = cast("list[Values]", values["queues"])
+    queue: Values = {}
+    place: Path = ("queues", len(queues))
+    queues.append(queue)
+
+    def ask(key: str, question: str, default: str | None = None) -> str:
+        return _ask(values, (*place, key), question, default, person)
+
+    name = ask("name", "Queue (name or URL)")
+    if ask("kind", "Kind (sqs, or sns for a queue subscribed to a topic)", "sqs") == "sns":
+        ask("topic", "Topic", names.queue_name(name))
+    ask("handler", "Handler", names.handler_for(name))
+    if person.confirm("With a dead-letter queue?"):
+        ask("dead_letter_queue", "Dead-letter queue", _dead_letter_queue_for(name))
+
+
+def _dead_letter_queue_for(name: str) -> str:
+    bare = names.queue_name(name)
+    return f"{bare.removesuffix('.fifo')}-dlq{'.fifo' if bare.endswith('.fifo') else ''}"
+
+
+def _ask(values: Values, path: Path, question: str, default: str | None, person: Person) -> str:
+    """Ask until the answer has no problem of its own; it is then in its place in the values."""
+    table: Any = values
+    for step in path[:-1]:
+        table = table[step]
+    while True:
+        answer = table[path[-1]] = person.ask(question, default).strip()
+        problems = [item.message for item in problems_of(Draft(values)) if item.path == path]
+        if not problems:
+            return answer
+        for problem in problems:
+            person.tell(problem)

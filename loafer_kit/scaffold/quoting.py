@@ -1,0 +1,66 @@
+"""How a value enters each language: the filters of our templates.
+
+A template may write an identifier or a whole number as it is; every other value needs a filter.
+"""
+
+import json
+import re
+from typing import Any
+
+from jinja2 import Environment, Undefined
+from jinja2.ext import Extension
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
+# What says the same in a docstring, a comment, Markdown and a Dockerfile.
+_PROSE = re.compile(r"[A-Za-z0-9_ .,:/@-]*")
+
+
+class Quoted(str):
+    """Text that a filter has made safe for where it goes."""
+
+    __slots__ = ()
+
+
+def python(value: str | float) -> Quoted:
+    """A Python literal."""
+    return Quoted(ascii(value))
+
+
+def toml(value: str | float) -> Quoted:
+    """A TOML value: strings as basic strings, in ASCII."""
+    if isinstance(value, str):
+        return Quoted('"' + "".join(_toml_character(character) for character in value) + '"')
+    return Quoted(json.dumps(value))
+
+
+def prose(value: str) -> Quoted:
+    """A name within a sentence; ValueError for text that could mean something to a parser."""
+    if not _PROSE.fullmatch(value):
+        raise ValueError(f"{value!a} cannot stand in a sentence")
+    return Quoted(value)
+
+
+def _toml_character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if " " <= character <= "~":
+        return character
+    code = ord(character)
+    return f"\\U{code:08X}"
+
+
+def _checked(value: Any) -> Any:
+    if isinstance(value, (Quoted, Undefined)) or type(value) is int:
+        return value
+    if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
+        return value
+    raise ValueError(f"a template wrote {value!a} without a quoting filter")
+
+
+class QuotingExtension(Extension):
+    """Gives an environment the filters, and refuses whatever comes out without one."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.filters.update(py=python, toml=toml, prose=prose)
+        environment.finalize = _checked

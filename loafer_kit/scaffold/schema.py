@@ -1,0 +1,44 @@
+"""The JSON Schema of a spec, made from the rows that also validate it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from loafer_kit.scaffold.fields import OPTIONS, QUEUE, SERVICE, Field
+
+Schema = dict[str, Any]
+
+
+def service() -> Schema:
+    """What `loafer.toml`, or any other spec file of a service, may say."""
+    schema = _table(SERVICE, "A service that loafer-kit writes.")
+    schema["properties"]["queues"] = {
+        "type": "array",
+        "description": "The queues whose messages the service handles.",
+        "minItems": 1,
+        "items": _table(QUEUE + OPTIONS, "A queue and the code that handles its messages."),
+    }
+    schema["required"].append("queues")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer"} | schema
+
+
+def _table(fields: Sequence[Field], description: str) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {field.name: _property(field) for field in fields},
+        "required": [field.name for field in fields if field.required],
+        "additionalProperties": False,
+    }
+
+
+def _property(field: Field) -> Schema:
+    schema: Schema = {
+        "type": field.kind,
+        "description": field.doc,
+        "enum": list(field.choices) or None,
+        "pattern": f"^(?:{field.pattern.pattern})$" if field.pattern else None,
+        "minimum": field.minimum,
+        "exclusiveMinimum": field.more_than,
+        "maximum": field.maximum,
+    }
+    return {key: value for key, value in schema.items() if value is not None}

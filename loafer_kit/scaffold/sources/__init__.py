@@ -1,0 +1,1 @@
+"""Where specs come from: each source gives a Draft, which validation turns into a spec."""

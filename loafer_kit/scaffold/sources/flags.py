@@ -1,0 +1,59 @@
+"""The source that is typed: `NAME --queue NAME[,key=value…]`."""
+
+from collections.abc import Mapping, Sequence
+
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.fields import OPTIONS, QUEUE, Field
+from loafer_kit.scaffold.problems import Problem, SpecError
+
+_ROWS: Mapping[str, Field] = {field.name: field for field in QUEUE + OPTIONS}
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def merge(draft: Draft, name: str | None, queues: Sequence[str]) -> Draft:
+    """The draft with what was typed over it: another name, further queues."""
+    values = dict(draft.values)
+    if name is not None:
+        values["name"] = name
+    if queues:
+        listed = values.get("queues")
+        before = list(listed) if isinstance(listed, list) else []
+        values["queues"] = before + _parse_all(queues, len(before))
+    return Draft(values, draft.origin, draft.line)
+
+
+def _parse_all(queues: Sequence[str], start: int) -> list[Mapping[str, object]]:
+    problems: list[Problem] = []
+    parsed = [_parse(text, index, problems) for index, text in enumerate(queues, start)]
+    if problems:
+        raise SpecError(problems)
+    return parsed
+
+
+def _parse(text: str, index: int, problems: list[Problem]) -> Mapping[str, object]:
+    name, *pairs = text.split(",")
+    values: dict[str, object] = {"name": name}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals:
+            message = f"{pair!a} must have the form key=value"
+            problems.append(Problem(("queues", index), message))
+        elif key in values:
+            problems.append(Problem(("queues", index, key), "is given twice"))
+        else:
+            values[key] = _typed(key, value.strip())
+    return values
+
+
+def _typed(key: str, text: str) -> object:
+    """The text as the key's type where it has that form; validation reports where it has not."""
+    kind = _ROWS[key].kind if key in _ROWS else "string"
+    if kind == "boolean":
+        return _BOOLEANS.get(text.lower(), text)
+    try:
+        if kind == "integer":
+            return int(text)
+        return float(text) if kind == "number" else text
+    except ValueError:
+        return text

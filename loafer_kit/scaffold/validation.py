@@ -1,0 +1,236 @@
+"""From a draft to a spec: reads keys by their rows and collects every problem."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import cast
+
+from loafer_kit.scaffold import names
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.fields import OPTIONS, QUEUE, SERVICE, Field, Kind, Value
+from loafer_kit.scaffold.problems import Path, Problem, SpecError
+from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
+
+DEFAULT_MAX_RECEIVE_COUNT = 5
+
+Values = dict[str, Value]
+
+_KINDS: Mapping[Kind, str] = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
+
+
+def service(draft: Draft) -> ServiceSpec:
+    """The service that a draft describes; SpecError with all its problems when it has any."""
+    problems = list(problems_of(draft))
+    if problems:
+        raise SpecError(problems, draft.origin)
+    ignored: list[Problem] = []
+    values = read(draft.values, SERVICE, (), ignored, besides=["queues"])
+    name = str(values["name"])
+    queues = [read(raw, QUEUE + OPTIONS, (), ignored) for raw in _queues(draft.values)]
+    return ServiceSpec(
+        name=name,
+        package=str(values.get("package", names.package_for(name))),
+        queues=tuple(_queue(queue) for queue in queues),
+    )
+
+
+def problems_of(draft: Draft) -> Iterator[Problem]:
+    """Everything that is wrong with a draft of a service."""
+    problems: list[Problem] = []
+    values = read(draft.values, SERVICE, (), problems, besides=["queues"])
+    problems.extend(_package_problems(values, draft.values))
+    raw_queues = draft.values.get("queues")
+    if not isinstance(raw_queues, Sequence) or isinstance(raw_queues, str) or not raw_queues:
+        problems.append(Problem(("queues",), "a service needs a list of one queue or more"))
+        raw_queues = []
+    queues: list[Values] = []
+    for index, raw in enumerate(raw_queues):
+        values = read(raw, QUEUE + OPTIONS, ("queues", index), problems)
+        problems.extend(_contradictions(values, ("queues", index)))
+        queues.append(values)
+    problems.extend(_collisions(queues))
+    located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
+    yield from sorted(located, key=lambda item: item.line or 0)
+
+
+def read(
+    raw: object,
+    fields: Sequence[Field],
+    path: Path,
+    problems: list[Problem],
+    besides: Sequence[str] = (),
+) -> Values:
+    """The values of a table that fit their rows; what does not fit is added to `problems`."""
+    if not isinstance(raw, Mapping):
+        problems.append(Problem(path, "must be a table of keys and values"))
+        return {}
+    rows = {field.name: field for field in fields}
+    values: Values = {}
+    for key, value in raw.items():
+        if key in rows:
+            why = _why_not(rows[key], value)
+            if why is None:
+                values[key] = cast("Value", value)
+            else:
+                problems.append(Problem((*path, key), why))
+        elif key not in besides:
+            problems.append(_unknown(key, [*rows, *besides], path))
+    problems.extend(
+        Problem((*path, field.name), "is missing")
+        for field in fields
+        if field.required and field.name not in raw
+    )
+    return values
+
+
+def _why_not(field: Field, value: object) -> str | None:
+    if not field.accepts(value):
+        return f"must be {_KINDS[field.kind]}, not {_described(value)}"
+    if field.choices and value not in field.choices:
+        near = _did_you_mean(str(value), field.choices)
+        return f"{names.shown(str(value))} is none of {', '.join(field.choices)}{near}"
+    if field.kind in ("integer", "number"):
+        return _out_of_bounds(field, cast("float", value))
+    return field.rule(str(value)) if field.rule else None
+
+
+def _out_of_bounds(field: Field, value: float) -> str | None:
+    if not math.isfinite(value):
+        return f"{value} is no finite number"
+    if field.minimum is not None and value < field.minimum:
+        return f"{value} is less than {field.minimum}"
+    if field.more_than is not None and value <= field.more_than:
+        return f"must be more than {field.more_than}"
+    if field.maximum is not None and value > field.maximum:
+        return f"{value} is more than {field.maximum}"
+    return None
+
+
+def _described(value: object) -> str:
+    """A value that has the wrong type: short, whatever it is."""
+    if isinstance(value, str):
+        return names.shown(value)
+    if isinstance(value, (bool, int, float)):
+        return names.shown(str(value)).strip("'").lower()
+    if isinstance(value, Mapping):
+        return "a table"
+    return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
+
+
+def _unknown(key: object, known: Sequence[str], path: Path) -> Problem:
+    name = str(key)
+    hint = _did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
+    step = name if name.isidentifier() and name.isascii() else names.shown(name)
+    return Problem((*path, step), f"is no known key{hint}")
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word.lower().replace("-", "_"), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _package_problems(values: Values, raw: Mapping[str, object]) -> Iterator[Problem]:
+    """A name whose package cannot be, where no other package is given."""
+    if "name" in values and "package" not in raw:
+        why = names.package(names.package_for(str(values["name"])))
+        if why:
+            yield Problem(("name",), f"{why}: choose another name, or set `package`")
+
+
+def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:
+    """What no single key shows."""
+    name = str(queue.get("name", ""))
+    fifo = name.endswith(".fifo")
+    if queue.get("fifo") is True and name and not fifo:
+        message = f"the name of a FIFO queue ends in '.fifo': name it {names.shown(name + '.fifo')}"
+        yield Problem((*path, "fifo"), message)
+    if queue.get("fifo") is False and fifo:
+        yield Problem((*path, "fifo"), "a queue whose name ends in '.fifo' is a FIFO queue")
+    if "topic" in queue and queue.get("kind", "sns") != "sns":
+        yield Problem((*path, "topic"), "only a queue of kind 'sns' has a topic")
+    if fifo and not str(queue.get("topic", ".fifo")).endswith(".fifo"):
+        yield Problem((*path, "topic"), "only a FIFO topic (.fifo) delivers to a FIFO queue")
+    yield from _dead_letter_contradictions(queue, path)
+
+
+def _dead_letter_contradictions(queue: Values, path: Path) -> Iterator[Problem]:
+    name = names.queue_name(str(queue.get("name", "")))
+    target = queue.get("dead_letter_queue")
+    if target is None:
+        if "max_receive_count" in queue:
+            yield Problem((*path, "max_receive_count"), "needs a dead_letter_queue")
+        return
+    target, at = str(target), (*path, "dead_letter_queue")
+    if target == name:
+        yield Problem(at, "a queue cannot be its own dead-letter queue")
+    elif name and target.endswith(".fifo") != name.endswith(".fifo"):
+        kind = "a FIFO queue (.fifo)" if name.endswith(".fifo") else "no FIFO queue"
+        yield Problem(at, f"must be {kind}, as {names.shown(name)} is")
+
+
+def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
+    """Names that two queues, or two pieces of code, would share."""
+    places: dict[str, int] = {}
+    handlers: dict[str, int] = {}
+    for index, queue in enumerate(queues):
+        if "name" not in queue:
+            continue
+        name = names.queue_name(str(queue["name"]))
+        if name in places:
+            message = f"{names.shown(name)} is already the name of queues[{places[name]}]"
+            yield Problem(("queues", index, "name"), message)
+            continue
+        places[name] = index
+        handler = _handler(queue)
+        if handler in handlers:
+            message = (
+                f"{handler} is already the handler of queues[{handlers[handler]}]; "
+                f"give this one another name, like {_free(handler, queues)}"
+            )
+            yield Problem(("queues", index, "handler"), message)
+        handlers.setdefault(handler, index)
+    for index, queue in enumerate(queues):
+        if queue.get("error_handler") in handlers:
+            message = f"{queue['error_handler']} is already the name of a handler"
+            yield Problem(("queues", index, "error_handler"), message)
+
+
+def _free(handler: str, queues: Sequence[Values]) -> str:
+    used = {_handler(queue) for queue in queues if "name" in queue or "handler" in queue}
+    used |= {str(queue.get("error_handler")) for queue in queues}
+    return next(name for n in range(2, len(used) + 3) if (name := f"{handler}_{n}") not in used)
+
+
+def _handler(queue: Values) -> str:
+    return str(queue.get("handler") or names.handler_for(str(queue.get("name", ""))))
+
+
+def _queues(values: Mapping[str, object]) -> Sequence[object]:
+    return cast("Sequence[object]", values["queues"])
+
+
+def _queue(values: Values) -> QueueSpec:
+    name = str(values["name"])
+    is_sns = values.get("kind") == "sns" or "topic" in values
+    target = values.get("dead_letter_queue")
+    count = values.get("max_receive_count", DEFAULT_MAX_RECEIVE_COUNT)
+    return QueueSpec(
+        name=name,
+        kind="sns" if is_sns else "sqs",
+        topic=str(values.get("topic", names.queue_name(name))) if is_sns else None,
+        handler=_handler(values),
+        error_handler=_text(values.get("error_handler")),
+        translator=_text(values.get("translator")),
+        dead_letter_queue=_text(target),
+        max_receive_count=int(count) if target is not None else None,
+        options={field.name: values[field.name] for field in OPTIONS if field.name in values},
+    )
+
+
+def _text(value: Value | None) -> str | None:
+    return None if value is None else str(value)

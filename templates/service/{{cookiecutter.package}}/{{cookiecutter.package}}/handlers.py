@@ -1,0 +1,48 @@
+"""What becomes of the messages: one handler for each queue.
+
+True deletes a message. False leaves it on its queue, as an exception does: it comes back when
+its visibility timeout ends.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+{% if cookiecutter.error_handlers %}
+from loafer_kit.types import ExcInfo, Message
+
+{% endif %}
+{% for queue in cookiecutter.queues %}
+
+async def {{ queue.handler }}(message: Any, metadata: Mapping[str, Any]) -> bool:
+    """Handle one message of the queue {{ queue.queue_name|prose }}.
+
+{% if queue.translator == "none" %}
+    `message` is what SQS delivered, undecoded; `metadata` is empty.
+{% elif queue.translator %}
+    `message` and `metadata` are what translators.{{ queue.translator }} makes of what SQS delivers.
+{% elif queue.kind == "sns" %}
+    `message` is the decoded JSON that was published to the topic {{ queue.topic|prose }},
+    `metadata` what SNS and SQS say about it.
+{% else %}
+    `message` is the decoded JSON body, `metadata` what SQS says about it.
+{% endif %}
+{% if queue.fifo %}
+    Messages of one message group come in order, one at a time.
+{% endif %}
+{% if queue.dead_letter_queue %}
+    After {{ queue.max_receive_count }} attempts without success a message goes to the queue
+    {{ queue.dead_letter_queue|prose }}; raise RejectMessage to send it there at once.
+{% endif %}
+    """
+    # TODO: do the work here. Until then, each message is deleted unread.
+    return True
+{% endfor %}
+{% for handler in cookiecutter.error_handlers %}
+
+async def {{ handler.name }}(exc_info: ExcInfo, message: Message) -> bool:
+    """Decide about a message of {{ handler.subject|prose }} whose handling raised.
+
+    The exception is in the log already. True deletes the message, False leaves it on the queue.
+    """
+    return False
+{% endfor %}

@@ -1,0 +1,335 @@
+"""`loafer-kit new service` and `loafer-kit schema`, as a user runs them."""
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from loafer_kit.cli import app
+from loafer_kit.scaffold import validation
+from loafer_kit.scaffold.sources import files
+
+COMMAND = [sys.executable, "-m", "loafer_kit"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home directory of the test's own, which must stay empty."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    yield home
+    assert list(home.iterdir()) == []
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The folder in which the command is given."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return here
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_one_command_writes_a_service(here):
+    """It lists the files and says what to do next."""
+    done = run("new", "service", "foobar", "--queue", "loafer-test")
+
+    assert done.returncode == 0, done.stderr
+    assert (here / "foobar/foobar/handlers.py").is_file()
+    assert "create  foobar/foobar/handlers.py" in done.stdout
+    assert "cd foobar" in done.stdout
+    assert [path.name for path in here.iterdir()] == ["foobar"]
+
+
+def test_the_same_spec_gives_the_same_bytes(here):
+    """From flags, and from the spec file that the project keeps."""
+    flags = ["--queue", "a,topic=t,wait_time=3", "--queue", "b.fifo,dead_letter_queue=c.fifo"]
+    run("new", "service", "foobar", *flags)
+    run("new", "service", "--spec", "foobar/loafer.toml", "--output-dir", "again")
+
+    first = {path.relative_to(here): text for path, text in content(here / "foobar").items()}
+    again = {path.relative_to(here / "again"): x for path, x in content(here / "again").items()}
+    assert first == again
+
+
+def test_a_dry_run_writes_nothing(here):
+    """It lists what a run would write."""
+    done = run("new", "service", "foobar", "--queue", "loafer-test", "--dry-run")
+
+    assert done.returncode == 0
+    assert "create  foobar/loafer.toml" in done.stdout
+    assert list(here.iterdir()) == []
+
+
+def test_all_problems_are_shown_at_once_without_a_traceback(here):
+    """Each with its place, and a suggestion where one is near."""
+    done = run("new", "service", "tests", "--queue", "a b", "--queue", "c,wait_tim=3")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: 3 problems")
+    assert "name: 'tests'" in done.stderr
+    assert "queues[0].name" in done.stderr
+    assert "did you mean 'wait_time'" in done.stderr
+    assert list(here.iterdir()) == []
+
+
+def test_what_is_missing_is_an_error_without_a_terminal(here):
+    """Nobody is there to be asked."""
+    done = run("new", "service")
+
+    assert done.returncode == 1
+    assert "name: is missing" in done.stderr
+    assert "queues: " in done.stderr
+
+
+def test_a_problem_in_a_file_has_its_line(here):
+    """And the file's name."""
+    (here / "spec.toml").write_text('name = "foobar"\n\n[[queues]]\nname = "a"\nwait_time = 99\n')
+
+    done = run("new", "service", "--spec", "spec.toml")
+
+    assert done.returncode == 1
+    assert done.stderr == "error: spec.toml: queues[0].wait_time: 99 is more than 20 (line 5)\n"
+
+
+def test_an_existing_folder_is_not_touched_without_force(here):
+    """The error lists what would change."""
+    run("new", "service", "foobar", "--queue", "loafer-test")
+    (here / "foobar/foobar/handlers.py").write_text("mine")
+    before = content(here)
+
+    done = run("new", "service", "foobar", "--queue", "loafer-test")
+
+    assert done.returncode == 1
+    assert "overwrite  foobar/foobar/handlers.py" in done.stdout
+    assert "foobar/loafer.toml" not in done.stdout
+    assert "--force" in done.stderr
+    assert content(here) == before
+
+
+def test_force_changes_the_files_that_differ_and_no_other(here):
+    """Files that are not the scaffold's stay."""
+    run("new", "service", "foobar", "--queue", "loafer-test")
+    before = content(here)
+    (here / "foobar/foobar/handlers.py").write_text("mine")
+    (here / "foobar/mine.py").write_text("mine")
+
+    done = run("new", "service", "foobar", "--queue", "loafer-test", "--force")
+
+    assert done.returncode == 0
+    assert "overwrite  foobar/foobar/handlers.py" in done.stdout
+    assert content(here) == before | {here / "foobar/mine.py": b"mine"}
+
+
+def test_a_second_run_that_changes_nothing_needs_no_force(here):
+    """There is nothing to be careful about."""
+    run("new", "service", "foobar", "--queue", "loafer-test")
+
+    done = run("new", "service", "foobar", "--queue", "loafer-test")
+
+    assert done.returncode == 0
+    assert "unchanged" in done.stdout
+
+
+def test_a_link_in_the_projects_place_is_not_written_through(here, tmp_path):
+    """With --force neither."""
+    (tmp_path / "elsewhere").mkdir()
+    (here / "foobar").symlink_to(tmp_path / "elsewhere")
+
+    done = run("new", "service", "foobar", "--queue", "loafer-test", "--force")
+
+    assert done.returncode == 1
+    assert "symbolic link" in done.stderr
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(here):
+    """The limit on a file's size stands for the disk's end."""
+    done = run("new", "service", "foobar", "--queue", "loafer-test", preexec_fn=_no_space)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+def _no_space():
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+
+def test_the_schema_is_json(here):
+    """Editors complete a spec with it."""
+    done = run("schema")
+
+    assert done.returncode == 0
+    queue = json.loads(done.stdout)["properties"]["queues"]["items"]
+    assert "visibility_timeout" in queue["properties"]
+
+
+class Person:
+    """Types at a real terminal and reads what it shows."""
+
+    def __init__(self, *arguments):
+        self.shown = ""
+        self.terminal, other_end = pty.openpty()
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=other_end,
+            stdout=other_end,
+            stderr=other_end,
+            start_new_session=True,
+            preexec_fn=_own_the_terminal,  # noqa: PLW1509 - it only makes two system calls
+        )
+        os.close(other_end)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.terminal)
+
+    def answer(self, question, text):
+        self.wait_for(question)
+        os.write(self.terminal, text.encode())
+
+    def wait_for(self, text):
+        while text not in self.shown:
+            assert self._read(), self.shown
+        self.shown = self.shown.partition(text)[2]
+
+    def interrupt(self):
+        # Python overlooks a signal that comes just before it begins to wait for a key: a person
+        # presses Ctrl-C again.
+        while self.process.poll() is None:
+            os.write(self.terminal, b"\x03")
+            select.select([], [], [], 0.5)
+
+    def leave(self):
+        while self._read():
+            pass
+        return self.process.wait(30)
+
+    def _read(self):
+        assert select.select([self.terminal], [], [], 30)[0], self.shown
+        try:
+            data = os.read(self.terminal, 10_000)
+        except OSError:  # Linux's way to say that the other end is closed
+            return False
+        self.shown += data.decode()
+        return bool(data)
+
+
+def _own_the_terminal():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Whoever started the tests in the background made their children deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
+    """Defaults are offered, answers are judged at once."""
+    with Person("new", "service") as person:
+        person.answer("Name of the service: ", "asyncio\n")
+        person.wait_for("would hide")
+        person.answer("Name of the service: ", "foobar\n")
+        person.answer("Queue (name or URL): ", "a b\n")
+        person.wait_for("cannot name a queue")
+        person.answer("Queue (name or URL): ", "orders.fifo\n")
+        person.answer("[sqs]: ", "sqq\n")
+        person.wait_for("did you mean 'sqs'")
+        person.answer("[sqs]: ", "\n")
+        person.answer("Handler [handle_orders]: ", "print\n")
+        person.wait_for("built-in")
+        person.answer("Handler [handle_orders]: ", "on_order\n")
+        person.answer("dead-letter queue? [y/N]: ", "y\n")
+        person.answer("Dead-letter queue [orders-dlq.fifo]: ", "\n")
+        person.answer("Another queue? [y/N]: ", "y\n")
+        person.answer("Queue (name or URL): ", "news\n")
+        person.answer("[sqs]: ", "sns\n")
+        person.answer("Topic [news]: ", "\n")
+        person.answer("Handler [handle_news]: ", "on_order\n")
+        person.wait_for("already the handler")
+        person.answer("Handler [handle_news]: ", "\n")
+        person.answer("dead-letter queue? [y/N]: ", "\n")
+        person.answer("Another queue? [y/N]: ", "\n")
+
+        assert person.leave() == 0
+        service = validation.service(files.read(here / "foobar/loafer.toml"))
+        assert [
+            (q.name, q.kind, q.handler, q.topic, q.dead_letter_queue) for q in service.queues
+        ] == [
+            ("orders.fifo", "sqs", "on_order", None, "orders-dlq.fifo"),
+            ("news", "sns", "handle_news", "news", None),
+        ]
+
+
+def test_on_a_terminal_what_was_given_is_not_asked_for(here):
+    """With everything given, there is no question."""
+    with Person("new", "service", "foobar", "--queue", "loafer-test") as person:
+
+        assert person.leave() == 0
+        assert "?" not in person.shown
+        assert (here / "foobar").is_dir()
+
+
+def test_ctrl_c_at_a_question_leaves_nothing(here):
+    """And shows no traceback."""
+    with Person("new", "service") as person:
+        person.wait_for("Name of the service: ")
+        person.interrupt()
+
+        assert person.leave() != 0
+        assert "Traceback" not in person.shown
+        assert list(here.iterdir()) == []
+
+
+hostile = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.sampled_from(
+    ["../x", "/tmp/x", "a/../../x", "{{ 7*7 }}", "{% raw %}", "'", '"', "\\", "\n", "\u2028", "-h", ""]
+)  # fmt: skip
+
+
+@given(st.lists(hostile, max_size=3), hostile)
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_hostile_argument_leads_anywhere(here, queues, name):
+    """Whatever is typed: a service in its folder, or an error and nothing at all."""
+    arguments = [argument for queue in queues for argument in ("--queue", queue)]
+
+    before = list(here.iterdir())
+
+    result = CliRunner().invoke(app, ["new", "service", *arguments, "--", name])
+
+    assert result.exit_code in (0, 1, 2)
+    assert result.exit_code == 0 or list(here.iterdir()) == before
+    assert all(path.name.isidentifier() for path in here.iterdir())

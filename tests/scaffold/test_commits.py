@@ -1,0 +1,227 @@
+"""Publishing a plan: all of it or nothing, whatever happens on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import commits, journal
+from loafer_kit.scaffold.plans import Plan
+
+PLAN = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with an edited, an equal and a foreign file."""
+    target = tmp_path / "project"
+    target.mkdir()
+    (target / "a").write_bytes(b"old")
+    (target / "a").chmod(0o755)
+    (target / "f").write_bytes(b"same")
+    (target / "mine").write_bytes(b"mine")
+    return target
+
+
+def content(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def interrupted_at(monkeypatch, owner, name, turn, error):
+    """Let the given call of a function raise, after or instead of its work."""
+    calls = iter(range(1000))
+    original = getattr(owner, name)
+
+    def replacement(*args, **kwargs):
+        if next(calls) == turn:
+            raise error
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, replacement)
+
+
+def test_a_new_folder_appears_whole(tmp_path):
+    """With the folders above it, and nothing beside it."""
+    commits.commit(PLAN, tmp_path / "x/y/project")
+
+    assert content(tmp_path / "x/y") == {
+        "project": None, "project/a": b"new", "project/b": None, "project/b/c": b"new",
+        "project/b/d": None, "project/b/d/e": b"new", "project/f": b"same",
+    }  # fmt: skip
+
+
+def test_files_get_the_modes_of_the_users_umask(tmp_path):
+    """No folder is closed to the user's group because it was staged."""
+    before = os.umask(0o027)
+    try:
+        commits.commit(PLAN, tmp_path / "project")
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "project").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "project/a").stat().st_mode & 0o777 == 0o640
+
+
+FAILURES = [OSError(28, "No space left on device"), KeyboardInterrupt(), SystemExit(143)]
+
+
+@pytest.mark.parametrize("error", FAILURES)
+@pytest.mark.parametrize("turn", range(4))
+def test_a_new_folder_that_fails_leaves_nothing(tmp_path, monkeypatch, turn, error):
+    """A full disk or an interrupt at any file: no folder, not even the ones above it."""
+    interrupted_at(monkeypatch, Path, "write_bytes", turn, error)
+
+    with pytest.raises((ConfigurationError, KeyboardInterrupt, SystemExit)):
+        commits.commit(PLAN, tmp_path / "x/y/project")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_appears_meanwhile_is_not_touched(tmp_path, monkeypatch):
+    """Whoever was first keeps the name."""
+    original = Path.rename
+
+    def rename(self, target):
+        target.mkdir()
+        (target / "theirs").write_bytes(b"")
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+    with pytest.raises(ConfigurationError, match="nothing was written"):
+        commits.commit(PLAN, tmp_path / "project")
+
+    assert content(tmp_path) == {"project": None, "project/theirs": b""}
+
+
+def test_an_existing_folder_is_only_touched_with_force(project):
+    """Without it, nothing happens."""
+    before = content(project)
+
+    with pytest.raises(ConfigurationError, match="--force"):
+        commits.commit(PLAN, project)
+
+    assert content(project) == before
+
+
+def test_force_writes_file_by_file(project):
+    """Other files stay, modes stay, and nothing of the work is left."""
+    commits.commit(PLAN, project, force=True)
+
+    assert content(project) == {
+        "a": b"new", "b": None, "b/c": b"new", "b/d": None, "b/d/e": b"new", "f": b"same",
+        "mine": b"mine",
+    }  # fmt: skip
+    assert (project / "a").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("error", FAILURES)
+@pytest.mark.parametrize(
+    ("function", "turn"),
+    [("write_bytes", 0), ("write_bytes", 2), ("replace", 0), ("replace", 1), ("replace", 2)],
+)
+def test_a_failure_leaves_every_byte_as_it_was(project, monkeypatch, function, turn, error):
+    """While the files are prepared, and while they are put in place."""
+    before = content(project)
+    stat = (project / "a").stat()
+    interrupted_at(monkeypatch, Path, function, turn, error)
+
+    with pytest.raises((ConfigurationError, KeyboardInterrupt, SystemExit)):
+        commits.commit(PLAN, project, force=True)
+
+    assert content(project) == before
+    assert (project / "a").stat().st_mtime_ns == stat.st_mtime_ns
+    assert (project / "a").stat().st_mode == stat.st_mode
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from loafer_kit.scaffold import commits
+from loafer_kit.scaffold.plans import Plan
+
+turns = iter(range(100))
+original = Path.replace
+
+def replace(self, target):
+    if next(turns) == int(sys.argv[2]):
+        os.kill(os.getpid(), int(sys.argv[3]))
+    return original(self, target)
+
+Path.replace = replace
+plan = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
+commits.commit(plan, Path(sys.argv[1]), force=True)
+"""
+
+
+def killed(project, turn, number):
+    command = [sys.executable, "-c", KILLED, str(project), str(turn), str(number)]
+    return subprocess.run(command, check=False).returncode
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_the_next_run_undoes_what_a_killed_one_left(project, turn):
+    """The journal was on disk before the first file changed."""
+    before = content(project)
+    assert killed(project, turn, signal.SIGKILL) == -signal.SIGKILL
+
+    journal.recover(project)
+
+    assert content(project) == before
+
+
+def test_what_was_edited_after_the_kill_is_kept(project):
+    """Undoing destroys no work."""
+    killed(project, 2, signal.SIGKILL)
+    (project / "a").write_bytes(b"edited")
+
+    journal.recover(project)
+
+    assert (project / "a").read_bytes() == b"edited"
+    assert not (project / "b").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_termination_undoes_what_was_begun(project, number):
+    """As Ctrl-C does, and with the usual exit code."""
+    before = content(project)
+
+    assert killed(project, 2, number) == 128 + number
+    assert content(project) == before
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "link/outside"])
+def test_a_hostile_journal_touches_nothing_outside(project, path):
+    """A journal is input: its paths are checked as a plan's are."""
+    outside = project.parent / "outside"
+    outside.write_bytes(b"")
+    (project / "link").symlink_to(project.parent)
+    work = project / journal.FOLDER / "work"
+    work.mkdir(parents=True)
+    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    (work / "journal.json").write_text(
+        f'[{{"path": "{path}", "existed": false, "digest": "{digest}", "folders": []}}]'
+    )
+
+    with pytest.raises(ConfigurationError):
+        journal.recover(project)
+
+    assert outside.exists()
+
+
+def test_two_runs_cannot_write_into_one_folder(project):
+    """The second one says so, and leaves the first one's work alone."""
+    work = project / journal.FOLDER / "work"
+    work.mkdir(parents=True)
+
+    with journal._locked(work), pytest.raises(ConfigurationError, match="another loafer-kit"):
+        commits.commit(PLAN, project, force=True)
+
+    assert work.is_dir()
