@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import new, run, schema
+from loafer_kit.cli import new, run, schema, send
 from loafer_kit.cli.registry import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -68,6 +68,7 @@ def _options(
 app.add_typer(new.app, name="new")
 app.command()(run.run)
 app.command()(schema.schema)
+app.command()(send.send)
 
 
 def main() -> None:

@@ -84,5 +84,5 @@ class Clients:
 def _subject(parameters: dict[str, Any]) -> str:
     for name in ("QueueName", "QueueUrl", "TopicArn", "Name"):
         if name in parameters:
-            return f"{parameters[name]}: "
+            return f"{parameters[name].rpartition('/')[2]}: "
     return ""

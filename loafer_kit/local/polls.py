@@ -23,6 +23,7 @@ class LongPolls:
     def __init__(self, application: Any) -> None:
         self._application = application
         self._released = threading.Event()
+        self.was_polled = False
 
     def release(self) -> None:
         """Answer open polls soon, and from now on every poll at once."""
@@ -31,6 +32,7 @@ class LongPolls:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ.get("HTTP_X_AMZ_TARGET") != "AmazonSQS.ReceiveMessage":
             return self._application(environ, start_response)  # type: ignore[no-any-return]
+        self.was_polled = True
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         request = json.loads(body)
         wait = request.get("WaitTimeSeconds")

@@ -2,13 +2,13 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import DEFAULT_REGION
-from loafer_kit.local.messages import message_parameters, publish_parameters
+from loafer_kit.local.messages import Details, message_parameters, publish_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ class QueueCounts:
     def total(self) -> int:
         """How many messages are not done with."""
         return self.visible + self.in_flight + self.delayed
+
+    def __str__(self) -> str:
+        numbers = (self.visible, self.in_flight, self.delayed)
+        words = zip(numbers, ("visible", "in flight", "delayed"), strict=True)
+        return " and ".join(f"{number} {word}" for number, word in words if number) or "none"
 
 
 class LocalQueues:
@@ -86,23 +91,30 @@ class LocalQueues:
         delay: int | None = None,
     ) -> str:
         """Send one message and return its id; a body that is no string is sent as JSON."""
+        details = Details(group=group, attributes=attributes or {}, delay=delay)
         answer = self._clients.call(
             "sqs",
             "send_message",
             QueueUrl=self.queue_url(queue),
-            **message_parameters(
-                queue, _text(body), group=group, attributes=attributes, delay=delay
-            ),
+            **message_parameters(queue, _text(body), details),
         )
         return str(answer["MessageId"])
 
-    def publish(self, topic: str, body: Any, *, group: str | None = None) -> str:
-        """Publish one message to a topic and return its id."""
+    def publish(
+        self,
+        topic: str,
+        body: Any,
+        *,
+        group: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
+        """Publish one message to a topic and return its id; `body` as in `send`."""
+        details = Details(group=group, attributes=attributes or {})
         answer = self._clients.call(
             "sns",
             "publish",
-            TopicArn=self._create_topic(topic),
-            **publish_parameters(topic, _text(body), group=group),
+            TopicArn=create_topic(self._clients, topic),
+            **publish_parameters(topic, _text(body), details),
         )
         return str(answer["MessageId"])
 
@@ -136,6 +148,14 @@ class LocalQueues:
             MessageAttributeNames=["All"],
         )
         return list(answer.get("Messages", []))
+
+    def delete_messages(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Delete messages as `receive` gave them."""
+        url = self.queue_url(queue)
+        for message in messages:
+            self._clients.call(
+                "sqs", "delete_message", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"]
+            )
 
     def queue_url(self, queue: str) -> str:
         """Return the URL of a queue that exists."""
@@ -190,16 +210,17 @@ class LocalQueues:
         self._clients.call(
             "sns",
             "subscribe",
-            TopicArn=self._create_topic(topic),
+            TopicArn=create_topic(self._clients, topic),
             Protocol="sqs",
             Endpoint=self.queue_arn(queue),
         )
 
-    def _create_topic(self, topic: str) -> str:
-        name = topic.rpartition(":")[2]
-        attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
-        answer = self._clients.call("sns", "create_topic", Name=name, Attributes=attributes)
-        return str(answer["TopicArn"])
+
+def create_topic(clients: Clients, topic: str) -> str:
+    """Create a topic, named or given by its ARN, unless it exists; return its ARN."""
+    name = topic.rpartition(":")[2]
+    attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
+    return str(clients.call("sns", "create_topic", Name=name, Attributes=attributes)["TopicArn"])
 
 
 def _text(body: Any) -> str:

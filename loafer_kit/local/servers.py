@@ -1,6 +1,7 @@
 """The embedded server: moto's SQS and SNS over HTTP, in a thread of this process."""
 
 import logging
+import re
 import socket
 import threading
 import urllib.request
@@ -13,6 +14,8 @@ from loafer_kit.local.polls import LongPolls
 
 HOST = "127.0.0.1"
 
+_SIGNED_REGION = re.compile(r"(Credential=[^/]+/\d+/)[^/]+")
+
 
 class LocalServer:
     """An SQS and SNS server on 127.0.0.1, for as long as the `with` block lasts.
@@ -23,6 +26,8 @@ class LocalServer:
 
     Raises `MissingExtraError` without the extra `local`, `ConfigurationError` when the port is
     taken.
+
+    `region` stands in the ARNs; clients of any region see the same queues.
     """
 
     _running: ClassVar[int] = 0
@@ -51,7 +56,7 @@ class LocalServer:
     def start(self) -> None:
         """Listen, and return when the server answers."""
         application, handler, make_server = _load()
-        self._polls = LongPolls(application)
+        self._polls = LongPolls(_in_one_region(application, self._region))
         with _bind(self._port) as listener:
             self._port = listener.getsockname()[1]
             self._server = make_server(
@@ -72,6 +77,11 @@ class LocalServer:
         if not LocalServer._running:
             self._forget_queues()
         LocalServer._running += 1
+
+    @property
+    def was_polled(self) -> bool:
+        """Whether somebody has asked for messages yet."""
+        return self._polls is not None and self._polls.was_polled
 
     def release_polls(self) -> None:
         """Answer open long polls soon and later ones at once: a consumer that stops need not wait."""
@@ -128,6 +138,17 @@ def _load() -> tuple[Any, Any, Any]:
             logging.getLogger(__name__).warning(*args)
 
     return DomainDispatcherApplication(create_backend_app), QuietRequestHandler, make_server
+
+
+def _in_one_region(application: Any, region: str) -> Any:
+    """Return `application`, where a request's region, which moto keeps apart, is always `region`."""
+
+    def within(environ: dict[str, Any], start_response: Any) -> Any:
+        signature = environ.get("HTTP_AUTHORIZATION", "")
+        environ["HTTP_AUTHORIZATION"] = _SIGNED_REGION.sub(rf"\g<1>{region}", signature)
+        return application(environ, start_response)
+
+    return within
 
 
 def _bind(port: int) -> socket.socket:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from loafer_kit.local import LocalQueue
+from loafer_kit.local import LocalQueue, LocalQueues, QueueCounts
 from loafer_kit.local.clients import ServiceError
 
 
@@ -99,3 +99,17 @@ def test_a_refusal_is_one_line_that_names_the_queue(local_queues):
     with pytest.raises(ServiceError, match=r"^nowhere: The specified queue does not exist\.$") as e:
         local_queues.send("nowhere", "text")
     assert "NonExistentQueue" in e.value.code
+
+
+def test_a_client_of_any_region_sees_the_same_queues(local_server, local_queues):
+    """A service that names its own region needs no change to run here."""
+    local_queues.create("jobs")
+    elsewhere = LocalQueues(local_server.url, region="eu-west-1")
+    assert elsewhere.names() == ["jobs"]
+    elsewhere.close()
+
+
+def test_counts_read_well():
+    """What is nought is left out."""
+    assert str(QueueCounts(visible=1, in_flight=0, delayed=2)) == "1 visible and 2 delayed"
+    assert str(QueueCounts(visible=0, in_flight=0, delayed=0)) == "none"

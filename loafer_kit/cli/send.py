@@ -1,0 +1,72 @@
+"""`loafer-kit send`: messages to a local queue, or to AWS."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def send(
+    queue: Annotated[str, typer.Argument(help="The queue's name, or its URL.")],
+    body: Annotated[
+        str | None,
+        typer.Argument(help="The message's body; - reads standard input."),
+    ] = None,
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", metavar="PATH", help="Take the body from a file."),
+    ] = None,
+    lines: Annotated[
+        bool,
+        typer.Option("--lines", help="Send each line as a message of its own; blank ones not."),
+    ] = False,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Set a message attribute; repeatable."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="The message group.", show_default="'default' on a FIFO queue"),
+    ] = None,
+    deduplication_id: Annotated[
+        str | None,
+        typer.Option(help="On a FIFO queue.", show_default="a fresh one for each message"),
+    ] = None,
+    delay: Annotated[
+        int | None,
+        typer.Option(min=0, max=900, metavar="SECONDS", help="Hide the message for so long."),
+    ] = None,
+) -> None:
+    """Send messages to the local server that has QUEUE; where none runs, to AWS."""
+    from loafer_kit.cli.bodies import read_bodies
+    from loafer_kit.local.destinations import find_destination
+    from loafer_kit.local.messages import Details
+    from loafer_kit.local.sending import send as send_all
+
+    if lines and deduplication_id:
+        raise typer.BadParameter("--deduplication-id would make all --lines but one disappear.")
+    bodies = read_bodies(body, file, lines=lines)
+    details = Details(
+        group=group,
+        deduplication_id=deduplication_id,
+        attributes=dict(_name_and_value(pair) for pair in attribute or []),
+        delay=delay,
+    )
+    destination = find_destination(queue)
+    count = 0
+    try:
+        for message_id in send_all(destination, bodies, details):
+            count += 1
+            if not lines:
+                typer.echo(f"sent {message_id} to {destination}")
+    finally:
+        if lines:
+            typer.echo(f"sent {count} messages to {destination}")
+
+
+def _name_and_value(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not (name and equals and value):
+        raise typer.BadParameter(f"--attribute takes NAME=VALUE, not {pair!r}.")
+    return name, value

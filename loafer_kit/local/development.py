@@ -1,0 +1,153 @@
+"""`loafer-kit dev`: a service and the queues it needs, on one machine."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.local import records
+from loafer_kit.local.environments import child_environment
+from loafer_kit.local.processes import ServiceProcess
+from loafer_kit.local.queues import LocalQueue, LocalQueues
+from loafer_kit.local.servers import LocalServer
+
+#: Seconds between two looks at the queues, and between two reports of what they still hold.
+_LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A service in development: its package, the folder above it, and its queues."""
+
+    package: str
+    folder: Path
+    queues: Sequence[LocalQueue]
+
+    def queue(self, name: str) -> LocalQueue:
+        """Return the queue of that name."""
+        for queue in self.queues:
+            if queue.name == name:
+                return queue
+        names = ", ".join(queue.name for queue in self.queues)
+        raise ConfigurationError(f"{self.package} has no queue {name!r}; it has: {names}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """One run of a project: what is sent at first, and when it ends.
+
+    With `once` it ends when the service has started and its queues hold nothing any more.
+    `endpoint_url` is a server that runs already; by default an embedded one is started.
+    """
+
+    project: Project
+    messages: Sequence[tuple[str, str]] = ()
+    once: bool = False
+    endpoint_url: str | None = None
+
+    def run(self, say: Say) -> None:
+        """Run until a signal, until `once` is fulfilled, or until the service ends by itself.
+
+        Raises `LoaferKitError` when the service failed.
+        """
+        for name, _ in self.messages:
+            self.project.queue(name)
+        with contextlib.ExitStack() as stack:
+            server = None
+            if self.endpoint_url is None:
+                server = stack.enter_context(LocalServer())
+            url = self.endpoint_url or (server.url if server else "")
+            queues = stack.enter_context(contextlib.closing(LocalQueues(url)))
+            queues.create(*self.project.queues)
+            stack.enter_context(records.announce(self._record(url)))
+            say(f"{'SQS and SNS run' if server else 'using the server'} on {url}")
+            for queue in self.project.queues:
+                say(f"queue {_describe(queue)}")
+            for name, body in self.messages:
+                self._send(queues, name, body)
+                say(f"sent to {name}: {body}")
+            asyncio.run(self._supervise(queues, server, say))
+
+    def _record(self, url: str) -> records.ServerRecord:
+        topics = {queue.name: queue.topic for queue in self.project.queues if queue.topic}
+        return records.ServerRecord(url, self.project.package, topics=topics)
+
+    def _send(self, queues: LocalQueues, name: str, body: str) -> None:
+        topic = self.project.queue(name).topic
+        if topic:
+            queues.publish(topic, body)
+        else:
+            queues.send(name, body)
+
+    async def _supervise(self, queues: LocalQueues, server: LocalServer | None, say: Say) -> None:
+        service = await ServiceProcess.start(
+            self.project.package, self.project.folder, child_environment(queues.url)
+        )
+        say(f"started python -m {self.project.package} (pid {service.pid}); Ctrl-C ends it")
+
+        def end() -> None:
+            service.end()
+            if server is not None:
+                server.release_polls()
+
+        with _signals(end):
+            watch = asyncio.create_task(self._end_when_empty(queues, server, end, say))
+            try:
+                code = await service.wait()
+            finally:
+                watch.cancel()
+        if service.told_to_end and code in (0, -signal.SIGTERM):
+            say("ended")
+        elif code:
+            raise LoaferKitError(f"{self.project.package} ended with exit code {code}.")
+        else:
+            say(f"{self.project.package} ended by itself")
+
+    async def _end_when_empty(
+        self, queues: LocalQueues, server: LocalServer | None, end: Callable[[], None], say: Say
+    ) -> None:
+        if not self.once:
+            return
+        loop = asyncio.get_running_loop()
+        report_at = loop.time() + _REPORT_EVERY
+        while True:
+            left = await asyncio.to_thread(self._left, queues)
+            if not left and (server is None or server.was_polled):
+                break
+            if left and loop.time() >= report_at:
+                say(f"waiting for {', '.join(left)}")
+                report_at += _REPORT_EVERY
+            await asyncio.sleep(_LOOK_EVERY)
+        say("the queues are empty")
+        end()
+
+    def _left(self, queues: LocalQueues) -> list[str]:
+        counts = {queue.name: queues.counts(queue.name) for queue in self.project.queues}
+        return [f"{count} in {name}" for name, count in counts.items() if count.total]
+
+
+def _describe(queue: LocalQueue) -> str:
+    parts = [queue.name]
+    if queue.topic:
+        parts.append(f"subscribed to topic {queue.topic}")
+    if queue.dead_letter_queue:
+        parts.append(f"after {queue.max_receive_count} attempts to {queue.dead_letter_queue}")
+    return ", ".join(parts)
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

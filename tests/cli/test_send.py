@@ -1,0 +1,134 @@
+"""`loafer-kit send` as a process of its own, against the real local server."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from loafer_kit.local.records import ServerRecord, announce
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def queues(local_server, local_queues, monkeypatch):
+    """The server as `dev` announces it, out of reach by AWS's variables."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with announce(ServerRecord(local_server.url, "orders")):
+        local_queues.create("jobs", "steps.fifo")
+        yield local_queues
+
+
+def send(*arguments, stdin=""):
+    return subprocess.run(
+        [sys.executable, "-m", "loafer_kit", "send", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def bodies(queues, queue="jobs"):
+    return [message["Body"] for message in queues.receive(queue)]
+
+
+def test_a_body_is_sent_and_the_server_named(queues):
+    """The one line says what was sent and where to."""
+    result = send("jobs", '{"id": 1}')
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("sent ")
+    assert f" to jobs on the local server of orders ({queues.url})" in result.stdout
+    assert bodies(queues) == ['{"id": 1}']
+
+
+def test_standard_input_is_one_body(queues):
+    """The line break that the shell adds is not part of it."""
+    assert send("jobs", "-", stdin='{"text":\n"x"}\n').returncode == 0
+    assert bodies(queues) == ['{"text":\n"x"}']
+
+
+def test_a_file_is_one_body(queues, temporary_folder):
+    """A file's text is sent as it stands."""
+    (temporary_folder / "body.json").write_text('{"id": "é"}')
+    assert send("jobs", "--file", "body.json").returncode == 0
+    assert bodies(queues) == ['{"id": "é"}']
+
+
+@pytest.mark.parametrize("source", [["-"], ["--file", "bodies.txt"]])
+def test_each_line_is_a_message(queues, temporary_folder, source):
+    """Blank lines are none; one line reports the number."""
+    text = "".join(f"{number}\n\n" for number in range(12))
+    (temporary_folder / "bodies.txt").write_text(text)
+    result = send("jobs", *source, "--lines", stdin=text)
+    assert result.stdout.startswith("sent 12 messages to jobs on ")
+    assert sorted(bodies(queues) + bodies(queues), key=int) == [str(n) for n in range(12)]
+
+
+def test_attributes_and_delay_are_set(queues):
+    """Attributes are strings; a delayed message is hidden."""
+    assert send("jobs", "now", "--attribute", "a=1", "--attribute", "b=x=y").returncode == 0
+    assert send("jobs", "later", "--delay", "60").returncode == 0
+    (message,) = queues.receive("jobs")
+    values = {name: a["StringValue"] for name, a in message["MessageAttributes"].items()}
+    assert values == {"a": "1", "b": "x=y"}
+    assert queues.counts("jobs").delayed == 1
+
+
+def test_group_and_deduplication_id_are_set(queues):
+    """What has the same deduplication id is one message."""
+    for _ in range(2):
+        send("steps.fifo", "one", "--group", "g", "--deduplication-id", "d")
+    (message,) = queues.receive("steps.fifo")
+    assert message["Attributes"]["MessageGroupId"] == "g"
+    assert message["Attributes"]["MessageDeduplicationId"] == "d"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "Give either a BODY"),
+        (["body", "--file", "x"], "Give either a BODY"),
+        (["body", "--attribute", "novalue"], "--attribute takes NAME=VALUE, not 'novalue'."),
+        (["body", "--delay", "901"], "less than or equal to 900"),
+        (["-", "--lines", "--deduplication-id", "d"], "--deduplication-id"),
+    ],
+)
+def test_a_usage_error_is_exit_code_2(queues, arguments, line):
+    """The line says what to write instead, and nothing is sent."""
+    result = send("jobs", *arguments, stdin="text")
+    assert result.returncode == 2
+    assert line in result.stderr
+    assert queues.counts("jobs").total == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere", "body"], "error: No local server has a queue 'nowhere':"),
+        (["jobs", "--file", "missing"], "error: missing: No such file or directory."),
+        (["jobs", "--file", "."], "error: .: Is a directory."),
+    ],
+)
+def test_an_error_is_one_line(queues, arguments, line):
+    """No traceback, exit code 1."""
+    result = send(*arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+def test_bytes_that_are_no_text_are_refused(queues, temporary_folder):
+    """SQS carries text only."""
+    (temporary_folder / "image").write_bytes(b"\xff\xd8")
+    result = send("jobs", "--file", "image")
+    assert (result.returncode, result.stderr) == (1, "error: image: not UTF-8 (byte 0).\n")

@@ -1,0 +1,137 @@
+"""Finding a queue, and sending to it."""
+
+import json
+import tempfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local import LocalQueue, LocalServer
+from loafer_kit.local.clients import ServiceError
+from loafer_kit.local.destinations import find_destination
+from loafer_kit.local.messages import Details
+from loafer_kit.local.records import ServerRecord, announce
+from loafer_kit.local.sending import batches, send
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def announced(local_server, local_queues, monkeypatch):
+    """The server as `dev` announces it; what would reach it otherwise is out of the way."""
+    for name in local_server.environment:
+        monkeypatch.delenv(name, raising=False)
+    with announce(ServerRecord(local_server.url, "orders", topics={"inbox": "news"})):
+        yield local_queues
+
+
+def test_a_queue_is_found_on_the_local_server(announced):
+    """The destination says which server it is, and for which service."""
+    announced.create("jobs")
+    destination = find_destination("jobs")
+    assert str(destination) == f"jobs on the local server of orders ({announced.url})"
+    list(send(destination, ["one", "two"], Details(attributes={"origin": "test"})))
+    messages = announced.receive("jobs")
+    assert {message["Body"] for message in messages} == {"one", "two"}
+    assert messages[0]["MessageAttributes"]["origin"]["StringValue"] == "test"
+
+
+def test_more_than_a_batch_is_sent_in_order(announced):
+    """Each id is given once its message is sent."""
+    announced.create("steps.fifo")
+    bodies = [f"{number:02}" for number in range(23)]
+    ids = list(send(find_destination("steps.fifo"), bodies, Details(group="a")))
+    assert len(set(ids)) == 23
+    received = []
+    while messages := announced.receive("steps.fifo"):
+        received += [message["Body"] for message in messages]
+        announced.delete_messages("steps.fifo", messages)
+    assert received == bodies
+
+
+def test_a_subscribed_queue_is_reached_through_its_topic(announced):
+    """The handler gets what it is written for: SNS's envelope."""
+    announced.create(LocalQueue("inbox", topic="news"))
+    destination = find_destination("inbox")
+    assert "inbox through topic news on" in str(destination)
+    list(send(destination, ['{"id": 1}'], Details(attributes={"origin": "test"})))
+    (message,) = announced.receive("inbox")
+    envelope = json.loads(message["Body"])
+    assert envelope["Message"] == '{"id": 1}'
+    assert envelope["MessageAttributes"]["origin"]["Value"] == "test"
+    with pytest.raises(ConfigurationError, match="cannot be delayed"):
+        list(send(destination, ["late"], Details(delay=1)))
+
+
+def test_a_queue_that_no_local_server_has_is_not_looked_for_on_aws(announced, monkeypatch):
+    """A typing mistake does not send a test message to production."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    announced.create("jobs")
+    with pytest.raises(ConfigurationError, match=r"'jbos'.*of orders .* has jobs.*queue's URL"):
+        find_destination("jbos")
+
+
+def test_a_url_names_its_own_server(local_queues):
+    """Nothing needs to be announced for a queue's URL."""
+    local_queues.create("jobs")
+    list(send(find_destination(local_queues.queue_url("jobs")), ["hello"], Details()))
+    assert local_queues.counts("jobs").visible == 1
+
+
+def test_without_a_local_server_the_configured_aws_is_used(local_queues):
+    """The usual variables lead there, an endpoint included."""
+    local_queues.create("jobs")
+    destination = find_destination("jobs")
+    assert str(destination).startswith("jobs on AWS (127.0.0.1:")
+    list(send(destination, ["hello"], Details()))
+    assert local_queues.counts("jobs").visible == 1
+
+
+def test_without_server_and_credentials_both_ways_out_are_named(local_queues, monkeypatch):
+    """One line tells what to start or what to set."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(ConfigurationError, match=r"`loafer-kit dev`.*AWS_ACCESS_KEY_ID"):
+        find_destination("jobs")
+
+
+def test_without_a_region_the_variable_is_named(local_queues, monkeypatch):
+    """Credentials alone do not reach AWS."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(ConfigurationError, match="AWS_DEFAULT_REGION"):
+        find_destination("jobs")
+
+
+def test_a_server_that_no_longer_answers_is_passed_over(local_queues):
+    """Another one that has the queue is found."""
+    local_queues.create("jobs")
+    with LocalServer() as gone:
+        pass
+    with (
+        announce(ServerRecord(local_queues.url, "orders", pid=1)),
+        announce(ServerRecord(gone.url, "gone", pid=2)),
+    ):
+        assert find_destination("jobs").place.startswith("the local server of orders")
+
+
+def test_a_refused_message_is_named(announced):
+    """What was refused, and why."""
+    announced.create("jobs")
+    with pytest.raises(ServiceError, match=r"^jobs: .*"):
+        list(send(find_destination("jobs"), ["x" * (1024 * 1024 + 1)], Details()))
+
+
+@given(st.lists(st.text(min_size=1, max_size=5).map(lambda text: text * 60_000), max_size=25))
+def test_batches_keep_order_and_fit(bodies):
+    """Nothing is lost or moved, and no batch is larger than SQS takes."""
+    made = list(batches(bodies))
+    assert [body for batch in made for body in batch] == bodies
+    for batch in made:
+        assert 1 <= len(batch) <= 10
+        assert len(batch) == 1 or sum(len(body.encode()) for body in batch) <= 1024 * 1024
