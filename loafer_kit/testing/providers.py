@@ -1,6 +1,7 @@
 """A provider without a server: what a test puts in, and what became of it."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections import deque
@@ -23,9 +24,10 @@ class _Entry:
 class InMemoryProvider(AbstractProvider):
     """Delivers `messages` as they are, and keeps what became of each.
 
-    The route ends once every message is settled; an `endless` provider waits for more. A message
-    that was left is delivered again after `visibility_timeout` seconds; without one it stays in
-    `left`. A retry without a delay is immediate.
+    The route ends once every message is settled; an `endless` provider waits for more, each fetch
+    up to `wait_time` seconds. A message that was left is delivered again after
+    `visibility_timeout` seconds; without one it stays in `left`. A retry without a delay is
+    immediate.
     """
 
     batch_size = 10
@@ -36,6 +38,7 @@ class InMemoryProvider(AbstractProvider):
         *,
         visibility_timeout: float | None = None,
         endless: bool = False,
+        wait_time: float = 20.0,
     ) -> None:
         self.acknowledged: list[Message] = []
         self.left: list[Message] = []
@@ -43,6 +46,7 @@ class InMemoryProvider(AbstractProvider):
         self.dead_letters: list[tuple[Message, str]] = []
         self._visibility_timeout = visibility_timeout
         self._endless = endless
+        self._wait_time = wait_time
         self._ids = itertools.count(1)
         self._ready: deque[_Entry] = deque()
         self._delayed: list[tuple[float, int, _Entry]] = []
@@ -77,19 +81,19 @@ class InMemoryProvider(AbstractProvider):
         return await self.fetch(self.batch_size)
 
     async def fetch(self, limit: int) -> Sequence[Message]:
-        """Return up to `limit` messages; wait until there are some."""
-        while not self._stopped:
-            due_in = self._make_due_ready()
+        """Return up to `limit` messages; wait for some up to the wait time."""
+        deadline = asyncio.get_running_loop().time() + self._wait_time
+        while True:
+            now = asyncio.get_running_loop().time()
+            self._make_ready(now)
             if self._ready:
                 return [self._take() for _ in range(min(limit, len(self._ready)))]
             if not self._endless and not self.remaining:
                 raise SourceExhausted("Every message is settled.")
+            if self._stopped or now >= deadline:
+                return []
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), due_in)
-            except TimeoutError:
-                continue
-        return []
+            await self._change_until(min([deadline, *(due for due, _, _ in self._delayed[:1])]))
 
     async def confirm_message(self, message: Message) -> None:
         """Acknowledge a message."""
@@ -115,11 +119,15 @@ class InMemoryProvider(AbstractProvider):
         self._changed.set()
 
     def describe(self, message: Message) -> Mapping[str, object]:
-        """Return the message's number and how often it was received."""
+        """Return "memory", the message's number, and how often it was received."""
         entry = self._entry_of(message)
         if entry is None:
             return {}
-        return {"message_id": entry.message_id, "receive_count": entry.receive_count}
+        return {
+            "queue": "memory",
+            "message_id": entry.message_id,
+            "receive_count": entry.receive_count,
+        }
 
     def _take(self) -> Message:
         entry = self._ready.popleft()
@@ -134,12 +142,14 @@ class InMemoryProvider(AbstractProvider):
         else:
             self._ready.appendleft(entry)
 
-    def _make_due_ready(self) -> float | None:
-        """Make due messages ready; return the seconds until the next one is due."""
-        now = asyncio.get_running_loop().time()
+    def _make_ready(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.append(heapq.heappop(self._delayed)[2])
-        return self._delayed[0][0] - now if self._delayed else None
+
+    async def _change_until(self, time: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(time):
+                await self._changed.wait()
 
     def _entry_of(self, message: Message) -> _Entry | None:
         # By identity: equal messages are different ones.

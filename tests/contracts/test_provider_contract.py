@@ -6,6 +6,7 @@ import pytest
 
 from loafer_kit import outcomes
 from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.testing import InMemoryProvider
 
 
 class SQSQueue:
@@ -27,7 +28,25 @@ class SQSQueue:
         return message["Body"]
 
 
-@pytest.fixture(params=[SQSQueue])
+class Memory:
+    """The provider that lives in memory."""
+
+    def __init__(self, local_queues):
+        self._provider = InMemoryProvider(endless=True, wait_time=0)
+
+    def provider(self):
+        return self._provider
+
+    async def put(self, *bodies):
+        for body in bodies:
+            self._provider.put(body)
+
+    @staticmethod
+    def body_of(message):
+        return message
+
+
+@pytest.fixture(params=[SQSQueue, Memory])
 def source(request, local_queues):
     """A source of messages: `provider()`, `put(*bodies)`, `body_of(message)`."""
     return request.param(local_queues)
