@@ -19,6 +19,9 @@ from benchmarks.sides import Side
 #: Half a kilobyte.
 BODY = '{"order": "%s"}' % ("x" * 486)
 
+#: Seconds for a consumer to stop by itself once it was measured.
+STOP_GRACE = 3
+
 
 class RunError(Exception):
     """A consumer ended or stood still before its queue was drained."""
@@ -105,7 +108,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(3)
+            process.wait(STOP_GRACE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -12,6 +12,8 @@ from benchmarks.sides import Side
 from benchmarks.tables import markdown_table
 
 SECONDS = 60
+#: Until the long polls that were open when the last message arrived have ended.
+SETTLING_SECONDS = 22
 
 
 def measure(sides: Sequence[Side]) -> str:
@@ -23,9 +25,10 @@ def measure(sides: Sequence[Side]) -> str:
             program = stack.enter_context(running(side, environment_of(stub, queue)))
             program.await_drained(stub, queue, TIMEOUT)
             waiting.append((side, queue, program))
+        tell(f"idle for {SETTLING_SECONDS} s, and measured for {SECONDS} s")
+        time.sleep(SETTLING_SECONDS)
         before = stub.stats()["queues"]
         usage = [program.usage() for _, _, program in waiting]
-        tell(f"idle for {SECONDS} s")
         time.sleep(SECONDS)
         after = stub.stats()["queues"]
         rows = []
