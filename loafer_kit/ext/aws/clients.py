@@ -2,7 +2,8 @@
 
 import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from aiobotocore.config import AioConfig
@@ -150,3 +151,13 @@ async def release(clients: Clients) -> None:
     shared.clear()
     for idle in unused:
         await idle.close()
+
+
+@asynccontextmanager
+async def borrowed(options: Mapping[str, Any]) -> AsyncIterator[Clients]:
+    """Share clients for the length of a block."""
+    clients = share(options)
+    try:
+        yield clients
+    finally:
+        await release(clients)

@@ -118,7 +118,10 @@ def from_code(
     subject: str,
     retry_after: float | None = None,
 ) -> ProviderError:
-    """Return the error for AWS's answer to `action` on `subject` (`queue_subject(…)`)."""
+    """Return the error for AWS's answer to `action` on `subject` (`queue_subject(…)`).
+
+    An action of another service than SQS is given as its permission: `sns:Publish`.
+    """
     code = _short(code)
     said = f"{action} answered {code or status}{f': {_one_line(message)}' if message else ''}"
     if code == "OverLimit":
@@ -131,8 +134,9 @@ def from_code(
     if code in _PASSING or status in _PASSING_STATUSES or status >= _SERVER_ERROR:
         return TransientProviderError(f"{subject}: {said}", retry_after=retry_after)
     if code in _DENIED:
+        permission = action if ":" in action else f"sqs:{action}"
         return AccessDeniedError(
-            f"{subject}: access denied; allow sqs:{action} to the credentials in use. {said}"
+            f"{subject}: access denied; allow {permission} to the credentials in use. {said}"
         )
     return ProviderError(_final_message(code, said, action, subject))
 

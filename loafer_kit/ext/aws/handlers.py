@@ -1,0 +1,139 @@
+"""Handlers that publish what they get, and so link one queue to the next."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from loafer_kit.backoff import full_jitter
+from loafer_kit.exceptions import ConfigurationError, TransientProviderError
+from loafer_kit.ext.aws import clients, errors
+from loafer_kit.ext.aws.queues import queue_url
+from loafer_kit.ext.aws.topics import topic_arn, topic_subject
+from loafer_kit.route_options import suggestion
+
+logger = logging.getLogger(__name__)
+
+#: Makes the text to publish of a message; None: the message is the text.
+Encoder = Callable[[Any], str] | None
+
+#: What AWS answers: a dictionary, in its own words.
+Answer = dict[str, Any]
+
+_ATTEMPTS = 3
+_DELAY = 0.2
+_LONGEST_DELAY = 2.0
+
+
+class SQSHandler:
+    """Publishes to a queue (name, URL or ARN), which a subclass may name: `queue_name = "orders"`.
+
+    As a route's handler it passes each message on. `client_options` are those of boto's client.
+    Connections are shared with the service's providers; there is nothing to close.
+    """
+
+    queue_name: str | None = None
+
+    def __init__(self, queue_name: str | None = None, **client_options: Any) -> None:
+        self.queue_name = queue_name or self.queue_name
+        self._client_options = _checked(type(self).__name__, client_options)
+        self._queue_url: str | None = None
+
+    async def publish(
+        self, message: Any, encoder: Encoder = json.dumps, **parameters: Any
+    ) -> Answer:
+        """Send one message and return SQS's answer.
+
+        `parameters` are those of SendMessage (`DelaySeconds`, `MessageGroupId` …). A failure that
+        may pass is repeated twice; then, as for any other, `ProviderError` is raised. Raises
+        `ValueError` without a queue.
+        """
+        if not self.queue_name:
+            raise ValueError(f"{type(self).__name__} has no queue: name one, SQSHandler('orders').")
+        body = encoder(message) if encoder else message
+        async with clients.borrowed(self._client_options) as shared:
+            if self._queue_url is None:
+                self._queue_url = await queue_url(shared, self.queue_name)
+            return await _request(
+                (await shared.client("sqs")).send_message,
+                "SendMessage",
+                errors.queue_subject(self.queue_name),
+                {"QueueUrl": self._queue_url, "MessageBody": body, **parameters},
+            )
+
+    async def handle(self, message: Any, *args: Any) -> Answer:
+        """Publish what the route delivers; SQS's answer acknowledges it."""
+        return await self.publish(message)
+
+
+class SNSHandler:
+    """Publishes to a topic (name or ARN), which a subclass may name: `topic = "orders"`.
+
+    A name means a topic of the caller's account in the client's region. Otherwise as `SQSHandler`.
+    """
+
+    topic: str | None = None
+
+    def __init__(self, topic: str | None = None, **client_options: Any) -> None:
+        self.topic = topic or self.topic
+        self._client_options = _checked(type(self).__name__, client_options)
+        self._topic_arn: str | None = None
+
+    async def publish(
+        self, message: Any, encoder: Encoder = json.dumps, **parameters: Any
+    ) -> Answer:
+        """Publish one message and return SNS's answer; `parameters` are those of Publish.
+
+        Raises as `SQSHandler.publish` does.
+        """
+        if not self.topic:
+            raise ValueError(f"{type(self).__name__} has no topic: name one, SNSHandler('orders').")
+        body = encoder(message) if encoder else message
+        async with clients.borrowed(self._client_options) as shared:
+            if self._topic_arn is None:
+                self._topic_arn = await topic_arn(shared, self.topic)
+            return await _request(
+                (await shared.client("sns")).publish,
+                "sns:Publish",
+                topic_subject(self.topic),
+                {"TopicArn": self._topic_arn, **json_message(body), **parameters},
+            )
+
+    async def handle(self, message: Any, *args: Any) -> Answer:
+        """Publish what the route delivers; SNS's answer acknowledges it."""
+        return await self.publish(message)
+
+
+def json_message(text: str) -> dict[str, str]:
+    """Return the parameters of Publish that give every subscriber the same text."""
+    return {"MessageStructure": "json", "Message": json.dumps({"default": text})}
+
+
+def _checked(handler: str, options: dict[str, Any]) -> dict[str, Any]:
+    for name in options:
+        if name not in clients.CLIENT_OPTIONS:
+            raise ConfigurationError(
+                f"{handler} has no option {name!r}.{suggestion(name, clients.CLIENT_OPTIONS)}"
+            )
+    return options
+
+
+async def _request(
+    operation: Callable[..., Awaitable[Answer]],
+    action: str,
+    subject: str,
+    parameters: dict[str, Any],
+) -> Answer:
+    attempt = 1
+    while True:
+        try:
+            return await operation(**parameters)
+        except errors.REQUEST_ERRORS as exc:
+            error = errors.from_exception(exc, action=action, subject=subject)
+            if attempt == _ATTEMPTS or not isinstance(error, TransientProviderError):
+                raise error from exc
+        delay = full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY)
+        logger.warning("publish.repeated attempt=%d: %s", attempt, error)
+        await asyncio.sleep(max(delay, error.retry_after or 0))
+        attempt += 1

@@ -1,0 +1,32 @@
+"""Publishing by hand: from a shell, a script or a test. A service uses `handlers`."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from loafer_kit.ext.aws.handlers import Answer, Encoder, SNSHandler, SQSHandler
+
+
+def sqs_publish(queue: str, message: Any) -> Answer:
+    """Send one message to a queue (name, URL or ARN) and return SQS's answer.
+
+    Text is sent as it is, anything else as JSON. Blocks until it is sent. Raises `ProviderError`.
+    """
+    return _wait_for(SQSHandler(queue).publish(message, _encoder(message)))
+
+
+def sns_publish(topic: str, message: Any) -> Answer:
+    """Publish one message to a topic (name or ARN) and return SNS's answer; as `sqs_publish`."""
+    return _wait_for(SNSHandler(topic).publish(message, _encoder(message)))
+
+
+def _encoder(message: Any) -> Encoder:
+    return None if isinstance(message, str) else json.dumps
+
+
+def _wait_for(request: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run to the end in a loop of its own, wherever the caller is (a notebook has a running one)."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, request).result()
