@@ -1,0 +1,120 @@
+"""The Sphinx directive, in a real build."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("sphinx")
+
+from loafer_kit.contrib import sphinx  # noqa: E402 - once it is known to be there
+
+EXTENSION = '''
+from loafer_kit import Extension
+from loafer_kit.cli import register_commands
+
+
+def trash(app, heap, size=1):
+    """Take the trash out."""
+
+
+def sort(*, garbage="all", dry_run=False, verbose):
+    """Sort the garbage."""
+
+
+class Fraggle(Extension):
+    REQUIRED_SETTINGS = ("FRAGGLE_ROCK",)
+
+    def register_cli(self):
+        register_commands("fraggle", [trash, sort], {"description": "All about trash."})
+'''
+
+CONF = """
+import sys
+sys.path.insert(0, ".")
+extensions = ["loafer_kit.contrib.sphinx"]
+"""
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build a page that holds one directive; return its text."""
+
+    def run(directive, **options):
+        (tmp_path / "fraggle.py").write_text(EXTENSION)
+        (tmp_path / "conf.py").write_text(CONF)
+        lines = [f"   :{name}: {value}" for name, value in options.items()]
+        (tmp_path / "index.rst").write_text(
+            "\n".join(["Fraggle", "#######", "", f".. {directive}", *lines, ""])
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "sphinx", "-W", "-q", "-E", "-b", "text", ".", "out"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        return (tmp_path / "out/index.txt").read_text() if not done.returncode else done.stderr
+
+    return run
+
+
+def test_the_older_name_and_its_options(build):
+    """`doozercli` is the same directive."""
+    text = build("doozercli:: fraggle:Fraggle", maxdepth=1, groups="")
+    assert "All about trash." in text
+    assert "Take the trash out." not in text
+
+
+def test_documents_every_command(build):
+    """Usage, help and options of each, without a service and its settings."""
+    text = build("loaferkitcli:: fraggle:Fraggle")
+    for part in (
+        "loafer-kit --app APP_PATH fraggle\n===",
+        "All about trash.",
+        "loafer-kit --app APP_PATH fraggle trash\n---",
+        "Take the trash out.",
+        "$ loafer-kit --app APP_PATH fraggle trash [OPTIONS] {HEAP} [SIZE]",
+        "HEAP\n\n   [required]",
+        "SIZE\n\n   [default: 1]",
+        "--garbage GARBAGE, -g GARBAGE\n\n   [default: all]",
+        "--dry-run, -d",
+        "--verbose, -v",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("style", "shows", "hides"),
+    [
+        ({"prog": "my-tool"}, "my-tool fraggle trash", "loafer-kit"),
+        ({"start_command": "fraggle sort"}, "Sort the garbage.", "Take the trash out."),
+        ({"maxdepth": 1}, "All about trash.", "Take the trash out."),
+        ({"strip_usage": True}, "$ trash [OPTIONS]", "$ loafer-kit"),
+        ({"no_usage_codeblock": True}, "fraggle trash [OPTIONS]", "$ loafer-kit"),
+        ({"groups": True}, ".. rubric:: Arguments", "nothing hidden"),
+    ],
+)
+def test_options(tmp_path, monkeypatch, style, shows, hides):
+    """Each option of the directive."""
+    (tmp_path / "fraggle_options.py").write_text(EXTENSION)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "fraggle_options", raising=False)
+    commands = sphinx.commands_of("fraggle_options:Fraggle")
+    text = "\n".join(sphinx.describe(commands, sphinx.Style(**style)))
+    assert shows in text
+    assert hides not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("nothing:Fraggle", "No module named 'nothing'"),
+        ("fraggle:Nothing", "no attribute 'Nothing'"),
+    ],
+)
+def test_an_extension_that_is_not_there(build, path, says):
+    """The build says where and why."""
+    text = build(f"loaferkitcli:: {path}")
+    assert "index.rst:4" in text
+    assert says in text
