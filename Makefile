@@ -25,6 +25,10 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
+# Some minutes of random schedules, and of a real service under load on a server that fails.
+soak: $(STAMP)
+	$(BIN)/python -m pytest tests/faults/test_schedules.py --hypothesis-profile=soak --timeout 1200
+
 # A second SQS server for the tests of faults; where it is not installed, they use moto's alone.
 localstack: .localstack/.installed
 
