@@ -48,9 +48,10 @@ class Route:
     ) -> None:
         if not isinstance(provider, AbstractProvider):
             raise TypeError(f"The provider must be an AbstractProvider, not {provider!r}.")
-        if message_translator and not isinstance(message_translator, AbstractMessageTranslator):
+        if message_translator is not None and not _translates(message_translator):
             raise TypeError(
-                f"The message translator must be an AbstractMessageTranslator, not {message_translator!r}."
+                "The message translator must be an AbstractMessageTranslator, or have its `translate`, "
+                f"not be {message_translator!r}."
             )
         if error_handler is not None and not callable(error_handler):
             raise TypeError(f"The error handler must be callable, not {error_handler!r}.")
@@ -170,6 +171,13 @@ def mark_undecodable(exc: Exception) -> None:
 def is_undecodable(exc: BaseException) -> bool:
     """Tell whether `exc` was raised while a message was translated."""
     return "_loafer_kit_undecodable" in exc.__dict__
+
+
+def _translates(translator: object) -> bool:
+    """Loafer's guide shows a translator without the base class; a text has another `translate`."""
+    return not isinstance(translator, type | str) and callable(
+        getattr(translator, "translate", None)
+    )
 
 
 def _callable_of(handler: Handler) -> HandlerFunction:

@@ -45,10 +45,11 @@ def test_a_provider_of_the_wrong_kind_is_refused():
         Route(object(), handler)
 
 
-def test_a_translator_of_the_wrong_kind_is_refused():
-    """A function is no translator."""
+@pytest.mark.parametrize("translator", [str, "text", print])
+def test_a_translator_of_the_wrong_kind_is_refused(translator):
+    """A class, a text or a function is no translator."""
     with pytest.raises(TypeError, match="AbstractMessageTranslator"):
-        Route(Provider(), handler, message_translator=str)
+        Route(Provider(), handler, message_translator=translator)
 
 
 def test_an_error_handler_that_cannot_be_called_is_refused():
