@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from loafer_kit.callbacks import CallbackList
@@ -18,6 +19,26 @@ from loafer_kit.outcomes import Outcome, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 from loafer_kit.types import Callback, Consumer, Message
+
+
+class QueueConsumer(ABC):
+    """A consumer that works closer with the engine than one that only has `read()`."""
+
+    @abstractmethod
+    async def read(self) -> Message:
+        """Return the next message; raise `Abort` when there will be none."""
+
+    @abstractmethod
+    def stop_reading(self) -> None:
+        """Let an open `read()` abort soon. Without this it is cancelled when the service stops."""
+
+    def order_key(self, message: Message) -> Hashable | None:
+        """Return what messages that must be handled one after another have in common."""
+        return None
+
+    def describe(self, message: Message) -> Mapping[str, object]:
+        """Return what a log line about `message` names."""
+        return {}
 
 
 class Postpone(Abort):
@@ -91,12 +112,23 @@ class ConsumerProvider(AbstractProvider):
             self._reader = None
 
     def stop(self) -> None:
-        """Have the open `read()` return: by the consumer's `stop_reading`, or by cancelling it."""
-        stop_reading = getattr(self._consumer, "stop_reading", None)
-        if stop_reading is not None:
-            stop_reading()
+        """Have the open `read()` return: by a `QueueConsumer`'s own means, or by cancelling it."""
+        if isinstance(self._consumer, QueueConsumer):
+            self._consumer.stop_reading()
         elif self._reader is not None:
             self._reader.cancel()
+
+    def order_key(self, message: Reading) -> Hashable | None:
+        """Return the order key of a `QueueConsumer`'s message."""
+        if isinstance(self._consumer, QueueConsumer):
+            return self._consumer.order_key(message.message)
+        return None
+
+    def describe(self, message: Reading) -> Mapping[str, object]:
+        """Return what a `QueueConsumer` says about its message."""
+        if isinstance(self._consumer, QueueConsumer):
+            return self._consumer.describe(message.message)
+        return {}
 
     async def confirm_message(self, message: Reading) -> None:
         """Do nothing: the acknowledgement callbacks have run."""

@@ -1,0 +1,91 @@
+"""SQSConsumer: an SQS queue as an Application's consumer."""
+
+from collections import deque
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from loafer_kit.applications import Application
+from loafer_kit.consumers import QueueConsumer
+from loafer_kit.exceptions import Abort
+from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.outcomes import ACKNOWLEDGE, RELEASE
+from loafer_kit.types import Message
+
+
+class SQSConsumer(QueueConsumer):
+    """Reads the queue with this name or URL, and deletes what the application acknowledges.
+
+    The arguments after `app` are those of `SQSProvider`. Messages are dicts as ReceiveMessage
+    gives them; one that was delivered before carries its history in `message["_retry"]`, so that
+    `Retry` goes on counting where another process stopped. The queue is opened when the
+    application starts and closed, with what was not read given back, when it ends.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        queue_name: str,
+        options: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None:
+        self._provider = SQSProvider(queue_name, options, **keywords)
+        self._received: deque[Message] = deque()
+        self._retried: set[str] = set()
+        self._stopping = False
+        app.startup(self._start)
+        app.message_acknowledgement(self._acknowledge)
+        app.teardown(self._close)
+
+    async def read(self) -> Message:
+        """Return the next message; wait for it as long as it takes."""
+        while not self._received:
+            if self._stopping:
+                raise Abort("consumer.stopped", None)
+            self._received.extend(await self._provider.fetch(self._provider.batch_size))
+        message = self._received.popleft()
+        self._tell_history(message)
+        return message
+
+    def stop_reading(self) -> None:
+        """Let an open `read()` abort as soon as its long poll returns."""
+        self._stopping = True
+        self._provider.stop()
+
+    async def retry(self, app: Application, message: Message) -> None:
+        """Give a message back to the queue: set RETRY_CALLBACK to this method."""
+        self._retried.add(message["ReceiptHandle"])
+        await self._provider.settle(message, RELEASE)
+
+    def order_key(self, message: Message) -> Hashable | None:
+        """Return the message group on a FIFO queue."""
+        return self._provider.order_key(message)
+
+    def describe(self, message: Message) -> Mapping[str, object]:
+        """Return the queue, the message's id and its receive count."""
+        return self._provider.describe(message)
+
+    def _tell_history(self, message: Message) -> None:
+        retries = int(str(self._provider.describe(message)["receive_count"])) - 1
+        started = self._provider.first_received(message)
+        if retries and started is not None:
+            message["_retry"] = {"count": retries, "start_time": started}
+
+    def _lost(self, message: Message) -> None:
+        """Forget a message that another consumer may have got, unless it is being handled."""
+        self._received = deque(kept for kept in self._received if kept is not message)
+
+    async def _start(self, app: Application) -> None:
+        self._stopping = False
+        await self._provider.start(self._lost)
+
+    async def _acknowledge(self, app: Application, message: Message) -> None:
+        if message["ReceiptHandle"] in self._retried:
+            self._retried.remove(message["ReceiptHandle"])
+        else:
+            await self._provider.settle(message, ACKNOWLEDGE)
+
+    async def _close(self, app: Application) -> None:
+        while self._received:
+            await self._provider.settle(self._received.pop(), RELEASE)
+        await self._provider.flush()
+        await self._provider.close()
