@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from loafer_kit import __version__
-from loafer_kit.scaffold import names
+from loafer_kit.scaffold import names, payload_contexts
 from loafer_kit.scaffold.fields import OPTIONS
+from loafer_kit.scaffold.payloads import Payloads, example
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
@@ -18,15 +19,18 @@ def service(spec: ServiceSpec) -> Context:
         "package": spec.package,
         "version": __version__,
         "subject": subject([queue.queue_name for queue in spec.queues]),
-        "queues": [_queue(queue) for queue in spec.queues],
+        "queues": [_queue(queue, spec.payloads) for queue in spec.queues],
         "error_handlers": _shared((queue.error_handler, queue) for queue in spec.queues),
         "translators": _shared(
             (queue.translator, queue) for queue in spec.queues if queue.translator != "none"
         ),
         "route_classes": sorted({_ROUTES[queue.kind] for queue in spec.queues}),
-        "topics": list(dict.fromkeys(queue.topic for queue in spec.queues if queue.topic)),
+        "topics": _topics(spec),
         "needs_local_queue": any(queue.topic or queue.dead_letter_queue for queue in spec.queues),
-        "settings": _settings(spec),
+        "payloads": payload_contexts.models(spec),
+        "payload_imports": payload_contexts.imports(spec.payloads),
+        "payload_aliases": payload_contexts.has_aliases(spec.payloads),
+        "settings": settings(spec),
     }
 
 
@@ -40,7 +44,7 @@ def subject(queues: Sequence[str]) -> str:
 _ROUTES = {"sqs": "SQSRoute", "sns": "SNSQueueRoute"}
 
 
-def _queue(queue: QueueSpec) -> Context:
+def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
     keywords: Context = {
         field.keyword: queue.options[field.name]
         for field in OPTIONS
@@ -57,6 +61,9 @@ def _queue(queue: QueueSpec) -> Context:
         "handler": queue.handler,
         "error_handler": queue.error_handler or "",
         "translator": queue.translator or "",
+        "payload": queue.payload or "",
+        "example": _example(queue, payloads),
+        "least_example": _example(queue, payloads, everything=False),
         "fifo": queue.fifo,
         "dead_letter_queue": queue.dead_letter_queue or "",
         "max_receive_count": queue.max_receive_count or 0,
@@ -69,6 +76,22 @@ def _queue(queue: QueueSpec) -> Context:
     }
 
 
+def _example(queue: QueueSpec, payloads: Payloads, *, everything: bool = True) -> Context:
+    """A message that the queue's handler can be given."""
+    if queue.payload is None:
+        return {"hello": "world"}
+    return example(queue.payload, payloads, everything=everything)
+
+
+def _topics(spec: ServiceSpec) -> list[Context]:
+    """Each topic once, with an example that fits the payload of the queues that have one."""
+    examples: dict[str, Context] = {}
+    for queue in spec.queues:
+        if queue.topic and (queue.payload or queue.topic not in examples):
+            examples[queue.topic] = _example(queue, spec.payloads)
+    return [{"name": name, "example": content} for name, content in examples.items()]
+
+
 def _shared(uses: Iterable[tuple[str | None, QueueSpec]]) -> list[Context]:
     """Pieces of code that several queues may share, each with the queues that use it."""
     queues: dict[str, list[str]] = {}
@@ -78,12 +101,19 @@ def _shared(uses: Iterable[tuple[str | None, QueueSpec]]) -> list[Context]:
     return [{"name": name, "subject": subject(users)} for name, users in queues.items()]
 
 
-def _settings(spec: ServiceSpec) -> Context:
+def settings(spec: ServiceSpec) -> Context:
     """The spec as `loafer.toml` keeps it: what was chosen, and the names of the code."""
     service_settings: Context = {"name": spec.name}
     if spec.package != names.package_for(spec.name):
         service_settings["package"] = spec.package
-    return {"service": service_settings, "queues": [_queue_settings(q) for q in spec.queues]}
+    return {
+        "service": service_settings,
+        "queues": [_queue_settings(queue) for queue in spec.queues],
+        "payloads": {
+            name: {key: str(type_) for key, type_ in payload.fields.items()}
+            for name, payload in spec.payloads.items()
+        },
+    }
 
 
 def _queue_settings(queue: QueueSpec) -> Context:
@@ -94,6 +124,7 @@ def _queue_settings(queue: QueueSpec) -> Context:
         "handler": queue.handler,
         "error_handler": queue.error_handler,
         "translator": queue.translator,
+        "payload": queue.payload,
         "dead_letter_queue": queue.dead_letter_queue,
         "max_receive_count": queue.max_receive_count,
         **queue.options,

@@ -1,9 +1,9 @@
 """What a source found, before anybody has looked whether it makes sense."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loafer_kit.scaffold.problems import Path
+from loafer_kit.scaffold.problems import Path, Problem
 
 
 def _nowhere(_path: Path) -> int | None:
@@ -12,8 +12,13 @@ def _nowhere(_path: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Values as they were read, where they came from, and the line of each in its file."""
+    """Values as they were read, where they came from, and the line of each in its file.
+
+    `problems` are what the source could not read, `notes` what it read and a spec cannot say.
+    """
 
     values: Mapping[str, object]
     origin: str | None = None
     line: Callable[[Path], int | None] = _nowhere
+    problems: Sequence[Problem] = ()
+    notes: Sequence[Problem] = ()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from loafer_kit.scaffold import names
+from loafer_kit.scaffold import names, payloads
 
 Value = str | int | float | bool
 Kind = Literal["string", "integer", "number", "boolean"]
@@ -106,6 +106,13 @@ QUEUE = (
         "string",
         "A class that decodes messages, or `none` for raw ones; by default bodies are JSON.",
         rule=lambda name: None if name == "none" else names.class_(name),
+        pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "payload",
+        "string",
+        "The model of a message's content, one of `payloads`; by default any JSON.",
+        rule=payloads.model,
         pattern=names.IDENTIFIER,
     ),
     Field(

@@ -71,7 +71,9 @@ TOOLS = frozenset(
     ]
 )
 # Names that the generated modules define or import themselves.
-TAKEN = frozenset(["exceptions", "handlers", "logger", "logging", "manager", "routes", "test"])
+TAKEN = frozenset(
+    ["exceptions", "handlers", "logger", "logging", "manager", "payloads", "routes", "test"]
+)
 
 PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -175,10 +177,14 @@ def topic(name: str) -> str | None:
 
 def handler_for(name_or_url: str) -> str:
     """The handler's name for a queue: `orders-created.fifo` is handled by `handle_orders_created`."""
-    bare = queue_name(name_or_url).removesuffix(".fifo")
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", bare)
-    stem = re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_").lower()
+    stem = snake_case(queue_name(name_or_url).removesuffix(".fifo"))
     return f"handle_{stem or 'message'}"
+
+
+def snake_case(text: str) -> str:
+    """Words in lower case: `OrderPlaced` and `order-placed` become `order_placed`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
+    return re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_").lower()
 
 
 def shown(value: str) -> str:

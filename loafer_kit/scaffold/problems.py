@@ -1,11 +1,15 @@
 """What is wrong with a spec: every problem at once, each with its place."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.scaffold import names
 
 Path = tuple[str | int, ...]
+
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +25,20 @@ class Problem:
         """The key as one would write it: `queues[1].name`."""
         text = ""
         for step in self.path:
-            text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+            if isinstance(step, int):
+                text += f"[{step}]"
+            else:
+                text += f".{_written(step)}" if text else _written(step)
         return text
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.path else ""
         return f"{where}{self.message}" + (f" (line {self.line})" if self.line else "")
+
+
+def _written(key: str) -> str:
+    """A key of a document that may be anybody's: quoted, in ASCII, where it is no plain word."""
+    return key if _WORD.fullmatch(key) else names.shown(key)
 
 
 class SpecError(LoaferKitError):

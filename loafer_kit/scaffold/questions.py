@@ -1,5 +1,6 @@
 """Asks a person for what a spec lacks, and asks again after an answer that cannot be."""
 
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from loafer_kit.scaffold import names
@@ -34,7 +35,7 @@ def complete(draft: Draft, person: Person) -> Draft:
         _ask_for_queue(values, person)
         while person.confirm("Another queue?"):
             _ask_for_queue(values, person)
-    return Draft(values, draft.origin, draft.line)
+    return replace(draft, values=values)
 
 
 def _ask_for_queue(values: Values, person: Person) -> None:

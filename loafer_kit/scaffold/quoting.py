@@ -3,6 +3,7 @@
 A template may write an identifier or a whole number as it is; every other value needs a filter.
 """
 
+import ast
 import json
 import re
 from typing import Any
@@ -12,6 +13,18 @@ from jinja2.ext import Extension
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
 # What says the same in a docstring, a comment, Markdown and a Dockerfile.
+_ANNOTATION = (
+    ast.Attribute,
+    ast.BinOp,
+    ast.BitOr,
+    ast.Constant,
+    ast.Load,
+    ast.Name,
+    ast.Subscript,
+    ast.Tuple,
+    ast.UnaryOp,
+    ast.USub,
+)
 _PROSE = re.compile(r"[A-Za-z0-9_ .,:/@-]*")
 
 
@@ -21,8 +34,8 @@ class Quoted(str):
     __slots__ = ()
 
 
-def python(value: str | float) -> Quoted:
-    """A Python literal."""
+def python(value: object) -> Quoted:
+    """A Python literal of plain values."""
     return Quoted(ascii(value))
 
 
@@ -31,6 +44,30 @@ def toml(value: str | float) -> Quoted:
     if isinstance(value, str):
         return Quoted('"' + "".join(_toml_character(character) for character in value) + '"')
     return Quoted(json.dumps(value))
+
+
+def toml_key(key: str) -> Quoted:
+    """A key of a TOML table: bare where it can be."""
+    return Quoted(key) if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml(key)
+
+
+def shell_json(value: object) -> Quoted:
+    """JSON as one word of a shell's line; ValueError where it holds the quote that would end it."""
+    text = json.dumps(value)
+    if "'" in text:
+        raise ValueError(f"{text!a} cannot be quoted for a shell")
+    return Quoted(f"'{text}'")
+
+
+def annotation(text: str) -> Quoted:
+    """A Python annotation, or one in quotes; ValueError for any other expression."""
+    tree = ast.parse(text, mode="eval").body
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        annotation(tree.value)
+    for node in ast.walk(tree):
+        if not isinstance(node, _ANNOTATION):
+            raise ValueError(f"{text!a} is no annotation")  # noqa: TRY004 - as of every filter
+    return Quoted(ast.unparse(tree))
 
 
 def prose(value: str) -> Quoted:
@@ -62,5 +99,12 @@ class QuotingExtension(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        environment.filters.update(py=python, toml=toml, prose=prose)
+        environment.filters.update(
+            annotation=annotation,
+            prose=prose,
+            py=python,
+            shell_json=shell_json,
+            toml=toml,
+            toml_key=toml_key,
+        )
         environment.finalize = _checked

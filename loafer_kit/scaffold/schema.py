@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from loafer_kit.scaffold import names, payload_types, payloads
 from loafer_kit.scaffold.fields import OPTIONS, QUEUE, SERVICE, Field
 
 Schema = dict[str, Any]
@@ -17,8 +18,31 @@ def service() -> Schema:
         "minItems": 1,
         "items": _table(QUEUE + OPTIONS, "A queue and the code that handles its messages."),
     }
+    schema["properties"]["payloads"] = _payloads()
     schema["required"].append("queues")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer"} | schema
+
+
+def _payloads() -> Schema:
+    scalars = ", ".join(payload_types.SCALARS)
+    return {
+        "type": "object",
+        "description": "The models of messages, each a table of a JSON object's keys and types.",
+        "propertyNames": {"pattern": f"^(?:{names.IDENTIFIER.pattern})$"},
+        "maxProperties": payloads.MOST,
+        "additionalProperties": {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?:{payloads.KEY.pattern})$"},
+            "maxProperties": payloads.MOST,
+            "additionalProperties": {
+                "type": "string",
+                "description": (
+                    f"One of {scalars}; a model; list[...]; map[...]; values like 'a' | 'b'. "
+                    "A field that ends in ? may be absent or null."
+                ),
+            },
+        },
+    }
 
 
 def _table(fields: Sequence[Field], description: str) -> Schema:

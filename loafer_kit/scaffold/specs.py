@@ -6,6 +6,7 @@ from typing import Literal
 
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.fields import Value
+from loafer_kit.scaffold.payloads import Payloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class QueueSpec:
     topic: str | None = None
     error_handler: str | None = None
     translator: str | None = None
+    payload: str | None = None
     dead_letter_queue: str | None = None
     max_receive_count: int | None = None
     options: Mapping[str, Value] = field(default_factory=dict)
@@ -38,8 +40,9 @@ class QueueSpec:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A service: its project's name, its package and folder, and its queues."""
+    """A service: its project's name, its package and folder, its queues, and what they carry."""
 
     name: str
     package: str
     queues: tuple[QueueSpec, ...]
+    payloads: Payloads = field(default_factory=dict)

@@ -5,13 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import cast
 
-from loafer_kit.scaffold import names
+from loafer_kit.scaffold import names, payloads
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.fields import OPTIONS, QUEUE, SERVICE, Field, Kind, Value
 from loafer_kit.scaffold.problems import Path, Problem, SpecError
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
+
+# A service's keys that hold tables.
+_TABLES = ("queues", "payloads")
 
 Values = dict[str, Value]
 
@@ -29,20 +32,21 @@ def service(draft: Draft) -> ServiceSpec:
     if problems:
         raise SpecError(problems, draft.origin)
     ignored: list[Problem] = []
-    values = read(draft.values, SERVICE, (), ignored, besides=["queues"])
+    values = read(draft.values, SERVICE, (), ignored, besides=_TABLES)
     name = str(values["name"])
     queues = [read(raw, QUEUE + OPTIONS, (), ignored) for raw in _queues(draft.values)]
     return ServiceSpec(
         name=name,
         package=str(values.get("package", names.package_for(name))),
         queues=tuple(_queue(queue) for queue in queues),
+        payloads=payloads.read(draft.values.get("payloads", {}), ignored),
     )
 
 
 def problems_of(draft: Draft) -> Iterator[Problem]:
     """Everything that is wrong with a draft of a service."""
     problems: list[Problem] = []
-    values = read(draft.values, SERVICE, (), problems, besides=["queues"])
+    values = read(draft.values, SERVICE, (), problems, besides=_TABLES)
     problems.extend(_package_problems(values, draft.values))
     raw_queues = draft.values.get("queues")
     if not isinstance(raw_queues, Sequence) or isinstance(raw_queues, str) or not raw_queues:
@@ -54,8 +58,9 @@ def problems_of(draft: Draft) -> Iterator[Problem]:
         problems.extend(_contradictions(values, ("queues", index)))
         queues.append(values)
     problems.extend(_collisions(queues))
+    _check_payloads(draft, queues, problems)
     located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
-    yield from sorted(located, key=lambda item: item.line or 0)
+    yield from sorted([*draft.problems, *located], key=lambda item: item.line or 0)
 
 
 def read(
@@ -125,12 +130,11 @@ def _described(value: object) -> str:
 def _unknown(key: object, known: Sequence[str], path: Path) -> Problem:
     name = str(key)
     hint = _did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
-    step = name if name.isidentifier() and name.isascii() else names.shown(name)
-    return Problem((*path, step), f"is no known key{hint}")
+    return Problem((*path, name), f"is no known key{hint}")
 
 
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word.lower().replace("-", "_"), known, n=1)
+    near = get_close_matches(word.replace("-", "_"), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -171,6 +175,30 @@ def _dead_letter_contradictions(queue: Values, path: Path) -> Iterator[Problem]:
     elif name and target.endswith(".fifo") != name.endswith(".fifo"):
         kind = "a FIFO queue (.fifo)" if name.endswith(".fifo") else "no FIFO queue"
         yield Problem(at, f"must be {kind}, as {names.shown(name)} is")
+
+
+def _check_payloads(draft: Draft, queues: Sequence[Values], problems: list[Problem]) -> None:
+    """The models, and whether each queue's message can be made by one of them."""
+    before = len(problems)
+    models = payloads.read(draft.values.get("payloads", {}), problems)
+    sound = len(problems) == before
+    topics: dict[str | None, str] = {}
+    for index, queue in enumerate(queues):
+        if "payload" not in queue:
+            continue
+        name, path = str(queue["payload"]), ("queues", index, "payload")
+        if name not in models:
+            near = _did_you_mean(name, list(models))
+            problems.append(Problem(path, f"{names.shown(name)} is no model of payloads{near}"))
+        elif sound and (why := payloads.why_no_example(name, models)):
+            problems.append(Problem(path, f"{names.shown(name)} {why}"))
+        topic = _topic(queue)
+        if topics.setdefault(topic, name) != name and topic:
+            message = f"every queue of the topic {topic} gets the same messages: {topics[topic]}"
+            problems.append(Problem(path, message))
+        if "translator" in queue:
+            message = "is decoded from JSON: a queue with a payload has no translator of its own"
+            problems.append(Problem(path, message))
 
 
 def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
@@ -214,18 +242,26 @@ def _queues(values: Mapping[str, object]) -> Sequence[object]:
     return cast("Sequence[object]", values["queues"])
 
 
+def _topic(values: Values) -> str | None:
+    """The topic of a queue of kind `sns`: by default it is named as the queue."""
+    if values.get("kind") == "sns" or "topic" in values:
+        return str(values.get("topic", names.queue_name(str(values.get("name", "")))))
+    return None
+
+
 def _queue(values: Values) -> QueueSpec:
     name = str(values["name"])
-    is_sns = values.get("kind") == "sns" or "topic" in values
+    topic = _topic(values)
     target = values.get("dead_letter_queue")
     count = values.get("max_receive_count", DEFAULT_MAX_RECEIVE_COUNT)
     return QueueSpec(
         name=name,
-        kind="sns" if is_sns else "sqs",
-        topic=str(values.get("topic", names.queue_name(name))) if is_sns else None,
+        kind="sns" if topic else "sqs",
+        topic=topic,
         handler=_handler(values),
         error_handler=_text(values.get("error_handler")),
         translator=_text(values.get("translator")),
+        payload=_text(values.get("payload")),
         dead_letter_queue=_text(target),
         max_receive_count=int(count) if target is not None else None,
         options={field.name: values[field.name] for field in OPTIONS if field.name in values},

@@ -11,7 +11,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import validation
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import SpecError
-from loafer_kit.scaffold.sources import files, flags, lines, yaml_nodes
+from loafer_kit.scaffold.sources import documents, files, flags, lines, yaml_nodes
 
 TOML = """\
 # a [comment] with = signs
@@ -118,7 +118,7 @@ def test_a_missing_key_has_the_line_of_its_table(tmp_path):
         ("a.yaml", b"a: 1\na: 2", "'a' is given twice"),
         ("a.yaml", b"", "a table"),
         ("a.yaml", b"!!python/object/apply:os.system ['true']", "could not determine"),
-        ("a.toml", b" " * (files.LARGEST + 1), "larger than"),
+        ("a.toml", b" " * (documents.LARGEST + 1), "larger than"),
     ],
 )
 def test_a_file_that_is_no_spec_is_an_error_of_one_line(tmp_path, name, content, message):
@@ -139,16 +139,27 @@ def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path):
         files.read(tmp_path / "spec.toml")
 
 
-def test_aliases_that_multiply_are_read_in_no_time():
-    """Each node is looked at once, however many ways lead to it."""
-    bomb = "a0: &a0 [x]\n" + "".join(
-        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
-    )
+BOMB = "a0: &a0 [x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 30)
+)
 
-    values, found = yaml_nodes.read(bomb)
 
-    assert len(values) == 30
-    assert found["a29",] == 30
+@pytest.mark.parametrize("text", [BOMB, MERGES, "a: &a [*a]", "a: &a {b: *a}", "? &a [*a]\n: 1"])
+def test_aliases_that_multiply_are_refused_in_no_time(text):
+    """Those that lead back to where they stand as well."""
+    with pytest.raises(ValueError, match="too large"):
+        yaml_nodes.read(text)
+
+
+def test_aliases_may_repeat_what_stands_elsewhere():
+    """Each place has its own line."""
+    values, found = yaml_nodes.read("a: &a\n  - 1\nb: *a\n")
+
+    assert values == {"a": [1], "b": [1]}
+    assert (found["a",], found["a", 0], found["b",]) == (1, 2, 3)
 
 
 scalars = st.booleans() | st.integers() | st.text(st.characters(codec="ascii"), max_size=9)

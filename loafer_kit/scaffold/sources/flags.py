@@ -1,6 +1,7 @@
 """The source that is typed: `NAME --queue NAME[,key=value…]`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.fields import OPTIONS, QUEUE, Field
@@ -19,7 +20,7 @@ def merge(draft: Draft, name: str | None, queues: Sequence[str]) -> Draft:
         listed = values.get("queues")
         before = list(listed) if isinstance(listed, list) else []
         values["queues"] = before + _parse_all(queues, len(before))
-    return Draft(values, draft.origin, draft.line)
+    return replace(draft, values=values)
 
 
 def _parse_all(queues: Sequence[str], start: int) -> list[Mapping[str, object]]:

@@ -1,5 +1,6 @@
 """A YAML document read with care: plain values only, no key twice, the line of each value."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,14 +9,54 @@ import yaml
 from loafer_kit.scaffold.problems import Path
 from loafer_kit.scaffold.sources.lines import Lines
 
+_MOST, _DEEPEST = 500_000, 200
+_BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 
-def read(text: str) -> tuple[object, Lines]:
+SpecLoader = yaml.SafeLoader
+
+
+class DocumentLoader(yaml.SafeLoader):
+    """Reads plain words as YAML 1.2 does: `on` and `2010-09-09` are texts."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
+        first: [(tag, rule) for tag, rule in rules if tag not in (_BOOLEAN, _TIMESTAMP)]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+DocumentLoader.add_implicit_resolver(
+    _BOOLEAN, re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+
+
+class TemplateLoader(DocumentLoader):
+    """Reads CloudFormation's short tags as what they are short for: `!Ref X` is `{"Ref": X}`."""
+
+
+def _short_tag(loader: Any, name: str, node: Any) -> object:
+    value: Any
+    if node.id == "scalar":
+        value = loader.construct_scalar(node)
+        if name == "GetAtt":
+            value = value.split(".", 1)
+    elif node.id == "sequence":
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": value}
+
+
+TemplateLoader.add_multi_constructor("!", _short_tag)
+
+
+def read(text: str, loader_class: type[yaml.SafeLoader] = SpecLoader) -> tuple[object, Lines]:
     """The document's values and their lines; ValueError when it is no such document."""
-    loader = yaml.SafeLoader(text)
+    loader = loader_class(text)
     try:
         root = loader.get_single_node()
         if root is None:
             return None, {}
+        _refuse_bombs(root)
         lines = _lines(root)
         return loader.construct_document(root), lines
     except yaml.YAMLError as error:
@@ -24,33 +65,48 @@ def read(text: str) -> tuple[object, Lines]:
         loader.dispose()
 
 
+def _refuse_bombs(root: Any) -> None:
+    """Aliases can multiply without end, or lead back to where they stand."""
+    waiting, count = [(root, 0)], 1
+    while waiting:
+        node, depth = waiting.pop()
+        inner = [(item, depth + 1) for item in _inner(node)]
+        count += len(inner)
+        if count > _MOST or depth > _DEEPEST:
+            raise ValueError("its aliases, or its nesting, make it too large")
+        waiting += inner
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    if node.id == "mapping":
+        for key, value in node.value:
+            yield key
+            yield value
+    elif node.id == "sequence":
+        yield from node.value
+
+
 def _lines(root: Any) -> Lines:
     lines: dict[Path, int] = {}
-    for path, line in _places(root):
-        if path in lines:
-            raise ValueError(f"the key {path[-1]!a} is given twice (line {line})")
-        lines[path] = line
-    return lines
-
-
-def _places(root: Any) -> Iterator[tuple[Path, int]]:
-    """Each value once, however many aliases lead to it: aliases can multiply without end."""
     waiting: list[tuple[Path, Any]] = [((), root)]
-    seen: set[int] = set()
     while waiting:
         path, node = waiting.pop()
-        if node.id == "scalar" or id(node) in seen:
-            continue
-        seen.add(id(node))
         for step, item, line in _items(node):
-            yield (*path, step), line
-            waiting.append(((*path, step), item))
+            place = (*path, step)
+            if place in lines:
+                raise ValueError(f"the key {step!a} is given twice (line {line})")
+            lines[place] = line
+            waiting.append((place, item))
+    return lines
 
 
 def _items(node: Any) -> Iterator[tuple[str | int, Any, int]]:
     if node.id == "sequence":
         for index, item in enumerate(node.value):
             yield index, item, item.start_mark.line + 1
-    else:
+    elif node.id == "mapping":
         for key, value in node.value:
-            yield str(key.value), value, key.start_mark.line + 1
+            line = key.start_mark.line + 1
+            if key.id != "scalar":
+                raise ValueError(f"a key must be a plain text (line {line})")
+            yield str(key.value), value, line

@@ -1,14 +1,23 @@
 """The handlers, one by one."""
 
 import asyncio
+{% if cookiecutter.queues|selectattr("payload")|list %}
 
-from {{ cookiecutter.package }} import handlers
+from pydantic import TypeAdapter
+{% endif %}
+
+from {{ cookiecutter.package }} import handlers{% if cookiecutter.queues|selectattr("payload")|list %}, payloads{% endif %}
+
 {% for queue in cookiecutter.queues %}
 
 
 def test_{{ queue.handler }}_accepts_a_message() -> None:
     """What was handled is deleted."""
-    message = {"hello": "world"}
+{% if queue.payload %}
+    message = TypeAdapter(payloads.{{ queue.payload }}).validate_python({{ queue.example|py }})
+{% else %}
+    message = {{ queue.example|py }}
+{% endif %}
 
     assert asyncio.run(handlers.{{ queue.handler }}(message, {})) is True
 {% endfor %}

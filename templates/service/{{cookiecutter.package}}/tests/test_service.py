@@ -30,10 +30,10 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
     local_queues.create({% for queue in cookiecutter.queues %}{{ queue.queue_name|py }}{% if not loop.last %}, {% endif %}{% endfor %})
 {% endif %}
 {% for queue in cookiecutter.queues if not queue.topic %}
-    local_queues.send({{ queue.queue_name|py }}, {"hello": "world"})
+    local_queues.send({{ queue.queue_name|py }}, {{ queue.example|py }})
 {% endfor %}
 {% for topic in cookiecutter.topics %}
-    local_queues.publish({{ topic|py }}, {"hello": "world"})
+    local_queues.publish({{ topic.name|py }}, {{ topic.example|py }})
 {% endfor %}
 
     manager.run(forever=False)

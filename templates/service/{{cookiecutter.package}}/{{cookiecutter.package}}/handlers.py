@@ -11,15 +11,21 @@ from typing import Any
 from loafer_kit.types import ExcInfo, Message
 
 {% endif %}
+{% if cookiecutter.queues|selectattr("payload")|list %}
+from {{ cookiecutter.package }} import payloads
+
+{% endif %}
 {% for queue in cookiecutter.queues %}
 
-async def {{ queue.handler }}(message: Any, metadata: Mapping[str, Any]) -> bool:
+async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
     """Handle one message of the queue {{ queue.queue_name|prose }}.
 
 {% if queue.translator == "none" %}
     `message` is what SQS delivered, undecoded; `metadata` is empty.
 {% elif queue.translator %}
     `message` and `metadata` are what translators.{{ queue.translator }} makes of what SQS delivers.
+{% elif queue.payload %}
+    `message` is built from {% if queue.kind == "sns" %}the JSON published to {{ queue.topic|prose }}{% else %}the JSON body{% endif %}; what does not fit is rejected.
 {% elif queue.kind == "sns" %}
     `message` is the decoded JSON that was published to the topic {{ queue.topic|prose }},
     `metadata` what SNS and SQS say about it.

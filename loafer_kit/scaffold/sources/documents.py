@@ -1,0 +1,122 @@
+"""Documents that somebody wrote: read with care, their values and on which line each stands."""
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import cast
+
+from loafer_kit.exceptions import ConfigurationError, MissingExtraError
+from loafer_kit.scaffold.problems import Path
+from loafer_kit.scaffold.sources import lines
+
+LARGEST = 1024 * 1024
+_DEEPEST = 100
+
+# The values, and their lines when somebody wants to know them.
+Parsed = tuple[object, Callable[[], lines.Lines]]
+Formats = Mapping[str, Callable[[str], Parsed]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A table of values from a file."""
+
+    values: Mapping[str, object]
+    origin: str
+    line: Callable[[Path], int | None]
+
+
+def read(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST) -> Document:
+    """The document in a file; its format is told by the file's suffix.
+
+    `what` names the kind of document in an error's line.
+    """
+    parse = formats.get(path.suffix.lower())
+    if parse is None:
+        raise ConfigurationError(f"{path}: {what} ends in {', '.join(formats)}")
+    text = _text(path, what, largest)
+    try:
+        values, found = parse(text)
+        _refuse_depth(values)
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: nested too deeply") from error
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f"{path}: {what} is a table of keys and values")
+    return Document(
+        cast("Mapping[str, object]", values), str(path), lambda place: lines.find(found(), place)
+    )
+
+
+def _text(path: FilePath, what: str, largest: int) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8 (byte {error.start})") from error
+
+
+def _refuse_depth(values: object) -> None:
+    """Whoever walks over the values may do so by recursion."""
+    level = [values]
+    for _ in range(_DEEPEST):
+        tables = [item for item in level if isinstance(item, (dict, list))]
+        level = [
+            inner
+            for item in tables
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise RecursionError
+
+
+def _toml(text: str) -> Parsed:
+    return tomllib.loads(text), lambda: lines.of_toml(text)
+
+
+def _json(text: str) -> Parsed:
+    values = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    return values, lambda: lines.of_json(text)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!a} is given twice")
+    return values
+
+
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def yaml(loader: str) -> Callable[[str], Parsed]:
+    """What parses YAML, by one of the loaders of `yaml_nodes`."""
+
+    def parse(text: str) -> Parsed:
+        try:
+            from loafer_kit.scaffold.sources import yaml_nodes
+        except ImportError as error:
+            raise MissingExtraError("Reading YAML", "scaffold") from error
+        values, found = yaml_nodes.read(text, getattr(yaml_nodes, loader))
+        return values, lambda: found
+
+    return parse
+
+
+TOML: Formats = {".toml": _toml}
+JSON: Formats = {".json": _json}
+SPEC_YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("SpecLoader"))
+YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("DocumentLoader"))
+YAML_WITH_TAGS: Formats = dict.fromkeys([".yaml", ".yml", ".template"], yaml("TemplateLoader"))
