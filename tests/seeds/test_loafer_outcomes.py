@@ -25,6 +25,7 @@ from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
+
 @pytest.fixture
 def queue(local_queues):
     return local_queues.fresh()
