@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import new, run, schema, send
+from loafer_kit.cli import dev, new, run, schema, send
 from loafer_kit.cli.registry import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -65,6 +65,7 @@ def _options(
     """Write, run and operate services that live on queues."""
 
 
+app.command()(dev.dev)
 app.add_typer(new.app, name="new")
 app.command()(run.run)
 app.command()(schema.schema)

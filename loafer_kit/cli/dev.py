@@ -1,0 +1,45 @@
+"""`loafer-kit dev`: run a service against a local SQS server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def dev(
+    path: Annotated[
+        Path, typer.Argument(metavar="[PATH]", help="The service's folder, with its loafer.toml.")
+    ] = Path(),
+    *,
+    send: Annotated[
+        list[str] | None,
+        typer.Option(metavar="QUEUE=BODY", help="Send a message at the start; repeatable."),
+    ] = None,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="End when the queues are empty and nothing is in flight."),
+    ] = False,
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Use a server that runs already, such as LocalStack."),
+    ] = None,
+) -> None:
+    """Run the service of this folder against a local SQS server, with the queues it needs.
+
+    A message that keeps failing stays on its queue unless that has a dead-letter queue. Another
+    terminal reaches the server with `loafer-kit send`.
+    """
+    from loafer_kit.cli.projects import read_project
+    from loafer_kit.local.development import Development
+
+    messages = [_queue_and_body(pair) for pair in send or []]
+    project = read_project(path)
+    development = Development(project, messages, once=once, endpoint_url=endpoint_url)
+    development.run(lambda line: typer.echo(f"dev: {line}"))
+
+
+def _queue_and_body(pair: str) -> tuple[str, str]:
+    queue, equals, body = pair.partition("=")
+    if not (queue and equals and body):
+        raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}.")
+    return queue, body
