@@ -35,6 +35,12 @@ BASE = Side("bare", "bare aiobotocore, 8 loops, batch delete", _HERE, ("python",
 LOAFER = Side("loafer_kit", "loafer_kit, default settings", _HERE, ("python", "loafer_service.py"))
 SIDES = (
     LOAFER,
+    Side(
+        "loafer_kit-botocore",
+        'loafer_kit with transport="botocore"',
+        _HERE,
+        ("python", "loafer_service.py", "botocore"),
+    ),
     BASE,
     Side("tuned", "the same with uvloop and user_agent", _HERE, ("python", "bare.py", "tuned")),
     Side(

@@ -1,11 +1,13 @@
 """loafer_kit with default settings, as its users write it.
 
-BENCH_HANDLER_SECONDS makes the handler await, BENCH_CONCURRENCY says how many at a time, and
-BENCH_SLOW_QUEUE adds a route whose handlers take a second.
+`loafer_service.py botocore` has aiobotocore carry the requests. BENCH_HANDLER_SECONDS makes the
+handler await, BENCH_CONCURRENCY says how many may at a time, and BENCH_SLOW_QUEUE adds a route
+whose handlers take a second.
 """
 
 import asyncio
 import os
+import sys
 from typing import Any
 
 from loafer_kit.ext.aws.routes import SQSRoute
@@ -28,7 +30,9 @@ async def wait_a_second(_content: Any, _metadata: Any) -> bool:
     return True
 
 
-options = {}
+options: dict[str, Any] = {}
+if sys.argv[1:]:
+    options["transport"] = sys.argv[1]
 if "BENCH_CONCURRENCY" in os.environ:
     options["concurrency"] = int(os.environ["BENCH_CONCURRENCY"])
 routes = [SQSRoute(os.environ["BENCH_QUEUE"], handler=wait if SECONDS else noop, **options)]
