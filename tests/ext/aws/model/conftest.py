@@ -77,6 +77,7 @@ class ModelQueue:
         self.sent = []
         self.requests = []
         self._changed = asyncio.Event()
+        self._attempts = {}
         self._handles = itertools.count(1)
         self._ids = itertools.count(1)
 
@@ -136,6 +137,9 @@ class ModelQueue:
         self._changed = asyncio.Event()
 
     def _receive(self, parameters):
+        attempt = parameters.get("ReceiveRequestAttemptId")
+        if received := self._handed_out_before(attempt, parameters):
+            return received
         received = []
         blocked = {message.group for message in self.in_flight()} if self.fifo else set()
         for message in self.left():
@@ -144,12 +148,27 @@ class ModelQueue:
             if message.visible_at > self.now or message.group in blocked:
                 continue
             received.append(self._hand_out(message, parameters))
+        if received and attempt:
+            self._attempts[attempt] = received
         return received
+
+    def _handed_out_before(self, attempt, parameters):
+        """Return what the first attempt was given, if it still has all of it."""
+        received = self._attempts.get(attempt, [])
+        messages = [self._by_handle(message) for message in received]
+        if any(message not in self.in_flight() for message in messages):
+            return []
+        for message in messages:
+            self._hide(message, parameters)
+        return received
+
+    def _hide(self, message, parameters):
+        message.visible_at = self.now + parameters.get("VisibilityTimeout", self.visibility_timeout)
+        message.received_at = self.now
 
     def _hand_out(self, message, parameters):
         message.handle = f"handle-{next(self._handles)}"
-        message.visible_at = self.now + parameters.get("VisibilityTimeout", self.visibility_timeout)
-        message.received_at = self.now
+        self._hide(message, parameters)
         message.receive_count += 1
         attributes = {"ApproximateReceiveCount": str(message.receive_count)}
         if message.group is not None:
