@@ -56,19 +56,24 @@ class Backlog:
         self._size -= len(behind)
         return list(reversed(behind))
 
-    def remove(self, message: Message) -> None:
-        """Remove a message, known by its identity, that may not start any more."""
+    def remove(self, message: Message) -> list[Message]:
+        """Remove a message, known by its identity, that may not start any more.
+
+        Returns, last first, what waited behind it: that may not start before it either.
+        """
         for ready, key in self._ready:
             if ready is message:
                 self._ready.remove((ready, key))
                 self._size -= 1
-                self.finished(key)
-                return
+                return self.withdraw(key)
         for behind in self._behind.values():
-            if any(waiting is message for waiting in behind):
-                behind.remove(message)
-                self._size -= 1
-                return
+            for position, waiting in enumerate(behind):
+                if waiting is message:
+                    withdrawn = [behind.pop() for _ in range(len(behind) - position - 1)]
+                    behind.pop()
+                    self._size -= len(withdrawn) + 1
+                    return withdrawn
+        return []
 
     def clear(self) -> list[Message]:
         """Remove and return everything that was not started, last first."""

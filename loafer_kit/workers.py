@@ -163,7 +163,7 @@ class RouteWorker:
 
     def _message_lost(self, message: Message) -> None:
         if not self._jobs.lose(message):
-            self._backlog.remove(message)
+            self._jobs.release(self._backlog.remove(message))
 
     async def _drain(self, grace_time: float) -> None:
         """Give back what was not started, finish the rest, settle everything, close the provider."""

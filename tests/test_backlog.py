@@ -58,8 +58,10 @@ class BacklogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def remove(self, data):
         entry = data.draw(st.sampled_from(self.waiting))
-        self.backlog.remove(entry[0])
-        self.waiting.remove(entry)
+        after = self.waiting[self.waiting.index(entry) + 1 :]
+        behind = [other for other in after if entry[1] is not None and other[1] == entry[1]]
+        assert self.backlog.remove(entry[0]) == [number for number, _ in reversed(behind)]
+        self.waiting = [other for other in self.waiting if other not in (entry, *behind)]
 
     @rule()
     def clear(self):
