@@ -177,8 +177,10 @@ async def test_the_order_of_a_group_holds_over_failures(proxy, moto, queues, fif
         assert [m for m in handled if m[0] == group] == [f"{group}{n}" for n in range(6)]
 
 
-async def test_the_order_of_a_group_holds_over_lost_answers(proxy, queues, fifo):
+async def test_the_order_of_a_group_holds_over_lost_answers(proxy, moto, queues, fifo):
     """A receive whose answer is lost is repeated under its attempt id."""
+    if proxy.upstream == moto:
+        pytest.skip("moto knows no attempt ids, and gives the last of an expired group first")
     for number in range(5):
         queues.send(fifo, number, group="g")
     handled = []
