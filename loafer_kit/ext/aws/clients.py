@@ -1,6 +1,7 @@
 """The session and the clients that everything with equal client options shares in one process."""
 
 import asyncio
+import os
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -87,6 +88,8 @@ class Clients:
             parameter_validation=False,
         )
         parameters = dict(self._options)
+        if "region_name" not in parameters and (region := environment_region()):
+            parameters["region_name"] = region
         if "config" in parameters:
             config = config.merge(parameters["config"])
         parameters["config"] = config
@@ -124,6 +127,15 @@ class Clients:
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             await client.__aexit__(None, None, None)
+
+
+def environment_region() -> str | None:
+    """Return the region that the environment names.
+
+    botocore reads AWS_DEFAULT_REGION alone; AWS_REGION is what ECS, EKS and Lambda set, and what
+    AWS's other SDKs read.
+    """
+    return os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
 
 
 def share(options: Mapping[str, Any]) -> Clients:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from aiobotocore.config import AioConfig
 
 from loafer_kit.ext.aws import clients
@@ -100,5 +101,26 @@ async def test_what_only_botocore_does_is_left_to_it():
         transport = await shared.transport()
         assert isinstance(transport, BotocoreTransport)
         assert await shared.transport("botocore") is transport
+    finally:
+        await clients.release(shared)
+
+
+@pytest.mark.parametrize(
+    ("environment", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2", "AWS_REGION": "eu-west-1"}, "eu-west-2"),
+    ],
+)
+async def test_the_region_may_come_from_either_variable(monkeypatch, environment, region):
+    """ECS, EKS and Lambda set AWS_REGION, which botocore does not read."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    shared = clients.share({name: value for name, value in LOCAL.items() if name != "region_name"})
+    try:
+        assert (await shared.client()).meta.region_name == region
     finally:
         await clients.release(shared)
