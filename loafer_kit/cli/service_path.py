@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -35,12 +36,22 @@ def put_current_directory_first() -> None:
         sys.path.insert(0, directory)
 
 
+def _enter_project(path: str) -> None:
+    """Find the package from the folder above its project, which has the same name."""
+    name = path.partition(".")[0]
+    project = Path.cwd() / name
+    is_package = (project / "__init__.py").exists()
+    if (project / name / "__init__.py").exists() and not is_package:
+        sys.path.insert(0, str(project))
+
+
 def _import(path: str) -> ModuleType:
     put_current_directory_first()
     if path.endswith(".py"):
         raise ServiceNotFound(f"{path!r} is a file: name the module, {_module_name(path)!r}.")
     if not all(part.isidentifier() for part in path.split(".")):
         raise ServiceNotFound(f"{path!r} is no module's name: write package.module[:name].")
+    _enter_project(path)
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:

@@ -70,9 +70,17 @@ TOOLS = frozenset(
         "wheel",
     ]
 )
-# Names that the generated modules define or import themselves.
+# Names that the generated modules import themselves.
 TAKEN = frozenset(
-    ["exceptions", "handlers", "logger", "logging", "manager", "payloads", "routes", "test"]
+    [
+        "AbstractMessageTranslator",
+        "Any",
+        "ExcInfo",
+        "Mapping",
+        "Message",
+        "TranslatedMessage",
+        "payloads",
+    ]
 )
 
 PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -107,7 +115,7 @@ def package(name: str) -> str | None:
         return f"{shown(name)} would hide Python's own module of that name"
     if name in DEPENDENCIES:
         return f"{shown(name)} would hide a package that loafer-kit needs"
-    if name in TOOLS:
+    if name in TOOLS or name.startswith("test_"):
         return f"{shown(name)} would get in the way of a package or folder that a service uses"
     return None
 
@@ -129,8 +137,6 @@ def class_(name: str) -> str | None:
     """A translator: a class named as classes are."""
     if IDENTIFIER.fullmatch(name) and not name[0].isupper():
         return f"{shown(name)} cannot name a class: write it like {class_for(name)}"
-    if name == "AbstractMessageTranslator":
-        return f"{shown(name)} is the class it derives from"
     return _defined(name)
 
 
@@ -198,11 +204,11 @@ def _defined(name: str) -> str | None:
         return f"{shown(name)} is no Python name: letters, digits and '_' only, no digit first"
     if len(name) > _LONGEST["identifier"]:
         return f"{shown(name)} is too long: at most {_LONGEST['identifier']} characters"
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+    if keyword.iskeyword(name):
         return f"{shown(name)} is a Python keyword"
     if hasattr(builtins, name):
         return f"{shown(name)} would hide Python's built-in of that name"
-    if name in TAKEN or name in DEPENDENCIES:
+    if name in TAKEN:
         return f"{shown(name)} is used by the generated code itself"
     return None
 

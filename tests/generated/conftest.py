@@ -1,0 +1,113 @@
+"""What generated services are made and judged with: this checkout, and an installed wheel."""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from loafer_kit.local import LocalServer
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A Python that has loafer_kit, one way or the other."""
+
+    python: str
+    caches: Path
+
+    def run(self, *arguments, cwd, environment=None, check=True):
+        """Run a module of this Python; fail with all it said."""
+        done = subprocess.run(
+            [self.python, "-m", *map(str, arguments)],
+            cwd=cwd,
+            env=_environment() | (environment or {}),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def new(self, folder, *arguments):
+        """Generate a service and return its project folder."""
+        self.run("loafer_kit", "new", "service", "--output-dir", folder, *arguments, cwd=folder)
+        (project,) = (path.parent for path in folder.glob("*/loafer.toml"))
+        return project
+
+
+def _environment():
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """Caches of the tools, kept out of the projects."""
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(scope="session")
+def checkout(caches):
+    """The checkout that these tests belong to."""
+    return Installation(sys.executable, caches)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory, caches):
+    """A fresh environment with a built wheel, made once for all workers.
+
+    What the wheel needs is taken from the environment of the tests: no registry is asked.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    environment = shared / "wheel"
+    with _only_one(shared / "wheel.lock"):
+        if not (environment / "complete").exists():
+            _install_wheel(environment)
+            (environment / "complete").touch()
+    return Installation(str(environment / "bin/python"), caches)
+
+
+def _install_wheel(environment):
+    def run(*command):
+        subprocess.run(command, check=True, cwd=environment.parent, capture_output=True)
+
+    dist = environment.with_name("dist")
+    run(sys.executable, "-m", "venv", environment)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, ROOT)
+    (built,) = dist.glob("*.whl")
+    python = environment / "bin/python"
+    # pip compiles what it installs, the templates' modules too: rendering has to leave that out.
+    run(python, "-m", "pip", "install", "--no-index", "--no-deps", built)
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+
+@contextlib.contextmanager
+def _only_one(lock):
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(params=["checkout", "wheel"])
+def installation(request):
+    """The scaffold from the checkout, and from an installed wheel."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The embedded server that services run against."""
+    with LocalServer() as server:
+        yield server

@@ -1,0 +1,128 @@
+"""Generated services: linted, typed, tested and run as their owners would."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from loafer_kit.local import LocalQueue, LocalQueues
+from loafer_kit.scaffold import validation
+from loafer_kit.scaffold.sources import files
+
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/Bills"
+SERVICES = {
+    "one queue": ["foobar", "--queue", "loafer-test"],
+    "three queues of mixed kinds": [
+        "Mixed-Bag",
+        "--queue",
+        "orders,wait_time=3,batch_size=5,visibility_timeout=60,concurrency=20,handler_timeout=1.5,prefetch=0,rate_limit=100,breaker_threshold=5,error_handler=on_error,dead_letter_queue=dlq",
+        "--queue",
+        "news,topic=news-topic,translator=News",
+        "--queue",
+        f"{URL},translator=none,error_handler=on_error",
+    ],
+    "fifo with a dead-letter queue": [
+        "ordered",
+        "--queue",
+        "orders.fifo,dead_letter_queue=orders-dlq.fifo,max_receive_count=3",
+    ],
+    "sns": ["news", "--queue", "news,kind=sns"],
+    "hostile names": [
+        "routes",
+        "--queue",
+        "class,error_handler=_,translator=News",
+        "--queue",
+        "__init__,handler=handlers",
+        "--queue",
+        f"{'Z' * 75}.fifo,handler=asyncio,translator=LocalQueue",
+        "--queue",
+        "--,topic=None",
+    ],
+}
+PYTEST = ["pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
+
+
+@pytest.mark.parametrize("arguments", SERVICES.values(), ids=SERVICES)
+def test_a_service_is_clean_and_passes_its_own_tests(installation, tmp_path, arguments):
+    """black, ruff and mypy --strict have nothing to say, and its tests pass."""
+    project = installation.new(tmp_path, *arguments)
+
+    installation.run("black", "--check", ".", cwd=project)
+    subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
+    installation.run("mypy", "--strict", ".", "--cache-dir", installation.caches, cwd=project)
+    installation.run(*PYTEST, cwd=project)
+
+
+def test_the_wheel_writes_what_the_checkout_writes(checkout, wheel, tmp_path):
+    """No compiled module, no missing file: the same bytes."""
+    written = []
+    for installation in (checkout, wheel):
+        folder = tmp_path / str(len(written))
+        folder.mkdir()
+        project = installation.new(folder, *SERVICES["three queues of mixed kinds"])
+        files = (path for path in project.rglob("*") if path.is_file())
+        written.append({path.relative_to(project): path.read_bytes() for path in files})
+
+    assert written[0] == written[1]
+
+
+RUNS = {
+    "one queue": ("wheel", "in the project", "-m {}"),
+    "three queues of mixed kinds": ("checkout", "above the project", "-m loafer_kit run {}"),
+    "fifo with a dead-letter queue": ("wheel", "above the project", "-m {}"),
+    "sns": ("checkout", "in the project", "-m loafer_kit run {}"),
+    "hostile names": ("checkout", "above the project", "-m {}"),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_service_handles_and_deletes_what_is_sent(request, server, tmp_path, kind):
+    """In the project's folder and in the one above; SIGTERM ends it, exit code 0."""
+    name, place, command = RUNS[kind]
+    installation = request.getfixturevalue(name)
+    project = installation.new(tmp_path, *SERVICES[kind])
+    queues = LocalQueues(server.url)
+    spec = validation.service(files.read(project / "loafer.toml"))
+    for queue in spec.queues:
+        queues.create(LocalQueue(queue.queue_name, queue.topic, queue.dead_letter_queue))
+    for queue in spec.queues:
+        if queue.topic:
+            queues.publish(queue.topic, {"hello": "world"})
+        else:
+            queues.send(queue.queue_name, {"hello": "world"})
+
+    with subprocess.Popen(
+        [installation.python, *command.format(spec.package).split()],
+        cwd=project if place == "in the project" else tmp_path,
+        env=server.child_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as service:
+        while any(queues.counts(queue.queue_name).total for queue in spec.queues):
+            assert service.poll() is None, service.stderr.read()
+            time.sleep(0.1)  # until nothing is left, or the test's own time is over
+        service.send_signal(signal.SIGTERM)
+        _, log = service.communicate()
+    queues.clear()
+    queues.close()
+
+    assert service.returncode == 0, log
+
+
+def test_without_credentials_a_service_says_in_one_line_what_to_do(checkout, tmp_path):
+    """And exits with 1."""
+    checkout.new(tmp_path, *SERVICES["one queue"])
+    nowhere = {"HOME": str(tmp_path / "home")}
+
+    done = checkout.run("foobar", cwd=tmp_path, environment=nowhere, check=False)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "loafer-kit dev" in line
+    assert "AWS_ACCESS_KEY_ID" in line
