@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import aiohttp
 import yarl
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import NoCredentialsError
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.errors import from_code, from_exception, queue_subject, retry_after
+from loafer_kit.ext.aws import errors
 from loafer_kit.ext.aws.signing import FrozenCredentials, Signer
 
 logger = logging.getLogger(__name__)
@@ -64,9 +64,9 @@ class Endpoint:
             response, answer = await self._post(action, request, limits)
             if response.status != HTTPStatus.OK and self._corrects_clock(response, answer):
                 response, answer = await self._post(action, request, limits)
-        except (aiohttp.ClientError, BotoCoreError, OSError) as error:
-            subject = queue_subject(queue_url)
-            raise from_exception(error, action=action, subject=subject) from error
+        except errors.REQUEST_ERRORS as error:
+            subject = errors.queue_subject(queue_url)
+            raise errors.from_exception(error, action=action, subject=subject) from error
         if response.status != HTTPStatus.OK:
             raise _error(response, answer, action, queue_url)
         return _decode(answer, action, queue_url)
@@ -117,7 +117,7 @@ def _decode(answer: bytes, action: str, queue_url: str) -> dict[str, Any]:
     decoded = _parse(answer) if answer else {}
     if not isinstance(decoded, dict):
         raise TransientProviderError(
-            f"{queue_subject(queue_url)}: {action} was answered with no JSON object: {answer[:80]!r}"
+            f"{errors.queue_subject(queue_url)}: {action} was answered with no JSON object: {answer[:80]!r}"
         )
     return decoded
 
@@ -125,12 +125,12 @@ def _decode(answer: bytes, action: str, queue_url: str) -> dict[str, Any]:
 def _error(
     response: aiohttp.ClientResponse, answer: bytes, action: str, queue_url: str
 ) -> ProviderError:
-    return from_code(
+    return errors.from_code(
         *_failure(response, answer),
         response.status,
         action=action,
-        subject=queue_subject(queue_url),
-        retry_after=retry_after(response.headers.get("Retry-After")),
+        subject=errors.queue_subject(queue_url),
+        retry_after=errors.retry_after(response.headers.get("Retry-After")),
     )
 
 

@@ -193,6 +193,8 @@ def _is_passing(exc: BaseException) -> bool:
 def _from_client_error(exc: boto.ClientError, action: str, subject: str) -> ProviderError:
     error: dict[str, Any] = exc.response.get("Error", {})
     metadata: dict[str, Any] = exc.response.get("ResponseMetadata", {})
+    if exc.operation_name.startswith("AssumeRole"):  # asked for credentials, before the action
+        action = f"sts:{exc.operation_name}"
     return from_code(
         str(error.get("Code", "")),
         str(error.get("Message", "")),

@@ -47,7 +47,8 @@ class ScriptedServer:
             lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:-2]
             headers = {name.lower(): value for name, value in (x.split(": ", 1) for x in lines)}
             body = await reader.readexactly(int(headers["content-length"]))
-            self.requests.append(Request(headers, json.loads(body)))
+            is_json = "json" in headers["content-type"]
+            self.requests.append(Request(headers, json.loads(body) if is_json else body))
             self.asked.set()
             answer = self._answers.pop(0) if self._answers else EMPTY
             if answer is None:

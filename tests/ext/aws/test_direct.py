@@ -342,3 +342,19 @@ async def test_credentials_are_refreshed_in_place(monkeypatch, tmp_path, scripte
     ]
     assert tokens[0] != tokens[1]
     assert [f"token{key.removeprefix('KEY')}" for key in keys] == tokens
+
+
+async def test_a_role_that_may_not_be_assumed_is_named(
+    monkeypatch, tmp_path, scripted_server, opened
+):
+    """When the credentials cannot be had, the error says which permission is missing."""
+    role = "role_arn = arn:aws:iam::123456789012:role/consumer\nsource_profile = base\n"
+    keys = "aws_access_key_id = a\naws_secret_access_key = b\n"
+    isolate(monkeypatch, tmp_path, f"[default]\n{role}[profile base]\n{keys}")
+    refusal = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
+    async with scripted_server(answer(403, refusal)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+        async with opened(server.url, **NO_KEYS) as (transport, _):
+            with pytest.raises(ProviderError, match="allow sts:AssumeRole"):
+                await receive(transport, QUEUE_URL)
+    assert len(server.requests) == 1
