@@ -50,4 +50,5 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .localstack build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) benchmarks/consumers/.venv benchmarks/consumers/sqs_consumer/node_modules \
+		.localstack build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,35 +2,71 @@
 
 import argparse
 import datetime as dt
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environments import InstallError
 from benchmarks.machine import machine, versions
+from benchmarks.programs import RunError
 from benchmarks.progress import tell
 from benchmarks.scenarios import idle, memory, neighbours, throughput, waiting_handlers
 from benchmarks.sides import BASE, LOAFER, SIDES, Side
 
-SCENARIOS: dict[str, Callable[[argparse.Namespace, Sequence[Side]], str]] = {
-    "throughput": lambda asked, sides: throughput.measure(sides, asked.messages, asked.rounds),
-    "waiting-handlers": lambda asked, _: waiting_handlers.measure(asked.messages, asked.rounds),
-    "neighbours": lambda asked, _: neighbours.measure(asked.messages, asked.rounds),
-    "idle": lambda _, sides: idle.measure(sides),
-    "memory": lambda _, sides: memory.measure([side for side in sides if side in (LOAFER, BASE)]),
+
+@dataclass(frozen=True)
+class Scenario:
+    """A section of the report; `sides` take part unless `--sides` says otherwise."""
+
+    title: str
+    sides: tuple[Side, ...]
+    measure: Callable[[Sequence[Side], argparse.Namespace], str]
+
+
+SCENARIOS = {
+    "throughput": Scenario(
+        "Throughput and cost",
+        SIDES,
+        lambda sides, asked: throughput.measure(sides, asked.messages, asked.rounds),
+    ),
+    "waiting-handlers": Scenario(
+        "Handlers that wait",
+        (LOAFER,),
+        lambda _, asked: waiting_handlers.measure(asked.messages, asked.rounds),
+    ),
+    "neighbours": Scenario(
+        "A slow route beside a fast one",
+        (LOAFER,),
+        lambda _, asked: neighbours.measure(asked.messages),
+    ),
+    "idle": Scenario("Empty queues", SIDES, lambda sides, _: idle.measure(sides)),
+    "memory": Scenario("Memory", (LOAFER, BASE), lambda sides, _: memory.measure(sides)),
 }
 
 
 def main() -> None:
-    asked = _parser().parse_args()
-    sides, missing = _install(
-        [side for side in SIDES if not asked.sides or side.key in asked.sides]
-    )
-    names = SCENARIOS if asked.scenario == "all" else [asked.scenario]
-    sections = [SCENARIOS[name](asked, sides) for name in names]
+    parser = _parser()
+    asked = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error("what consumers cost is read from /proc: run the benchmarks on Linux")
+    chosen = list(SCENARIOS.values()) if asked.scenario == "all" else [SCENARIOS[asked.scenario]]
+    wanted = dict.fromkeys(side for scenario in chosen for side in scenario.sides)
+    sides, missing = _install([s for s in wanted if not asked.sides or s.key in asked.sides])
+    sections = [_section(scenario, sides, asked) for scenario in chosen]
     report = "\n\n".join([*sections, *missing, _footer(sides)])
     print(report)
     if asked.write:
         asked.write.write_text(report + "\n")
+
+
+def _section(scenario: Scenario, sides: Sequence[Side], asked: argparse.Namespace) -> str:
+    tell(scenario.title)
+    try:
+        body = scenario.measure([side for side in scenario.sides if side in sides], asked)
+    except RunError as error:
+        body = f"Not measured: {error}."
+    return f"## {scenario.title}\n\n{body}"
 
 
 def _install(sides: Sequence[Side]) -> tuple[list[Side], list[str]]:

@@ -11,9 +11,10 @@ from benchmarks.sides import LOAFER
 from benchmarks.tables import markdown_table
 
 SLOW_CONCURRENCY = 10
+PAIRS = 11
 
 
-def measure(messages: int, rounds: int) -> str:
+def measure(messages: int) -> str:
     """Alternate in one process: the slow queue empty, then busy for as long as the fast one."""
     alone: list[Result] = []
     beside: list[Result] = []
@@ -23,7 +24,7 @@ def measure(messages: int, rounds: int) -> str:
             stub.send(queue, BODY)
         environment = environment_of(stub, fast) | {"BENCH_SLOW_QUEUE": slow}
         with running(LOAFER, environment) as program:
-            for _ in range(rounds):
+            for _ in range(PAIRS):
                 program.await_drained(stub, slow, TIMEOUT)
                 alone.append(drain(program, stub, fast, messages))
                 seconds = messages / alone[-1].messages_per_second
@@ -39,7 +40,7 @@ def measure(messages: int, rounds: int) -> str:
     head = (
         "route with handlers of 1 s",
         "messages/s of a fast route beside it",
-        f"change, median of {rounds} pairs",
+        f"change, median of {PAIRS} pairs",
     )
     return markdown_table(head, rows)
 
