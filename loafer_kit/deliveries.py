@@ -82,9 +82,7 @@ async def _decide_failure(
     route: Route, message: Message, exc: Exception, policy: FailurePolicy | None
 ) -> Outcome:
     facts = route.provider.describe(message)
-    logger.error(
-        "message.failed route=%s %s", route.name, as_pairs(facts), exc_info=exc, extra=dict(facts)
-    )
+    _log_failure(route, exc, facts)
     try:
         if await route.error_handler((type(exc), exc, exc.__traceback__), message):
             return outcomes.ACKNOWLEDGE
@@ -103,6 +101,26 @@ async def _decide_failure(
         return outcomes.LEAVE
     first_received = route.provider.first_received(message)
     return policy(exc, {**facts, "first_received": first_received}) or outcomes.LEAVE
+
+
+def _log_failure(route: Route, exc: Exception, facts: Mapping[str, object]) -> None:
+    if is_undecodable(exc):  # the message's fault, where a traceback tells nothing
+        logger.error(
+            "message.undecodable route=%s %s: %s: %s",
+            route.name,
+            as_pairs(facts),
+            type(exc).__name__,
+            exc,
+            extra=dict(facts),
+        )
+    else:
+        logger.error(
+            "message.failed route=%s %s",
+            route.name,
+            as_pairs(facts),
+            exc_info=exc,
+            extra=dict(facts),
+        )
 
 
 def as_pairs(facts: Mapping[str, object]) -> str:

@@ -19,6 +19,7 @@ from loafer_kit.exceptions import (
     SourceExhausted,
     TransientProviderError,
 )
+from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.outcomes import DeadLetter, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
@@ -271,6 +272,23 @@ async def test_an_exception_named_in_reject_on_dead_letters():
 
     await run(Route(source, handler, reject_on=(KeyError,)))
     assert source.settled == [("m", DeadLetter("KeyError: 'id'"))]
+
+
+async def test_an_undecodable_message_is_rejected_with_one_line(caplog):
+    """The translator's failure is the message's: its reason is logged, without a traceback."""
+    source = Source(["m"])
+
+    class Translator(AbstractMessageTranslator):
+        def translate(self, message):
+            raise UnicodeError("no text")
+
+    await run(Route(source, accept, "orders", Translator()))
+    assert source.settled == [("m", DeadLetter("UnicodeError: no text"))]
+    (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert record.getMessage() == (
+        "message.undecodable route=orders queue=memory message_id=m: UnicodeError: no text"
+    )
+    assert record.exc_info is None
 
 
 async def test_a_failure_policy_decides_what_nothing_else_decided():
