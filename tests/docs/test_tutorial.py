@@ -1,0 +1,47 @@
+"""The tutorial, step by step, as a reader would do it."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+
+
+def run(command, folder, home):
+    words = shlex.split(command)
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {
+        "HOME": str(home),
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_the_tutorial_works_word_for_word(tmp_path):
+    """Every command ends well, and the last run shows an order handled and two rejected."""
+    folder, home = tmp_path, tmp_path / "home"
+    home.mkdir()
+    outputs = []
+    for kind, block in BLOCK.findall(TUTORIAL.read_text()):
+        if kind == "python":
+            place, _, code = block.partition("\n")
+            (folder / place.removeprefix("# ")).write_text(code)
+            continue
+        for line in block.splitlines():
+            command = line.removeprefix("$ ")
+            if command.startswith("cd "):
+                folder /= command.removeprefix("cd ")
+            else:
+                outputs.append(run(command, folder, home))
+    assert "order 1: one nut" in outputs[-2]
+    assert outputs[-2].count("outcome='dead-lettered'") == 2
+    assert "passed" in outputs[-1]
+    assert list(home.iterdir()) == []
