@@ -59,3 +59,55 @@ def service(
             f"python -m {found.package}": "run it on AWS",
         },
     )
+
+
+@app.command()
+def extension(
+    name: Annotated[
+        str | None, typer.Argument(help="The extension's name, as in `redis`.", show_default=False)
+    ] = None,
+    *,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=default", help="A setting; may be given several times."),
+    ] = None,
+    required: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A setting that has no default; may be given several times."
+        ),
+    ] = None,
+    consumer: Annotated[
+        bool, typer.Option("--consumer", help="With a consumer for an Application.")
+    ] = False,
+    cli: Annotated[
+        bool, typer.Option("--cli", help="With commands of its own for the command line.")
+    ] = False,
+    output_dir: OutputDir = Path(),
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Write an extension that any service can use.
+
+    Its settings get its prefix: `--setting URL=…` of `redis` is REDIS_URL.
+    """
+    from loafer_kit.cli import terminal, writing
+    from loafer_kit.scaffold import extensions, questions
+
+    if name is None and terminal.is_interactive():
+        name = questions.name_of_extension(terminal.Terminal())
+    elif name is None:
+        name = extensions.DEFAULT_NAME
+        typer.echo(f"No name was given: the extension is named {name}.")
+    spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
+    writing.generate(
+        "extension",
+        extensions.context(spec),
+        output_dir / spec.name,
+        dry_run=dry_run,
+        force=force,
+        next_steps={
+            "pip install -e '.[dev]'": "make it importable",
+            "python -m pytest": "run its tests",
+        },
+    )

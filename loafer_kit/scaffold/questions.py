@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
-from loafer_kit.scaffold import names
+from loafer_kit.scaffold import extensions, names
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import Path
 from loafer_kit.scaffold.validation import problems_of
@@ -36,6 +36,17 @@ def complete(draft: Draft, person: Person) -> Draft:
         while person.confirm("Another queue?"):
             _ask_for_queue(values, person)
     return replace(draft, values=values)
+
+
+def name_of_extension(person: Person) -> str:
+    """Ask for an extension's name until it can be one."""
+    while True:
+        name = person.ask("Name of the extension", extensions.DEFAULT_NAME).strip()
+        problems = list(extensions.name_problems(name))
+        if not problems:
+            return name
+        for problem in problems:
+            person.tell(problem.message)
 
 
 def _ask_for_queue(values: Values, person: Person) -> None:

@@ -77,6 +77,14 @@ def prose(value: str) -> Quoted:
     return Quoted(value)
 
 
+def code(value: str) -> Quoted:
+    """A one-line text as code in a cell of a Markdown table."""
+    longest = max((len(run) for run in re.findall("`+", value)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return Quoted(f"{fence}{pad}{value}{pad}{fence}".replace("|", "\\|"))
+
+
 def _toml_character(character: str) -> str:
     if character in '"\\':
         return "\\" + character
@@ -101,6 +109,7 @@ class QuotingExtension(Extension):
         super().__init__(environment)
         environment.filters.update(
             annotation=annotation,
+            code=code,
             prose=prose,
             py=python,
             shell_json=shell_json,

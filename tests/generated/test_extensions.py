@@ -1,0 +1,106 @@
+"""Generated extensions: linted, typed, tested, and used by a generated service."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loafer_kit.local import LocalQueues
+
+EXTENSIONS = {
+    "bare": [],
+    "settings": ["--setting", "URL=redis://localhost", "--setting", "TIMEOUT=5"],
+    "required": ["--required", "PASSWORD", "--consumer"],
+    "everything": [
+        *("--setting", 'ODD=`|"{{ 1 }}"{% raw %}\\\n', "--required", "USER", "--required"),
+        *("PASSWORD", "--consumer", "--cli"),
+    ],
+}
+RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
+
+
+def run(*command, cwd, **environment):
+    """Run a module of this Python; fail with all it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("arguments", EXTENSIONS.values(), ids=EXTENSIONS)
+def test_an_extension_is_clean_and_passes_its_own_tests(tmp_path, arguments):
+    """black, ruff and mypy --strict have nothing to say, and its tests pass."""
+    run("loafer_kit", "new", "extension", "my-redis", *arguments, cwd=tmp_path)
+    project = tmp_path / "loafer-kit-my-redis"
+    run("black", "--check", ".", cwd=project)
+    subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
+    run("mypy", "--cache-dir", str(tmp_path / "cache"), cwd=project)
+    run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", cwd=project)
+
+
+def test_without_a_name_and_a_terminal_the_default_is_used(tmp_path):
+    """And said."""
+    output = run("loafer_kit", "new", "extension", "--dry-run", cwd=tmp_path)
+    assert output.startswith("No name was given: the extension is named my-extension.\n")
+    assert "loafer-kit-my-extension/pyproject.toml" in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_not_touched(tmp_path):
+    """Without `--force`."""
+    folder = tmp_path / "loafer-kit-redis"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match="exists and was not touched"):
+        run("loafer_kit", "new", "extension", "redis", cwd=tmp_path)
+    assert list(folder.iterdir()) == []
+
+
+THREE_LINES = """
+from loafer_kit_redis import Redis
+manager.settings["REDIS_PASSWORD"] = "secret"
+redis = Redis(manager)
+"""
+
+
+def test_a_generated_service_uses_a_generated_extension_in_three_lines(
+    tmp_path, local_server, local_queues
+):
+    """Its connection is open while a real message is handled, and closed afterwards."""
+    queue = local_queues.fresh()
+    run("loafer_kit", "new", "extension", "redis", "--required", "PASSWORD", cwd=tmp_path)
+    run("loafer_kit", "new", "service", "foobar", "--queue", queue, cwd=tmp_path)
+    module = tmp_path / "foobar/foobar/__init__.py"
+    module.write_text(module.read_text() + THREE_LINES)
+    (tmp_path / "foobar/once.py").write_text("""
+from foobar import manager, redis
+
+handler = manager.routes[0].handler
+
+async def watching(*arguments):
+    print("open:", redis.connection.is_open)
+    return await handler(*arguments)
+
+manager.routes[0].handler = watching
+manager.run(forever=False)
+print("open:", redis.connection.is_open)
+""")
+    LocalQueues(local_server.url).send(queue, {"key": True})
+    folders = [tmp_path / "foobar", tmp_path / "loafer-kit-redis"]
+    output = run(
+        "once",
+        cwd=tmp_path / "foobar",
+        PYTHONPATH=os.pathsep.join(map(str, folders)),
+        **local_server.environment,
+    )
+    assert output.splitlines() == ["open: True", "open: False"]
+    assert local_queues.counts(queue).total == 0
