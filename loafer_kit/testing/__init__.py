@@ -1,19 +1,40 @@
 """Help for the tests of a service: pytest fixtures and stand-ins, all of them real code.
 
-This is the pytest plugin, loaded by every run of an environment that has loafer_kit: it imports
-little, and its parts import what they need when they are used.
+This is the pytest plugin, loaded by every run of an environment that has loafer_kit: only the
+fixtures are imported with it, the rest when it is used.
 """
 
-from loafer_kit.testing.deliveries import deliver
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from loafer_kit.testing.fixtures import local_queues, local_server
-from loafer_kit.testing.messages import sns_message, sqs_message
-from loafer_kit.testing.providers import InMemoryProvider
+
+if TYPE_CHECKING:
+    from loafer_kit.testing.deliveries import deliver
+    from loafer_kit.testing.messages import sns_message, sqs_message
+    from loafer_kit.testing.providers import InMemoryProvider
+    from loafer_kit.testing.runs import run_until_empty
 
 __all__ = [
     "InMemoryProvider",
     "deliver",
     "local_queues",
     "local_server",
+    "run_until_empty",
     "sns_message",
     "sqs_message",
 ]
+
+_HOMES = {
+    "InMemoryProvider": "providers",
+    "deliver": "deliveries",
+    "run_until_empty": "runs",
+    "sns_message": "messages",
+    "sqs_message": "messages",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,58 @@
+"""A whole service in a test: from sent messages to empty queues."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loafer_kit.local import LocalQueues
+    from loafer_kit.managers import LoaferManager
+
+#: Seconds between two looks at the queues.
+_LOOK_EVERY = 0.05
+
+
+def run_until_empty(
+    manager: "LoaferManager", queues: "LocalQueues", *, timeout: float = 30.0
+) -> None:
+    """Run a manager until the SQS queues it reads hold nothing any more.
+
+    For a plain test function: the manager brings its own event loop. Messages that are handled,
+    delayed or waiting to be redelivered count; dead-letter queues do not. Raises `TimeoutError`
+    that says what is left after `timeout` seconds, and whatever the service fails with.
+
+        run_until_empty(manager, local_queues)
+    """
+    from loafer_kit.ext.aws.providers import SQSProvider
+
+    providers = [route.provider for route in manager.dispatcher.routes]
+    names = [provider.name for provider in providers if isinstance(provider, SQSProvider)]
+    if not _left(queues, names):
+        return
+    watch = manager.runner.loop.create_task(_stop_when_empty(manager, queues, names, timeout))
+    manager.run()
+    if watch.done() and (left := watch.result()):
+        raise TimeoutError(f"After {timeout:g} s there is still {', '.join(left)}.")
+
+
+async def _stop_when_empty(
+    manager: "LoaferManager", queues: "LocalQueues", names: list[str], patience: float
+) -> list[str]:
+    """Stop the manager when the queues are empty or the time is over; return what is left."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    try:
+        with ThreadPoolExecutor(max_workers=1) as threads:
+            while left := await loop.run_in_executor(threads, _left, queues, names):
+                if loop.time() >= deadline:
+                    break
+                await asyncio.sleep(_LOOK_EVERY)
+        return left
+    finally:
+        manager.runner.prepare_stop()
+        manager.runner.prepare_stop()  # at once: open polls need not be waited for
+
+
+def _left(queues: "LocalQueues", names: list[str]) -> list[str]:
+    counts = {name: queues.counts(name) for name in names}
+    return [f"{count} in {name}" for name, count in counts.items() if count.total]
