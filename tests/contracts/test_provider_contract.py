@@ -163,6 +163,16 @@ async def test_provider_starts_again_after_it_was_closed(source):
         await provider.close()
 
 
+async def test_message_in_hand_keeps_nothing_open(source, provider):
+    """A message that was never settled keeps neither `flush` nor `close` from returning."""
+    await source.put("1")
+    await fetch(provider)
+    provider.stop()
+    await provider.flush()
+    await provider.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_nothing_is_lost_without_a_reason(source, provider, lost):
     """A message that is settled in time is never called lost."""
     await source.put("1")

@@ -1,0 +1,48 @@
+"""The start-up check of a queue."""
+
+import json
+
+import pytest
+
+from loafer_kit.ext.aws import checks
+from loafer_kit.ext.aws.options import SQSOptions
+
+HEALTHY = {
+    "VisibilityTimeout": "30",
+    "ApproximateNumberOfMessagesNotVisible": "7",
+    "RedrivePolicy": json.dumps(
+        {"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:dead", "maxReceiveCount": 5}
+    ),
+}
+
+
+def test_healthy_queue_gives_no_warning():
+    """Defaults on a queue with a redrive policy are fine."""
+    assert checks.warnings(HEALTHY, SQSOptions(), None) == []
+    assert checks.redrive_target(HEALTHY) == "arn:aws:sqs:eu-west-1:1:dead"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "options", "handler_timeout", "advice"),
+    [
+        ({"VisibilityTimeout": "10"}, {}, None, "read timeout of 25 s"),
+        ({}, {"visibility_timeout": 5}, None, "visibility timeout of 5 s"),
+        ({"RedrivePolicy": ""}, {}, None, "give the queue a dead-letter queue"),
+        ({}, {"heartbeat": False}, 60, "raise visibility_timeout or set heartbeat=True"),
+        ({}, {"max_processing_time": 50}, 60, "raise max_processing_time"),
+        (
+            {"ApproximateNumberOfMessagesNotVisible": "120000"},
+            {},
+            None,
+            "look for consumers that neither finish nor fail",
+        ),
+    ],
+)
+def test_each_doubt_is_one_warning_that_says_what_to_do(
+    attributes, options, handler_timeout, advice
+):
+    """One finding, one line, with the way out."""
+    found = checks.warnings(HEALTHY | attributes, SQSOptions(**options), handler_timeout)
+    assert len(found) == 1
+    assert advice in found[0]
+    assert "\n" not in found[0]
