@@ -17,6 +17,9 @@ from loafer_kit.local.servers import LocalServer
 #: Seconds between two looks at the queues, and between two reports of what they still hold.
 _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
 
+#: What a queue without a dead-letter queue gives a message with `once`.
+_ATTEMPTS = 5
+
 Say = Callable[[str], object]
 
 
@@ -41,7 +44,8 @@ class Project:
 class Development:
     """One run of a project: what is sent at first, and when it ends.
 
-    With `once` it ends when the service has started and its queues hold nothing any more.
+    With `once` it ends when the service has started and its queues hold nothing any more but
+    messages that failed five times and have no dead-letter queue to go to.
     `endpoint_url` is a server that runs already; by default an embedded one is started.
     """
 
@@ -101,6 +105,8 @@ class Development:
                 code = await service.wait()
             finally:
                 watch.cancel()
+        if hopeless := self._hopeless(server):
+            raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(hopeless)}.")
         if service.told_to_end and code in (0, -signal.SIGTERM):
             say("ended")
         elif code:
@@ -116,19 +122,38 @@ class Development:
         loop = asyncio.get_running_loop()
         report_at = loop.time() + _REPORT_EVERY
         while True:
-            left = await asyncio.to_thread(self._left, queues)
+            left = await asyncio.to_thread(self._left, queues, server)
             if not left and (server is None or server.was_polled):
                 break
             if left and loop.time() >= report_at:
                 say(f"waiting for {', '.join(left)}")
                 report_at += _REPORT_EVERY
             await asyncio.sleep(_LOOK_EVERY)
-        say("the queues are empty")
+        say("nothing is left to do" if self._hopeless(server) else "the queues are empty")
         end()
 
-    def _left(self, queues: LocalQueues) -> list[str]:
-        counts = {queue.name: queues.counts(queue.name) for queue in self.project.queues}
-        return [f"{count} in {name}" for name, count in counts.items() if count.total]
+    def _left(self, queues: LocalQueues, server: LocalServer | None) -> list[str]:
+        counts = {queue: queues.counts(queue.name) for queue in self.project.queues}
+        return [
+            f"{count} in {queue.name}"
+            for queue, count in counts.items()
+            if count.total > _hopeless(queue, server)
+        ]
+
+    def _hopeless(self, server: LocalServer | None) -> list[str]:
+        numbers = {queue.name: _hopeless(queue, server) for queue in self.project.queues}
+        return [
+            f"{number} in {name}, which has no dead-letter queue"
+            for name, number in numbers.items()
+            if number and self.once
+        ]
+
+
+def _hopeless(queue: LocalQueue, server: LocalServer | None) -> int:
+    """Return how many messages of a queue would be in its dead-letter queue, if it had one."""
+    if server is None or queue.dead_letter_queue:
+        return 0
+    return server.received_more_than(_ATTEMPTS, queue.name)
 
 
 def _describe(queue: LocalQueue) -> str:

@@ -6,7 +6,8 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 #: Seconds: how long an abandoned or released poll may go on.
@@ -23,6 +24,8 @@ class LongPolls:
     def __init__(self, application: Any) -> None:
         self._application = application
         self._released = threading.Event()
+        #: How often each message was received, by queue and message id.
+        self.receives: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.was_polled = False
 
     def release(self) -> None:
@@ -36,10 +39,12 @@ class LongPolls:
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         request = json.loads(body)
         wait = request.get("WaitTimeSeconds")
-        if wait not in range(1, 21):
-            environ["wsgi.input"] = io.BytesIO(body)
-            return self._application(environ, start_response)  # type: ignore[no-any-return]
-        answer = self._poll(environ, request, time.monotonic() + wait)
+        if wait in range(1, 21):
+            answer = self._poll(environ, request, time.monotonic() + wait)
+        else:
+            answer = _Answer(self._application, environ, body)
+        queue = str(request.get("QueueUrl")).rpartition("/")[2]
+        self.receives[queue].update(message["MessageId"] for message in answer.messages)
         start_response(answer.status, answer.headers)
         return [answer.body]
 
@@ -48,7 +53,7 @@ class LongPolls:
             released = self._released.is_set()
             request["WaitTimeSeconds"] = 0 if released else _SLICE
             answer = _Answer(self._application, environ, json.dumps(request).encode())
-            if answer.is_final or released or time.monotonic() >= deadline:
+            if answer.is_error or answer.messages or released or time.monotonic() >= deadline:
                 return answer
             if _is_gone(environ["werkzeug.socket"]):
                 return answer
@@ -71,8 +76,12 @@ class _Answer:
             getattr(chunks, "close", lambda: None)()
 
     @property
-    def is_final(self) -> bool:
-        return not self.status.startswith("200") or b'"Messages"' in self.body
+    def is_error(self) -> bool:
+        return not self.status.startswith("200")
+
+    @property
+    def messages(self) -> Sequence[dict[str, Any]]:
+        return [] if self.is_error else json.loads(self.body).get("Messages", [])
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         self.status, self.headers = status, headers

@@ -83,6 +83,12 @@ class LocalServer:
         """Whether somebody has asked for messages yet."""
         return self._polls is not None and self._polls.was_polled
 
+    def received_more_than(self, times: int, queue: str) -> int:
+        """Return how many messages of a queue were received more than so many times."""
+        if self._polls is None:
+            return 0
+        return sum(count > times for count in self._polls.receives[queue].values())
+
     def release_polls(self) -> None:
         """Answer open long polls soon and later ones at once: a consumer that stops need not wait."""
         if self._polls is not None:

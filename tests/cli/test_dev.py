@@ -112,6 +112,20 @@ def test_once_ends_when_every_message_is_dealt_with(project):
     assert "Traceback" not in result.stderr
 
 
+def test_once_does_not_wait_for_ever_for_a_message_that_keeps_failing(project):
+    """Without a dead-letter queue it is named after five failures; exit code 1."""
+    spec = project / "loafer.toml"
+    spec.write_text(
+        spec.read_text().replace('dead_letter_queue = "jobs-dead"\nmax_receive_count = 2\n', "")
+    )
+    result = dev(project, "--once", "--send", 'jobs="bad"', "--send", "jobs=1")
+    assert result.returncode == 1
+    assert result.stdout.count("handled bad") >= 5
+    assert result.stderr.endswith(
+        "error: Failed 5 times: 1 in jobs, which has no dead-letter queue.\n"
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_service_after_what_is_in_hand(project, number):
     """The message that is being handled is finished, and both processes are gone."""

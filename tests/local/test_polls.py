@@ -46,14 +46,14 @@ def receive(polls, client, **request):
 
 def test_a_poll_goes_on_until_there_are_messages(client):
     """An empty slice is followed by another."""
-    application = Receives(b"{}", b"{}", b'{"Messages": [{}]}')
+    application = Receives(b"{}", b"{}", b'{"Messages": [{"MessageId": "1"}]}')
     assert b"Messages" in receive(LongPolls(application), client, WaitTimeSeconds=20)
     assert application.wait_times == [1, 1, 1]
 
 
 def test_a_poll_whose_client_has_gone_ends(client):
     """A consumer that was killed does not get what is sent afterwards."""
-    application = Receives(b"{}", b'{"Messages": [{}]}')
+    application = Receives(b"{}", b'{"Messages": [{"MessageId": "1"}]}')
     client[1].close()
     assert receive(LongPolls(application), client, WaitTimeSeconds=20) == b"{}"
 
