@@ -35,7 +35,6 @@ async def topic_arn(clients: Clients, topic: str) -> str:
         region = (await clients.client("sns")).meta.region_name
         identity = await (await clients.client("sts")).get_caller_identity()
     except errors.REQUEST_ERRORS as exc:
-        raise errors.from_exception(
-            exc, action="sts:GetCallerIdentity", subject=topic_subject(topic)
-        ) from exc
+        subject = f"{topic_subject(topic)} (given by its ARN, it needs no STS)"
+        raise errors.from_exception(exc, action="sts:GetCallerIdentity", subject=subject) from exc
     return arn_in_account(topic, region, identity)

@@ -9,6 +9,8 @@ from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
 from loafer_kit.ext.aws.topics import arn_in_account
 from loafer_kit.local import LocalQueue
 
+OPTIONS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+
 
 @pytest.fixture
 def queue(local_queues):
@@ -116,6 +118,16 @@ async def test_a_missing_topic_is_named(local_queues):
         await SNSHandler("missing").publish("message")
 
 
+async def test_a_topic_whose_account_cannot_be_asked_for(scripted_server):
+    """Where there is no STS, the error says what does without it."""
+    async with scripted_server(
+        b"HTTP/1.1 400 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    ) as server:
+        handler = SNSHandler("events", endpoint_url=server.url, **OPTIONS)
+        with pytest.raises(ProviderError, match="given by its ARN"):
+            await handler.publish("message")
+
+
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
 def test_an_arn_is_of_the_partition_of_the_account(partition):
     """China and GovCloud have partitions of their own."""
@@ -123,7 +135,6 @@ def test_an_arn_is_of_the_partition_of_the_account(partition):
     assert arn_in_account("t", "a-region", identity) == f"arn:{partition}:sns:a-region:1234:t"
 
 
-OPTIONS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
 QUEUE_URL = "https://queue.example/123456789012/orders"
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
