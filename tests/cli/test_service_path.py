@@ -62,6 +62,13 @@ def test_finds(path, name):
     assert load_service(path).name == name
 
 
+def test_finds_the_package_in_a_projects_folder(project):
+    """Where `new service` was run, as well as in the project it wrote."""
+    (project.directory / "foobar/foobar").mkdir(parents=True)
+    (project.directory / "foobar/foobar/__init__.py").write_text(ONE)
+    assert load_service("foobar").name == "one"
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [

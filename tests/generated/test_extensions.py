@@ -38,14 +38,24 @@ def run(*command, cwd, **environment):
 
 
 @pytest.mark.parametrize("arguments", EXTENSIONS.values(), ids=EXTENSIONS)
-def test_an_extension_is_clean_and_passes_its_own_tests(tmp_path, arguments):
+def test_an_extension_is_clean_and_passes_its_own_tests(checkout, tmp_path, arguments):
     """black, ruff and mypy --strict have nothing to say, and its tests pass."""
-    run("loafer_kit", "new", "extension", "my-redis", *arguments, cwd=tmp_path)
-    project = tmp_path / "loafer-kit-my-redis"
-    run("black", "--check", ".", cwd=project)
+    judge(checkout, tmp_path, arguments)
+
+
+def test_an_installed_wheel_writes_the_same(wheel, tmp_path):
+    """Everything that there is, from the wheel's own templates."""
+    judge(wheel, tmp_path, EXTENSIONS["everything"])
+
+
+def judge(installation, folder, arguments):
+    """Write an extension and let the tools and its own tests judge it."""
+    installation.run("loafer_kit", "new", "extension", "my-redis", *arguments, cwd=folder)
+    project = folder / "loafer-kit-my-redis"
+    installation.run("black", "--check", ".", cwd=project)
     subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    run("mypy", "--cache-dir", str(tmp_path / "cache"), cwd=project)
-    run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", cwd=project)
+    installation.run("mypy", "--cache-dir", installation.caches, cwd=project)
+    installation.run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", cwd=project)
 
 
 def test_without_a_name_and_a_terminal_the_default_is_used(tmp_path):

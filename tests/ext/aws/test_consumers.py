@@ -7,10 +7,13 @@ import signal
 
 import pytest
 
-from loafer_kit import Abort, Application
+from loafer_kit import Abort, Application, LoaferManager
 from loafer_kit.contrib.retry import Retry, RetryableException
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws.consumers import SQSConsumer
+from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.ext.aws.routes import SQSRoute
+from loafer_kit.testing import sqs_message
 
 
 def make_app(queue, callback, settings=None, **keywords):
@@ -155,3 +158,35 @@ async def test_abort_ends_a_read_that_was_stopped(local_queues):
     with pytest.raises(Abort, match=r"consumer\.stopped"):
         await reading
     await app.consumer._close(app)
+
+
+def test_retry_on_a_manager_goes_on_counting_after_a_restart(local_queues):
+    """The queue counts: a second manager is at the third attempt where the first had two."""
+    queue, dead = local_queues.fresh(), local_queues.fresh()
+    local_queues.send(queue, '"poison"')
+    attempts = []
+
+    async def fail(message, metadata):
+        attempts.append(int(metadata["Attributes"]["ApproximateReceiveCount"]))
+        raise RetryableException("no use")
+
+    for runs in (2, 1):
+        route = SQSRoute(
+            queue, {"options": {"WaitTimeSeconds": 1}}, handler=fail, dead_letter_queue=dead
+        )
+        manager = LoaferManager([route], settings={"RETRY_THRESHOLD": 2})
+        Retry(manager)
+        for _ in range(runs):
+            manager.run(forever=False)
+    assert attempts == [1, 2, 3]
+    assert local_queues.counts(queue).total == 0
+    assert local_queues.counts(dead).visible == 1
+
+
+def test_the_first_delivery_is_known():
+    """What RETRY_TIMEOUT on a manager counts from."""
+    provider = SQSProvider("orders")
+    message = sqs_message("text")
+    milliseconds = int(message["Attributes"]["ApproximateFirstReceiveTimestamp"])
+    assert provider.first_received(message) == milliseconds / 1000
+    assert provider.first_received({"MessageId": "1"}) is None
