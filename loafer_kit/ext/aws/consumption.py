@@ -16,7 +16,7 @@ from loafer_kit.ext.aws.heartbeat import Heartbeat
 from loafer_kit.ext.aws.leases import Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import Receiver
-from loafer_kit.ext.aws.settlement import Settlement
+from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
 from loafer_kit.ext.aws.transport import SQSTransport
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Retry
 from loafer_kit.types import Message
@@ -218,8 +218,14 @@ class Consumption:
 
     async def flush(self) -> None:
         """Return when everything settled so far has reached SQS, or was given up."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=FLUSH_TIME)
+            if late:
+                logger.error(
+                    "queue.flush_given_up queue=%s tasks=%d: their messages come back by themselves",
+                    self._queue.name,
+                    len(late),
+                )
         await self._settlement.flush()
 
     async def close(self) -> None:

@@ -25,7 +25,7 @@ _MARGIN = 1.0
 _BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 
 #: Seconds that the last settlements are given when the service stops.
-_FLUSH_TIME = 10.0
+FLUSH_TIME = 10.0
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Settlement:
 
     async def flush(self) -> None:
         """Return when everything has been sent, or given up."""
-        self._give_up_at = asyncio.get_running_loop().time() + _FLUSH_TIME
+        self._give_up_at = asyncio.get_running_loop().time() + FLUSH_TIME
         try:
             await asyncio.gather(self._deletions.flush(), self._changes.flush())
         finally:

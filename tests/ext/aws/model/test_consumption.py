@@ -479,6 +479,25 @@ def test_message_stays_when_its_dead_letter_is_not_taken(
     in_virtual_time(main)
 
 
+def test_dead_letter_that_is_not_taken_does_not_hold_up_the_end(
+    in_virtual_time, model_queue, consuming
+):
+    """Flushing ends in time; the message is still on its queue."""
+    queue = model_queue(faults=Faults("SendMessageBatch", "request", 1_000))
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue, visibility_timeout=43_200) as (provider, _):
+            (message,) = await provider.fetch(10)
+            await provider.settle(message, DeadLetter("no"))
+            started = queue.now
+            await provider.flush()
+            assert queue.now - started < 15
+        assert len(queue.left()) == 1
+
+    in_virtual_time(main)
+
+
 def test_without_a_dead_letter_queue_the_message_is_left_and_logged_once(
     in_virtual_time, model_queue, consuming, caplog
 ):
