@@ -45,26 +45,26 @@ async def connect(session: Any, client: Any, options: Mapping[str, Any]) -> Dire
     """Return a transport that behaves as `client`, which `session` made with `options`."""
     config = client.meta.config
     url = client.meta.endpoint_url
+    signer = Signer(url, client.meta.region_name, client.meta.service_model.signing_name)
     credentials = await _credentials(session, options)
-    http = aiohttp.ClientSession(
+    verification = await _ssl(session, url, options.get("verify"))
+    return DirectTransport(
+        Endpoint(url, signer, credentials, _http(config, verification)),
+        Endpoint(url, signer, credentials, _http(config, verification)),
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.read_timeout,
+    )
+
+
+def _http(config: Any, verification: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=config.max_pool_connections,
-            keepalive_timeout=_KEEP_ALIVE,
-            ssl=await _ssl(session, url, options.get("verify")),
+            limit=config.max_pool_connections, keepalive_timeout=_KEEP_ALIVE, ssl=verification
         ),
         headers={"User-Agent": config.user_agent},
         skip_auto_headers=("Accept", "Accept-Encoding"),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-    )
-    endpoint = Endpoint(
-        url,
-        Signer(url, client.meta.region_name, client.meta.service_model.signing_name),
-        credentials,
-        http,
-    )
-    return DirectTransport(
-        endpoint, connect_timeout=config.connect_timeout, read_timeout=config.read_timeout
     )
 
 

@@ -22,13 +22,23 @@ _ANSWER_MARGIN = 5.0
 
 
 class DirectTransport:
-    """Carries requests to SQS over one `Endpoint`. Timeouts are in seconds.
+    """Carries requests to SQS: receives by `polls`, everything else by `endpoint`.
 
-    A receive is given more than `read_timeout` where a long poll may need it.
+    Each has its own connections, so that a settlement never waits for one that a long poll
+    occupies. Timeouts are in seconds; a receive is given more than `read_timeout` where a long poll
+    may need it.
     """
 
-    def __init__(self, endpoint: Endpoint, *, connect_timeout: float, read_timeout: float) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        polls: Endpoint,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+    ) -> None:
         self._endpoint = endpoint
+        self._polls = polls
         self._timeout = _timeout(connect_timeout, read_timeout)
         self._poll_timeout = _timeout(
             connect_timeout, max(read_timeout, _LONGEST_POLL + _ANSWER_MARGIN)
@@ -36,7 +46,7 @@ class DirectTransport:
 
     async def receive_message(self, queue_url: str, **parameters: Any) -> list[dict[str, Any]]:
         """Return the `Messages` of one ReceiveMessage call; none is an empty list."""
-        answer = await self._endpoint.call(
+        answer = await self._polls.call(
             "ReceiveMessage", queue_url, self._poll_timeout, **parameters
         )
         messages: list[dict[str, Any]] = answer.get("Messages") or []
@@ -74,6 +84,7 @@ class DirectTransport:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._polls.close()
         await self._endpoint.close()
 
     async def _batch(

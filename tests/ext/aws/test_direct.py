@@ -284,6 +284,21 @@ async def test_says_who_asks(scripted_server, opened):
     assert request.body["QueueUrl"] == QUEUE_URL
 
 
+async def test_a_settlement_waits_for_no_poll(scripted_server, opened):
+    """With a pool of one connection and an open long poll, a deletion goes out at once."""
+    config = AioConfig(max_pool_connections=1)
+    async with (
+        scripted_server(None) as server,
+        opened(server.url, config=config) as (transport, _),
+    ):
+        poll = asyncio.create_task(receive(transport, QUEUE_URL))
+        await server.asked.wait()
+        assert await transport.delete_message_batch(QUEUE_URL, []) == []
+        poll.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await poll
+
+
 async def test_cancelling_a_poll_cancels_it(scripted_server, opened):
     """A cancelled poll ends at once, with CancelledError."""
     async with scripted_server(None) as server, opened(server.url) as (transport, _):
