@@ -52,7 +52,7 @@ class RouteOptions:
 
     @classmethod
     def from_keywords(cls, route: str, keywords: dict[str, Any]) -> Self:
-        """Make the options of the named route; raise one-line `ConfigurationError`s that name it."""
+        """Make the options of the named route; raise a one-line `ConfigurationError` that names it."""
         known = [field.name for field in fields(cls)]
         for name in keywords:
             if name not in known:

@@ -134,7 +134,8 @@ def from_code(
     if code in _PASSING or status in _PASSING_STATUSES or status >= _SERVER_ERROR:
         return TransientProviderError(f"{subject}: {said}", retry_after=retry_after)
     if code in _DENIED:
-        permission = action if ":" in action else f"sqs:{action}"
+        # A batch needs the permission of the single action.
+        permission = action if ":" in action else f"sqs:{action.removesuffix('Batch')}"
         return AccessDeniedError(
             f"{subject}: access denied; allow {permission} to the credentials in use. {said}"
         )

@@ -111,3 +111,11 @@ def test_lost_lease_is_told_from_other_refusals():
     assert errors.is_lease_lost("InvalidParameterValue", "The receipt handle has expired")
     assert not errors.is_lease_lost("InvalidParameterValue", "Total VisibilityTimeout is beyond")
     assert not errors.is_lease_lost("InternalError", "")
+
+
+def test_denied_batch_names_the_permission_it_needs():
+    """IAM knows no batches: a denied batch asks for the permission of the single action."""
+    error = errors.from_code(
+        "AccessDenied", "no", 403, action="DeleteMessageBatch", subject=SUBJECT
+    )
+    assert "allow sqs:DeleteMessage to" in str(error)
