@@ -95,7 +95,8 @@ def _describe(command: Any, path: str, style: Style, depth: int) -> Iterator[str
     context = typer.Context(
         command, info_name=path.rsplit(maxsplit=1)[-1] if style.strip_usage else program
     )
-    yield from ("", program, _UNDERLINES[depth] * len(program), "")
+    title = f"``{program}``"  # else typography makes a dash of two hyphens
+    yield from ("", title, _UNDERLINES[depth] * len(title), "")
     yield from (inspect.cleandoc(command.help or "").splitlines())
     yield from _usage(command.get_usage(context), style)
     yield from ("", f".. program:: {program}", "")

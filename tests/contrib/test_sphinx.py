@@ -70,9 +70,9 @@ def test_documents_every_command(build):
     """Usage, help and options of each, without a service and its settings."""
     text = build("loaferkitcli:: fraggle:Fraggle")
     for part in (
-        "loafer-kit --app APP_PATH fraggle\n===",
+        '"loafer-kit --app APP_PATH fraggle"\n===',
         "All about trash.",
-        "loafer-kit --app APP_PATH fraggle trash\n---",
+        '"loafer-kit --app APP_PATH fraggle trash"\n---',
         "Take the trash out.",
         "$ loafer-kit --app APP_PATH fraggle trash [OPTIONS] {HEAP} [SIZE]",
         "HEAP\n\n   [required]",
