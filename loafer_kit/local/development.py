@@ -9,9 +9,10 @@ from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import records
+from loafer_kit.local.creation import LocalQueue
 from loafer_kit.local.environments import child_environment
 from loafer_kit.local.processes import ServiceProcess
-from loafer_kit.local.queues import LocalQueue, LocalQueues
+from loafer_kit.local.queues import LocalQueues
 from loafer_kit.local.servers import LocalServer
 
 #: Seconds between two looks at the queues, and between two reports of what they still hold.
@@ -62,10 +63,10 @@ class Development:
         for name, _ in self.messages:
             self.project.queue(name)
         with contextlib.ExitStack() as stack:
-            server = None
-            if self.endpoint_url is None:
+            server, url = None, self.endpoint_url
+            if url is None:
                 server = stack.enter_context(LocalServer())
-            url = self.endpoint_url or (server.url if server else "")
+                url = server.url
             queues = stack.enter_context(contextlib.closing(LocalQueues(url)))
             queues.create(*self.project.queues)
             stack.enter_context(records.announce(self._record(url)))
@@ -105,6 +106,8 @@ class Development:
                 code = await service.wait()
             finally:
                 watch.cancel()
+        if watch.done():
+            watch.result()
         if hopeless := self._hopeless(server):
             raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(hopeless)}.")
         if service.told_to_end and code in (0, -signal.SIGTERM):
@@ -122,7 +125,11 @@ class Development:
         loop = asyncio.get_running_loop()
         report_at = loop.time() + _REPORT_EVERY
         while True:
-            left = await asyncio.to_thread(self._left, queues, server)
+            try:
+                left = await asyncio.to_thread(self._left, queues, server)
+            except LoaferKitError:
+                end()
+                raise
             if not left and (server is None or server.was_polled):
                 break
             if left and loop.time() >= report_at:

@@ -1,4 +1,4 @@
-"""Queues on a local server: made from plain data, filled, looked at, removed."""
+"""Queues on a local server: filled, looked at, removed."""
 
 import json
 import uuid
@@ -6,24 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.local.clients import Clients, ServiceError
+from loafer_kit.local.clients import Clients
+from loafer_kit.local.creation import (
+    LocalQueue,
+    create_queue,
+    create_topic,
+    queue_attributes,
+    queue_url,
+)
 from loafer_kit.local.environments import DEFAULT_REGION
 from loafer_kit.local.messages import Details, message_parameters, publish_parameters
-
-
-@dataclass(frozen=True, slots=True)
-class LocalQueue:
-    """What to create: a queue, its dead-letter queue, and the topic it is subscribed to.
-
-    A name that ends in `.fifo` makes a FIFO queue. `topic` is a name or an ARN;
-    `visibility_timeout` is in seconds.
-    """
-
-    name: str
-    topic: str | None = None
-    dead_letter_queue: str | None = None
-    max_receive_count: int = 5
-    visibility_timeout: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +52,8 @@ class LocalQueues:
 
         A queue that exists already is left as it is.
         """
-        for item in queues:
-            queue = LocalQueue(item) if isinstance(item, str) else item
-            attributes = {}
-            if queue.visibility_timeout is not None:
-                attributes["VisibilityTimeout"] = str(queue.visibility_timeout)
-            if queue.dead_letter_queue:
-                self._create(queue.dead_letter_queue, {})
-                attributes["RedrivePolicy"] = self._redrive_policy(queue)
-            self._create(queue.name, attributes)
-            if queue.topic:
-                self._subscribe(queue.name, queue.topic)
+        for queue in queues:
+            create_queue(self._clients, LocalQueue(queue) if isinstance(queue, str) else queue)
 
     def fresh(self, prefix: str = "queue", *, fifo: bool = False, **options: Any) -> str:
         """Create a queue with a name of its own and return the name.
@@ -129,13 +112,7 @@ class LocalQueues:
 
     def attributes(self, queue: str) -> dict[str, str]:
         """Return all attributes of a queue, under AWS's names."""
-        answer = self._clients.call(
-            "sqs",
-            "get_queue_attributes",
-            QueueUrl=self.queue_url(queue),
-            AttributeNames=["All"],
-        )
-        return dict(answer["Attributes"])
+        return queue_attributes(self._clients, queue)
 
     def receive(self, queue: str) -> list[dict[str, Any]]:
         """Receive up to ten visible messages, as AWS shapes them: they are in flight afterwards."""
@@ -159,7 +136,7 @@ class LocalQueues:
 
     def queue_url(self, queue: str) -> str:
         """Return the URL of a queue that exists."""
-        return str(self._clients.call("sqs", "get_queue_url", QueueName=queue)["QueueUrl"])
+        return queue_url(self._clients, queue)
 
     def queue_arn(self, queue: str) -> str:
         """Return the ARN of a queue that exists."""
@@ -184,43 +161,6 @@ class LocalQueues:
     def close(self) -> None:
         """Close the connections."""
         self._clients.close()
-
-    def _create(self, name: str, attributes: Mapping[str, str]) -> None:
-        fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
-        try:
-            self._clients.call(
-                "sqs",
-                "create_queue",
-                QueueName=name,
-                Attributes={**attributes, **(fifo if name.endswith(".fifo") else {})},
-            )
-        except ServiceError as error:
-            # It exists with other attributes; SQS's own name for that, then its query protocol's.
-            if error.code.rpartition(".")[2] not in {"QueueNameExists", "QueueAlreadyExists"}:
-                raise
-
-    def _redrive_policy(self, queue: LocalQueue) -> str:
-        policy = {
-            "deadLetterTargetArn": self.queue_arn(queue.dead_letter_queue or ""),
-            "maxReceiveCount": queue.max_receive_count,
-        }
-        return json.dumps(policy)
-
-    def _subscribe(self, queue: str, topic: str) -> None:
-        self._clients.call(
-            "sns",
-            "subscribe",
-            TopicArn=create_topic(self._clients, topic),
-            Protocol="sqs",
-            Endpoint=self.queue_arn(queue),
-        )
-
-
-def create_topic(clients: Clients, topic: str) -> str:
-    """Create a topic, named or given by its ARN, unless it exists; return its ARN."""
-    name = topic.rpartition(":")[2]
-    attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
-    return str(clients.call("sns", "create_topic", Name=name, Attributes=attributes)["TopicArn"])
 
 
 def _text(body: Any) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.clients import Clients, ServiceError
+from loafer_kit.local.creation import create_topic
 from loafer_kit.local.destinations import Destination
 from loafer_kit.local.messages import Details, message_parameters, publish_parameters
-from loafer_kit.local.queues import create_topic
 
 #: SQS takes so many entries in a batch, and so many bytes in all of them together.
 _BATCH_ENTRIES, _BATCH_BYTES = 10, 1024 * 1024

@@ -1,5 +1,8 @@
 """`run_until_empty`: a whole service on the embedded server."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from loafer_kit.ext.aws.routes import SNSQueueRoute, SQSRoute
@@ -54,7 +57,7 @@ def test_what_is_left_after_the_time_is_named(local_queues):
     local_queues.create("jobs")
     local_queues.send("jobs", {"id": 1})
     manager = LoaferManager([SQSRoute("jobs", handler=lambda message, metadata: False)])
-    with pytest.raises(TimeoutError, match=r"After 0\.5 s there is still 1 in flight in jobs\."):
+    with pytest.raises(TimeoutError, match=r"After 0\.5 s there is still 1 .+ in jobs\."):
         run_until_empty(manager, local_queues, timeout=0.5)
 
 
@@ -77,3 +80,14 @@ def test_what_a_service_fails_with_is_raised(local_queues):
 
     with pytest.raises(LookupError, match="no database"):
         run_until_empty(manager, local_queues)
+
+
+def test_the_documented_test_of_a_service_passes(local_queues):
+    """The how-to's own test, as a user would copy it."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "test-a-service.md"
+    snippets = re.findall(
+        r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    namespace = {}
+    exec("\n".join(snippets), namespace)  # noqa: S102 - our own text
+    namespace["test_orders_are_handled"](local_queues)
