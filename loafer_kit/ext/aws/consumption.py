@@ -10,9 +10,9 @@ from typing import Any
 
 from loafer_kit.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError
-from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.heartbeat import Heartbeat
+from loafer_kit.ext.aws.in_flight import InFlightWatch
 from loafer_kit.ext.aws.leases import Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import Receiver
@@ -25,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds: deletions of a message group that is done leave sooner, since SQS blocks the group.
 _GROUP_DONE = 0.01
-
-#: Seconds between two looks at how many messages are in flight.
-_LOOK_AT_COUNTS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +51,6 @@ class Consumption:
     ) -> None:
         options = queue.options
         self._queue = queue
-        self._transport = transport
         self._dead_letters = dead_letters
         self._notify_lost = lost
         self._loop = asyncio.get_running_loop()
@@ -80,20 +76,18 @@ class Consumption:
             visibility_lock=visibility_lock,
             lost=self._on_lost,
         )
+        self._in_flight = InFlightWatch(queue.name, queue.url, transport)
         self._groups: Counter[str] = Counter()
         self._lost_ids = RecentIds()
         self._rejected_in_vain = RecentIds()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._busy = False
-        self._counts_looked_at = -math.inf
 
     async def receive(self, limit: int) -> list[Message]:
         """Return up to `limit` messages that are not in hand yet and were not processed before."""
         received = await self._receiver.receive(limit)
+        self._in_flight.received(len(received))
         if not received:
-            self._on_empty()
             return received
-        self._busy = True
         messages, processed = self._leases.accept(received, self._loop.time())
         self._heartbeat.messages_arrived()
         if self._queue.fifo:
@@ -102,28 +96,6 @@ class Consumption:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
             await self._settlement.delete(lease)
         return messages
-
-    def _on_empty(self) -> None:
-        """Look, when a busy queue turns empty, whether it is only that SQS hands out no more."""
-        now = self._loop.time()
-        if self._busy and now - self._counts_looked_at >= _LOOK_AT_COUNTS:
-            self._counts_looked_at = now
-            self._start(self._look_at_counts())
-        self._busy = False
-
-    async def _look_at_counts(self) -> None:
-        try:
-            attributes = await self._transport.get_queue_attributes(self._queue.url)
-        except ProviderError as error:
-            logger.debug("queue.counts_unknown queue=%s: %s", self._queue.name, error)
-            return
-        if checks.is_full(attributes):
-            logger.warning(
-                "queue.full queue=%s: %s",
-                self._queue.name,
-                checks.in_flight_warning(attributes),
-                extra={"queue": self._queue.name},
-            )
 
     async def settle(self, message: Message, outcome: Outcome) -> None:
         """Carry out an outcome; returns before SQS was told."""
@@ -234,6 +206,7 @@ class Consumption:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self._in_flight.close()
         await self._heartbeat.close()
         await self._settlement.close()
 

@@ -521,7 +521,7 @@ def test_without_a_dead_letter_queue_the_message_is_left_and_logged_once(
 
 
 def test_full_queue_that_falls_silent_is_reported(in_virtual_time, model_queue, consuming, caplog):
-    """When a busy queue turns empty because SQS hands out no more, the log says so."""
+    """When a busy queue turns empty because SQS hands out no more, the log says so until it ends."""
     queue = model_queue()
     queue.put("a")
 
@@ -529,9 +529,15 @@ def test_full_queue_that_falls_silent_is_reported(in_virtual_time, model_queue, 
         async with consuming(queue) as (provider, _):
             (message,) = await provider.fetch(10)
             queue.attributes["ApproximateNumberOfMessagesNotVisible"] = "120000"
-            await provider.fetch(10)
+            while queue.now < 350:
+                await provider.fetch(10)
+            assert caplog.text.count("queue.full queue=orders") == 2
+            queue.attributes["ApproximateNumberOfMessagesNotVisible"] = "7"
+            while queue.now < 2_000:
+                await provider.fetch(10)
+            assert caplog.text.count("queue.full") == 2
+            assert queue.count("GetQueueAttributes") == 4
             await provider.settle(message, outcomes.ACKNOWLEDGE)
-        assert "queue.full queue=orders" in caplog.text
 
     in_virtual_time(main)
 
