@@ -20,6 +20,9 @@ from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 from loafer_kit.types import Callback, Consumer, Message
 
+#: Seconds that postponed work gets when the service stops.
+_FLUSH_GRACE = 25.0
+
 
 class QueueConsumer(ABC):
     """A consumer that works closer with the engine than one that only has `read()`."""
@@ -150,8 +153,13 @@ class ConsumerProvider(AbstractProvider):
     async def flush(self) -> None:
         """Finish what was postponed; raise what failed meanwhile."""
         self._ending.set()
-        while self._postponed:
-            await asyncio.wait(self._postponed)
+        if self._postponed:
+            _, late = await asyncio.wait(self._postponed, timeout=_FLUSH_GRACE)
+            for task in late:
+                self._logger.warning("postponed.cancelled: still at work after %gs", _FLUSH_GRACE)
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_FLUSH_GRACE)
         if self._failure is not None:
             raise self._failure
 
@@ -244,8 +252,11 @@ class ConsumerRoute(Route):
 
     def _postpone(self, postponement: Postpone, original: Message) -> None:
         async def work() -> None:
-            with _fatal("Postponed work failed"):
-                await postponement.work()
+            try:
+                with _fatal("Postponed work failed"):
+                    await postponement.work()
+            except Abort as abort:
+                self._log_abort(abort)
             await self._acknowledge(original)
 
         self.provider.postpone(postponement.delay, work)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from loafer_kit import Extension
-from loafer_kit.cli import register_commands
+from loafer_kit.commands import register_commands
 
 
 def rocks(app: Any, *, unset: bool = False) -> Iterator[str]:

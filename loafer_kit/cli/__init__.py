@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from loafer_kit import __version__
 from loafer_kit.cli import dev, new, run, schema, send
-from loafer_kit.cli.registry import register_commands
+from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
 __all__ = ["app", "main", "register_commands"]
@@ -35,8 +35,8 @@ def _print_version(value: bool) -> None:
 def _load_app(context: typer.Context, path: str | None) -> None:
     if path is not None:
         from loafer_kit.cli.namespaces import add_registered_commands
-        from loafer_kit.cli.registry import registrations
         from loafer_kit.cli.service_path import load_service
+        from loafer_kit.commands import registrations
 
         context.obj = load_service(path)
         add_registered_commands(cast(TyperGroup, context.command), registrations())

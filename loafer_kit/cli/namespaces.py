@@ -7,8 +7,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from loafer_kit.cli.registry import Registration
 from loafer_kit.cli.signatures import as_command
+from loafer_kit.commands import Registration
 from loafer_kit.exceptions import ConfigurationError
 
 

@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from loafer_kit import __version__
 from loafer_kit.cli.namespaces import groups_of
-from loafer_kit.cli.registry import isolated, registrations
+from loafer_kit.commands import isolated, registrations
 
 _UNDERLINES = "=-~^"
 

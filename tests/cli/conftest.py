@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loafer_kit.cli import registry
+from loafer_kit import commands
 
 
 class Project:
@@ -56,7 +56,7 @@ def project(tmp_path, monkeypatch):
     modules, path = set(sys.modules), sys.path[:]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    with registry.isolated():
+    with commands.isolated():
         yield Project(tmp_path)
     sys.path[:] = path
     for name in set(sys.modules) - modules:

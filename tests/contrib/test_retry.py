@@ -291,6 +291,42 @@ def test_a_retry_callback_that_crashes_stops_the_application(delay):
     assert events == ["teardown"]
 
 
+@pytest.mark.parametrize("delay", [0, 0.01])
+def test_a_retry_callback_may_abort(delay):
+    """That is no crash: the message is acknowledged."""
+
+    async def abort(app, message):
+        app.consumer.queue.put_nowait(None)
+        raise Abort("message.dropped", message)
+
+    app = make_app({}, CALLBACK=abort, DELAY=delay)
+
+    @app.message_acknowledgement
+    async def acknowledge(app, message):
+        app.seen.append("acknowledged")
+
+    app.run_forever()
+    assert app.seen == [{}, "acknowledged"]
+
+
+def test_a_retry_callback_that_hangs_does_not_hold_up_the_end(monkeypatch):
+    """It is cancelled after a while, and its message is not acknowledged."""
+    monkeypatch.setattr("loafer_kit.consumers._FLUSH_GRACE", 0.05)
+
+    async def hang(app, message):
+        await asyncio.Event().wait()
+
+    app = make_app({}, DELAY=3600, CALLBACK=hang)
+    app.callback = stop_and_fail
+
+    @app.message_acknowledgement
+    async def acknowledge(app, message):
+        app.seen.append("acknowledged")
+
+    app.run_forever()
+    assert app.seen == []
+
+
 def test_a_message_that_is_no_mapping_is_a_clear_error(caplog):
     """It cannot carry `_retry`; the application goes on."""
     app = make_app("text", "text")

@@ -4,8 +4,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from loafer_kit import {% if cookiecutter.consumer %}Application, {% endif %}Extension
+{% if cookiecutter.cli %}
+from loafer_kit.commands import register_commands
+{% endif %}
 from loafer_kit.services import Service
 
+{% if cookiecutter.cli %}
+from {{ cookiecutter.package }} import commands
+{% endif %}
 from {{ cookiecutter.package }}.connection import Connection
 {% if cookiecutter.consumer %}
 from {{ cookiecutter.package }}.consumer import Consumer
@@ -53,10 +59,6 @@ class {{ cookiecutter.class_name }}(Extension):
 
     def register_cli(self) -> None:
         """Add the commands: `loafer-kit --app APP_PATH {{ cookiecutter.namespace|prose }} --help` lists them."""
-        from loafer_kit.cli import register_commands  # a service has no use for it
-
-        from {{ cookiecutter.package }} import commands
-
         register_commands({{ cookiecutter.namespace|py }}, [commands.ping])
 {% endif %}
 

@@ -1,4 +1,7 @@
-"""The commands that extensions ask for, until the command line is built from them."""
+"""The commands that extensions ask for, until the command line is built from them.
+
+A service whose extensions have commands imports this, and none of the command line.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
