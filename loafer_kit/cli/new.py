@@ -30,6 +30,28 @@ def service(
         Path | None, typer.Option(help="A spec file (TOML, YAML or JSON) to begin from.")
     ] = None,
     *,
+    asyncapi: Annotated[
+        Path | None, typer.Option(help="An AsyncAPI document: what its application receives.")
+    ] = None,
+    from_cloudformation: Annotated[
+        Path | None, typer.Option(help="A CloudFormation template: its queues and subscriptions.")
+    ] = None,
+    from_sam: Annotated[
+        Path | None, typer.Option(help="A SAM template: the same, and the events of functions.")
+    ] = None,
+    from_terraform: Annotated[
+        Path | None, typer.Option(help="The output of `terraform show -json`, of state or plan.")
+    ] = None,
+    from_aws: Annotated[
+        str | None,
+        typer.Option(metavar="PREFIX", help="The queues on AWS whose names begin so; reads only."),
+    ] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where --from-aws asks, instead of AWS.")
+    ] = None,
+    save_spec: Annotated[
+        Path | None, typer.Option(help="Write the spec, however it was given, to this TOML file.")
+    ] = None,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     force: Force = False,
@@ -37,22 +59,35 @@ def service(
     """Write a service that handles the messages of its queues.
 
     On a terminal it asks for what is not given. `loafer-kit schema` lists a queue's settings.
+    What a source holds and a spec cannot say is listed on stderr.
     """
-    from loafer_kit.cli import terminal, writing
+    from loafer_kit.cli import sources, terminal, writing
     from loafer_kit.scaffold import contexts, questions, validation
-    from loafer_kit.scaffold.drafts import Draft
-    from loafer_kit.scaffold.sources import files, flags
+    from loafer_kit.scaffold.sources import flags
 
-    draft = flags.merge(files.read(spec) if spec else Draft({}), name, queue or [])
+    source = sources.read(
+        {
+            "--spec": spec,
+            "--asyncapi": asyncapi,
+            "--from-cloudformation": from_cloudformation,
+            "--from-sam": from_sam,
+            "--from-terraform": from_terraform,
+            "--from-aws": from_aws,
+        },
+        endpoint_url,
+    )
+    draft = flags.merge(source, name, queue or [])
     if terminal.is_interactive():
         draft = questions.complete(draft, terminal.Terminal())
     found = validation.service(draft)
+    sources.show_notes(draft)
     writing.generate(
         "service",
         contexts.service(found),
         output_dir / found.package,
         dry_run=dry_run,
         force=force,
+        save_spec=save_spec,
         next_steps={
             "loafer-kit dev": "run it on a local SQS server",
             "python -m pytest": "run its tests",

@@ -19,9 +19,15 @@ def generate(
     dry_run: bool,
     force: bool,
     next_steps: Mapping[str, str],
+    save_spec: Path | None = None,
 ) -> None:
-    """Make a project of a template and say what to do with it."""
+    """Make a project of a template and say what to do with it.
+
+    `save_spec` is a file that gets what the project keeps as its spec.
+    """
     plan = render.render(templates.locate(template), context)
+    if save_spec is not None:
+        _save(plan.files["loafer.toml"], save_spec, dry_run=dry_run, force=force)
     write(plan, target, dry_run=dry_run, force=force)
     if dry_run:
         return
@@ -29,6 +35,18 @@ def generate(
     typer.echo(f"\nNext: cd {target}")
     for command, purpose in next_steps.items():
         typer.echo(f"  {command:<{width}}  {purpose}")
+
+
+def _save(spec: bytes, path: Path, *, dry_run: bool, force: bool) -> None:
+    if path.suffix != ".toml":
+        raise ConfigurationError(f"{path}: a spec is saved as TOML, in a file that ends in .toml")
+    plan = Plan({path.name: spec})
+    found = changes(plan, path.parent)
+    _show(found, path.parent)
+    if found[0].action == "overwrite" and not (force or dry_run):
+        raise ConfigurationError(f"{path} exists and was not touched; --force overwrites it")
+    if not dry_run:
+        commits.commit(plan, path.parent, force=True)
 
 
 def write(plan: Plan, target: Path, *, dry_run: bool, force: bool) -> None:

@@ -1,0 +1,41 @@
+"""Which source a new service's spec comes from: one of the flags that name one."""
+
+from importlib import import_module
+from pathlib import Path
+
+import typer
+
+from loafer_kit.scaffold.drafts import Draft
+
+# Each flag's module in `loafer_kit.scaffold.sources`, whose `read` takes the flag's value.
+_MODULES = {
+    "--spec": "files",
+    "--asyncapi": "asyncapi",
+    "--from-cloudformation": "cloudformation",
+    "--from-sam": "cloudformation",
+    "--from-terraform": "terraform",
+    "--from-aws": "aws",
+}
+
+
+def read(values: dict[str, Path | str | None], endpoint_url: str | None) -> Draft:
+    """The draft of the one source that has a value, by its flag; an empty draft without any."""
+    given = {flag: value for flag, value in values.items() if value is not None}
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
+    if endpoint_url is not None and "--from-aws" not in given:
+        raise typer.BadParameter("--endpoint-url goes with --from-aws")
+    for flag, value in given.items():
+        module = import_module(f"loafer_kit.scaffold.sources.{_MODULES[flag]}")
+        options = {"endpoint_url": endpoint_url} if endpoint_url is not None else {}
+        draft: Draft = module.read(value, **options)
+        return draft
+    return Draft({})
+
+
+def show_notes(draft: Draft) -> None:
+    """List what the source holds and the spec does not say."""
+    if draft.notes:
+        typer.echo(f"left out, of {draft.origin}:", err=True)
+    for note in draft.notes:
+        typer.echo(f"  {note}", err=True)

@@ -1,0 +1,204 @@
+"""From JSON Schema to the models of a spec."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from loafer_kit.scaffold import payload_types
+from loafer_kit.scaffold.payload_types import Enumeration, ListOf, MapOf, Model, Scalar, Type
+from loafer_kit.scaffold.payloads import KEY, model
+from loafer_kit.scaffold.problems import Path
+from loafer_kit.scaffold.sources.findings import Findings
+from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.references import References
+
+_ANY = Scalar("any")
+_FORMATS = {
+    "date": "date",
+    "date-time": "datetime",
+    "decimal": "decimal",
+    "time": "time",
+    "uuid": "uuid",
+}
+# What a model says of a value is its type alone.
+_CHECKS = frozenset(
+    [
+        "contains",
+        "dependentRequired",
+        "dependentSchemas",
+        "else",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "if",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "not",
+        "pattern",
+        "patternProperties",
+        "propertyNames",
+        "then",
+        "uniqueItems",
+    ]
+)
+
+
+class Schemas:
+    """Turns schemas into models; a schema that several places refer to becomes one model."""
+
+    def __init__(self, references: References, findings: Findings) -> None:
+        self._references = references
+        self._findings = findings
+        self._names: dict[Path, str] = {}
+        self._open: list[Path] = []
+        self.models: dict[str, dict[str, str]] = {}
+
+    def payload(self, node: Node, name: str) -> str | None:
+        """The name of the model for a message's payload, if the payload is an object."""
+        type_ = self._type(node, name)
+        if isinstance(type_, Model):
+            return type_.name
+        self._findings.note(node, "is no object with properties: the handler takes what is decoded")
+        return None
+
+    def _type(self, node: Node, hint: str) -> Type:
+        schema = self._references.follow(node)
+        if schema.path != node.path and schema.path:
+            hint = str(schema.path[-1])
+        else:
+            hint = schema["title"].text or hint
+        if schema.path in self._names:
+            return Model(self._names[schema.path])
+        if schema.path in self._open:
+            self._findings.note(schema, "contains itself: taken as any value")
+            return _ANY
+        self._open.append(schema.path)
+        found = self._of_schema(schema, hint)
+        self._open.pop()
+        return payload_types.optional(found) if schema["nullable"].value is True else found
+
+    def _of_schema(self, schema: Node, hint: str) -> Type:
+        kinds = _kinds(schema)
+        found = self._of_kind(schema, kinds, hint)
+        return payload_types.optional(found) if "null" in kinds and found != _ANY else found
+
+    def _of_kind(self, schema: Node, kinds: Sequence[str], hint: str) -> Type:
+        for word in ("oneOf", "anyOf"):
+            if schema[word].is_there:
+                return self._alternatives(schema[word], hint)
+        if schema["const"].is_there or schema["enum"].is_there:
+            return self._enumeration(schema)
+        if schema["properties"].is_there or schema["allOf"].is_there:
+            return self._object(schema, hint)
+        kinds = [kind for kind in kinds if kind != "null"]
+        if len(kinds) != 1:
+            if kinds:
+                self._findings.note(schema, f"is one of {', '.join(kinds)}: taken as any value")
+            return _ANY
+        return self._single(schema, kinds[0], hint)
+
+    def _single(self, schema: Node, kind: str, hint: str) -> Type:
+        if kind == "object":
+            values = schema["additionalProperties"]
+            return MapOf(self._type(values, hint) if isinstance(values.value, dict) else _ANY)
+        if kind == "array":
+            items = schema["items"]
+            return ListOf(self._type(items, hint) if isinstance(items.value, dict) else _ANY)
+        if kind in ("integer", "boolean"):
+            return Scalar(kind)
+        format_ = str(schema["format"].value)
+        if kind == "number":
+            return Scalar("decimal" if format_ == "decimal" else "number")
+        if kind == "string":
+            return Scalar(_FORMATS.get(format_, "string"))
+        self._findings.note(schema, "is of no type that JSON Schema knows: taken as any value")
+        return _ANY
+
+    def _alternatives(self, choices: Node, hint: str) -> Type:
+        found = [choice for choice in choices.elements() if _kinds(choice) != ["null"]]
+        if len(found) != 1:
+            self._findings.note(choices, "has alternatives: taken as any value")
+            return _ANY
+        only = self._type(found[0], hint)
+        return payload_types.optional(only) if len(list(choices.elements())) > 1 else only
+
+    def _enumeration(self, schema: Node) -> Type:
+        values = [node.value for node in schema["enum"].elements()] or [schema["const"].value]
+        wanted = [value for value in values if value is not None]
+        texts = [value for value in wanted if isinstance(value, str)]
+        numbers = [value for value in wanted if type(value) is int and abs(value) < 10**18]
+        plain = all(payload_types.LITERAL.fullmatch(text) for text in texts)
+        if not wanted or len(texts) + len(numbers) < len(wanted) or not plain:
+            self._findings.note(schema, "has values that a spec cannot list: taken as any value")
+            return _ANY
+        found = Enumeration(tuple(dict.fromkeys([*texts, *numbers])))
+        return payload_types.optional(found) if None in values else found
+
+    def _object(self, schema: Node, hint: str) -> Type:
+        properties = dict(self._properties(schema, {schema.path}))
+        if not properties:
+            return MapOf(_ANY)
+        name = self._free_name(hint)
+        self._names[schema.path] = name
+        self._findings.places["payloads", name] = schema.path
+        fields = self.models[name] = {}
+        required = {node.value for node in self._required(schema, {schema.path})}
+        for key, node in properties.items():
+            if not KEY.fullmatch(key):
+                self._findings.note(node, "is left out: its name cannot be a field's")
+                continue
+            type_ = self._type(node, f"{name} {key}")
+            fields[key] = str(type_ if key in required else payload_types.optional(type_))
+            self._findings.places["payloads", name, key] = node.path
+        self._note_checks(schema, properties)
+        return Model(name)
+
+    def _parts(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
+        """What `allOf` joins, each part once."""
+        for item in schema["allOf"].elements():
+            part = self._references.follow(item)
+            if part.path not in seen:
+                seen.add(part.path)
+                yield part
+
+    def _properties(self, schema: Node, seen: set[Path]) -> Iterator[tuple[str, Node]]:
+        for part in self._parts(schema, seen):
+            yield from self._properties(part, seen)
+        yield from schema["properties"].items()
+
+    def _required(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
+        for part in self._parts(schema, seen):
+            yield from self._required(part, seen)
+        yield from (node for node in schema["required"].elements() if node.text)
+
+    def _note_checks(self, schema: Node, properties: dict[str, Node]) -> None:
+        nodes = [schema, *(self._references.follow(node) for node in properties.values())]
+        found = {key for node in nodes for key, _ in node.items() if key in _CHECKS}
+        if schema["additionalProperties"].value is False:
+            found.add("additionalProperties")
+        if found:
+            self._findings.note(schema, f"not checked: {', '.join(sorted(found))}")
+
+    def _free_name(self, text: str) -> str:
+        words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[0-9]+", text, re.ASCII)
+        stem = "".join(word[0].upper() + word[1:] for word in words)[:60]
+        if not stem or model(stem):
+            stem = f"{stem}Payload" if stem[:1].isalpha() else f"Payload{stem}"
+        name, number = stem, 2
+        while name in self.models:
+            name, number = f"{stem}{number}", number + 1
+        return name
+
+
+def _kinds(schema: Node) -> list[str]:
+    kinds = schema["type"].value
+    return (
+        [str(kind) for kind in kinds]
+        if isinstance(kinds, list)
+        else [str(kinds)] * (kinds is not None)
+    )

@@ -1,0 +1,55 @@
+"""The references of a document: those within it are followed, all others refused."""
+
+from urllib.parse import unquote
+
+from loafer_kit.scaffold import names
+from loafer_kit.scaffold.sources.findings import Findings
+from loafer_kit.scaffold.sources.nodes import Node
+
+
+class References:
+    """Follows `$ref`. Nothing is ever fetched, and no other file is read."""
+
+    def __init__(self, root: Node, findings: Findings) -> None:
+        self._root = root
+        self._findings = findings
+
+    def follow(self, node: Node) -> Node:
+        """The place that a place refers to, or the place itself; a place without a value otherwise."""
+        seen = {node.path}
+        found = node
+        while "$ref" in found:
+            target = self._target(found["$ref"])
+            if target is None:
+                return node.with_value(None)
+            if target.path in seen:
+                self._findings.problem(node, "the reference leads round in a circle")
+                return node.with_value(None)
+            seen.add(target.path)
+            found = target
+        return found
+
+    def down(self, node: Node, *steps: str) -> Node:
+        """The place further down, with every reference on the way followed."""
+        for step in steps:
+            node = self.follow(self.follow(node)[step])
+        return node
+
+    def _target(self, reference: Node) -> Node | None:
+        text = reference.value
+        if not isinstance(text, str) or not text.startswith("#"):
+            self._findings.problem(
+                reference,
+                f"{names.shown(str(text))} leads out of the document, and nothing is fetched: "
+                "bundle the document into one file first",
+            )
+            return None
+        target = self._root
+        for part in text[1:].split("/")[1:]:
+            step = unquote(part).replace("~1", "/").replace("~0", "~")
+            is_index = isinstance(target.value, list) and step.isdigit()
+            target = target[int(step[:9]) if is_index else step]
+        if not target.is_there:
+            self._findings.problem(reference, f"{names.shown(text)} leads nowhere")
+            return None
+        return target

@@ -1,0 +1,135 @@
+"""The flags of `loafer-kit new service` that name a source."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import loafer_kit
+from loafer_kit.local import LocalQueue
+
+DOCUMENTS = Path(loafer_kit.__file__).parents[1] / "tests/scaffold/sources/documents"
+TEMPLATE = DOCUMENTS / "shop.cfn.yaml"
+
+
+def new(project, *arguments):
+    return project.command("new", "service", *map(str, arguments), stdin=-3)
+
+
+def test_what_is_left_out_is_listed_on_stderr(project):
+    """The service is written all the same."""
+    done = new(project, "shop", "--from-cloudformation", TEMPLATE)
+
+    assert done.returncode == 0
+    assert (
+        f"left out, of {TEMPLATE}:\n  Resources: not looked at: AWS::SQS::QueuePolicy"
+        in done.stderr
+    )
+    assert (project.directory / "shop/shop/handlers.py").is_file()
+    assert "left out" not in done.stdout
+
+
+def test_flags_add_to_a_source(project):
+    """A queue and a name that are typed go over what the document says."""
+    done = new(
+        project, "other", "--asyncapi", DOCUMENTS / "user-signedup-3.yaml", "--queue", "more"
+    )
+
+    assert done.returncode == 0, done.stderr
+    kept = (project.directory / "other/loafer.toml").read_text()
+    assert 'name = "user-renamed-queue"' in kept
+    assert 'name = "more"' in kept
+
+
+def test_the_spec_found_can_be_saved(project):
+    """It makes the same project again."""
+    new(project, "shop", "--from-cloudformation", TEMPLATE, "--save-spec", "spec.toml")
+
+    done = new(project, "--spec", "spec.toml")
+
+    assert done.returncode == 0, done.stderr
+    assert "unchanged" in done.stdout
+    kept = project.directory / "shop/loafer.toml"
+    assert (project.directory / "spec.toml").read_bytes() == kept.read_bytes()
+
+
+def test_a_saved_spec_that_differs_is_not_overwritten_without_force(project):
+    """Nothing else is written then."""
+    project.write("spec.toml", "mine")
+    arguments = ["shop", "--queue", "orders", "--save-spec", "spec.toml"]
+
+    done = new(project, *arguments)
+
+    assert done.returncode == 1
+    assert "spec.toml exists" in done.stderr
+    assert (project.directory / "spec.toml").read_text() == "mine"
+    assert not (project.directory / "shop").exists()
+    assert new(project, *arguments, "--force").returncode == 0
+    assert "orders" in (project.directory / "spec.toml").read_text()
+
+
+def test_a_dry_run_saves_no_spec(project):
+    """It lists it."""
+    done = new(project, "shop", "--queue", "a", "--save-spec", "spec.toml", "--dry-run")
+
+    assert "create  spec.toml" in done.stdout
+    assert list(project.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--spec", "a.toml", "--from-sam", "b.yaml"], "--spec and --from-sam exclude each other"),
+        (["--queue", "a", "--endpoint-url", "http://x"], "--endpoint-url goes with --from-aws"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_a_usage_error(project, arguments, message):
+    """The exit code is that of every wrong usage."""
+    done = new(project, "shop", *arguments)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_problems_of_a_document_are_all_shown_at_once(project):
+    """With the document's name and lines, without a traceback, and nothing is written."""
+    template = {"Resources": {"A": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "a b"}}}}
+    project.write("template.json", json.dumps(template, indent=1))
+
+    done = new(project, "shop", "--from-sam", "template.json", "--queue", "c,wait_time=99")
+
+    assert done.returncode == 1
+    assert "template.json: 2 problems" in done.stderr
+    assert "(line 6)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in project.directory.iterdir()] == ["template.json"]
+
+
+def test_remote_references_are_refused(project):
+    """The document says which, and where."""
+    content = {
+        "asyncapi": "3.0.0",
+        "info": {"title": "shop"},
+        "channels": {"a": {"$ref": "https://example.com/channel.json"}},
+        "operations": {"onA": {"action": "receive", "channel": {"$ref": "#/channels/a"}}},
+    }
+    project.write("asyncapi.json", json.dumps(content, indent=1))
+
+    done = new(project, "--asyncapi", "asyncapi.json")
+
+    assert done.returncode == 1
+    assert "nothing is fetched" in done.stderr
+    assert "(line 8)" in done.stderr
+    assert not (project.directory / "shop").exists()
+
+
+def test_queues_on_aws_become_a_service(project, local_queues):
+    """Read from where `--endpoint-url` says."""
+    local_queues.create(LocalQueue("shop-orders", dead_letter_queue="shop-orders-dlq"))
+
+    done = new(project, "shop", "--from-aws", "shop-", "--endpoint-url", local_queues.url)
+
+    assert done.returncode == 0, done.stderr
+    kept = (project.directory / "shop/loafer.toml").read_text()
+    assert 'dead_letter_queue = "shop-orders-dlq"' in kept
+    assert sorted(local_queues.names()) == ["shop-orders", "shop-orders-dlq"]

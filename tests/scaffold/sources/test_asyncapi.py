@@ -1,0 +1,394 @@
+"""AsyncAPI documents: what is received becomes queues, and payloads become models."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.scaffold import validation
+from loafer_kit.scaffold.problems import SpecError
+from loafer_kit.scaffold.sources import asyncapi
+
+DOCUMENTS = Path(__file__).parent / "documents"
+
+
+def notes(draft):
+    return [str(note) for note in draft.notes]
+
+
+def document(tmp_path, content):
+    file = tmp_path / "asyncapi.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+def version_3(queue=None, payload=None, **more):
+    """A document with one operation that receives one message."""
+    channel = {"address": "orders", "messages": {"order": {"payload": payload}}}
+    if queue is not None:
+        channel["bindings"] = {"sqs": {"queue": queue}}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Shop"},
+        "channels": {"orders": channel},
+        "operations": {"onOrder": {"action": "receive", "channel": {"$ref": "#/channels/orders"}}},
+    } | more
+
+
+def problems(file):
+    with pytest.raises(SpecError) as caught:
+        validation.service(asyncapi.read(file))
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_version_2_publish_is_what_an_application_receives():
+    """Queues of channels and of subscriptions, their settings, handlers and payloads."""
+    draft = asyncapi.read(DOCUMENTS / "user-signedup-2.yaml")
+
+    assert draft.values == {
+        "name": "user-sign-up-service",
+        "queues": [
+            {
+                "name": "user-signedup-queue",
+                "handler": "on_user_signed_up",
+                "payload": "UserSignedUp",
+                "dead_letter_queue": "user-signedup-dlq",
+                "max_receive_count": 10,
+                "wait_time": 4,
+                "visibility_timeout": 90,
+            },
+            {
+                "name": "user-renamed-queue",
+                "kind": "sns",
+                "topic": "user-renamed",
+                "handler": "on_user_renamed",
+                "payload": "UserRenamed",
+                "wait_time": 4,
+            },
+        ],
+        "payloads": {
+            "UserSignedUp": {
+                "id": "uuid",
+                "email": "string",
+                "referrer": "string?",
+                "plan": "'free' | 'paid'?",
+                "address": "UserSignedUpAddress?",
+            },
+            "UserSignedUpAddress": {"city": "string", "country-code": "string?"},
+            "UserRenamed": {"id": "uuid?", "names": "list[string]?"},
+        },
+    }
+
+
+def test_what_a_spec_cannot_say_is_listed_with_its_line():
+    """Policies, filters, other protocols, limits of values, and what is sent."""
+    signed_up = "channels.user-signedup"
+    assert notes(asyncapi.read(DOCUMENTS / "user-signedup-2.yaml")) == [
+        f"{signed_up}.bindings.sqs.queue: the spec does not say: policy (line 10)",
+        f"{signed_up}.publish.message.payload: not checked: additionalProperties (line 33)",
+        f"{signed_up}.publish.message.payload.properties.address: not checked: minLength (line 42)",
+        (
+            "channels.user-renamed.publish.bindings.sns.consumers[0]: the spec does not say: "
+            "filterPolicy, redrivePolicy (line 57)"
+        ),
+        (
+            "channels.user-renamed.publish.bindings.sns.consumers[1]: is subscribed by 'https', "
+            "not by a queue (line 66)"
+        ),
+        "channels.user-deleted.subscribe: sends: left to the handlers (line 85)",
+    ]
+
+
+def test_version_3_operations_that_receive():
+    """FIFO queues, ARNs, multi-format payloads, `allOf`, and a schema that contains itself."""
+    draft = asyncapi.read(DOCUMENTS / "user-signedup-3.yaml")
+    user = {"id": "uuid", "name": "string", "credit": "decimal?", "friends": "list[User]?"}
+
+    assert draft.values == {
+        "name": "user-sign-up-service",
+        "queues": [
+            {
+                "name": "user-signedup-queue.fifo",
+                "handler": "on_user_signed_up",
+                "payload": "User",
+                "dead_letter_queue": "user-signedup-dlq.fifo",
+                "max_receive_count": 3,
+                "visibility_timeout": 60,
+                "fifo": True,
+            },
+            {
+                "name": "user-renamed-queue",
+                "handler": "on_user_renamed",
+                "payload": "UserRenamed",
+                "wait_time": 4,
+            },
+        ],
+        "payloads": {"User": user, "UserRenamed": {**user, "before": "string"}},
+    }
+    assert any("'user-renamed-topic' delivers raw messages" in note for note in notes(draft))
+
+
+def test_channels_without_a_binding_get_queues_of_their_own():
+    """As in the specification's own examples, whose brokers are others."""
+    draft = asyncapi.read(DOCUMENTS / "streetlights-3.yaml")
+
+    assert [queue["name"] for queue in draft.values["queues"]] == [
+        "smartylighting-streetlights-1-0-event-streetlightId-lighting-measured",
+        "smartylighting-streetlights-1-0-event-streetlightId-turned-on",
+    ]
+    assert draft.values["payloads"] == {
+        "LightMeasuredPayload": {"lumens": "integer?", "sentAt": "datetime?"},
+        "TurnOnOffPayload": {"command": "'on' | 'off'", "sentAt": "datetime?"},
+    }
+    assert any("has no binding for SQS" in note for note in notes(draft))
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "https://example.com/schemas.json#/Order",
+        "http://169.254.169.254/latest/meta-data/",
+        "file:///etc/passwd",
+        "../../secrets.yaml#/Order",
+        "schemas.yaml",
+        "//example.com/x",
+        7,
+        ["#/a"],
+    ],
+)
+def test_references_out_of_the_document_are_refused(tmp_path, monkeypatch, reference):
+    """Nothing is fetched and no other file is read: the error says where the reference stands."""
+    import socket
+
+    monkeypatch.setattr(socket, "socket", None)
+    file = document(tmp_path, version_3(payload={"$ref": reference}))
+
+    (problem,) = problems(file)
+
+    assert problem.startswith(
+        "channels.orders.messages.order.payload.$ref: ".replace("$ref", "'$ref'")
+    )
+    assert "nothing is fetched" in problem
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"$ref": "#/nowhere"}, "leads nowhere"),
+        ({"$ref": "#/components/schemas/A"}, "round in a circle"),
+    ],
+)
+def test_references_that_lead_nowhere_are_problems(tmp_path, payload, message):
+    """Circles of references too."""
+    schemas = {"A": {"$ref": "#/components/schemas/B"}, "B": {"$ref": "#/components/schemas/A"}}
+    file = document(tmp_path, version_3(payload=payload, components={"schemas": schemas}))
+
+    assert message in problems(file)[0]
+
+
+def test_all_problems_of_a_document_are_found_at_once(tmp_path):
+    """Those of the reader and those of the spec, in the order of their lines."""
+    file = tmp_path / "asyncapi.yaml"
+    file.write_text(
+        "asyncapi: 3.0.0\n"
+        "channels:\n"
+        "  orders:\n"
+        "    bindings:\n"
+        "      sqs:\n"
+        "        queue: {name: a b, fifoQueue: false,\n"
+        "          visibilityTimeout: soon}\n"
+        "  news:\n"
+        "    $ref: https://example.com/news\n"
+        "operations:\n"
+        "  onOrder: {action: receive, channel: {$ref: '#/channels/orders'}}\n"
+        "  onNews: {action: receive, channel: {$ref: '#/channels/news'}}\n"
+    )
+
+    assert [problem.rpartition(" ")[2] for problem in problems(file)] == [
+        "missing",
+        "6)",
+        "7)",
+        "9)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"asyncapi": "1.2.0"}, "must be a version 2.x or 3.x, not '1.2.0'"),
+        ({"openapi": "3.0.0"}, "must be a version 2.x or 3.x, not 'None'"),
+        ({"asyncapi": "2.6.0"}, "receives nothing: there is no `publish`"),
+        ({"asyncapi": "3.0.0"}, "receives nothing: there is no operation with `action: receive`"),
+    ],
+)
+def test_a_document_that_describes_no_receiver_is_a_problem(tmp_path, content, message):
+    """The first problem says why."""
+    assert any(message in problem for problem in problems(document(tmp_path, content)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 90_000,
+        "[]",
+        '{"asyncapi": NaN}',
+        '{"asyncapi": "3.0.0", "asyncapi": "3.0.0"}',
+    ],
+)
+def test_a_document_that_cannot_be_read_is_an_error_of_one_line(tmp_path, text):
+    """It names the file."""
+    with pytest.raises(ConfigurationError) as caught:
+        asyncapi.read(document(tmp_path, text))
+
+    assert str(caught.value).isprintable()
+
+
+def test_a_chain_of_references_may_not_be_endless(tmp_path):
+    """An error of one line, and no crash."""
+    schemas = {
+        f"S{n}": {"type": "array", "items": {"$ref": f"#/components/schemas/S{n + 1}"}}
+        for n in range(5000)
+    } | {"S5000": {"type": "string"}}
+    content = version_3(payload={"properties": {"x": {"$ref": "#/components/schemas/S0"}}})
+
+    with pytest.raises(ConfigurationError, match="nested too deeply"):
+        asyncapi.read(document(tmp_path, content | {"components": {"schemas": schemas}}))
+
+
+def test_parts_that_multiply_are_read_once(tmp_path):
+    """`allOf` can lead to one schema in very many ways."""
+    schemas = {
+        f"S{n}": {"allOf": [{"$ref": f"#/components/schemas/S{n + 1}"}] * 9} for n in range(40)
+    } | {"S40": {"properties": {"a": {"type": "string"}}}}
+    content = version_3(payload={"$ref": "#/components/schemas/S0"})
+
+    draft = asyncapi.read(document(tmp_path, content | {"components": {"schemas": schemas}}))
+
+    assert draft.values["payloads"] == {"S0": {"a": "string?"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string"}, "string"),
+        ({"type": "string", "format": "date"}, "date"),
+        ({"type": "string", "format": "time"}, "time"),
+        ({"type": "string", "format": "email"}, "string"),
+        ({"type": "number"}, "number"),
+        ({"type": "boolean"}, "boolean"),
+        ({"type": ["integer", "null"]}, "integer?"),
+        ({"type": ["integer", "string"]}, "any"),
+        ({"type": "integer", "nullable": True}, "integer?"),
+        ({"const": 7}, "7"),
+        ({"enum": ["a", "b", None]}, "'a' | 'b'?"),
+        ({"enum": ["a'b", "{{ 7 }}"]}, "any"),
+        ({"enum": [1.5]}, "any"),
+        ({"oneOf": [{"type": "string"}, {"type": "null"}]}, "string?"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "any"),
+        ({"type": "array"}, "list[any]"),
+        ({"type": "array", "items": {"type": "number"}}, "list[number]"),
+        ({"type": "object"}, "map[any]"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "map[integer]"),
+        ({"not": {"type": "string"}}, "any"),
+        (True, "any"),
+        ("string", "any"),
+        (None, "any"),
+        ({}, "any"),
+    ],
+)
+def test_each_schema_has_its_type(tmp_path, schema, expected):
+    """JSON Schema says more than a type; what is lost is noted."""
+    payload = {"type": "object", "required": ["x"], "properties": {"x": schema}}
+
+    draft = asyncapi.read(document(tmp_path, version_3(payload=payload)))
+
+    assert draft.values["payloads"] == {"Order": {"x": expected}}
+    validation.service(draft)
+
+
+def test_names_that_code_cannot_have_are_changed_or_left_out(tmp_path):
+    """A model never takes the name of what the generated code needs."""
+    schemas = {
+        "Any": {"properties": {"bad\nkey": {}, "ok": {"$ref": "#/components/schemas/exception"}}},
+        "exception": {"properties": {"x": {"type": "string"}}},
+    }
+    content = version_3(payload={"$ref": "#/components/schemas/Any"})
+
+    draft = asyncapi.read(document(tmp_path, content | {"components": {"schemas": schemas}}))
+
+    assert draft.values["payloads"] == {
+        "AnyPayload": {"ok": "ExceptionPayload?"},
+        "ExceptionPayload": {"x": "string?"},
+    }
+    assert any("'bad\\nkey': is left out" in note for note in notes(draft))
+    validation.service(draft)
+
+
+@pytest.mark.parametrize(
+    ("message", "note"),
+    [
+        ({"contentType": "application/avro", "payload": {}}, "not decoded as such"),
+        ({"schemaFormat": "application/vnd.apache.avro;version=1.9.0", "payload": {}}, "no JSON Schema"),
+        ({"payload": {"type": "string"}}, "is no object"),
+    ],
+)  # fmt: skip
+def test_messages_that_are_no_json_objects_have_no_model(tmp_path, message, note):
+    """The handler takes what is decoded; the note says why."""
+    content = version_3()
+    content["channels"]["orders"]["messages"] = {"order": message}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert "payloads" not in draft.values
+    assert any(note in text for text in notes(draft))
+
+
+hostile = st.text(max_size=12) | st.sampled_from(
+    ["{{ 7*7 }}", '"""', "'", "\n", "\u2028", "#/channels", "receive", "sqs", "3.0.0", "../x"]
+)
+keys = hostile | st.sampled_from(
+    [
+        "$ref", "action", "additionalProperties", "allOf", "arn", "bindings", "channel", "consumers",
+        "endpoint", "enum", "items", "message", "messages", "name", "oneOf", "payload", "properties",
+        "protocol", "publish", "queue", "queues", "redrivePolicy", "required", "sns", "sqs", "title",
+        "topic", "traits", "type", "visibilityTimeout",
+    ]
+)  # fmt: skip
+values = st.recursive(
+    hostile | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5),
+    max_leaves=20,
+)
+tables = st.dictionaries(keys, values, max_size=4)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"asyncapi": st.sampled_from(["2.6.0", "3.0.0"])},
+        optional={
+            "info": values,
+            "channels": values | st.dictionaries(hostile, tables, max_size=2),
+        },
+    ),
+    tables,
+    tables,
+    values,
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_document_is_a_crash(tmp_path_factory, content, operation, channel, payload):
+    """Whatever stands anywhere: a draft that validation accepts, or errors of one line each."""
+    folder = tmp_path_factory.mktemp("documents")
+    receiver = {"action": "receive", "message": {"payload": payload}, **operation}
+    content.setdefault("channels", {"x": {"publish": receiver, **channel}})
+    content["operations"] = {"x": {"channel": {"$ref": "#/channels/x"}, **receiver}}
+    file = document(folder, content)
+    try:
+        draft = asyncapi.read(file)
+        found = [*validation.problems_of(draft), *draft.notes]
+    except LoaferKitError as error:
+        found = [error]
+    assert all(str(item).isprintable() for item in found)

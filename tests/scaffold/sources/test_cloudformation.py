@@ -1,0 +1,292 @@
+"""CloudFormation and SAM templates: queues, dead-letter queues and subscriptions."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.scaffold import validation
+from loafer_kit.scaffold.problems import SpecError
+from loafer_kit.scaffold.sources import cloudformation
+from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
+from loafer_kit.scaffold.sources.nodes import Node
+
+DOCUMENTS = Path(__file__).parent / "documents"
+
+
+def template(tmp_path, resources, **more):
+    file = tmp_path / "template.json"
+    file.write_text(json.dumps({"Resources": resources, **more}))
+    return file
+
+
+def queue(**properties):
+    return {"Type": "AWS::SQS::Queue", "Properties": properties}
+
+
+def test_a_template_becomes_a_service():
+    """Names are resolved, redrive policies become dead-letter queues, subscriptions topics."""
+    draft = cloudformation.read(DOCUMENTS / "shop.cfn.yaml")
+
+    assert draft.values["queues"] == [
+        {
+            "name": "prod-orders.fifo",
+            "fifo": True,
+            "dead_letter_queue": "prod-orders-dlq.fifo",
+            "max_receive_count": 3,
+            "wait_time": 20,
+            "visibility_timeout": 120,
+        },
+        {
+            "name": "shipments",
+            "kind": "sns",
+            "topic": "shipments",
+            "dead_letter_queue": "shared-dlq",
+            "max_receive_count": 10,
+        },
+        {"name": "InvoicesQueue"},
+        {"name": "AuditQueue"},
+    ]
+
+
+def test_what_a_spec_cannot_say_is_listed_with_its_line():
+    """Resources of other types as well."""
+    notes = [str(note) for note in cloudformation.read(DOCUMENTS / "shop.cfn.yaml").notes]
+
+    assert notes == [
+        "Resources: not looked at: AWS::SQS::QueuePolicy (line 18)",
+        "Resources.OrdersQueue.Properties: the spec does not say: ContentBasedDeduplication (line 21)",
+        (
+            "Resources.OrdersDeadLetterQueue.Properties: the spec does not say: "
+            "MessageRetentionPeriod (line 32)"
+        ),
+        "Resources.ShipmentsQueue.Properties: the spec does not say: KmsMasterKeyId (line 38)",
+        (
+            "Resources.InvoicesQueue: its name is known only when the stack is deployed: "
+            "the spec calls it InvoicesQueue (line 45)"
+        ),
+        (
+            "Resources.AuditQueue: its name is known only when the stack is deployed: "
+            "the spec calls it AuditQueue (line 47)"
+        ),
+        "Resources.TestQueue: is left out: its condition does not hold (line 51)",
+        (
+            "Resources.ShipmentsTopic.Properties.Subscription[0]: delivers by 'email', "
+            "not to a queue (line 61)"
+        ),
+        "Resources.ShipmentsSubscription.Properties: the spec does not say: FilterPolicy (line 65)",
+    ]
+
+
+def test_the_queues_that_call_functions_are_a_sam_templates():
+    """With the size of their batches, and queues that the template does not make."""
+    draft = cloudformation.read(DOCUMENTS / "shop.sam.yaml")
+
+    assert draft.values["queues"] == [
+        {
+            "name": "orders",
+            "dead_letter_queue": "orders-dlq",
+            "max_receive_count": 5,
+            "batch_size": 5,
+            "visibility_timeout": 180,
+        },
+        {"name": "news", "kind": "sns", "topic": "news", "batch_size": 2},
+        {"name": "legacy-orders"},
+    ]
+    assert [str(note).partition(": ")[2] for note in draft.notes] == [
+        "one receive brings 10 messages at most (line 43)",
+        "the topic calls the function: there is no queue (line 54)",
+        "is no event from a queue (line 56)",
+    ]
+
+
+def test_json_says_the_same(tmp_path):
+    """Functions in their long form, in a file of either format."""
+    import yaml
+
+    from loafer_kit.scaffold.sources import yaml_nodes
+
+    text = (DOCUMENTS / "shop.cfn.yaml").read_text()
+    values, _ = yaml_nodes.read(text, yaml_nodes.TemplateLoader)
+    (tmp_path / "shop.json").write_text(json.dumps(values))
+    (tmp_path / "shop.template").write_text(yaml.safe_dump(values, sort_keys=False))
+
+    expected = cloudformation.read(DOCUMENTS / "shop.cfn.yaml").values
+    assert cloudformation.read(tmp_path / "shop.json").values == expected
+    assert cloudformation.read(tmp_path / "shop.template").values == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"Ref": "Stage"}, "prod"),
+        ({"Ref": "Owner"}, UNKNOWN),
+        ({"Ref": "AWS::NoValue"}, None),
+        ({"Ref": "AWS::StackName"}, UNKNOWN),
+        ({"Ref": "Topic"}, f"arn:{UNKNOWN}:Topic.fifo"),
+        ({"Ref": "Queue"}, f"https://{UNKNOWN}/orders-prod"),
+        ({"Fn::GetAtt": ["Queue", "QueueName"]}, "orders-prod"),
+        ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:orders-prod"),
+        ({"Fn::GetAtt": "Function.Arn"}, UNKNOWN),
+        ({"Fn::Sub": "${Stage}-${!Stage}-${ Stage }"}, "prod-${Stage}-prod"),
+        ({"Fn::Sub": ["${A}-${Queue.QueueName}", {"A": {"Ref": "Stage"}}]}, "prod-orders-prod"),
+        ({"Fn::Join": ["-", ["a", {"Ref": "Stage"}]]}, "a-prod"),
+        ({"Fn::Join": ["-", {"Fn::Split": [",", "a,b"]}]}, "a-b"),
+        ({"Fn::Select": ["1", {"Ref": "Zones"}]}, "b"),
+        ({"Fn::Select": [9, ["a"]]}, UNKNOWN),
+        ({"Fn::FindInMap": ["Names", {"Ref": "Stage"}, "Queue"]}, "mapped"),
+        ({"Fn::If": ["IsProd", "yes", "no"]}, "yes"),
+        ({"Fn::If": ["IsOwned", "yes", "no"]}, UNKNOWN),
+        ({"Fn::If": ["IsNeither", "yes", "no"]}, "no"),
+        ({"Fn::If": ["IsRound", "yes", "no"]}, UNKNOWN),
+        ({"Fn::ImportValue": "other"}, UNKNOWN),
+        ({"Fn::Sub": "${Loop.QueueName}"}, "Loop-Loop"),
+    ],
+)
+def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
+    """What only a deployment knows stays unknown, also where names lead round in a circle."""
+    root = {
+        "Parameters": {
+            "Stage": {"Type": "String", "Default": "prod"},
+            "Owner": {"Type": "String"},
+            "Zones": {"Type": "CommaDelimitedList", "Default": "a,b"},
+        },
+        "Mappings": {"Names": {"prod": {"Queue": "mapped"}}},
+        "Conditions": {
+            "IsProd": {"Fn::Equals": [{"Ref": "Stage"}, "prod"]},
+            "IsOwned": {"Fn::Equals": [{"Ref": "Owner"}, "me"]},
+            "IsNeither": {
+                "Fn::And": [
+                    {"Fn::Not": [{"Condition": "IsProd"}]},
+                    {"Fn::Or": [{"Condition": "IsOwned"}, {"Condition": "IsProd"}]},
+                ]
+            },
+            "IsRound": {"Fn::Not": [{"Condition": "IsRound"}]},
+        },
+        "Resources": {
+            "Queue": queue(QueueName={"Fn::Sub": "orders-${Stage}"}),
+            "Loop": queue(QueueName={"Fn::Sub": "${Loop.QueueName}-Loop"}),
+            "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"FifoTopic": "true"}},
+            "Function": {"Type": "AWS::Lambda::Function"},
+        },
+    }
+
+    assert Intrinsics(Node(root)).resolve(value) == expected
+
+
+def test_all_problems_have_the_lines_of_the_template(tmp_path):
+    """Validation looks at a template's values as at those of a spec file."""
+    file = tmp_path / "template.yml"
+    file.write_text(
+        "Resources:\n"
+        "  A:\n"
+        "    Type: AWS::SQS::Queue\n"
+        "    Properties:\n"
+        "      QueueName: a b\n"
+        "      VisibilityTimeout: 99999\n"
+        "      FifoQueue: true\n"
+        "      RedrivePolicy: {deadLetterTargetArn: 'arn:aws:sqs:x:1:dlq', maxReceiveCount: 0}\n"
+    )
+
+    with pytest.raises(SpecError) as caught:
+        validation.service(cloudformation.read(file))
+
+    assert [problem.line for problem in caught.value.problems if problem.line] == [5, 6, 8]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Resources: !Sub &a [*a]",
+        "a: !Sub {? [x] : y}",
+        "!!python/object/apply:os.system [true]",
+        "Resources: {",
+        "- a",
+        "a: &a [x]\n" + "".join(f"b{n}: &b{n} [*a, *a]\n" for n in range(3)) + "c: *missing",
+    ],
+)
+def test_a_template_that_cannot_be_read_is_an_error_of_one_line(tmp_path, text):
+    """It names the file."""
+    file = tmp_path / "template.yaml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigurationError) as caught:
+        cloudformation.read(file)
+
+    assert str(caught.value).isprintable()
+
+
+def test_names_that_multiply_stay_small(tmp_path):
+    """A name may be made of another twice, and so on: it is soon longer than any name."""
+    resources = {
+        f"Q{n}": queue(QueueName={"Fn::Sub": f"${{Q{n + 1}.QueueName}}${{Q{n + 1}.QueueName}}"})
+        for n in range(60)
+    } | {"Q60": queue(QueueName="x" * 40)}
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    assert len(draft.values["queues"]) == 61
+
+
+hostile = st.text(max_size=12) | st.sampled_from(
+    ["{{ 7*7 }}", '"""', "\n", "\u2028", "\0", "A", "B", "A.Arn", "${A}", "${A.Arn}", "sqs", ","]
+)
+functions = st.sampled_from(
+    [
+        "Ref", "Fn::GetAtt", "Fn::Sub", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::If",
+        "Fn::FindInMap", "Fn::Equals", "Fn::Not", "Fn::And", "Condition", "Fn::Base64",
+    ]
+)  # fmt: skip
+values = st.recursive(
+    hostile | st.none() | st.booleans() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(functions, inner, min_size=1, max_size=1)
+    | st.dictionaries(hostile, inner, max_size=2),
+    max_leaves=8,
+)
+properties = st.dictionaries(
+    st.sampled_from(
+        [
+            "BatchSize", "Endpoint", "EventSourceArn", "Events", "FifoQueue", "Protocol",
+            "QueueName", "RawMessageDelivery", "RedrivePolicy", "Subscription", "TopicArn",
+            "TopicName", "VisibilityTimeout",
+        ]
+    ),
+    values | st.fixed_dictionaries({"deadLetterTargetArn": values, "maxReceiveCount": values}),
+    max_size=5,
+)  # fmt: skip
+resources = st.fixed_dictionaries(
+    {
+        "Type": st.sampled_from(
+            [
+                "AWS::SQS::Queue",
+                "AWS::SNS::Topic",
+                "AWS::SNS::Subscription",
+                "AWS::Serverless::Function",
+                "AWS::Lambda::EventSourceMapping",
+            ]
+        )
+        | values,
+        "Properties": properties | values,
+    },
+    optional={"Condition": values},
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from("ABC") | hostile, resources | values, max_size=4) | values,
+    st.dictionaries(st.sampled_from("AB"), values, max_size=2) | values,
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_template_is_a_crash(tmp_path_factory, found, conditions):
+    """Whatever stands anywhere: a draft that validation accepts, or errors of one line each."""
+    file = template(tmp_path_factory.mktemp("templates"), found, Conditions=conditions)
+    try:
+        draft = cloudformation.read(file)
+        messages = [*validation.problems_of(draft), *draft.notes]
+    except LoaferKitError as error:
+        messages = [error]
+    assert all(str(message).isprintable() for message in messages)

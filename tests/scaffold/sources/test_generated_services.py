@@ -1,0 +1,81 @@
+"""Documents of every source, made into services by the command line: their own tests pass."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+DOCUMENTS = Path(__file__).parent / "documents"
+SOURCES = {
+    "streetlights": ("--asyncapi", "streetlights-3.yaml"),
+    "users_2": ("--asyncapi", "user-signedup-2.yaml"),
+    "users_3": ("--asyncapi", "user-signedup-3.yaml"),
+    "stack": ("--from-cloudformation", "shop.cfn.yaml"),
+    "serverless": ("--from-sam", "shop.sam.yaml"),
+    "state": ("--from-terraform", "shop.tfstate.json"),
+    "plan": ("--from-terraform", "shop.tfplan.json"),
+}
+EVERY_TYPE = """
+name = "shop"
+queues = [{name = "orders", payload = "Order"}, {name = "news", topic = "t", payload = "News"}]
+
+[payloads.Order]
+id = "uuid"
+at = "datetime"
+day = "date"
+time = "time"
+total = "decimal"
+weight = "number"
+count = "integer"
+paid = "boolean"
+more = "any?"
+state = "'open' | 'paid'"
+level = "1 | 2 | -3"
+"order-id" = "string"
+class = "string?"
+list = "list[string]?"
+dt = "map[list[integer?]]"
+parent = "Order?"
+parts = "list[Part]"
+
+[payloads.Part]
+order = "Order?"
+parts = "list[Part]"
+
+[payloads.News]
+"""
+
+
+def run(*command, folder, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_services_of_documents_pass_their_own_tests(tmp_path):
+    """One message to each queue or topic, one round of the service, and nothing is left."""
+    for name, (flag, document) in SOURCES.items():
+        run("loafer_kit", "new", "service", name, flag, DOCUMENTS / document, folder=tmp_path)
+    path = os.pathsep.join(str(tmp_path / name) for name in SOURCES)
+
+    arguments = ("--verbose", "--import-mode=importlib", *SOURCES)
+    shown = run("pytest", *arguments, folder=tmp_path, PYTHONPATH=path)
+
+    assert shown.count("test_messages_are_handled_and_deleted PASSED") == len(SOURCES)
+
+
+def test_a_service_with_every_type_is_clean(tmp_path):
+    """By black, ruff and mypy, as strict as the project sets them; its tests pass too."""
+    (tmp_path / "spec.toml").write_text(EVERY_TYPE)
+    run("loafer_kit", "new", "service", "--spec", "spec.toml", folder=tmp_path)
+
+    for command in (["black", "--check", "."], ["ruff", "check", "."], ["mypy"], ["pytest"]):
+        run(*command, folder=tmp_path / "shop")
