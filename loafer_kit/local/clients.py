@@ -42,6 +42,10 @@ class Clients:
             )
         return self._session
 
+    def aws_region(self) -> str | None:
+        """Return the user's region; botocore alone overlooks `AWS_REGION`, which AWS itself sets."""
+        return self.session.get_config_variable("region") or os.environ.get("AWS_REGION")
+
     def call(self, service: str, operation: str, **parameters: Any) -> Any:
         """Return the answer of one operation; raise `ServiceError` with one line."""
         from botocore.exceptions import BotoCoreError, ClientError
@@ -64,12 +68,12 @@ class Clients:
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = self.session.create_client(service, **self._local_options())
+            self._clients[service] = self.session.create_client(service, **self._options())
         return self._clients[service]
 
-    def _local_options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         if self.endpoint_url is None:
-            return {}
+            return {"region_name": self.aws_region()}
         from botocore.config import Config
 
         return {

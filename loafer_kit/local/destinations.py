@@ -74,7 +74,7 @@ def _aws_clients() -> Clients:
     clients = Clients()
     try:
         credentials = clients.session.get_credentials()
-        region = clients.session.get_config_variable("region")
+        region = clients.aws_region()
     except BotoCoreError as error:
         raise ConfigurationError(f"AWS cannot be reached: {error}") from error
     if credentials is None:
@@ -83,5 +83,5 @@ def _aws_clients() -> Clients:
             " service's folder, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
         )
     if region is None:
-        raise ConfigurationError("AWS needs a region: set AWS_DEFAULT_REGION.")
+        raise ConfigurationError("AWS needs a region: set AWS_REGION.")
     return clients

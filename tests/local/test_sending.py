@@ -104,8 +104,15 @@ def test_without_a_region_the_variable_is_named(local_queues, monkeypatch):
     """Credentials alone do not reach AWS."""
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.delenv("AWS_REGION")
-    with pytest.raises(ConfigurationError, match="AWS_DEFAULT_REGION"):
+    with pytest.raises(ConfigurationError, match="AWS_REGION"):
         find_destination("jobs")
+
+
+def test_the_region_may_stand_in_either_variable(local_queues, monkeypatch):
+    """The runtime takes both, and so does this."""
+    local_queues.create("jobs")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert find_destination("jobs").queue == "jobs"
 
 
 def test_a_server_that_no_longer_answers_is_passed_over(local_queues):
