@@ -27,7 +27,7 @@ bench: $(STAMP)
 
 # Some minutes of random schedules, and of a real service under load on a server that fails.
 soak: $(STAMP)
-	$(BIN)/python -m pytest tests/faults/test_schedules.py --hypothesis-profile=soak --timeout 1200
+	$(BIN)/python -m pytest tests/ext/aws/model/test_schedules.py --hypothesis-profile=soak --timeout 1200
 
 # A second SQS server for the tests of faults; where it is not installed, they use moto's alone.
 localstack: .localstack/.installed

@@ -63,7 +63,8 @@ class ModelQueue:
     """An `SQSTransport` that is a queue itself: visibility timeouts, handles, message groups.
 
     `faults(action)` says what goes wrong with a request: None, "request" (it never arrives),
-    "answer" (it is carried out, its answer is lost), "entry" (its first entry fails).
+    "answer" (it is carried out, its answer is lost), "entry" (its first entry fails), or how many
+    seconds it is under way.
     """
 
     fifo: bool = False
@@ -106,6 +107,8 @@ class ModelQueue:
         self.requests.append((action, list(entries)))
         await asyncio.sleep(self.latency / 2)
         fault = self.faults(action) if self.faults else None
+        if isinstance(fault, float):
+            await asyncio.sleep(fault)
         if fault == "request":
             raise TransientProviderError(f"{action}: connection reset")
         return fault
