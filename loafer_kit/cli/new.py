@@ -7,6 +7,15 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
 
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="ARTEFACT[,…]",
+        help="What ships it: ci, compose, cloudformation, sam, terraform, kubernetes, ecs; "
+        "may be given several times.",
+    ),
+]
 OutputDir = Annotated[
     Path, typer.Option(help="The folder in which the project's own folder is made.")
 ]
@@ -52,6 +61,7 @@ def service(
     save_spec: Annotated[
         Path | None, typer.Option(help="Write the spec, however it was given, to this TOML file.")
     ] = None,
+    ship: With = None,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     force: Force = False,
@@ -77,6 +87,7 @@ def service(
         endpoint_url,
     )
     draft = flags.merge(source, name, queue or [])
+    draft = flags.ship(draft, ship or [])
     if terminal.is_interactive():
         draft = questions.complete(draft, terminal.Terminal())
     found = validation.service(draft)

@@ -7,6 +7,7 @@ from loafer_kit import __version__
 from loafer_kit.scaffold import names, payload_contexts
 from loafer_kit.scaffold.fields import OPTIONS
 from loafer_kit.scaffold.payloads import Payloads, example
+from loafer_kit.scaffold.shipping import contexts as shipping
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
@@ -31,6 +32,7 @@ def service(spec: ServiceSpec) -> Context:
         "payload_imports": payload_contexts.imports(spec.payloads),
         "payload_aliases": payload_contexts.has_aliases(spec.payloads),
         "settings": settings(spec),
+        "shipping": shipping.service(spec),
     }
 
 
@@ -106,6 +108,8 @@ def settings(spec: ServiceSpec) -> Context:
     service_settings: Context = {"name": spec.name}
     if spec.package != names.package_for(spec.name):
         service_settings["package"] = spec.package
+    if spec.ships:
+        service_settings["with"] = list(spec.ships)
     return {
         "service": service_settings,
         "queues": [_queue_settings(queue) for queue in spec.queues],

@@ -24,4 +24,24 @@ def _toml(text: str) -> str:
     return text
 
 
-_FINISHERS: Mapping[str, Callable[[str], str]] = {".py": _python, ".toml": _toml}
+def _hcl(text: str) -> str:
+    from loafer_kit.scaffold.shipping import hcl
+
+    return hcl.align(text)
+
+
+def _yaml(text: str) -> str:
+    import yaml
+
+    for _ in yaml.parse(text, Loader=yaml.SafeLoader):
+        pass
+    return text
+
+
+_FINISHERS: Mapping[str, Callable[[str], str]] = {
+    ".py": _python,
+    ".tf": _hcl,
+    ".toml": _toml,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}

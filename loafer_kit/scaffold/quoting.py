@@ -12,7 +12,8 @@ from jinja2 import Environment, Undefined
 from jinja2.ext import Extension
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
-# What says the same in a docstring, a comment, Markdown and a Dockerfile.
+_PLAIN_YAML = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]|:(?=[A-Za-z0-9]))*(?<! )")
+_YAML_WORDS = frozenset(["false", "n", "no", "null", "off", "on", "true", "y", "yes"])
 _ANNOTATION = (
     ast.Attribute,
     ast.BinOp,
@@ -25,6 +26,7 @@ _ANNOTATION = (
     ast.UnaryOp,
     ast.USub,
 )
+# What says the same in a docstring, a comment, Markdown and a Dockerfile.
 _PROSE = re.compile(r"[A-Za-z0-9_ .,:/@-]*")
 
 
@@ -41,9 +43,19 @@ def python(value: object) -> Quoted:
 
 def toml(value: str | float) -> Quoted:
     """A TOML value: strings as basic strings, in ASCII."""
-    if isinstance(value, str):
-        return Quoted('"' + "".join(_toml_character(character) for character in value) + '"')
-    return Quoted(json.dumps(value))
+    return Quoted(_double_quoted(value) if isinstance(value, str) else json.dumps(value))
+
+
+def yaml(value: str) -> Quoted:
+    """A YAML string that stands alone: plain where nobody could take it for anything else."""
+    if _PLAIN_YAML.fullmatch(value) and value.lower() not in _YAML_WORDS:
+        return Quoted(value)
+    return Quoted(_double_quoted(value))
+
+
+def hcl(value: str) -> Quoted:
+    """A string in HCL, in which nothing is interpolated."""
+    return Quoted(_double_quoted(value, besides="$%"))
 
 
 def toml_key(key: str) -> Quoted:
@@ -85,13 +97,17 @@ def code(value: str) -> Quoted:
     return Quoted(f"{fence}{pad}{value}{pad}{fence}".replace("|", "\\|"))
 
 
-def _toml_character(character: str) -> str:
+def _double_quoted(text: str, besides: str = "") -> str:
+    """A string as TOML, YAML and HCL read it, in ASCII; `besides` are escaped by their numbers."""
+    return '"' + "".join(_escaped(character, besides) for character in text) + '"'
+
+
+def _escaped(character: str, besides: str) -> str:
     if character in '"\\':
         return "\\" + character
-    if " " <= character <= "~":
+    if " " <= character <= "~" and character not in besides:
         return character
-    code = ord(character)
-    return f"\\U{code:08X}"
+    return f"\\U{ord(character):08X}"
 
 
 def _checked(value: Any) -> Any:
@@ -110,10 +126,12 @@ class QuotingExtension(Extension):
         environment.filters.update(
             annotation=annotation,
             code=code,
+            hcl=hcl,
             prose=prose,
             py=python,
             shell_json=shell_json,
             toml=toml,
             toml_key=toml_key,
+            yaml=yaml,
         )
         environment.finalize = _checked

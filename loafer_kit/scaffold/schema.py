@@ -5,6 +5,7 @@ from typing import Any
 
 from loafer_kit.scaffold import names, payload_types, payloads
 from loafer_kit.scaffold.fields import OPTIONS, QUEUE, SERVICE, Field
+from loafer_kit.scaffold.shipping.artefacts import NAMES
 
 Schema = dict[str, Any]
 
@@ -20,6 +21,11 @@ def service() -> Schema:
     }
     schema["properties"]["payloads"] = _payloads()
     schema["required"].append("queues")
+    schema["properties"]["with"] = {
+        "type": "array",
+        "description": "What ships the service: the files that `--with` adds.",
+        "items": {"enum": list(NAMES)},
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer"} | schema
 
 

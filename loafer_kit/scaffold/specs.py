@@ -40,9 +40,10 @@ class QueueSpec:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A service: its project's name, its package and folder, its queues, and what they carry."""
+    """A service: its names, its queues, what they carry, and what ships it."""
 
     name: str
     package: str
     queues: tuple[QueueSpec, ...]
     payloads: Payloads = field(default_factory=dict)
+    ships: tuple[str, ...] = ()

@@ -5,16 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import cast
 
-from loafer_kit.scaffold import names, payloads
+from loafer_kit.scaffold import circles, names, payloads
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.fields import OPTIONS, QUEUE, SERVICE, Field, Kind, Value
 from loafer_kit.scaffold.problems import Path, Problem, SpecError
+from loafer_kit.scaffold.shipping import artefacts
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
 
 # A service's keys that hold tables.
-_TABLES = ("queues", "payloads")
+_TABLES = ("queues", "payloads", "with")
 
 Values = dict[str, Value]
 
@@ -40,6 +41,7 @@ def service(draft: Draft) -> ServiceSpec:
         package=str(values.get("package", names.package_for(name))),
         queues=tuple(_queue(queue) for queue in queues),
         payloads=payloads.read(draft.values.get("payloads", {}), ignored),
+        ships=artefacts.in_order(draft.values.get("with", [])),
     )
 
 
@@ -48,6 +50,7 @@ def problems_of(draft: Draft) -> Iterator[Problem]:
     problems: list[Problem] = []
     values = read(draft.values, SERVICE, (), problems, besides=_TABLES)
     problems.extend(_package_problems(values, draft.values))
+    problems.extend(artefacts.problems_of(draft.values.get("with", [])))
     raw_queues = draft.values.get("queues")
     if not isinstance(raw_queues, Sequence) or isinstance(raw_queues, str) or not raw_queues:
         problems.append(Problem(("queues",), "a service needs a list of one queue or more"))
@@ -58,6 +61,7 @@ def problems_of(draft: Draft) -> Iterator[Problem]:
         problems.extend(_contradictions(values, ("queues", index)))
         queues.append(values)
     problems.extend(_collisions(queues))
+    problems.extend(circles.problems_of(queues))
     _check_payloads(draft, queues, problems)
     located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
     yield from sorted([*draft.problems, *located], key=lambda item: item.line or 0)

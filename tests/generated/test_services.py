@@ -24,6 +24,8 @@ SERVICES = {
         "news,topic=news-topic,translator=News",
         "--queue",
         f"{URL},translator=none,error_handler=on_error",
+        "--with",
+        "ci,compose,cloudformation,sam,terraform,kubernetes,ecs",
     ],
     "fifo with a dead-letter queue": [
         "ordered",

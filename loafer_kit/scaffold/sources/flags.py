@@ -23,6 +23,16 @@ def merge(draft: Draft, name: str | None, queues: Sequence[str]) -> Draft:
     return replace(draft, values=values)
 
 
+def ship(draft: Draft, wanted: Sequence[str]) -> Draft:
+    """The draft with further artefacts, as `--with` names them: one by one, or with commas."""
+    if not wanted:
+        return draft
+    listed = draft.values.get("with")
+    before = list(listed) if isinstance(listed, list) else []
+    added = [name.strip() for text in wanted for name in text.split(",")]
+    return replace(draft, values={**draft.values, "with": before + added})
+
+
 def _parse_all(queues: Sequence[str], start: int) -> list[Mapping[str, object]]:
     problems: list[Problem] = []
     parsed = [_parse(text, index, problems) for index, text in enumerate(queues, start)]

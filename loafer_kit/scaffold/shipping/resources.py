@@ -1,0 +1,148 @@
+"""The queues and topics that a spec means on AWS.
+
+What the spec names is created; what it gives by URL or ARN exists already and is only used.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+
+# SQS lets a redrive-allow policy name so many queues, and no more.
+_MOST_SOURCES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """An SNS topic; `arn` where it exists already."""
+
+    name: str
+    arn: str | None = None
+
+    @property
+    def fifo(self) -> bool:
+        """Whether the topic keeps order."""
+        return self.name.endswith(".fifo")
+
+    @property
+    def region(self) -> str | None:
+        """The region of a topic that exists."""
+        return self.arn.split(":")[3] if self.arn else None
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue that is consumed (`spec` says how), or only holds dead letters.
+
+    `region` and `account` of one that exists are None where they are those of the deployment.
+    """
+
+    name: str
+    spec: QueueSpec | None = None
+    exists: bool = False
+    region: str | None = None
+    account: str | None = None
+    dead_letter_queue: str | None = None
+    topic: Topic | None = None
+    dead_letters_of: tuple[str, ...] = ()
+
+    @property
+    def fifo(self) -> bool:
+        """Whether the queue keeps order."""
+        return self.name.endswith(".fifo")
+
+    @property
+    def redrive_sources(self) -> tuple[str, ...]:
+        """The queues that a redrive-allow policy names; none where it must allow all."""
+        return self.dead_letters_of if len(self.dead_letters_of) <= _MOST_SOURCES else ()
+
+
+def queues(spec: ServiceSpec) -> tuple[Queue, ...]:
+    """Every queue of a service once: those that it consumes, then those for dead letters alone."""
+    sources: dict[str, list[QueueSpec]] = {}
+    for queue in spec.queues:
+        if queue.dead_letter_queue:
+            sources.setdefault(queue.dead_letter_queue, []).append(queue)
+    consumed = [_consumed(queue, sources.get(queue.queue_name, [])) for queue in spec.queues]
+    known = {queue.name for queue in consumed}
+    return (
+        *consumed,
+        *(_dead_letter_queue(name, users) for name, users in sources.items() if name not in known),
+    )
+
+
+def topics(found: Iterable[Queue]) -> tuple[Topic, ...]:
+    """Every topic that queues are subscribed to, once."""
+    return tuple(dict.fromkeys(queue.topic for queue in found if queue.topic))
+
+
+def identifiers(of: Iterable[str]) -> Mapping[str, str]:
+    """A word for each name, in CamelCase: `orders-created.fifo` is called OrdersCreated."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(of):
+        stem = _camel_case(name.removesuffix(".fifo"))
+        taken = {word.lower() for word in found.values()}
+        free = (stem if n == 1 else f"{stem}{n}" for n in range(1, len(found) + 2))
+        found[name] = next(word for word in free if word.lower() not in taken)
+    return found
+
+
+def snake_case(identifier: str) -> str:
+    """A Terraform name for a word in CamelCase: OrdersCreated becomes `orders_created`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", identifier).lower()
+
+
+def _camel_case(name: str) -> str:
+    parts = re.findall(r"[A-Za-z0-9]+", name)
+    words = "".join(part[0].upper() + part[1:] for part in parts)
+    word = words.removesuffix("Queue") or words or "Unnamed"
+    return word if word[0].isalpha() else f"Queue{word}"
+
+
+def _consumed(queue: QueueSpec, sources: Iterable[QueueSpec]) -> Queue:
+    exists = queue.name != queue.queue_name
+    region, account = _place(queue.name) if exists else (None, None)
+    return Queue(
+        name=queue.queue_name,
+        spec=queue,
+        exists=exists,
+        region=region,
+        account=account,
+        dead_letter_queue=queue.dead_letter_queue,
+        topic=_topic(queue.topic) if queue.topic and not exists else None,
+        dead_letters_of=_names_of(sources),
+    )
+
+
+def _dead_letter_queue(name: str, sources: list[QueueSpec]) -> Queue:
+    """A queue for dead letters; one of a queue that exists, exists as well, beside it."""
+    elsewhere = [source.name for source in sources if source.name != source.queue_name]
+    return Queue(
+        name=name,
+        exists=bool(elsewhere),
+        region=_place(elsewhere[0])[0] if elsewhere else None,
+        dead_letters_of=_names_of(sources),
+    )
+
+
+def _names_of(sources: Iterable[QueueSpec]) -> tuple[str, ...]:
+    return tuple(source.queue_name for source in sources)
+
+
+def _place(url: str) -> tuple[str | None, str | None]:
+    """The region and the account in a queue's URL, as far as it tells."""
+    parts = urlsplit(url)
+    host = _AWS_HOST.fullmatch(parts.netloc)
+    account = parts.path.split("/")[1]
+    return host and host["region"], account if _ACCOUNT.fullmatch(account) else None
+
+
+def _topic(topic: str) -> Topic:
+    if topic.startswith("arn:"):
+        return Topic(topic.rpartition(":")[2], topic)
+    return Topic(topic)

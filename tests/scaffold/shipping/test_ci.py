@@ -1,0 +1,57 @@
+"""The GitHub Actions workflow: GitHub takes it, and what it runs passes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+PATH = ".github/workflows/ci.yml"
+
+
+def test_github_takes_it(ship, tmp_path):
+    """By GitHub's own schema of workflows."""
+    (tmp_path / "ci.yml").write_text(ship("ci")[PATH])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", "ci.yml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_actions_are_pinned_to_commits(ship):
+    """A tag can be moved; the release stands beside the commit for whoever reads it."""
+    uses = re.findall(r"uses: (.*)", ship("ci")[PATH])
+
+    assert len(uses) == 2
+    for line in uses:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)
+
+
+def test_it_can_read_the_repository_and_nothing_more(ship):
+    """On pushes and pull requests."""
+    workflow = yaml.load(ship("ci")[PATH], Loader=yaml.BaseLoader)
+
+    assert workflow["permissions"] == {"contents": "read"}
+    assert set(workflow["on"]) == {"push", "pull_request"}
+
+
+def test_its_commands_pass_in_the_project(ship, tmp_path):
+    """Lint, type check and tests, as the workflow runs them once everything is installed."""
+    for path, text in ship("ci", queues=[{"name": "orders"}]).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    steps = yaml.safe_load(ship("ci")[PATH])["jobs"]["check"]["steps"]
+    install, *commands = [step["run"] for step in steps if "run" in step]
+    assert install == "pip install -e '.[dev]'"
+    assert [command.split()[0] for command in commands] == ["ruff", "black", "mypy", "python"]
+
+    for command in commands:
+        done = subprocess.run(
+            f"{Path(sys.executable).parent}/{command}",
+            shell=True, cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,102 @@
+"""The CloudFormation and SAM templates, as their own tools see them."""
+
+import json
+
+import pytest
+from cfnlint import decode
+from cfnlint.api import lint
+
+PATHS = {
+    "cloudformation": "deploy/cloudformation.yaml",
+    "sam": "deploy/sam.yaml",
+    "ecs": "deploy/ecs.yaml",
+}
+SERVICES = {
+    "one": [{"name": "orders"}],
+    "both": [{"name": "a", "dead_letter_queue": "b"}, {"name": "b"}],
+    "others'": [
+        {
+            "name": "https://sqs.eu-west-1.amazonaws.com/123456789012/a",
+            "dead_letter_queue": "b",
+            "kind": "sns",
+        },
+        {"name": "http://localhost:4566/queue/c", "handler": "on_c"},
+        {"name": "d", "topic": "arn:aws:sns:eu-west-1:123456789012:t", "dead_letter_queue": "b"},
+    ],
+    "many": [{"name": f"a{n}", "dead_letter_queue": "b"} for n in range(12)],
+}
+
+
+def load(text):
+    template, problems = decode.decode_str(text)
+    assert problems == []
+    return template
+
+
+def resources(text, kind):
+    return {
+        name: resource["Properties"]
+        for name, resource in load(text)["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+@pytest.mark.parametrize("artefact", PATHS)
+def test_the_linter_has_nothing_to_say(ship, artefact):
+    """Not even a warning, about one of everything in one service."""
+    assert [str(match) for match in lint(ship(artefact)[PATHS[artefact]])] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_linter_has_nothing_to_say_about_any_service(ship, service):
+    """From a single queue to more sources than a redrive-allow policy can name."""
+    text = ship("cloudformation", queues=SERVICES[service])[PATHS["cloudformation"]]
+
+    assert [str(match) for match in lint(text)] == []
+
+
+def test_a_plain_queue_needs_little(ship):
+    """One queue, one alarm, one policy."""
+    text = ship("cloudformation", queues=[{"name": "orders"}])[PATHS["cloudformation"]]
+
+    kinds = [resource["Type"] for resource in load(text)["Resources"].values()]
+    assert kinds == ["AWS::SQS::Queue", "AWS::CloudWatch::Alarm", "AWS::IAM::ManagedPolicy"]
+    for word in ("Redrive", "dead", "sns", "SNS:", "Fifo"):
+        assert word not in text
+
+
+def test_the_oldest_message_and_the_dead_letters_raise_alarms(ship):
+    """For each queue the one that it needs."""
+    alarms = resources(ship("cloudformation")[PATHS["cloudformation"]], "AWS::CloudWatch::Alarm")
+
+    thresholds = {name: (alarm["MetricName"], alarm["Threshold"]) for name, alarm in alarms.items()}
+    assert thresholds["OrdersAgeAlarm"] == ("ApproximateAgeOfOldestMessage", 300)
+    assert thresholds["SlowAgeAlarm"] == ("ApproximateAgeOfOldestMessage", 2400)
+    assert thresholds["OrdersDlqDepthAlarm"] == ("ApproximateNumberOfMessagesVisible", 0)
+    assert "OrdersDlqAgeAlarm" not in thresholds
+
+
+def test_sam_makes_a_queue_policy_of_a_connector(ship, monkeypatch):
+    """The same that the CloudFormation template spells out."""
+    reason = "aws-sam-translator is not installed: it wants an older pydantic than typed handlers"
+    translator = pytest.importorskip("samtranslator.translator.transform", reason=reason)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    project = ship("cloudformation", "sam")
+    template = json.loads(json.dumps(load(project[PATHS["sam"]])))
+
+    made = json.dumps(translator.transform(template, {}, _NoManagedPolicies()))
+
+    expected = resources(project[PATHS["cloudformation"]], "AWS::SQS::QueuePolicy")
+    assert _statements(resources(made, "AWS::SQS::QueuePolicy")) == _statements(expected)
+    assert len(expected) == 2
+
+
+def _statements(policies):
+    return [
+        sorted(policy["PolicyDocument"]["Statement"][0].items()) for policy in policies.values()
+    ]
+
+
+class _NoManagedPolicies:
+    def load(self):
+        return {}

@@ -1,0 +1,93 @@
+"""The Compose file: Compose takes it, and what it runs works together."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from loafer_kit.scaffold.shipping import figures
+
+PATH = "compose.yaml"
+QUEUES = [
+    {"name": "orders", "dead_letter_queue": "orders-dlq", "max_receive_count": 3},
+    {"name": "plain"},
+    {"name": "news.fifo", "topic": "paper.fifo"},
+]
+
+
+def test_compose_takes_it(ship, tmp_path):
+    """By the schema of the Compose specification."""
+    (tmp_path / PATH).write_text(ship("compose")[PATH])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", PATH],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_in_it_is_interpolated(ship):
+    """Compose would replace a dollar sign and what follows."""
+    assert "$" not in ship("compose")[PATH]
+
+
+def test_the_service_waits_for_its_queues_and_they_for_the_server(ship):
+    """And it is given the time to finish its work."""
+    services = yaml.safe_load(ship("compose")[PATH])["services"]
+
+    assert set(services) == {"service", "queues", "sqs"}
+    assert (
+        services["service"]["depends_on"]["queues"]["condition"] == "service_completed_successfully"
+    )
+    assert services["queues"]["depends_on"]["sqs"]["condition"] == "service_healthy"
+    assert services["service"]["stop_grace_period"] == f"{figures.STOP}s"
+
+
+@pytest.fixture
+def project(ship, tmp_path):
+    for path, text in ship("compose", queues=QUEUES).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    return tmp_path
+
+
+def test_the_queues_are_made_and_the_service_handles_their_messages(
+    project, local_server, local_queues
+):
+    """The commands and environments of the file, on this machine's server in place of `sqs`."""
+    text = (project / PATH).read_text().replace("http://sqs:5000", local_server.url)
+    services = yaml.safe_load(text)["services"]
+    environment = {**os.environ, **services["service"]["environment"]}
+    del environment["AWS_ENDPOINT_URL_SQS"], environment["AWS_ENDPOINT_URL_SNS"]
+
+    _, *arguments = services["queues"]["command"]
+    subprocess.run([sys.executable, *arguments], env=environment, check=True, timeout=60)
+
+    assert set(local_queues.names()) == {"orders", "orders-dlq", "plain", "news.fifo"}
+    assert '"maxReceiveCount": 3' in local_queues.attributes("orders")["RedrivePolicy"]
+    local_queues.send("orders", {"hello": "world"})
+    local_queues.publish("paper.fifo", {"hello": "world"})
+    service = subprocess.Popen([sys.executable, "-m", "foobar"], cwd=project, env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while any(local_queues.counts(name).total for name in ("orders", "news.fifo")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(timeout=figures.STOP) == 0
+
+
+def test_the_health_check_is_answered(project, local_server):
+    """By the command that Compose runs in the server's container."""
+    check = yaml.safe_load((project / PATH).read_text())["services"]["sqs"]["healthcheck"]["test"]
+    assert check[:3] == ["CMD", "python3", "-c"]
+
+    command = check[3].replace("http://127.0.0.1:5000", local_server.url)
+
+    subprocess.run([sys.executable, "-c", command], check=True, timeout=60)

@@ -1,0 +1,56 @@
+"""The ECS service: as many tasks as the backlog asks for, each with the permissions it needs."""
+
+from cfnlint import decode
+
+PATH = "deploy/ecs.yaml"
+
+
+def load(text):
+    template, problems = decode.decode_str(text)
+    assert problems == []
+    return template["Resources"]
+
+
+def test_each_queue_scales_the_tasks_by_its_own_backlog(ship):
+    """The target is what one task works off in a minute; dead letters scale nothing."""
+    policies = {
+        resource["Properties"]["PolicyName"]: resource["Properties"][
+            "TargetTrackingScalingPolicyConfiguration"
+        ]
+        for resource in load(ship("ecs")[PATH]).values()
+        if resource["Type"] == "AWS::ApplicationAutoScaling::ScalingPolicy"
+    }
+
+    assert {name: policy["TargetValue"] for name, policy in policies.items()} == {
+        "orders": 600,
+        "orders-created": 600,
+        "news.fifo": 600,
+        "prices": 3000,
+        "slow": 1,
+        "old": 600,
+    }
+    *measured, result = policies["orders"]["CustomizedMetricSpecification"]["Metrics"]
+    assert [metric["MetricStat"]["Metric"]["MetricName"] for metric in measured] == [
+        "ApproximateNumberOfMessagesVisible",
+        "RunningTaskCount",
+    ]
+    assert result["Expression"] == "backlog / tasks"
+
+
+def test_the_computation_stands_beside_its_result(ship):
+    """What was assumed is called a guess, a limit a limit."""
+    text = ship("ecs")[PATH]
+
+    assert (
+        "# One task works off 3000 messages of prices a minute: "
+        "50 at a time, 1 s each (a guess: measure yours).\n" in text
+    )
+    assert "4 at a time, at most 1200 s each, at most 0.5 begun in a second.\n" in text
+
+
+def test_a_task_is_not_killed_while_it_finishes(ship):
+    """Its time to stop is longer than the service's own, and it writes nothing to its disk."""
+    (task,) = load(ship("ecs")[PATH])["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+
+    assert task["StopTimeout"] == 45
+    assert task["ReadonlyRootFilesystem"] is True

@@ -1,0 +1,147 @@
+"""The Kubernetes manifest: what the API server would take, and what KEDA would."""
+
+import inspect
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from loafer_kit.managers import LoaferManager
+
+PATH = "deploy/kubernetes.yaml"
+
+# The fields of KEDA's resources (keda.sh/v1alpha1, from 2.13) that the template uses.
+KEDA = {
+    "ScaledObject": {
+        "type": "object",
+        "required": ["scaleTargetRef", "triggers"],
+        "additionalProperties": False,
+        "properties": {
+            "scaleTargetRef": {
+                "type": "object",
+                "required": ["name"],
+                "additionalProperties": False,
+                "properties": {"name": {"type": "string"}},
+            },
+            "minReplicaCount": {"type": "integer", "minimum": 0},
+            "maxReplicaCount": {"type": "integer", "minimum": 1},
+            "triggers": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["type", "metadata"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "type": {"const": "aws-sqs-queue"},
+                        "metadata": {
+                            "type": "object",
+                            "required": ["queueURL", "awsRegion"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "queueURL": {"type": "string", "pattern": "^https?://"},
+                                "queueLength": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+                                "awsRegion": {"type": "string", "pattern": "^[a-z0-9-]+$"},
+                            },
+                        },
+                        "authenticationRef": {
+                            "type": "object",
+                            "required": ["name"],
+                            "additionalProperties": False,
+                            "properties": {"name": {"type": "string"}},
+                        },
+                    },
+                },
+            },
+        },
+    },
+    "TriggerAuthentication": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "podIdentity": {
+                "type": "object",
+                "required": ["provider"],
+                "additionalProperties": False,
+                "properties": {
+                    "provider": {"const": "aws"},
+                    "identityOwner": {"enum": ["keda", "workload"]},
+                },
+            }
+        },
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def manifest(ship):
+    """The manifest's resources by their kinds."""
+
+    def manifest(**options):
+        documents = yaml.safe_load_all(ship("kubernetes", **options)[PATH])
+        return {document["kind"]: document for document in documents}
+
+    return manifest
+
+
+def test_kubernetes_takes_it(manifest):
+    """Strictly: no field that it does not know."""
+    found = manifest()
+
+    for kind in ("ServiceAccount", "Deployment"):
+        kubernetes_validate.validate(found[kind], "1.30", strict=True)
+
+
+def test_keda_takes_it(manifest):
+    """The fields of its own resources; all values of a trigger are strings."""
+    found = manifest()
+
+    for kind, schema in KEDA.items():
+        assert found[kind]["apiVersion"] == "keda.sh/v1alpha1"
+        jsonschema.validate(found[kind]["spec"], schema)
+
+
+def test_one_trigger_for_each_queue(manifest):
+    """Its length is what one pod works off in a minute."""
+    triggers = [trigger["metadata"] for trigger in manifest()["ScaledObject"]["spec"]["triggers"]]
+
+    assert [
+        (trigger["queueURL"].rpartition("/")[2], trigger["queueLength"]) for trigger in triggers
+    ] == [
+        ("orders", "600"),
+        ("orders-created", "600"),
+        ("news.fifo", "600"),
+        ("prices", "3000"),
+        ("slow", "1"),
+        ("old", "600"),
+    ]
+    assert triggers[-1]["queueURL"] == "https://sqs.eu-west-1.amazonaws.com/123456789012/old"
+
+
+def test_the_parts_belong_together(manifest):
+    """One name, and labels that select the pods."""
+    found = manifest(name="9.Foo_Bar")
+    deployment = found["Deployment"]["spec"]
+
+    assert {resource["metadata"]["name"] for resource in found.values()} == {"service-9-foo-bar"}
+    assert deployment["selector"]["matchLabels"] == deployment["template"]["metadata"]["labels"]
+    assert deployment["template"]["spec"]["serviceAccountName"] == "service-9-foo-bar"
+    assert found["ScaledObject"]["spec"]["scaleTargetRef"]["name"] == "service-9-foo-bar"
+
+
+def test_a_pod_is_not_root_and_may_finish_its_work(manifest):
+    """It is given longer to stop than the service takes."""
+    pod = manifest()["Deployment"]["spec"]["template"]["spec"]
+    grace = inspect.signature(LoaferManager).parameters["grace_time"].default
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["terminationGracePeriodSeconds"] > grace
+    (container,) = pod["containers"]
+    assert not {"livenessProbe", "readinessProbe", "startupProbe"} & set(container)
+
+
+def test_the_manifest_scales_the_number_of_pods_alone(manifest):
+    """A `replicas` would undo it at each apply."""
+    assert "replicas" not in manifest()["Deployment"]["spec"]
