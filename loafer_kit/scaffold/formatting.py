@@ -33,8 +33,11 @@ def _hcl(text: str) -> str:
 def _yaml(text: str) -> str:
     import yaml
 
-    for _ in yaml.parse(text, Loader=yaml.SafeLoader):
-        pass
+    try:
+        for _ in yaml.parse(text, Loader=yaml.SafeLoader):
+            pass
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
     return text
 
 
