@@ -19,9 +19,16 @@ With = Annotated[
 OutputDir = Annotated[
     Path, typer.Option(help="The folder in which the project's own folder is made.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would be written.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="List what would be written; exit code 2 if anything.")
+]
+Diff = Annotated[
+    bool, typer.Option("--diff", help="Show what would be written as diffs, and write nothing.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Say it all in JSON, for machines.")]
 Force = Annotated[
-    bool, typer.Option("--force", help="Write into a folder that exists, file by file.")
+    bool,
+    typer.Option("--force", help="Write over the files of a folder that exists, edited or not."),
 ]
 
 
@@ -64,6 +71,8 @@ def service(
     ship: With = None,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
+    diff: Diff = False,
+    json: Json = False,
     force: Force = False,
 ) -> None:
     """Write a service that handles the messages of its queues.
@@ -71,7 +80,7 @@ def service(
     On a terminal it asks for what is not given. `loafer-kit schema` lists a queue's settings.
     What a source holds and a spec cannot say is listed on stderr.
     """
-    from loafer_kit.cli import sources, terminal, writing
+    from loafer_kit.cli import showing, sources, terminal, writing
     from loafer_kit.scaffold import contexts, questions, validation
     from loafer_kit.scaffold.sources import flags
 
@@ -96,7 +105,8 @@ def service(
         "service",
         contexts.service(found),
         output_dir / found.package,
-        dry_run=dry_run,
+        command="new service",
+        show=showing.Show(dry_run=dry_run, diff=diff, json=json),
         force=force,
         save_spec=save_spec,
         next_steps={
@@ -131,26 +141,36 @@ def extension(
     ] = False,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
+    diff: Diff = False,
+    json: Json = False,
     force: Force = False,
 ) -> None:
     """Write an extension that any service can use.
 
     Its settings get its prefix: `--setting URL=…` of `redis` is REDIS_URL.
     """
-    from loafer_kit.cli import terminal, writing
+    from loafer_kit.cli import showing, terminal, writing
     from loafer_kit.scaffold import extensions, questions
 
     if name is None and terminal.is_interactive():
         name = questions.name_of_extension(terminal.Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME
-        typer.echo(f"No name was given: the extension is named {name}.")
+        typer.echo(f"No name was given: the extension is named {name}.", err=json)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
         "extension",
         extensions.context(spec),
         output_dir / spec.name,
-        dry_run=dry_run,
+        command="new extension",
+        spec={
+            "name": name,
+            "settings": setting or [],
+            "required": required or [],
+            "consumer": consumer,
+            "cli": cli,
+        },
+        show=showing.Show(dry_run=dry_run, diff=diff, json=json),
         force=force,
         next_steps={
             "pip install -e '.[dev]'": "make it importable",

@@ -1,14 +1,16 @@
-"""Shows a plan and commits it: what every command that writes files ends with."""
+"""Shows changes and commits them: what every command that writes files ends with."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import typer
-
+from loafer_kit.cli import collisions, terminal
+from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import commits, render, templates
+from loafer_kit.scaffold import commits, locks, projects, records, updates
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.plans import Change, Plan, changes
+from loafer_kit.scaffold.updates import Candidate
 
 
 def generate(
@@ -16,55 +18,81 @@ def generate(
     context: Context,
     target: Path,
     *,
-    dry_run: bool,
+    command: str,
+    show: Show,
     force: bool,
     next_steps: Mapping[str, str],
+    spec: Mapping[str, Any] | None = None,
     save_spec: Path | None = None,
 ) -> None:
     """Make a project of a template and say what to do with it.
 
-    `save_spec` is a file that gets what the project keeps as its spec.
+    `spec` is what the lock keeps of a project whose files do not hold it; `save_spec` is a file
+    that gets what the project keeps as its spec.
     """
-    plan = render.render(templates.locate(template), context)
+    rendering = projects.render(template, context, spec)
     if save_spec is not None:
-        _save(plan.files["loafer.toml"], save_spec, dry_run=dry_run, force=force)
-    write(plan, target, dry_run=dry_run, force=force)
-    if dry_run:
-        return
+        _save(rendering.plan.files[projects.SPEC], save_spec, show=show, force=force)
+    if not show.only:
+        commits.recover(target)
+    lock = locks.find(target)
+    found = updates.candidates(lock.files if lock else {}, rendering.plan.files, target)
+    changed = _decided(found, target, force=force, show=show)
+    record = records.record(command, changed)
+    before = lock.records if lock else ()
+    after = rendering.locked((*before, record) if record.edits else before)
+    write([*changed, projects.lock_change(target, after)], target, show=show)
     width = max(map(len, next_steps))
-    typer.echo(f"\nNext: cd {target}")
-    for command, purpose in next_steps.items():
-        typer.echo(f"  {command:<{width}}  {purpose}")
+    show.tell(f"\nNext: cd {target}")
+    for step, purpose in next_steps.items():
+        show.tell(f"  {step:<{width}}  {purpose}")
 
 
-def _save(spec: bytes, path: Path, *, dry_run: bool, force: bool) -> None:
+def _save(spec: bytes, path: Path, *, show: Show, force: bool) -> None:
     if path.suffix != ".toml":
         raise ConfigurationError(f"{path}: a spec is saved as TOML, in a file that ends in .toml")
     plan = Plan({path.name: spec})
     found = changes(plan, path.parent)
-    _show(found, path.parent)
-    if found[0].action == "overwrite" and not (force or dry_run):
+    if not show.json:
+        show.changes(found, path.parent)
+    if found[0].action == "overwrite" and not (force or show.only):
         raise ConfigurationError(f"{path} exists and was not touched; --force overwrites it")
-    if not dry_run:
+    if not show.only:
         commits.commit(plan, path.parent, force=True)
 
 
-def write(plan: Plan, target: Path, *, dry_run: bool, force: bool) -> None:
-    """Commit a plan and list what changed; with `dry_run`, only list what would."""
-    found = changes(plan, target)
-    _show(found, target)
-    if dry_run:
-        return
-    if target.exists() and not force and any(change.action != "unchanged" for change in found):
+def write(changed: Sequence[Change], target: Path, *, show: Show) -> None:
+    """Show changes and make them all; leaves after showing them when that was all to do.
+
+    ConfigurationError where conflicts are left for a person: that is no success.
+    """
+    show.changes(changed, target)
+    show.end(changed)
+    commits.apply(changed, target)
+    conflicts = [change.path for change in changed if change.conflicts]
+    if conflicts:
         raise ConfigurationError(
-            f"{target} exists and was not touched; --force makes the changes above"
+            f"conflicts are left in {', '.join(conflicts)}: choose between the lines that "
+            f"<<<<<<< and >>>>>>> enclose, then run `loafer-kit check {target}`"
         )
-    commits.commit(plan, target, force=True)
 
 
-def _show(changed: Sequence[Change], target: Path) -> None:
-    wanted = [change for change in changed if change.action != "unchanged"]
-    for change in wanted:
-        typer.echo(f"{change.action:>9}  {target / change.path}")
-    if len(wanted) < len(changed):
-        typer.echo(f"unchanged  {len(changed) - len(wanted)} of {len(changed)} files")
+def _decided(
+    found: Sequence[Candidate], target: Path, *, force: bool, show: Show
+) -> Sequence[Change]:
+    """What becomes of each file, by the rules or by the person who is asked.
+
+    In a folder that exists, nobody's silence is consent: it takes a terminal or `--force`.
+    """
+    if force:
+        return [candidate.taken() for candidate in found]
+    changed = [candidate.merged() for candidate in found]
+    if not target.exists() or show.only or not any(change.writes for change in changed):
+        return changed
+    if not terminal.is_interactive() or show.json:
+        Show(dry_run=True, json=show.json).changes(changed, target)
+        raise ConfigurationError(
+            f"{target} exists and was not touched; on a terminal you are asked file by file, "
+            "--force writes the template's files over it"
+        )
+    return collisions.decide(found, terminal.Terminal())

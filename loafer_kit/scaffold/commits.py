@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -20,28 +20,39 @@ def commit(plan: Plan, target: Path, *, force: bool = False) -> tuple[Change, ..
     A folder that exists is only written into with `force`. Whatever goes wrong on the way, an
     interrupt included, leaves everything as it was.
     """
-    if not os.path.lexists(target):
-        changed = changes(plan, target)
-        with _failures_in_one_line(target), _termination_as_exception():
-            _publish(plan, target)
-        return changed
-    if not force:
+    if os.path.lexists(target) and not force:
         raise ConfigurationError(f"{target} exists; --force writes into it, file by file")
-    with _failures_in_one_line(target), _termination_as_exception():
-        journal.recover(target)
-        changed = changes(plan, target)
-        journal.write(target, changed)
+    recover(target)
+    changed = changes(plan, target)
+    apply(changed, target)
     return changed
 
 
-def _publish(plan: Plan, target: Path) -> None:
+def apply(changed: Sequence[Change], target: Path) -> None:
+    """Make all changes, or none; ConfigurationError where a file is not what it was before."""
+    with _failures_in_one_line(target), _termination_as_exception():
+        if os.path.lexists(target):
+            journal.write(target, changed)
+        else:
+            _publish(changed, target)
+
+
+def recover(target: Path) -> None:
+    """Undo what a run that was killed left half done in a folder; nothing to do as a rule."""
+    if os.path.lexists(target):
+        with _failures_in_one_line(target), _termination_as_exception():
+            journal.recover(target)
+
+
+def _publish(changed: Sequence[Change], target: Path) -> None:
     missing = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     staging = target.parent / f".{target.name}-{uuid.uuid4().hex}"
     try:
-        for path, content in plan.files.items():
-            file = staging / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+        for change in changed:
+            if change.after is not None:
+                file = staging / change.path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(change.after)
         staging.rename(target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)

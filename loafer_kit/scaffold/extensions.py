@@ -5,10 +5,12 @@ import json
 import keyword
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from loafer_kit import __version__
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.fields import Value
@@ -63,6 +65,24 @@ def extension(
         required=tuple(wanted),
         consumer=consumer,
         cli=cli,
+    )
+
+
+def from_lock(values: Mapping[str, object]) -> ExtensionSpec:
+    """Make the spec again of what a lock kept: the arguments of `extension`."""
+    try:
+        name, settings, required = (values[key] for key in ("name", "settings", "required"))
+        texts = [name, *cast("list[object]", settings), *cast("list[object]", required)]
+    except (KeyError, TypeError) as error:
+        raise ConfigurationError(f"the lock's spec is damaged ({error})") from error
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError("the lock's spec is damaged: a text is none")
+    return extension(
+        cast("str", name),
+        cast("list[str]", settings),
+        cast("list[str]", required),
+        consumer=values.get("consumer") is True,
+        cli=values.get("cli") is True,
     )
 
 

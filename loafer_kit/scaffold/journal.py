@@ -16,22 +16,40 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.plans import Change, refuse_links, refuse_outside
+from loafer_kit.scaffold.plans import Change, read, refuse_links, refuse_outside
 
 FOLDER = ".loafer-kit"
 _JOURNAL = "journal.json"
 
 
 def write(target: Path, changes: Sequence[Change]) -> None:
-    """Write the changed files into a folder that exists: all of them, or none."""
-    wanted = [change for change in changes if change.action != "unchanged"]
+    """Write and remove the changed files of a folder that exists: all of them, or none."""
+    wanted = [change for change in changes if change.writes]
     if not wanted:
         return
     with _opened(target) as work:
         _prepare(work, target, wanted)
         for index, change in enumerate(wanted):
-            (target / change.path).parent.mkdir(parents=True, exist_ok=True)
-            (work / f"{index}.new").replace(target / change.path)
+            _make(change, work / f"{index}.new", target)
+
+
+def _make(change: Change, new: Path, target: Path) -> None:
+    file = target / change.path
+    if change.after is None:
+        file.unlink()
+        _remove_empty_folders(file, target)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new.replace(file)
+
+
+def _remove_empty_folders(file: Path, target: Path) -> None:
+    """The folders that held nothing else; the target itself stays."""
+    for folder in file.relative_to(target).parents[:-1]:
+        try:
+            (target / folder).rmdir()
+        except OSError:
+            return
 
 
 def recover(target: Path) -> None:
@@ -48,18 +66,23 @@ def _prepare(work: Path, target: Path, changes: Sequence[Change]) -> None:
     """Everything that can fail for want of space or permission, before anything changes."""
     entries = []
     for index, change in enumerate(changes):
-        refuse_links(target, change.path)
+        if read(target, change.path) != change.before:
+            raise ConfigurationError(
+                f"{target / change.path} was edited meanwhile: nothing was written; run it again"
+            )
         file = target / change.path
         new = work / f"{index}.new"
-        new.write_bytes(change.after)
+        if change.after is not None:
+            new.write_bytes(change.after)
         if change.before is not None:
             shutil.copy2(file, work / f"{index}.old")
-            shutil.copymode(file, new)
+            if change.after is not None:
+                shutil.copymode(file, new)
         entries.append(
             {
                 "path": change.path,
                 "existed": change.before is not None,
-                "digest": hashlib.sha256(change.after).hexdigest(),
+                "digest": _digest(change.after),
                 "folders": _missing_folders(target, file),
             }
         )
@@ -80,6 +103,7 @@ def _missing_folders(target: Path, file: Path) -> list[str]:
 @contextmanager
 def _opened(target: Path) -> Iterator[Path]:
     """A folder for the work, on the target's own file system; rolls back on any exception."""
+    refuse_links(target, f"{FOLDER}/work/{_JOURNAL}")
     work = target / FOLDER / "work"
     try:
         work.mkdir(parents=True)
@@ -137,9 +161,11 @@ def _put_back(entry: dict[str, Any], old: Path, target: Path) -> None:
         refuse_outside(path)
     refuse_links(target, entry["path"])
     file = target / entry["path"]
-    if _digest(file) == entry["digest"]:
+    if _digest(read(target, entry["path"])) == entry["digest"]:
         if entry["existed"]:
-            old.replace(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if old.exists():  # until it is back in its place
+                old.replace(file)
         else:
             file.unlink()
     for folder in entry["folders"]:
@@ -147,11 +173,8 @@ def _put_back(entry: dict[str, Any], old: Path, target: Path) -> None:
             (target / folder).rmdir()
 
 
-def _digest(file: Path) -> str | None:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def _remove(work: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from loafer_kit.exceptions import ConfigurationError
 
-Action = Literal["create", "overwrite", "unchanged"]
+Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,22 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of one file: `before` is None where there is none yet."""
+    """What becomes of one file; None stands for no file, before or after.
+
+    What is shown to a person and what is committed is one tuple of these. `keep` is a file that
+    the template would change and the project has its own way.
+    """
 
     path: str
     action: Action
     before: bytes | None
-    after: bytes
+    after: bytes | None
+    conflicts: int = 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is different afterwards."""
+        return self.before != self.after
 
 
 def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
@@ -39,19 +49,26 @@ def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
 
     ConfigurationError where a symbolic link, or a folder in a file's place, is in the way.
     """
-    return tuple(_change(path, content, target) for path, content in plan.files.items())
+    return tuple(change(path, read(target, path), content) for path, content in plan.files.items())
 
 
-def _change(path: str, after: bytes, target: Path) -> Change:
+def change(path: str, before: bytes | None, after: bytes) -> Change:
+    """Put a content in a file's place, whatever it was."""
+    if before is None:
+        return Change(path, "create", None, after)
+    return Change(path, "unchanged" if before == after else "overwrite", before, after)
+
+
+def read(target: Path, path: str) -> bytes | None:
+    """A file of a project, None where there is none; never by way of a symbolic link."""
     refuse_links(target, path)
     file = target / path
     try:
-        before = file.read_bytes()
+        return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return Change(path, "create", None, after)
+        return None
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
-    return Change(path, "unchanged" if before == after else "overwrite", before, after)
 
 
 def refuse_links(target: Path, path: str) -> None:

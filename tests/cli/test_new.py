@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
-from loafer_kit.scaffold import validation
+from loafer_kit.scaffold import locks, validation
 from loafer_kit.scaffold.sources import files
 
 COMMAND = [sys.executable, "-m", "loafer_kit"]
@@ -78,11 +78,64 @@ def test_the_same_spec_gives_the_same_bytes(here):
     assert first == again
 
 
+def test_a_project_has_a_lock(here):
+    """It holds every generated file as it was rendered, and stays out of the Docker image."""
+    run("new", "service", "foobar", "--queue", "loafer-test")
+
+    lock = locks.find(here / "foobar")
+
+    written = {path.relative_to(here / "foobar").as_posix() for path in content(here / "foobar")}
+    assert set(lock.files) == written - {locks.PATH}
+    assert lock.spec["queues"] == [{"name": "loafer-test", "handler": "handle_loafer_test"}]
+    ignored = (here / "foobar/.dockerignore").read_text().splitlines()
+    assert ignored[0] == "*"
+    assert not any(line.startswith("!") and "loafer-kit" in line for line in ignored)
+
+
+def test_an_edit_outlives_a_second_run(here):
+    """The same command again: nothing to do, and nothing lost."""
+    run("new", "service", "foobar", "--queue", "loafer-test")
+    (here / "foobar/foobar/handlers.py").write_text("mine")
+
+    done = run("new", "service", "foobar", "--queue", "loafer-test")
+
+    assert done.returncode == 0
+    assert (here / "foobar/foobar/handlers.py").read_text() == "mine"
+
+
+def test_a_diff_is_shown_and_nothing_written(here):
+    """As `patch` reads it."""
+    run("new", "service", "foobar", "--queue", "a")
+    before = content(here)
+
+    done = run("new", "service", "foobar", "--queue", "a", "--queue", "b", "--diff")
+
+    assert done.returncode == 2
+    assert "--- a/loafer.toml\n+++ b/loafer.toml\n@@" in done.stdout
+    assert '+name = "b"\n' in done.stdout
+    assert "\x1b" not in done.stdout
+    assert content(here) == before
+
+
+def test_machines_get_json(here):
+    """The changes and their diffs; after a run as before one."""
+    dry = run("new", "service", "foobar", "--queue", "a", "--dry-run", "--json")
+    wet = run("new", "service", "foobar", "--queue", "a", "--json")
+    none = run("new", "service", "foobar", "--queue", "a", "--dry-run", "--json")
+
+    assert (dry.returncode, wet.returncode, none.returncode) == (2, 0, 0)
+    assert json.loads(dry.stdout)["changes"] == json.loads(wet.stdout)["changes"]
+    change = next(x for x in json.loads(dry.stdout)["changes"] if x["path"] == "loafer.toml")
+    assert change["action"] == "create"
+    assert change["diff"].startswith("--- /dev/null\n+++ b/loafer.toml\n")
+    assert json.loads(none.stdout) == {"target": "foobar", "written": False, "changes": []}
+
+
 def test_a_dry_run_writes_nothing(here):
     """It lists what a run would write."""
     done = run("new", "service", "foobar", "--queue", "loafer-test", "--dry-run")
 
-    assert done.returncode == 0
+    assert done.returncode == 2
     assert "create  foobar/loafer.toml" in done.stdout
     assert list(here.iterdir()) == []
 
@@ -125,11 +178,11 @@ def test_an_existing_folder_is_not_touched_without_force(here):
     (here / "foobar/foobar/handlers.py").write_text("mine")
     before = content(here)
 
-    done = run("new", "service", "foobar", "--queue", "loafer-test")
+    done = run("new", "service", "foobar", "--queue", "other")
 
     assert done.returncode == 1
-    assert "overwrite  foobar/foobar/handlers.py" in done.stdout
-    assert "foobar/loafer.toml" not in done.stdout
+    assert "conflict  foobar/foobar/handlers.py" in done.stdout
+    assert "overwrite  foobar/loafer.toml" in done.stdout
     assert "--force" in done.stderr
     assert content(here) == before
 
@@ -145,7 +198,9 @@ def test_force_changes_the_files_that_differ_and_no_other(here):
 
     assert done.returncode == 0
     assert "overwrite  foobar/foobar/handlers.py" in done.stdout
-    assert content(here) == before | {here / "foobar/mine.py": b"mine"}
+    after = content(here)
+    after.pop(here / "foobar" / locks.PATH), before.pop(here / "foobar" / locks.PATH)
+    assert after == before | {here / "foobar/mine.py": b"mine"}
 
 
 def test_a_second_run_that_changes_nothing_needs_no_force(here):
@@ -311,6 +366,68 @@ def test_ctrl_c_at_a_question_leaves_nothing(here):
         assert person.leave() != 0
         assert "Traceback" not in person.shown
         assert list(here.iterdir()) == []
+
+
+def edited(here):
+    """A project whose handlers and README were edited, to be made again with a second queue."""
+    run("new", "service", "foobar", "--queue", "a")
+    for file in ("foobar/handlers.py", "README.md"):
+        path = here / "foobar" / file
+        path.write_text(path.read_text().replace("Handle", "Treat", 1) + "# mine\n")
+    return ["new", "service", "foobar", "--queue", "a", "--queue", "b"]
+
+
+def test_on_a_terminal_it_asks_about_edited_files(here):
+    """No is the default; a diff first, if wanted; files that nobody edited need no question."""
+    command = edited(here)
+    with Person(*command) as person:
+        person.answer("README.md was edited. Overwrite it? [n]o/yes/diff/merge/all/quit", "?\n")
+        person.wait_for("q: write nothing at all")
+        person.answer("all/quit", "d\n")
+        person.wait_for("+| `b` | `handlers.handle_b` |")
+        person.answer("all/quit", "\n")
+        person.answer("handlers.py was edited. Overwrite it?", "yes\n")
+
+        assert person.leave() == 0
+    readme = (here / "foobar/README.md").read_text()
+    assert "Treats" in readme
+    assert "handle_b" not in readme
+    assert "Treat" not in (here / "foobar/foobar/handlers.py").read_text()
+    assert "handle_b" in (here / "foobar/foobar/routes.py").read_text()
+
+
+def test_on_a_terminal_one_answer_may_stand_for_all(here):
+    """All is yes, from here on."""
+    command = edited(here)
+    with Person(*command) as person:
+        person.answer("README.md was edited.", "a\n")
+
+        assert person.leave() == 0
+    assert "# mine" not in (here / "foobar/foobar/handlers.py").read_text()
+
+
+def test_on_a_terminal_conflicts_of_a_merge_are_no_success(here):
+    """They are marked and listed."""
+    command = edited(here)
+    with Person(*command) as person:
+        person.answer("README.md was edited.", "n\n")
+        person.answer("handlers.py was edited.", "merge\n")
+        person.wait_for("error: conflicts are left in foobar/handlers.py")
+
+        assert person.leave() == 1
+    assert "<<<<<<< yours\n# mine\n" in (here / "foobar/foobar/handlers.py").read_text()
+
+
+def test_on_a_terminal_quitting_changes_nothing(here):
+    """Neither the files that were asked for, nor any other."""
+    command = edited(here)
+    before = content(here)
+    with Person(*command) as person:
+        person.answer("README.md was edited.", "y\n")
+        person.answer("handlers.py was edited.", "q\n")
+
+        assert person.leave() == 1
+    assert content(here) == before
 
 
 hostile = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.sampled_from(

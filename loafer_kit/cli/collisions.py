@@ -1,0 +1,59 @@
+"""Asks about each file that holds somebody's work: no, yes, diff, merge, all or quit."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import typer
+
+from loafer_kit.cli import showing
+from loafer_kit.scaffold.plans import Change
+from loafer_kit.scaffold.updates import Candidate
+
+_HELP = (
+    "n: leave it as it is; y: write the template's file over it; d: show what y would change; "
+    "m: merge both; a: y for this and all that follow; q: write nothing at all"
+)
+
+
+class Person(Protocol):
+    """Who is asked: the terminal, as a rule."""
+
+    def ask(self, question: str, default: str | None) -> str:
+        """Return the answer; the default, when there is one and the answer is empty."""
+
+    def tell(self, text: str) -> None:
+        """Say what the answers mean."""
+
+
+def decide(found: Sequence[Candidate], person: Person) -> list[Change]:
+    """What becomes of each file; files that nobody edited need no question."""
+    decided: list[Change] = []
+    everything = False
+    for candidate in found:
+        change = candidate.merged()
+        if candidate.is_edited and change.writes:
+            answer = "a" if everything else _answer(candidate, person)
+            everything = answer == "a"
+            change = _chosen(candidate, answer)
+        decided.append(change)
+    return decided
+
+
+def _answer(candidate: Candidate, person: Person) -> str:
+    while True:
+        question = f"{candidate.path} was edited. Overwrite it? [n]o/yes/diff/merge/all/quit"
+        answer = person.ask(question, "n").strip().lower()[:1]
+        if answer == "d":
+            typer.echo(showing.coloured(showing.diff(candidate.taken())), nl=False)
+        elif answer == "q":
+            raise typer.Abort
+        elif answer in {"n", "y", "m", "a"}:
+            return answer
+        else:
+            person.tell(_HELP)
+
+
+def _chosen(candidate: Candidate, answer: str) -> Change:
+    if answer == "n":
+        return candidate.kept()
+    return candidate.merged() if answer == "m" else candidate.taken()

@@ -1,0 +1,116 @@
+"""Shows changes: as a list, as diffs, as JSON."""
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from loafer_kit.scaffold.locks import PATH as LOCK
+from loafer_kit.scaffold.plans import Change
+
+WOULD_CHANGE = 2
+
+_COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """How changes are shown, and whether that is all that happens."""
+
+    dry_run: bool = False
+    diff: bool = False
+    json: bool = False
+
+    @property
+    def only(self) -> bool:
+        """Whether nothing is to be written."""
+        return self.dry_run or self.diff
+
+    def changes(self, changed: Sequence[Change], target: Path) -> None:
+        """Show what would be, or is about to be, written into a folder."""
+        if self.json:
+            described = _described(changed, target, written=not self.only)
+            typer.echo(json.dumps(described, indent=2))
+            return
+        _list(changed, target)
+        if self.diff:
+            for change in changed:
+                if change.path != LOCK:
+                    typer.echo(coloured(diff(change)), nl=False)
+
+    def end(self, changed: Sequence[Change]) -> None:
+        """Leave with the exit code of a run that writes nothing; else go on."""
+        if self.only:
+            raise typer.Exit(WOULD_CHANGE if any(change.writes for change in changed) else 0)
+
+    def tell(self, text: str) -> None:
+        """Say something to a person, not to a machine."""
+        if not self.json:
+            typer.echo(text)
+
+
+def diff(change: Change) -> str:
+    """A change as a unified diff; nothing where nothing changes."""
+    before, after = _lines(change.before), _lines(change.after)
+    old = "/dev/null" if change.before is None else f"a/{change.path}"
+    new = "/dev/null" if change.after is None else f"b/{change.path}"
+    return "".join(_ended(difflib.unified_diff(before, after, old, new)))
+
+
+def coloured(text: str) -> str:
+    """A diff in colours; where the output is no terminal, they are left out again."""
+    return "".join(_coloured(line) for line in text.splitlines(keepends=True))
+
+
+def _coloured(line: str) -> str:
+    if line.startswith(("+++", "---")):
+        return typer.style(line, bold=True)
+    return typer.style(line, fg=_COLOURS[line[0]]) if line[0] in _COLOURS else line
+
+
+def _lines(content: bytes | None) -> list[str]:
+    """The lines, also of what is no text."""
+    lines = (content or b"").decode(errors="backslashreplace").split("\n")
+    return [line + "\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+
+
+def _ended(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+def _list(changed: Sequence[Change], target: Path) -> None:
+    wanted = [change for change in changed if change.action != "unchanged"]
+    for change in wanted:
+        typer.echo(f"{change.action:>9}  {target / change.path}{_note(change)}")
+    if len(wanted) < len(changed):
+        typer.echo(f"unchanged  {len(changed) - len(wanted)} of {len(changed)} files")
+
+
+def _note(change: Change) -> str:
+    if change.action == "keep":
+        why = "deleted" if change.before is None else "edited"
+        return f"  ({why} in the project: the template's change is left out)"
+    if change.conflicts:
+        return f"  ({change.conflicts} {'place' if change.conflicts == 1 else 'places'})"
+    return ""
+
+
+def _described(changed: Sequence[Change], target: Path, *, written: bool) -> dict[str, object]:
+    return {
+        "target": str(target),
+        "written": written,
+        "changes": [
+            {
+                "path": change.path,
+                "action": change.action,
+                "conflicts": change.conflicts,
+                "diff": diff(change),
+            }
+            for change in changed
+            if change.action != "unchanged"
+        ],
+    }

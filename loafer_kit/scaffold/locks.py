@@ -1,0 +1,183 @@
+"""The lock of a project: what it was made from, and the template's files byte by byte.
+
+It lies in the project and comes with whoever's repository that is: what it says is checked as any
+other input, its paths first.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loafer_kit import __version__
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import names
+from loafer_kit.scaffold.journal import FOLDER
+from loafer_kit.scaffold.plans import read, refuse_outside
+from loafer_kit.scaffold.records import Edit, Record, digest
+
+PATH = f"{FOLDER}/lock.json"
+
+_FORMAT = 1
+#: Where no file of a template goes, whatever a lock says.
+_RESERVED = (FOLDER, ".git")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The template that made a project."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a template once made of a spec: the base of the next three-way merge.
+
+    `files` are as the template rendered them, whatever has become of them in the project;
+    `records` are the commands that can still be taken back, last last.
+    """
+
+    template: Template
+    spec: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    records: tuple[Record, ...] = ()
+    version: str = __version__
+
+
+def find(project: Path) -> Lock | None:
+    """The lock of a project, None when it has none.
+
+    ConfigurationError where it is damaged, was edited, or names a place it must not.
+    """
+    content = read(project, PATH)
+    if content is None:
+        return None
+    where = project / PATH
+    try:
+        return _lock(json.loads(content))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{where} is damaged ({_why(error)}): restore it from your version control"
+        ) from error
+
+
+def content(lock: Lock) -> bytes:
+    """The lock as it is kept: JSON, one line of a file in one line of its own."""
+    values = {
+        "format": _FORMAT,
+        "loafer_kit": lock.version,
+        "template": {"name": lock.template.name, "digest": lock.template.digest},
+        "spec": lock.spec,
+        "records": [
+            {"command": record.command, "edits": [_packed_edit(edit) for edit in record.edits]}
+            for record in lock.records
+        ],
+        "files": {
+            path: {"sha256": digest(file), "content": _packed(file)}
+            for path, file in sorted(lock.files.items())
+        },
+    }
+    return (json.dumps(values, indent=1) + "\n").encode()
+
+
+def refuse_reserved(path: str) -> None:
+    """Make sure that a path is one at which a template's file may be."""
+    refuse_outside(path)
+    if any(part.lower() in _RESERVED for part in path.split("/")):
+        raise ConfigurationError(f"{path!a} is no path of a template's file")
+
+
+def _lock(values: Mapping[str, Any]) -> Lock:
+    if values["format"] > _FORMAT:
+        raise ConfigurationError(
+            f"written by loafer-kit {names.shown(values['loafer_kit'])}: upgrade this one"
+        )
+    files = {path: _file(path, entry) for path, entry in values["files"].items()}
+    template = values["template"]
+    return Lock(
+        template=Template(_text(template["name"]), _text(template["digest"])),
+        spec=_table(values["spec"]),
+        files=files,
+        records=tuple(
+            Record(_text(entry["command"]), tuple(_edit(edit) for edit in entry["edits"]))
+            for entry in values["records"]
+        ),
+        version=_text(values["loafer_kit"]),
+    )
+
+
+def _file(path: str, entry: Mapping[str, Any]) -> bytes:
+    refuse_reserved(path)
+    file = _unpacked(entry["content"])
+    if digest(file) != entry["sha256"]:
+        raise ValueError(f"the content of {path!a} does not have its hash")
+    return file
+
+
+def _packed_edit(edit: Edit) -> dict[str, Any]:
+    return {
+        "path": edit.path,
+        "sha256": edit.digest,
+        "offset": edit.offset,
+        "inserted": edit.inserted,
+        "removed": None if edit.removed is None else _packed(edit.removed),
+    }
+
+
+def _edit(values: Mapping[str, Any]) -> Edit:
+    path, removed, sha256 = _text(values["path"]), values["removed"], values["sha256"]
+    refuse_reserved(path)
+    offset, inserted = values["offset"], values["inserted"]
+    if not (type(offset) is type(inserted) is int and min(offset, inserted) >= 0):
+        raise ValueError(f"the edit of {path!a} is at no place")
+    return Edit(
+        path=path,
+        digest=None if sha256 is None else _text(sha256),
+        offset=offset,
+        inserted=inserted,
+        removed=None if removed is None else _unpacked(removed),
+    )
+
+
+def _packed(file: bytes) -> list[str] | str:
+    """Text as a list of its lines, anything else in base64."""
+    try:
+        return file.decode().splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return base64.b64encode(file).decode()
+
+
+def _unpacked(packed: object) -> bytes:
+    if isinstance(packed, str):
+        try:
+            return base64.b64decode(packed, validate=True)
+        except binascii.Error as error:
+            raise ValueError("a content is no base64") from error
+    if isinstance(packed, list):
+        return "".join(packed).encode()
+    raise TypeError("a content is neither lines nor base64")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is none")
+    return value
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("the spec is no table")
+    return value
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return str(error) or type(error).__name__

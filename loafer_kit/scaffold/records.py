@@ -1,0 +1,73 @@
+"""What a command wrote into a project: enough to take it back, and to see that nothing came after."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from loafer_kit.scaffold.plans import Change, change
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One file that a command changed: where, what it put there, and what had stood there.
+
+    `offset` and `inserted` count bytes. A file that the command made has no `removed`; `digest`
+    is that of the whole file as the command left it, None when it removed the file.
+    """
+
+    path: str
+    digest: str | None
+    offset: int
+    inserted: int
+    removed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One `new` or `add`, as it was typed."""
+
+    command: str
+    edits: tuple[Edit, ...]
+
+
+def digest(content: bytes | None) -> str | None:
+    """The SHA-256 of a file's content; None for no file."""
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def record(command: str, changes: Iterable[Change]) -> Record:
+    """The record of a command that makes these changes."""
+    return Record(command, tuple(_edit(item) for item in changes if item.writes))
+
+
+def undone(edit: Edit, content: bytes | None) -> Change:
+    """Take an edit back in a file that is as the edit left it."""
+    before = _before(edit, content or b"")
+    if before is None:
+        return Change(edit.path, "remove", content, None)
+    return change(edit.path, content, before)
+
+
+def _edit(item: Change) -> Edit:
+    before, after = item.before or b"", item.after or b""
+    start = _common(before, after)
+    end = _common(before[start:][::-1], after[start:][::-1])
+    return Edit(
+        path=item.path,
+        digest=digest(item.after),
+        offset=start,
+        inserted=len(after) - start - end,
+        removed=None if item.before is None else before[start : len(before) - end],
+    )
+
+
+def _before(edit: Edit, content: bytes) -> bytes | None:
+    if edit.removed is None:
+        return None
+    return content[: edit.offset] + edit.removed + content[edit.offset + edit.inserted :]
+
+
+def _common(first: bytes, second: bytes) -> int:
+    """How many bytes two contents begin with together."""
+    shorter = min(len(first), len(second))
+    return next((i for i in range(shorter) if first[i] != second[i]), shorter)

@@ -1,0 +1,122 @@
+"""Three-way merges: every edit kept, every disagreement marked."""
+
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loafer_kit.scaffold.merges import has_conflict, merge
+
+BASE = b"one\ntwo\nthree\nfour\nfive\n"
+
+
+def test_changes_of_different_lines_are_both_kept():
+    """Neither side's is lost."""
+    merged = merge(BASE, BASE.replace(b"one", b"ONE"), BASE.replace(b"five", b"FIVE"))
+
+    assert (merged.content, merged.conflicts) == (b"ONE\ntwo\nthree\nfour\nFIVE\n", 0)
+
+
+def test_the_same_change_on_both_sides_is_made_once():
+    """There is nothing to decide."""
+    both = BASE.replace(b"two", b"2")
+
+    assert merge(BASE, both, both).content == both
+
+
+def test_a_conflict_is_marked_as_git_marks_it():
+    """The project's lines first, then the template's, without what they have in common."""
+    ours = BASE.replace(b"three", b"ours\nsame")
+    theirs = BASE.replace(b"three", b"theirs\nsame")
+
+    merged = merge(BASE, ours, theirs)
+
+    assert merged.conflicts == 1
+    assert merged.content == (
+        b"one\ntwo\n<<<<<<< yours\nours\n=======\ntheirs\n>>>>>>> template\nsame\nfour\nfive\n"
+    )
+    assert has_conflict(merged.content)
+
+
+def test_lines_after_an_edited_one_are_taken_in():
+    """A handler that the template adds below one that was edited is no conflict."""
+    merged = merge(BASE, BASE.replace(b"five", b"5\n5.5"), BASE + b"six\n")
+
+    assert (merged.content, merged.conflicts) == (b"one\ntwo\nthree\nfour\n5\n5.5\nsix\n", 0)
+
+
+def test_lines_that_both_sides_added_are_a_conflict():
+    """Their order is not known, and one may be the other's."""
+    assert merge(BASE, BASE + b"mine\n", BASE + b"theirs\n").conflicts == 1
+    assert merge(BASE, BASE.replace(b"five", b"5\nsix"), BASE + b"six\n").conflicts == 1
+
+
+def test_a_mark_stands_on_a_line_of_its_own():
+    """Also where a file does not end its last line."""
+    merged = merge(b"a", b"b", b"c")
+
+    assert merged.content == b"<<<<<<< yours\nb\n=======\nc\n>>>>>>> template\n"
+
+
+def test_what_is_no_text_stays_as_it_is():
+    """And counts as a conflict: half of each would be neither."""
+    merged = merge(b"\0a", b"\0b", b"\0c")
+
+    assert (merged.content, merged.conflicts) == (b"\0b", 1)
+
+
+texts = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"\n"]), max_size=8).map(b"".join)
+
+
+@given(texts, texts, texts)
+def test_a_side_that_changed_nothing_gives_way(base, ours, theirs):
+    """A merge with the base is the other side, and agreement is no conflict."""
+    assert merge(base, base, theirs).content == theirs
+    assert merge(base, ours, base).content == ours
+    assert merge(base, ours, ours).content == ours
+
+
+@given(texts, texts, texts)
+def test_what_stands_between_the_marks_is_one_side_or_the_other(base, ours, theirs):
+    """Choosing every first half, every line that the project added is there; likewise the other."""
+    merged = merge(base, ours, theirs)
+    assert (merged.conflicts > 0) == has_conflict(merged.content)
+    for side, first, second in ((ours, True, False), (theirs, False, True)):
+        lines = _chosen(merged.content, first=first, second=second)
+        for line in set(side.splitlines()):
+            added = side.splitlines().count(line) > base.splitlines().count(line)
+            assert not added or line in lines
+
+
+def _chosen(content, *, first, second):
+    wanted, lines = True, []
+    for line in content.splitlines():
+        if line.startswith(b"<<<<<<<"):
+            wanted = first
+        elif line.startswith(b"======="):
+            wanted = second
+        elif line.startswith(b">>>>>>>"):
+            wanted = True
+        elif wanted:
+            lines.append(line)
+    return lines
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_git_merges_alike(tmp_path):
+    """The same result for a file with a change on each side and a conflict."""
+    ours = BASE.replace(b"one", b"ONE").replace(b"three", b"ours")
+    theirs = BASE.replace(b"three", b"theirs").replace(b"five", b"FIVE")
+    for name, content in {"yours": ours, "base": BASE, "template": theirs}.items():
+        (tmp_path / name).write_bytes(content)
+
+    done = subprocess.run(
+        ["git", "merge-file", "-p", "yours", "base", "template"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+    )
+
+    assert merge(BASE, ours, theirs).content == done.stdout
