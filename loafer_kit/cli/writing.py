@@ -38,7 +38,7 @@ def generate(
     lock = locks.find(target)
     found = updates.candidates(lock.files if lock else {}, rendering.plan.files, target)
     changed = _decided(found, target, force=force, show=show)
-    record = records.record(command, changed)
+    record = records.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
     after = rendering.locked((*before, record) if record.edits else before)
     write([*changed, projects.lock_change(target, after)], target, show=show)

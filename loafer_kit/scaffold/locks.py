@@ -76,7 +76,11 @@ def content(lock: Lock) -> bytes:
         "template": {"name": lock.template.name, "digest": lock.template.digest},
         "spec": lock.spec,
         "records": [
-            {"command": record.command, "edits": [_packed_edit(edit) for edit in record.edits]}
+            {
+                "command": record.command,
+                "before": record.before,
+                "edits": [_packed_edit(edit) for edit in record.edits],
+            }
             for record in lock.records
         ],
         "files": {
@@ -105,10 +109,7 @@ def _lock(values: Mapping[str, Any]) -> Lock:
         template=Template(_text(template["name"]), _text(template["digest"])),
         spec=_table(values["spec"]),
         files=files,
-        records=tuple(
-            Record(_text(entry["command"]), tuple(_edit(edit) for edit in entry["edits"]))
-            for entry in values["records"]
-        ),
+        records=tuple(_record(entry) for entry in values["records"]),
         version=_text(values["loafer_kit"]),
     )
 
@@ -119,6 +120,15 @@ def _file(path: str, entry: Mapping[str, Any]) -> bytes:
     if digest(file) != entry["sha256"]:
         raise ValueError(f"the content of {path!a} does not have its hash")
     return file
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    before = values["before"]
+    return Record(
+        command=_text(values["command"]),
+        edits=tuple(_edit(edit) for edit in values["edits"]),
+        before=None if before is None else _table(before),
+    )
 
 
 def _packed_edit(edit: Edit) -> dict[str, Any]:

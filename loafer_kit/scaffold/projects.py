@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import contexts, extensions, locks, templates, validation
+from loafer_kit.scaffold import contexts, extensions, locks, templates, updates, validation
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.locks import Lock
 from loafer_kit.scaffold.plans import Change, Plan, change, read, refuse_links
 from loafer_kit.scaffold.records import Record
 from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.updates import Candidate
 
 SPEC = "loafer.toml"
 
@@ -64,14 +65,29 @@ def find_lock(project: Path) -> Lock:
     return lock
 
 
-def render_again(project: Path, lock: Lock) -> Rendering:
-    """What the project's template, as it is installed now, makes of the project's spec."""
-    maker = _MAKERS.get(lock.template.name)
+def draft(project: Path, lock: Lock) -> Draft:
+    """The project's spec as it reads today: its own file's, or the lock's where it has none."""
+    refuse_links(project, SPEC)
+    if (project / SPEC).exists():
+        return files.read(project / SPEC)
+    return Draft(lock.spec, str(project / locks.PATH))
+
+
+def render_again(template: locks.Template, spec: Draft) -> Rendering:
+    """What a project's template, as it is installed now, makes of a spec."""
+    maker = _MAKERS.get(template.name)
     if maker is None:
-        raise ConfigurationError(
-            f"{project / locks.PATH}: loafer-kit has no template {lock.template.name!a}"
-        )
-    return maker(project, lock)
+        raise ConfigurationError(f"{spec.origin}: loafer-kit has no template {template.name!a}")
+    return maker(spec)
+
+
+def candidates(project: Path, lock: Lock, rendering: Rendering) -> tuple[Candidate, ...]:
+    """The files of an update. The spec is its owner's: edited, it says already what it shall say."""
+    theirs = dict(rendering.plan.files)
+    spec = read(project, SPEC)
+    if SPEC in theirs and spec is not None and spec != lock.files.get(SPEC):
+        theirs[SPEC] = spec
+    return updates.candidates(lock.files, theirs, project)
 
 
 def lock_change(project: Path, lock: Lock | None) -> Change:
@@ -82,19 +98,15 @@ def lock_change(project: Path, lock: Lock | None) -> Change:
     return change(locks.PATH, before, locks.content(lock))
 
 
-def _service(project: Path, lock: Lock) -> Rendering:
-    draft = Draft(lock.spec, str(project / locks.PATH))
-    refuse_links(project, SPEC)
-    if (project / SPEC).exists():
-        draft = files.read(project / SPEC)
-    return render("service", contexts.service(validation.service(draft)))
+def _service(spec: Draft) -> Rendering:
+    return render("service", contexts.service(validation.service(spec)))
 
 
-def _extension(_project: Path, lock: Lock) -> Rendering:
-    return render("extension", extensions.context(extensions.from_lock(lock.spec)), lock.spec)
+def _extension(spec: Draft) -> Rendering:
+    return render("extension", extensions.context(extensions.from_lock(spec.values)), spec.values)
 
 
-_MAKERS: Mapping[str, Callable[[Path, Lock], Rendering]] = {
+_MAKERS: Mapping[str, Callable[[Draft], Rendering]] = {
     "extension": _extension,
     "service": _service,
 }

@@ -1,8 +1,9 @@
 """What a command wrote into a project: enough to take it back, and to see that nothing came after."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from loafer_kit.scaffold.plans import Change, change
 
@@ -24,10 +25,11 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One `new` or `add`, as it was typed."""
+    """One `new` or `add`: what it changed, and the spec that the lock held before, if there was one."""
 
     command: str
     edits: tuple[Edit, ...]
+    before: Mapping[str, Any] | None
 
 
 def digest(content: bytes | None) -> str | None:
@@ -35,9 +37,9 @@ def digest(content: bytes | None) -> str | None:
     return None if content is None else hashlib.sha256(content).hexdigest()
 
 
-def record(command: str, changes: Iterable[Change]) -> Record:
-    """The record of a command that makes these changes."""
-    return Record(command, tuple(_edit(item) for item in changes if item.writes))
+def record(command: str, changes: Iterable[Change], before: Mapping[str, Any] | None) -> Record:
+    """The record of a command that makes these changes; the lock's own is not among them."""
+    return Record(command, tuple(_edit(item) for item in changes if item.writes), before)
 
 
 def undone(edit: Edit, content: bytes | None) -> Change:

@@ -15,7 +15,7 @@ LOCK = Lock(
     Template("service", "0" * 64),
     {"name": "foobar", "queues": [{"name": "a"}]},
     {"a.py": b"one\ntwo\r\n\xe2\x80\xa8three", "b.png": b"\x89PNG\xff", "empty": b""},
-    (records.record("new service", [Change("a.py", "overwrite", b"one", b"two")]),),
+    (records.record("new service", [Change("a.py", "overwrite", b"one", b"two")], None),),
 )
 
 
@@ -56,7 +56,7 @@ def test_a_hostile_path_in_a_lock_is_refused(tmp_path, path):
     """Absolute, leading outside, into git's own folder or the lock's: before anything is done."""
     for changes in (
         {"files": {path: entry()}},
-        {"records": [{"command": "new service", "edits": [edit(path)]}]},
+        {"records": [{"command": "new service", "before": None, "edits": [edit(path)]}]},
     ):
         stored(tmp_path, **changes)
         with pytest.raises(ConfigurationError, match=r"lock\.json: .* is no path"):
@@ -102,8 +102,9 @@ def test_a_path_of_a_lock_leads_through_no_symbolic_link(tmp_path):
         {"spec": []},
         {"template": {"name": "service"}},
         {"template": {"name": 1, "digest": ""}},
-        {"records": [{"command": "x", "edits": [edit("a") | {"offset": -1}]}]},
-        {"records": [{"command": "x", "edits": [edit("a") | {"offset": True}]}]},
+        {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": -1}]}]},
+        {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": True}]}]},
+        {"records": [{"command": "x", "before": [], "edits": []}]},
         {"format": "1"},
     ],
 )
@@ -139,7 +140,7 @@ contents = st.none() | st.binary(max_size=20) | st.text("ab\n", max_size=20).map
 @given(contents, contents)
 def test_what_was_done_can_be_undone(before, after):
     """From what the record holds, whatever the change was."""
-    record = records.record("x", [Change("a", "overwrite", before, after)])
+    record = records.record("x", [Change("a", "overwrite", before, after)], None)
 
     for edit in record.edits:
         assert edit.digest == records.digest(after)
