@@ -5,17 +5,27 @@ import dataclasses
 import datetime as dt
 import json
 import sys
+import tomllib
 import types
 import typing
 import uuid
 from decimal import Decimal
 
+import jsonschema
 import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold import contexts, payload_types, payloads, render, templates, validation
+from loafer_kit.scaffold import (
+    contexts,
+    payload_types,
+    payloads,
+    render,
+    schema,
+    templates,
+    validation,
+)
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import SpecError
 
@@ -96,8 +106,6 @@ def test_no_payloads_no_module():
 
 def test_the_kept_spec_has_the_models():
     """Reading `loafer.toml` gives the same service."""
-    import tomllib
-
     service = spec({"Order": ORDER, "Customer": CUSTOMER})
 
     kept = tomllib.loads(files(service)["loafer.toml"])
@@ -190,7 +198,10 @@ tables = st.fixed_dictionaries(dict.fromkeys(model_names, fields))
 @given(tables)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_model_of_a_valid_spec_takes_its_own_example(models):
-    """Whatever the keys are called, and however the models refer to each other."""
+    """Whatever the keys are called, and however the models refer to each other.
+
+    The kept spec says the same, and the schema for editors accepts it.
+    """
     draft = Draft({"name": "a", "queues": [{"name": "a", "payload": "Order"}], "payloads": models})
     found = [str(problem) for problem in validation.problems_of(draft)]
     assert all("itself" in problem or "too large" in problem for problem in found)
@@ -198,6 +209,9 @@ def test_every_model_of_a_valid_spec_takes_its_own_example(models):
         return
     service = spec(models)
     project = files(service)
+    kept = tomllib.loads(project["loafer.toml"])
+    assert validation.service(Draft(kept)) == service
+    jsonschema.validate(kept, schema.service())
     made = module(project["shop/payloads.py"])
     for name in model_names:
         example = json.loads(json.dumps(payloads.example(name, service.payloads)))

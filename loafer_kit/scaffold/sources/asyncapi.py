@@ -1,13 +1,12 @@
 """The source AsyncAPI, 2.x and 3.x: what an application receives becomes queues and models."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.sources.asyncapi_operations import Operation, received
 from loafer_kit.scaffold.sources.findings import (
     Findings,
     Queue,
@@ -38,17 +37,6 @@ def read(path: Path) -> Draft:
     return draft_of(document, lambda root: _Reader(root).read())
 
 
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    """An operation that receives: its name, its channel and the messages."""
-
-    name: str | None
-    node: Node
-    channel: Node
-    address: str
-    messages: list[Node]
-
-
 class _Reader:
     """Walks over one document."""
 
@@ -60,18 +48,9 @@ class _Reader:
         self._receivers: dict[str, Node] = {}
 
     def read(self) -> Findings:
-        version = str(self._root["asyncapi"].value)
-        operations = {"2": self._operations_2, "3": self._operations_3}.get(version[:1])
-        if operations is None:
-            message = f"must be a version 2.x or 3.x, not {names.shown(version)}"
-            self._findings.problem(self._root["asyncapi"], message)
-            return self._findings
         self._name()
-        for operation in operations():
+        for operation in received(self._root, self._references, self._findings):
             self._operation(operation)
-        if not self._findings.queues:
-            where = "`publish`" if version[0] == "2" else "operation with `action: receive`"
-            self._findings.problem(self._root, f"receives nothing: there is no {where}")
         if self._schemas.models:
             self._findings.values["payloads"] = self._schemas.models
         return self._findings
@@ -83,30 +62,7 @@ class _Reader:
             self._findings.values["name"] = name
             self._findings.places["name",] = title.path
 
-    def _operations_2(self) -> Iterator[_Operation]:
-        for address, place in self._root["channels"].items():
-            channel = self._references.follow(place)
-            if "subscribe" in channel:
-                self._findings.note(channel["subscribe"], "sends: left to the handlers")
-            if "publish" in channel:
-                node = self._references.follow(channel["publish"])
-                message = self._references.down(node, "message")
-                messages = list(message["oneOf"].elements()) or [message]
-                yield _Operation(node["operationId"].text, node, channel, address, messages)
-
-    def _operations_3(self) -> Iterator[_Operation]:
-        for name, place in self._root["operations"].items():
-            node = self._references.follow(place)
-            if node["action"].value != "receive":
-                self._findings.note(node, "sends: left to the handlers")
-                continue
-            channel = self._references.down(node, "channel")
-            key = str(channel.path[-1]) if channel.path else name
-            messages = list(node["messages"].elements())
-            messages = messages or [item for _, item in channel["messages"].items()]
-            yield _Operation(name, node, channel, channel["address"].text or key, messages)
-
-    def _operation(self, operation: _Operation) -> None:
+    def _operation(self, operation: Operation) -> None:
         described = self._described_queues(operation)
         consumers = self._consumers(operation)
         topic = self._topic(operation)
@@ -128,7 +84,7 @@ class _Reader:
         for queue in queues:
             self._queue(queue, operation)
 
-    def _described_queues(self, operation: _Operation) -> dict[str, Node]:
+    def _described_queues(self, operation: Operation) -> dict[str, Node]:
         """The queues that the bindings describe, dead-letter queues too, by their names."""
         places = [
             *self._binding(operation.node, "sqs")["queues"].elements(),
@@ -146,7 +102,7 @@ class _Reader:
                 return binding
         return Node(None, (*node.path, "bindings", protocol))
 
-    def _consumers(self, operation: _Operation) -> dict[str, Node]:
+    def _consumers(self, operation: Operation) -> dict[str, Node]:
         """The subscriptions whose endpoint is a queue, by the queue's name."""
         found: dict[str, Node] = {}
         for place in self._binding(operation.node, "sns")["consumers"].elements():
@@ -168,7 +124,7 @@ class _Reader:
         endpoint = self._references.follow(consumer["endpoint"])
         return endpoint if endpoint.is_there else consumer
 
-    def _topic(self, operation: _Operation) -> str:
+    def _topic(self, operation: Operation) -> str:
         return (
             _identified(self._references.down(self._binding(operation.node, "sns"), "topic"))
             or self._binding(operation.channel, "sns")["name"].text
@@ -181,7 +137,7 @@ class _Reader:
         self._findings.note(node, f"has no binding for SQS: its queue is called {name}")
         return node.with_value({"name": name})
 
-    def _queue(self, queue: Node, operation: _Operation) -> None:
+    def _queue(self, queue: Node, operation: Operation) -> None:
         name = str(queue["name"].value)
         if name in self._receivers:
             message = f"{names.shown(name)} has its handler from another operation already"
@@ -216,7 +172,7 @@ class _Reader:
             ),
         }
 
-    def _handler(self, operation: _Operation) -> dict[str, Node]:
+    def _handler(self, operation: Operation) -> dict[str, Node]:
         """The operation's name as a function's, where it can be one that is still free."""
         name = names.snake_case(operation.name or "")
         taken = {queue.settings.get("handler", Node(None)).value for queue in self._findings.queues}
@@ -224,7 +180,7 @@ class _Reader:
             return {}
         return {"handler": operation.node.with_value(name)}
 
-    def _payload(self, operation: _Operation) -> Node | None:
+    def _payload(self, operation: Operation) -> Node | None:
         """The model of an operation's message, when it has a single one in JSON."""
         if len(operation.messages) != 1:
             if operation.messages:

@@ -1,0 +1,34 @@
+"""The page about sources shows what happens."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from loafer_kit.scaffold import contexts, validation
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.sources import asyncapi
+
+HOW_TO = Path(__file__).parents[2] / "docs/how-to"
+
+
+def block(page, language):
+    return re.search(rf"```{language}\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL)[1]
+
+
+def test_the_document_makes_the_spec_beside_it(tmp_path):
+    """As the project keeps it."""
+    page = "begin-from-a-document.md"
+    (tmp_path / "shop.yaml").write_text(block(page, "yaml"))
+
+    service = validation.service(asyncapi.read(tmp_path / "shop.yaml"))
+
+    assert service == validation.service(Draft(tomllib.loads(block(page, "toml"))))
+
+
+def test_the_spec_with_models_is_valid():
+    """It says what the page says of it."""
+    service = validation.service(Draft(tomllib.loads(block("type-handlers.md", "toml"))))
+
+    context = contexts.service(service)
+    assert [model["name"] for model in context["payloads"]] == ["OrderLine", "Order"]
+    assert context["queues"][0]["handler"] == "handle_orders"
