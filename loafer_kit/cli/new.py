@@ -62,6 +62,10 @@ def service(
         str | None,
         typer.Option(metavar="PREFIX", help="The queues on AWS whose names begin so; reads only."),
     ] = None,
+    json_schema: Annotated[
+        list[Path] | None,
+        typer.Option(help="A JSON Schema whose object becomes a model for a queue's `payload`."),
+    ] = None,
     endpoint_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where --from-aws asks, instead of AWS.")
     ] = None,
@@ -94,6 +98,7 @@ def service(
             "--from-aws": from_aws,
         },
         endpoint_url,
+        json_schema or [],
     )
     draft = flags.merge(source, name, queue or [])
     draft = flags.ship(draft, ship or [])

@@ -18,19 +18,28 @@ _MODULES = {
 }
 
 
-def read(values: dict[str, Path | str | None], endpoint_url: str | None) -> Draft:
-    """The draft of the one source that has a value, by its flag; an empty draft without any."""
+def read(
+    values: dict[str, Path | str | None], endpoint_url: str | None, schemas: list[Path]
+) -> Draft:
+    """The draft of the one source that has a value, by its flag; an empty draft without any.
+
+    The models of the schemas are added to it.
+    """
     given = {flag: value for flag, value in values.items() if value is not None}
     if len(given) > 1:
         raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
     if endpoint_url is not None and "--from-aws" not in given:
         raise typer.BadParameter("--endpoint-url goes with --from-aws")
+    draft = Draft({})
     for flag, value in given.items():
         module = import_module(f"loafer_kit.scaffold.sources.{_MODULES[flag]}")
         options = {"endpoint_url": endpoint_url} if endpoint_url is not None else {}
-        draft: Draft = module.read(value, **options)
-        return draft
-    return Draft({})
+        draft = module.read(value, **options)
+    for path in schemas:
+        from loafer_kit.scaffold.sources import json_schemas
+
+        draft = json_schemas.add(draft, path)
+    return draft
 
 
 def show_notes(draft: Draft) -> None:

@@ -139,6 +139,19 @@ def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path):
         files.read(tmp_path / "spec.toml")
 
 
+def test_lines_are_looked_for_once(tmp_path, monkeypatch):
+    """However many problems a file has; in a very large one not at all."""
+    looked = []
+    monkeypatch.setattr(lines, "of_json", lambda text: looked.append(len(text)) or {(): 1})
+    for size in (1, 3 * documents.LARGEST):
+        file = tmp_path / f"{size}.json"
+        file.write_text('{"a": "' + "x" * size + '"}')
+        document = documents.read(file, documents.JSON, what="a test", largest=10**8)
+        assert [document.line(("a",)) for _ in range(9)] == [1 if size == 1 else None] * 9
+
+    assert looked == [10]
+
+
 BOMB = "a0: &a0 [x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
 )
@@ -163,7 +176,7 @@ def test_aliases_may_repeat_what_stands_elsewhere():
 
 
 scalars = st.booleans() | st.integers() | st.text(st.characters(codec="ascii"), max_size=9)
-documents = st.dictionaries(
+tables = st.dictionaries(
     st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1),
     st.recursive(
         scalars,
@@ -173,7 +186,7 @@ documents = st.dictionaries(
 )  # fmt: skip
 
 
-@given(documents, st.integers(0, 2))
+@given(tables, st.integers(0, 2))
 def test_every_value_of_a_json_document_has_a_line(document, indent):
     """The lines are those of a document's values, all of them and no others."""
     text = json.dumps(document, indent=indent or None)
@@ -181,7 +194,7 @@ def test_every_value_of_a_json_document_has_a_line(document, indent):
     assert set(lines.of_json(text)) == {(), *_paths(document)}
 
 
-@given(documents)
+@given(tables)
 def test_every_value_of_a_toml_document_has_a_line(document):
     """Also in arrays and inline tables, with keys and strings of any kind."""
     text = "".join(f"{json.dumps(key)} = {_toml(value)}\n" for key, value in document.items())

@@ -44,15 +44,16 @@ class _Reader:
         self._root = root
         self._findings = Findings()
         self._references = References(root, self._findings)
-        self._schemas = Schemas(self._references, self._findings)
-        self._receivers: dict[str, Node] = {}
+        self._models: dict[str, dict[str, str]] = {}
+        self._schemas = Schemas(self._references, self._findings, self._models)
+        self._received: set[str] = set()
 
     def read(self) -> Findings:
         self._name()
         for operation in received(self._root, self._references, self._findings):
             self._operation(operation)
-        if self._schemas.models:
-            self._findings.values["payloads"] = self._schemas.models
+        if self._models:
+            self._findings.values["payloads"] = self._models
         return self._findings
 
     def _name(self) -> None:
@@ -139,11 +140,11 @@ class _Reader:
 
     def _queue(self, queue: Node, operation: Operation) -> None:
         name = str(queue["name"].value)
-        if name in self._receivers:
+        if name in self._received:
             message = f"{names.shown(name)} has its handler from another operation already"
             self._findings.note(operation.node, message)
             return
-        self._receivers[name] = operation.node
+        self._received.add(name)
         settings = {"name": queue["name"]} | {
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }

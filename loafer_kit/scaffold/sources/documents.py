@@ -1,5 +1,6 @@
 """Documents that somebody wrote: read with care, their values and on which line each stands."""
 
+import functools
 import json
 import tomllib
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from loafer_kit.scaffold.sources import lines
 
 LARGEST = 1024 * 1024
 _DEEPEST = 100
+# Finding the lines of a larger document would take longer than anything else.
+_LARGEST_WITH_LINES = 2 * LARGEST
 
 # The values, and their lines when somebody wants to know them.
 Parsed = tuple[object, Callable[[], lines.Lines]]
@@ -46,9 +49,11 @@ def read(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
         raise ConfigurationError(f"{path}: nested too deeply") from error
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{path}: {what} is a table of keys and values")
-    return Document(
-        cast("Mapping[str, object]", values), str(path), lambda place: lines.find(found(), place)
-    )
+    if len(text) > _LARGEST_WITH_LINES:
+        found = dict
+    known = functools.cache(found)
+    table = cast("Mapping[str, object]", values)
+    return Document(table, str(path), lambda place: lines.find(known(), place))
 
 
 def _text(path: FilePath, what: str, largest: int) -> str:

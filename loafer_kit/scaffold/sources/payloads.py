@@ -49,14 +49,19 @@ _CHECKS = frozenset(
 
 
 class Schemas:
-    """Turns schemas into models; a schema that several places refer to becomes one model."""
+    """Turns schemas into models; a schema that several places refer to becomes one model.
 
-    def __init__(self, references: References, findings: Findings) -> None:
+    The models are added to those that there are, under names that are free.
+    """
+
+    def __init__(
+        self, references: References, findings: Findings, models: dict[str, dict[str, str]]
+    ) -> None:
         self._references = references
         self._findings = findings
         self._names: dict[Path, str] = {}
         self._open: list[Path] = []
-        self.models: dict[str, dict[str, str]] = {}
+        self._models = models
 
     def payload(self, node: Node, name: str) -> str | None:
         """The name of the model for a message's payload, if the payload is an object."""
@@ -146,7 +151,7 @@ class Schemas:
         name = self._free_name(hint)
         self._names[schema.path] = name
         self._findings.places["payloads", name] = schema.path
-        fields = self.models[name] = {}
+        fields = self._models[name] = {}
         required = {node.value for node in self._required(schema, {schema.path})}
         for key, node in properties.items():
             if not KEY.fullmatch(key):
@@ -190,7 +195,7 @@ class Schemas:
         if not stem or model(stem):
             stem = f"{stem}Payload" if stem[:1].isalpha() else f"Payload{stem}"
         name, number = stem, 2
-        while name in self.models:
+        while name in self._models:
             name, number = f"{stem}{number}", number + 1
         return name
 

@@ -1,0 +1,41 @@
+"""The source of models alone: a JSON Schema, added to what another source gives."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.problems import Problem
+from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.sources.findings import Findings, draft_of
+from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.payloads import Schemas
+from loafer_kit.scaffold.sources.references import References
+
+_FORMATS = {**documents.JSON, **documents.YAML}
+
+
+def add(draft: Draft, path: Path) -> Draft:
+    """The draft with the models of a schema, the outermost named by its title or its file."""
+    document = documents.read(path, _FORMATS, what="a JSON Schema")
+    before = draft.values.get("payloads")
+    models = dict(before) if isinstance(before, Mapping) else {}
+    hint = path.name.partition(".")[0]
+    found = draft_of(document, lambda root: _findings(root, hint, models))
+
+    def placed(problems: Sequence[Problem]) -> list[Problem]:
+        return [replace(problem, path=(path.name, *problem.path)) for problem in problems]
+
+    return replace(
+        draft,
+        values={**draft.values, "payloads": models},
+        origin=draft.origin or str(path),
+        problems=[*draft.problems, *placed(found.problems)],
+        notes=[*draft.notes, *placed(found.notes)],
+    )
+
+
+def _findings(root: Node, hint: str, models: dict[str, dict[str, str]]) -> Findings:
+    findings = Findings()
+    Schemas(References(root, findings), findings, models).payload(root, hint)
+    return findings
