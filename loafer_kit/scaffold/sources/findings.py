@@ -1,7 +1,7 @@
 """What a source finds: queues, subscriptions and models, made into the draft of a service."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loafer_kit.exceptions import ConfigurationError
@@ -10,6 +10,9 @@ from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import Path, Problem
 from loafer_kit.scaffold.sources.documents import Document
 from loafer_kit.scaffold.sources.nodes import Node
+
+# A place and what is to be said of it; said once, however often it is met.
+_Remark = tuple[Path, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +41,17 @@ class Findings:
     queues: list[Queue] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
     values: dict[str, object] = field(default_factory=dict)
-    problems: list[tuple[Path, str]] = field(default_factory=list)
-    notes: list[tuple[Path, str]] = field(default_factory=list)
+    problems: dict[_Remark, None] = field(default_factory=dict)
+    notes: dict[_Remark, None] = field(default_factory=dict)
     places: dict[Path, Path] = field(default_factory=dict)
 
     def problem(self, node: Node, message: str) -> None:
         """Something that keeps the document from being used."""
-        if (node.path, message) not in self.problems:
-            self.problems.append((node.path, message))
+        self.problems[node.path, message] = None
 
     def note(self, node: Node, message: str) -> None:
         """Something that the spec does not say."""
-        if (node.path, message) not in self.notes:
-            self.notes.append((node.path, message))
+        self.notes[node.path, message] = None
 
     def left_out(self, node: Node, known: Sequence[str]) -> None:
         """Note the keys of a table that are none of the known ones."""
@@ -69,7 +70,7 @@ class Findings:
                 path = path[:-1]
             return line(places.get(path, ()))
 
-        def located(found: Sequence[tuple[Path, str]]) -> list[Problem]:
+        def located(found: Iterable[_Remark]) -> list[Problem]:
             problems = [Problem(path, message, line(path)) for path, message in found]
             return sorted(problems, key=lambda problem: problem.line or 0)
 
@@ -103,7 +104,8 @@ class Findings:
             elif item is enveloped[0]:
                 continue
             else:
-                what = f"is one topic more than a queue can have; the first is {names.shown(enveloped[0].topic)}"
+                first = names.shown(enveloped[0].topic)
+                what = f"is one topic more than a queue can have; the first is {first}"
             self.note(item.node, f"{names.shown(item.topic)} {what}")
         if not enveloped:
             return {}

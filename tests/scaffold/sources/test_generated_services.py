@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 DOCUMENTS = Path(__file__).parent / "documents"
 SOURCES = {
     "streetlights": ("--asyncapi", "streetlights-3.yaml"),
@@ -60,6 +62,7 @@ def run(*command, folder, **environment):
     return done.stdout
 
 
+@pytest.mark.timeout(400)
 def test_the_services_of_documents_pass_their_own_tests(tmp_path):
     """One message to each queue or topic, one round of the service, and nothing is left."""
     for name, (flag, document) in SOURCES.items():
@@ -72,6 +75,7 @@ def test_the_services_of_documents_pass_their_own_tests(tmp_path):
     assert shown.count("test_messages_are_handled_and_deleted PASSED") == len(SOURCES)
 
 
+@pytest.mark.timeout(400)
 def test_a_service_with_every_type_is_clean(tmp_path):
     """By black, ruff and mypy, as strict as the project sets them; its tests pass too."""
     (tmp_path / "spec.toml").write_text(EVERY_TYPE)
