@@ -95,6 +95,7 @@ def _backlog(backlog: figures.Backlog) -> Context:
         "concurrency": backlog.concurrency,
         "seconds": f"{backlog.seconds:g}",
         "assumed": backlog.assumed,
+        "at_once": backlog.at_once,
         "rate_limit": "" if backlog.rate_limit is None else f"{backlog.rate_limit:g}",
     }
 

@@ -26,13 +26,18 @@ _DEFAULT_VISIBILITY_TIMEOUT = 30
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many messages one task works off while the last of them waits for a minute."""
+    """For how many messages there should be a task.
+
+    It is what one works off while the last of them waits for a minute; `at_once` says that it is
+    what one handles at the same time, since that is more.
+    """
 
     messages: int
     concurrency: int
     seconds: float
     assumed: bool
     rate_limit: float | None
+    at_once: bool
 
 
 def backlog(options: Mapping[str, Value]) -> Backlog:
@@ -43,8 +48,15 @@ def backlog(options: Mapping[str, Value]) -> Backlog:
     limit = float(options["rate_limit"]) if "rate_limit" in options else None
     if limit is not None:
         rate = min(rate, limit)
-    messages = max(1, int(min(rate * _ACCEPTABLE_WAIT, _MOST_IN_FLIGHT)))
-    return Backlog(messages, concurrency, seconds, "handler_timeout" not in options, limit)
+    worked_off = int(min(rate * _ACCEPTABLE_WAIT, _MOST_IN_FLIGHT))
+    return Backlog(
+        messages=max(worked_off, concurrency),
+        concurrency=concurrency,
+        seconds=seconds,
+        assumed="handler_timeout" not in options,
+        rate_limit=limit,
+        at_once=worked_off < concurrency,
+    )
 
 
 def alarm_age(options: Mapping[str, Value]) -> int:

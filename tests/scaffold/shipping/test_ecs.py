@@ -26,7 +26,7 @@ def test_each_queue_scales_the_tasks_by_its_own_backlog(ship):
         "orders-created": 600,
         "news.fifo": 600,
         "prices": 3000,
-        "slow": 1,
+        "slow": 4,
         "old": 600,
     }
     *measured, result = policies["orders"]["CustomizedMetricSpecification"]["Metrics"]
@@ -42,10 +42,12 @@ def test_the_computation_stands_beside_its_result(ship):
     text = ship("ecs")[PATH]
 
     assert (
-        "# One task works off 3000 messages of prices a minute: "
+        "# One task for every 3000 messages of prices: what it works off in a minute, "
         "50 at a time, 1 s each (a guess: measure yours).\n" in text
     )
-    assert "4 at a time, at most 1200 s each, at most 0.5 begun in a second.\n" in text
+    assert "# One task for every 4 messages of slow: what it handles at the same time.\n" in text
+    limited = ship("ecs", queues=[{"name": "a", "handler_timeout": 2, "rate_limit": 0.5}])[PATH]
+    assert "10 at a time, at most 2 s each, at most 0.5 begun in a second.\n" in limited
 
 
 def test_a_task_is_not_killed_while_it_finishes(ship):

@@ -23,11 +23,12 @@ from loafer_kit.scaffold.shipping import figures
         ({"handler_timeout": 0.5, "concurrency": 4}, 480),
         ({"rate_limit": 2}, 120),
         ({"rate_limit": 100}, 600),
-        ({"handler_timeout": 43200}, 1),
+        ({"handler_timeout": 43200}, 10),
+        ({"handler_timeout": 1200, "concurrency": 4}, 4),
     ],
 )
 def test_the_backlog_of_a_task_is_what_it_works_off_in_a_minute(options, messages):
-    """So many at a time, so long each, and no more than the rate limit."""
+    """So many at a time, so long each, no more than the rate limit; or what it handles at once."""
     assert figures.backlog(options).messages == messages
 
 

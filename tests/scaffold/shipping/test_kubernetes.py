@@ -113,7 +113,7 @@ def test_one_trigger_for_each_queue(manifest):
         ("orders-created", "600"),
         ("news.fifo", "600"),
         ("prices", "3000"),
-        ("slow", "1"),
+        ("slow", "4"),
         ("old", "600"),
     ]
     assert triggers[-1]["queueURL"] == "https://sqs.eu-west-1.amazonaws.com/123456789012/old"
