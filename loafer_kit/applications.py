@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from loafer_kit.callables import is_async
 from loafer_kit.callbacks import CallbackList, CallbackType
-from loafer_kit.consumers import ConsumerRoute
+from loafer_kit.consumer_routes import ConsumerRoute
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.exceptions import ConfigurationError, ConsumerError
 from loafer_kit.runners import LoaferRunner
