@@ -102,7 +102,7 @@ def service(
     )
     draft = flags.merge(source, name, queue or [])
     draft = flags.ship(draft, ship or [])
-    if terminal.is_interactive():
+    if terminal.is_interactive() and not draft.problems:
         draft = questions.complete(draft, terminal.Terminal())
     found = validation.service(draft)
     sources.show_notes(draft)

@@ -53,7 +53,8 @@ def problems_of(draft: Draft) -> Iterator[Problem]:
     problems.extend(artefacts.problems_of(draft.values.get("with", [])))
     raw_queues = draft.values.get("queues")
     if not isinstance(raw_queues, Sequence) or isinstance(raw_queues, str) or not raw_queues:
-        problems.append(Problem(("queues",), "a service needs a list of one queue or more"))
+        if not draft.problems:  # which say already why there is none
+            problems.append(Problem(("queues",), "a service needs a list of one queue or more"))
         raw_queues = []
     queues: list[Values] = []
     for index, raw in enumerate(raw_queues):

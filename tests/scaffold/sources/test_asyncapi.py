@@ -225,8 +225,11 @@ def test_all_problems_of_a_document_are_found_at_once(tmp_path):
     ],
 )
 def test_a_document_that_describes_no_receiver_is_a_problem(tmp_path, content, message):
-    """The first problem says why."""
-    assert any(message in problem for problem in problems(document(tmp_path, content)))
+    """The one problem says why."""
+    found = problems(document(tmp_path, {"info": {"title": "shop"}, **content}))
+
+    assert len(found) == 1
+    assert message in found[0]
 
 
 @pytest.mark.parametrize(
