@@ -249,17 +249,6 @@ def test_the_schema_refuses_what_it_can_see(values):
         validation.service(Draft(values))
 
 
-def test_the_rows_match_the_runtime():
-    """Every keyword that a row names is an option of a route."""
-    from dataclasses import fields as fields_of
-
-    from loafer_kit.route_options import RouteOptions
-
-    keywords = {field.keyword for field in fields.OPTIONS if field.keyword}
-
-    assert keywords <= {field.name for field in fields_of(RouteOptions)}
-
-
 def test_every_row_is_documented():
     """A row's text is what a user reads in the schema."""
     for field in (*fields.SERVICE, *fields.QUEUE, *fields.OPTIONS):
