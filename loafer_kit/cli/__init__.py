@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import dev, new, run, schema, send
+from loafer_kit.cli import check, destroy, dev, new, run, schema, send, update
 from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -65,11 +65,14 @@ def _options(
     """Write, run and operate services that live on queues."""
 
 
+app.command()(check.check)
+app.command()(destroy.destroy)
 app.command()(dev.dev)
 app.add_typer(new.app, name="new")
 app.command()(run.run)
 app.command()(schema.schema)
 app.command()(send.send)
+app.command()(update.update)
 
 
 def main() -> None:

@@ -1,0 +1,29 @@
+"""`loafer-kit destroy`: take back the last `new` or `add`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def destroy(
+    path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+    *,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="List what would be taken back; exit code 2 if anything."),
+    ] = False,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Show what would be taken back as diffs, and write nothing."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
+) -> None:
+    """Take back the last `new` or `add` of a project, where nothing was edited since.
+
+    Files that loafer-kit did not write stay where they are.
+    """
+    from loafer_kit.cli import upkeep
+    from loafer_kit.cli.showing import Show
+
+    upkeep.destroy(path, show=Show(dry_run=dry_run, diff=diff, json=json))

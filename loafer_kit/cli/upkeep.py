@@ -1,0 +1,57 @@
+"""What `check`, `update` and `destroy` do to a project that has a lock."""
+
+import json as json_format
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from loafer_kit.cli import writing
+from loafer_kit.cli.showing import Show
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import checks, commits, projects, reversals
+
+
+def check(project: Path, *, json: bool) -> None:
+    """Print every drift; exit code 1 when there is one."""
+    drifts = checks.drifts(project, projects.find_lock(project))
+    if json:
+        listed = [asdict(drift) for drift in drifts]
+        typer.echo(json_format.dumps({"project": str(project), "drifts": listed}, indent=2))
+    else:
+        for drift in drifts:
+            typer.echo(drift)
+        if not drifts:
+            typer.echo("spec, code and lock agree")
+    if drifts:
+        raise typer.Exit(1)
+
+
+def update(project: Path, *, show: Show, check: bool) -> None:
+    """Merge what the template renders today; with `check`, only judge whether that is needed."""
+    if not show.only:
+        commits.recover(project)
+    lock = projects.find_lock(project)
+    left = list(checks.conflicts(project, lock))
+    if left:
+        raise ConfigurationError("\n".join(map(str, left)))
+    rendering = projects.render_again(lock.template, projects.draft(project, lock))
+    found = projects.candidates(project, lock, rendering)
+    changed = [candidate.merged() for candidate in found]
+    changed.append(projects.lock_change(project, rendering.locked(lock.records)))
+    if check and any(change.writes for change in changed):
+        show.changes(changed, project)
+        raise ConfigurationError("the project is behind its template: run `loafer-kit update`")
+    writing.write(changed, project, show=show)
+
+
+def destroy(project: Path, *, show: Show) -> None:
+    """Take back what the lock's last record wrote."""
+    if not show.only:
+        commits.recover(project)
+    lock = projects.find_lock(project)
+    changed = reversals.last(project, lock)
+    writing.write(changed, project, show=show)
+    with suppress(OSError):  # somebody's own files are in it
+        project.rmdir()

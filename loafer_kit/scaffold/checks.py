@@ -1,0 +1,80 @@
+"""Whether a project's spec, its code and its lock agree."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from loafer_kit.scaffold import agreements, locks, merges, names, projects, validation
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.drifts import Drift
+from loafer_kit.scaffold.locks import Lock
+from loafer_kit.scaffold.plans import read
+from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
+
+# What a spec's file calls an attribute of `ServiceSpec`, where the two differ.
+_KEYS = {"ships": "list `with`"}
+_UPDATE = "`loafer-kit update` brings the code along"
+
+
+def drifts(project: Path, lock: Lock) -> list[Drift]:
+    """Every drift; a service's spec is what its `loafer.toml` says.
+
+    SpecError where that has problems of its own, ConfigurationError where code does not parse.
+    """
+    found = list(conflicts(project, lock))
+    if found or lock.template.name != "service":
+        return found
+    if read(project, projects.SPEC) is None:
+        return [Drift(projects.SPEC, None, "is missing", "restore it from your version control")]
+    draft = projects.draft(project, lock)
+    spec = validation.service(draft)
+    before = validation.service(Draft(lock.spec, str(project / locks.PATH)))
+    found = [
+        Drift(projects.SPEC, None, f"the {name} changed since the code was written", _UPDATE)
+        for name in _changed(before, spec)
+    ]
+    moved = _moved(before, spec)
+    found += [Drift(projects.SPEC, _line(draft, key, spec), moved[key], _UPDATE) for key in moved]
+    if before.package == spec.package:
+        found += agreements.drifts(project, spec, except_for=moved)
+    return found
+
+
+def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
+    """Where a merge left marks that nobody has taken out yet."""
+    for path in lock.files:
+        content = read(project, path) or b""
+        if merges.has_conflict(content):
+            line = content.split(b"\n").index(merges.YOURS.rstrip()) + 1
+            remedy = "choose between the lines that <<<<<<< and >>>>>>> enclose"
+            yield Drift(path, line, "a conflict is left", remedy)
+
+
+def _changed(before: ServiceSpec, spec: ServiceSpec) -> list[str]:
+    """What else than queues a spec says differently."""
+    every = [field.name for field in fields(ServiceSpec) if field.name != "queues"]
+    changed = [name for name in every if getattr(before, name) != getattr(spec, name)]
+    return [_KEYS.get(name, name) for name in changed]
+
+
+def _moved(before: ServiceSpec, spec: ServiceSpec) -> Mapping[str, str]:
+    """The queues that a spec has, lacks or describes differently, and a sentence about each."""
+    old, new = _queues(before), _queues(spec)
+    verbs = dict.fromkeys(new.keys() - old.keys(), "was added")
+    verbs |= dict.fromkeys(old.keys() - new.keys(), "was taken out")
+    verbs |= {name: "changed" for name in old.keys() & new.keys() if old[name] != new[name]}
+    return {
+        name: f"the queue {names.shown(name)} {verbs[name]} since the code was written"
+        for name in (*new, *old)
+        if name in verbs
+    }
+
+
+def _queues(spec: ServiceSpec) -> Mapping[str, QueueSpec]:
+    return {queue.queue_name: queue for queue in spec.queues}
+
+
+def _line(draft: Draft, name: str, spec: ServiceSpec) -> int | None:
+    """The line of a queue's name in the spec's file."""
+    places = [index for index, queue in enumerate(spec.queues) if queue.queue_name == name]
+    return draft.line(("queues", places[0], "name")) if places else None

@@ -1,0 +1,62 @@
+"""Projects for the tests of the commands that keep them up."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from loafer_kit.cli import app
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.scaffold import templates
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command said, and its exit code as `main` gives it."""
+
+    code: int
+    output: str
+    error: str
+
+
+def loafer_kit(*arguments):
+    """Run the command line in this process; a bug comes out as itself."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, LoaferKitError):
+        return Done(1, result.stdout, str(result.exception))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def content(folder):
+    """Every file of a folder and its bytes."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def replace(file, old, new):
+    """Edit a file as a person would."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+class OwnTemplates:
+    """Copies of our templates that a test may change, as a later release would."""
+
+    def __init__(self, folder: Path, monkeypatch) -> None:
+        shutil.copytree(
+            templates.locate("service").parent,
+            folder,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        self.service = folder / "service/{{cookiecutter.package}}"
+        monkeypatch.setattr(templates, "locate", lambda name: folder / name)
+
+    def file(self, path: str) -> Path:
+        return self.service / path.replace("foobar", "{{cookiecutter.package}}")

@@ -1,0 +1,267 @@
+"""`loafer-kit update`: a project carried over a change of its template or of its spec."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.projects import OwnTemplates, content, loafer_kit, replace
+
+from loafer_kit.scaffold import locks
+
+
+@pytest.fixture
+def later(tmp_path, monkeypatch):
+    """The templates, as a later release may have them."""
+    return OwnTemplates(tmp_path / "templates", monkeypatch)
+
+
+@pytest.fixture
+def project(tmp_path, later):
+    """A service with two queues, as it was written."""
+    queues = ["--queue", "a,wait_time=3", "--queue", "b"]
+    done = loafer_kit("new", "service", "foobar", *queues, "--output-dir", tmp_path)
+    assert done.code == 0, done.error
+    return tmp_path / "foobar"
+
+
+def test_a_project_that_is_up_to_date_is_left_alone(project):
+    """Byte by byte, and every way to ask says so."""
+    before = content(project)
+
+    for flags in ([], ["--check"], ["--dry-run"], ["--diff"], ["--json"]):
+        assert loafer_kit("update", project, *flags).code == 0
+    assert content(project) == before
+
+
+def test_every_edit_is_carried_over_a_template_change(project, later):
+    """Untouched files are new, edited ones merged, deleted ones gone, stale ones only if untouched."""
+    replace(
+        project / "foobar/handlers.py", "    # TODO: do the work here.", "    print(message)  #"
+    )
+    replace(project / "pyproject.toml", 'version = "0.1.0"', 'version = "1.0.0"')
+    replace(project / "__main__.py", "import runpy", "import runpy  # mine")
+    (project / "README.md").unlink()
+    (project / "mine.py").write_text("mine = 1\n")
+    replace(later.file("foobar/handlers.py"), "True deletes a message.", "True: it is done.")
+    replace(later.file("Dockerfile"), "python:3.13", "python:3.14")
+    replace(later.file("pyproject.toml"), '"pytest"', '"pytest>=9"')
+    replace(later.file("README.md"), "## Run", "## Running")
+    later.file(".gitignore").unlink()
+    later.file("__main__.py").unlink()
+    later.file("foobar/version.py").write_text('version = "1"\n')
+
+    done = loafer_kit("update", project)
+
+    assert done.code == 0, done.error
+    handlers = (project / "foobar/handlers.py").read_text()
+    assert "True: it is done." in handlers
+    assert handlers.count("print(message)") == 2
+    assert "python:3.14" in (project / "Dockerfile").read_text()
+    assert 'version = "1.0.0"' in (project / "pyproject.toml").read_text()
+    assert '"pytest>=9"' in (project / "pyproject.toml").read_text()
+    assert not (project / "README.md").exists()
+    assert not (project / ".gitignore").exists()
+    assert "# mine" in (project / "__main__.py").read_text()
+    assert (project / "foobar/version.py").is_file()
+    assert (project / "mine.py").read_text() == "mine = 1\n"
+    assert "merge  foobar/handlers.py" in shown(done, project)
+    assert "keep  README.md  (deleted in the project" in shown(done, project)
+    assert "keep  __main__.py  (edited in the project" in shown(done, project)
+    after = content(project)
+    assert loafer_kit("update", project).code == 0
+    assert content(project) == after
+    assert loafer_kit("check", project).code == 0
+
+
+def shown(done, project):
+    return done.output.replace(f"{project}/", "")
+
+
+@pytest.fixture
+def torn(project, later):
+    """A project and a template that changed the same line."""
+    replace(project / "foobar/handlers.py", "it comes back when", "it stays until")
+    replace(later.file("foobar/handlers.py"), "it comes back when", "it returns when")
+    return project
+
+
+MARKED = """\
+<<<<<<< yours
+True deletes a message. False leaves it on its queue, as an exception does: it stays until
+=======
+True deletes a message. False leaves it on its queue, as an exception does: it returns when
+>>>>>>> template
+"""
+
+
+def test_a_conflict_is_marked_listed_and_no_success(torn):
+    """In the file as git marks it, in the output, and by the exit code."""
+    done = loafer_kit("update", torn)
+
+    assert done.code == 1
+    assert "conflict  foobar/handlers.py  (1 place)" in shown(done, torn)
+    assert "conflicts are left in foobar/handlers.py" in done.error
+    assert MARKED in (torn / "foobar/handlers.py").read_text()
+    assert not list(torn.rglob("*.rej"))
+
+
+def test_a_conflict_stays_a_failure_until_it_is_resolved(torn):
+    """Neither `update` nor `check` passes over the marks; afterwards both do."""
+    loafer_kit("update", torn)
+    before = content(torn)
+
+    for command in (["update"], ["update", "--check"], ["check"]):
+        done = loafer_kit(*command, torn)
+        assert done.code == 1
+        assert "foobar/handlers.py:3: a conflict is left" in done.output + done.error
+    assert content(torn) == before
+    replace(torn / "foobar/handlers.py", MARKED, "True deletes a message. False: it stays until\n")
+    after = content(torn)
+    assert loafer_kit("update", torn).code == 0
+    assert loafer_kit("check", torn).code == 0
+    assert content(torn) == after
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("turn", range(4))
+def test_a_failure_in_the_middle_leaves_every_byte(torn, later, monkeypatch, turn, error):
+    """The lock's too: the next run begins where this one did."""
+    replace(later.file("Dockerfile"), "python:3.13", "python:3.14")
+    later.file(".gitignore").unlink()
+    before = content(torn)
+    calls = iter(range(1000))
+    for name in ("replace", "unlink"):
+        original = getattr(Path, name)
+
+        def step(self, *args, original=original, **kwargs):
+            if next(calls) == turn:
+                raise error
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Path, name, step)
+
+    done = loafer_kit("update", torn)
+
+    monkeypatch.undo()
+    assert done.code == (1 if isinstance(error, OSError) else 130)
+    assert "conflicts are left" not in done.error
+    assert content(torn) == before
+
+
+def test_an_unwanted_update_is_only_shown(torn):
+    """A list and its exit code 2; for CI, exit code 1; for machines, both and the diffs."""
+    before = content(torn)
+
+    assert loafer_kit("update", torn, "--dry-run").code == 2
+    checked = loafer_kit("update", torn, "--check")
+    assert (checked.code, checked.error) == (
+        1, "the project is behind its template: run `loafer-kit update`",
+    )  # fmt: skip
+    done = loafer_kit("update", torn, "--dry-run", "--json")
+    assert done.code == 2
+    described = json.loads(done.output)
+    assert described["written"] is False
+    handlers, _lock = described["changes"]
+    assert (handlers["action"], handlers["conflicts"]) == ("conflict", 1)
+    assert "+<<<<<<< yours\n" in handlers["diff"]
+    assert content(torn) == before
+
+
+def test_a_new_queue_in_the_spec_reaches_edited_code(project):
+    """Its handler stands after the edited one; the spec itself is its owner's."""
+    replace(
+        project / "foobar/handlers.py", "    # TODO: do the work here.", "    print(message)  #"
+    )
+    spec = project / "loafer.toml"
+    spec.write_text(spec.read_text() + '\n[[queues]]  # mine\nhandler = "on_c"\nname = "c"\n')
+    written = spec.read_bytes()
+
+    assert "the queue 'c' was added" in loafer_kit("check", project).output
+    done = loafer_kit("update", project)
+
+    assert done.code == 0, done.error
+    assert spec.read_bytes() == written
+    handlers = (project / "foobar/handlers.py").read_text()
+    assert handlers.count("print(message)") == 2
+    assert handlers.index("async def on_c(") > handlers.index("async def handle_b(")
+    assert loafer_kit("check", project).code == 0
+    after = content(project)
+    assert loafer_kit("update", project).code == 0
+    assert content(project) == after
+
+
+def test_an_extension_is_updated_from_what_its_lock_keeps(tmp_path, later):
+    """It has no spec file of its own."""
+    arguments = ["--setting", 'URL="redis://x"', "--setting", "N=1", "--required", "KEY", "--cli"]
+    loafer_kit("new", "extension", "MyRedis", *arguments, "--output-dir", tmp_path)
+    project = tmp_path / "loafer-kit-myredis"
+    before = content(project)
+
+    assert loafer_kit("check", project).code == 0
+    assert loafer_kit("update", project, "--check").code == 0
+    assert content(project) == before
+
+
+def test_a_folder_without_a_lock_is_an_error_in_one_line(tmp_path):
+    """Nothing is guessed about a folder of somebody else's."""
+    for command in ("update", "check", "destroy"):
+        done = loafer_kit(command, tmp_path)
+        assert done.code == 1
+        assert done.error.startswith("There is no ")
+        assert "\n" not in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../outside", "link/outside"])
+def test_a_hostile_lock_touches_nothing(project, path):
+    """Whatever command reads it, and whatever hash it claims."""
+    outside = project.parent / "outside"
+    outside.write_bytes(b"x")
+    (project / "link").symlink_to(project.parent)
+    file = project / locks.PATH
+    values = json.loads(file.read_bytes())
+    values["files"][path] = {
+        "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+        "content": ["x"],
+    }
+    file.write_text(json.dumps(values))
+    before = content(project)
+
+    for command in ("update", "destroy", "check"):
+        done = loafer_kit(command, project)
+        assert done.code == 1
+        assert "no path" in done.error or "symbolic link" in done.error
+    assert content(project) == before
+    assert outside.read_bytes() == b"x"
+
+
+def test_neither_a_home_nor_git_nor_a_network_is_needed(project, later):
+    """The base is in the lock, and nothing is written elsewhere."""
+    spec = project / "loafer.toml"
+    spec.write_text(spec.read_text() + '\n[[queues]]\nname = "c"\nhandler = "handle_c"\n')
+    replace(project / "foobar/handlers.py", "True deletes", "True ends")
+    environment = {"HOME": "/dev/null", "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    for command in (
+        ["update"],
+        ["new", "service", "other", "--queue", "a"],
+        ["check"],
+        ["destroy"],
+    ):
+        folder = [project] if len(command) == 1 else ["--output-dir", project.parent]
+        if command == ["destroy"]:
+            folder = [project.parent / "other"]
+        done = subprocess.run(
+            [sys.executable, "-m", "loafer_kit", *command, *folder],
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    assert "handle_c" in (project / "foobar/handlers.py").read_text()
+    assert not (project.parent / "other").exists()
