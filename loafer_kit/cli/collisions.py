@@ -1,28 +1,18 @@
 """Asks about each file that holds somebody's work: no, yes, diff, merge, all or quit."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import typer
 
 from loafer_kit.cli import showing
 from loafer_kit.scaffold.plans import Change
+from loafer_kit.scaffold.questions import Person
 from loafer_kit.scaffold.updates import Candidate
 
 _HELP = (
     "n: leave it as it is; y: write the template's file over it; d: show what y would change; "
     "m: merge both; a: y for this and all that follow; q: write nothing at all"
 )
-
-
-class Person(Protocol):
-    """Who is asked: the terminal, as a rule."""
-
-    def ask(self, question: str, default: str | None) -> str:
-        """Return the answer; the default, when there is one and the answer is empty."""
-
-    def tell(self, text: str) -> None:
-        """Say what the answers mean."""
 
 
 def decide(found: Sequence[Candidate], person: Person) -> list[Change]:

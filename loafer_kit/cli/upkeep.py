@@ -40,9 +40,11 @@ def update(project: Path, *, show: Show, check: bool) -> None:
     found = projects.candidates(project, lock, rendering)
     changed = [candidate.merged() for candidate in found]
     changed.append(projects.lock_change(project, rendering.locked(lock.records)))
-    if check and any(change.writes for change in changed):
+    if check:
         show.changes(changed, project)
-        raise ConfigurationError("the project is behind its template: run `loafer-kit update`")
+        if rendering.differs_from(lock):
+            raise ConfigurationError("the project is behind its template: run `loafer-kit update`")
+        return
     writing.write(changed, project, show=show)
 
 

@@ -66,9 +66,12 @@ def write(changed: Sequence[Change], target: Path, *, show: Show) -> None:
 
     ConfigurationError where conflicts are left for a person: that is no success.
     """
-    show.changes(changed, target)
+    if show.only or not show.json:
+        show.changes(changed, target)
     show.end(changed)
     commits.apply(changed, target)
+    if show.json:
+        show.changes(changed, target)
     conflicts = [change.path for change in changed if change.conflicts]
     if conflicts:
         raise ConfigurationError(

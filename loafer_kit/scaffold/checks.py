@@ -9,6 +9,7 @@ from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.drifts import Drift
 from loafer_kit.scaffold.locks import Lock
 from loafer_kit.scaffold.plans import read
+from loafer_kit.scaffold.problems import SpecError
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 # What a spec's file calls an attribute of `ServiceSpec`, where the two differ.
@@ -28,7 +29,10 @@ def drifts(project: Path, lock: Lock) -> list[Drift]:
         return [Drift(projects.SPEC, None, "is missing", "restore it from your version control")]
     draft = projects.draft(project, lock)
     spec = validation.service(draft)
-    before = validation.service(Draft(lock.spec, str(project / locks.PATH)))
+    try:
+        before = validation.service(Draft(lock.spec, str(project / locks.PATH)))
+    except SpecError:  # a release may forbid what an earlier one allowed
+        return [Drift(locks.PATH, None, "its spec is no longer valid", _UPDATE)]
     found = [
         Drift(projects.SPEC, None, f"the {name} changed since the code was written", _UPDATE)
         for name in _changed(before, spec)

@@ -7,6 +7,7 @@ other input, its paths first.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def refuse_reserved(path: str) -> None:
 
 
 def _lock(values: Mapping[str, Any]) -> Lock:
-    if values["format"] > _FORMAT:
+    if values["format"] > _FORMAT or _numbers(values["loafer_kit"]) > _numbers(__version__):
         raise ConfigurationError(
             f"written by loafer-kit {names.shown(values['loafer_kit'])}: upgrade this one"
         )
@@ -112,6 +113,11 @@ def _lock(values: Mapping[str, Any]) -> Lock:
         records=tuple(_record(entry) for entry in values["records"]),
         version=_text(values["loafer_kit"]),
     )
+
+
+def _numbers(version: str) -> list[int]:
+    """A release's numbers, to tell a later one: nothing is updated backwards."""
+    return [int(number) for number in re.findall(r"[0-9]+", version)[:3]]
 
 
 def _file(path: str, entry: Mapping[str, Any]) -> bytes:

@@ -28,6 +28,10 @@ class Rendering:
     spec: Mapping[str, Any]
     plan: Plan
 
+    def differs_from(self, lock: Lock) -> bool:
+        """Whether a project with this lock has still to take the rendering in."""
+        return self.plan.files != lock.files or self.spec != lock.spec
+
     def locked(self, records: tuple[Record, ...]) -> Lock:
         """The lock of a project that has taken this rendering in."""
         return Lock(self.template, self.spec, self.plan.files, records)

@@ -1,9 +1,12 @@
 """`loafer-kit check`: whether spec, code and lock agree."""
 
 import json
+from dataclasses import replace as replaced
 
 import pytest
 from cli.projects import content, loafer_kit, replace
+
+from loafer_kit.scaffold import locks
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,17 @@ def test_a_spec_with_problems_shows_them_all(project):
 
     assert done.code == 1
     assert "2 problems" in done.error
+
+
+def test_a_lock_whose_spec_is_no_longer_valid_is_a_drift(project):
+    """As after a release that forbids what an earlier one allowed."""
+    lock = locks.find(project)
+    (project / locks.PATH).write_bytes(locks.content(replaced(lock, spec={"name": "foobar"})))
+
+    done = loafer_kit("check", project)
+
+    assert done.code == 1
+    assert "lock.json: its spec is no longer valid; `loafer-kit update`" in done.output
 
 
 def test_a_missing_spec_is_a_drift(project):

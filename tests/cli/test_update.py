@@ -169,6 +169,13 @@ def test_an_unwanted_update_is_only_shown(torn):
     assert content(torn) == before
 
 
+def test_what_concerns_no_file_is_not_due(project, later):
+    """A template's digest, or a release's number, fails no pipeline."""
+    replace(later.service.parent / "cookiecutter.json", '"foobar"', '"barfoo"')
+
+    assert loafer_kit("update", project, "--check").code == 0
+
+
 def test_a_new_queue_in_the_spec_reaches_edited_code(project):
     """Its handler stands after the edited one; the spec itself is its owner's."""
     replace(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,17 @@ def test_without_credentials_a_service_says_in_one_line_what_to_do(checkout, tmp
     (line,) = done.stderr.splitlines()
     assert "loafer-kit dev" in line
     assert "AWS_ACCESS_KEY_ID" in line
+
+
+def test_what_keeps_a_project_up_to_date_is_not_shipped(checkout, tmp_path):
+    """The lock is in the repository; the wheel holds the package alone."""
+    project = checkout.new(tmp_path, *SERVICES["one queue"])
+
+    checkout.run("build", "--wheel", "--no-isolation", cwd=project)
+
+    (wheel,) = (project / "dist").glob("*.whl")
+    assert (project / ".loafer-kit/lock.json").is_file()
+    assert {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()} == {
+        "foobar",
+        "foobar-0.1.0.dist-info",
+    }

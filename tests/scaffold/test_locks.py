@@ -126,9 +126,10 @@ def test_a_lock_that_is_none_is_one_line(tmp_path, text):
         locks.find(tmp_path)
 
 
-def test_a_lock_of_a_later_format_asks_for_an_upgrade(tmp_path):
-    """It names the release that wrote it."""
-    stored(tmp_path, format=2, loafer_kit="9.9")
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lock_of_a_later_release_asks_for_an_upgrade(tmp_path, number):
+    """Whether it can be read or not: no project is updated backwards."""
+    stored(tmp_path, format=number, loafer_kit="9.9")
 
     with pytest.raises(ConfigurationError, match=r"written by loafer-kit '9\.9': upgrade"):
         locks.find(tmp_path)
