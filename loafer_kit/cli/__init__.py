@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import check, destroy, dev, new, run, schema, send, update
+from loafer_kit.cli import add, check, destroy, dev, new, run, schema, send, update
 from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -65,6 +65,7 @@ def _options(
     """Write, run and operate services that live on queues."""
 
 
+app.add_typer(add.app, name="add")
 app.command()(check.check)
 app.command()(destroy.destroy)
 app.command()(dev.dev)

@@ -1,0 +1,119 @@
+"""`loafer-kit add …`: more of something in a service that exists, however it was edited."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loafer_kit.cli.new import Diff, DryRun, Json
+
+if TYPE_CHECKING:
+    from loafer_kit.cli.showing import Show
+    from loafer_kit.scaffold.additions.results import Apply
+    from loafer_kit.scaffold.drafts import Draft
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Add to a service that exists; what it already has is left as it is.",
+)
+
+ProjectPath = Annotated[Path, typer.Option("--path", help="The service's folder.")]
+
+
+@app.command()
+def queue(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME[,key=value…]", help="The queue, and its settings if any."),
+    ],
+    path: ProjectPath = Path(),
+    dry_run: DryRun = False,
+    diff: Diff = False,
+    json: Json = False,
+) -> None:
+    """Add a queue: its settings, its route, its handler and their tests.
+
+    Only inserts into files that were edited. A queue that is there already is left as it is.
+    """
+    from loafer_kit.cli import showing
+    from loafer_kit.scaffold.additions import queues
+
+    addition = queues.plan(_draft(path), name)
+    show = showing.Show(dry_run=dry_run, diff=diff, json=json)
+    _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
+
+
+@app.command()
+def handler(
+    name: Annotated[str, typer.Argument(help="The function's name.")],
+    path: ProjectPath = Path(),
+    dry_run: DryRun = False,
+    diff: Diff = False,
+    json: Json = False,
+) -> None:
+    """Add a handler and its test: for the queue whose handler it is, or for none yet."""
+    from loafer_kit.cli import showing
+    from loafer_kit.scaffold.additions import handlers
+
+    apply, paths = handlers.plan(_draft(path), name)
+    show = showing.Show(dry_run=dry_run, diff=diff, json=json)
+    _write(path, paths, apply, f"add handler {name}", show)
+
+
+@app.command()
+def extension(
+    reference: Annotated[
+        str, typer.Argument(metavar="MODULE:CLASS", help="The extension, as it is imported.")
+    ],
+    path: ProjectPath = Path(),
+    dry_run: DryRun = False,
+    diff: Diff = False,
+    json: Json = False,
+) -> None:
+    """Give the service an extension, in the package's `__init__.py`."""
+    from loafer_kit.cli import showing
+    from loafer_kit.scaffold import validation
+    from loafer_kit.scaffold.additions import extensions
+
+    addition = extensions.plan(validation.service(_draft(path)).package, reference)
+    show = showing.Show(dry_run=dry_run, diff=diff, json=json)
+    _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
+
+
+def _draft(project: Path) -> "Draft":
+    from loafer_kit.exceptions import ConfigurationError
+    from loafer_kit.scaffold.plans import refuse_links
+    from loafer_kit.scaffold.sources import files
+
+    refuse_links(project, "loafer.toml")
+    file = project / "loafer.toml"
+    if not file.exists():
+        raise ConfigurationError(
+            f"There is no {file}: go to a service's folder or name it with --path. "
+            "`loafer-kit new service` writes one."
+        )
+    return files.read(file)
+
+
+def _write(
+    project: Path,
+    paths: Iterable[str],
+    apply: "Apply",
+    command: str,
+    show: "Show",
+    *,
+    rebase: bool = False,
+) -> None:
+    from loafer_kit.cli import writing
+    from loafer_kit.scaffold import commits
+    from loafer_kit.scaffold.additions import results
+
+    if not show.only:
+        commits.recover(project)
+    changed = results.changes(project, paths, apply)
+    everything = results.recorded(project, changed, command, apply if rebase else None)
+    writing.write(everything, project, show=show)
+    if not any(change.writes for change in changed):
+        show.tell(f"nothing to do: {command.removeprefix('add ')} is there already")

@@ -1,0 +1,1 @@
+"""Additions to a project that exists: what is inserted leaves every other byte as it was."""

@@ -1,0 +1,139 @@
+"""A queue more in a service: its spec, its code and its tests change together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import contexts, merges, names, validation
+from loafer_kit.scaffold.additions import pieces, settings
+from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
+from loafer_kit.scaffold.additions.results import LeftOutError, UnplacedError
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.sources import flags
+from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAddition:
+    """A queue and what the template makes of the service without it and with it."""
+
+    package: str
+    queue: QueueSpec
+    index: int
+    known: bool
+    before: Files
+    after: Files
+
+    def apply(self, path: str, ours: bytes | None) -> bytes | None:
+        """A file of the project with the queue; UnplacedError where its code is not recognised.
+
+        An untouched file becomes what the template renders. Edited code is only inserted into;
+        any other edited file is merged, LeftOutError where that is not possible.
+        """
+        before, after = self.before.get(path), self.after[path]
+        if ours is None:
+            return self._missing(path)
+        if b"\r\n" in ours:
+            before, after = before and _with_crlf(before), _with_crlf(after)
+        if ours in (before, after):
+            return after
+        return self._edited(path, ours, before, after)
+
+    def _missing(self, path: str) -> bytes | None:
+        """What was deleted stays deleted, unless the queue cannot do without it."""
+        if path not in self.before and self.before:
+            return self.after[path]
+        missing = self._pieces(path, Module.parse(b""))
+        if not missing or path.startswith("tests/"):
+            return None
+        if path in (f"{self.package}/handlers.py", f"{self.package}/routes.py"):
+            raise UnplacedError(path, "it is not there", _snippet(missing))
+        return self.after[path]
+
+    def _edited(self, path: str, ours: bytes, before: bytes | None, after: bytes) -> bytes:
+        if path == "loafer.toml":
+            return ours if self.known else self._with_settings(ours)
+        if path in pieces.finders(self.package):
+            return self._with_pieces(path, ours)
+        merge = merges.merge(before or after, ours, after)
+        if merge.conflicts:
+            raise LeftOutError
+        return merge.content
+
+    def _with_settings(self, ours: bytes) -> bytes:
+        table = settings.block(self.after["loafer.toml"], self.index)
+        try:
+            return settings.with_queue(ours, table)
+        except UnrecognisedError as error:
+            raise UnplacedError("loafer.toml", str(error), table) from error
+
+    def _with_pieces(self, path: str, ours: bytes) -> bytes:
+        missing = self._pieces(path, Module.parse(b""))
+        try:
+            module = Module.parse(ours)
+            missing = self._pieces(path, module)
+            rendered = Module.parse(self.after[path])
+            return pieces.complete(module, missing, rendered, self.package).content
+        except UnrecognisedError as error:
+            raise UnplacedError(path, str(error), _snippet(missing)) from error
+
+    def _pieces(self, path: str, ours: Module) -> list[pieces.Piece]:
+        find = pieces.finders(self.package).get(path)
+        return list(find(ours, Module.parse(self.after[path]), self.queue)) if find else []
+
+
+def plan(draft: Draft, text: str) -> QueueAddition:
+    """The addition of a queue, as it was typed, to what `loafer.toml` says.
+
+    ConfigurationError where the queue is there already with other settings.
+    """
+    spec = validation.service(draft)
+    typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
+    values = typed.values["queues"][0]  # type: ignore[index]
+    name = names.queue_name(str(values["name"]))
+    known = [index for index, queue in enumerate(spec.queues) if queue.queue_name == name]
+    if known:
+        index = known[0]
+        _refuse_other_settings(draft, spec, index, values)
+    else:
+        index = len(spec.queues)
+        spec = validation.service(flags.merge(draft, None, [text]))
+    queue = spec.queues[index]
+    others = tuple(item for item in spec.queues if item is not queue)
+    return QueueAddition(
+        package=spec.package,
+        queue=queue,
+        index=index,
+        known=bool(known),
+        before=_rendered(replace(spec, queues=others)) if others else {},
+        after=_rendered(spec),
+    )
+
+
+def _refuse_other_settings(
+    draft: Draft, spec: ServiceSpec, index: int, typed: Mapping[str, object]
+) -> None:
+    queues = list(draft.values["queues"])  # type: ignore[call-overload]
+    queues[index] = {**queues[index], **typed, "name": spec.queues[index].name}
+    wanted = validation.service(Draft({**draft.values, "queues": queues})).queues[index]
+    if wanted != spec.queues[index]:
+        raise ConfigurationError(
+            f"{draft.origin}: the queue {names.shown(wanted.queue_name)} is there already with other "
+            "settings; change them there, then run `loafer-kit update`"
+        )
+
+
+def _rendered(spec: ServiceSpec) -> Files:
+    from loafer_kit.scaffold import projects
+
+    return projects.render("service", contexts.service(spec)).plan.files
+
+
+def _snippet(missing: list[pieces.Piece]) -> str:
+    return "\n\n".join(piece.text for piece in missing)
+
+
+def _with_crlf(content: bytes) -> bytes:
+    return content.replace(b"\n", b"\r\n")

@@ -1,0 +1,251 @@
+"""`loafer-kit add queue|handler|extension`, as a user runs it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from loafer_kit.cli import app
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.scaffold import journal, locks
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A service with one queue, as `new` makes it."""
+    folder = tmp_path_factory.mktemp("made")
+    done = CliRunner().invoke(
+        app, ["new", "service", "shop", "--queue", "orders", "--output-dir", str(folder)]
+    )
+    assert done.exit_code == 0, done.output
+    return folder / "shop"
+
+
+@pytest.fixture
+def shop(made, tmp_path, monkeypatch):
+    """A copy of that service, which is the current folder."""
+    shutil.copytree(made, tmp_path / "shop")
+    monkeypatch.chdir(tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+def add(*arguments):
+    return CliRunner().invoke(app, ["add", *arguments])
+
+
+def content(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
+    """In a service that was edited before."""
+    handlers = shop / "shop/handlers.py"
+    handlers.write_text(handlers.read_text().replace("return True", "return bool(message)"))
+
+    done = add("queue", "refunds,dead_letter_queue=dead,max_receive_count=3")
+
+    assert done.exit_code == 0, done.output
+    assert "overwrite  shop/handlers.py" in done.output
+    assert "return bool(message)" in handlers.read_text()
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=shop,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "4 passed" in tested.stdout
+
+
+def test_a_second_run_changes_nothing_and_says_so(shop):
+    """With exit code 0."""
+    add("queue", "refunds")
+    before = content(shop)
+
+    done = add("queue", "refunds")
+
+    assert done.exit_code == 0
+    assert "nothing to do: queue refunds is there already" in done.output
+    assert content(shop) == before
+
+
+def test_a_dry_run_and_a_diff_write_nothing(shop):
+    """Exit code 2 says that a run would change something."""
+    before = content(shop)
+
+    dry, diff = add("queue", "refunds", "--dry-run"), add("queue", "refunds", "--diff")
+
+    assert (dry.exit_code, diff.exit_code) == (2, 2)
+    assert "overwrite  loafer.toml" in dry.output
+    assert "+async def handle_refunds(" in diff.output
+    assert content(shop) == before
+
+
+def test_json_describes_the_changes(shop):
+    """For machines."""
+    done = add("queue", "refunds", "--dry-run", "--json")
+
+    changes = {item["path"]: item["action"] for item in json.loads(done.stdout)["changes"]}
+    assert changes["shop/routes.py"] == "overwrite"
+
+
+def test_unrecognised_code_is_left_alone_with_everything_else(shop):
+    """The snippet is told; after it was pasted, a second run does the rest."""
+    routes = shop / "shop/routes.py"
+    routes.write_text("from shop import handlers\n\nroutes = make()\n")
+    before = content(shop)
+
+    done = add("queue", "refunds")
+
+    assert done.exit_code == 1
+    told = str(done.exception)
+    assert isinstance(done.exception, LoaferKitError)
+    assert "shop/routes.py: there is no one `routes = (…)`" in told
+    assert '    SQSRoute("refunds", handler=handlers.handle_refunds)' in told
+    assert content(shop) == before
+
+    routes.write_text(routes.read_text() + 'SQSRoute("refunds", handler=handlers.handle_refunds)\n')
+    assert add("queue", "refunds").exit_code == 0
+    assert "handle_refunds" in (shop / "shop/handlers.py").read_text()
+
+
+def test_a_failure_in_the_middle_leaves_every_byte_as_it_was(shop, monkeypatch):
+    """The changes go through the journal."""
+    before = content(shop)
+    make, made = journal._make, []
+
+    def fail(change, *arguments):
+        if len(made) == 3:
+            raise OSError(28, "No space left on device")
+        made.append(change)
+        make(change, *arguments)
+
+    monkeypatch.setattr(journal, "_make", fail)
+    done = add("queue", "refunds")
+
+    assert "No space left on device" in str(done.exception)
+    assert content(shop) == before
+
+
+def test_the_lock_records_the_addition(shop):
+    """As a command that can be taken back, and as the base of the next update."""
+    add("queue", "refunds")
+    add("handler", "spare")
+
+    lock = locks.find(shop)
+    assert [record.command for record in lock.records] == [
+        "new service",
+        "add queue refunds",
+        "add handler spare",
+    ]
+    assert [queue["name"] for queue in lock.spec["queues"]] == ["orders", "refunds"]
+    assert lock.files["shop/routes.py"] == (shop / "shop/routes.py").read_bytes()
+    assert b"spare" not in lock.files["shop/handlers.py"]
+
+
+def test_an_addition_to_an_edited_service_agrees_and_can_be_taken_back(shop):
+    """`check` and `update` find nothing to do; `destroy` leaves what was there before."""
+    with (shop / "shop/routes.py").open("a") as file:
+        file.write("# mine\n")
+    before = content(shop)
+
+    add("queue", "refunds,topic=money")
+
+    for command in (["check"], ["update", "--check"]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(app, ["destroy"]).exit_code == 0
+    assert content(shop) == before
+
+
+def test_a_service_without_a_lock_is_added_to_as_well(shop):
+    """One that was never made by us, say."""
+    shutil.rmtree(shop / locks.PATH.partition("/")[0])
+
+    assert add("queue", "refunds").exit_code == 0
+    assert not (shop / locks.PATH).exists()
+
+
+def test_a_handler_for_no_queue_yet(shop):
+    """It is written beside the others, with a test."""
+    done = add("handler", "handle_spare")
+
+    assert done.exit_code == 0, done.output
+    assert "async def handle_spare(" in (shop / "shop/handlers.py").read_text()
+    assert "handlers.handle_spare(" in (shop / "tests/test_handlers.py").read_text()
+    assert "nothing to do" in add("handler", "handle_spare").output
+
+
+def test_a_handler_that_the_settings_name_is_written_for_its_queue(shop):
+    """Its docstring says which."""
+    settings = shop / "loafer.toml"
+    settings.write_text(settings.read_text().replace("handle_orders", "take_order"))
+
+    assert add("handler", "take_order").exit_code == 0
+
+    code = (shop / "shop/handlers.py").read_text()
+    assert "async def take_order(" in code
+    assert code.count("Handle one message of the queue orders.") == 2
+
+
+@pytest.mark.parametrize("name", ["print", "a b", "class", "test_it"])
+def test_a_name_that_cannot_be_a_handlers_is_refused(shop, name):
+    """As `new service` refuses it."""
+    before = content(shop)
+
+    assert add("handler", name).exit_code == 1
+    assert content(shop) == before
+
+
+def test_an_extension_is_given_the_service(shop):
+    """Its import is sorted in, and its line follows the service's."""
+    done = add("extension", "loafer_kit_redis:Redis")
+
+    assert done.exit_code == 0, done.output
+    assert (shop / "shop/__init__.py").read_text() == (
+        '"""shop: handles the messages of the queue orders."""\n\n'
+        "from loafer_kit.managers import LoaferManager\n"
+        "from loafer_kit_redis import Redis\n\n"
+        "from shop import routes\n\n"
+        "manager = LoaferManager(routes=routes.routes)\n"
+        "redis = Redis(manager)\n"
+    )
+    assert "nothing to do" in add("extension", "loafer_kit_redis:Redis").output
+
+
+def test_an_extension_finds_no_service(shop):
+    """The snippet is told."""
+    (shop / "shop/__init__.py").write_text("manager = make()\n")
+
+    done = add("extension", "loafer_kit_redis:Redis")
+
+    assert done.exit_code == 1
+    assert "redis = Redis(app)" in str(done.exception)
+
+
+def test_a_folder_without_settings_is_no_service(tmp_path):
+    """The error says where it looked."""
+    done = add("queue", "refunds", "--path", str(tmp_path))
+
+    assert done.exit_code == 1
+    assert f"There is no {tmp_path}/loafer.toml" in str(done.exception)
+
+
+def test_nothing_is_written_through_a_symbolic_link(shop, tmp_path):
+    """Neither is the project's code read through one."""
+    (tmp_path / "outside.py").write_text("routes = ()\n")
+    (shop / "shop/routes.py").unlink()
+    (shop / "shop/routes.py").symlink_to(tmp_path / "outside.py")
+
+    done = add("queue", "refunds")
+
+    assert "symbolic link" in str(done.exception)
+    assert (tmp_path / "outside.py").read_text() == "routes = ()\n"

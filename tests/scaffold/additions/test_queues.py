@@ -1,0 +1,256 @@
+"""Additions to services: what they change, and above all what they do not."""
+
+import ast
+import json
+import re
+import tomllib
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import contexts, projects, validation
+from loafer_kit.scaffold.additions import queues, results
+from loafer_kit.scaffold.drafts import Draft
+
+SPEC = {"name": "shop", "queues": [{"name": "orders"}]}
+CODE = ["shop/handlers.py", "shop/routes.py", "tests/test_handlers.py", "tests/test_routes.py"]
+CODE += ["tests/test_service.py", "loafer.toml"]
+
+
+def rendered(values):
+    return projects.render(
+        "service", contexts.service(validation.service(Draft(values)))
+    ).plan.files
+
+
+def draft(files):
+    return Draft(tomllib.loads(files["loafer.toml"].decode("utf-8-sig")), "loafer.toml")
+
+
+def added(files, text):
+    """The project's files after `add queue`."""
+    addition = planned(json.dumps(draft(files).values), text)
+    paths = addition.after
+    changed = {path: addition.apply(path, files.get(path)) for path in paths}
+    return {**files, **{path: after for path, after in changed.items() if after is not None}}
+
+
+@cache
+def planned(values, text):
+    """Rendering takes longest: many examples have one spec."""
+    return queues.plan(Draft(json.loads(values), "loafer.toml"), text)
+
+
+def is_only_inserted(before, after):
+    """Whether every line of the one stands in the other, but for what was put into it."""
+    kept = iter(re.split(rb"(\W)", after))
+    return all(any(word == other for other in kept) for word in re.split(rb"(\W)", before))
+
+
+def test_an_untouched_service_becomes_what_new_makes_of_both_queues():
+    """The generated text that counts queues is renewed as well."""
+    files = added(rendered(SPEC), "refunds.fifo,dead_letter_queue=dead.fifo")
+
+    queue = {"name": "refunds.fifo", "dead_letter_queue": "dead.fifo"}
+    assert files == rendered({**SPEC, "queues": [*SPEC["queues"], queue]})
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "refunds",
+        "refunds.fifo,dead_letter_queue=dead.fifo,visibility_timeout=40",
+        "refunds,topic=money,error_handler=oops,translator=Coins",
+        "refunds,translator=none",
+    ],
+)
+def test_an_edited_service_gets_the_same_code(queue):
+    """What its files then say is what the template says, but for the edit."""
+    before = rendered(SPEC)
+    edited = before | {path: before[path] + b"# mine\n" for path in CODE}
+
+    after = added(edited, queue)
+
+    whole = added(before, queue)
+    for path in CODE:
+        assert is_only_inserted(edited[path], after[path])
+        assert b"# mine\n" in after[path]
+        if path.endswith(".py") and path != "tests/test_service.py":
+            assert definitions(after[path]) == definitions(whole[path])
+    assert tomllib.loads(after["loafer.toml"].decode()) == tomllib.loads(
+        whole["loafer.toml"].decode()
+    )
+
+
+def definitions(content):
+    """A module's tree with its statements and imported names in one order."""
+    return sorted(ast.dump(item) for item in ast.parse(content).body)
+
+
+def test_a_payload_brings_its_model_and_imports():
+    """A model of loafer.toml that no code has yet is written where it belongs."""
+    values = {**SPEC, "payloads": {"Refund": {"id": "integer"}}}
+    files = rendered(SPEC)
+    files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "integer"\n'
+    files["shop/handlers.py"] += b"# mine\n"
+    assert draft(files).values["payloads"] == values["payloads"]
+
+    after = added(files, "refunds,payload=Refund")
+
+    assert b"class Refund:" in after["shop/payloads.py"]
+    assert b"from shop import payloads" in after["shop/handlers.py"]
+    assert b"message: payloads.Refund" in after["shop/handlers.py"]
+
+
+STYLES = {
+    "a list": (b"routes = (", b"routes = [", b"\n)", b"\n]"),
+    "no trailing comma": (b"),\n)", b")\n)", b"", b""),
+    "comments": (b"),\n)", b"),  # last\n    # end\n)  # done", b"", b""),
+    "a name with parentheses": (b"\nroutes", b"\nfirst = None\nroutes", b"", b""),
+    "an annotation": (b"routes = ", b"routes: tuple[object, ...] = ", b"", b""),
+    "another first route": (b"routes = (", b"routes = (\n    (OTHER),", b"", b""),
+    "no newline at the end": (b"\n)\n", b"\n)", b"", b""),
+}
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=9
+)
+
+
+@st.composite
+def edits(draw):
+    """What somebody's editor may make of our files, with the same meaning."""
+    style = draw(st.sampled_from([None, *STYLES]))
+    comment = draw(TEXT)
+    newline = draw(st.sampled_from([b"\n", b"\r\n"]))
+    bom, tabs, ended = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
+
+    def edit(path, content):
+        if path == "shop/routes.py" and style:
+            old, new, also, then = STYLES[style]
+            content = content.replace(old, new, 1)
+            content = content.replace(also, then) if also else content
+        if tabs and path.endswith(".py"):
+            content = re.sub(rb"(?m)^(    )+", lambda found: b"\t" * (len(found[0]) // 4), content)
+        content = content.rstrip(b"\n") + f"  # {comment}\n".encode()
+        content = content if ended else content.rstrip(b"\n")
+        content = content.replace(b"\n", newline)
+        return b"\xef\xbb\xbf" + content if bom else content
+
+    return edit
+
+
+@given(edits(), st.sampled_from(["refunds", "refunds,topic=money,wait_time=3,error_handler=oops"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_insertions_leave_every_other_byte_as_it_was(edit, queue):
+    """Whatever the line endings, the marks, the comments; and a second time changes nothing."""
+    files = rendered({**SPEC, "queues": [{"name": "orders"}, {"name": "returns"}]})
+    files |= {path: edit(path, files[path]) for path in CODE}
+
+    after = added(files, queue)
+
+    for path in CODE:
+        assert is_only_inserted(files[path], after[path])
+        assert (b"\r\n" in files[path]) == (b"\r\n" in after[path])
+        assert after[path].count(b"\r\n") in (0, after[path].count(b"\n"))
+        if path.endswith(".py"):
+            ast.parse(after[path])
+            assert b"refunds" in after[path]
+    assert [item["name"] for item in draft(after).values["queues"]] == [
+        "orders",
+        "returns",
+        "refunds",
+    ]
+    assert added(after, queue) == after
+
+
+def test_what_was_pasted_by_hand_is_not_added_again():
+    """Each file is asked what it lacks."""
+    files = rendered(SPEC)
+    files["shop/handlers.py"] += b"\n\ndef handle_refunds(message, metadata):\n    return True\n"
+
+    after = added(files, "refunds")
+
+    assert after["shop/handlers.py"] == files["shop/handlers.py"]
+    assert b'SQSRoute("refunds"' in after["shop/routes.py"]
+
+
+def test_a_queue_that_its_settings_know_is_completed():
+    """The code that was removed, or never written, is added; the settings stay."""
+    whole = added(rendered(SPEC), "refunds")
+    files = whole | {"shop/routes.py": rendered(SPEC)["shop/routes.py"]}
+
+    assert added(files, "refunds") == whole
+
+
+def test_a_dead_letter_queue_can_get_a_handler():
+    """That another queue names it does not make it one of the service's."""
+    files = rendered({"name": "shop", "queues": [{"name": "orders", "dead_letter_queue": "dead"}]})
+    files |= {path: files[path] + b"# mine\n" for path in CODE}
+
+    after = added(files, "dead")
+
+    assert b'SQSRoute("dead", handler=handlers.handle_dead)' in after["shop/routes.py"]
+    assert b'local_queues.counts("dead")' in after["tests/test_service.py"]
+
+
+def test_other_settings_of_a_known_queue_are_refused():
+    """They are changed in loafer.toml, and carried over by an update."""
+    with pytest.raises(ConfigurationError, match="'orders' is there already with other settings"):
+        queues.plan(draft(rendered(SPEC)), "orders,visibility_timeout=3")
+
+
+def test_a_deleted_test_stays_deleted_and_deleted_code_is_asked_for():
+    """Nothing comes back that somebody took away."""
+    files = rendered(SPEC)
+    del files["tests/test_handlers.py"], files["README.md"]
+    after = added(files, "refunds")
+    assert {"tests/test_handlers.py", "README.md"}.isdisjoint(after)
+
+    del files["shop/handlers.py"]
+    with pytest.raises(results.UnplacedError, match="async def handle_refunds"):
+        added(files, "refunds")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"routes = make_routes()\n",
+        b"routes = (A, B) + more\n",
+        b"routes = (A), (B)\n",
+        b"routes = ()\nroutes = []\n",
+        b"def routes(:\n",
+        b"# coding: latin-1\nroutes = ['\xe9']\n",
+        b"",
+    ],
+)
+def test_code_that_is_not_recognised_is_told_with_what_it_lacks(code):
+    """It is never guessed at."""
+    files = rendered(SPEC) | {"shop/routes.py": code}
+
+    with pytest.raises(results.UnplacedError) as raised:
+        added(files, "refunds")
+
+    assert raised.value.path == "shop/routes.py"
+    assert raised.value.snippet == 'SQSRoute("refunds", handler=handlers.handle_refunds)'
+
+
+def test_inline_queues_are_not_recognised():
+    """TOML lets no table join an array that is written in one piece."""
+    files = rendered(SPEC)
+    files["loafer.toml"] = b'name = "shop"\nqueues = [{ name = "orders" }]\n'
+
+    with pytest.raises(results.UnplacedError, match=r"\[\[queues\]\]"):
+        added(files, "refunds")
+
+
+def test_a_queue_goes_before_the_comment_of_the_table_behind_it():
+    """A comment belongs to what follows it."""
+    files = rendered(SPEC)
+    files["loafer.toml"] += b'\n# Money.\n[payloads.Refund]\nid = "integer"\n'
+
+    after = added(files, "refunds")["loafer.toml"]
+
+    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "integer"\n')
