@@ -4,7 +4,7 @@ import json
 from dataclasses import replace as replaced
 
 import pytest
-from cli.projects import content, loafer_kit, replace
+from kept_projects import content, loafer_kit, replace
 
 from loafer_kit.scaffold import locks
 

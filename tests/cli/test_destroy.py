@@ -3,7 +3,7 @@
 from dataclasses import replace as changed
 
 import pytest
-from cli.projects import OwnTemplates, content, loafer_kit, replace
+from kept_projects import OwnTemplates, content, loafer_kit, replace
 
 from loafer_kit.scaffold import commits, locks, plans, projects, records
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.projects import OwnTemplates, content, loafer_kit, replace
+from kept_projects import OwnTemplates, content, loafer_kit, replace
 
 from loafer_kit.scaffold import locks
 
