@@ -11,9 +11,9 @@ def check(
     *,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
 ) -> None:
-    """Say where spec, code and lock do not agree, and what to do; exit code 1 when they do not.
+    """Say where spec, code and lock do not agree.
 
-    It reads files and imports nothing.
+    Each drift is one line with its remedy, and the exit code is then 1. It imports nothing.
     """
     from loafer_kit.cli import upkeep
 

@@ -19,9 +19,10 @@ def destroy(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
 ) -> None:
-    """Take back the last `new` or `add` of a project, where nothing was edited since.
+    """Take back the last `new` or `add` of a project.
 
-    Files that loafer-kit did not write stay where they are.
+    Where a file was edited since, it is named and nothing is taken back. Files that loafer-kit did
+    not write stay where they are.
     """
     from loafer_kit.cli import upkeep
     from loafer_kit.cli.showing import Show

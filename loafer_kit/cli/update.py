@@ -23,10 +23,10 @@ def update(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
 ) -> None:
-    """Merge what the installed template makes of the spec into a project, and keep every edit.
+    """Bring a project up to its template and spec.
 
-    Where both changed the same lines, both are kept between the marks that git uses, and the
-    exit code is 1.
+    What the installed template makes of the spec is merged into it; every edit is kept. Where both
+    changed the same lines, both stand between the marks that git uses, and the exit code is 1.
     """
     from loafer_kit.cli import upkeep
     from loafer_kit.cli.showing import Show

@@ -30,7 +30,7 @@ class Rendering:
 
     def differs_from(self, lock: Lock) -> bool:
         """Whether a project with this lock has still to take the rendering in."""
-        return self.plan.files != lock.files or self.spec != lock.spec
+        return self.plan.files != lock.files
 
     def locked(self, records: tuple[Record, ...]) -> Lock:
         """The lock of a project that has taken this rendering in."""

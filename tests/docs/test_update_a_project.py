@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from cli.projects import loafer_kit
+from kept_projects import loafer_kit
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/update-a-project.md"
 

@@ -10,7 +10,7 @@ import pytest
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import commits, journal
-from loafer_kit.scaffold.plans import Plan
+from loafer_kit.scaffold.plans import Change, Plan
 
 PLAN = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
 
@@ -145,7 +145,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from loafer_kit.scaffold import commits
-from loafer_kit.scaffold.plans import Plan
+from loafer_kit.scaffold.plans import Change, Plan
 
 turns = iter(range(100))
 original = Path.replace
@@ -225,3 +225,34 @@ def test_two_runs_cannot_write_into_one_folder(project):
         commits.commit(PLAN, project, force=True)
 
     assert work.is_dir()
+
+
+def test_a_removal_is_undone_with_its_folder(project, monkeypatch):
+    """The last file of a folder takes it along, and brings it back."""
+    (project / "z/y").mkdir(parents=True)
+    (project / "z/y/x").write_bytes(b"x")
+    before = content(project)
+    removal = Change("z/y/x", "remove", b"x", None)
+    edit = Change("a", "overwrite", b"old", b"new")
+    with monkeypatch.context() as patched:
+        interrupted_at(patched, Path, "replace", 0, OSError(28, "No space left on device"))
+        with pytest.raises(ConfigurationError, match="No space left"):
+            commits.apply([removal, edit], project)
+    assert content(project) == before
+
+    commits.apply([removal, edit], project)
+
+    assert not (project / "z").exists()
+    assert (project / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("found", [b"edited", None])
+def test_a_file_that_changed_since_it_was_shown_stops_everything(project, found):
+    """What a person agreed to is what is written."""
+    shown = [Change("a", "overwrite", found, b"new"), Change("n", "create", None, b"new")]
+    before = content(project)
+
+    with pytest.raises(ConfigurationError, match="edited meanwhile"):
+        commits.apply(shown, project)
+
+    assert content(project) == before
