@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import add, check, destroy, dev, new, run, schema, send, update
+from loafer_kit.cli import add, check, destroy, dev, doctor, new, run, schema, send, update
 from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -69,6 +69,7 @@ app.add_typer(add.app, name="add")
 app.command()(check.check)
 app.command()(destroy.destroy)
 app.command()(dev.dev)
+app.command()(doctor.doctor)
 app.add_typer(new.app, name="new")
 app.command()(run.run)
 app.command()(schema.schema)

@@ -1,0 +1,74 @@
+"""A service as a whole: its spec, what it would run with, and its queues."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from loafer_kit.cli.diagnoses import environment
+from loafer_kit.cli.diagnoses.findings import Finding
+from loafer_kit.exceptions import LoaferKitError, ProviderError
+from loafer_kit.scaffold import validation
+from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.specs import ServiceSpec
+
+_TIMEOUT = 10
+
+
+def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
+    """Everything that was looked at, in the order in which it matters."""
+    from botocore.session import Session
+
+    yield from environment.interpreter()
+    session = Session()
+    access = [
+        environment.credentials(session, endpoint_url),
+        environment.region(session, endpoint_url),
+    ]
+    yield from access
+    try:
+        spec = _spec(project)
+    except LoaferKitError as error:
+        remedy = "correct it, or name a service's folder; `loafer-kit new service` writes one"
+        yield Finding("problem", "spec", str(error), remedy)
+        return
+    yield Finding("ok", "spec", f"{spec.name}, {len(spec.queues)} queues")
+    if any(item.level == "problem" for item in access):
+        yield Finding("note", "queues", "were not looked at: see credentials and region")
+        return
+    yield from _queues(spec, session, endpoint_url)
+
+
+def _spec(project: Path) -> ServiceSpec:
+    file = project / "loafer.toml" if project.is_dir() else project
+    return validation.service(files.read(file))
+
+
+def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:
+    from botocore.exceptions import BotoCoreError
+
+    from loafer_kit.cli.diagnoses.queues import QueueDoctor
+
+    try:
+        doctor = QueueDoctor(_client(session, endpoint_url), endpoint_url)
+        for queue in spec.queues:
+            yield from doctor.examine(queue)
+    except (BotoCoreError, ProviderError, ValueError) as error:
+        message = " ".join(str(error).split())
+        remedy = "check the network, the endpoint and the credentials, then run it again"
+        yield Finding("problem", "AWS", message, remedy)
+
+
+def _client(session: Any, endpoint_url: str | None) -> Any:
+    from botocore.config import Config
+
+    local = environment.is_local(endpoint_url)
+    if local and session.get_credentials() is None:
+        session.set_credentials("local", "local")
+    return session.create_client(
+        "sqs",
+        region_name=environment.region_of(session) or ("us-east-1" if local else None),
+        endpoint_url=endpoint_url,
+        config=Config(
+            connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}
+        ),
+    )
