@@ -72,17 +72,19 @@ def imported(
 
 def _with_alias(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> Module:
     text = ast.unparse(alias)
+    close = module.end(statement) - 1
+    has_brackets = module.content[close : close + 1] == b")"
     later = [item for item in statement.names if _alias_key(item) > _alias_key(alias)]
     if later:
         index = statement.names.index(later[0])
         at = module.begin(later[0])
         lead = module.lead(at)
-        gap = b" " if lead is None else module.newline + lead
+        gap = b" " if lead is None or not has_brackets else module.newline + lead
         edits = [Edit(at, text.encode() + b"," + gap)]
     else:
         index = len(statement.names)
-        end, close = module.end(statement.names[-1]), module.end(statement) - 1
-        if module.content[close : close + 1] == b")":
+        end = module.end(statement.names[-1])
+        if has_brackets:
             edits, _ = _at_close(module, end, close, statement.names, text)
         else:
             edits = [Edit(end, b", " + text.encode())]
