@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.scaffold.merges import has_conflict, merge
@@ -102,6 +102,40 @@ def _chosen(content, *, first, second):
         elif wanted:
             lines.append(line)
     return lines
+
+
+edits = st.lists(
+    st.tuples(st.sampled_from(["insert", "replace", "delete"]), st.integers(0, 9)), max_size=3
+)
+
+
+def edited(edits, by):
+    lines = [f"line {number}" for number in range(10)]
+    for turn, (kind, at) in enumerate(edits):
+        lines[at : at + (kind != "insert")] = [] if kind == "delete" else [f"{by} {turn}"]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+@given(edits, edits)
+@settings(deadline=None, max_examples=60)
+def test_what_git_can_merge_is_merged_alike(tmp_path_factory, ours, theirs):
+    """Byte by byte; a merge that git leaves to a person may still be one that we can do."""
+    contents = [edited(ours, "ours"), edited([], ""), edited(theirs, "theirs")]
+    folder = tmp_path_factory.mktemp("git")
+    for name, content in zip(("yours", "base", "template"), contents, strict=True):
+        (folder / name).write_bytes(content)
+
+    done = subprocess.run(
+        ["git", "merge-file", "-p", "yours", "base", "template"],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+    )
+
+    merged = merge(contents[1], contents[0], contents[2])
+    if done.returncode == 0:
+        assert (merged.content, merged.conflicts) == (done.stdout, 0)
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
