@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import contexts, extensions, locks, templates, updates, validation
+from loafer_kit.scaffold import contexts, extensions, locks, names, templates, updates, validation
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.locks import Lock
@@ -81,7 +81,8 @@ def render_again(template: locks.Template, spec: Draft) -> Rendering:
     """What a project's template, as it is installed now, makes of a spec."""
     maker = _MAKERS.get(template.name)
     if maker is None:
-        raise ConfigurationError(f"{spec.origin}: loafer-kit has no template {template.name!a}")
+        name = names.shown(template.name)
+        raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
     return maker(spec)
 
 

@@ -1,5 +1,6 @@
 """`loafer-kit update`: a project carried over a change of its template or of its spec."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -219,6 +220,21 @@ def test_a_folder_without_a_lock_is_an_error_in_one_line(tmp_path):
         assert done.error.startswith("There is no ")
         assert "\n" not in done.error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_template_that_is_not_installed_is_one_line(project):
+    """Nothing is rendered by another one in its stead."""
+    lock = locks.find(project)
+    other = dataclasses.replace(lock, template=locks.Template("../../evil", "0"))
+    (project / locks.PATH).write_bytes(locks.content(other))
+    before = content(project)
+
+    done = loafer_kit("update", project)
+
+    assert (done.code, done.error) == (
+        1, "the lock says template '../../evil', which loafer-kit does not have",
+    )  # fmt: skip
+    assert content(project) == before
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "../outside", "link/outside"])
