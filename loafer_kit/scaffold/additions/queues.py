@@ -9,6 +9,7 @@ from loafer_kit.scaffold.additions import pieces, settings
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.results import LeftOutError, UnplacedError
 from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.problems import Problem, SpecError
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
@@ -90,6 +91,14 @@ def plan(draft: Draft, text: str) -> QueueAddition:
     ConfigurationError where the queue is there already with other settings.
     """
     spec = validation.service(draft)
+    try:
+        return _planned(draft, spec, text)
+    except SpecError as error:  # the draft has none: these are of what was typed
+        problems = [Problem(item.path[2:], item.message) for item in error.problems]
+        raise SpecError(problems, names.shown(text)) from error
+
+
+def _planned(draft: Draft, spec: ServiceSpec, text: str) -> QueueAddition:
     typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
     values = typed.values["queues"][0]  # type: ignore[index]
     name = names.queue_name(str(values["name"]))

@@ -14,6 +14,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import contexts, projects, validation
 from loafer_kit.scaffold.additions import queues, results
 from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.problems import SpecError
 
 SPEC = {"name": "shop", "queues": [{"name": "orders"}]}
 CODE = ["shop/handlers.py", "shop/routes.py", "tests/test_handlers.py", "tests/test_routes.py"]
@@ -200,6 +201,23 @@ def test_other_settings_of_a_known_queue_are_refused():
     """They are changed in loafer.toml, and carried over by an update."""
     with pytest.raises(ConfigurationError, match="'orders' is there already with other settings"):
         queues.plan(draft(rendered(SPEC)), "orders,visibility_timeout=3")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b", "'a b': name: 'a b' cannot name a queue"),
+        ("new,color=red", "'new,color=red': color: is no known key"),
+        ("new,fifo", "'new,fifo': 'fifo' must have the form key=value"),
+        ("new,handler=handle_orders", "handler: handle_orders is already the handler of queues"),
+    ],
+)
+def test_a_problem_of_what_was_typed_is_told_as_one(text, message):
+    """Not as one of a line of loafer.toml."""
+    with pytest.raises(SpecError, match=re.escape(message)) as raised:
+        queues.plan(draft(rendered(SPEC)), text)
+
+    assert "line" not in str(raised.value)
 
 
 def test_a_deleted_test_stays_deleted_and_deleted_code_is_asked_for():
