@@ -23,9 +23,9 @@ class Slots:
         self._used += 1
 
     def give_back(self) -> None:
-        """Free a slot and wake the one who waits longest."""
+        """Free a slot; wake who waits, the longest first, until somebody has taken it."""
         self._used -= 1
-        if self._waiting:
+        while self._waiting and self._used < self.limit:
             wake = next(iter(self._waiting))
             del self._waiting[wake]
             wake()

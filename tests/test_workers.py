@@ -1,0 +1,47 @@
+"""Routes at work where something goes wrong or comes at an awkward time."""
+
+import asyncio
+
+from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.routes import Route
+from loafer_kit.testing import InMemoryProvider
+
+
+async def accept(message, metadata):
+    return True
+
+
+async def test_a_free_slot_reaches_who_has_messages():
+    """A slot that a waiting route cannot use goes on to the next one that waits."""
+    busy, idle, waiting = (InMemoryProvider(endless=True) for _ in range(3))
+    release, handled = asyncio.Event(), asyncio.Event()
+
+    async def block(message, metadata):
+        await release.wait()
+        return True
+
+    async def handle(message, metadata):
+        handled.set()
+        return True
+
+    dispatcher = LoaferDispatcher(
+        [Route(busy, block), Route(idle, accept), Route(waiting, handle)], max_jobs=1
+    )
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0)
+    idle.put("first")
+    await asyncio.sleep(0.01)
+    busy.put("blocks")
+    await asyncio.sleep(0.01)
+    for flow in (route.flow for route in dispatcher.routes[1:]):
+        flow.resume()  # both ask for the slot, the idle one first
+    idle.stop()
+    await asyncio.sleep(0.01)
+    waiting.put("waits")
+    await asyncio.sleep(0.01)
+    release.set()
+    try:
+        await asyncio.wait_for(handled.wait(), 2)
+    finally:
+        dispatcher.stop()
+        await running
