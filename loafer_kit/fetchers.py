@@ -1,6 +1,7 @@
 """The open fetches of one route: starting them, backing off, letting them return at the end."""
 
 import asyncio
+import contextvars
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ class Fetcher:
         self._arrived = arrived
         self._failed = failed
         self._slots_idle = slots_idle
+        self._context = contextvars.copy_context()
         self._open: set[asyncio.Task[Sequence[Message]]] = set()
         self._stopping = asyncio.Event()
         self._empty_in_a_row = 0
@@ -58,7 +60,10 @@ class Fetcher:
     def start(self, limit: int) -> None:
         """Open a fetch for up to `limit` messages."""
         self.expected += limit
-        task = asyncio.create_task(self._fetch(limit), name=f"fetch {self._name}")
+        # Often the end of a handler starts it, whose context it must not see.
+        task = asyncio.get_running_loop().create_task(
+            self._fetch(limit), name=f"fetch {self._name}", context=self._context.copy()
+        )
         self._open.add(task)
         task.add_done_callback(lambda done: self._returned(done, limit))
 

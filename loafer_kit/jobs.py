@@ -1,6 +1,7 @@
 """The messages of one route that are being handled: from the start of a handler to settlement."""
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Jobs:
         self._policy = policy
         self._freed = freed
         self._failed = failed
+        self._context = contextvars.copy_context()
         #: Jobs whose handlers run; their number is the number of slots in use.
         self._running: set[Job] = set()
         #: Every task that is not done: handlers, those that go on to settle, and releases.
@@ -188,7 +190,8 @@ class Jobs:
             await settle(self._route, message, outcome)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+        # A job is often started by the end of another one, whose context it must not see.
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -1,6 +1,7 @@
 """Routes at work where something goes wrong or comes at an awkward time."""
 
 import asyncio
+import contextvars
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.routes import Route
@@ -45,3 +46,19 @@ async def test_a_free_slot_reaches_who_has_messages():
     finally:
         dispatcher.stop()
         await running
+
+
+async def test_a_message_never_sees_the_context_of_another():
+    """What a handler sets in context variables ends with its message."""
+    variable = contextvars.ContextVar("variable", default="clean")
+    seen = []
+
+    async def handler(message, metadata):
+        seen.append(variable.get())
+        variable.set(message)
+        await asyncio.sleep(0)
+        return True
+
+    provider = InMemoryProvider(["a", "b", "c"])
+    await LoaferDispatcher([Route(provider, handler, concurrency=1)]).dispatch_providers()
+    assert seen == ["clean"] * 3
