@@ -39,6 +39,7 @@ class RouteWorker:
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._starting: asyncio.Timeout | None = None
 
     async def run(self, *, forever: bool, grace_time: float) -> None:
         """Work until `stop`, until the source is exhausted or, unless `forever`, for one fetch.
@@ -46,9 +47,9 @@ class RouteWorker:
         Raises what stopped the route; whatever the reason, what was in hand has been settled.
         """
         try:
-            await self._provider.start(self._message_lost)
+            await self._start_provider()
             self.route.flow.on_change = self.pump
-            if not forever:
+            if not forever and not self._jobs.ending:
                 self._fetching = False
                 self._fetcher.start(self._provider.batch_size)
             self.pump()
@@ -60,10 +61,16 @@ class RouteWorker:
 
     def stop(self) -> None:
         """Fetch and start nothing more; what is being handled goes on to its end."""
-        if not self._jobs.ending:
-            self._jobs.ending = True
+        if self._jobs.ending:
+            return
+        self._jobs.ending = True
+        self._ended.set()
+        if self._starting is not None:
+            self._starting.reschedule(0)
+        try:
             self._provider.stop()
-            self._ended.set()
+        except Exception as error:  # noqa: BLE001 - the other routes are still to be stopped
+            self._error = self._error or error
 
     def stop_now(self) -> None:
         """Cancel what is being handled, and the open fetches."""
@@ -81,6 +88,19 @@ class RouteWorker:
             self._fetcher.start(limit)
         if not (self._fetching or self._fetcher or self._backlog or self._jobs):
             self._ended.set()
+
+    async def _start_provider(self) -> None:
+        """Start the provider; `stop` cuts that off, since nothing is in hand yet."""
+        if self._jobs.ending:
+            return
+        try:
+            async with asyncio.timeout(None) as self._starting:
+                await self._provider.start(self._message_lost)
+        except TimeoutError:
+            if not (self._starting and self._starting.expired()):
+                raise
+        finally:
+            self._starting = None
 
     def _slots_idle(self) -> bool:
         return self._jobs.running < self.route.options.concurrency
@@ -178,5 +198,7 @@ class RouteWorker:
             await self._jobs.settle_rest()
             await self._provider.flush()
         finally:
-            await self._provider.close()
-            self.route.stop()
+            try:
+                await self._provider.close()
+            finally:
+                self.route.stop()

@@ -3,6 +3,8 @@
 import asyncio
 import contextvars
 
+import pytest
+
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -62,3 +64,60 @@ async def test_a_message_never_sees_the_context_of_another():
     provider = InMemoryProvider(["a", "b", "c"])
     await LoaferDispatcher([Route(provider, handler, concurrency=1)]).dispatch_providers()
     assert seen == ["clean"] * 3
+
+
+async def test_a_provider_whose_stop_fails_ends_all_the_same():
+    """Every route ends and settles; the error comes out of the run."""
+
+    class Stubborn(InMemoryProvider):
+        poll_grace = 0.01
+
+        def stop(self):
+            raise RuntimeError("no stop")
+
+    other = InMemoryProvider(["a"], endless=True)
+    dispatcher = LoaferDispatcher([Route(Stubborn(endless=True), accept), Route(other, accept)])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    with pytest.raises(RuntimeError, match="no stop"):
+        await asyncio.wait_for(running, 2)
+    assert other.acknowledged == ["a"]
+
+
+@pytest.mark.parametrize("forever", [True, False])
+async def test_a_stop_during_the_start_opens_no_fetch(forever):
+    """A provider that does not get ready is given up, and nothing is fetched."""
+    fetches = []
+
+    class Slow(InMemoryProvider):
+        async def start(self, lost):
+            await asyncio.Event().wait()
+
+        async def fetch(self, limit):
+            fetches.append(limit)
+            return await super().fetch(limit)
+
+    dispatcher = LoaferDispatcher([Route(Slow(["a"]), accept)])
+    running = asyncio.create_task(dispatcher.dispatch_providers(forever))
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    await asyncio.wait_for(running, 2)
+    assert fetches == []
+
+
+async def test_a_stop_before_the_start_opens_nothing():
+    """A service that is told to end while it starts up does not open its providers."""
+    started = []
+
+    class Recording(InMemoryProvider):
+        async def start(self, lost):
+            started.append(self)
+
+        async def fetch(self, limit):
+            raise AssertionError("nothing is to be fetched")
+
+    dispatcher = LoaferDispatcher([Route(Recording(["a"]), accept)])
+    dispatcher.stop()
+    await asyncio.wait_for(dispatcher.dispatch_providers(forever=False), 2)
+    assert started == []
