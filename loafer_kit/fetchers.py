@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from loafer_kit.backoff import full_jitter
-from loafer_kit.exceptions import TransientProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.receivers import Receivers
 from loafer_kit.types import Message
@@ -20,6 +20,9 @@ _BACKOFF, _LONGEST_BACKOFF = 0.2, 30.0
 #: Seconds: a fetch that comes back empty sooner than this did not wait for messages, so the next
 #: one waits up to as long, lest an idle source be asked without a pause.
 _IMMEDIATELY, _LONGEST_PAUSE = 0.05, 1.0
+
+#: Seconds that a cancelled fetch is given to end.
+_CANCEL_GRACE = 5.0
 
 
 class Fetcher:
@@ -107,16 +110,24 @@ class Fetcher:
         self._open.discard(task)
         self.expected -= limit
         if task.cancelled():
+            if not self._stopping.is_set():
+                self._failed(ProviderError(f"Route {self._name!r}: its fetch was cancelled."))
             return
-        error = task.exception()
-        if error is None:
-            self._arrived(task.result())
-        else:
+        if (error := task.exception()) is not None:
             self._failed(error)
+            return
+        try:
+            self._arrived(task.result())
+        except Exception as failure:  # noqa: BLE001 - raised here, nobody would learn of it
+            self._failed(failure)
+
+    def stop(self) -> None:
+        """Learn that the route stops: a fetch may be cancelled, and what backs off ends."""
+        self._stopping.set()
 
     async def finish(self) -> None:
         """Let the open fetches return within the provider's `poll_grace`, then cancel them."""
-        self._stopping.set()
+        self.stop()
         if not self._open:
             return
         grace = self._provider.poll_grace
@@ -127,10 +138,12 @@ class Fetcher:
         if late:
             logger.warning("fetch.cancelled route=%s open=%d", self._name, len(late))
             self.cancel()
-            await asyncio.wait(late)
+            _, stuck = await asyncio.wait(late, timeout=_CANCEL_GRACE)
+            if stuck:
+                logger.error("fetch.stuck route=%s open=%d: left behind", self._name, len(stuck))
 
     def cancel(self) -> None:
         """Cancel the open fetches: what they were handed out comes back by itself."""
-        self._stopping.set()
+        self.stop()
         for task in self._open:
             task.cancel()

@@ -65,6 +65,7 @@ class RouteWorker:
             return
         self._jobs.ending = True
         self._ended.set()
+        self._fetcher.stop()
         if self._starting is not None:
             self._starting.reschedule(0)
         try:

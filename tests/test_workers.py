@@ -6,6 +6,7 @@ import contextvars
 import pytest
 
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.exceptions import ProviderError
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -121,3 +122,55 @@ async def test_a_stop_before_the_start_opens_nothing():
     dispatcher.stop()
     await asyncio.wait_for(dispatcher.dispatch_providers(forever=False), 2)
     assert started == []
+
+
+async def test_a_provider_that_fails_on_what_it_fetched_stops_the_route():
+    """An error outside the fetch itself is no reason to fall silent."""
+
+    class Broken(InMemoryProvider):
+        def order_key(self, message):
+            raise RuntimeError("no key")
+
+    dispatcher = LoaferDispatcher([Route(Broken(["a"], endless=True), accept)])
+    with pytest.raises(RuntimeError, match="no key"):
+        await asyncio.wait_for(dispatcher.dispatch_providers(), 2)
+
+
+async def test_a_fetch_that_was_cancelled_by_somebody_else_stops_the_route():
+    """A route whose only fetch is gone says so, and does not fall silent."""
+
+    class Cancelled(InMemoryProvider):
+        async def fetch(self, limit):
+            raise asyncio.CancelledError
+
+    dispatcher = LoaferDispatcher([Route(Cancelled(endless=True), accept, name="orders")])
+    with pytest.raises(ProviderError, match="orders"):
+        await asyncio.wait_for(dispatcher.dispatch_providers(), 2)
+
+
+async def test_a_fetch_that_ignores_its_cancellation_is_left_behind(monkeypatch, caplog):
+    """The service ends without it."""
+    monkeypatch.setattr("loafer_kit.fetchers._CANCEL_GRACE", 0.05, raising=False)
+    release = asyncio.Event()
+
+    class Stubborn(InMemoryProvider):
+        poll_grace = 0.01
+
+        async def fetch(self, limit):
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    continue
+            return []
+
+    dispatcher = LoaferDispatcher([Route(Stubborn(endless=True), accept)])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    try:
+        await asyncio.wait_for(asyncio.shield(running), 2)
+    finally:
+        release.set()
+        await running
+    assert "fetch.stuck" in caplog.text
