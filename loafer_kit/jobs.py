@@ -65,6 +65,8 @@ class Jobs:
         self.handling = 0
         #: Whether a cancellation means that the service ends.
         self.ending = False
+        self._cancelled = False
+        self._grace: asyncio.Timeout | None = None
 
     @property
     def running(self) -> int:
@@ -103,7 +105,11 @@ class Jobs:
         return False
 
     def cancel(self) -> None:
-        """Cancel every handler that runs; their messages are given back."""
+        """Cancel every handler that runs; their messages are given back. `finish` waits less long."""
+        if not self._cancelled and self._grace is not None and not self._grace.expired():
+            soon = asyncio.get_running_loop().time() + _CANCEL_GRACE
+            self._grace.reschedule(min(soon, self._grace.when() or soon))
+        self._cancelled = True
         for job in self._running:
             if job.task is not None:
                 job.task.cancel()
@@ -115,15 +121,31 @@ class Jobs:
             logger.info(
                 "handlers.finishing route=%s count=%d within=%gs", name, self.running, grace_time
             )
-        late = await _wait(self._tasks, grace_time)
+        late = await self._within_grace(grace_time)
         for task in late:
             logger.warning("handler.cancelled route=%s: still running after %gs", name, grace_time)
             task.cancel()
-        for task in await _wait(late, _CANCEL_GRACE):
+        stuck = (await asyncio.wait(late, timeout=_CANCEL_GRACE))[1] if late else set()
+        for task in stuck:
             logger.error(
                 "handler.stuck route=%s: it ignores its cancellation and is left behind", name
             )
             self._tasks.discard(task)
+
+    async def _within_grace(self, seconds: float) -> set[asyncio.Task[None]]:
+        """Wait for the tasks, less long once `cancel` was called; return those that are not done."""
+        tasks = set(self._tasks)
+        if self._cancelled:
+            seconds = min(seconds, _CANCEL_GRACE)
+        try:
+            async with asyncio.timeout(seconds) as self._grace:
+                if tasks:
+                    await asyncio.wait(tasks)
+        except TimeoutError:
+            pass
+        finally:
+            self._grace = None
+        return {task for task in tasks if not task.done()}
 
     async def settle_rest(self) -> None:
         """Wait until everything that was given back meanwhile is settled."""
@@ -162,7 +184,6 @@ class Jobs:
         """Free the slot; return what must go back because a message before it has failed."""
         self._running.discard(job)
         self.handling -= len(job.messages)
-        self._slots.give_back()
         withdrawn: list[Message] = []
         for key, delivery in zip(job.keys, deliveries, strict=True):
             self._route.flow.breaker.record(delivery.outcome, delivery.error)
@@ -170,6 +191,7 @@ class Jobs:
                 self._backlog.finished(key)
             else:
                 withdrawn.extend(self._backlog.withdraw(key))
+        self._slots.give_back()  # wakes routes, which look at the breaker and the backlog
         return withdrawn
 
     def _done(self, job: Job, task: asyncio.Task[None]) -> None:
@@ -195,10 +217,3 @@ class Jobs:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
-    """Wait for tasks and return those that are not done."""
-    if not tasks:
-        return set()
-    return (await asyncio.wait(tasks, timeout=seconds))[1]

@@ -148,6 +148,33 @@ async def test_a_fetch_that_was_cancelled_by_somebody_else_stops_the_route():
         await asyncio.wait_for(dispatcher.dispatch_providers(), 2)
 
 
+async def test_stop_now_does_not_wait_for_a_handler_that_ignores_it(monkeypatch):
+    """A second signal shortens the grace time, however long it is."""
+    monkeypatch.setattr("loafer_kit.jobs._CANCEL_GRACE", 0.05)
+    release = asyncio.Event()
+
+    async def stubborn(message, metadata):
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        return True
+
+    provider = InMemoryProvider(["a"], endless=True)
+    dispatcher = LoaferDispatcher([Route(provider, stubborn)], grace_time=86_400)
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    await asyncio.sleep(0.01)
+    dispatcher.stop_now()
+    try:
+        await asyncio.wait_for(asyncio.shield(running), 2)
+    finally:
+        release.set()
+        await running
+
+
 async def test_a_fetch_that_ignores_its_cancellation_is_left_behind(monkeypatch, caplog):
     """The service ends without it."""
     monkeypatch.setattr("loafer_kit.fetchers._CANCEL_GRACE", 0.05, raising=False)
