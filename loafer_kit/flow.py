@@ -77,13 +77,13 @@ class CircuitBreaker:
 
 
 class Flow:
-    """A route's valve. `on_change` is called when more may flow than before."""
+    """A route's valve, for any thread. `on_change` is called when more may flow than before."""
 
     def __init__(self, rate_limit: float | None, breaker: CircuitBreaker) -> None:
         self._rate = RateLimit(rate_limit) if rate_limit is not None else None
         self._paused = False
         self.breaker = breaker
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], object] = lambda: None
 
     @property
     def paused(self) -> bool:

@@ -1,6 +1,7 @@
 """One route at work: what it fetches, what it starts, and how it ends."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Sequence
 
@@ -48,7 +49,9 @@ class RouteWorker:
         """
         try:
             await self._start_provider()
-            self.route.flow.on_change = self.pump
+            self.route.flow.on_change = functools.partial(
+                asyncio.get_running_loop().call_soon_threadsafe, self.pump
+            )
             if not forever and not self._jobs.ending:
                 self._fetching = False
                 self._fetcher.start(self._provider.batch_size)
@@ -189,6 +192,7 @@ class RouteWorker:
     async def _drain(self, grace_time: float) -> None:
         """Give back what was not started, finish the rest, settle everything, close the provider."""
         self.stop()
+        self.route.flow.on_change = lambda: None
         if self._timer is not None:
             self._timer.cancel()
         if unstarted := self._backlog.clear():

@@ -201,3 +201,16 @@ async def test_a_fetch_that_ignores_its_cancellation_is_left_behind(monkeypatch,
         release.set()
         await running
     assert "fetch.stuck" in caplog.text
+
+
+async def test_the_flow_may_be_changed_by_any_thread():
+    """A plain handler, or another thread of the process, may resume a paused route."""
+    provider = InMemoryProvider(["a", "b"])
+    route = Route(provider, accept)
+    route.flow.pause()
+    running = asyncio.create_task(LoaferDispatcher([route]).dispatch_providers())
+    await asyncio.sleep(0.01)
+    await asyncio.to_thread(route.flow.resume)
+    await asyncio.wait_for(running, 2)
+    assert provider.acknowledged == ["a", "b"]
+    route.flow.resume()  # nobody listens any more
