@@ -1,6 +1,6 @@
 """What becomes of a message: the one value that a handler's answer ends up as."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 
 from loafer_kit.exceptions import DeleteMessage, LoaferException, RejectMessage, RetryMessage
@@ -80,13 +80,16 @@ def from_exception(exc: LoaferException) -> Outcome:
 def from_batch_answer(answer: object, size: int) -> list[Outcome]:
     """Return the outcomes of a batch handler's answer, in the order of the messages.
 
-    A sequence answers message by message; a mapping of positions answers those it names; any
+    A sequence (or what is iterated like one: `map(…)`, a generator, a dict's values) answers message
+    by message; a mapping of positions answers those it names; any
     other answer is for all. A message that is not answered has failed. Raises `TypeError` for an
     answer that is longer than the batch, or for a position outside it.
     """
     if isinstance(answer, Mapping):
         answers = dict(answer)
-    elif isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
+    elif isinstance(answer, Sequence | Iterator | ValuesView) and not isinstance(
+        answer, str | bytes
+    ):
         answers = dict(enumerate(answer))
     else:
         return [from_answer(answer)] * size

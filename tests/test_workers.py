@@ -214,3 +214,18 @@ async def test_the_flow_may_be_changed_by_any_thread():
     await asyncio.wait_for(running, 2)
     assert provider.acknowledged == ["a", "b"]
     route.flow.resume()  # nobody listens any more
+
+
+@pytest.mark.parametrize(
+    "lazily", [iter, lambda answers: map(bool, answers), lambda a: dict(enumerate(a)).values()]
+)
+async def test_a_lazy_batch_answer_is_read_message_by_message(lazily):
+    """An iterator is no consent for the whole batch, though every iterator is true."""
+
+    async def handler(messages, metadata):
+        return lazily([message != "b" for message in messages])
+
+    provider = InMemoryProvider(["a", "b"])
+    route = Route(provider, handler, batch_handler_size=2)
+    await LoaferDispatcher([route]).dispatch_providers(forever=False)
+    assert (provider.acknowledged, provider.left) == (["a"], ["b"])
