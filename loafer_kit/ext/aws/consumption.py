@@ -165,10 +165,9 @@ class Consumption:
             return
         try:
             await dead_letters.send(message, reason, lambda: lease.deadline)
-        except ProviderError as error:
-            self._log(
-                "message.not_dead_lettered", message_id, f"left; {error}", level=logging.ERROR
-            )
+        except Exception as error:  # noqa: BLE001 - or its lease would be extended for hours
+            why = str(error) if isinstance(error, ProviderError) else repr(error)
+            self._log("message.not_dead_lettered", message_id, f"left; {why}", level=logging.ERROR)
             self._forget(message)
             return
         self._log("message.dead_lettered", message_id, reason)

@@ -479,6 +479,25 @@ def test_message_stays_when_its_dead_letter_is_not_taken(
     in_virtual_time(main)
 
 
+def test_message_that_was_spoilt_is_left_rather_than_held(
+    in_virtual_time, model_queue, consuming, caplog
+):
+    """A translator that took the body out of the raw message leaves no dead letter to send."""
+    queue = model_queue()
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue) as (provider, _):
+            (message,) = await provider.fetch(10)
+            del message["Body"]
+            await provider.settle(message, DeadLetter("no"))
+            await asyncio.sleep(100)
+            assert queue.in_flight() == []
+        assert "message.not_dead_lettered" in caplog.text
+
+    in_virtual_time(main)
+
+
 def test_dead_letter_that_is_not_taken_does_not_hold_up_the_end(
     in_virtual_time, model_queue, consuming
 ):
