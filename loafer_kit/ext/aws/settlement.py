@@ -146,6 +146,9 @@ class Settlement:
                 leases = [lease for lease in leases if not is_void(lease)]
             if not leases:
                 return
+            if asyncio.get_running_loop().time() >= self._give_up_at:
+                self._log_given_up(what, leases, "the service ends")
+                return
             least_pause = 0.0
             try:
                 failures = await send(leases)

@@ -438,6 +438,26 @@ def test_order_key_is_the_group_on_fifo_queues_only(in_virtual_time, model_queue
     in_virtual_time(main)
 
 
+def test_flushing_ends_in_time_though_every_request_hangs(in_virtual_time, model_queue, consuming):
+    """Requests that go one after another, as on a FIFO queue, do not add up their timeouts."""
+    queue = model_queue(fifo=True)
+    for number in range(80):
+        queue.put(str(number), group=str(number))
+
+    async def main():
+        async with consuming(queue, visibility_timeout=43_200) as (provider, _):
+            messages = [message for _ in range(8) for message in await provider.fetch(10)]
+            assert len(messages) == 80
+            queue.faults, queue.latency = Faults("ChangeMessageVisibilityBatch", "request", 100), 20
+            for message in messages:
+                await provider.settle(message, outcomes.RELEASE)
+            started = queue.now
+            await provider.flush()
+            assert queue.now - started < 25
+
+    in_virtual_time(main)
+
+
 # Dead letters
 
 
