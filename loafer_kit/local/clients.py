@@ -68,7 +68,12 @@ class Clients:
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = self.session.create_client(service, **self._options())
+            try:
+                self._clients[service] = self.session.create_client(service, **self._options())
+            except ValueError as error:
+                raise ServiceError(
+                    f"{error}: name a server by its URL, as in http://127.0.0.1:4566."
+                ) from error
         return self._clients[service]
 
     def _options(self) -> dict[str, Any]:

@@ -209,6 +209,10 @@ def test_a_service_without_main_is_one_line(project):
             ["project", "--send", "jbos=x"],
             "error: foobar has no queue 'jbos'; it has: jobs, inbox.",
         ),
+        (
+            ["project", "--endpoint-url", "nonsense"],
+            "error: Invalid endpoint: nonsense: name a server by its URL",
+        ),
     ],
 )
 def test_an_error_is_one_line(project, monkeypatch, arguments, line):
