@@ -1,6 +1,7 @@
 """The source AWS: the queues of an account, as they are. Everything here reads, nothing writes."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -62,15 +63,19 @@ async def _findings(prefix: str, endpoint_url: str | None) -> Findings:
 async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
     config = AioConfig(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT)
     try:
         session = get_session()
+        # botocore alone overlooks AWS_REGION, which AWS itself sets.
+        region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
         async with session.create_client(
-            service, endpoint_url=endpoint_url, config=config
+            service, region_name=region, endpoint_url=endpoint_url, config=config
         ) as client:
             yield client
+    except NoRegionError as error:
+        raise ConfigurationError("AWS needs a region: set AWS_REGION.") from error
     except (BotoCoreError, ClientError, ValueError) as error:
         raise ConfigurationError(f"AWS: {' '.join(str(error).split())}") from error
 

@@ -74,9 +74,17 @@ def test_an_endpoint_that_does_not_answer_is_an_error_of_one_line(local_queues, 
 
 
 def test_a_missing_region_is_an_error_of_one_line(local_queues, monkeypatch):
-    """It says what is missing."""
+    """It says what is missing, and what to do."""
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
 
-    with pytest.raises(ConfigurationError, match="region"):
+    with pytest.raises(ConfigurationError, match=r"^AWS needs a region: set AWS_REGION\.$"):
         aws.read("shop-")
+
+
+def test_the_region_may_stand_in_aws_region(local_queues, monkeypatch):
+    """As the runtime and `loafer-kit send` read it."""
+    local_queues.create("shop-orders")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+    assert aws.read("shop-").values["queues"] == [{"name": "shop-orders"}]
