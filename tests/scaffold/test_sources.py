@@ -131,6 +131,7 @@ def test_a_file_that_is_no_spec_is_an_error_of_one_line(tmp_path, name, content,
 
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
+    assert "<unicode string>" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path):

@@ -60,9 +60,17 @@ def read(text: str, loader_class: type[yaml.SafeLoader] = SpecLoader) -> tuple[o
         lines = _lines(root)
         return loader.construct_document(root), lines
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(_in_one_line(error)) from error
     finally:
         loader.dispose()
+
+
+def _in_one_line(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        mark = error.problem_mark
+        told = ": ".join(part for part in (error.context, error.problem) if part)
+        return f"{' '.join(told.split())} (line {mark.line + 1}, column {mark.column + 1})"
+    return " ".join(str(error).split())
 
 
 def _refuse_bombs(root: Any) -> None:
