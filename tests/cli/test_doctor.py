@@ -245,6 +245,14 @@ def test_an_endpoint_that_is_not_there_is_one_problem(doctor, local_queues):
     assert "Could not connect" in message
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path, local_queues):
+    """Not the endings that a spec file may have."""
+    done = CliRunner().invoke(app, ["doctor", str(tmp_path / "nowhere")])
+
+    assert done.exit_code == 1
+    assert f"problem  spec: There is no {tmp_path / 'nowhere'}\n" in done.stdout
+
+
 def test_a_spec_with_problems_is_one(tmp_path, local_queues):
     """It is told with its place, in a text for people too."""
     (tmp_path / "loafer.toml").write_text('name = "shop"\nqueues = []\n')

@@ -6,7 +6,7 @@ from typing import Any
 
 from loafer_kit.cli.diagnoses import environment
 from loafer_kit.cli.diagnoses.findings import Finding
-from loafer_kit.exceptions import LoaferKitError, ProviderError
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 from loafer_kit.scaffold import validation
 from loafer_kit.scaffold.sources import files
 from loafer_kit.scaffold.specs import ServiceSpec
@@ -31,7 +31,8 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
         remedy = "correct it, or name a service's folder; `loafer-kit new service` writes one"
         yield Finding("problem", "spec", str(error), remedy)
         return
-    yield Finding("ok", "spec", f"{spec.name}, {len(spec.queues)} queues")
+    count = len(spec.queues)
+    yield Finding("ok", "spec", f"{spec.name}, {count} queue{'' if count == 1 else 's'}")
     if any(item.level == "problem" for item in access):
         yield Finding("note", "queues", "were not looked at: see credentials and region")
         return
@@ -39,6 +40,8 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
 
 
 def _spec(project: Path) -> ServiceSpec:
+    if not project.exists():
+        raise ConfigurationError(f"There is no {project}")
     file = project / "loafer.toml" if project.is_dir() else project
     return validation.service(files.read(file))
 
