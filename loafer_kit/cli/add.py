@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Add to a service that exists; what it already has is left as it is.",
+    help="Add to a service that exists.",
 )
 
 ProjectPath = Annotated[Path, typer.Option("--path", help="The service's folder.")]
@@ -33,9 +33,10 @@ def queue(
     diff: Diff = False,
     json: Json = False,
 ) -> None:
-    """Add a queue: its settings, its route, its handler and their tests.
+    """Add a queue, with its route and its handler.
 
-    Only inserts into files that were edited. A queue that is there already is left as it is.
+    Settings, code and tests change together; edited files are only inserted into. A queue that is
+    there already is left as it is.
     """
     from loafer_kit.cli import showing
     from loafer_kit.scaffold.additions import queues
@@ -53,7 +54,10 @@ def handler(
     diff: Diff = False,
     json: Json = False,
 ) -> None:
-    """Add a handler and its test: for the queue whose handler it is, or for none yet."""
+    """Add a handler and its test.
+
+    It is for the queue whose handler it is, or for none yet.
+    """
     from loafer_kit.cli import showing
     from loafer_kit.scaffold.additions import handlers
 
@@ -72,7 +76,10 @@ def extension(
     diff: Diff = False,
     json: Json = False,
 ) -> None:
-    """Give the service an extension, in the package's `__init__.py`."""
+    """Give the service an extension.
+
+    It is called in the package's `__init__.py`.
+    """
     from loafer_kit.cli import showing
     from loafer_kit.scaffold import validation
     from loafer_kit.scaffold.additions import extensions

@@ -8,7 +8,7 @@ import typer
 
 def dev(
     path: Annotated[
-        Path, typer.Argument(metavar="[PATH]", help="The service's folder, with its loafer.toml.")
+        Path, typer.Argument(help="The service's folder, with its loafer.toml.")
     ] = Path(),
     *,
     send: Annotated[
@@ -24,9 +24,9 @@ def dev(
         typer.Option(metavar="URL", help="Use a server that runs already, such as LocalStack."),
     ] = None,
 ) -> None:
-    """Run the service of this folder against a local SQS server, with the queues it needs.
+    """Run the service of this folder against a local SQS server.
 
-    A message that keeps failing stays on its queue unless that has a dead-letter queue. Another
+    The server gets the queues that loafer.toml names. A message that keeps failing stays on its queue unless that has a dead-letter queue. Another
     terminal reaches the server with `loafer-kit send`.
     """
     from loafer_kit.cli.projects import read_project

@@ -14,9 +14,9 @@ def doctor(
         str | None, typer.Option(metavar="URL", help="Where to ask, instead of AWS.")
     ] = None,
 ) -> None:
-    """Look at Python, extras, credentials, region and queues, and say what to do.
+    """Say what keeps a service from running, and what to do.
 
-    Nothing on AWS is changed. The exit code is 1 when there are problems.
+    It looks at Python, extras, credentials, region and queues. Nothing on AWS is changed. The exit code is 1 when there are problems.
     """
     import json as json_format
     from dataclasses import asdict

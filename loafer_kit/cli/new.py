@@ -64,7 +64,10 @@ def service(
     ] = None,
     json_schema: Annotated[
         list[Path] | None,
-        typer.Option(help="A JSON Schema whose object becomes a model for a queue's `payload`."),
+        typer.Option(
+            metavar="<path>",
+            help="A JSON Schema whose object becomes a model for a queue's `payload`.",
+        ),
     ] = None,
     endpoint_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where --from-aws asks, instead of AWS.")

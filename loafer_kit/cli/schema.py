@@ -4,7 +4,7 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of a service's spec, for editors and for other tools."""
+    """Print the JSON Schema of a service's spec."""
     import json
 
     from loafer_kit.scaffold.schema import service

@@ -38,7 +38,10 @@ def send(
         typer.Option(min=0, max=900, metavar="SECONDS", help="Hide the message for so long."),
     ] = None,
 ) -> None:
-    """Send messages to the local server that has QUEUE; where none runs, to AWS."""
+    """Send messages to a local server, or to AWS.
+
+    They go to the local server that has the queue; where no local server runs, to AWS.
+    """
     from loafer_kit.cli.bodies import read_bodies
     from loafer_kit.local.destinations import find_destination
     from loafer_kit.local.messages import Details

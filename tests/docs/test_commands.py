@@ -1,0 +1,62 @@
+"""The page about commands, and the README's table, list what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from loafer_kit.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/reference/commands.md").read_text()
+SHARED = {"--dry-run", "--diff", "--json"}
+
+
+def commands(command=None, *names):
+    """The commands at the ends of the tree, each with its names."""
+    command = command or get_command(app)
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return [(names, command)]
+    return [end for name, child in inner.items() for end in commands(child, *names, name)]
+
+
+def options(text):
+    return set(re.findall(r"(?<=[`; ])--[a-z-]+", text))
+
+
+@pytest.mark.parametrize(
+    ("names", "command"), [pytest.param(*end, id=" ".join(end[0])) for end in commands()]
+)
+def test_each_command_is_described_with_its_options(names, command):
+    """In a section of its own, or in one that it shares; what no command has is not there."""
+    sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
+    section = sections.get(" ".join(names)) or sections[names[0]]
+    has = {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("--")
+    }
+
+    assert has - {"--help"} - SHARED <= options(section)
+    listed = set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE))
+    assert listed <= has
+
+
+@pytest.mark.parametrize("name", [" ".join(names) for names, _ in commands()])
+def test_the_readme_lists_each_command(name):
+    """A command that is not in the table is not found."""
+    table = (ROOT / "README.md").read_text().partition("## Commands")[2]
+
+    assert name in [span.removeprefix("loafer-kit ") for span in re.findall("`(.*?)`", table)]
+
+
+@pytest.mark.parametrize("arguments", [[], ["new"], ["add"]])
+def test_no_summary_is_cut_off(arguments):
+    """What a list of commands says of each is a whole sentence."""
+    listed = CliRunner().invoke(app, [*arguments, "--help"]).stdout.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
