@@ -6,6 +6,7 @@ from functools import cached_property
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.route_options import check_number
 from loafer_kit.routes import Route
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
@@ -17,7 +18,7 @@ class LoaferManager(Service):
     """Runs routes in one process.
 
     `_concurrency_limit` limits the handlers of all routes together, `_max_threads` the threads
-    for handlers that are plain functions. `settings` are shared with the extensions.
+    for handlers that are plain functions (by default one for each handler that may run). `settings` are shared with the extensions.
     `grace_time` is how many seconds handlers get to end once the process is told to.
     """
 
@@ -34,9 +35,14 @@ class LoaferManager(Service):
     ) -> None:
         super().__init__(name, settings)
         self.routes = routes
-        self.runner = runner or LoaferRunner(_max_threads)
+        self.runner = runner or LoaferRunner(_max_threads or _handlers_at_once(routes))
         self.grace_time = grace_time
         self._concurrency_limit = _concurrency_limit
+        for option, value in (
+            ("_concurrency_limit", _concurrency_limit),
+            ("_max_threads", _max_threads),
+        ):
+            check_number(option, value, at_least=1, whole=True)
 
     @cached_property
     def dispatcher(self) -> LoaferDispatcher:
@@ -65,3 +71,8 @@ class LoaferManager(Service):
         except ProviderError as error:
             logger.critical("service.failed: %s", error)
             raise SystemExit(1) from error
+
+
+def _handlers_at_once(routes: Sequence[object]) -> int | None:
+    """Return how many handlers may run; what is no route is reported by `dispatcher`."""
+    return sum(route.options.concurrency for route in routes if isinstance(route, Route)) or None

@@ -12,6 +12,8 @@ from loafer_kit.threads import DaemonThreadPool
 
 logger = logging.getLogger(__name__)
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 #: Seconds that tasks left behind are given to end once they are cancelled.
 _LEFT_BEHIND_GRACE = 1.0
 
@@ -19,7 +21,8 @@ _LEFT_BEHIND_GRACE = 1.0
 class LoaferRunner:
     """Runs a coroutine, or just the loop, until a signal ends it.
 
-    The first SIGINT or SIGTERM asks for an orderly end, the second for one at once. `max_workers`
+    The first SIGINT or SIGTERM asks for an orderly end, the second for one at once, a third has the
+    system's own effect. `max_workers`
     limits the threads for handlers that are plain functions; `on_stop_callback` is called when
     the end begins. Can be started again.
     """
@@ -83,8 +86,12 @@ class LoaferRunner:
             self._announce_stop()
             self._stop()
         else:
-            logger.warning("service.stopping_now: what is in hand is given back")
+            logger.warning(
+                "service.stopping_now: what is in hand is given back; signal again to kill"
+            )
             self._stop_now()
+            for number in _SIGNALS:  # a callback that hangs must not make the process immortal
+                self.loop.remove_signal_handler(number)
 
     def stop(self, *_: object) -> None:
         """Cancel every task that is left."""
@@ -141,7 +148,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 def _signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> Iterator[None]:
     """Call `handler` on SIGINT and SIGTERM; outside the main thread nothing can."""
     handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
             loop.add_signal_handler(number, handler)
             handled.append(number)

@@ -1,5 +1,7 @@
 """LoaferManager: what it checks, and how it ends."""
 
+import threading
+
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError
@@ -42,6 +44,26 @@ def test_the_dispatcher_is_built_lazily_and_once():
     assert manager.dispatcher is manager.dispatcher
     assert manager.dispatcher.max_jobs == 20
     assert LoaferManager(routes, _concurrency_limit=3).dispatcher.max_jobs == 3
+
+
+@pytest.mark.parametrize("option", ["_concurrency_limit", "_max_threads"])
+def test_a_limit_below_one_is_refused(option):
+    """It would stop everything in silence."""
+    with pytest.raises(ConfigurationError, match=f"{option} must be a whole number of at least 1"):
+        LoaferManager([Route(Source(), accept)], **{option: -1})
+
+
+def test_plain_handlers_get_as_many_threads_as_they_may_run():
+    """Twenty slots mean twenty handlers at the same time, on a machine with few cores too."""
+    barrier = threading.Barrier(20, timeout=20)
+
+    def handler(message, metadata):
+        barrier.wait()
+        return True
+
+    source = Source(*range(1, 21))
+    LoaferManager([Route(source, handler, concurrency=20)]).run(forever=False)
+    assert len(source.confirmed) == 20
 
 
 def test_one_iteration_can_be_run_again():

@@ -100,6 +100,33 @@ def test_a_thread_that_hangs_does_not_keep_the_process_alive():
     assert "handler.runs_on" in errors
 
 
+def test_a_third_signal_kills_a_process_that_hangs():
+    """A startup callback that never returns cannot be finished; the system ends the process."""
+    code = SERVICE.format(handler="handler = print").replace(
+        "manager.run()",
+        """
+    @manager.startup
+    async def hang(manager):
+        print("ready", flush=True)
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+    manager.run()
+    """,
+    )
+    process = start(code)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
+
+
 def test_start_runs_the_loop_until_prepare_stop():
     """`start`, `prepare_stop` and the callback work without a manager, more than once."""
     stops = []
