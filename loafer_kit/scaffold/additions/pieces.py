@@ -104,15 +104,21 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if mentions(ours.tree, queue.name) or mentions(ours.tree, queue.queue_name):
-        return
-    _, elements = _routes(rendered)
-    text = rendered.text(next(item for item in elements if mentions(item, queue.name)))
+    if not mentions(ours.tree, queue.name) and not mentions(ours.tree, queue.queue_name):
+        yield _element(rendered, queue.name, _routes)
+
+
+def _element(
+    rendered: Module, name: str, brackets: Callable[[Module], tuple[ast.expr, list[ast.expr]]]
+) -> Piece:
+    """Return the rendered element that mentions `name`, to be put into the same brackets."""
+    _, elements = brackets(rendered)
+    text = rendered.text(next(item for item in elements if mentions(item, name)))
 
     def put(module: Module) -> Module:
-        return insertion.into_brackets(module, *_routes(module), text)
+        return insertion.into_brackets(module, *brackets(module), text)
 
-    yield Piece(text, put)
+    return Piece(text, put)
 
 
 def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
@@ -129,15 +135,8 @@ def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
 
 
 def _route_row(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if mentions(ours.tree, queue.queue_name):
-        return
-    _, elements = _rows(rendered)
-    text = rendered.text(next(item for item in elements if mentions(item, queue.queue_name)))
-
-    def put(module: Module) -> Module:
-        return insertion.into_brackets(module, *_rows(module), text)
-
-    yield Piece(text, put)
+    if not mentions(ours.tree, queue.queue_name):
+        yield _element(rendered, queue.queue_name, _rows)
 
 
 def _rows(module: Module) -> tuple[ast.expr, list[ast.expr]]:
