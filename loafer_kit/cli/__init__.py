@@ -10,7 +10,19 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import add, check, destroy, dev, doctor, new, run, schema, send, update
+from loafer_kit.cli import (
+    add,
+    check,
+    destroy,
+    dev,
+    doctor,
+    new,
+    run,
+    schema,
+    send,
+    templates,
+    update,
+)
 from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -74,6 +86,7 @@ app.add_typer(new.app, name="new")
 app.command()(run.run)
 app.command()(schema.schema)
 app.command()(send.send)
+app.command()(templates.templates)
 app.command()(update.update)
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli import own_templates
 from loafer_kit.cli.new import Diff, DryRun, Json
 
 if TYPE_CHECKING:
     from loafer_kit.cli.showing import Show
     from loafer_kit.scaffold.additions.results import Apply
     from loafer_kit.scaffold.drafts import Draft
+    from loafer_kit.scaffold.projects import Maker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,9 +31,11 @@ def queue(
         typer.Argument(metavar="NAME[,key=value…]", help="The queue, and its settings if any."),
     ],
     path: ProjectPath = Path(),
+    *,
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
+    trust: own_templates.Trust = False,
 ) -> None:
     """Add a queue, with its route and its handler.
 
@@ -41,7 +45,7 @@ def queue(
     from loafer_kit.cli import showing
     from loafer_kit.scaffold.additions import queues
 
-    addition = queues.plan(_draft(path), name)
+    addition = queues.plan(_draft(path), name, _maker(path, trust=trust))
     show = showing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
 
@@ -50,9 +54,11 @@ def queue(
 def handler(
     name: Annotated[str, typer.Argument(help="The function's name.")],
     path: ProjectPath = Path(),
+    *,
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
+    trust: own_templates.Trust = False,
 ) -> None:
     """Add a handler and its test.
 
@@ -61,7 +67,7 @@ def handler(
     from loafer_kit.cli import showing
     from loafer_kit.scaffold.additions import handlers
 
-    apply, paths = handlers.plan(_draft(path), name)
+    apply, paths = handlers.plan(_draft(path), name, _maker(path, trust=trust))
     show = showing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, paths, apply, f"add handler {name}", show)
 
@@ -87,6 +93,12 @@ def extension(
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
     show = showing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
+
+
+def _maker(project: Path, *, trust: bool) -> "Maker":
+    from loafer_kit.scaffold import locks
+
+    return own_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
 
 
 def _draft(project: Path) -> "Draft":

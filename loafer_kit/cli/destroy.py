@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import own_templates
+
 
 def destroy(
     path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
@@ -18,6 +20,7 @@ def destroy(
         typer.Option("--diff", help="Show what would be taken back as diffs, and write nothing."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
+    trust: own_templates.Trust = False,
 ) -> None:
     """Take back the last `new` or `add` of a project.
 
@@ -27,4 +30,5 @@ def destroy(
     from loafer_kit.cli import upkeep
     from loafer_kit.cli.showing import Show
 
-    upkeep.destroy(path, show=Show(dry_run=dry_run, diff=diff, json=json))
+    wanted = own_templates.Wanted(trust=trust)
+    upkeep.destroy(path, wanted, show=Show(dry_run=dry_run, diff=diff, json=json))

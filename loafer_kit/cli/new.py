@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import own_templates
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
 
 With = Annotated[
@@ -72,10 +74,21 @@ def service(
     endpoint_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where --from-aws asks, instead of AWS.")
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="An installed source, as `loafer-kit templates` lists them."
+        ),
+    ] = None,
     save_spec: Annotated[
         Path | None, typer.Option(help="Write the spec, however it was given, to this TOML file.")
     ] = None,
     ship: With = None,
+    template: own_templates.TemplateName = None,
+    checkout: own_templates.Checkout = None,
+    directory: own_templates.Directory = None,
+    set_: own_templates.Set = None,
+    trust: own_templates.Trust = False,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     diff: Diff = False,
@@ -91,7 +104,7 @@ def service(
     from loafer_kit.scaffold import contexts, questions, validation
     from loafer_kit.scaffold.sources import flags
 
-    source = sources.read(
+    draft = sources.read(
         {
             "--spec": spec,
             "--asyncapi": asyncapi,
@@ -99,20 +112,23 @@ def service(
             "--from-sam": from_sam,
             "--from-terraform": from_terraform,
             "--from-aws": from_aws,
+            "--source": source,
         },
         endpoint_url,
         json_schema or [],
     )
-    draft = flags.merge(source, name, queue or [])
+    draft = flags.merge(draft, name, queue or [])
     draft = flags.ship(draft, ship or [])
-    if terminal.is_interactive() and not draft.problems:
+    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
+    ask = terminal.is_interactive() and not json
+    if ask and not draft.problems:
         draft = questions.complete(draft, terminal.Terminal())
     found = validation.service(draft)
     sources.show_notes(draft)
     writing.generate(
-        "service",
+        wanted.maker("service", ask=ask),
         contexts.service(found),
-        output_dir / found.package,
+        output_dir,
         command="new service",
         show=showing.Show(dry_run=dry_run, diff=diff, json=json),
         force=force,
@@ -147,6 +163,11 @@ def extension(
     cli: Annotated[
         bool, typer.Option("--cli", help="With commands of its own for the command line.")
     ] = False,
+    template: own_templates.TemplateName = None,
+    checkout: own_templates.Checkout = None,
+    directory: own_templates.Directory = None,
+    set_: own_templates.Set = None,
+    trust: own_templates.Trust = False,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     diff: Diff = False,
@@ -165,11 +186,12 @@ def extension(
     elif name is None:
         name = extensions.DEFAULT_NAME
         typer.echo(f"No name was given: the extension is named {name}.", err=json)
+    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
-        "extension",
+        wanted.maker("extension", ask=terminal.is_interactive() and not json),
         extensions.context(spec),
-        output_dir / spec.name,
+        output_dir,
         command="new extension",
         spec={
             "name": name,

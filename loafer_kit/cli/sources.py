@@ -15,6 +15,7 @@ _MODULES = {
     "--from-sam": "cloudformation",
     "--from-terraform": "terraform",
     "--from-aws": "aws",
+    "--source": "installed",
 }
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import own_templates
+
 
 def update(
     path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
@@ -22,6 +24,9 @@ def update(
         typer.Option("--diff", help="Show what would be written as diffs, and write nothing."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
+    checkout: own_templates.Checkout = None,
+    set_: own_templates.Set = None,
+    trust: own_templates.Trust = False,
 ) -> None:
     """Bring a project up to its template and spec.
 
@@ -32,4 +37,5 @@ def update(
     from loafer_kit.cli.showing import Show
 
     show = Show(dry_run=dry_run or check, diff=diff, json=json)
-    upkeep.update(path, show=show, check=check)
+    wanted = own_templates.Wanted(checkout=checkout, settings=set_ or [], trust=trust)
+    upkeep.update(path, wanted, show=show, check=check)

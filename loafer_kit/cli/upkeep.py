@@ -3,14 +3,17 @@
 import json as json_format
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from loafer_kit.cli import writing
+from loafer_kit.cli.own_templates import Wanted
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import checks, commits, projects, reversals
+from loafer_kit.scaffold.plans import marked
 
 
 def check(project: Path, *, json: bool) -> None:
@@ -28,7 +31,7 @@ def check(project: Path, *, json: bool) -> None:
         raise typer.Exit(1)
 
 
-def update(project: Path, *, show: Show, check: bool) -> None:
+def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
     """Merge what the template renders today; with `check`, only judge whether that is needed."""
     if not show.only:
         commits.recover(project)
@@ -36,9 +39,10 @@ def update(project: Path, *, show: Show, check: bool) -> None:
     left = list(checks.conflicts(project, lock))
     if left:
         raise ConfigurationError("\n".join(map(str, left)))
-    rendering = projects.render_again(lock.template, projects.draft(project, lock))
+    maker = wanted.maker_of(project, lock)
+    rendering = maker.again(projects.draft(project, lock))
     found = projects.candidates(project, lock, rendering)
-    changed = [candidate.merged() for candidate in found]
+    changed = marked([candidate.merged() for candidate in found], rendering.plan)
     changed.append(projects.lock_change(project, rendering.locked(lock.records)))
     if check:
         show.changes(changed, project)
@@ -48,12 +52,12 @@ def update(project: Path, *, show: Show, check: bool) -> None:
     writing.write(changed, project, show=show)
 
 
-def destroy(project: Path, *, show: Show) -> None:
+def destroy(project: Path, wanted: Wanted, *, show: Show) -> None:
     """Take back what the lock's last record wrote."""
     if not show.only:
         commits.recover(project)
     lock = projects.find_lock(project)
-    changed = reversals.last(project, lock)
+    changed = reversals.last(project, lock, partial(wanted.maker_of, project, lock))
     writing.write(changed, project, show=show)
     with suppress(OSError):  # somebody's own files are in it
         project.rmdir()

@@ -9,14 +9,15 @@ from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import commits, locks, projects, records, updates
 from loafer_kit.scaffold.contexts import Context
-from loafer_kit.scaffold.plans import Change, Plan, changes
+from loafer_kit.scaffold.plans import Change, Plan, changes, marked
+from loafer_kit.scaffold.projects import Maker, Rendering
 from loafer_kit.scaffold.updates import Candidate
 
 
 def generate(
-    template: str,
+    maker: Maker,
     context: Context,
-    target: Path,
+    output_dir: Path,
     *,
     command: str,
     show: Show,
@@ -25,27 +26,35 @@ def generate(
     spec: Mapping[str, Any] | None = None,
     save_spec: Path | None = None,
 ) -> None:
-    """Make a project of a template and say what to do with it.
+    """Make a project of a template, in a folder of its own, and say what to do with it.
 
     `spec` is what the lock keeps of a project whose files do not hold it; `save_spec` is a file
     that gets what the project keeps as its spec.
     """
-    rendering = projects.render(template, context, spec)
+    rendering = maker.render(context, spec)
+    target = output_dir / rendering.folder
+    rendering = rendering.moved(target)
     if save_spec is not None:
-        _save(rendering.plan.files[projects.SPEC], save_spec, show=show, force=force)
+        ours = rendering if projects.SPEC in rendering.plan.files else _ours(context)
+        _save(ours.plan.files[projects.SPEC], save_spec, show=show, force=force)
     if not show.only:
         commits.recover(target)
     lock = locks.find(target)
     found = updates.candidates(lock.files if lock else {}, rendering.plan.files, target)
-    changed = _decided(found, target, force=force, show=show)
+    changed = marked(_decided(found, target, force=force, show=show), rendering.plan)
     record = records.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
     after = rendering.locked((*before, record) if record.edits else before)
     write([*changed, projects.lock_change(target, after)], target, show=show)
-    width = max(map(len, next_steps))
     show.tell(f"\nNext: cd {target}")
-    for step, purpose in next_steps.items():
-        show.tell(f"  {step:<{width}}  {purpose}")
+    if maker.template.purpose is not None:
+        width = max(map(len, next_steps))
+        for step, purpose in next_steps.items():
+            show.tell(f"  {step:<{width}}  {purpose}")
+
+
+def _ours(context: Context) -> Rendering:
+    return projects.ours("service").render(context)
 
 
 def _save(spec: bytes, path: Path, *, show: Show, force: bool) -> None:

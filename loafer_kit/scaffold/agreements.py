@@ -23,12 +23,26 @@ _EITHER = f"make the code or {projects.SPEC} say the other's"
 Modules = Mapping[str, ast.Module]
 
 
-def drifts(project: Path, spec: ServiceSpec, *, except_for: Collection[str]) -> Iterator[Drift]:
+def read_modules(project: Path, package: str) -> Modules:
+    """The modules of a project's package; ConfigurationError where one does not parse."""
+    paths = [file.relative_to(project).as_posix() for file in (project / package).rglob("*.py")]
+    return modules({path: read(project, path) or b"" for path in paths}, package)
+
+
+def modules(files: Mapping[str, bytes], package: str) -> Modules:
+    """The modules of a package among the files of a project."""
+    return {
+        path: code.parse(content, path)
+        for path, content in sorted(files.items())
+        if path.startswith(f"{package}/") and path.endswith(".py")
+    }
+
+
+def drifts(modules: Modules, spec: ServiceSpec, *, except_for: Collection[str]) -> Iterator[Drift]:
     """Where the code of a package does not say what the spec says, some queues left out.
 
     Code is read, never imported: what only running it would tell is taken for right.
     """
-    modules = _modules(project, spec.package)
     found = [(path, route) for path in modules for route in code.routes(modules[path])]
     queues: list[Context] = contexts.service(spec)["queues"]
     for queue in queues:
@@ -49,13 +63,6 @@ def drifts(project: Path, spec: ServiceSpec, *, except_for: Collection[str]) -> 
         if name is not None and name not in known:
             message = f"the queue {names.shown(name)} is not in {projects.SPEC}"
             yield Drift(path, route.line, message, "add it there, or take the route out")
-
-
-def _modules(project: Path, package: str) -> Modules:
-    paths = sorted(
-        file.relative_to(project).as_posix() for file in (project / package).rglob("*.py")
-    )
-    return {path: code.parse(read(project, path) or b"", path) for path in paths}
 
 
 def _queue_name(queue: object) -> str | None:

@@ -1,6 +1,6 @@
 """Whether a project's spec, its code and its lock agree."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def drifts(project: Path, lock: Lock) -> list[Drift]:
     SpecError where that has problems of its own, ConfigurationError where code does not parse.
     """
     found = list(conflicts(project, lock))
-    if found or lock.template.name != "service":
+    if found or lock.template.name != "service" or projects.SPEC not in lock.files:
         return found
     if read(project, projects.SPEC) is None:
         return [Drift(projects.SPEC, None, "is missing", "restore it from your version control")]
@@ -40,8 +40,20 @@ def drifts(project: Path, lock: Lock) -> list[Drift]:
     moved = _moved(before, spec)
     found += [Drift(projects.SPEC, _line(draft, key, spec), moved[key], _UPDATE) for key in moved]
     if before.package == spec.package:
-        found += agreements.drifts(project, spec, except_for=moved)
+        found += _disagreements(project, lock, spec, moved)
     return found
+
+
+def _disagreements(
+    project: Path, lock: Lock, spec: ServiceSpec, moved: Collection[str]
+) -> Iterator[Drift]:
+    """Where the code does not say what the spec says; a template's own way is no drift of it."""
+    code = agreements.read_modules(project, spec.package)
+    base = agreements.modules(lock.files, spec.package)
+    own = {(drift.path, drift.message) for drift in agreements.drifts(base, spec, except_for=moved)}
+    for drift in agreements.drifts(code, spec, except_for=moved):
+        if (drift.path, drift.message) not in own:
+            yield drift
 
 
 def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:

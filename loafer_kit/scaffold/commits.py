@@ -53,6 +53,8 @@ def _publish(changed: Sequence[Change], target: Path) -> None:
                 file = staging / change.path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(change.after)
+                if change.executable:
+                    journal.make_executable(file)
         staging.rename(target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)

@@ -120,6 +120,13 @@ def settings(spec: ServiceSpec) -> Context:
     }
 
 
+def kept(context: Context) -> Context:
+    """What `loafer.toml` says of a service with this context: its spec, as any file may give it."""
+    said = context["settings"]
+    payloads = {"payloads": said["payloads"]} if said["payloads"] else {}
+    return {**said["service"], "queues": said["queues"], **payloads}
+
+
 def _queue_settings(queue: QueueSpec) -> Context:
     settings: Context = {
         "name": queue.name,

@@ -52,6 +52,12 @@ def _remove_empty_folders(file: Path, target: Path) -> None:
             return
 
 
+def make_executable(file: Path) -> None:
+    """Let those run a file who may read it."""
+    mode = file.stat().st_mode
+    file.chmod(mode | (mode & 0o444) >> 2)
+
+
 def recover(target: Path) -> None:
     """Undo what a run that was killed left half done; nothing to do as a rule."""
     refuse_links(target, f"{FOLDER}/work/{_JOURNAL}")
@@ -74,6 +80,8 @@ def _prepare(work: Path, target: Path, changes: Sequence[Change]) -> None:
         new = work / f"{index}.new"
         if change.after is not None:
             new.write_bytes(change.after)
+            if change.executable:
+                make_executable(new)
         if change.before is not None:
             shutil.copy2(file, work / f"{index}.old")
             if change.after is not None:

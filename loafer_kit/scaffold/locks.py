@@ -9,7 +9,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from loafer_kit import __version__
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.journal import FOLDER
+from loafer_kit.scaffold.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.plans import read, refuse_outside
 from loafer_kit.scaffold.records import Edit, Record, digest
 
@@ -29,10 +30,17 @@ _RESERVED = (FOLDER, ".git")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The template that made a project."""
+    """The template that made a project: what it is for, and where it comes from if not from us.
+
+    `answers` are the values of its variables, as far as the spec does not say them. `trusted`: code
+    that it brings ran then. That is no leave to run it again, for whoever wrote the lock.
+    """
 
     name: str
     digest: str
+    origin: Origin | None = None
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ def content(lock: Lock) -> bytes:
     values = {
         "format": _FORMAT,
         "loafer_kit": lock.version,
-        "template": {"name": lock.template.name, "digest": lock.template.digest},
+        "template": _described(lock.template),
         "spec": lock.spec,
         "records": [
             {
@@ -107,12 +115,38 @@ def _lock(values: Mapping[str, Any]) -> Lock:
     files = {path: _file(path, entry) for path, entry in values["files"].items()}
     template = values["template"]
     return Lock(
-        template=Template(_text(template["name"]), _text(template["digest"])),
+        template=_template(template),
         spec=_table(values["spec"]),
         files=files,
         records=tuple(_record(entry) for entry in values["records"]),
         version=_text(values["loafer_kit"]),
     )
+
+
+def _described(template: Template) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": template.name, "digest": template.digest}
+    if template.origin is not None:
+        origin = asdict(template.origin).items()
+        described["origin"] = {key: value for key, value in origin if value is not None}
+        described |= {"answers": template.answers, "trusted": template.trusted}
+    return described
+
+
+def _template(values: Mapping[str, Any]) -> Template:
+    origin = values.get("origin")
+    return Template(
+        name=_text(values["name"]),
+        digest=_text(values["digest"]),
+        origin=None if origin is None else _origin(_table(origin)),
+        answers=_table(values.get("answers", {})),
+        trusted=values.get("trusted") is True,
+    )
+
+
+def _origin(values: Mapping[str, Any]) -> Origin:
+    origin = Origin(**{key: _text(value) for key, value in values.items()})
+    refuse_unsafe(origin)
+    return origin
 
 
 def _numbers(version: str) -> list[int]:

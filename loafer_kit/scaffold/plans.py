@@ -2,8 +2,8 @@
 
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -14,9 +14,10 @@ Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Relative paths, written with `/`, and the bytes of each."""
+    """Relative paths, written with `/`, and the bytes of each; some are to be executable."""
 
     files: Mapping[str, bytes]
+    executables: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for path in self.files:
@@ -29,7 +30,8 @@ class Change:
     """What becomes of one file; None stands for no file, before or after.
 
     What is shown to a person and what is committed is one tuple of these. `keep` is a file that
-    the template would change and the project has its own way.
+    the template would change and the project has its own way. A file that is there keeps its mode:
+    `executable` is for one that is created.
     """
 
     path: str
@@ -37,6 +39,7 @@ class Change:
     before: bytes | None
     after: bytes | None
     conflicts: int = 0
+    executable: bool = False
 
     @property
     def writes(self) -> bool:
@@ -50,6 +53,14 @@ def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
     ConfigurationError where a symbolic link, or a folder in a file's place, is in the way.
     """
     return tuple(change(path, read(target, path), content) for path, content in plan.files.items())
+
+
+def marked(changed: Iterable[Change], plan: Plan) -> list[Change]:
+    """The changes, with those marked that create an executable file of the plan."""
+    return [
+        replace(item, executable=item.before is None and item.path in plan.executables)
+        for item in changed
+    ]
 
 
 def change(path: str, before: bytes | None, after: bytes) -> Change:

@@ -1,32 +1,39 @@
 """A project on disk, and what its template makes of its spec now."""
 
-import hashlib
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import contexts, extensions, locks, names, templates, updates, validation
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.locks import Lock
+from loafer_kit.scaffold.origins import refuse_unsafe
 from loafer_kit.scaffold.plans import Change, Plan, change, read, refuse_links
 from loafer_kit.scaffold.records import Record
 from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.templates import Template
 from loafer_kit.scaffold.updates import Candidate
+
+if TYPE_CHECKING:
+    from loafer_kit.scaffold.variables import Ask
 
 SPEC = "loafer.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """What a template makes of a spec: the files, and what the lock says they are made from."""
+    """What a template makes of a spec: the files, and what the lock says they are made from.
+
+    `folder` is what the template calls the project's folder.
+    """
 
     template: locks.Template
     spec: Mapping[str, Any]
     plan: Plan
+    folder: str
 
     def differs_from(self, lock: Lock) -> bool:
         """Whether a project with this lock has still to take the rendering in."""
@@ -36,26 +43,89 @@ class Rendering:
         """The lock of a project that has taken this rendering in."""
         return Lock(self.template, self.spec, self.plan.files, records)
 
-
-def render(name: str, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
-    """Render one of our templates; a service's spec is what its own `loafer.toml` says."""
-    from loafer_kit.scaffold import render as rendering
-
-    folder = templates.locate(name)
-    plan = rendering.render(folder, context)
-    if spec is None:
-        spec = tomllib.loads(plan.files[SPEC].decode())
-    return Rendering(locks.Template(name, digest(folder)), spec, plan)
+    def moved(self, project: Path) -> "Rendering":
+        """The same for a lock in a project's folder, which a template's path is then seen from."""
+        origin = self.template.origin
+        if origin is None:
+            return self
+        template = replace(self.template, origin=origin.moved(Path(), project))
+        return replace(self, template=template)
 
 
-def digest(template: Path) -> str:
-    """A template's digest: that of its files and of their paths."""
-    total = hashlib.sha256()
-    for file in sorted(template.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            path = file.relative_to(template).as_posix()
-            total.update(f"{path}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """A template, and all that it needs besides a spec; `name` says what it makes."""
+
+    name: str
+    template: Template
+    answers: Mapping[str, object] = field(default_factory=dict)
+    ask: "Ask | None" = None
+    trusted: bool = False
+
+    def __post_init__(self) -> None:
+        purpose = self.template.purpose
+        if purpose not in (None, self.name):
+            raise ConfigurationError(
+                f"{self.template.origin} is a template for `loafer-kit new {purpose}`"
+            )
+
+    def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
+        """Render a context; a service's spec is what its `loafer.toml` says, or would say."""
+        from loafer_kit.scaffold import render as rendering
+
+        made = rendering.render(
+            self.template, context, answers=self.answers, ask=self.ask, trusted=self.trusted
+        )
+        if spec is None:
+            spec = contexts.kept(context)
+        template = locks.Template(
+            self.name, self.template.digest, self.template.origin, made.answers, made.ran_code
+        )
+        return Rendering(template, spec, made.plan, made.folder)
+
+    def again(self, spec: Draft) -> Rendering:
+        """Render what a project's spec says now."""
+        if self.name == "extension":
+            context = extensions.context(extensions.from_lock(spec.values))
+            return self.render(context, spec.values)
+        return self.render(contexts.service(validation.service(spec)))
+
+
+def ours(name: str) -> Maker:
+    """One of our own templates."""
+    return Maker(name, templates.ours(name))
+
+
+def maker_of(
+    project: Path,
+    lock: Lock | None,
+    *,
+    checkout: str | None = None,
+    answers: Mapping[str, object] | None = None,
+    trusted: bool = False,
+) -> Maker:
+    """The template that made a project, as it is now, or of another revision.
+
+    ConfigurationError where it is no longer there, or ran code then and may not now.
+    """
+    if lock is None:
+        return ours("service")
+    made = lock.template
+    if made.name not in _NAMES:
+        name = names.shown(made.name)
+        raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
+    if made.origin is None:
+        return ours(made.name)
+    if made.trusted and not trusted:
+        raise ConfigurationError(
+            f"{made.origin} ran code of its own when it made this project: --trust lets it again"
+        )
+    origin = made.origin
+    if checkout is not None:
+        origin = replace(origin, checkout=checkout)
+        refuse_unsafe(origin)
+    template = templates.load(replace(origin, commit=None), project)
+    return Maker(made.name, template, {**made.answers, **(answers or {})}, trusted=trusted)
 
 
 def find_lock(project: Path) -> Lock:
@@ -77,15 +147,6 @@ def draft(project: Path, lock: Lock) -> Draft:
     return Draft(lock.spec, str(project / locks.PATH))
 
 
-def render_again(template: locks.Template, spec: Draft) -> Rendering:
-    """What a project's template, as it is installed now, makes of a spec."""
-    maker = _MAKERS.get(template.name)
-    if maker is None:
-        name = names.shown(template.name)
-        raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
-    return maker(spec)
-
-
 def candidates(project: Path, lock: Lock, rendering: Rendering) -> tuple[Candidate, ...]:
     """The files of an update. The spec is its owner's: edited, it says already what it shall say."""
     theirs = dict(rendering.plan.files)
@@ -103,15 +164,4 @@ def lock_change(project: Path, lock: Lock | None) -> Change:
     return change(locks.PATH, before, locks.content(lock))
 
 
-def _service(spec: Draft) -> Rendering:
-    return render("service", contexts.service(validation.service(spec)))
-
-
-def _extension(spec: Draft) -> Rendering:
-    return render("extension", extensions.context(extensions.from_lock(spec.values)), spec.values)
-
-
-_MAKERS: Mapping[str, Callable[[Draft], Rendering]] = {
-    "extension": _extension,
-    "service": _service,
-}
+_NAMES = ("extension", "service")

@@ -1,47 +1,171 @@
-"""From a template and a context to a plan; the only user of cookiecutter."""
+"""From a template and a context to a project, all in memory."""
 
-import os
+import copy
 import tempfile
-from collections.abc import Iterator
+import traceback
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.scaffold import formatting
+from loafer_kit.scaffold import formatting, locks, names, template_files, variables
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.plans import Plan
+from loafer_kit.scaffold.template_files import File
+from loafer_kit.scaffold.templates import Template
+from loafer_kit.scaffold.variables import Ask, Values
 
 try:
-    from cookiecutter.generate import generate_files
+    from jinja2 import Environment, TemplateSyntaxError
+
+    from loafer_kit.scaffold import project_files, sandbox, trust
 except ImportError as error:
     raise MissingExtraError("Writing a project", "scaffold") from error
 
-# Said to cookiecutter, not to the templates. The newline is fixed: a template checked out with
-# other line endings gives the same bytes.
-_SETTINGS = {
-    "_extensions": ["loafer_kit.scaffold.quoting.QuotingExtension"],
-    "_jinja2_env_vars": {"trim_blocks": True, "lstrip_blocks": True},
-    "_new_lines": "\n",
-}
+
+# What Jinja calls a text that is no file: here the name of one, or a variable's default.
+_NAME = "<template>"
 
 
-def render(template: Path, context: Context) -> Plan:
-    """The project that a template makes of a context: parsed, formatted, in memory.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A project: the name of its folder, its files, and the answers they were made from.
 
-    Values stay literal whatever they hold, and no hook of the template runs.
+    `ran_code` says that code which the template brings had a part in it.
     """
+
+    folder: str
+    plan: Plan
+    answers: Values
+    ran_code: bool
+
+
+def render(
+    template: Template,
+    context: Context,
+    *,
+    answers: Values | None = None,
+    ask: Ask | None = None,
+    trusted: bool = False,
+) -> Rendered:
+    """The project that a template makes of a context: in a template for loafer-kit also formatted.
+
+    Values stay literal whatever they hold. Code that a template brings runs only when it is
+    `trusted`. ConfigurationError with the place of what is wrong in a template of somebody's own.
+    """
+    if template.origin is None:  # a traceback is for bugs, and this one would be ours
+        return _rendered(template, context, answers or {}, ask, trusted=trusted)
     try:
-        with tempfile.TemporaryDirectory(prefix="loafer-kit-") as staging:
-            project = generate_files(
-                repo_dir=str(template),
-                context={"cookiecutter": plain(context) | _SETTINGS},
-                output_dir=staging,
-                accept_hooks=False,
-            )
-            files = dict(_files(Path(project)))
-    except OSError as error:
-        raise ConfigurationError(f"nothing was written: {error}") from error
-    return Plan({path: formatting.finish(path, content) for path, content in files.items()})
+        return _rendered(template, context, answers or {}, ask, trusted=trusted)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{template.origin}: {error}") from error
+    except Exception as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        message = f"{template.origin}: {_place(error, template)}{told}{_cure(template)}"
+        raise ConfigurationError(message) from error
+
+
+def _rendered(
+    template: Template, context: Context, answers: Values, ask: Ask | None, *, trusted: bool
+) -> Rendered:
+    code = trust.code_of(template) if trusted else trust.Code((), ())
+    known = _known(template, context)
+    with trust.importable(template, code) if code else nullcontext():
+        environment = _environment(template, code)
+        declared = copy.deepcopy(template.variables)  # a template may change lists and tables
+        values = known | variables.resolve(declared, known, answers, environment, ask)
+        folder = project_files.name(environment, template.project, values)
+        _refuse_folder(folder)
+        files = project_files.files(template, environment, values)
+        if code.hooks:
+            files = _through_hooks(template, environment, values, folder, files)
+    if template.purpose is not None:
+        files = {path: _finished(path, file) for path, file in files.items()}
+    given = {name: values[name] for name in variables.public(declared) if name not in known}
+    return Rendered(folder, _plan(files), given, bool(code))
+
+
+def _known(template: Template, context: Context) -> Context:
+    """What the spec says: all of it to a template for loafer-kit, to others the project's name.
+
+    There a variable called `version` is the template's own.
+    """
+    if template.purpose is not None:
+        return plain(context)  # type: ignore[no-any-return]
+    return {"project_name": context["name"]} if "project_name" in template.variables else {}
+
+
+def _environment(template: Template, code: trust.Code) -> Environment:
+    safe = [name for name in template.extensions if name in sandbox.SAFE_EXTENSIONS]
+    if template.purpose is None:
+        safe += sandbox.COOKIECUTTER_EXTENSIONS
+    settings = template.variables.get("_jinja2_env_vars")
+    sources = {**template.below("templates"), **template.below(template.project)}
+    return sandbox.environment(
+        settings if isinstance(settings, dict) else {},
+        [*safe, *code.extensions],
+        {path: file.text for path, file in sources.items() if file.text is not None},
+    )
+
+
+def _refuse_folder(folder: str) -> None:
+    if "/" in folder or folder.startswith("-"):
+        raise ConfigurationError(f"{names.shown(folder)} cannot be a project's folder")
+    locks.refuse_reserved(folder)
+
+
+def _through_hooks(
+    template: Template,
+    environment: Environment,
+    values: Values,
+    folder: str,
+    files: Mapping[str, File],
+) -> dict[str, File]:
+    """The files as the template's hooks leave them, in a folder made for that."""
+    with tempfile.TemporaryDirectory(prefix="loafer-kit-") as staging:
+        project = Path(staging, folder)
+        project.mkdir()
+        trust.run_before(template, environment, values, project)
+        for path, file in files.items():
+            place = project / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.content)
+            place.chmod(0o700 if file.executable else 0o600)
+        trust.run_after(template, environment, values, project)
+        return template_files.everything(project)
+
+
+def _finished(path: str, file: File) -> File:
+    try:
+        return File(formatting.finish(path, file.content), file.executable)
+    except Exception as error:
+        error.add_note(path)
+        raise
+
+
+def _plan(files: Mapping[str, File]) -> Plan:
+    return Plan(
+        {path: file.content for path, file in files.items()},
+        frozenset(path for path, file in files.items() if file.executable),
+    )
+
+
+def _place(error: Exception, template: Template) -> str:
+    """Where in a template something went wrong, as far as it can be told."""
+    notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+    if isinstance(error, TemplateSyntaxError):
+        return f"{error.name or _NAME}:{error.lineno}: "
+    sources = {*template.below(template.project), *template.below("templates"), _NAME}
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno}: " for frame in frames if frame.filename in sources]
+    return notes + "".join(places[-1:])
+
+
+def _cure(template: Template) -> str:
+    left = trust.code_of(template).extensions
+    return f" (--trust would load {', '.join(left)})" if left else ""
 
 
 def plain(value: object) -> Any:
@@ -56,12 +180,3 @@ def plain(value: object) -> Any:
     if type(value) is dict:
         return {str(key): plain(item) for key, item in value.items()}
     raise TypeError(f"a template's context cannot hold a {type(value).__name__}")
-
-
-def _files(project: Path) -> Iterator[tuple[str, bytes]]:
-    for folder, folders, files in os.walk(project):
-        # An installer may have compiled a template's modules, and cookiecutter copies what it finds.
-        folders[:] = sorted(set(folders) - {"__pycache__"})
-        for name in sorted(files):
-            path = Path(folder, name)
-            yield path.relative_to(project).as_posix(), path.read_bytes()

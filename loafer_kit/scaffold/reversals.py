@@ -1,6 +1,6 @@
 """Takes back the last command that wrote into a project."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
@@ -8,13 +8,15 @@ from loafer_kit.scaffold import locks, projects, records
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.locks import Lock
 from loafer_kit.scaffold.plans import Change, read
+from loafer_kit.scaffold.projects import Maker
 from loafer_kit.scaffold.records import Edit, Record
 
 
-def last(project: Path, lock: Lock) -> list[Change]:
+def last(project: Path, lock: Lock, maker: Callable[[], Maker]) -> list[Change]:
     """The changes that take back the lock's last record, the lock's own among them.
 
-    ConfigurationError, naming the files, where one of them was edited since.
+    `maker` gives the template that made the project. ConfigurationError, naming the files, where one
+    of them was edited since.
     """
     if not lock.records:
         raise ConfigurationError(f"{project / locks.PATH}: there is no command to take back")
@@ -32,7 +34,7 @@ def last(project: Path, lock: Lock) -> list[Change]:
         for edit in edits
         if contents[edit.path] is not None or edit.digest is None
     ]
-    return [*changed, projects.lock_change(project, _before(project, lock, record))]
+    return [*changed, projects.lock_change(project, _before(project, lock, record, maker))]
 
 
 def _edits(record: Record, lock: Lock) -> Iterator[Edit]:
@@ -52,10 +54,10 @@ def _is_as_left(edit: Edit, content: bytes | None, lock: Lock) -> bool:
     return records.digest(content) == edit.digest
 
 
-def _before(project: Path, lock: Lock, record: Record) -> Lock | None:
+def _before(project: Path, lock: Lock, record: Record, maker: Callable[[], Maker]) -> Lock | None:
     """The lock as it would be, had the command never run."""
     if record.before is None:
         return None
     spec = Draft(record.before, str(project / locks.PATH))
-    rendering = projects.render_again(lock.template, spec)
+    rendering = maker().again(spec)
     return rendering.locked(lock.records[:-1])

@@ -27,7 +27,7 @@ FILES = [
 
 def rendered(name="redis", settings=(), required=(), **keywords):
     spec = extensions.extension(name, settings, required, **keywords)
-    plan = render.render(templates.locate("extension"), extensions.context(spec))
+    plan = render.render(templates.ours("extension"), extensions.context(spec)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 

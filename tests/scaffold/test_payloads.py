@@ -57,7 +57,7 @@ def problems(models, *queues):
 
 
 def files(service):
-    plan = render.render(templates.locate("service"), contexts.service(service))
+    plan = render.render(templates.ours("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 

@@ -1,6 +1,7 @@
 """From a spec to the files of a project, in memory."""
 
 import ast
+import dataclasses
 import json
 import shutil
 import tomllib
@@ -10,7 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold import contexts, fields, names, render, schema, templates, validation
+from loafer_kit.scaffold import (
+    contexts,
+    fields,
+    names,
+    origins,
+    render,
+    schema,
+    templates,
+    validation,
+)
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import SpecError
 from loafer_kit.scaffold.sources import files
@@ -38,9 +48,14 @@ def spec(*queues, name="foobar", **more):
     return validation.service(Draft({"name": name, "queues": list(queues), **more}))
 
 
+def read(folder):
+    """A folder as one of our templates."""
+    return dataclasses.replace(templates.load(origins.named(str(folder)), Path()), origin=None)
+
+
 def rendered(*queues, **more):
     service = spec(*queues, **more)
-    plan = render.render(templates.locate("service"), contexts.service(service))
+    plan = render.render(templates.ours("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 
@@ -116,7 +131,7 @@ def test_no_compiled_module_is_carried_into_a_project(tmp_path):
     cache.mkdir()
     (cache / "test_handlers.cpython-311.pyc").write_bytes(b"\0")
 
-    plan = render.render(template, contexts.service(spec({"name": "a"})))
+    plan = render.render(read(template), contexts.service(spec({"name": "a"}))).plan
 
     assert list(plan.files) == FILES
 
@@ -128,7 +143,7 @@ def test_the_hooks_of_a_template_do_not_run(tmp_path):
     (template / "hooks").mkdir()
     (template / "hooks/pre_gen_project.py").write_text("raise SystemExit('ran')")
 
-    assert render.render(template, contexts.service(spec({"name": "a"})))
+    assert render.render(read(template), contexts.service(spec({"name": "a"})))
 
 
 def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
@@ -141,7 +156,9 @@ def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
 
     context = contexts.service(spec({"name": "a"}))
 
-    assert render.render(template, context) == render.render(templates.locate("service"), context)
+    made = render.render(read(template), context).plan
+
+    assert made == render.render(templates.ours("service"), context).plan
 
 
 @pytest.mark.parametrize("value", [Path(), object(), None, ("a",), len, fields.OPTIONS[0]])
@@ -205,14 +222,14 @@ def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):
     service = valid(values)
     if service is None:
         return
-    plan = render.render(templates.locate("service"), contexts.service(service))
+    plan = render.render(templates.ours("service"), contexts.service(service)).plan
     kept = tmp_path_factory.mktemp("kept") / "loafer.toml"
     kept.write_bytes(plan.files["loafer.toml"])
 
     again = validation.service(files.read(kept))
 
     assert again == service
-    assert render.render(templates.locate("service"), contexts.service(again)) == plan
+    assert render.render(templates.ours("service"), contexts.service(again)).plan == plan
     assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["name"] == service.name
 
 
@@ -275,7 +292,7 @@ def test_no_hostile_value_reaches_a_file(queue):
         service = spec(queue)
     except SpecError:
         return
-    plan = render.render(templates.locate("service"), contexts.service(service))
+    plan = render.render(templates.ours("service"), contexts.service(service)).plan
     for path, content in plan.files.items():
         assert content.isascii()
         assert all(character >= 32 or character == 10 for character in content)

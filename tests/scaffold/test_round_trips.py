@@ -23,7 +23,7 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
     if service is None:
         return
     project = tmp_path_factory.mktemp("any") / service.package
-    rendering = projects.render("service", contexts.service(service))
+    rendering = projects.ours("service").render(contexts.service(service))
     found = updates.candidates({}, rendering.plan.files, project)
     changed = [candidate.merged() for candidate in found]
     lock = rendering.locked((records.record("new service", changed, None),))
@@ -31,10 +31,11 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
 
     assert locks.find(project) == lock
     assert checks.drifts(project, lock) == []
-    again = projects.render_again(lock.template, projects.draft(project, lock))
+    maker = projects.maker_of(project, lock)
+    again = maker.again(projects.draft(project, lock))
     assert again == rendering
     assert not any(item.merged().writes for item in projects.candidates(project, lock, again))
     assert not projects.lock_change(project, again.locked(lock.records)).writes
 
-    commits.apply(reversals.last(project, lock), project)
+    commits.apply(reversals.last(project, lock, lambda: maker), project)
     assert list(project.iterdir()) == []

@@ -10,6 +10,7 @@ from loafer_kit.scaffold.additions import pieces, queues
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound
 from loafer_kit.scaffold.additions.results import Apply, UnplacedError
 from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.projects import Maker
 
 _HANDLER = '''
 from collections.abc import Mapping
@@ -72,7 +73,7 @@ class HandlerAddition:
         return self.name in mentioned.union(bound(module.tree.body))
 
 
-def plan(draft: Draft, name: str) -> tuple[Apply, tuple[str, ...]]:
+def plan(draft: Draft, name: str, maker: Maker) -> tuple[Apply, tuple[str, ...]]:
     """What adds a handler to a service, and the files that get it.
 
     A handler that `loafer.toml` names for a queue is written for that queue.
@@ -84,5 +85,5 @@ def plan(draft: Draft, name: str) -> tuple[Apply, tuple[str, ...]]:
     addition = HandlerAddition(spec.package, name)
     for queue in spec.queues:
         if queue.handler == name:
-            return queues.plan(draft, queue.name).apply, tuple(addition.paths)
+            return queues.plan(draft, queue.name, maker).apply, tuple(addition.paths)
     return addition.apply, tuple(addition.paths)

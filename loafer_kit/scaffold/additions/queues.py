@@ -10,6 +10,7 @@ from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.results import LeftOutError, UnplacedError
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import Problem, SpecError
+from loafer_kit.scaffold.projects import Maker
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
@@ -85,20 +86,22 @@ class QueueAddition:
         return list(find(ours, Module.parse(self.after[path]), self.queue)) if find else []
 
 
-def plan(draft: Draft, text: str) -> QueueAddition:
+def plan(draft: Draft, text: str, maker: Maker) -> QueueAddition:
     """The addition of a queue, as it was typed, to what `loafer.toml` says.
+
+    `maker` is the template that made the service.
 
     ConfigurationError where the queue is there already with other settings.
     """
     spec = validation.service(draft)
     try:
-        return _planned(draft, spec, text)
+        return _planned(draft, spec, text, maker)
     except SpecError as error:  # the draft has none: these are of what was typed
         problems = [Problem(item.path[2:], item.message) for item in error.problems]
         raise SpecError(problems, names.shown(text)) from error
 
 
-def _planned(draft: Draft, spec: ServiceSpec, text: str) -> QueueAddition:
+def _planned(draft: Draft, spec: ServiceSpec, text: str, maker: Maker) -> QueueAddition:
     typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
     values = typed.values["queues"][0]  # type: ignore[index]
     name = names.queue_name(str(values["name"]))
@@ -116,8 +119,8 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str) -> QueueAddition:
         queue=queue,
         index=index,
         known=bool(known),
-        before=_rendered(replace(spec, queues=others)) if others else {},
-        after=_rendered(spec),
+        before=_rendered(replace(spec, queues=others), maker) if others else {},
+        after=_rendered(spec, maker),
     )
 
 
@@ -134,10 +137,8 @@ def _refuse_other_settings(
         )
 
 
-def _rendered(spec: ServiceSpec) -> Files:
-    from loafer_kit.scaffold import projects
-
-    return projects.render("service", contexts.service(spec)).plan.files
+def _rendered(spec: ServiceSpec, maker: Maker) -> Files:
+    return maker.render(contexts.service(spec)).plan.files
 
 
 def _snippet(missing: list[pieces.Piece]) -> str:

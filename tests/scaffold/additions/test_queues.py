@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import contexts, projects, validation
+from loafer_kit.scaffold import projects
 from loafer_kit.scaffold.additions import queues, results
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import SpecError
@@ -22,9 +22,7 @@ CODE += ["tests/test_service.py", "loafer.toml"]
 
 
 def rendered(values):
-    return projects.render(
-        "service", contexts.service(validation.service(Draft(values)))
-    ).plan.files
+    return projects.ours("service").again(Draft(values)).plan.files
 
 
 def draft(files):
@@ -42,7 +40,7 @@ def added(files, text):
 @cache
 def planned(values, text):
     """Rendering takes longest: many examples have one spec."""
-    return queues.plan(Draft(json.loads(values), "loafer.toml"), text)
+    return queues.plan(Draft(json.loads(values), "loafer.toml"), text, projects.ours("service"))
 
 
 def is_only_inserted(before, after):
@@ -200,7 +198,7 @@ def test_a_dead_letter_queue_can_get_a_handler():
 def test_other_settings_of_a_known_queue_are_refused():
     """They are changed in loafer.toml, and carried over by an update."""
     with pytest.raises(ConfigurationError, match="'orders' is there already with other settings"):
-        queues.plan(draft(rendered(SPEC)), "orders,visibility_timeout=3")
+        queues.plan(draft(rendered(SPEC)), "orders,visibility_timeout=3", projects.ours("service"))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +213,7 @@ def test_other_settings_of_a_known_queue_are_refused():
 def test_a_problem_of_what_was_typed_is_told_as_one(text, message):
     """Not as one of a line of loafer.toml."""
     with pytest.raises(SpecError, match=re.escape(message)) as raised:
-        queues.plan(draft(rendered(SPEC)), text)
+        queues.plan(draft(rendered(SPEC)), text, projects.ours("service"))
 
     assert "line" not in str(raised.value)
 

@@ -1,0 +1,156 @@
+"""The options that name a template of one's own, and the leave that its code needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from loafer_kit.scaffold.locks import Lock
+    from loafer_kit.scaffold.projects import Maker
+    from loafer_kit.scaffold.templates import Template
+    from loafer_kit.scaffold.variables import Variable
+
+TemplateName = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        metavar="TEMPLATE",
+        help="A template of one's own: a folder, a zip file, a git repository, or the name of an "
+        "installed one.",
+    ),
+]
+Checkout = Annotated[
+    str | None,
+    typer.Option("--checkout", metavar="REVISION", help="The repository's branch, tag or commit."),
+]
+Directory = Annotated[
+    str | None,
+    typer.Option("--directory", metavar="FOLDER", help="Where in TEMPLATE the template is."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A variable of the template; may be given several times.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Show the code that the template brings, and let it run."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A template as the command line names it, or what it says about that of a project."""
+
+    reference: str | None = None
+    checkout: str | None = None
+    directory: str | None = None
+    settings: Sequence[str] = ()
+    trust: bool = False
+
+    def maker(self, name: str, *, ask: bool) -> "Maker":
+        """What makes a project of the kind `name`: ours, where no other template is named."""
+        from loafer_kit.scaffold import origins, projects, templates
+
+        if self.reference is None:
+            self._refuse_options()
+            return projects.ours(name)
+        origin = origins.named(self.reference, self.checkout, self.directory)
+        template = templates.load(origin, Path())
+        give_leave(template, trust=self.trust)
+        return projects.Maker(
+            name, template, answers(self.settings), _ask if ask else None, self.trust
+        )
+
+    def maker_of(self, project: Path, lock: "Lock | None") -> "Maker":
+        """The template that made a project, with what is said about it here."""
+        from loafer_kit.scaffold import projects
+
+        if lock is None or lock.template.origin is None:
+            self._refuse_options()
+        maker = projects.maker_of(
+            project,
+            lock,
+            checkout=self.checkout,
+            answers=answers(self.settings),
+            trusted=self.trust,
+        )
+        give_leave(maker.template, trust=self.trust)
+        return maker
+
+    def _refuse_options(self) -> None:
+        given = {
+            "--checkout": self.checkout,
+            "--directory": self.directory,
+            "--set": self.settings,
+            "--trust": self.trust,
+        }
+        for flag, value in given.items():
+            if value:
+                raise typer.BadParameter(f"{flag} is for a template of one's own")
+
+
+def answers(settings: Sequence[str]) -> Mapping[str, str]:
+    """The variables and their values, as they were typed."""
+    given: dict[str, str] = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}.")
+        if name in given:
+            raise typer.BadParameter(f"--set gives {name} twice.")
+        given[name] = value
+    return given
+
+
+def give_leave(template: "Template", *, trust: bool) -> None:
+    """Say what a template's code is: what runs, after a person has seen it, or what is left off."""
+    from loafer_kit.cli import terminal
+    from loafer_kit.scaffold import trust as trusting
+
+    code = trusting.code_of(template)
+    if not code:
+        return
+    if not trust:
+        typer.echo(f"left off, of {template.origin}: {code}; --trust shows and runs it", err=True)
+        return
+    typer.echo(f"{template.origin} runs:", err=True)
+    for line in trusting.shown(template, code):
+        typer.echo(f"  {line}", err=True)
+    if terminal.is_interactive():
+        typer.confirm("Let it run?", default=False, abort=True, err=True)
+
+
+def _ask(variable: "Variable") -> object:
+    """Ask a person for a variable of a template, again after an answer that cannot be."""
+    from loafer_kit.cli.terminal import Terminal
+    from loafer_kit.exceptions import ConfigurationError
+
+    person = Terminal()
+    while True:
+        answer = person.ask(_question(variable), _default(variable))
+        try:
+            return variable.typed(answer)
+        except ConfigurationError as error:
+            person.tell(str(error))
+
+
+def _question(variable: "Variable") -> str:
+    choices = f" ({', '.join(variable.choices)})" if variable.choices else ""
+    return f"{variable.question}{choices}"
+
+
+def _default(variable: "Variable") -> str:
+    import json
+
+    if isinstance(variable.default, bool):
+        return "yes" if variable.default else "no"
+    if isinstance(variable.default, str):
+        return variable.default
+    return "" if variable.default is None else json.dumps(variable.default)

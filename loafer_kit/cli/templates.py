@@ -1,0 +1,72 @@
+"""`loafer-kit templates`: what there is to make projects of."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from loafer_kit.scaffold.plugins import Plugin
+
+Row = dict[str, str]
+
+
+def templates(
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
+) -> None:
+    """List the templates, and the sources of specs, that are installed.
+
+    One that cannot be used is a warning with its name.
+    """
+    import json as json_format
+
+    from loafer_kit.exceptions import ConfigurationError
+    from loafer_kit.scaffold import plugins
+
+    rows = _ours()
+    warnings = []
+    for plugin in (*plugins.installed("templates"), *plugins.installed("sources")):
+        try:
+            rows.append(_described(plugin))
+        except ConfigurationError as error:
+            warnings.append(str(error))
+    if json:
+        typer.echo(json_format.dumps({"installed": rows, "warnings": warnings}, indent=2))
+    else:
+        widths = [max(len(row[key]) for row in rows) for key in ("use", "of")]
+        for row in rows:
+            typer.echo(
+                f"{row['use']:<{widths[0]}}  {row['of']:<{widths[1]}}  {row['place']}".rstrip()
+            )
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _ours() -> list[Row]:
+    from loafer_kit import __version__
+    from loafer_kit.scaffold import templates as all_templates
+
+    return [
+        {
+            "name": name,
+            "use": f"new {name}",
+            "of": f"loafer-kit {__version__}",
+            "place": str(all_templates.locate(name)),
+        }
+        for name in ("service", "extension")
+    ]
+
+
+def _described(plugin: "Plugin") -> Row:
+    """How a plugin is used; ConfigurationError when it cannot be."""
+    from loafer_kit.scaffold import origins, plugins
+    from loafer_kit.scaffold import templates as all_templates
+
+    row = {"name": plugin.name, "of": f"{plugin.package} {plugin.version}"}
+    if plugin.entry.group == "loafer_kit.sources":
+        plugin.load()
+        return {**row, "use": f"new service --source {plugin.name}=…", "place": plugin.entry.value}
+    place = plugins.folder(plugin)
+    purpose = all_templates.load(origins.Origin(str(place)), Path()).purpose
+    use = f"new {purpose or 'service'} --template {plugin.name}"
+    return {**row, "use": use, "place": str(place)}

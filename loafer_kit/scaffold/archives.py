@@ -1,0 +1,112 @@
+"""The files of a template in an archive, a zip or a tar, which is never unpacked.
+
+A template may be anybody's: no path in it leads out of it, no link is followed, and it is not
+larger than it says.
+"""
+
+import io
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import names
+from loafer_kit.scaffold.plans import refuse_outside
+from loafer_kit.scaffold.template_files import MOST_BYTES, MOST_FILES, File
+
+
+class Archive:
+    """The files of an archive; None stands for a link."""
+
+    def __init__(self, origin: str, files: Mapping[str, File | None]) -> None:
+        self._origin = origin
+        self._files = files
+
+    def tops(self) -> list[str]:
+        """The names of what lies in the outermost folder."""
+        return sorted({path.partition("/")[0] for path in self._files})
+
+    def file(self, path: str) -> File | None:
+        """A file; ConfigurationError for a link."""
+        if path in self._files and self._files[path] is None:
+            raise ConfigurationError(f"{self._origin}: {names.shown(path)} is a link")
+        return self._files.get(path)
+
+    def below(self, top: str) -> Iterator[tuple[str, File]]:
+        """The files below a name."""
+        for path in sorted(self._files):
+            if path == top or path.startswith(f"{top}/"):
+                found = self.file(path)
+                if found is not None:
+                    yield path, found
+
+    def folder(self, path: str) -> "Archive":
+        """A folder within this one."""
+        start = f"{path.strip('/')}/"
+        found = {
+            name.removeprefix(start): file
+            for name, file in self._files.items()
+            if name.startswith(start)
+        }
+        if not found:
+            raise ConfigurationError(f"{self._origin} has no folder {names.shown(path)}")
+        return Archive(self._origin, found)
+
+
+def of_zip(path: Path) -> Archive:
+    """The files of a zip; ConfigurationError when it is none, too large, or leads out of itself."""
+    files: dict[str, File | None] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _refuse_large(str(path), len(entries), sum(entry.file_size for entry in entries))
+            for entry in entries:
+                mode = entry.external_attr >> 16
+                _refuse_bad_path(str(path), entry.filename, files)
+                is_link = stat.S_ISLNK(mode)
+                content = b"" if is_link else _unzipped(archive, entry)
+                files[entry.filename] = None if is_link else File(content, bool(mode & 0o100))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ConfigurationError(f"{path} cannot be read as a zip file: {error}") from error
+    return Archive(str(path), files)
+
+
+def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """An entry's content, never more than it says there is."""
+    with archive.open(entry) as file:
+        return file.read(entry.file_size)
+
+
+def of_tar(content: bytes, origin: str) -> Archive:
+    """The files of a tar archive that git wrote."""
+    files: dict[str, File | None] = {}
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        members = [member for member in archive if not member.isdir()]
+        _refuse_large(origin, len(members), len(content))
+        for member in members:
+            _refuse_bad_path(origin, member.name, files)
+            found = archive.extractfile(member) if member.isreg() else None
+            is_executable = bool(member.mode & 0o100)
+            files[member.name] = None if found is None else File(found.read(), is_executable)
+    return Archive(origin, files)
+
+
+def _refuse_large(origin: str, files: int, size: int) -> None:
+    if files > MOST_FILES or size > MOST_BYTES:
+        raise ConfigurationError(
+            f"{origin} is too large for a template: {MOST_FILES} files and "
+            f"{MOST_BYTES // 1024 // 1024} MiB at most"
+        )
+
+
+def _refuse_bad_path(origin: str, path: str, known: Mapping[str, object]) -> None:
+    try:
+        refuse_outside(path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{origin}: {error}") from error
+    if path in known:
+        raise ConfigurationError(f"{origin}: {names.shown(path)} is in it twice")

@@ -1,0 +1,102 @@
+"""The files of a template, read into memory from a folder.
+
+A template may be anybody's: nothing is read by way of a link that leads out of it.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import names
+
+MOST_FILES = 10_000
+MOST_BYTES = 64 * 1024 * 1024
+
+# What is made beside a template's files, or a project's, and is none of them.
+_LEFT_OUT = {"__pycache__", ".git"}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a template."""
+
+    content: bytes
+    executable: bool = False
+
+    @property
+    def text(self) -> str | None:
+        """The content as text, None where it is none."""
+        try:
+            text = self.content.decode()
+        except UnicodeDecodeError:
+            return None
+        return None if "\0" in text else text
+
+
+class Tree(Protocol):
+    """Files by their paths, looked at as far as somebody asks; ConfigurationError for bad ones."""
+
+    def tops(self) -> list[str]:
+        """The names of what lies in the outermost folder."""
+
+    def file(self, path: str) -> File | None:
+        """A file, None where there is none."""
+
+    def below(self, top: str) -> Iterator[tuple[str, File]]:
+        """The files of a folder of the outermost folder, with their whole paths; or the file."""
+
+    def folder(self, path: str) -> "Tree":
+        """A folder as a tree of its own."""
+
+
+class Folder:
+    """A folder on disk. Compiled modules and what belongs to git are no part of it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def tops(self) -> list[str]:
+        """The names of what lies in the folder."""
+        return sorted(place.name for place in self._root.iterdir())
+
+    def file(self, path: str) -> File | None:
+        """A file; ConfigurationError for a link that leads out of the folder."""
+        place = self._root / path
+        if not place.resolve().is_relative_to(self._root):
+            raise ConfigurationError(f"{place} is a link that leads out of the template")
+        if not place.is_file():
+            return None
+        return File(place.read_bytes(), bool(place.stat().st_mode & stat.S_IXUSR))
+
+    def below(self, top: str) -> Iterator[tuple[str, File]]:
+        """The files below a name; ConfigurationError for a link to a folder."""
+        if (found := self.file(top)) is not None:
+            yield top, found
+        for here, folders, files in os.walk(self._root / top):
+            folders[:] = sorted(set(folders) - _LEFT_OUT)
+            for name in (*folders, *files):
+                place = Path(here, name)
+                path = place.relative_to(self._root).as_posix()
+                if place.is_symlink() and place.is_dir():
+                    raise ConfigurationError(f"{place} is a link to a folder")
+                if name not in folders and (found := self.file(path)) is not None:
+                    yield path, found
+
+    def folder(self, path: str) -> "Folder":
+        """A folder within this one."""
+        if not (self._root / path).resolve().is_relative_to(self._root):
+            raise ConfigurationError(f"{names.shown(path)} leads out of the template")
+        if not (self._root / path).is_dir():
+            raise ConfigurationError(f"{self._root} has no folder {names.shown(path)}")
+        return Folder(self._root / path)
+
+
+def everything(root: Path) -> dict[str, File]:
+    """Every file of a folder that was written here; ConfigurationError for a link."""
+    folder = Folder(root)
+    tops = [top for top in folder.tops() if top not in _LEFT_OUT]
+    return {path: file for top in tops for path, file in folder.below(top)}

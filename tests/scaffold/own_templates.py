@@ -1,0 +1,61 @@
+"""Templates of a user's own, for tests: written as files, read as a user names them."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from loafer_kit.scaffold import origins, render, templates
+
+SPEC = {"name": "foobar", "package": "foobar", "queues": []}
+VARIABLES = {"project_name": "My Thing", "slug": "{{ cookiecutter.project_name|lower }}"}
+PROJECT = "{{cookiecutter.slug}}"
+
+
+def write(folder, files, variables=VARIABLES, project=PROJECT):
+    """A template in a folder: its variables, and the files of its project's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cookiecutter.json").write_text(json.dumps(variables))
+    (folder / project).mkdir(exist_ok=True)
+    for path, content in files.items():
+        place = folder / project / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def load(reference, checkout=None, directory=None):
+    """A template as a user names it."""
+    return templates.load(origins.named(str(reference), checkout, directory), Path())
+
+
+def rendered(template, context=SPEC, **keywords):
+    """What a template makes, a path or one that was read: every file's text by its path."""
+    if isinstance(template, (str, Path)):
+        template = load(template)
+    made = render.render(template, context, **keywords)
+    return {path: content.decode() for path, content in made.plan.files.items()}
+
+
+def git(folder, *arguments):
+    """Run git as nobody in particular, with nobody's configuration."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "A",
+        "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_COMMITTER_NAME": "A",
+        "GIT_COMMITTER_EMAIL": "a@example.org",
+    }
+    subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True
+    )
+
+
+def commit(folder, message="x"):
+    """Everything in a folder as a commit of its repository, which is begun where there is none."""
+    if not (folder / ".git").exists():
+        git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
