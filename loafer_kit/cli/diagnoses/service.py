@@ -8,6 +8,7 @@ from loafer_kit.cli.diagnoses import environment
 from loafer_kit.cli.diagnoses.findings import Finding
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 from loafer_kit.scaffold import validation
+from loafer_kit.scaffold.shipping import resources
 from loafer_kit.scaffold.sources import files
 from loafer_kit.scaffold.specs import ServiceSpec
 
@@ -49,12 +50,18 @@ def _spec(project: Path) -> ServiceSpec:
 def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:
     from botocore.exceptions import BotoCoreError
 
+    from loafer_kit.cli.diagnoses.dead_letters import DeadLetterDoctor
     from loafer_kit.cli.diagnoses.queues import QueueDoctor
+    from loafer_kit.cli.diagnoses.sqs import Queues
 
     try:
-        doctor = QueueDoctor(_client(session, endpoint_url), endpoint_url)
+        queues = Queues(_client(session, endpoint_url), endpoint_url)
+        # First, as a redrive policy cannot be set before its dead-letter queue is there.
+        for target in resources.queues(spec):
+            if target.dead_letters_of:
+                yield DeadLetterDoctor(queues).examine(target.name, target.dead_letters_of)
         for queue in spec.queues:
-            yield from doctor.examine(queue)
+            yield from QueueDoctor(queues).examine(queue)
     except (BotoCoreError, ProviderError, ValueError) as error:
         message = " ".join(str(error).split())
         remedy = "check the network, the endpoint and the credentials, then run it again"
