@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from loafer_kit.cli.diagnoses.findings import Finding, denied
 from loafer_kit.cli.diagnoses.sqs import Attributes, MissingQueueError, Queues
+from loafer_kit.cli.diagnoses.topics import TopicDoctor
 from loafer_kit.ext.aws import checks, errors
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.scaffold.specs import QueueSpec
@@ -13,8 +14,9 @@ from loafer_kit.scaffold.specs import QueueSpec
 class QueueDoctor:
     """Looks at the queues of a spec; nothing on AWS is changed."""
 
-    def __init__(self, queues: Queues) -> None:
+    def __init__(self, queues: Queues, topics: TopicDoctor) -> None:
         self._queues = queues
+        self._topics = topics
 
     def examine(self, queue: QueueSpec) -> list[Finding]:
         """Everything about one queue; one finding that is ok when there is nothing to say.
@@ -31,6 +33,7 @@ class QueueDoctor:
         found = [
             *self._visibility(queue, url, attributes),
             *self._redrive(queue, url, attributes),
+            *self._topics.examine(queue, url, attributes),
             *(denied("problem", _subject(queue), error) for error in self._queues.denials(url)),
             *_doubts(queue, attributes),
         ]
