@@ -84,5 +84,5 @@ def plan(draft: Draft, name: str) -> tuple[Apply, tuple[str, ...]]:
     addition = HandlerAddition(spec.package, name)
     for queue in spec.queues:
         if queue.handler == name:
-            return queues.plan(draft, queue.name).apply, tuple(addition.paths)
+            return queues.plan_route(draft, queue.name).apply, tuple(addition.paths)
     return addition.apply, tuple(addition.paths)
