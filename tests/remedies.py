@@ -3,7 +3,6 @@
 import json
 import shlex
 
-from botocore import xform_name
 from botocore.session import Session
 
 #: What the command line calls otherwise than the API, since it has options of that name.
@@ -34,21 +33,16 @@ def carry_out(remedy):
     client = Session().create_client(
         service, region_name=where.get("--region"), endpoint_url=where.get("--endpoint-url")
     )
-    with_values = zip(given[::2], given[1::2], strict=True)
-    parameters = {_parameter(option): value for option, value in with_values}
-    for name, value in parameters.items():
-        if name == "Attributes":
-            parameters[name] = _map(value)
+    options = zip(given[::2], given[1::2], strict=True)
     try:
-        return getattr(client, xform_name(operation.replace("-", "_")))(**parameters)
+        return getattr(client, operation.replace("-", "_"))(**dict(map(_parameter, options)))
     finally:
         client.close()
 
 
 def _parameter(option):
-    name = "".join(word.capitalize() for word in option.removeprefix("--").split("-"))
-    return _RENAMED.get(name, name)
-
-
-def _map(text):
-    return json.loads(text) if text.startswith("{") else dict([text.split("=")])
+    word, text = option
+    name = "".join(part.capitalize() for part in word.split("-"))
+    if name == "Attributes":
+        return name, json.loads(text) if text.startswith("{") else dict([text.split("=")])
+    return _RENAMED.get(name, name), text
