@@ -51,6 +51,28 @@ def queue(
 
 
 @app.command()
+def route(
+    queue: Annotated[str, typer.Argument(help="A queue of loafer.toml, by its name or URL there.")],
+    path: ProjectPath = Path(),
+    *,
+    dry_run: DryRun = False,
+    diff: Diff = False,
+    json: Json = False,
+    trust: own_templates.Trust = False,
+) -> None:
+    """Add the route of a queue that loafer.toml has.
+
+    Its handler and their tests are added too, where they are not there. The settings stay as they are.
+    """
+    from loafer_kit.cli import showing
+    from loafer_kit.scaffold.additions import queues
+
+    addition = queues.plan_route(_draft(path), queue, _maker(path, trust=trust))
+    show = showing.Show(dry_run=dry_run, diff=diff, json=json)
+    _write(path, addition.after, addition.apply, f"add route {queue}", show, rebase=True)
+
+
+@app.command()
 def handler(
     name: Annotated[str, typer.Argument(help="The function's name.")],
     path: ProjectPath = Path(),

@@ -16,7 +16,7 @@ def doctor(
 ) -> None:
     """Say what keeps a service from running, and what to do.
 
-    It looks at Python, extras, credentials, region and queues. Nothing on AWS is changed. The exit code is 1 when there are problems.
+    It looks at Python, extras, credentials, region, queues and topics. Nothing on AWS is changed. The exit code is 1 when there are problems.
     """
     import json as json_format
     from dataclasses import asdict

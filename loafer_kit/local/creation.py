@@ -25,6 +25,9 @@ class LocalQueue:
 def create_queue(clients: Clients, queue: LocalQueue) -> None:
     """Create a queue, its dead-letter queue and its subscription; leave what exists as it is."""
     attributes = {}
+    topic_arn = create_topic(clients, queue.topic) if queue.topic else None
+    if topic_arn is not None:
+        attributes["Policy"] = json.dumps(_policy(queue.name, topic_arn))
     if queue.visibility_timeout is not None:
         attributes["VisibilityTimeout"] = str(queue.visibility_timeout)
     if queue.dead_letter_queue:
@@ -35,11 +38,11 @@ def create_queue(clients: Clients, queue: LocalQueue) -> None:
         }
         attributes["RedrivePolicy"] = json.dumps(policy)
     _create(clients, queue.name, attributes)
-    if queue.topic:
+    if topic_arn is not None:
         clients.call(
             "sns",
             "subscribe",
-            TopicArn=create_topic(clients, queue.topic),
+            TopicArn=topic_arn,
             Protocol="sqs",
             Endpoint=_queue_arn(clients, queue.name),
         )
@@ -70,6 +73,19 @@ def queue_attributes(clients: Clients, queue: str) -> dict[str, str]:
 
 def _queue_arn(clients: Clients, queue: str) -> str:
     return queue_attributes(clients, queue)["QueueArn"]
+
+
+def _policy(queue: str, topic_arn: str) -> dict[str, object]:
+    """Let a topic send to a queue beside it, which AWS asks for."""
+    place = topic_arn.rpartition(":")[0].replace(":sns:", ":sqs:")
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": f"{place}:{queue}",
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def _create(clients: Clients, name: str, attributes: Mapping[str, str]) -> None:

@@ -52,7 +52,8 @@ def drifts(modules: Modules, spec: ServiceSpec, *, except_for: Collection[str]) 
         if not mine:
             path = f"{spec.package}/routes.py"
             message = f"no route reads the queue {names.shown(queue['queue_name'])}"
-            yield Drift(path, None, message, f"write one, or take the queue out of {projects.SPEC}")
+            remedy = f"`loafer-kit add route {queue['queue_name']}` writes one"
+            yield Drift(path, None, message, f"{remedy}, or take the queue out of {projects.SPEC}")
         for path, route in mine:
             for message in _differences(route, queue):
                 yield Drift(path, route.line, message, _EITHER)

@@ -1,4 +1,4 @@
-"""`loafer-kit add queue|handler|extension`, as a user runs it."""
+"""`loafer-kit add queue|route|handler|extension`, as a user runs it."""
 
 import json
 import shutil
@@ -172,6 +172,122 @@ def test_a_service_without_a_lock_is_added_to_as_well(shop):
 
     assert add("queue", "refunds").exit_code == 0
     assert not (shop / locks.PATH).exists()
+
+
+@pytest.fixture
+def known(shop):
+    """The service, whose loafer.toml was given a second queue by hand."""
+    with (shop / "loafer.toml").open("a") as file:
+        file.write('\n[[queues]]\nname = "refunds"\ntopic = "money"\n')
+    return shop
+
+
+def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
+    """With handler and tests, in a service that was edited before; the settings stay."""
+    handlers, settings = known / "shop/handlers.py", known / "loafer.toml"
+    handlers.write_text(handlers.read_text().replace("return True", "return bool(message)"))
+    before = settings.read_bytes()
+
+    done = add("route", "refunds")
+
+    assert done.exit_code == 0, done.output
+    assert (
+        'SNSQueueRoute("refunds", handler=handlers.handle_refunds)'
+        in (known / "shop/routes.py").read_text()
+    )
+    assert "return bool(message)" in handlers.read_text()
+    assert settings.read_bytes() == before
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=known,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "4 passed" in tested.stdout
+
+
+def test_a_second_run_for_a_route_changes_nothing_and_says_so(known):
+    """By a queue's URL, where the settings give that, as by its name."""
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/refunds"
+    settings = known / "loafer.toml"
+    settings.write_text(settings.read_text().replace('"refunds"', f'"{url}"'))
+    assert add("route", url).exit_code == 0
+    before = content(known)
+
+    done = add("route", "refunds")
+
+    assert done.exit_code == 0
+    assert "nothing to do: route refunds is there already" in done.output
+    assert content(known) == before
+
+
+def test_a_route_agrees_and_can_be_taken_back(known):
+    """`check` and `update` find nothing to do; `destroy` leaves what was there before."""
+    with (known / "shop/routes.py").open("a") as file:
+        file.write("# mine\n")
+    before = content(known)
+
+    assert add("route", "refunds").exit_code == 0
+
+    for command in (["check"], ["update", "--check"]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+    assert locks.find(known).records[-1].command == "add route refunds"
+    assert CliRunner().invoke(app, ["destroy"]).exit_code == 0
+    assert content(known) == before
+
+
+def test_a_route_that_was_taken_out_is_found_and_written_again(shop):
+    """`check` says how."""
+    routes = shop / "shop/routes.py"
+    whole = content(shop)
+    routes.write_text(
+        routes.read_text().replace('SQSRoute("orders", handler=handlers.handle_orders),', "")
+    )
+    checked = CliRunner().invoke(app, ["check"])
+    assert "no route reads the queue 'orders'; `loafer-kit add route orders`" in checked.output
+
+    assert add("route", "orders").exit_code == 0
+
+    assert b'SQSRoute("orders", handler=handlers.handle_orders)' in routes.read_bytes()
+    assert content(shop).keys() == whole.keys()
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+
+
+def test_a_route_is_not_added_to_unrecognised_code(known):
+    """The snippet is told, and nothing is written."""
+    (known / "shop/routes.py").write_text("from shop import handlers\n\nroutes = make()\n")
+    before = content(known)
+
+    done = add("route", "refunds")
+
+    assert done.exit_code == 1
+    assert '    SNSQueueRoute("refunds", handler=handlers.handle_refunds)' in str(done.exception)
+    assert content(known) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("spare", "there is no queue 'spare'; `loafer-kit add queue NAME` adds a queue and its"),
+        ("refund", "there is no queue 'refund'; did you mean 'refunds'? `loafer-kit add queue"),
+        ("https://example.com/1/refunds", "did you mean 'refunds'?"),
+        ("refunds,wait_time=3", "'refunds,wait_time=3': a route has the settings of its queue"),
+    ],
+)
+def test_a_route_for_no_queue_of_the_settings_is_refused(known, name, message):
+    """In one line that says what would add both."""
+    before = content(known)
+
+    done = add("route", name)
+
+    assert done.exit_code == 1
+    assert isinstance(done.exception, LoaferKitError)
+    assert message in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert content(known) == before
 
 
 def test_a_handler_for_no_queue_yet(shop):

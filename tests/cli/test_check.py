@@ -87,7 +87,7 @@ DRIFTS = {
     ),
     "a route taken out": (
         ROUTES, '"a"', '"z"',
-        "routes.py: no route reads the queue 'a'; write one",
+        "routes.py: no route reads the queue 'a'; `loafer-kit add route a` writes one",
     ),
     "a handler taken out": (
         HANDLERS, "async def handle_a(", "async def handled_a(",

@@ -6,34 +6,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from remedies import carry_out, problems
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.cli.diagnoses import environment
 from loafer_kit.local import LocalQueue
-
-
-@pytest.fixture
-def doctor(tmp_path):
-    """Writes a loafer.toml and looks at it."""
-
-    def run(*queues, options=()):
-        tables = "".join(f"\n[[queues]]\n{queue}\n" for queue in queues)
-        (tmp_path / "loafer.toml").write_text(f'name = "shop"\n{tables}')
-        done = CliRunner().invoke(app, ["doctor", str(tmp_path), "--json", *options])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        described = json.loads(done.stdout)
-        assert done.exit_code == (1 if described["problems"] else 0)
-        return described["findings"]
-
-    return run
-
-
-def problems(found):
-    listed = [item for item in found if item["level"] == "problem"]
-    assert all(item["remedy"] for item in listed)
-    return [(item["subject"], item["message"], item["remedy"]) for item in listed]
-
 
 ORDERS = 'name = "orders"\ndead_letter_queue = "dead"\nvisibility_timeout = 90'
 
@@ -82,10 +60,10 @@ def test_another_visibility_timeout_is_a_problem(doctor, local_queues):
 
 
 def test_a_missing_dead_letter_queue_is_a_problem(doctor, local_queues):
-    """And so is the policy that leads to it."""
+    """It comes before the policy that leads to it, which cannot be set without it."""
     local_queues.create(LocalQueue("orders", visibility_timeout=90))
 
-    policy, queue = problems(doctor(ORDERS))
+    queue, policy = problems(doctor(ORDERS))
 
     assert "has no redrive policy; the spec's dead-letter queue is dead" in policy[1]
     assert "deadLetterTargetArn" in policy[2]
@@ -95,6 +73,17 @@ def test_a_missing_dead_letter_queue_is_a_problem(doctor, local_queues):
         "does not exist",
         "aws sqs create-queue --queue-name dead",
     )
+
+
+def test_the_remedies_help_in_their_order(doctor, local_queues):
+    """Carried out one after the other, they leave nothing to say."""
+    local_queues.create("orders.fifo")
+    spec = 'name = "orders.fifo"\ndead_letter_queue = "dead.fifo"\nvisibility_timeout = 90'
+
+    for _, _, remedy in problems(doctor(spec)):
+        carry_out(remedy)
+
+    assert problems(doctor(spec)) == []
 
 
 @pytest.mark.parametrize(

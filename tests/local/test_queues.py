@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from loafer_kit.cli.diagnoses import policies
 from loafer_kit.local import LocalQueue, LocalQueues, QueueCounts
 from loafer_kit.local.clients import ServiceError
 
@@ -41,6 +42,14 @@ def test_a_topic_delivers_into_its_queue(local_queues, topic):
     local_queues.publish("news", {"key": True})
     (message,) = local_queues.receive("inbox")
     assert json.loads(json.loads(message["Body"])["Message"]) == {"key": True}
+
+
+def test_a_queue_lets_its_topic_send(local_queues):
+    """Its policy is what AWS asks for, so that the same queue would work there."""
+    local_queues.create(LocalQueue("inbox", topic="news"))
+    policy = local_queues.attributes("inbox")["Policy"]
+    queue, topic = local_queues.queue_arn("inbox"), "arn:aws:sns:us-east-1:123456789012:news"
+    assert policies.judge(policy, queue, topic).result == "allowed"
 
 
 def test_a_fifo_topic_delivers_into_its_fifo_queue(local_queues):

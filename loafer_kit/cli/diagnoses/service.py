@@ -1,6 +1,7 @@
-"""A service as a whole: its spec, what it would run with, and its queues."""
+"""A service as a whole: its spec, what it would run with, its queues and their topics."""
 
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from loafer_kit.cli.diagnoses import environment
 from loafer_kit.cli.diagnoses.findings import Finding
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 from loafer_kit.scaffold import validation
+from loafer_kit.scaffold.shipping import resources
 from loafer_kit.scaffold.sources import files
 from loafer_kit.scaffold.specs import ServiceSpec
 
@@ -49,27 +51,42 @@ def _spec(project: Path) -> ServiceSpec:
 def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:
     from botocore.exceptions import BotoCoreError
 
+    from loafer_kit.cli.diagnoses.dead_letters import DeadLetterDoctor
     from loafer_kit.cli.diagnoses.queues import QueueDoctor
+    from loafer_kit.cli.diagnoses.sns import Topics
+    from loafer_kit.cli.diagnoses.sqs import Queues
+    from loafer_kit.cli.diagnoses.topics import TopicDoctor
 
     try:
-        doctor = QueueDoctor(_client(session, endpoint_url), endpoint_url)
+        sqs = _client("sqs", session, endpoint_url)
+        queues = Queues(sqs, endpoint_url)
+        topics = Topics(cache(partial(_client, "sns", session, endpoint_url)), endpoint_url)
+        local = environment.is_local(sqs.meta.endpoint_url)
+        doctor = QueueDoctor(queues, TopicDoctor(queues, topics, local=local))
+        # First, as a redrive policy cannot be set before its dead-letter queue is there.
+        for target in resources.queues(spec):
+            if target.dead_letters_of:
+                yield DeadLetterDoctor(queues).examine(target.name, target.dead_letters_of)
+        said = set()
         for queue in spec.queues:
-            yield from doctor.examine(queue)
+            found = doctor.examine(queue)
+            yield from (finding for finding in found if finding not in said)
+            said.update(found)  # queues may share a topic
     except (BotoCoreError, ProviderError, ValueError) as error:
         message = " ".join(str(error).split())
         remedy = "check the network, the endpoint and the credentials, then run it again"
         yield Finding("problem", "AWS", message, remedy)
 
 
-def _client(session: Any, endpoint_url: str | None) -> Any:
+def _client(service: str, session: Any, endpoint_url: str | None, region: str | None = None) -> Any:
     from botocore.config import Config
 
     local = environment.is_local(endpoint_url)
     if local and session.get_credentials() is None:
         session.set_credentials("local", "local")
     return session.create_client(
-        "sqs",
-        region_name=environment.region_of(session) or ("us-east-1" if local else None),
+        service,
+        region_name=region or environment.region_of(session) or ("us-east-1" if local else None),
         endpoint_url=endpoint_url,
         config=Config(
             connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}

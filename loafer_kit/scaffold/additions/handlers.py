@@ -85,5 +85,5 @@ def plan(draft: Draft, name: str, maker: Maker) -> tuple[Apply, tuple[str, ...]]
     addition = HandlerAddition(spec.package, name)
     for queue in spec.queues:
         if queue.handler == name:
-            return queues.plan(draft, queue.name, maker).apply, tuple(addition.paths)
+            return queues.plan_route(draft, queue.name, maker).apply, tuple(addition.paths)
     return addition.apply, tuple(addition.paths)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import contexts, merges, names, validation
@@ -101,24 +102,48 @@ def plan(draft: Draft, text: str, maker: Maker) -> QueueAddition:
         raise SpecError(problems, names.shown(text)) from error
 
 
+def plan_route(draft: Draft, name: str, maker: Maker) -> QueueAddition:
+    """The addition of what the code lacks of a queue that `loafer.toml` has, by its name or URL there.
+
+    ConfigurationError where it has none of that name.
+    """
+    spec = validation.service(draft)
+    for index, queue in enumerate(spec.queues):
+        if name in (queue.name, queue.queue_name):
+            return _addition(spec, index, maker, known=True)
+    if "," in name:
+        why = f"a route has the settings of its queue, which stand in {draft.origin}"
+        raise ConfigurationError(f"{names.shown(name)}: {why}")
+    known = [queue.queue_name for queue in spec.queues]
+    near = get_close_matches(names.queue_name(name), known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigurationError(
+        f"{draft.origin}: there is no queue {names.shown(name)}; {hint}"
+        "`loafer-kit add queue NAME` adds a queue and its route"
+    )
+
+
 def _planned(draft: Draft, spec: ServiceSpec, text: str, maker: Maker) -> QueueAddition:
     typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
     values = typed.values["queues"][0]  # type: ignore[index]
     name = names.queue_name(str(values["name"]))
     known = [index for index, queue in enumerate(spec.queues) if queue.queue_name == name]
     if known:
-        index = known[0]
-        _refuse_other_settings(draft, spec, index, values)
-    else:
-        index = len(spec.queues)
-        spec = validation.service(flags.merge(draft, None, [text]))
+        _refuse_other_settings(draft, spec, known[0], values)
+        return _addition(spec, known[0], maker, known=True)
+    wider = validation.service(flags.merge(draft, None, [text]))
+    return _addition(wider, len(spec.queues), maker, known=False)
+
+
+def _addition(spec: ServiceSpec, index: int, maker: Maker, *, known: bool) -> QueueAddition:
+    """The addition of one queue of a spec, which the code may lack."""
     queue = spec.queues[index]
     others = tuple(item for item in spec.queues if item is not queue)
     return QueueAddition(
         package=spec.package,
         queue=queue,
         index=index,
-        known=bool(known),
+        known=known,
         before=_rendered(replace(spec, queues=others), maker) if others else {},
         after=_rendered(spec, maker),
     )

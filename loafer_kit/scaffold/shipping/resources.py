@@ -13,8 +13,8 @@ from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
-# SQS lets a redrive-allow policy name so many queues, and no more.
-_MOST_SOURCES = 10
+#: SQS lets a redrive-allow policy name so many queues, and no more.
+MOST_SOURCES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Queue:
     @property
     def redrive_sources(self) -> tuple[str, ...]:
         """The queues that a redrive-allow policy names; none where it must allow all."""
-        return self.dead_letters_of if len(self.dead_letters_of) <= _MOST_SOURCES else ()
+        return self.dead_letters_of if len(self.dead_letters_of) <= MOST_SOURCES else ()
 
 
 def queues(spec: ServiceSpec) -> tuple[Queue, ...]:

@@ -5,7 +5,9 @@ import re
 
 import pytest
 from cfnlint import decode
+from typer.testing import CliRunner
 
+from loafer_kit.cli import app
 from loafer_kit.local.clients import Clients
 from loafer_kit.scaffold.shipping import permissions, resources
 
@@ -127,6 +129,18 @@ def test_the_stack_is_what_the_spec_says(stack, spec_of, local_queues):
     _check_subscriptions(spec, stack, local_queues)
     _check_alarms(spec, stack)
     _check_policy(spec, stack, local_queues)
+
+
+def test_the_doctor_finds_no_problem_in_a_stack(stack, tmp_path):
+    """Nor is there anything in its policies that it could not judge."""
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"name": "shop", "queues": QUEUES}))
+
+    done = CliRunner().invoke(app, ["doctor", str(spec), "--json"])
+
+    findings = json.loads(done.stdout)["findings"]
+    assert [item for item in findings if item["level"] == "problem"] == []
+    assert not any("policy lets" in item["message"] for item in findings)
 
 
 def _check_queues(spec, stack, local_queues):
