@@ -1,5 +1,6 @@
 """How the lines of a file end, and whether a byte order mark begins it: no part of what it says."""
 
+from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import overload
 
@@ -45,3 +46,12 @@ def like(content: bytes | None, file: bytes | None) -> bytes | None:
     for start, at, size in matcher.get_matching_blocks():
         ended[at : at + size] = ours[start : start + size]
     return mark + b"".join(ended)
+
+
+def forms(content: bytes) -> Iterator[bytes]:
+    """A content as it is, and with each line end and with and without a byte order mark."""
+    yield content
+    if b"\0" not in content:
+        for mark in (b"", _BOM):
+            for end in (b"\n", _CRLF):
+                yield mark + plain(content).replace(b"\n", end)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.line_ends import like, lines, plain, prevailing
+from loafer_kit.scaffold.line_ends import forms, like, lines, plain, prevailing
 
 BOM = b"\xef\xbb\xbf"
 
@@ -54,6 +54,7 @@ def test_the_lines_of_a_mixed_file_keep_their_ends():
 def test_what_is_no_text_stays_as_it_is(content, file):
     """On either side: no byte of a picture is a line end."""
     assert like(content, file) == content
+    assert list(forms(b"\0\r\n")) == [b"\0\r\n"]
 
 
 def test_what_takes_no_files_place_stays_as_it_is():
