@@ -46,6 +46,12 @@ def replace(file, old, new):
     file.write_text(text.replace(old, new))
 
 
+def check_out_with_crlf(project):
+    """Check a project out anew as git does where `core.autocrlf` is true."""
+    for path, file in content(project).items():
+        (project / path).write_bytes(file.replace(b"\n", b"\r\n"))
+
+
 class OwnTemplates:
     """Copies of our templates that a test may change, as a later release would."""
 

@@ -59,9 +59,8 @@ def _disagreements(
 def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
     """Where a merge left marks that nobody has taken out yet."""
     for path in lock.files:
-        content = read(project, path) or b""
-        if merges.has_conflict(content):
-            line = content.split(b"\n").index(merges.YOURS.rstrip()) + 1
+        line = merges.conflict_line(read(project, path) or b"")
+        if line is not None:
             remedy = "choose between the lines that <<<<<<< and >>>>>>> enclose"
             yield Drift(path, line, "a conflict is left", remedy)
 

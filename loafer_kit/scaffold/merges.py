@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-YOURS = b"<<<<<<< yours\n"
+from loafer_kit.scaffold import line_ends
+
+_YOURS = b"<<<<<<< yours\n"
 _BETWEEN = b"=======\n"
 _TEMPLATES = b">>>>>>> template\n"
 
@@ -34,13 +36,34 @@ def merge(base: bytes, ours: bytes, theirs: bytes) -> Merge:
     """Carry the changes from `base` to `theirs` into `ours`.
 
     Where both changed the same lines, both stand in the result, marked as git marks a conflict.
-    What is no text cannot be merged: it stays as it is, as one conflict.
+    How lines end is no change: they end as they do in `ours`. What is no text cannot be merged: it
+    stays as it is, as one conflict.
     """
     if b"\0" in base + ours + theirs:
         return Merge(ours, 1)
-    lines = _lines(base)
+    merged, conflicts = _merged(_lines(base), _lines(ours), _lines(theirs))
+    return Merge(line_ends.like(b"".join(merged), ours), conflicts)
+
+
+def has_conflict(content: bytes) -> bool:
+    """Whether a file still holds the mark at which a conflict begins."""
+    return conflict_line(content) is not None
+
+
+def conflict_line(content: bytes) -> int | None:
+    """The line of the first such mark."""
+    lines = _lines(content)
+    return lines.index(_YOURS) + 1 if _YOURS in lines else None
+
+
+def _lines(content: bytes) -> Lines:
+    return line_ends.lines(line_ends.plain(content))
+
+
+def _merged(lines: Lines, ours: Lines, theirs: Lines) -> tuple[Lines, int]:
+    """The lines of a merge, and the number of its conflicts."""
     hunks = sorted(
-        [*_hunks("ours", lines, _lines(ours)), *_hunks("theirs", lines, _lines(theirs))],
+        [*_hunks("ours", lines, ours), *_hunks("theirs", lines, theirs)],
         key=lambda hunk: (hunk.start, hunk.end, hunk.side),
     )
     merged: Lines = []
@@ -55,17 +78,7 @@ def merge(base: bytes, ours: bytes, theirs: bytes) -> Merge:
         else:
             merged += resolved
         at = end
-    return Merge(b"".join(merged + lines[at:]), conflicts)
-
-
-def has_conflict(content: bytes) -> bool:
-    """Whether a file still holds the mark at which a conflict begins."""
-    return content.startswith(YOURS) or b"\n" + YOURS in content
-
-
-def _lines(content: bytes) -> Lines:
-    lines = content.split(b"\n")
-    return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+    return merged + lines[at:], conflicts
 
 
 def _hunks(side: Literal["ours", "theirs"], base: Lines, lines: Lines) -> Iterator[_Hunk]:
@@ -130,7 +143,7 @@ def _marked(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Iterat
     first = _common(ours, theirs)
     last = _common(ours[first:][::-1], theirs[first:][::-1])
     yield from ours[:first]
-    yield YOURS
+    yield _YOURS
     yield from _ended(ours[first : len(ours) - last])
     yield _BETWEEN
     yield from _ended(theirs[first : len(theirs) - last])

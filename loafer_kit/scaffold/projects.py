@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import contexts, extensions, locks, names, templates, updates, validation
+from loafer_kit.scaffold import (
+    contexts,
+    extensions,
+    line_ends,
+    locks,
+    names,
+    templates,
+    updates,
+    validation,
+)
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.locks import Lock
@@ -151,7 +160,7 @@ def candidates(project: Path, lock: Lock, rendering: Rendering) -> tuple[Candida
     """The files of an update. The spec is its owner's: edited, it says already what it shall say."""
     theirs = dict(rendering.plan.files)
     spec = read(project, SPEC)
-    if SPEC in theirs and spec is not None and spec != lock.files.get(SPEC):
+    if SPEC in theirs and spec not in (None, line_ends.like(lock.files.get(SPEC), spec)):
         theirs[SPEC] = spec
     return updates.candidates(lock.files, theirs, project)
 
@@ -161,7 +170,7 @@ def lock_change(project: Path, lock: Lock | None) -> Change:
     before = read(project, locks.PATH)
     if lock is None:
         return Change(locks.PATH, "remove", before, None)
-    return change(locks.PATH, before, locks.content(lock))
+    return change(locks.PATH, before, line_ends.like(locks.content(lock), before))
 
 
 _NAMES = ("extension", "service")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loafer_kit.scaffold import line_ends
 from loafer_kit.scaffold.plans import Change, change
 
 
@@ -42,11 +43,19 @@ def record(command: str, changes: Iterable[Change], before: Mapping[str, Any] | 
     return Record(command, tuple(_edit(item) for item in changes if item.writes), before)
 
 
+def as_left(edit: Edit, content: bytes) -> bytes | None:
+    """A file as the edit left it, byte by byte, however its lines end now; None where it was edited."""
+    return next((form for form in line_ends.forms(content) if digest(form) == edit.digest), None)
+
+
 def undone(edit: Edit, content: bytes | None) -> Change:
-    """Take an edit back in a file that is as the edit left it."""
-    before = _before(edit, content or b"")
-    if before is None:
+    """Take an edit back in a file that is as the edit left it, but for the ends of its lines."""
+    if edit.removed is None:
         return Change(edit.path, "remove", content, None)
+    left = as_left(edit, content or b"") or b""
+    before = left[: edit.offset] + edit.removed + left[edit.offset + edit.inserted :]
+    if left != content:
+        before = line_ends.like(before, content)
     return change(edit.path, content, before)
 
 
@@ -61,12 +70,6 @@ def _edit(item: Change) -> Edit:
         inserted=len(after) - start - end,
         removed=None if item.before is None else before[start : len(before) - end],
     )
-
-
-def _before(edit: Edit, content: bytes) -> bytes | None:
-    if edit.removed is None:
-        return None
-    return content[: edit.offset] + edit.removed + content[edit.offset + edit.inserted :]
 
 
 def _common(first: bytes, second: bytes) -> int:

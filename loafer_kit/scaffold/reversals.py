@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import locks, projects, records
+from loafer_kit.scaffold import line_ends, locks, projects, records
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.locks import Lock
 from loafer_kit.scaffold.plans import Change, read
@@ -49,9 +49,9 @@ def _is_as_left(edit: Edit, content: bytes | None, lock: Lock) -> bool:
     """Whether a file is as the command, or an update of an untouched file, left it."""
     if content is None:
         return edit.removed is None or edit.digest is None
-    if edit.removed is None and content == lock.files.get(edit.path):
+    if edit.removed is None and content == line_ends.like(lock.files.get(edit.path), content):
         return True
-    return records.digest(content) == edit.digest
+    return records.as_left(edit, content) is not None
 
 
 def _before(project: Path, lock: Lock, record: Record, maker: Callable[[], Maker]) -> Lock | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loafer_kit.scaffold import merges
+from loafer_kit.scaffold.line_ends import like
 from loafer_kit.scaffold.plans import Change, change, read
 
 
@@ -12,7 +13,7 @@ from loafer_kit.scaffold.plans import Change, change, read
 class Candidate:
     """One file three times: as the template last rendered it, as it is, as it is rendered now.
 
-    None where it does not exist.
+    All three have the line ends of the file as it is; None where it does not exist.
     """
 
     path: str
@@ -61,6 +62,7 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """Every file that the template rendered then or renders now."""
     return tuple(
-        Candidate(path, base.get(path), read(project, path), theirs.get(path))
+        Candidate(path, like(base.get(path), ours), ours, like(theirs.get(path), ours))
         for path in sorted({*base, *theirs})
+        for ours in [read(project, path)]
     )

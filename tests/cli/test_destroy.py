@@ -3,7 +3,7 @@
 from dataclasses import replace as changed
 
 import pytest
-from kept_projects import OwnTemplates, content, loafer_kit, replace
+from kept_projects import OwnTemplates, check_out_with_crlf, content, loafer_kit, replace
 
 from loafer_kit.scaffold import commits, locks, plans, projects, records
 
@@ -70,6 +70,52 @@ def test_what_an_update_brought_goes_as_well(tmp_path, monkeypatch):
 
     assert loafer_kit("destroy", tmp_path / "foobar").code == 0
     assert not (tmp_path / "foobar").exists()
+
+
+def test_a_checkout_with_crlf_was_not_edited(project, tmp_path):
+    """What `add` inserted is taken back from it, then the project as a whole."""
+    check_out_with_crlf(project)
+    before = content(project)
+    for path, file in before.items():  # `add` was given where lines end with LF
+        (project / path).write_bytes(file.replace(b"\r\n", b"\n"))
+    replace(project / "foobar/handlers.py", "    # TODO", "    print(message)  # TODO")
+    edited = (project / "foobar/handlers.py").read_bytes().replace(b"\n", b"\r\n")
+    assert loafer_kit("add", "queue", "b", "--path", project).code == 0
+    check_out_with_crlf(project)
+
+    done = loafer_kit("destroy", project)
+
+    assert done.code == 0, done.error
+    assert content(project) == {**before, "foobar/handlers.py": edited}
+    (project / "foobar/handlers.py").write_bytes(before["foobar/handlers.py"])
+    assert loafer_kit("destroy", project).code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_added_with_crlf_is_taken_back_with_lf(project):
+    """A checkout may have other line ends than the one in which a command was given."""
+    before = content(project)
+    check_out_with_crlf(project)
+    assert loafer_kit("add", "queue", "b", "--path", project).code == 0
+    for path, file in content(project).items():
+        (project / path).write_bytes(file.replace(b"\r\n", b"\n"))
+
+    done = loafer_kit("destroy", project)
+
+    assert done.code == 0, done.error
+    assert content(project) == before
+
+
+def test_an_edit_of_a_checkout_with_crlf_is_kept(project):
+    """A single character beside the line ends is one."""
+    check_out_with_crlf(project)
+    readme = project / "README.md"
+    readme.write_bytes(readme.read_bytes() + b" ")
+
+    done = loafer_kit("destroy", project)
+
+    assert done.code == 1
+    assert done.error.endswith("since `loafer-kit new service`: README.md")
 
 
 def test_a_second_new_is_taken_back_first(project, tmp_path):

@@ -13,6 +13,7 @@ import termios
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kept_projects import check_out_with_crlf
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
@@ -201,6 +202,22 @@ def test_force_changes_the_files_that_differ_and_no_other(here):
     after = content(here)
     after.pop(here / "foobar" / locks.PATH), before.pop(here / "foobar" / locks.PATH)
     assert after == before | {here / "foobar/mine.py": b"mine"}
+
+
+def test_force_keeps_the_line_ends_of_a_checkout_with_crlf(here):
+    """The template's files are written over it, each as its place asks for."""
+    run("new", "service", "foobar", "--queue", "loafer-test")
+    check_out_with_crlf(here / "foobar")
+    before = content(here)
+    (here / "foobar/foobar/handlers.py").write_bytes(b"mine\r\n")
+
+    done = run("new", "service", "foobar", "--queue", "loafer-test", "--force")
+
+    assert done.returncode == 0
+    assert "unchanged  " in done.stdout
+    after = content(here)
+    after.pop(here / "foobar" / locks.PATH), before.pop(here / "foobar" / locks.PATH)
+    assert after == before
 
 
 def test_a_second_run_that_changes_nothing_needs_no_force(here):
@@ -394,6 +411,21 @@ def test_on_a_terminal_it_asks_about_edited_files(here):
     assert "handle_b" not in readme
     assert "Treat" not in (here / "foobar/foobar/handlers.py").read_text()
     assert "handle_b" in (here / "foobar/foobar/routes.py").read_text()
+
+
+def test_on_a_terminal_line_ends_are_not_asked_about(here):
+    """Only the files are that somebody edited; what is written over one keeps its line ends."""
+    command = edited(here)
+    check_out_with_crlf(here / "foobar")
+    with Person(*command) as person:
+        person.answer("README.md was edited.", "n\n")
+        person.answer("handlers.py was edited.", "y\n")
+
+        assert person.leave() == 0
+        assert "was edited" not in person.shown
+    for file in content(here).values():
+        assert file.count(b"\r\n") == file.count(b"\n")
+    assert b"handle_b" in (here / "foobar/foobar/handlers.py").read_bytes()
 
 
 def test_on_a_terminal_one_answer_may_stand_for_all(here):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from kept_projects import OwnTemplates, content, loafer_kit, replace
+from kept_projects import OwnTemplates, check_out_with_crlf, content, loafer_kit, replace
 
 from loafer_kit.scaffold import locks
 
@@ -198,6 +198,70 @@ def test_a_new_queue_in_the_spec_reaches_edited_code(project):
     after = content(project)
     assert loafer_kit("update", project).code == 0
     assert content(project) == after
+
+
+def test_a_checkout_with_crlf_is_up_to_date(project):
+    """Line ends are no edit, neither of a file nor of the lock."""
+    check_out_with_crlf(project)
+    before = content(project)
+
+    for command in (["update"], ["update", "--check"], ["update", "--dry-run"], ["check"]):
+        done = loafer_kit(*command, project)
+        assert done.code == 0, done.output + done.error
+    assert content(project) == before
+
+
+def test_an_untouched_checkout_with_crlf_is_rendered_anew_with_crlf(project, later):
+    """Byte by byte what a fresh rendering is, but for its line ends."""
+    replace(later.file("foobar/handlers.py"), "it comes back when", "it returns when")
+    replace(later.file("loafer.toml"), "this service was made from", "the service is made from")
+    later.file(".gitignore").unlink()
+    flags = ["--queue", "a,wait_time=3", "--queue", "b", "--output-dir", project.parent / "fresh"]
+    loafer_kit("new", "service", "foobar", *flags)
+    fresh = content(project.parent / "fresh/foobar")
+    check_out_with_crlf(project)
+
+    done = loafer_kit("update", project)
+
+    assert done.code == 0, done.error
+    assert "overwrite  foobar/handlers.py" in shown(done, project)
+    after = content(project)
+    lock = after.pop(locks.PATH)
+    assert lock.count(b"\r\n") == lock.count(b"\n")
+    del fresh[locks.PATH]
+    assert after == {path: file.replace(b"\n", b"\r\n") for path, file in fresh.items()}
+
+
+def test_edits_of_a_checkout_with_crlf_are_merged_line_by_line(project, later):
+    """Each file keeps its own line ends, and its byte order mark."""
+    check_out_with_crlf(project)
+    handlers, docker = project / "foobar/handlers.py", project / "Dockerfile"
+    edited = handlers.read_bytes().replace(b"    # TODO", b"    print(message)  # TODO")
+    handlers.write_bytes(b"\xef\xbb\xbf" + edited)
+    docker.write_bytes(docker.read_bytes().replace(b"USER service\r", b"USER service"))
+    replace(later.file("foobar/handlers.py"), "it comes back when", "it returns when")
+    replace(later.file("Dockerfile"), "python:3.13", "python:3.14")
+    wanted = docker.read_bytes().replace(b"python:3.13", b"python:3.14")
+
+    done = loafer_kit("update", project)
+
+    assert done.code == 0, done.error
+    assert handlers.read_bytes() == b"\xef\xbb\xbf" + edited.replace(
+        b"it comes back when", b"it returns when"
+    )
+    assert docker.read_bytes() == wanted
+
+
+def test_a_conflict_in_a_checkout_with_crlf_is_found_by_its_line(torn):
+    """The marks end as the lines around them do."""
+    check_out_with_crlf(torn)
+
+    assert loafer_kit("update", torn).code == 1
+
+    handlers = (torn / "foobar/handlers.py").read_bytes()
+    assert MARKED.replace("\n", "\r\n").encode() in handlers
+    assert handlers.count(b"\r\n") == handlers.count(b"\n")
+    assert "foobar/handlers.py:3: a conflict is left" in loafer_kit("check", torn).output
 
 
 def test_an_extension_is_updated_from_what_its_lock_keeps(tmp_path, later):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.merges import has_conflict, merge
+from loafer_kit.scaffold.merges import conflict_line, has_conflict, merge
 
 BASE = b"one\ntwo\nthree\nfour\nfive\n"
 
@@ -68,6 +68,54 @@ def test_what_is_no_text_stays_as_it_is():
 
 
 texts = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"\n"]), max_size=8).map(b"".join)
+
+
+def crlf(text):
+    """A text as an editor on Windows, or git's autocrlf, writes it."""
+    return text.replace(b"\n", b"\r\n")
+
+
+odd_lines = st.sampled_from([b"a\n", b"b\n", b"\n", b"\rc\n", b"\xff\n"])
+odd_texts = st.builds(
+    bytes.__add__,
+    st.lists(odd_lines, max_size=8).map(b"".join),
+    st.sampled_from([b"", b"a", b"d"]),  # the last line may have no end
+)
+
+
+@given(odd_texts, odd_texts, odd_texts, st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_line_ends_are_no_edit(base, ours, theirs, mark):
+    """A file merges alike however its lines end, and keeps its ends and its byte order mark."""
+    ours = b"first\n" + ours  # a text without any line end has none to keep
+    merged = merge(base, ours, theirs)
+    windows = merge(base, mark + crlf(ours), theirs)
+
+    assert windows.content == mark + crlf(merged.content)
+    assert merge(crlf(base), crlf(ours), crlf(theirs)).content == crlf(merged.content)
+    assert windows.conflicts == merged.conflicts
+    assert has_conflict(windows.content) == (merged.conflicts > 0)
+
+
+@given(st.lists(st.sampled_from([b"a\n", b"b\r\n", b"c\n", b"\r\n"])).map(b"".join), texts)
+def test_a_mixed_file_keeps_the_end_of_each_line(ours, base):
+    """What was not touched ends as it did, also beside what the template brings."""
+    assert merge(base, ours, base).content == ours
+
+    lf = ours.replace(b"\r\n", b"\n")
+    merged = merge(lf, ours, b"first\n" + lf + b"last\n").content
+    end = b"\r\n" if 2 * ours.count(b"\r\n") > ours.count(b"\n") else b"\n"
+    assert merged == b"first" + end + ours + b"last" + end
+
+
+def test_the_marks_in_a_file_with_crlf_are_found_by_their_line():
+    """Also where a byte order mark stands before the first."""
+    merged = merge(b"a\n", b"\xef\xbb\xbfb\r\n", b"c\n")
+
+    assert merged.content == (
+        b"\xef\xbb\xbf<<<<<<< yours\r\nb\r\n=======\r\nc\r\n>>>>>>> template\r\n"
+    )
+    assert conflict_line(merged.content) == 1
+    assert conflict_line(b"one\r\n" + merged.content[3:]) == 2
 
 
 @given(texts, texts, texts)

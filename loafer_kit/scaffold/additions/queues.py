@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import contexts, merges, names, validation
+from loafer_kit.scaffold import contexts, line_ends, merges, names, validation
 from loafer_kit.scaffold.additions import pieces, settings
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.results import LeftOutError, UnplacedError
@@ -35,11 +35,10 @@ class QueueAddition:
         An untouched file becomes what the template renders. Edited code is only inserted into;
         any other edited file is merged, LeftOutError where that is not possible.
         """
-        before, after = self.before.get(path), self.after[path]
         if ours is None:
             return self._missing(path)
-        if b"\r\n" in ours:
-            before, after = before and _with_crlf(before), _with_crlf(after)
+        before = line_ends.like(self.before.get(path), ours)
+        after = line_ends.like(self.after[path], ours)
         if ours in (before, after):
             return after
         return self._edited(path, ours, before, after)
@@ -168,7 +167,3 @@ def _rendered(spec: ServiceSpec, maker: Maker) -> Files:
 
 def _snippet(missing: list[pieces.Piece]) -> str:
     return "\n\n".join(piece.text for piece in missing)
-
-
-def _with_crlf(content: bytes) -> bytes:
-    return content.replace(b"\n", b"\r\n")

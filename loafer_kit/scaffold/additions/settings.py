@@ -3,6 +3,7 @@
 import re
 import tomllib
 
+from loafer_kit.scaffold import line_ends
 from loafer_kit.scaffold.additions.module import UnrecognisedError
 from loafer_kit.scaffold.sources import lines
 
@@ -20,7 +21,7 @@ def with_queue(content: bytes, table: str) -> bytes:
     """The file with a further queue, behind those that it has, and no other byte changed."""
     text = content.decode()
     values = tomllib.loads(text.removeprefix(_BOM))
-    newline = "\r\n" if "\r\n" in text else "\n"
+    newline = line_ends.prevailing(content).decode()
     at = _end_of_queues(text, len(values["queues"]))
     lead = "" if text[:at].endswith("\n") else newline
     gap = newline if at < len(text) else ""

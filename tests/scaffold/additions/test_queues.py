@@ -57,6 +57,19 @@ def test_an_untouched_service_becomes_what_new_makes_of_both_queues():
     assert files == rendered({**SPEC, "queues": [*SPEC["queues"], queue]})
 
 
+def test_an_untouched_service_keeps_its_line_ends_and_marks():
+    """However it was checked out, its text becomes what `new` makes of both queues."""
+    mark = b"\xef\xbb\xbf"
+    files = {path: mark + windows(file) for path, file in rendered(SPEC).items()}
+
+    both = rendered({**SPEC, "queues": [*SPEC["queues"], {"name": "refunds"}]})
+    assert added(files, "refunds") == {path: mark + windows(file) for path, file in both.items()}
+
+
+def windows(content):
+    return content.replace(b"\n", b"\r\n")
+
+
 @pytest.mark.parametrize(
     "queue",
     [
