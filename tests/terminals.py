@@ -39,6 +39,9 @@ class Person:
 
     def answer(self, question, text):
         self.wait_for(question)
+        self.type(text)
+
+    def type(self, text):
         os.write(self.terminal, text.encode())
 
     def wait_for(self, text):
@@ -50,7 +53,7 @@ class Person:
         # Python overlooks a signal that comes just before it begins to wait for a key: a person
         # presses Ctrl-C again.
         while self.process.poll() is None:
-            os.write(self.terminal, b"\x03")
+            self.type("\x03")
             select.select([], [], [], 0.5)
 
     def leave(self):

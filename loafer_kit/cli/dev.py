@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import completions
+
 
 def dev(
     path: Annotated[
@@ -13,7 +15,11 @@ def dev(
     *,
     send: Annotated[
         list[str] | None,
-        typer.Option(metavar="QUEUE=BODY", help="Send a message at the start; repeatable."),
+        typer.Option(
+            metavar="QUEUE=BODY",
+            help="Send a message at the start; repeatable.",
+            autocompletion=completions.messages,
+        ),
     ] = None,
     once: Annotated[
         bool,

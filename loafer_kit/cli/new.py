@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import completions
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
 
 With = Annotated[
@@ -12,6 +14,7 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="ARTEFACT[,…]",
+        autocompletion=completions.artefacts,
         help="What ships it: ci, compose, cloudformation, sam, terraform, kubernetes, ecs; "
         "may be given several times.",
     ),
@@ -39,6 +42,7 @@ def service(
         list[str] | None,
         typer.Option(
             metavar="NAME[,key=value…]",
+            autocompletion=completions.settings,
             help="A queue, by name or URL, and its settings; may be given several times.",
         ),
     ] = None,

@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import completions
+
 
 def send(
-    queue: Annotated[str, typer.Argument(help="The queue's name, or its URL.")],
+    queue: Annotated[
+        str,
+        typer.Argument(
+            help="The queue's name, or its URL.", autocompletion=completions.destinations
+        ),
+    ],
     body: Annotated[
         str | None,
         typer.Argument(help="The message's body; - reads standard input."),

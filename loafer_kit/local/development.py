@@ -79,8 +79,15 @@ class Development:
             asyncio.run(self._supervise(queues, server, say))
 
     def _record(self, url: str) -> records.ServerRecord:
-        topics = {queue.name: queue.topic for queue in self.project.queues if queue.topic}
-        return records.ServerRecord(url, self.project.package, topics=topics)
+        queues = self.project.queues
+        return records.ServerRecord(
+            url,
+            self.project.package,
+            topics={queue.name: queue.topic for queue in queues if queue.topic},
+            queues=[
+                name for queue in queues for name in (queue.name, queue.dead_letter_queue) if name
+            ],
+        )
 
     def _send(self, queues: LocalQueues, name: str, body: str) -> None:
         topic = self.project.queue(name).topic

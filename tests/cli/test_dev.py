@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
+
+from loafer_kit.local import records
 
 LOAFER_TOML = """
 name = "foobar"
@@ -174,6 +177,15 @@ def test_send_reaches_the_server_from_another_terminal(project):
         running.until("handled")
         running.process.send_signal(signal.SIGTERM)
         running.until("dev: ended")
+
+
+def test_the_record_of_the_server_names_the_queues(project, tmp_path, monkeypatch):
+    """For the shell of another terminal, which offers them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Dev(project) as running:
+        running.until("started")
+        [record] = records.running()
+        assert record.queues == ["jobs", "jobs-dead", "inbox"]
 
 
 def test_a_server_that_runs_already_is_used(project, local_server, local_queues):
