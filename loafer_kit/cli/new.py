@@ -109,7 +109,7 @@ def service(
     )
     draft = flags.merge(source, name, queue or [])
     draft = flags.ship(draft, ship or [])
-    if terminal.is_interactive() and not draft.problems:
+    if terminal.is_interactive() and not (draft.problems or json):
         draft = questions.complete(draft, terminal.Terminal())
     found = validation.service(draft)
     sources.show_notes(draft)
@@ -164,7 +164,7 @@ def extension(
     from loafer_kit.cli import showing, terminal, writing
     from loafer_kit.scaffold import extensions, questions
 
-    if name is None and terminal.is_interactive():
+    if name is None and terminal.is_interactive() and not json:
         name = questions.name_of_extension(terminal.Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME
