@@ -3,7 +3,9 @@
 Command modules hold signatures and import what they call inside the function: `--help` stays fast.
 """
 
+import functools
 import sys
+from contextlib import nullcontext
 from typing import Annotated, cast
 
 import typer
@@ -13,6 +15,7 @@ from loafer_kit import __version__
 from loafer_kit.cli import (
     add,
     check,
+    completions,
     destroy,
     dev,
     doctor,
@@ -38,8 +41,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(value: bool) -> None:
-    if value:
+def _print_version(context: typer.Context, value: bool) -> None:
+    if value and not context.resilient_parsing:
         typer.echo(f"loafer-kit {__version__}")
         raise typer.Exit
 
@@ -50,7 +53,8 @@ def _load_app(context: typer.Context, path: str | None) -> None:
         from loafer_kit.cli.service_path import load_service
         from loafer_kit.commands import registrations
 
-        context.obj = load_service(path)
+        with completions.no_output() if context.resilient_parsing else nullcontext():
+            context.obj = load_service(path)
         add_registered_commands(cast(TyperGroup, context.command), registrations())
 
 
@@ -92,8 +96,12 @@ app.command()(update.update)
 
 def main() -> None:
     """Run the command line; an expected error is one line on stderr and exit code 1."""
+    command_line = functools.partial(app, prog_name=app.info.name)
     try:
-        app()
+        if completions.is_asked():
+            completions.answer(command_line)
+        else:
+            command_line()
     except LoaferKitError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

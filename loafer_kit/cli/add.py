@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loafer_kit.cli import own_templates
+from loafer_kit.cli import completions, own_templates
 from loafer_kit.cli.new import Diff, DryRun, Json
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ ProjectPath = Annotated[Path, typer.Option("--path", help="The service's folder.
 def queue(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME[,key=value…]", help="The queue, and its settings if any."),
+        typer.Argument(
+            metavar="NAME[,key=value…]",
+            help="The queue, and its settings if any.",
+            autocompletion=completions.settings,
+        ),
     ],
     path: ProjectPath = Path(),
     *,
@@ -74,7 +78,10 @@ def route(
 
 @app.command()
 def handler(
-    name: Annotated[str, typer.Argument(help="The function's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="The function's name.", autocompletion=completions.missing_handlers),
+    ],
     path: ProjectPath = Path(),
     *,
     dry_run: DryRun = False,

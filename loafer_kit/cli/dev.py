@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import completions
+
 
 def dev(
     path: Annotated[
@@ -13,7 +15,11 @@ def dev(
     *,
     send: Annotated[
         list[str] | None,
-        typer.Option(metavar="QUEUE=BODY", help="Send a message at the start; repeatable."),
+        typer.Option(
+            metavar="QUEUE=BODY",
+            help="Send a message at the start; repeatable.",
+            autocompletion=completions.messages,
+        ),
     ] = None,
     once: Annotated[
         bool,
@@ -23,19 +29,39 @@ def dev(
         str | None,
         typer.Option(metavar="URL", help="Use a server that runs already, such as LocalStack."),
     ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Say each thing in a line of JSON; what the service prints goes to stderr.",
+        ),
+    ] = False,
 ) -> None:
     """Run the service of this folder against a local SQS server.
 
     The server gets the queues that loafer.toml names. A message that keeps failing stays on its queue unless that has a dead-letter queue. Another
     terminal reaches the server with `loafer-kit send`.
     """
+    import json as json_format
+    import sys
+
     from loafer_kit.cli.projects import read_project
     from loafer_kit.local.development import Development
 
     messages = [_queue_and_body(pair) for pair in send or []]
     project = read_project(path)
-    development = Development(project, messages, once=once, endpoint_url=endpoint_url)
-    development.run(lambda line: typer.echo(f"dev: {line}"))
+    development = Development(
+        project,
+        messages,
+        once=once,
+        endpoint_url=endpoint_url,
+        service_output=sys.stderr if json else None,
+    )
+
+    def say(text: str, event: str, **details: object) -> None:
+        typer.echo(json_format.dumps({"event": event, **details}) if json else f"dev: {text}")
+
+    development.run(say)
 
 
 def _queue_and_body(pair: str) -> tuple[str, str]:

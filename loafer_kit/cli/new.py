@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import own_templates
+from loafer_kit.cli import completions, own_templates
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
 
@@ -14,6 +14,7 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="ARTEFACT[,…]",
+        autocompletion=completions.artefacts,
         help="What ships it: ci, compose, cloudformation, sam, terraform, kubernetes, ecs; "
         "may be given several times.",
     ),
@@ -41,6 +42,7 @@ def service(
         list[str] | None,
         typer.Option(
             metavar="NAME[,key=value…]",
+            autocompletion=completions.settings,
             help="A queue, by name or URL, and its settings; may be given several times.",
         ),
     ] = None,
@@ -181,7 +183,7 @@ def extension(
     from loafer_kit.cli import showing, terminal, writing
     from loafer_kit.scaffold import extensions, questions
 
-    if name is None and terminal.is_interactive():
+    if name is None and terminal.is_interactive() and not json:
         name = questions.name_of_extension(terminal.Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME

@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli import completions
+
 
 def send(
-    queue: Annotated[str, typer.Argument(help="The queue's name, or its URL.")],
+    queue: Annotated[
+        str,
+        typer.Argument(
+            help="The queue's name, or its URL.", autocompletion=completions.destinations
+        ),
+    ],
     body: Annotated[
         str | None,
         typer.Argument(help="The message's body; - reads standard input."),
@@ -37,11 +44,14 @@ def send(
         int | None,
         typer.Option(min=0, max=900, metavar="SECONDS", help="Hide the message for so long."),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
 ) -> None:
     """Send messages to a local server, or to AWS.
 
     They go to the local server that has the queue; where no local server runs, to AWS.
     """
+    import json as json_format
+
     from loafer_kit.cli.bodies import read_bodies
     from loafer_kit.local.destinations import find_destination
     from loafer_kit.local.messages import Details
@@ -57,14 +67,19 @@ def send(
         delay=delay,
     )
     destination = find_destination(queue)
-    count = 0
+    count, message_ids = 0, []
     try:
         for message_id in send_all(destination, bodies, details):
             count += 1
-            if not lines:
+            if json:
+                message_ids.append(message_id)
+            elif not lines:
                 typer.echo(f"sent {message_id} to {destination}")
     finally:
-        if lines:
+        if json:
+            described = {"destination": destination.described, "message_ids": message_ids}
+            typer.echo(json_format.dumps(described, indent=2))
+        elif lines:
             typer.echo(f"sent {count} messages to {destination}")
 
 

@@ -18,6 +18,11 @@ class Destination:
     clients: Clients
     topic: str | None = None
 
+    @property
+    def described(self) -> dict[str, str | None]:
+        """What a machine is told of it."""
+        return {"queue": self.queue, "url": self.url, "topic": self.topic, "place": self.place}
+
     def __str__(self) -> str:
         via = f" through topic {self.topic}" if self.topic else ""
         return f"{self.queue}{via} on {self.place}"

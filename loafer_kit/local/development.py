@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import records
@@ -21,7 +22,12 @@ _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
 #: What a queue without a dead-letter queue gives a message with `once`.
 _ATTEMPTS = 5
 
-Say = Callable[[str], object]
+
+class Say(Protocol):
+    """Who is told what happens: in words for a person; as an event and its details for a machine."""
+
+    def __call__(self, text: str, event: str, **details: object) -> object:
+        """Pass it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,14 @@ class Development:
     With `once` it ends when the service has started and its queues hold nothing any more but
     messages that failed five times and have no dead-letter queue to go to.
     `endpoint_url` is a server that runs already; by default an embedded one is started.
+    `service_output` is where the service's standard output goes, if not to this process's.
     """
 
     project: Project
     messages: Sequence[tuple[str, str]] = ()
     once: bool = False
     endpoint_url: str | None = None
+    service_output: IO[str] | None = None
 
     def run(self, say: Say) -> None:
         """Run until a signal, until `once` is fulfilled, or until the service ends by itself.
@@ -70,30 +78,37 @@ class Development:
             queues = stack.enter_context(contextlib.closing(LocalQueues(url)))
             queues.create(*self.project.queues)
             stack.enter_context(records.announce(self._record(url)))
-            say(f"{'SQS and SNS run' if server else 'using the server'} on {url}")
+            what = "SQS and SNS run" if server else "using the server"
+            say(f"{what} on {url}", "server", url=url, embedded=server is not None)
             for queue in self.project.queues:
-                say(f"queue {_describe(queue)}")
+                say(f"queue {_describe(queue)}", "queue", **asdict(queue))
             for name, body in self.messages:
-                self._send(queues, name, body)
-                say(f"sent to {name}: {body}")
+                message_id = self._send(queues, name, body)
+                say(f"sent to {name}: {body}", "sent", queue=name, message_id=message_id)
             asyncio.run(self._supervise(queues, server, say))
 
     def _record(self, url: str) -> records.ServerRecord:
-        topics = {queue.name: queue.topic for queue in self.project.queues if queue.topic}
-        return records.ServerRecord(url, self.project.package, topics=topics)
+        queues = self.project.queues
+        return records.ServerRecord(
+            url,
+            self.project.package,
+            topics={queue.name: queue.topic for queue in queues if queue.topic},
+            queues=[
+                name for queue in queues for name in (queue.name, queue.dead_letter_queue) if name
+            ],
+        )
 
-    def _send(self, queues: LocalQueues, name: str, body: str) -> None:
+    def _send(self, queues: LocalQueues, name: str, body: str) -> str:
         topic = self.project.queue(name).topic
-        if topic:
-            queues.publish(topic, body)
-        else:
-            queues.send(name, body)
+        return queues.publish(topic, body) if topic else queues.send(name, body)
 
     async def _supervise(self, queues: LocalQueues, server: LocalServer | None, say: Say) -> None:
+        package = self.project.package
         service = await ServiceProcess.start(
-            self.project.package, self.project.folder, child_environment(queues.url)
+            package, self.project.folder, child_environment(queues.url), self.service_output
         )
-        say(f"started python -m {self.project.package} (pid {service.pid}); Ctrl-C ends it")
+        text = f"started python -m {package} (pid {service.pid}); Ctrl-C ends it"
+        say(text, "started", package=package, pid=service.pid)
 
         def end() -> None:
             service.end()
@@ -111,11 +126,11 @@ class Development:
         if hopeless := self._hopeless(server):
             raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(hopeless)}.")
         if service.told_to_end and code in (0, -signal.SIGTERM):
-            say("ended")
+            say("ended", "ended", by_itself=False)
         elif code:
-            raise LoaferKitError(f"{self.project.package} ended with exit code {code}.")
+            raise LoaferKitError(f"{package} ended with exit code {code}.")
         else:
-            say(f"{self.project.package} ended by itself")
+            say(f"{package} ended by itself", "ended", by_itself=True)
 
     async def _end_when_empty(
         self, queues: LocalQueues, server: LocalServer | None, end: Callable[[], None], say: Say
@@ -133,10 +148,12 @@ class Development:
             if not left and (server is None or server.was_polled):
                 break
             if left and loop.time() >= report_at:
-                say(f"waiting for {', '.join(left)}")
+                say(f"waiting for {', '.join(left)}", "waiting", left=left)
                 report_at += _REPORT_EVERY
             await asyncio.sleep(_LOOK_EVERY)
-        say("nothing is left to do" if self._hopeless(server) else "the queues are empty")
+        failed = self._hopeless(server)
+        text = "nothing is left to do" if failed else "the queues are empty"
+        say(text, "done", failed=failed)
         end()
 
     def _left(self, queues: LocalQueues, server: LocalServer | None) -> list[str]:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 #: A service drains at the first SIGTERM and ends at once at the second; then it is killed.
 _POLITE_REQUESTS = 2
@@ -24,8 +24,14 @@ class ServiceProcess:
         self._requests = 0
 
     @classmethod
-    async def start(cls, package: str, folder: Path, environment: Mapping[str, str]) -> Self:
-        """Start the service; what it prints goes where this process prints."""
+    async def start(
+        cls,
+        package: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        output: IO[str] | None = None,
+    ) -> Self:
+        """Start the service; what it prints goes to `output`, or where this process prints."""
         child_end, own_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -36,6 +42,7 @@ class ServiceProcess:
                 str(child_end),
                 cwd=folder,
                 env={"PYTHONUNBUFFERED": "1", **environment},
+                stdout=output,
                 pass_fds=[child_end],
                 start_new_session=True,
             )

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,13 +21,15 @@ from loafer_kit.exceptions import LoaferKitError
 class ServerRecord:
     """A server in use: where it is, for which service, and what it has.
 
-    `topics` names the topic that each subscribed queue gets its messages from.
+    `queues` names those of the service, its dead-letter queues included; `topics` the topic that
+    each subscribed queue gets its messages from.
     """
 
     url: str
     service: str
     pid: int = field(default_factory=os.getpid)
     topics: Mapping[str, str] = field(default_factory=dict)
+    queues: Sequence[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,16 @@
 """`loafer-kit dev` as a process of its own: real server, real service, real signals."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
+
+from loafer_kit.local import records
 
 LOAFER_TOML = """
 name = "foobar"
@@ -176,12 +180,59 @@ def test_send_reaches_the_server_from_another_terminal(project):
         running.until("dev: ended")
 
 
+def test_the_record_of_the_server_names_the_queues(project, tmp_path, monkeypatch):
+    """For the shell of another terminal, which offers them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Dev(project) as running:
+        running.until("started")
+        [record] = records.running()
+        assert record.queues == ["jobs", "jobs-dead", "inbox"]
+
+
 def test_a_server_that_runs_already_is_used(project, local_server, local_queues):
     """The queues are made there, and the server stays."""
     result = dev(project, "--once", "--send", 'jobs={"id": 1}', "--endpoint-url", local_server.url)
     assert result.returncode == 0, result.stderr
     assert f"dev: using the server on {local_server.url}" in result.stdout
     assert set(local_queues.names()) == {"jobs", "jobs-dead", "inbox"}
+
+
+def test_json_is_all_that_stdout_holds(project):
+    """One object in a line; what the service prints goes to stderr."""
+    result = dev(
+        project, "--json", "--once", "--send", "jobs=1", "--send", 'jobs="bad"', "--send", "inbox=2"
+    )
+    assert result.returncode == 0, result.stderr
+    server, *queues, first, _, third, started, done, ended = map(
+        json.loads, result.stdout.splitlines()
+    )
+    assert (server["event"], server["embedded"]) == ("server", True)
+    assert server["url"].startswith("http://127.0.0.1:")
+    assert queues[0] == {
+        "event": "queue",
+        "name": "jobs",
+        "topic": None,
+        "dead_letter_queue": "jobs-dead",
+        "max_receive_count": 2,
+        "visibility_timeout": 1,
+    }
+    assert queues[1]["topic"] == "news"
+    assert (first["event"], first["queue"], third["queue"]) == ("sent", "jobs", "inbox")
+    assert first["message_id"] in result.stderr  # the service logs it
+    assert (started["event"], started["package"]) == ("started", "foobar")
+    assert done == {"event": "done", "failed": []}
+    assert ended == {"event": "ended", "by_itself": False}
+    assert "handled 1" in result.stderr
+
+
+def test_json_ends_before_the_error(project):
+    """The error is on stderr, as ever."""
+    (project / "foobar" / "__main__.py").write_text("print('hello')\nraise SystemExit(3)\n")
+    result = dev(project, "--json")
+    assert result.returncode == 1
+    events = [json.loads(line)["event"] for line in result.stdout.splitlines()]
+    assert events == ["server", "queue", "queue", "started"]
+    assert result.stderr == "hello\nerror: foobar ended with exit code 3.\n"
 
 
 def test_a_service_that_fails_is_reported(project):

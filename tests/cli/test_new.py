@@ -1,26 +1,19 @@
 """`loafer-kit new service` and `loafer-kit schema`, as a user runs them."""
 
-import fcntl
 import json
-import os
-import pty
-import select
 import signal
 import subprocess
-import sys
-import termios
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kept_projects import check_out_with_crlf
+from terminals import COMMAND, Person
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.scaffold import locks, validation
 from loafer_kit.scaffold.sources import files
-
-COMMAND = [sys.executable, "-m", "loafer_kit"]
 
 
 @pytest.fixture(autouse=True)
@@ -265,67 +258,6 @@ def test_the_schema_is_json(here):
     assert done.returncode == 0
     queue = json.loads(done.stdout)["properties"]["queues"]["items"]
     assert "visibility_timeout" in queue["properties"]
-
-
-class Person:
-    """Types at a real terminal and reads what it shows."""
-
-    def __init__(self, *arguments):
-        self.shown = ""
-        self.terminal, other_end = pty.openpty()
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdin=other_end,
-            stdout=other_end,
-            stderr=other_end,
-            start_new_session=True,
-            preexec_fn=_own_the_terminal,  # noqa: PLW1509 - it only makes two system calls
-        )
-        os.close(other_end)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.terminal)
-
-    def answer(self, question, text):
-        self.wait_for(question)
-        os.write(self.terminal, text.encode())
-
-    def wait_for(self, text):
-        while text not in self.shown:
-            assert self._read(), self.shown
-        self.shown = self.shown.partition(text)[2]
-
-    def interrupt(self):
-        # Python overlooks a signal that comes just before it begins to wait for a key: a person
-        # presses Ctrl-C again.
-        while self.process.poll() is None:
-            os.write(self.terminal, b"\x03")
-            select.select([], [], [], 0.5)
-
-    def leave(self):
-        while self._read():
-            pass
-        return self.process.wait(30)
-
-    def _read(self):
-        assert select.select([self.terminal], [], [], 30)[0], self.shown
-        try:
-            data = os.read(self.terminal, 10_000)
-        except OSError:  # Linux's way to say that the other end is closed
-            return False
-        self.shown += data.decode()
-        return bool(data)
-
-
-def _own_the_terminal():
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    # Whoever started the tests in the background made their children deaf to Ctrl-C.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):

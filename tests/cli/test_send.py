@@ -1,5 +1,6 @@
 """`loafer-kit send` as a process of its own, against the real local server."""
 
+import json
 import os
 import subprocess
 import sys
@@ -125,6 +126,30 @@ def test_an_error_is_one_line(queues, arguments, line):
     assert result.returncode == 1
     assert result.stderr.startswith(line)
     assert result.stderr.count("\n") == 1
+
+
+def test_json_says_where_to_and_which_messages(queues):
+    """One object, whether it is one message or many."""
+    one = json.loads(send("jobs", "body", "--json").stdout)
+    many = json.loads(send("steps.fifo", "-", "--lines", "--json", stdin="a\nb\n\nc\n").stdout)
+    assert one["destination"] == {
+        "queue": "jobs",
+        "url": queues.queue_url("jobs"),
+        "topic": None,
+        "place": f"the local server of orders ({queues.url})",
+    }
+    assert one["message_ids"] == [message["MessageId"] for message in queues.receive("jobs")]
+    assert many["message_ids"] == [item["MessageId"] for item in queues.receive("steps.fifo")]
+    assert len(many["message_ids"]) == 3
+
+
+def test_json_says_what_was_sent_before_an_error(queues, temporary_folder):
+    """The error is on stderr."""
+    (temporary_folder / "bodies").write_bytes(100 * (2000 * b"x" + b"\n") + b"\xff\n")
+    result = send("jobs", "--file", "bodies", "--lines", "--json")
+    assert result.returncode == 1
+    assert len(json.loads(result.stdout)["message_ids"]) == queues.counts("jobs").total > 0
+    assert result.stderr.startswith("error: bodies: not UTF-8")
 
 
 def test_bytes_that_are_no_text_are_refused(queues, temporary_folder):

@@ -1,0 +1,190 @@
+"""What a shell offers for the word at the cursor: names out of files, nothing from the network.
+
+A name that loafer-kit itself would refuse is not offered: it might mean something to the shell.
+"""
+
+import io
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from loafer_kit.scaffold.fields import Field
+
+#: What the scripts of `--show-completion` set when a shell asks.
+VARIABLE = "_LOAFER_KIT_COMPLETE"
+
+#: Where bash takes a word apart, and what it then keeps of the word at the cursor.
+_BREAKS = frozenset("=:")
+_KEPT = ContextVar("_KEPT", default="")
+
+Candidate = tuple[str, str]  # a value, and what it is
+Find = Callable[[typer.Context, str], Iterator[Candidate]]
+
+
+class _Queue(NamedTuple):
+    name: str
+    handler: str
+    dead_letter_queue: str | None
+
+
+def is_asked() -> bool:
+    """Whether a shell asks for completions, instead of somebody for a command."""
+    return os.environ.get(VARIABLE, "").startswith("complete_")
+
+
+def answer(command_line: Callable[[], object]) -> None:
+    """Let the command line answer the shell; when something goes wrong, nothing is said."""
+    with redirect_stderr(io.StringIO()), suppress(Exception):
+        _KEPT.set(join_words(os.environ))
+        command_line()
+
+
+def no_output() -> redirect_stdout[io.StringIO]:
+    """Keep what a service prints when it is imported out of the answer."""
+    return redirect_stdout(io.StringIO())
+
+
+def join_words(environment: MutableMapping[str, str]) -> str:
+    """Put together the words that bash took apart, all but the one at the cursor.
+
+    Of that one, bash replaces the last part: what it keeps before that is returned.
+    """
+    parts = environment.get("COMP_WORDS", "").split("\n")
+    position = int(environment.get("COMP_CWORD", "0"))
+    if position >= len(parts):  # another shell, which takes nothing apart
+        return ""
+    words: list[str] = []
+    is_open = False
+    for part in parts[: position + 1]:
+        is_break = part != "" and _BREAKS.issuperset(part)
+        if words and part and (is_break or is_open):
+            words[-1] += part
+        else:
+            words.append(part)
+        is_open = is_break
+    *before, word = words
+    last = "" if is_open else parts[position]
+    kept = word.removesuffix(last)
+    if kept.startswith("--"):
+        option, _, kept = kept.partition("=")
+        before.append(option)
+    environment["COMP_WORDS"] = "\n".join([*before, last])
+    environment["COMP_CWORD"] = str(len(before))
+    return kept
+
+
+def _candidates(find: Find) -> Callable[[typer.Context, str], list[Candidate]]:
+    """What typer calls: the candidates that go on from the word, as the shell replaces it."""
+
+    def found(context: typer.Context, incomplete: str) -> list[Candidate]:
+        kept = _KEPT.get()
+        word = kept + incomplete
+        fitting: dict[str, str] = {}
+        with suppress(Exception):
+            for value, about in find(context, word):
+                if value.startswith(word) and not (value == word and word.endswith("=")):
+                    fitting.setdefault(value.removeprefix(kept), about)
+        return _without_a_space(fitting)
+
+    return found
+
+
+def _without_a_space(fitting: Mapping[str, str]) -> list[Candidate]:
+    """Keep a shell from adding a space to a lone candidate that is to be gone on with."""
+    if len(fitting) == 1:
+        [(value, about)] = fitting.items()
+        if value.endswith("="):
+            return [(value, about), (f"{value}VALUE", about)]
+    return list(fitting.items())
+
+
+@_candidates
+def destinations(context: typer.Context, _word: str) -> Iterator[Candidate]:
+    """The queues of the local servers that run, and those of the service in this folder."""
+    from loafer_kit.local import records
+
+    for record in records.running():
+        yield from ((name, f"on the local server of {record.service}") for name in record.queues)
+    for queue in _queues(context):
+        yield queue.name, "a queue of this service"
+        if queue.dead_letter_queue:
+            yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
+
+
+@_candidates
+def messages(context: typer.Context, _word: str) -> Iterator[Candidate]:
+    """The service's queues, each to be followed by a body."""
+    return ((f"{queue.name}=", "a queue of this service") for queue in _queues(context))
+
+
+@_candidates
+def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
+    """The handlers that loafer.toml names and handlers.py does not define."""
+    from loafer_kit.scaffold import code, names
+
+    file, spec = _spec(context)
+    package = spec.get("package") or names.package_for(spec["name"])
+    handlers = file.parent / package / "handlers.py"
+    defined = code.defined(code.parse(handlers.read_bytes(), str(handlers)))
+    for queue in _queues(context):
+        if queue.handler not in defined and names.function(queue.handler) is None:
+            yield queue.handler, f"handles the messages of {queue.name}"
+
+
+@_candidates
+def artefacts(_context: typer.Context, word: str) -> Iterator[Candidate]:
+    """What `--with` may name, after a comma too."""
+    from loafer_kit.scaffold.shipping.artefacts import ARTEFACTS
+
+    before, comma, _ = word.rpartition(",")
+    for artefact in ARTEFACTS:
+        if artefact.name not in before.split(","):
+            yield f"{before}{comma}{artefact.name}", artefact.doc
+
+
+@_candidates
+def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
+    """What may follow a queue's name and a comma: its settings, and the values of one setting."""
+    from loafer_kit.scaffold.fields import OPTIONS, QUEUE
+
+    before, comma, pair = word.rpartition(",")
+    if not comma:
+        return
+    key, equals, _ = pair.partition("=")
+    taken = {"name", *(setting.partition("=")[0] for setting in before.split(",")[1:])}
+    free = [field for field in QUEUE + OPTIONS if field.name not in taken]
+    fitting = [field for field in free if f"{field.name}=".startswith(key + equals)]
+    for field in fitting:
+        values = _values(field) if len(fitting) == 1 else ()
+        for value in values or ("",):
+            yield f"{before},{field.name}={value}", field.doc
+
+
+def _values(field: "Field") -> tuple[str, ...]:
+    return ("true", "false") if field.kind == "boolean" else field.choices
+
+
+def _queues(context: typer.Context) -> Iterator[_Queue]:
+    """The queues of the service, as far as a spec that is being written tells them."""
+    from loafer_kit.scaffold import names
+
+    for table in _spec(context)[1]["queues"]:
+        name, dead_letter_queue = names.queue_name(table["name"]), table.get("dead_letter_queue")
+        if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
+            handler = table.get("handler") or names.handler_for(name)
+            yield _Queue(name, handler, dead_letter_queue)
+
+
+def _spec(context: typer.Context) -> tuple[Path, dict[str, Any]]:
+    """The loafer.toml of the folder that is named, by default of this one, and what it says."""
+    # While an option lacks its value, the arguments before it are left unparsed.
+    named = next(iter(context.args), None) or context.params.get("path", ".")
+    file = Path(named, "loafer.toml") if Path(named).is_dir() else Path(named)
+    return file, tomllib.loads(file.read_text(encoding="utf-8"))

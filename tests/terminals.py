@@ -1,0 +1,77 @@
+"""A person at a terminal, for the tests of what a person sees there."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+
+COMMAND = [sys.executable, "-m", "loafer_kit"]
+
+
+class Person:
+    """Types at a real terminal and reads what it shows."""
+
+    def __init__(self, *arguments, program=COMMAND, **options):
+        self.shown = ""
+        self.terminal, other_end = pty.openpty()
+        self.process = subprocess.Popen(
+            [*program, *arguments],
+            stdin=other_end,
+            stdout=other_end,
+            stderr=other_end,
+            start_new_session=True,
+            preexec_fn=_own_the_terminal,  # noqa: PLW1509 - it only makes two system calls
+            **options,
+        )
+        os.close(other_end)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.terminal)
+
+    def answer(self, question, text):
+        self.wait_for(question)
+        self.type(text)
+
+    def type(self, text):
+        os.write(self.terminal, text.encode())
+
+    def wait_for(self, text):
+        while text not in self.shown:
+            assert self._read(), self.shown
+        self.shown = self.shown.partition(text)[2]
+
+    def interrupt(self):
+        # Python overlooks a signal that comes just before it begins to wait for a key: a person
+        # presses Ctrl-C again.
+        while self.process.poll() is None:
+            self.type("\x03")
+            select.select([], [], [], 0.5)
+
+    def leave(self):
+        while self._read():
+            pass
+        return self.process.wait(30)
+
+    def _read(self):
+        assert select.select([self.terminal], [], [], 30)[0], self.shown
+        try:
+            data = os.read(self.terminal, 10_000)
+        except OSError:  # Linux's way to say that the other end is closed
+            return False
+        self.shown += data.decode()
+        return bool(data)
+
+
+def _own_the_terminal():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Whoever started the tests in the background made their children deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
