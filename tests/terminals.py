@@ -20,12 +20,9 @@ class Person:
         self.terminal, other_end = pty.openpty()
         self.process = subprocess.Popen(
             [*program, *arguments],
-            stdin=other_end,
-            stdout=other_end,
-            stderr=other_end,
+            **{"stdin": other_end, "stdout": other_end, "stderr": other_end} | options,
             start_new_session=True,
             preexec_fn=_own_the_terminal,  # noqa: PLW1509 - it only makes two system calls
-            **options,
         )
         os.close(other_end)
 

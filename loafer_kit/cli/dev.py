@@ -45,6 +45,7 @@ def dev(
     import json as json_format
     import sys
 
+    from loafer_kit.cli.progress import waiting
     from loafer_kit.cli.projects import read_project
     from loafer_kit.local.development import Development
 
@@ -61,7 +62,7 @@ def dev(
     def say(text: str, event: str, **details: object) -> None:
         typer.echo(json_format.dumps({"event": event, **details}) if json else f"dev: {text}")
 
-    development.run(say)
+    development.run(say, waiting)
 
 
 def _queue_and_body(pair: str) -> tuple[str, str]:

@@ -1,9 +1,17 @@
 """`loafer-kit doctor`: whether a service would find what it needs."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from loafer_kit.cli.progress import waiting
+
+if TYPE_CHECKING:
+    from loafer_kit.cli.diagnoses.findings import Finding
+
+_ASKING = "asking AWS"
 
 
 def doctor(
@@ -23,11 +31,12 @@ def doctor(
 
     from loafer_kit.cli.diagnoses import service
 
-    found = []
-    for finding in service.findings(path, endpoint_url):
-        found.append(finding)
-        if not json:
-            typer.echo(finding)
+    looks = service.findings(path, endpoint_url)
+    if json:
+        with waiting(_ASKING):
+            found = list(looks)
+    else:
+        found = list(_told(looks))
     problems = sum(item.level == "problem" for item in found)
     if json:
         described = {"problems": problems, "findings": [asdict(item) for item in found]}
@@ -38,3 +47,14 @@ def doctor(
         typer.echo(f"{problems} problem{'s' if problems > 1 else ''}")
     if problems:
         raise typer.Exit(1)
+
+
+def _told(looks: "Iterator[Finding]") -> "Iterator[Finding]":
+    """Print each finding as soon as it is there."""
+    while True:
+        with waiting(_ASKING):
+            finding = next(looks, None)
+        if finding is None:
+            return
+        typer.echo(finding)
+        yield finding

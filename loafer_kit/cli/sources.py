@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from loafer_kit.cli.progress import waiting
 from loafer_kit.scaffold.drafts import Draft
 
 # Each flag's module in `loafer_kit.scaffold.sources`, whose `read` takes the flag's value.
@@ -35,7 +36,8 @@ def read(
     for flag, value in given.items():
         module = import_module(f"loafer_kit.scaffold.sources.{_MODULES[flag]}")
         options = {"endpoint_url": endpoint_url} if endpoint_url is not None else {}
-        draft = module.read(value, **options)
+        with waiting("reading the queues on AWS" if flag == "--from-aws" else f"reading {value}"):
+            draft = module.read(value, **options)
     for path in schemas:
         from loafer_kit.scaffold.sources import json_schemas
 

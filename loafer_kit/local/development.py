@@ -22,6 +22,8 @@ _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
 #: What a queue without a dead-letter queue gives a message with `once`.
 _ATTEMPTS = 5
 
+Waiting = Callable[[str], contextlib.AbstractContextManager[object]]
+
 
 class Say(Protocol):
     """Who is told what happens: in words for a person; as an event and its details for a machine."""
@@ -63,20 +65,22 @@ class Development:
     endpoint_url: str | None = None
     service_output: IO[str] | None = None
 
-    def run(self, say: Say) -> None:
+    def run(self, say: Say, waiting: Waiting = contextlib.nullcontext) -> None:
         """Run until a signal, until `once` is fulfilled, or until the service ends by itself.
 
+        `waiting` is entered with a text for as long as the server takes to get ready.
         Raises `LoaferKitError` when the service failed.
         """
         for name, _ in self.messages:
             self.project.queue(name)
         with contextlib.ExitStack() as stack:
             server, url = None, self.endpoint_url
-            if url is None:
-                server = stack.enter_context(LocalServer())
-                url = server.url
-            queues = stack.enter_context(contextlib.closing(LocalQueues(url)))
-            queues.create(*self.project.queues)
+            with waiting("preparing the queues"):
+                if url is None:
+                    server = stack.enter_context(LocalServer())
+                    url = server.url
+                queues = stack.enter_context(contextlib.closing(LocalQueues(url)))
+                queues.create(*self.project.queues)
             stack.enter_context(records.announce(self._record(url)))
             what = "SQS and SNS run" if server else "using the server"
             say(f"{what} on {url}", "server", url=url, embedded=server is not None)

@@ -1,0 +1,190 @@
+"""What a person sees while something takes its time, on a real terminal."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+from contextlib import redirect_stderr
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from terminals import COMMAND, Person
+
+from loafer_kit.cli.progress import waiting
+
+CLEARED = "\r\x1b[K"
+HIDDEN_CURSOR = "\x1b[?25l"
+
+
+class SlowServer(ThreadingHTTPServer):
+    """In front of the local server: its answers wait until `go_on` is set."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream):
+        self.upstream = upstream
+        self.go_on = threading.Event()
+        super().__init__(("127.0.0.1", 0), _Slow)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Slow(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.go_on.wait(60)
+        request = urllib.request.Request(self.server.upstream, body, dict(self.headers))
+        with urllib.request.urlopen(request) as answer:
+            content, headers = answer.read(), answer.headers
+        self.send_response(200)
+        self.send_header("content-type", headers["content-type"])
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(local_server, local_queues, tmp_path, monkeypatch):
+    """A slow server, and a service in the current folder whose queue it has."""
+    local_queues.create("shop-orders")
+    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = tmp_path / "work"
+    (folder / "shop").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    (folder / "loafer.toml").write_text('name = "shop"\n[[queues]]\nname = "shop-orders"\n')
+    (folder / "shop/__main__.py").write_text("print('at work')\n")
+    server = SlowServer(local_server.url)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.go_on.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+FROM_AWS = ["new", "service", "other", "--from-aws", "shop-"]
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "then"),
+    [
+        (FROM_AWS, "reading the queues on AWS", "create  other/loafer.toml"),
+        (["doctor"], "asking AWS", "queue shop-orders: "),
+        (["dev"], "preparing the queues", "dev: using the server on"),
+    ],
+)
+def test_it_is_said_on_a_terminal_and_taken_back(server, command, text, then):
+    """What comes next begins on a clean line."""
+    with Person(*command, "--endpoint-url", server.url) as person:
+        person.wait_for(f"\r| {text} …\r/ {text} …")
+        server.go_on.set()
+        person.wait_for(CLEARED)
+        person.wait_for(then)
+        assert person.leave() == 0
+        assert text not in person.shown
+
+
+def test_json_goes_elsewhere(server, tmp_path):
+    """What waits for it is on stderr."""
+    with (tmp_path / "findings.json").open("w+") as output:
+        arguments = ["doctor", "--json", "--endpoint-url", server.url]
+        with Person(*arguments, stdout=output) as person:
+            person.wait_for("asking AWS …")
+            server.go_on.set()
+            assert person.leave() == 0
+            assert person.shown.endswith(CLEARED)
+        output.seek(0)
+        assert json.load(output)["problems"] == 0
+
+
+@pytest.mark.parametrize("command", [FROM_AWS, ["dev"]])
+def test_ctrl_c_leaves_a_clean_terminal(server, command):
+    """The line is empty, and the cursor was never hidden."""
+    with Person(*command, "--endpoint-url", server.url) as person:
+        person.wait_for("| ")
+        everything = person.shown
+        person.interrupt()
+        assert person.leave() not in (None, 0, -signal.SIGKILL)
+        everything += person.shown
+    assert HIDDEN_CURSOR not in everything
+    assert everything.rpartition(" …")[2].replace("^C", "").startswith(CLEARED)
+    assert "Traceback" not in everything
+
+
+def test_a_pipe_sees_nothing_of_it(server):
+    """However long it takes."""
+    threading.Timer(2.5, server.go_on.set).start()
+    done = subprocess.run(
+        [*COMMAND, *FROM_AWS, "--endpoint-url", server.url],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "reading the queues" not in done.stdout
+
+
+def shown_during(block, monkeypatch, term="xterm"):
+    """What a narrow terminal shows while this process waits for a block, and what that raises."""
+    reader, writer = pty.openpty()
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", "20")
+    raised = None
+    with os.fdopen(writer, "w") as opened:
+        try:
+            with redirect_stderr(opened), waiting("a text that is longer than a line"):
+                block()
+        except ZeroDivisionError as error:
+            raised = error
+        opened.write("end")
+        opened.flush()
+        shown = os.read(reader, 10_000).decode()
+    os.close(reader)
+    return shown.removesuffix("end"), raised
+
+
+def a_second():
+    time.sleep(1.15)
+
+
+def in_vain():
+    a_second()
+    raise ZeroDivisionError
+
+
+def test_what_is_quick_is_not_shown(monkeypatch):
+    """Nothing flickers."""
+    assert shown_during(lambda: None, monkeypatch) == ("", None)
+
+
+def test_it_fits_into_one_line(monkeypatch):
+    """A longer one could not be taken back."""
+    shown, _ = shown_during(a_second, monkeypatch)
+    assert shown.startswith("\r| a text that is lo\r")
+    assert shown.endswith(CLEARED)
+
+
+def test_a_terminal_that_can_do_nothing_is_left_alone(monkeypatch):
+    """It would show the control characters."""
+    assert shown_during(a_second, monkeypatch, term="dumb") == ("", None)
+
+
+def test_an_error_in_the_block_comes_out(monkeypatch):
+    """The line is clean before it is told."""
+    shown, raised = shown_during(in_vain, monkeypatch)
+    assert shown.endswith(CLEARED)
+    assert raised is not None
