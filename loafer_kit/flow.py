@@ -34,11 +34,12 @@ class RateLimit:
 
 
 class CircuitBreaker:
-    """Stops fetching when handling keeps failing, then lets single messages probe.
+    """Stops fetching and starting when handling keeps failing, then lets single messages probe.
 
     Opens after `threshold` failures in a row (None: never), or at once for one of `exceptions`;
-    after `recovery` seconds one message is fetched: if it succeeds the breaker closes, else it
-    stays open for as long again.
+    after `recovery` seconds one message is started: if it succeeds the breaker closes, else it
+    stays open for as long again. What runs when it opens goes on, and counts; what was fetched by
+    then waits.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class CircuitBreaker:
         return self._open_until is not None
 
     def wait(self) -> float:
-        """Return the seconds until a message may be fetched."""
+        """Return the seconds until a message may probe."""
         return 0.0 if self._open_until is None else max(0.0, self._open_until - self._clock())
 
     def record(self, outcome: Outcome, error: BaseException | None) -> None:

@@ -76,6 +76,10 @@ class Jobs:
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
+    def runs(self, job: Job | None) -> bool:
+        """Whether the handler of a job runs."""
+        return job in self._running
+
     def start(self, job: Job) -> None:
         """Call the handler in a task of its own."""
         self._slots.take()
@@ -185,12 +189,18 @@ class Jobs:
         self._running.discard(job)
         self.handling -= len(job.messages)
         withdrawn: list[Message] = []
+        breaker = self._route.flow.breaker
+        was_open = breaker.is_open
         for key, delivery in zip(job.keys, deliveries, strict=True):
-            self._route.flow.breaker.record(delivery.outcome, delivery.error)
+            breaker.record(delivery.outcome, delivery.error)
             if delivery.outcome is outcomes.ACKNOWLEDGE:
                 self._backlog.finished(key)
             else:
                 withdrawn.extend(self._backlog.withdraw(key))
+        if breaker.is_open and not was_open:
+            logger.warning("breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery)
+        elif was_open and not breaker.is_open:
+            logger.info("breaker.closed route=%s", self._route.name)
         self._slots.give_back()  # wakes routes, which look at the breaker and the backlog
         return withdrawn
 
@@ -199,6 +209,7 @@ class Jobs:
             withdrawn = self._free(job, [Delivery(outcomes.RELEASE)] * len(job.messages))
             kept = [m for position, m in enumerate(job.messages) if position not in job.lost]
             self.release([*withdrawn, *reversed(kept)])
+            self._freed()
         self._settled(task)
 
     def _settled(self, task: asyncio.Task[None]) -> None:

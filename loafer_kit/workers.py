@@ -37,6 +37,9 @@ class RouteWorker:
         )
         self._batch_since = 0.0
         self._fetching = True
+        self._forever = True
+        #: The job that started while the breaker was open.
+        self._probe: Job | None = None
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -45,16 +48,15 @@ class RouteWorker:
     async def run(self, *, forever: bool, grace_time: float) -> None:
         """Work until `stop`, until the source is exhausted or, unless `forever`, for one fetch.
 
+        That one ends too where an open breaker holds back what it brought: this is given back.
         Raises what stopped the route; whatever the reason, what was in hand has been settled.
         """
+        self._forever = forever
         try:
             await self._start_provider()
             self.route.flow.on_change = functools.partial(
                 asyncio.get_running_loop().call_soon_threadsafe, self.pump
             )
-            if not forever and not self._jobs.ending:
-                self._fetching = False
-                self._fetcher.start(self._provider.batch_size)
             self.pump()
             await self._ended.wait()
         finally:
@@ -86,11 +88,14 @@ class RouteWorker:
         """Start the handlers and the fetches that there is room for now."""
         if self._jobs.ending:
             return
+        if not self.route.flow.breaker.is_open:
+            self._probe = None
         while self._may_start():
             self._jobs.start(self._next_job())
         while self._fetching and (limit := self._room_for_fetch()):
+            self._fetching = self._forever
             self._fetcher.start(limit)
-        if not (self._fetching or self._fetcher or self._backlog or self._jobs):
+        if not (self._fetching or self._fetcher or self._jobs or self._has_to_start()):
             self._ended.set()
 
     async def _start_provider(self) -> None:
@@ -112,21 +117,40 @@ class RouteWorker:
     def _may_start(self) -> bool:
         if not self._backlog.ready or not self._slots_idle() or self.route.flow.paused:
             return False
-        if not self._slots.available(self.pump) or not self._batch_is_ready():
+        if not self._breaker_lets_through() or not self._slots.available(self.pump):
             return False
-        return self._may_after(self.route.flow.start_wait())
+        return self._batch_is_ready() and self._may_after(self.route.flow.start_wait())
+
+    def _has_to_start(self) -> bool:
+        """Whether what waits is to be started by this run, however long that takes."""
+        return bool(self._backlog) and (self._forever or not self.route.flow.breaker.is_open)
+
+    def _breaker_lets_through(self) -> bool:
+        """Whether the breaker is closed, or it is time for a probe and none runs."""
+        breaker = self.route.flow.breaker
+        if not breaker.is_open:
+            return True
+        return not self._jobs.runs(self._probe) and self._may_after(breaker.wait())
 
     def _batch_is_ready(self) -> bool:
-        size = self.route.options.batch_handler_size
-        if size is None or self._backlog.ready >= size or not self._fetching:
+        size = self._batch_size()
+        if self._backlog.ready >= size or not self._fetching:
             return True
         waited = asyncio.get_running_loop().time() - self._batch_since
         return self._may_after(self.route.options.batch_handler_wait - waited)
 
+    def _batch_size(self) -> int:
+        """How many messages the next job takes at the most: one where it probes."""
+        is_probe = self.route.flow.breaker.is_open
+        return 1 if is_probe else self.route.options.batch_handler_size or 1
+
     def _next_job(self) -> Job:
-        size = min(self.route.options.batch_handler_size or 1, self._backlog.ready)
+        size = min(self._batch_size(), self._backlog.ready)
         taken = [self._backlog.take() for _ in range(size)]
-        return Job([message for message, _ in taken], [key for _, key in taken])
+        job = Job([message for message, _ in taken], [key for _, key in taken])
+        if self.route.flow.breaker.is_open:
+            self._probe = job
+        return job
 
     def _room_for_fetch(self) -> int:
         flow, fetcher, options = self.route.flow, self._fetcher, self.route.options
@@ -134,12 +158,14 @@ class RouteWorker:
             return 0
         if not self._slots.available(self.pump):
             return 0
-        if not self._may_after(max(fetcher.wait(), flow.breaker.wait())):
+        if not self._may_after(fetcher.wait()) or not self._breaker_lets_through():
             return 0
-        in_hand = self._jobs.handling + len(self._backlog) + fetcher.expected
         if flow.breaker.is_open:
-            return 0 if in_hand else 1
+            return 0 if fetcher or self._backlog or not self._slots_idle() else 1
         batch_size, prefetch = self._provider.batch_size, options.prefetch
+        if not self._forever:
+            return batch_size
+        in_hand = self._jobs.handling + len(self._backlog) + fetcher.expected
         return fetch_limit(
             in_hand=in_hand,
             handled_at_once=options.concurrency * (options.batch_handler_size or 1),

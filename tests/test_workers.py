@@ -5,9 +5,12 @@ import contextvars
 
 import pytest
 
+from loafer_kit.backlog import Backlog
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.exceptions import ProviderError
+from loafer_kit.jobs import Job, Jobs
 from loafer_kit.routes import Route
+from loafer_kit.slots import Slots
 from loafer_kit.testing import InMemoryProvider
 
 
@@ -201,6 +204,33 @@ async def test_a_fetch_that_ignores_its_cancellation_is_left_behind(monkeypatch,
         release.set()
         await running
     assert "fetch.stuck" in caplog.text
+
+
+async def test_a_handler_that_never_began_frees_its_slot_too():
+    """A message may be lost between the start of its task and the task's first step."""
+    freed, failures = asyncio.Event(), []
+
+    async def hang(message, metadata):
+        await asyncio.Event().wait()
+
+    jobs = Jobs(
+        Route(InMemoryProvider(), hang),
+        Backlog(),
+        Slots(2),
+        None,
+        freed=freed.set,
+        failed=failures.append,
+    )
+    jobs.start(Job(["runs"], [None]))
+    await asyncio.sleep(0)
+    jobs.start(Job(["lost"], [None]))
+    jobs.lose("lost")
+    await asyncio.wait_for(freed.wait(), 2)
+    assert jobs.running == 1
+    jobs.ending = True
+    jobs.cancel()
+    await jobs.finish(0)
+    assert failures == []
 
 
 async def test_the_flow_may_be_changed_by_any_thread():

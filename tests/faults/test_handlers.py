@@ -130,6 +130,32 @@ async def test_work_longer_than_the_visibility_timeout_is_handled_once(proxy, qu
     assert proxy.counts["ChangeMessageVisibilityBatch"] >= 2
 
 
+async def test_messages_behind_an_open_breaker_are_received_once(proxy, queues, queue, caplog):
+    """They wait for longer than the visibility timeout; what is down costs one message its receive."""
+    for number in range(5):
+        queues.send(queue, number)
+    receives, up = {}, asyncio.Event()
+
+    async def handler(message, metadata):
+        count = int(metadata["Attributes"]["ApproximateReceiveCount"])
+        receives.setdefault(message, []).append(count)
+        return up.is_set()
+
+    options = {"concurrency": 1, "breaker_threshold": 1, "breaker_recovery": 4}
+    limited = route(proxy, queue, handler, **options)
+    async with running(limited):
+        await until(lambda: limited.flow.breaker.is_open)
+        fetches = proxy.counts["ReceiveMessage"]
+        await asyncio.sleep(3.5)
+        assert proxy.counts["ReceiveMessage"] == fetches
+        assert len(receives) == 1
+        up.set()
+        await until(lambda: queues.counts(queue).total == 0)
+    assert sorted(receives.values()) == [[1], [1], [1], [1], [1, 2]]
+    assert "message.lost" not in caplog.text
+    check_nothing_handled_after_delete(proxy)
+
+
 async def test_a_lost_lease_cancels_the_handler_and_deletes_nothing(proxy, queues, queue, caplog):
     """Extensions fail for longer than the lease: the message is handled again, later."""
     queues.send(queue, 1)

@@ -1,47 +1,16 @@
-"""A model of SQS, and an event loop in which waiting takes no time."""
+"""A model of SQS, for an event loop in which waiting takes no time."""
 
 import asyncio
 import contextlib
 import itertools
-import selectors
 from dataclasses import dataclass, field
 
 import pytest
+from virtual_time import run
 
 from loafer_kit.exceptions import TransientProviderError
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
-
-
-class JumpingSelector(selectors.SelectSelector):
-    """Where nothing happens until a timer is due, the clock jumps there."""
-
-    now = 0.0
-
-    def select(self, timeout=None):
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                raise RuntimeError("Nothing will ever happen: everything waits for everything.")
-            self.now += timeout
-        return ready
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock shows 0.0 at first, and whose timers fire at once, in order."""
-
-    def __init__(self):
-        self._jumping = JumpingSelector()
-        super().__init__(self._jumping)
-
-    def time(self):
-        return self._jumping.now
-
-
-def run(main):
-    """Run a coroutine function in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(main())
 
 
 @dataclass

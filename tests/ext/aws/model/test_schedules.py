@@ -6,6 +6,7 @@ import logging
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from virtual_time import now
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.exceptions import RejectMessage, RetryMessage
@@ -20,6 +21,7 @@ plans_of_messages = st.lists(
     st.lists(st.tuples(durations, answers), max_size=3), min_size=1, max_size=25
 )
 groups_of_messages = st.lists(st.sampled_from("abc"), min_size=25, max_size=25)
+thresholds = st.sampled_from([None, None, 1, 3])
 faults_of_requests = st.lists(
     st.sampled_from([None, None, None, "request", "answer", "entry", 2.0, 12.0, 40.0]), max_size=25
 )
@@ -60,7 +62,9 @@ class Service:
         From a killed service the queue hears nothing any more.
         """
         self.processed.clear()
-        dispatcher = LoaferDispatcher([Route(self.provider, self.handle, **self.options)])
+        route = Route(self.provider, self.handle, breaker_recovery=30, **self.options)
+        route.flow.breaker._clock = now
+        dispatcher = LoaferDispatcher([route])
         task = asyncio.create_task(dispatcher.dispatch_providers())
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -117,10 +121,17 @@ def _quiet(caplog):
 def test_every_message_is_handled_and_deleted_whatever_happens(in_virtual_time, make_service):
     """A standard queue: answers, delays, lost requests and lost answers in any order."""
 
-    @given(plans_of_messages, faults_of_requests, st.integers(1, 12), st.sampled_from([None, 0, 3]))
-    def check(plans, faults, concurrency, prefetch):
+    @given(
+        plans_of_messages,
+        faults_of_requests,
+        st.integers(1, 12),
+        st.sampled_from([None, 0, 3]),
+        thresholds,
+    )
+    def check(plans, faults, concurrency, prefetch, threshold):
         async def main():
-            service = make_service(plans, faults=faults, concurrency=concurrency, prefetch=prefetch)
+            options = {"concurrency": concurrency, "prefetch": prefetch}
+            service = make_service(plans, faults=faults, breaker_threshold=threshold, **options)
             await service.run()
             service.check_all_done()
 
@@ -132,10 +143,11 @@ def test_every_message_is_handled_and_deleted_whatever_happens(in_virtual_time, 
 def test_the_order_of_a_group_holds_whatever_happens(in_virtual_time, make_service):
     """A FIFO queue: a message starts only when all before it in its group are done with."""
 
-    @given(plans_of_messages, groups_of_messages, faults_of_requests, st.integers(1, 8))
-    def check(plans, groups, faults, concurrency):
+    @given(plans_of_messages, groups_of_messages, faults_of_requests, st.integers(1, 8), thresholds)
+    def check(plans, groups, faults, concurrency, threshold):
         async def main():
-            service = make_service(plans, groups, faults, concurrency=concurrency)
+            options = {"concurrency": concurrency, "breaker_threshold": threshold}
+            service = make_service(plans, groups, faults, **options)
             await service.run()
             service.check_all_done()
             return service.events
@@ -154,10 +166,11 @@ def test_the_order_of_a_group_holds_whatever_happens(in_virtual_time, make_servi
 def test_after_a_drain_nothing_stays_in_flight(in_virtual_time, make_service):
     """Stopped at any moment: what is not done with is visible, or will be when its handler said."""
 
-    @given(plans_of_messages, st.floats(0, 60), st.booleans())
-    def check(plans, seconds, fifo):
+    @given(plans_of_messages, st.floats(0, 60), st.booleans(), thresholds)
+    def check(plans, seconds, fifo, threshold):
         async def main():
-            service = make_service(plans, "g" * len(plans) if fifo else None, concurrency=4)
+            options = {"concurrency": 4, "breaker_threshold": threshold}
+            service = make_service(plans, "g" * len(plans) if fifo else None, **options)
             await service.run(seconds)
             answered = {
                 n for n, event, answer in service.events if event == "ended" and answer is not True
