@@ -198,7 +198,9 @@ class Jobs:
             else:
                 withdrawn.extend(self._backlog.withdraw(key))
         if breaker.is_open and not was_open:
-            logger.warning("breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery)
+            logger.warning(
+                "breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery
+            )
         elif was_open and not breaker.is_open:
             logger.info("breaker.closed route=%s", self._route.name)
         self._slots.give_back()  # wakes routes, which look at the breaker and the backlog

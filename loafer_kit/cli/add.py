@@ -56,7 +56,13 @@ def queue(
 
 @app.command()
 def route(
-    queue: Annotated[str, typer.Argument(help="A queue of loafer.toml, by its name or URL there.")],
+    queue: Annotated[
+        str,
+        typer.Argument(
+            help="A queue of loafer.toml, by its name or URL there.",
+            autocompletion=completions.queues,
+        ),
+    ],
     path: ProjectPath = Path(),
     *,
     dry_run: DryRun = False,

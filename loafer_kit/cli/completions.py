@@ -119,6 +119,35 @@ def destinations(context: typer.Context, _word: str) -> Iterator[Candidate]:
 
 
 @_candidates
+def queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
+    """The queues of the service."""
+    return ((queue.name, "a queue of this service") for queue in _queues(context))
+
+
+@_candidates
+def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
+    """The installed templates; else folders and zip files, as a shell completes paths."""
+    from loafer_kit.scaffold import plugins
+
+    for plugin in plugins.installed("templates"):
+        yield plugin.name, f"of the package {plugin.package}"
+    folder = Path(word if word.endswith(os.sep) else os.path.dirname(word))  # noqa: PTH120 - of ""
+    start = word[: word.rfind(os.sep) + 1]
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() or place.suffix.lower() == ".zip":
+            yield start + place.name, "a folder" if place.is_dir() else "a zip file"
+
+
+@_candidates
+def sources(_context: typer.Context, _word: str) -> Iterator[Candidate]:
+    """The installed sources, each to be followed by what it reads."""
+    from loafer_kit.scaffold import plugins
+
+    for plugin in plugins.installed("sources"):
+        yield f"{plugin.name}=", f"of the package {plugin.package}"
+
+
+@_candidates
 def messages(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The service's queues, each to be followed by a body."""
     return ((f"{queue.name}=", "a queue of this service") for queue in _queues(context))

@@ -34,6 +34,11 @@ Force = Annotated[
     typer.Option("--force", help="Write over the files of a folder that exists, edited or not."),
 ]
 
+Git = Annotated[
+    bool,
+    typer.Option("--git", help="Begin a git repository in the project's folder, with a commit."),
+]
+
 
 @app.command()
 def service(
@@ -79,7 +84,9 @@ def service(
     source: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME=VALUE", help="An installed source, as `loafer-kit templates` lists them."
+            metavar="NAME=VALUE",
+            autocompletion=completions.sources,
+            help="An installed source, as `loafer-kit templates` lists them.",
         ),
     ] = None,
     save_spec: Annotated[
@@ -96,6 +103,7 @@ def service(
     diff: Diff = False,
     json: Json = False,
     force: Force = False,
+    git: Git = False,
 ) -> None:
     """Write a service that handles the messages of its queues.
 
@@ -134,6 +142,7 @@ def service(
         command="new service",
         show=showing.Show(dry_run=dry_run, diff=diff, json=json),
         force=force,
+        git=git,
         save_spec=save_spec,
         next_steps={
             "loafer-kit dev": "run it on a local SQS server",
@@ -175,6 +184,7 @@ def extension(
     diff: Diff = False,
     json: Json = False,
     force: Force = False,
+    git: Git = False,
 ) -> None:
     """Write an extension that any service can use.
 
@@ -204,6 +214,7 @@ def extension(
         },
         show=showing.Show(dry_run=dry_run, diff=diff, json=json),
         force=force,
+        git=git,
         next_steps={
             "pip install -e '.[dev]'": "make it importable",
             "python -m pytest": "run its tests",

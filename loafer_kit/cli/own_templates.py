@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli import completions
+from loafer_kit.cli.progress import waiting
+
 if TYPE_CHECKING:
     from loafer_kit.scaffold.locks import Lock
     from loafer_kit.scaffold.projects import Maker
@@ -18,6 +21,7 @@ TemplateName = Annotated[
     typer.Option(
         "--template",
         metavar="TEMPLATE",
+        autocompletion=completions.templates,
         help="A template of one's own: a folder, a zip file, a git repository, or the name of an "
         "installed one.",
     ),
@@ -62,7 +66,8 @@ class Wanted:
             self._refuse_options()
             return projects.ours(name)
         origin = origins.named(self.reference, self.checkout, self.directory)
-        template = templates.load(origin, Path())
+        with waiting(f"reading the template {origin}"):
+            template = templates.load(origin, Path())
         give_leave(template, trust=self.trust)
         return projects.Maker(
             name, template, answers(self.settings), _ask if ask else None, self.trust
@@ -74,13 +79,11 @@ class Wanted:
 
         if lock is None or lock.template.origin is None:
             self._refuse_options()
-        maker = projects.maker_of(
-            project,
-            lock,
-            checkout=self.checkout,
-            answers=answers(self.settings),
-            trusted=self.trust,
-        )
+        settings = answers(self.settings)
+        with waiting("reading the project's template"):
+            maker = projects.maker_of(
+                project, lock, checkout=self.checkout, answers=settings, trusted=self.trust
+            )
         give_leave(maker.template, trust=self.trust)
         return maker
 

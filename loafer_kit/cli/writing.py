@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from loafer_kit.cli import collisions, terminal
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import commits, locks, projects, records, updates
+from loafer_kit.scaffold import commits, locks, projects, records, repositories, updates
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.plans import Change, Plan, changes, marked
 from loafer_kit.scaffold.projects import Maker, Rendering
@@ -22,6 +24,7 @@ def generate(
     command: str,
     show: Show,
     force: bool,
+    git: bool,
     next_steps: Mapping[str, str],
     spec: Mapping[str, Any] | None = None,
     save_spec: Path | None = None,
@@ -29,8 +32,10 @@ def generate(
     """Make a project of a template, in a folder of its own, and say what to do with it.
 
     `spec` is what the lock keeps of a project whose files do not hold it; `save_spec` is a file
-    that gets what the project keeps as its spec.
+    that gets what the project keeps as its spec. With `git` a repository is begun in the folder.
     """
+    if git and not show.only:
+        repositories.refuse_missing_git()
     rendering = maker.render(context, spec)
     target = output_dir / rendering.folder
     rendering = rendering.moved(target)
@@ -46,11 +51,24 @@ def generate(
     before = lock.records if lock else ()
     after = rendering.locked((*before, record) if record.edits else before)
     write([*changed, projects.lock_change(target, after)], target, show=show)
+    if git:
+        _begin_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell(f"\nNext: cd {target}")
     if maker.template.purpose is not None:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():
             show.tell(f"  {step:<{width}}  {purpose}")
+
+
+def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
+    place = repositories.around(target)
+    if place is not None:
+        typer.echo(f"no repository was begun: {target} is in that of {place}", err=True)
+    elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
+        show.tell("\nA git repository was begun, with a first commit.")
+    else:
+        why = "git does not know your name and e-mail address"
+        typer.echo(f"a repository was begun, the first commit is yours: {why}", err=True)
 
 
 def _ours(context: Context) -> Rendering:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from installed_packages import install
 from terminals import Person
 
 from loafer_kit.cli import completions
@@ -99,6 +100,27 @@ def test_add_handler_looks_into_the_folder_that_is_named(shop, monkeypatch):
 
     assert complete("loafer-kit add handler --path work ") == ["give_back"]
     assert complete("loafer-kit add handler ") == []
+
+
+def test_add_route_offers_the_queues_of_the_service():
+    """Its dead-letter queues have no route."""
+    assert complete("loafer-kit add route ") == ["orders", "refunds"]
+
+
+def test_templates_and_sources_are_offered_by_their_names(shop, tmp_path, monkeypatch):
+    """Folders and zip files too, as a path is completed."""
+    site = tmp_path / "site"
+    entries = {"templates": {"acme": "acme_x"}, "sources": {"catalog": "acme_x:read"}}
+    install(site, monkeypatch, "acme-x", entries, {"acme_x.py": "raise SystemExit('imported')"})
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    (shop / "mine.zip").touch()
+    (shop / "mine.txt").touch()
+
+    assert complete("loafer-kit new service --template ") == ["acme", "mine.zip", "shop"]
+    assert complete("loafer-kit new service --template ./m") == ["./mine.zip"]
+    assert complete(f"loafer-kit new service --template {shop}/s") == [f"{shop}/shop"]
+    assert complete("loafer-kit new service --template nowhere/") == []
+    assert "catalog=" in complete("loafer-kit new service --source c")
 
 
 def test_with_offers_artefacts_after_a_comma_too():

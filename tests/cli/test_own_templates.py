@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import subprocess
 import sys
 import zipfile
@@ -12,6 +11,7 @@ import pytest
 from installed_packages import install
 from kept_projects import content, loafer_kit, replace
 from scaffold.own_templates import PROJECT, commit, git, write
+from terminals import Person
 
 from loafer_kit.scaffold import locks, templates
 
@@ -290,53 +290,31 @@ def test_trust_without_code_is_not_remembered(here):
     assert loafer_kit("update", "foobar").code == 0
 
 
-def on_terminal(folder, answers, *arguments):
-    """Run a command on a terminal; what it showed, and its exit code."""
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "loafer_kit", *arguments],
-        cwd=folder,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    shown = b""
-    for question, answer in answers:
-        while question not in shown:
-            shown += os.read(controller, 1024)
-        os.write(controller, answer + b"\n")
-    while True:
-        try:
-            shown += os.read(controller, 1024)
-        except OSError:  # the other end is closed
-            break
-    os.close(controller)
-    return shown.decode(), process.wait()
+NEW = ["new", "service", "foobar", "--queue", "a", "--template", "theirs"]
 
 
 def test_on_a_terminal_trust_is_asked_for(hooked):
     """After what would run was shown; no is the default, and then nothing is written."""
-    command = ["new", "service", "foobar", "--queue", "a", "--template", "theirs", "--trust"]
-
-    shown, code = on_terminal(hooked, [(b"Let it run?", b"")], *command)
-    assert code == 1
-    assert shown.index("| open('made'") < shown.index("Let it run?")
+    with Person(*NEW, "--trust") as person:
+        person.wait_for("| open('made'")
+        person.answer("Let it run?", "\n")
+        assert person.leave() == 1
     assert not (hooked / "foobar").exists()
 
-    answers = [(b"Let it run?", b"y"), (b"slug [foobar]", b""), (b"license (MIT, BSD)", b"MIT")]
-    assert on_terminal(hooked, answers, *command)[1] == 0
+    with Person(*NEW, "--trust") as person:
+        person.answer("Let it run?", "y\n")
+        person.answer("slug [foobar]", "\n")
+        person.answer("license (MIT, BSD)", "MIT\n")
+        assert person.leave() == 0
     assert (hooked / "foobar/made").exists()
 
 
 def test_on_a_terminal_variables_are_asked_for_until_they_can_be(here):
     """Those that were set are not."""
-    command = ["new", "service", "foobar", "--queue", "a", "--template", "theirs"]
-    answers = [(b"license (MIT, BSD) [MIT]", b"GPL"), (b"is none of MIT, BSD", b"BSD")]
-
-    shown, code = on_terminal(here, answers, *command, "--set", "slug=x")
-
-    assert code == 0, shown
+    with Person(*NEW, "--set", "slug=x") as person:
+        person.answer("license (MIT, BSD) [MIT]", "GPL\n")
+        person.answer("is none of MIT, BSD", "BSD\n")
+        assert person.leave() == 0, person.shown
     assert (here / "x/README.md").read_text().endswith("BSD\n")
 
 
