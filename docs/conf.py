@@ -13,7 +13,7 @@ copyright = "2026, loafer_kit maintainers"  # noqa: A001 - Sphinx's name
 release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "loafer_kit.contrib.sphinx"]
-exclude_patterns = ["_build", "benchmarks-table.md"]
+exclude_patterns = ["_build", "benchmarks-table.md", "scaffold-benchmarks-table.md"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
