@@ -61,7 +61,7 @@ def of_zip(path: Path) -> Archive:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            _refuse_large(str(path), len(entries), sum(entry.file_size for entry in entries))
+            refuse_large(str(path), len(entries), sum(entry.file_size for entry in entries))
             for entry in entries:
                 mode = entry.external_attr >> 16
                 _refuse_bad_path(str(path), entry.filename, files)
@@ -86,7 +86,6 @@ def of_tar(content: bytes, origin: str) -> Archive:
     files: dict[str, File | None] = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = [member for member in archive if not member.isdir()]
-        _refuse_large(origin, len(members), len(content))
         for member in members:
             _refuse_bad_path(origin, member.name, files)
             found = archive.extractfile(member) if member.isreg() else None
@@ -95,7 +94,8 @@ def of_tar(content: bytes, origin: str) -> Archive:
     return Archive(origin, files)
 
 
-def _refuse_large(origin: str, files: int, size: int) -> None:
+def refuse_large(origin: str, files: int, size: int) -> None:
+    """Make sure that so many files of so many bytes can be a template."""
     if files > MOST_FILES or size > MOST_BYTES:
         raise ConfigurationError(
             f"{origin} is too large for a template: {MOST_FILES} files and "

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Mapping
 
 from loafer_kit.exceptions import ConfigurationError
 
@@ -15,13 +16,16 @@ class GitError(ConfigurationError):
     """git could not do what it was asked for; the message has its own words."""
 
 
-def run(*arguments: str, content: bytes = b"", **environment: str) -> bytes:
+def run(
+    *arguments: str, content: bytes = b"", environment: Mapping[str, str] | None = None
+) -> bytes:
     """What git prints; `content` is its standard input."""
     kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    kept |= {"LC_ALL": "C", **(environment or {})}
     try:
         done = subprocess.run(  # noqa: S603 - the words are checked by whoever gives them
             ["git", *arguments],  # noqa: S607 - the user's own git
-            env=kept | {"LC_ALL": "C"} | environment,
+            env=kept,
             input=content,
             check=False,
             capture_output=True,

@@ -102,6 +102,8 @@ def _is_path(reference: str) -> bool:
 def refuse_unsafe(origin: Origin) -> None:
     """Make sure that naming a place runs nothing, and that a lock keeps no password."""
     where = names.shown(origin.reference)
+    if not origin.reference.isprintable():
+        raise ConfigurationError(f"{where} names no template")
     if origin.checkout is not None and not origin.is_repository:
         raise ConfigurationError(f"{where} has no revisions: --checkout is for a git repository")
     if not origin.is_repository:

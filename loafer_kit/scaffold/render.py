@@ -134,7 +134,10 @@ def _through_hooks(
             place.write_bytes(file.content)
             place.chmod(0o700 if file.executable else 0o600)
         trust.run_after(template, environment, values, project)
-        return template_files.everything(project)
+        left = template_files.everything(project)
+    for path in left:
+        locks.refuse_reserved(path)
+    return left
 
 
 def _finished(path: str, file: File) -> File:

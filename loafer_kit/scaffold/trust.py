@@ -28,7 +28,8 @@ class Code:
         return bool(self.hooks or self.extensions)
 
     def __str__(self) -> str:
-        return ", ".join([*self.hooks, *(f"the extension {name}" for name in self.extensions)])
+        extensions = (f"the extension {name}" for name in self.extensions)
+        return ", ".join(map(_harmless, (*self.hooks, *extensions)))
 
 
 def code_of(template: Template) -> Code:
@@ -41,20 +42,27 @@ def code_of(template: Template) -> Code:
 def shown(template: Template, code: Code) -> Iterator[str]:
     """The lines that show a person what would run."""
     for path in code.hooks:
-        yield f"{path}:"
+        yield f"{_harmless(path)}:"
         yield from _quoted(template.files[path].content)
     for name in code.extensions:
         module = name.partition(".")[0]
         path = f"{module}.py"
-        yield f"the extension {name}" + (f", of {path}:" if path in template.files else "")
+        where = f", of {path}:" if path in template.files else ""
+        yield _harmless(f"the extension {name}{where}")
         if path in template.files:
             yield from _quoted(template.files[path].content)
 
 
 def _quoted(content: bytes) -> Iterator[str]:
-    """Lines of code in ASCII: nothing in them moves a terminal's cursor."""
     for line in content.decode(errors="replace").splitlines():
-        yield "  | " + line.encode("ascii", "backslashreplace").decode().replace("\x1b", "\\x1b")
+        yield f"  | {_harmless(line)}"
+
+
+def _harmless(line: str) -> str:
+    """A line in which nothing moves a terminal's cursor, or looks like another letter."""
+    return "".join(
+        character if " " <= character <= "~" else ascii(character)[1:-1] for character in line
+    )
 
 
 @contextmanager

@@ -109,7 +109,9 @@ def _variable(
     choices = tuple(map(str, default)) if isinstance(default, list) else ()
     if choices:
         default = choices[0]
-    return Variable(name, default, said if isinstance(said, str) else name, choices)
+    return Variable(
+        name, default, said if isinstance(said, str) and said.isprintable() else name, choices
+    )
 
 
 def _value(variable: Variable, answers: Values, ask: Ask | None) -> object:

@@ -370,10 +370,19 @@ def test_a_revision_that_is_none_is_one_line(repository, revision):
         load(repository, revision)
 
 
+def test_a_repository_that_is_too_large_is_refused(repository):
+    """Before it is in memory, by what git says of it."""
+    (repository / "unused").write_bytes(b"\0" * 70 * 1024 * 1024)
+    commit(repository)
+
+    assert "is too large for a template" in refused(f"git+{repository}")
+
+
 @pytest.mark.parametrize(
     "reference",
     [
         "git+ext::sh -c id",
+        "git+https://x/\x1b[2J",
         "ext::sh -c id",
         "git+-oProxyCommand=id",
         "http://example.invalid/x.git",

@@ -100,6 +100,17 @@ def test_an_extension_that_is_not_there_is_one_line(tmp_path):
         rendered(template, trusted=True)
 
 
+@pytest.mark.parametrize("path", [".loafer-kit/lock.json", "a/.git", "sub/.loafer-kit/x"])
+def test_a_hook_leaves_nothing_where_only_we_and_git_write(tmp_path, path):
+    """Not in the lock's place, say."""
+    text = f"import pathlib as p; f = p.Path({path!r}); p.Path('a').unlink()\n"
+    text += "f.parent.mkdir(parents=True); f.write_text('x')\n"
+    template = hooked(tmp_path, post_gen_project_py=text)
+
+    with pytest.raises(ConfigurationError, match="is no path of a template's file"):
+        rendered(template, trusted=True)
+
+
 def test_what_would_run_can_be_looked_at(tmp_path):
     """Line by line, and nothing in it moves a terminal's cursor."""
     template = hooked(tmp_path, post_gen_project_py="import os\nprint('\x1b[2J ü')\n")
