@@ -12,6 +12,7 @@ from jinja2 import Environment
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.sandbox import SAFE_EXTENSIONS
+from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
 
 _BEFORE, _AFTER = "pre_gen_project", "post_gen_project"
@@ -43,19 +44,19 @@ def shown(template: Template, code: Code) -> Iterator[str]:
     """The lines that show a person what would run."""
     for path in code.hooks:
         yield f"{_harmless(path)}:"
-        yield from _quoted(template.files[path].content)
+        yield from _quoted(template.files[path])
     for name in code.extensions:
-        module = name.partition(".")[0]
-        path = f"{module}.py"
-        where = f", of {path}:" if path in template.files else ""
-        yield _harmless(f"the extension {name}{where}")
-        if path in template.files:
-            yield from _quoted(template.files[path].content)
+        yield _harmless(f"the extension {name}")
+    for path, file in _brought(template, code).items():
+        yield _harmless(f"{path}, which can be imported:")
+        yield from _quoted(file)
 
 
-def _quoted(content: bytes) -> Iterator[str]:
-    for line in content.decode(errors="replace").splitlines():
-        yield f"  | {_harmless(line)}"
+def _quoted(file: File) -> Iterator[str]:
+    if file.text is None:
+        yield f"  | {len(file.content)} bytes that are no text"
+    else:
+        yield from (f"  | {_harmless(line)}" for line in file.text.splitlines())
 
 
 def _harmless(line: str) -> str:
@@ -68,16 +69,11 @@ def _harmless(line: str) -> str:
 @contextmanager
 def importable(template: Template, code: Code) -> Iterator[None]:
     """Let the modules that a trusted template brings for its extensions be imported."""
-    modules = {name.partition(".")[0] for name in code.extensions}
-    brought = {
-        path: file
-        for path, file in template.files.items()
-        if PurePosixPath(path).parts[0].removesuffix(".py") in modules
-    }
+    brought = _brought(template, code)
     if not brought:
         yield
         return
-    before = set(sys.modules)
+    modules, before = _modules(code), set(sys.modules)
     with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:
         for path, file in brought.items():
             place = Path(folder, path)
@@ -91,6 +87,20 @@ def importable(template: Template, code: Code) -> Iterator[None]:
             for name in set(sys.modules) - before:
                 if name.partition(".")[0] in modules:
                     del sys.modules[name]
+
+
+def _brought(template: Template, code: Code) -> dict[str, File]:
+    """The files from which a template's extensions are imported, as far as it brings them."""
+    modules = _modules(code)
+    return {
+        path: file
+        for path, file in sorted(template.files.items())
+        if path.partition("/")[0].removesuffix(".py") in modules
+    }
+
+
+def _modules(code: Code) -> set[str]:
+    return {name.partition(".")[0] for name in code.extensions}
 
 
 def run_before(

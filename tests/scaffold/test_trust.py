@@ -115,7 +115,9 @@ def test_what_would_run_can_be_looked_at(tmp_path):
     """Line by line, and nothing in it moves a terminal's cursor."""
     template = hooked(tmp_path, post_gen_project_py="import os\nprint('\x1b[2J ü')\n")
     write(template, {}, {"slug": "x", "_extensions": ["its_own.Shout", "jinja2.ext.do"]})
-    (template / "its_own.py").write_text("x = 1")
+    (template / "its_own").mkdir()
+    (template / "its_own/__init__.py").write_text("x = 1")
+    (template / "its_own/fast.so").write_bytes(b"\x7fELF\0")
     (template / "hooks/post_gen_project.py~").write_text("an editor's backup")
     (template / "hooks/README.md").write_text("no hook")
     found = load(template)
@@ -126,8 +128,11 @@ def test_what_would_run_can_be_looked_at(tmp_path):
         "hooks/post_gen_project.py:",
         "  | import os",
         "  | print('\\x1b[2J \\xfc')",
-        "the extension its_own.Shout, of its_own.py:",
+        "the extension its_own.Shout",
+        "its_own/__init__.py, which can be imported:",
         "  | x = 1",
+        "its_own/fast.so, which can be imported:",
+        "  | 5 bytes that are no text",
     ]
 
 
