@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,8 +45,22 @@ def recover(target: Path) -> None:
 
 def _publish(changed: Sequence[Change], target: Path) -> None:
     missing = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
-    staging = target.parent / f".{target.name}-{uuid.uuid4().hex}"
+    # Always the same name: a run that was killed leaves it to the next one.
+    staging = target.parent / f".{target.name}.loafer-kit"
     try:
+        staging.mkdir(parents=True, exist_ok=True)
+        with journal.locked(staging, target):
+            _stage(changed, staging, target)
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _stage(changed: Sequence[Change], staging: Path, target: Path) -> None:
+    try:
+        _empty(staging)
         for change in changed:
             if change.after is not None:
                 file = staging / change.path
@@ -58,10 +71,12 @@ def _publish(changed: Sequence[Change], target: Path) -> None:
         staging.rename(target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
-        for folder in missing:
-            with suppress(OSError):
-                folder.rmdir()
         raise
+
+
+def _empty(folder: Path) -> None:
+    for place in folder.iterdir():
+        shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
 
 
 @contextmanager

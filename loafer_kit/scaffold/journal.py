@@ -1,7 +1,8 @@
 """Changes to an existing folder, undone by a journal unless all of them succeed.
 
 The journal is on disk before the first file changes, so that the next run can undo what a killed
-one left half done.
+one left half done. It may as well come with somebody's repository: it is obeyed only where a
+project's own files are.
 """
 
 import fcntl
@@ -12,14 +13,34 @@ import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.plans import Change, read, refuse_links, refuse_outside
+from loafer_kit.scaffold.plans import FOLDER, LOCK, Change, read, refuse_links, refuse_reserved
 
-FOLDER = ".loafer-kit"
+_WORK = f"{FOLDER}/work"
 _JOURNAL = "journal.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file that is changed: whether it was there, and the digest of what it is to be.
+
+    `folders` are those that have to be made for it, innermost first.
+    """
+
+    path: str
+    existed: bool
+    digest: str | None
+    folders: list[str]
+
+    def __post_init__(self) -> None:
+        if self.path != LOCK:
+            refuse_reserved(self.path)
+        above = {str(folder) for folder in PurePosixPath(self.path).parents[:-1]}
+        if not above.issuperset(self.folders):
+            raise ValueError(f"{self.path!a} is in none of its folders")
 
 
 def write(target: Path, changes: Sequence[Change]) -> None:
@@ -60,11 +81,11 @@ def make_executable(file: Path) -> None:
 
 def recover(target: Path) -> None:
     """Undo what a run that was killed left half done; nothing to do as a rule."""
-    refuse_links(target, f"{FOLDER}/work/{_JOURNAL}")
-    work = target / FOLDER / "work"
+    refuse_links(target, f"{_WORK}/{_JOURNAL}")
+    work = target / _WORK
     if not work.is_dir():
         return
-    with _locked(work):
+    with locked(work, target):
         _roll_back(work, target)
 
 
@@ -86,17 +107,11 @@ def _prepare(work: Path, target: Path, changes: Sequence[Change]) -> None:
             shutil.copy2(file, work / f"{index}.old")
             if change.after is not None:
                 shutil.copymode(file, new)
-        entries.append(
-            {
-                "path": change.path,
-                "existed": change.before is not None,
-                "digest": _digest(change.after),
-                "folders": _missing_folders(target, file),
-            }
-        )
+        digest, folders = _digest(change.after), _missing_folders(target, file)
+        entries.append(_Entry(change.path, change.before is not None, digest, folders))
     draft = work / "journal.draft"
     with draft.open("w", encoding="utf-8") as file_:
-        json.dump(entries, file_)
+        json.dump([asdict(entry) for entry in entries], file_)
         file_.flush()
         os.fsync(file_.fileno())
     draft.rename(work / _JOURNAL)
@@ -111,14 +126,14 @@ def _missing_folders(target: Path, file: Path) -> list[str]:
 @contextmanager
 def _opened(target: Path) -> Iterator[Path]:
     """A folder for the work, on the target's own file system; rolls back on any exception."""
-    refuse_links(target, f"{FOLDER}/work/{_JOURNAL}")
-    work = target / FOLDER / "work"
+    refuse_links(target, f"{_WORK}/{_JOURNAL}")
+    work = target / _WORK
     try:
         work.mkdir(parents=True)
     except FileExistsError as error:
         raise _busy(target) from error
     try:
-        with _locked(work):
+        with locked(work, target):
             yield work
             _remove(work)
     except BaseException:
@@ -128,13 +143,17 @@ def _opened(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+def locked(work: Path, target: Path) -> Iterator[None]:
+    """Keep others from writing into `target`, by a folder of ours that exists and is no link.
+
+    ConfigurationError where another process does; when that ends, killed or not, its lock does too.
+    """
+    descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise _busy(work.parents[1]) from error
+        raise _busy(target) from error
     finally:
         os.close(descriptor)
 
@@ -145,7 +164,7 @@ def _busy(target: Path) -> ConfigurationError:
 
 def _roll_back(work: Path, target: Path) -> None:
     try:
-        for index, entry in _entries(work):
+        for index, entry in reversed([*enumerate(_entries(work))]):
             _put_back(entry, work / f"{index}.old", target)
     except OSError as error:
         raise ConfigurationError(
@@ -154,29 +173,34 @@ def _roll_back(work: Path, target: Path) -> None:
     _remove(work)
 
 
-def _entries(work: Path) -> list[tuple[int, dict[str, Any]]]:
-    """What the journal lists, last first; nothing when no file had been changed yet."""
+def _entries(work: Path) -> list[_Entry]:
+    """What the journal lists; nothing when no file had been changed yet.
+
+    ConfigurationError for one that we have not written.
+    """
+    journal = work / _JOURNAL
     try:
-        entries = json.loads((work / _JOURNAL).read_bytes())
+        return [_Entry(**entry) for entry in json.loads(journal.read_bytes())]
     except FileNotFoundError:
         return []
-    return list(enumerate(entries))[::-1]
+    except (ConfigurationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{journal} is no journal of loafer-kit's ({error}): remove {work}, which is left of a "
+            "run that was killed, or came with the project"
+        ) from error
 
 
-def _put_back(entry: dict[str, Any], old: Path, target: Path) -> None:
+def _put_back(entry: _Entry, old: Path, target: Path) -> None:
     """Undo one change, unless somebody has edited the file since."""
-    for path in (entry["path"], *entry["folders"]):
-        refuse_outside(path)
-    refuse_links(target, entry["path"])
-    file = target / entry["path"]
-    if _digest(read(target, entry["path"])) == entry["digest"]:
-        if entry["existed"]:
+    file = target / entry.path
+    if _digest(read(target, entry.path)) == entry.digest:
+        if entry.existed:
             file.parent.mkdir(parents=True, exist_ok=True)
-            if old.exists():  # until it is back in its place
+            if old.is_file() and not old.is_symlink():  # until it is back in its place
                 old.replace(file)
         else:
             file.unlink()
-    for folder in entry["folders"]:
+    for folder in entry.folders:
         with suppress(OSError):
             (target / folder).rmdir()
 

@@ -16,16 +16,13 @@ from typing import Any
 from loafer_kit import __version__
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import names
-from loafer_kit.scaffold.journal import FOLDER
 from loafer_kit.scaffold.origins import Origin, refuse_unsafe
-from loafer_kit.scaffold.plans import read, refuse_outside
+from loafer_kit.scaffold.plans import LOCK, read, refuse_reserved
 from loafer_kit.scaffold.records import Edit, Record, digest
 
-PATH = f"{FOLDER}/lock.json"
+PATH = LOCK
 
 _FORMAT = 1
-#: Where no file of a template goes, whatever a lock says.
-_RESERVED = (FOLDER, ".git")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +95,6 @@ def content(lock: Lock) -> bytes:
         },
     }
     return (json.dumps(values, indent=1) + "\n").encode()
-
-
-def refuse_reserved(path: str) -> None:
-    """Make sure that a path is one at which a template's file may be."""
-    refuse_outside(path)
-    if any(part.lower() in _RESERVED for part in path.split("/")):
-        raise ConfigurationError(f"{path!a} is no path of a template's file")
 
 
 def _lock(values: Mapping[str, Any]) -> Lock:

@@ -9,6 +9,12 @@ from typing import Literal
 
 from loafer_kit.exceptions import ConfigurationError
 
+#: What we keep in a project.
+FOLDER = ".loafer-kit"
+LOCK = f"{FOLDER}/lock.json"
+#: Where no file of a template goes, whatever a lock or a journal says.
+_RESERVED = (FOLDER, ".git")
+
 Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
 
 
@@ -106,3 +112,10 @@ def refuse_outside(path: str) -> None:
     """Make sure that a path stays within the project it is relative to."""
     if set(path.split("/")) & {"", ".", ".."} or "\\" in path or "\0" in path:
         raise ConfigurationError(f"{path!a} is no path within a project")
+
+
+def refuse_reserved(path: str) -> None:
+    """Make sure that a path is one at which a template's file may be."""
+    refuse_outside(path)
+    if any(part.lower() in _RESERVED for part in path.split("/")):
+        raise ConfigurationError(f"{path!a} is no path of a template's file")

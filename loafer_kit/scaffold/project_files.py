@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 
 from jinja2 import Environment
 
-from loafer_kit.scaffold import locks
+from loafer_kit.scaffold.plans import refuse_reserved
 from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
 from loafer_kit.scaffold.variables import Values
@@ -31,7 +31,7 @@ def files(template: Template, environment: Environment, values: Values) -> dict[
         if "" in parts:  # a folder, or a file, that is not wanted
             continue
         place = "/".join(parts) + source.removeprefix(start)
-        locks.refuse_reserved(place)
+        refuse_reserved(place)
         if not (is_copied or file.text is None):
             text = environment.get_template(source).render(cookiecutter=values)
             file = File(_with_line_ends(text, file, values), file.executable)  # noqa: PLW2901

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.scaffold import formatting, locks, names, template_files, variables
+from loafer_kit.scaffold import formatting, names, template_files, variables
 from loafer_kit.scaffold.contexts import Context
-from loafer_kit.scaffold.plans import Plan
+from loafer_kit.scaffold.plans import Plan, refuse_reserved
 from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
 from loafer_kit.scaffold.variables import Ask, Values
@@ -113,7 +113,7 @@ def _environment(template: Template, code: trust.Code) -> Environment:
 def _refuse_folder(folder: str) -> None:
     if "/" in folder or folder.startswith("-"):
         raise ConfigurationError(f"{names.shown(folder)} cannot be a project's folder")
-    locks.refuse_reserved(folder)
+    refuse_reserved(folder)
 
 
 def _through_hooks(
@@ -136,7 +136,7 @@ def _through_hooks(
         trust.run_after(template, environment, values, project)
         left = template_files.everything(project)
     for path in left:
-        locks.refuse_reserved(path)
+        refuse_reserved(path)
     return left
 
 

@@ -1,6 +1,8 @@
 """Publishing a plan: all of it or nothing, whatever happens on the way."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +57,49 @@ def test_a_new_folder_appears_whole(tmp_path):
         "project": None, "project/a": b"new", "project/b": None, "project/b/c": b"new",
         "project/b/d": None, "project/b/d/e": b"new", "project/f": b"same",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "turn"), [("write_bytes", 0), ("write_bytes", 3), ("rename", 0)]
+)
+def test_the_next_run_clears_what_a_killed_one_left_beside_a_new_folder(tmp_path, method, turn):
+    """Beside it: the folder itself is not there until it is whole."""
+    target = tmp_path / "new"
+    assert killed(target, turn, signal.SIGKILL, method) == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    assert left.name == ".new.loafer-kit"
+    (left / "stale").write_bytes(b"of an older template")
+
+    commits.commit(Plan({"a": b"new"}), target)
+
+    assert content(tmp_path) == {"new": None, "new/a": b"new"}
+
+
+def test_a_link_in_the_place_of_what_is_left_is_not_followed(tmp_path):
+    """What it leads to is somebody's."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").write_bytes(b"mine")
+    (tmp_path / ".new.loafer-kit").symlink_to(tmp_path / "mine")
+
+    with pytest.raises(ConfigurationError, match=r"\.new\.loafer-kit: Not a directory"):
+        commits.commit(PLAN, tmp_path / "new")
+
+    assert (tmp_path / "mine/file").read_bytes() == b"mine"
+
+
+def test_two_runs_cannot_make_one_folder(tmp_path):
+    """The second one says so, and leaves the first one's work alone."""
+    staging = tmp_path / ".new.loafer-kit"
+    staging.mkdir()
+    (staging / "a").write_bytes(b"its own")
+
+    with (
+        journal.locked(staging, tmp_path / "new"),
+        pytest.raises(ConfigurationError, match="another loafer-kit is writing into"),
+    ):
+        commits.commit(PLAN, tmp_path / "new")
+
+    assert (staging / "a").read_bytes() == b"its own"
 
 
 def test_files_get_the_modes_of_the_users_umask(tmp_path):
@@ -148,21 +193,21 @@ from loafer_kit.scaffold import commits
 from loafer_kit.scaffold.plans import Change, Plan
 
 turns = iter(range(100))
-original = Path.replace
+original = getattr(Path, sys.argv[4])
 
-def replace(self, target):
+def replacement(self, *arguments):
     if next(turns) == int(sys.argv[2]):
         os.kill(os.getpid(), int(sys.argv[3]))
-    return original(self, target)
+    return original(self, *arguments)
 
-Path.replace = replace
+setattr(Path, sys.argv[4], replacement)
 plan = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
 commits.commit(plan, Path(sys.argv[1]), force=True)
 """
 
 
-def killed(project, turn, number):
-    command = [sys.executable, "-c", KILLED, str(project), str(turn), str(number)]
+def killed(project, turn, number, method="replace"):
+    command = [sys.executable, "-c", KILLED, str(project), str(turn), str(number), method]
     return subprocess.run(command, check=False).returncode
 
 
@@ -197,18 +242,28 @@ def test_a_termination_undoes_what_was_begun(project, number):
     assert content(project) == before
 
 
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def left_behind(project, text):
+    """A journal that somebody put into a project."""
+    work = project / ".loafer-kit/work"
+    work.mkdir(parents=True)
+    (work / "journal.json").write_text(text)
+    return work
+
+
+def entry(**values):
+    return [{"path": "a", "existed": False, "digest": EMPTY, "folders": [], **values}]
+
+
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "link/outside"])
 def test_a_hostile_journal_touches_nothing_outside(project, path):
     """A journal is input: its paths are checked as a plan's are."""
     outside = project.parent / "outside"
     outside.write_bytes(b"")
     (project / "link").symlink_to(project.parent)
-    work = project / journal.FOLDER / "work"
-    work.mkdir(parents=True)
-    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    (work / "journal.json").write_text(
-        f'[{{"path": "{path}", "existed": false, "digest": "{digest}", "folders": []}}]'
-    )
+    left_behind(project, json.dumps(entry(path=path)))
 
     with pytest.raises(ConfigurationError):
         journal.recover(project)
@@ -216,12 +271,72 @@ def test_a_hostile_journal_touches_nothing_outside(project, path):
     assert outside.exists()
 
 
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("path", [".git/hooks/pre-commit", ".GIT/HEAD", "sub/.git/config"])
+def test_a_hostile_journal_touches_nothing_of_git_s(project, path, existed):
+    """A hook that comes with a cloned project would run at the next commit."""
+    file = project / path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    work = left_behind(project, json.dumps(entry(path=path, existed=existed)))
+    (work / "0.old").write_bytes(b"#!/bin/sh")
+
+    with pytest.raises(ConfigurationError, match=r"is no path of a template's file\): remove "):
+        journal.recover(project)
+
+    assert file.read_bytes() == b""
+
+
+def test_a_hostile_journal_brings_no_link(project):
+    """What it puts back are files."""
+    work = left_behind(project, json.dumps(entry(path="made", existed=True, digest=None)))
+    (work / "0.old").symlink_to("/etc/passwd")
+
+    journal.recover(project)
+
+    assert not (project / "made").exists()
+    assert not work.exists()
+
+
+def test_a_hostile_journal_removes_no_folder_but_those_of_its_files(project):
+    """Not by way of a link either."""
+    folder = project.parent / "elsewhere/empty"
+    folder.mkdir(parents=True)
+    (project / "link").symlink_to(folder.parent)
+    left_behind(project, json.dumps(entry(folders=["link/empty"])))
+
+    with pytest.raises(ConfigurationError, match="is in none of its folders"):
+        journal.recover(project)
+
+    assert folder.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "{}{", "[5]", "[[]]", '[{"path": "a"}]', "[" * 5000]
+    + [json.dumps(entry(**{key: None})) for key in ("path", "folders")],
+)
+def test_a_damaged_journal_is_one_line(project, text):
+    """It says what to remove."""
+    before = content(project)
+    work = left_behind(project, text)
+
+    with pytest.raises(ConfigurationError, match=f"remove {work}"):
+        journal.recover(project)
+
+    shutil.rmtree(work.parent)
+    assert content(project) == before
+
+
 def test_two_runs_cannot_write_into_one_folder(project):
     """The second one says so, and leaves the first one's work alone."""
-    work = project / journal.FOLDER / "work"
+    work = project / ".loafer-kit/work"
     work.mkdir(parents=True)
 
-    with journal._locked(work), pytest.raises(ConfigurationError, match="another loafer-kit"):
+    with (
+        journal.locked(work, project),
+        pytest.raises(ConfigurationError, match="another loafer-kit"),
+    ):
         commits.commit(PLAN, project, force=True)
 
     assert work.is_dir()
