@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loafer_kit.scaffold.locks import Lock
     from loafer_kit.scaffold.projects import Maker
     from loafer_kit.scaffold.templates import Template
+    from loafer_kit.scaffold.trust import Leave
     from loafer_kit.scaffold.variables import Variable
 
 TemplateName = Annotated[
@@ -68,9 +69,9 @@ class Wanted:
         origin = origins.named(self.reference, self.checkout, self.directory)
         with waiting(f"reading the template {origin}"):
             template = templates.load(origin, Path())
-        give_leave(template, trust=self.trust)
+        self._tell_what_is_left_off(template)
         return projects.Maker(
-            name, template, answers(self.settings), _ask if ask else None, self.trust
+            name, template, answers(self.settings), _ask if ask else None, self._leave()
         )
 
     def maker_of(self, project: Path, lock: "Lock | None") -> "Maker":
@@ -82,10 +83,22 @@ class Wanted:
         settings = answers(self.settings)
         with waiting("reading the project's template"):
             maker = projects.maker_of(
-                project, lock, checkout=self.checkout, answers=settings, trusted=self.trust
+                project, lock, checkout=self.checkout, answers=settings, leave=self._leave()
             )
-        give_leave(maker.template, trust=self.trust)
+        self._tell_what_is_left_off(maker.template)
         return maker
+
+    def _leave(self) -> "Leave | None":
+        return _Leave() if self.trust else None
+
+    def _tell_what_is_left_off(self, template: "Template") -> None:
+        from loafer_kit.scaffold import trust
+
+        code = trust.code_of(template)
+        if code and not self.trust:
+            typer.echo(
+                f"left off, of {template.origin}: {code}; --trust shows and runs it", err=True
+            )
 
     def _refuse_options(self) -> None:
         given = {
@@ -112,22 +125,25 @@ def answers(settings: Sequence[str]) -> Mapping[str, str]:
     return given
 
 
-def give_leave(template: "Template", *, trust: bool) -> None:
-    """Say what a template's code is: what runs, after a person has seen it, or what is left off."""
-    from loafer_kit.cli import terminal
-    from loafer_kit.scaffold import trust as trusting
+class _Leave:
+    """Shows a template's code; on a terminal it asks whether it may run, once for the same code."""
 
-    code = trusting.code_of(template)
-    if not code:
-        return
-    if not trust:
-        typer.echo(f"left off, of {template.origin}: {code}; --trust shows and runs it", err=True)
-        return
-    typer.echo(f"{template.origin} runs:", err=True)
-    for line in trusting.shown(template, code):
-        typer.echo(f"  {line}", err=True)
-    if terminal.is_interactive():
-        typer.confirm("Let it run?", default=False, abort=True, err=True)
+    def __init__(self) -> None:
+        self._given: set[tuple[str, ...]] = set()
+
+    def __call__(self, lines: Sequence[str]) -> bool:
+        from loafer_kit.cli import terminal
+
+        code = tuple(lines)
+        if code in self._given:
+            return True
+        typer.echo("the template runs:", err=True)
+        for line in code:
+            typer.echo(f"  {line}", err=True)
+        if terminal.is_interactive() and not terminal.Terminal().confirm("Let it run?"):
+            return False
+        self._given.add(code)
+        return True
 
 
 def _ask(variable: "Variable") -> object:

@@ -1,6 +1,8 @@
 """The person at the terminal."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -11,16 +13,28 @@ def is_interactive() -> bool:
 
 
 class Terminal:
-    """Asks on the terminal; Ctrl-C and Ctrl-D end the command."""
+    """Asks on the terminal; Ctrl-C and Ctrl-D end the command, by way of whatever code asked."""
 
     def ask(self, question: str, default: str | None) -> str:
         """Return the answer; the default, when there is one and the answer is empty."""
-        return str(typer.prompt(question, default=default))
+        with _interrupts():
+            return str(typer.prompt(question, default=default))
 
     def confirm(self, question: str) -> bool:
         """Return whether the answer is yes; no is the default."""
-        return typer.confirm(question, default=False)
+        with _interrupts():
+            return typer.confirm(question, default=False)
 
     def tell(self, text: str) -> None:
         """Say what is wrong with an answer."""
         typer.echo(f"  {text}", err=True)
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Let Ctrl-C be what it is: to code that handles errors, `typer.Abort` is one like others."""
+    try:
+        yield
+    except typer.Abort:
+        typer.echo("\nAborted!", err=True)
+        raise KeyboardInterrupt from None

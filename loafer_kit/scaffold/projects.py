@@ -27,6 +27,7 @@ from loafer_kit.scaffold.templates import Template
 from loafer_kit.scaffold.updates import Candidate
 
 if TYPE_CHECKING:
+    from loafer_kit.scaffold.trust import Leave
     from loafer_kit.scaffold.variables import Ask
 
 SPEC = "loafer.toml"
@@ -63,13 +64,16 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """A template, and all that it needs besides a spec; `name` says what it makes."""
+    """A template, and all that it needs besides a spec; `name` says what it makes.
+
+    Code that the template brings runs only with `leave`.
+    """
 
     name: str
     template: Template
     answers: Mapping[str, object] = field(default_factory=dict)
     ask: "Ask | None" = None
-    trusted: bool = False
+    leave: "Leave | None" = None
 
     def __post_init__(self) -> None:
         purpose = self.template.purpose
@@ -83,7 +87,7 @@ class Maker:
         from loafer_kit.scaffold import render as rendering
 
         made = rendering.render(
-            self.template, context, answers=self.answers, ask=self.ask, trusted=self.trusted
+            self.template, context, answers=self.answers, ask=self.ask, leave=self.leave
         )
         if spec is None:
             spec = contexts.kept(context)
@@ -111,7 +115,7 @@ def maker_of(
     *,
     checkout: str | None = None,
     answers: Mapping[str, object] | None = None,
-    trusted: bool = False,
+    leave: "Leave | None" = None,
 ) -> Maker:
     """The template that made a project, as it is now, or of another revision.
 
@@ -125,7 +129,7 @@ def maker_of(
         raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
     if made.origin is None:
         return ours(made.name)
-    if made.trusted and not trusted:
+    if made.trusted and leave is None:
         raise ConfigurationError(
             f"{made.origin} ran code of its own when it made this project: --trust lets it again"
         )
@@ -134,7 +138,7 @@ def maker_of(
         origin = replace(origin, checkout=checkout)
         refuse_unsafe(origin)
     template = templates.load(replace(origin, commit=None), project)
-    return Maker(made.name, template, {**made.answers, **(answers or {})}, trusted=trusted)
+    return Maker(made.name, template, {**made.answers, **(answers or {})}, leave=leave)
 
 
 def find_lock(project: Path) -> Lock:

@@ -3,8 +3,8 @@
 import copy
 import tempfile
 import traceback
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ try:
     from jinja2 import Environment, TemplateSyntaxError
 
     from loafer_kit.scaffold import project_files, sandbox, trust
+    from loafer_kit.scaffold.trust import Leave
 except ImportError as error:
     raise MissingExtraError("Writing a project", "scaffold") from error
 
@@ -48,17 +49,17 @@ def render(
     *,
     answers: Values | None = None,
     ask: Ask | None = None,
-    trusted: bool = False,
+    leave: Leave | None = None,
 ) -> Rendered:
     """The project that a template makes of a context: in a template for loafer-kit also formatted.
 
-    Values stay literal whatever they hold. Code that a template brings runs only when it is
-    `trusted`. ConfigurationError with the place of what is wrong in a template of somebody's own.
+    Values stay literal whatever they hold. Code that a template brings runs only with `leave`.
+    ConfigurationError with the place of what is wrong in a template of somebody's own.
     """
     if template.origin is None:  # a traceback is for bugs, and this one would be ours
-        return _rendered(template, context, answers or {}, ask, trusted=trusted)
+        return _rendered(template, context, answers or {}, ask, leave)
     try:
-        return _rendered(template, context, answers or {}, ask, trusted=trusted)
+        return _rendered(template, context, answers or {}, ask, leave)
     except ConfigurationError as error:
         raise ConfigurationError(f"{template.origin}: {error}") from error
     except Exception as error:
@@ -68,19 +69,20 @@ def render(
 
 
 def _rendered(
-    template: Template, context: Context, answers: Values, ask: Ask | None, *, trusted: bool
+    template: Template, context: Context, answers: Values, ask: Ask | None, leave: Leave | None
 ) -> Rendered:
-    code = trust.code_of(template) if trusted else trust.Code((), ())
+    code = trust.Code() if leave is None else trust.code_of(template)
     known = _known(template, context)
-    with trust.importable(template, code) if code else nullcontext():
-        environment = _environment(template, code)
+    with _extended(template, code.extensions, leave):
+        environment = _environment(template, code.extensions)
         declared = copy.deepcopy(template.variables)  # a template may change lists and tables
         values = known | variables.resolve(declared, known, answers, environment, ask)
         folder = project_files.name(environment, template.project, values)
         _refuse_folder(folder)
         files = project_files.files(template, environment, values)
-        if code.hooks:
-            files = _through_hooks(template, environment, values, folder, files)
+        if leave is not None and code.hooks:
+            scripts = trust.scripts(template, code.hooks, environment, values, leave)
+            files = _through_hooks(scripts, folder, files)
     if template.purpose is not None:
         files = {path: _finished(path, file) for path, file in files.items()}
     given = {name: values[name] for name in variables.public(declared) if name not in known}
@@ -97,7 +99,15 @@ def _known(template: Template, context: Context) -> Context:
     return {"project_name": context["name"]} if "project_name" in template.variables else {}
 
 
-def _environment(template: Template, code: trust.Code) -> Environment:
+def _extended(
+    template: Template, extensions: Sequence[str], leave: Leave | None
+) -> AbstractContextManager[None]:
+    if leave is None or not extensions:
+        return nullcontext()
+    return trust.importable(template, extensions, leave)
+
+
+def _environment(template: Template, extensions: Sequence[str]) -> Environment:
     safe = [name for name in template.extensions if name in sandbox.SAFE_EXTENSIONS]
     if template.purpose is None:
         safe += sandbox.COOKIECUTTER_EXTENSIONS
@@ -105,7 +115,7 @@ def _environment(template: Template, code: trust.Code) -> Environment:
     sources = {**template.below("templates"), **template.below(template.project)}
     return sandbox.environment(
         settings if isinstance(settings, dict) else {},
-        [*safe, *code.extensions],
+        [*safe, *extensions],
         {path: file.text for path, file in sources.items() if file.text is not None},
     )
 
@@ -117,23 +127,19 @@ def _refuse_folder(folder: str) -> None:
 
 
 def _through_hooks(
-    template: Template,
-    environment: Environment,
-    values: Values,
-    folder: str,
-    files: Mapping[str, File],
+    scripts: Mapping[str, File], folder: str, files: Mapping[str, File]
 ) -> dict[str, File]:
-    """The files as the template's hooks leave them, in a folder made for that."""
+    """The files as hooks leave them, in a folder made for that."""
     with tempfile.TemporaryDirectory(prefix="loafer-kit-") as staging:
         project = Path(staging, folder)
         project.mkdir()
-        trust.run_before(template, environment, values, project)
+        trust.run_before(scripts, project)
         for path, file in files.items():
             place = project / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(file.content)
             place.chmod(0o700 if file.executable else 0o600)
-        trust.run_after(template, environment, values, project)
+        trust.run_after(scripts, project)
         left = template_files.everything(project)
     for path in left:
         refuse_reserved(path)

@@ -1,9 +1,14 @@
-"""The code that a template brings: what of it would run, and running it once it is trusted."""
+"""The code that a template brings: showing it to somebody, and running it where that one lets it.
 
+What runs is what was shown: a hook as it comes out of its variables, whoever's these are.
+"""
+
+import io
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +20,9 @@ from loafer_kit.scaffold.sandbox import SAFE_EXTENSIONS
 from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
 
+#: Is shown code, line by line, and says whether it may run.
+Leave = Callable[[Sequence[str]], bool]
+
 _BEFORE, _AFTER = "pre_gen_project", "post_gen_project"
 
 
@@ -22,8 +30,8 @@ _BEFORE, _AFTER = "pre_gen_project", "post_gen_project"
 class Code:
     """What a template would run: its hooks by their paths, its extensions by their names."""
 
-    hooks: tuple[str, ...]
-    extensions: tuple[str, ...]
+    hooks: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.hooks or self.extensions)
@@ -40,40 +48,26 @@ def code_of(template: Template) -> Code:
     return Code(tuple(hooks), tuple(extensions))
 
 
-def shown(template: Template, code: Code) -> Iterator[str]:
-    """The lines that show a person what would run."""
-    for path in code.hooks:
-        yield f"{_harmless(path)}:"
-        yield from _quoted(template.files[path])
-    for name in code.extensions:
-        yield _harmless(f"the extension {name}")
-    for path, file in _brought(template, code).items():
-        yield _harmless(f"{path}, which can be imported:")
-        yield from _quoted(file)
-
-
-def _quoted(file: File) -> Iterator[str]:
-    if file.text is None:
-        yield f"  | {len(file.content)} bytes that are no text"
-    else:
-        yield from (f"  | {_harmless(line)}" for line in file.text.splitlines())
-
-
-def _harmless(line: str) -> str:
-    """A line in which nothing moves a terminal's cursor, or looks like another letter."""
-    return "".join(
-        character if " " <= character <= "~" else ascii(character)[1:-1] for character in line
-    )
+def _hooks(template: Template, stem: str) -> list[str]:
+    """The files that are hooks of a kind: not those that an editor kept as a backup."""
+    found = sorted(name for name in template.below("hooks") if "/" not in name)
+    return [name for name in found if PurePosixPath(name).stem == stem and name[-1] != "~"]
 
 
 @contextmanager
-def importable(template: Template, code: Code) -> Iterator[None]:
-    """Let the modules that a trusted template brings for its extensions be imported."""
-    brought = _brought(template, code)
-    if not brought:
-        yield
-        return
-    modules, before = _modules(code), set(sys.modules)
+def importable(template: Template, extensions: Sequence[str], leave: Leave) -> Iterator[None]:
+    """Let extensions, and the modules that a template brings for them, be imported.
+
+    ConfigurationError where that is not allowed.
+    """
+    modules = {name.partition(".")[0] for name in extensions}
+    brought = {
+        path: file
+        for path, file in sorted(template.files.items())
+        if path.partition("/")[0].removesuffix(".py") in modules
+    }
+    _ask([*(f"the extension {name}" for name in extensions), *_quoted(brought)], leave)
+    before = set(sys.modules)
     with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:
         for path, file in brought.items():
             place = Path(folder, path)
@@ -89,49 +83,73 @@ def importable(template: Template, code: Code) -> Iterator[None]:
                     del sys.modules[name]
 
 
-def _brought(template: Template, code: Code) -> dict[str, File]:
-    """The files from which a template's extensions are imported, as far as it brings them."""
-    modules = _modules(code)
-    return {
-        path: file
-        for path, file in sorted(template.files.items())
-        if path.partition("/")[0].removesuffix(".py") in modules
-    }
+def scripts(
+    template: Template,
+    hooks: Sequence[str],
+    environment: Environment,
+    context: object,
+    leave: Leave,
+) -> dict[str, File]:
+    """What hooks come out as, by their paths; ConfigurationError where they may not run."""
+    made = {}
+    for path in hooks:
+        source = environment.from_string(template.files[path].content.decode())
+        made[path] = File(source.render(cookiecutter=context).encode())
+    _ask([*_quoted(made)], leave)
+    return made
 
 
-def _modules(code: Code) -> set[str]:
-    return {name.partition(".")[0] for name in code.extensions}
+def _ask(lines: Sequence[str], leave: Leave) -> None:
+    if not leave([_harmless(line) for line in lines]):
+        raise ConfigurationError("its code may not run: nothing was written")
 
 
-def run_before(
-    template: Template, environment: Environment, context: object, project: Path
-) -> None:
+def _quoted(files: Mapping[str, File]) -> Iterator[str]:
+    """Files line by line; ConfigurationError for one that says something else to Python."""
+    for path, file in files.items():
+        yield f"{path}:"
+        if file.text is None:
+            yield f"  | {len(file.content)} bytes that are no text"
+            continue
+        if path.endswith(".py"):
+            _refuse_other_encoding(path, file)
+        yield from (f"  | {line}" for line in file.text.splitlines())
+
+
+def _refuse_other_encoding(path: str, file: File) -> None:
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(file.content).readline)
+    except SyntaxError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if encoding not in ("utf-8", "utf-8-sig"):
+        raise ConfigurationError(f"{path} is in {encoding}: only UTF-8 can be shown as it runs")
+
+
+def _harmless(line: str) -> str:
+    """A line in which nothing moves a terminal's cursor, or looks like another letter."""
+    return "".join(
+        character if " " <= character <= "~" else ascii(character)[1:-1] for character in line
+    )
+
+
+def run_before(scripts: Mapping[str, File], project: Path) -> None:
     """Run the hooks that come before the files are there."""
-    _run(template, _BEFORE, environment, context, project)
+    _run(scripts, _BEFORE, project)
 
 
-def run_after(template: Template, environment: Environment, context: object, project: Path) -> None:
+def run_after(scripts: Mapping[str, File], project: Path) -> None:
     """Run the hooks that come after the files are there."""
-    _run(template, _AFTER, environment, context, project)
+    _run(scripts, _AFTER, project)
 
 
-def _hooks(template: Template, stem: str) -> list[str]:
-    """The files that are hooks of a kind: not those that an editor kept as a backup."""
-    found = template.below("hooks")
-    return [name for name in sorted(found) if PurePosixPath(name).stem == stem and name[-1] != "~"]
-
-
-def _run(
-    template: Template, stem: str, environment: Environment, context: object, project: Path
-) -> None:
-    for name in _hooks(template, stem):
-        text = template.files[f"hooks/{name}"].content.decode()
-        script = environment.from_string(text).render(cookiecutter=context)
-        with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:
-            file = Path(folder, name)
-            file.write_text(script, encoding="utf-8")
-            file.chmod(0o700)
-            _execute(file, f"hooks/{name}", project)
+def _run(scripts: Mapping[str, File], stem: str, project: Path) -> None:
+    for path, script in scripts.items():
+        if PurePosixPath(path).stem == stem:
+            with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:
+                file = Path(folder, PurePosixPath(path).name)
+                file.write_bytes(script.content)
+                file.chmod(0o700)
+                _execute(file, path, project)
 
 
 def _execute(script: Path, name: str, project: Path) -> None:

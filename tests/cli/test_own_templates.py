@@ -262,7 +262,7 @@ def test_trust_shows_what_runs_and_runs_it(hooked):
 
     assert done.code == 0
     assert done.error == (
-        "./theirs runs:\n  hooks/post_gen_project.py:\n    | open('made', 'w').write('by it')\n"
+        "the template runs:\n  hooks/post_gen_project.py:\n    | open('made', 'w').write('by it')\n"
     )
     assert "made" in [change["path"] for change in json.loads(done.output)["changes"]]
     assert (hooked / "foobar/made").read_text() == "by it"
@@ -293,18 +293,24 @@ def test_trust_without_code_is_not_remembered(here):
 NEW = ["new", "service", "foobar", "--queue", "a", "--template", "theirs"]
 
 
+def answer_questions(person):
+    person.answer("slug [foobar]", "\n")
+    person.answer("license (MIT, BSD)", "MIT\n")
+
+
 def test_on_a_terminal_trust_is_asked_for(hooked):
     """After what would run was shown; no is the default, and then nothing is written."""
     with Person(*NEW, "--trust") as person:
+        answer_questions(person)
         person.wait_for("| open('made'")
         person.answer("Let it run?", "\n")
+        person.wait_for("its code may not run: nothing was written")
         assert person.leave() == 1
     assert not (hooked / "foobar").exists()
 
     with Person(*NEW, "--trust") as person:
+        answer_questions(person)
         person.answer("Let it run?", "y\n")
-        person.answer("slug [foobar]", "\n")
-        person.answer("license (MIT, BSD)", "MIT\n")
         assert person.leave() == 0
     assert (hooked / "foobar/made").exists()
 
@@ -316,6 +322,16 @@ def test_on_a_terminal_variables_are_asked_for_until_they_can_be(here):
         person.answer("is none of MIT, BSD", "BSD\n")
         assert person.leave() == 0, person.shown
     assert (here / "x/README.md").read_text().endswith("BSD\n")
+
+
+def test_ctrl_c_at_a_question_ends_it_all(here):
+    """As at any other question."""
+    with Person(*NEW) as person:
+        person.wait_for("slug [foobar]")
+        person.interrupt()
+        person.wait_for("Aborted")
+        assert person.leave() == 130
+    assert not (here / "foobar").exists()
 
 
 # A lock from somebody else

@@ -29,11 +29,16 @@ def load(reference, checkout=None, directory=None):
     return templates.load(origins.named(str(reference), checkout, directory), Path())
 
 
-def rendered(template, context=SPEC, **keywords):
+def leave(_lines):
+    """Let any code run."""
+    return True
+
+
+def rendered(template, context=SPEC, *, leave=None, **keywords):
     """What a template makes, a path or one that was read: every file's text by its path."""
     if isinstance(template, (str, Path)):
         template = load(template)
-    made = render.render(template, context, **keywords)
+    made = render.render(template, context, leave=leave, **keywords)
     return {path: content.decode() for path, content in made.plan.files.items()}
 
 

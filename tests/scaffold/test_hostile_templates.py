@@ -8,7 +8,7 @@ import sys
 import zipfile
 
 import pytest
-from scaffold.own_templates import PROJECT, SPEC, commit, git, load, rendered, write
+from scaffold.own_templates import PROJECT, SPEC, commit, git, leave, load, rendered, write
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import archives, origins, render, template_files
@@ -480,7 +480,7 @@ def test_a_link_that_a_hook_leaves_is_not_taken_over(tmp_path):
     )
 
     with pytest.raises(ConfigurationError, match="leads out"):
-        render.render(load(template), SPEC, trusted=True)
+        render.render(load(template), SPEC, leave=leave)
 
 
 def test_nothing_of_a_template_is_left_behind(tmp_path, monkeypatch):
@@ -495,7 +495,7 @@ def test_nothing_of_a_template_is_left_behind(tmp_path, monkeypatch):
         "from pathlib import Path\n"
         "from loafer_kit.scaffold import origins, render, templates\n"
         f"template = templates.load(origins.named('git+{template}'), Path())\n"
-        "made = render.render(template, {'name': 'x'}, trusted=True)\n"
+        "made = render.render(template, {'name': 'x'}, leave=lambda lines: True)\n"
         "assert set(made.plan.files) == {'a', 'b'}, made\n"
     )
     environment = {

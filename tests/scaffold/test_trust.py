@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from scaffold.own_templates import SPEC, load, rendered, write
+from scaffold.own_templates import SPEC, leave, load, rendered, write
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import trust
@@ -32,7 +32,7 @@ def test_hooks_run_where_the_files_are(tmp_path):
         "pathlib.Path('.git/config').write_text('x')\n",
     )
 
-    made = rendered(template, trusted=True)
+    made = rendered(template, leave=leave)
 
     assert made == {"a": "a", "before": "before\n", "made/after": "foobar foobar"}
 
@@ -55,13 +55,13 @@ def test_a_hook_that_fails_makes_nothing(tmp_path, name, text, message, capfd):
     template = hooked(tmp_path, **{name: text})
 
     with pytest.raises(ConfigurationError) as caught:
-        rendered(template, trusted=True)
+        rendered(template, leave=leave)
     assert str(caught.value).startswith(f"{template}: {message}")
 
 
 def test_what_a_hook_says_is_a_note(tmp_path, capfd):
     """Standard output is the command's own, perhaps JSON."""
-    rendered(hooked(tmp_path, post_gen_project_py="print('hello')"), trusted=True)
+    rendered(hooked(tmp_path, post_gen_project_py="print('hello')"), leave=leave)
 
     assert capfd.readouterr() == ("", "hello\n")
 
@@ -87,7 +87,7 @@ def test_a_template_s_own_extension_is_imported_and_forgotten(tmp_path):
     (package / "helpers.py").write_text("def shout(text): return text.upper()")
     before = list(sys.path)
 
-    assert rendered(template, trusted=True) == {"a": "A"}
+    assert rendered(template, leave=leave) == {"a": "A"}
     assert sys.path == before
     assert not [name for name in sys.modules if name.startswith("its_own")]
 
@@ -97,7 +97,7 @@ def test_an_extension_that_is_not_there_is_one_line(tmp_path):
     template = write(tmp_path, {"a": "a"}, {"slug": "x", "_extensions": ["not_there.X"]})
 
     with pytest.raises(ConfigurationError, match="cannot be made: No module named 'not_there'"):
-        rendered(template, trusted=True)
+        rendered(template, leave=leave)
 
 
 @pytest.mark.parametrize("path", [".loafer-kit/lock.json", "a/.git", "sub/.loafer-kit/x"])
@@ -108,32 +108,91 @@ def test_a_hook_leaves_nothing_where_only_we_and_git_write(tmp_path, path):
     template = hooked(tmp_path, post_gen_project_py=text)
 
     with pytest.raises(ConfigurationError, match="is no path of a template's file"):
-        rendered(template, trusted=True)
+        rendered(template, leave=leave)
 
 
-def test_what_would_run_can_be_looked_at(tmp_path):
+def shown_of(template, refused="hooks", **keywords):
+    """The code that is shown, up to the part that is refused."""
+    shown = []
+
+    def leave(lines):
+        shown.extend(lines)
+        return not lines[0].startswith(refused)
+
+    with pytest.raises(ConfigurationError, match="its code may not run: nothing was written"):
+        rendered(template, leave=leave, **keywords)
+    return shown
+
+
+def test_what_would_run_is_shown_first(tmp_path):
     """Line by line, and nothing in it moves a terminal's cursor."""
     template = hooked(tmp_path, post_gen_project_py="import os\nprint('\x1b[2J ü')\n")
-    write(template, {}, {"slug": "x", "_extensions": ["its_own.Shout", "jinja2.ext.do"]})
-    (template / "its_own").mkdir()
-    (template / "its_own/__init__.py").write_text("x = 1")
-    (template / "its_own/fast.so").write_bytes(b"\x7fELF\0")
     (template / "hooks/post_gen_project.py~").write_text("an editor's backup")
     (template / "hooks/README.md").write_text("no hook")
-    found = load(template)
-    code = trust.code_of(found)
+    (template / "hooks/old").mkdir()
+    (template / "hooks/old/post_gen_project.py").write_text("no hook either")
 
-    assert str(code) == "hooks/post_gen_project.py, the extension its_own.Shout"
-    assert list(trust.shown(found, code)) == [
+    assert str(trust.code_of(load(template))) == "hooks/post_gen_project.py"
+    assert shown_of(template) == [
         "hooks/post_gen_project.py:",
         "  | import os",
         "  | print('\\x1b[2J \\xfc')",
+    ]
+
+
+def test_what_would_be_imported_is_shown_first(tmp_path):
+    """All files of a package, for any of them can be; an installed extension is named."""
+    variables = {"slug": "x", "_extensions": ["its_own.Shout", "jinja2.ext.do", "other.X"]}
+    template = write(tmp_path, {"a": "a"}, variables)
+    (template / "its_own.py").write_text("x = 1")
+    (template / "its_own").mkdir()
+    (template / "its_own/__init__.py").write_text("y = 1")
+    (template / "its_own/fast.so").write_bytes(b"\x7fELF\0")
+
+    assert (
+        str(trust.code_of(load(template))) == "the extension its_own.Shout, the extension other.X"
+    )
+    assert shown_of(template, refused="the extension") == [
         "the extension its_own.Shout",
-        "its_own/__init__.py, which can be imported:",
+        "the extension other.X",
+        "its_own.py:",
         "  | x = 1",
-        "its_own/fast.so, which can be imported:",
+        "its_own/__init__.py:",
+        "  | y = 1",
+        "its_own/fast.so:",
         "  | 5 bytes that are no text",
     ]
+
+
+def test_a_hook_is_shown_as_it_runs(tmp_path):
+    """With its variables, which may come from somebody's lock, and with all that it includes."""
+    variables = {"slug": "x", "author": "A", "_jinja2_env_vars": {"line_statement_prefix": "#"}}
+    hook = "print('{{ cookiecutter.author }}')\n# include 'notes.txt'\n"
+    template = hooked(tmp_path, post_gen_project_py=hook)
+    write(template, {}, variables)
+    (template / "templates").mkdir()
+    (template / "templates/notes.txt").write_text("import notes\n")
+
+    assert shown_of(template, answers={"author": "');open('x');('"}) == [
+        "hooks/post_gen_project.py:",
+        "  | print('');open('x');('')",
+        "  | import notes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ("# coding: utf-7", "is in utf-7: only UTF-8 can"),
+        ("# coding: nonsense", "unknown encoding"),
+    ],
+)
+def test_python_that_reads_otherwise_than_it_is_shown_is_refused(tmp_path, first, message):
+    """A comment in UTF-8 may be a statement in another encoding."""
+    template = hooked(tmp_path, post_gen_project_py=f"{first}\n# +AAo-open('ran', 'w')\n")
+
+    with pytest.raises(ConfigurationError, match=f"hooks/post_gen_project.py.*{message}"):
+        rendered(template, leave=leave)
 
 
 def test_a_template_without_code_needs_no_trust(tmp_path):
@@ -144,7 +203,7 @@ def test_a_template_without_code_needs_no_trust(tmp_path):
     }
 
     assert not trust.code_of(load(write(tmp_path, {"a": "a"}, variables)))
-    assert rendered(tmp_path, SPEC, trusted=True) == {"a": "a"}
+    assert rendered(tmp_path, SPEC, leave=leave) == {"a": "a"}
 
 
 def test_a_template_cannot_change_what_it_declares(tmp_path):
