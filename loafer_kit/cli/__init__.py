@@ -4,6 +4,7 @@ Command modules hold signatures and import what they call inside the function: `
 """
 
 import functools
+import os
 import sys
 from contextlib import nullcontext
 from typing import Annotated, cast
@@ -105,3 +106,18 @@ def main() -> None:
     except LoaferKitError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if not _is_output_lost():  # of the service's own code, or a bug
+            raise
+        typer.echo(f"error: standard output: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _is_output_lost() -> bool:
+    """Whether standard output takes nothing more; it is given up then, for exit too would fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

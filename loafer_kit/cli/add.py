@@ -160,13 +160,22 @@ def _write(
     *,
     rebase: bool = False,
 ) -> None:
+    import json
+
     from loafer_kit.cli import writing
     from loafer_kit.scaffold import commits
     from loafer_kit.scaffold.additions import results
 
     if not show.only:
         commits.recover(project)
-    changed = results.changes(project, paths, apply)
+    try:
+        changed = results.changes(project, paths, apply)
+    except results.AdditionError as error:
+        if show.json:
+            keys = ("path", "why", "snippet")
+            missing = [{key: getattr(item, key) for key in keys} for item in error.unplaced]
+            typer.echo(json.dumps({"written": False, "missing": missing}, indent=2))
+        raise
     everything = results.recorded(project, changed, command, apply if rebase else None)
     writing.write(everything, project, show=show)
     if not any(change.writes for change in changed):

@@ -144,6 +144,7 @@ def service(
         force=force,
         git=git,
         save_spec=save_spec,
+        notes=list(map(str, draft.notes)),
         next_steps={
             "loafer-kit dev": "run it on a local SQS server",
             "python -m pytest": "run its tests",

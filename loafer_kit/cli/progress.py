@@ -7,7 +7,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+T = TypeVar("T")
 
 #: Seconds until something is shown at all, and between two pictures of it.
 _AFTER, _EVERY = 1.0, 0.1
@@ -33,6 +35,16 @@ def waiting(what: str) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def waiting_for_each(what: str, items: Iterator[T]) -> Iterator[T]:
+    """The items, with what is being waited for said whenever one takes its time."""
+    while True:
+        with waiting(what):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
 
 
 def _show(text: str, terminal: TextIO, over: threading.Event) -> None:

@@ -53,6 +53,7 @@ def send(
     import json as json_format
 
     from loafer_kit.cli.bodies import read_bodies
+    from loafer_kit.cli.progress import waiting, waiting_for_each
     from loafer_kit.local.destinations import find_destination
     from loafer_kit.local.messages import Details
     from loafer_kit.local.sending import send as send_all
@@ -66,10 +67,12 @@ def send(
         attributes=dict(_name_and_value(pair) for pair in attribute or []),
         delay=delay,
     )
-    destination = find_destination(queue)
+    with waiting(f"looking for {queue}"):
+        destination = find_destination(queue)
+    sent = waiting_for_each(f"sending to {destination}", send_all(destination, bodies, details))
     count, message_ids = 0, []
     try:
-        for message_id in send_all(destination, bodies, details):
+        for message_id in sent:
             count += 1
             if json:
                 message_ids.append(message_id)

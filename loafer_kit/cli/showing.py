@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +29,13 @@ class Show:
         """Whether nothing is to be written."""
         return self.dry_run or self.diff
 
-    def changes(self, changed: Sequence[Change], target: Path) -> None:
-        """Show what would be, or is about to be, written into a folder."""
+    def changes(
+        self, changed: Sequence[Change], target: Path, more: Mapping[str, object] | None = None
+    ) -> None:
+        """Show what would be, or is about to be, written into a folder; in JSON there may be more."""
         if self.json:
-            described = _described(changed, target, written=not self.only)
-            typer.echo(json.dumps(described, indent=2))
+            plan = _described(changed, target, written=not self.only)
+            typer.echo(json.dumps({**plan, **(more or {})}, indent=2))
             return
         _list(changed, target)
         if self.diff:
@@ -100,17 +102,15 @@ def _note(change: Change) -> str:
 
 
 def _described(changed: Sequence[Change], target: Path, *, written: bool) -> dict[str, object]:
+    wanted = [described(change) for change in changed if change.action != "unchanged"]
+    return {"target": str(target), "written": written, "changes": wanted}
+
+
+def described(change: Change) -> dict[str, object]:
+    """A change for machines."""
     return {
-        "target": str(target),
-        "written": written,
-        "changes": [
-            {
-                "path": change.path,
-                "action": change.action,
-                "conflicts": change.conflicts,
-                "diff": diff(change),
-            }
-            for change in changed
-            if change.action != "unchanged"
-        ],
+        "path": change.path,
+        "action": change.action,
+        "conflicts": change.conflicts,
+        "diff": diff(change),
     }

@@ -1,19 +1,29 @@
 """Shows changes and commits them: what every command that writes files ends with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from loafer_kit.cli import collisions, terminal
-from loafer_kit.cli.showing import Show
+from loafer_kit.cli.showing import Show, described
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import commits, locks, projects, records, repositories, updates
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.plans import Change, Plan, changes, marked
 from loafer_kit.scaffold.projects import Maker, Rendering
 from loafer_kit.scaffold.updates import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """A file outside the project that is written together with it."""
+
+    change: Change
+    folder: Path
 
 
 def generate(
@@ -28,20 +38,23 @@ def generate(
     next_steps: Mapping[str, str],
     spec: Mapping[str, Any] | None = None,
     save_spec: Path | None = None,
+    notes: Sequence[str] | None = None,
 ) -> None:
     """Make a project of a template, in a folder of its own, and say what to do with it.
 
     `spec` is what the lock keeps of a project whose files do not hold it; `save_spec` is a file
-    that gets what the project keeps as its spec. With `git` a repository is begun in the folder.
+    that gets what the project keeps as its spec; `notes` are for machines, about where the spec
+    comes from. With `git` a repository is begun in the folder.
     """
     if git and not show.only:
         repositories.refuse_missing_git()
     rendering = maker.render(context, spec)
     target = output_dir / rendering.folder
     rendering = rendering.moved(target)
+    saved = None
     if save_spec is not None:
         ours = rendering if projects.SPEC in rendering.plan.files else _ours(context)
-        _save(ours.plan.files[projects.SPEC], save_spec, show=show, force=force)
+        saved = _saved(ours.plan.files[projects.SPEC], save_spec, target, force=force or show.only)
     if not show.only:
         commits.recover(target)
     lock = locks.find(target)
@@ -50,7 +63,8 @@ def generate(
     record = records.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
     after = rendering.locked((*before, record) if record.edits else before)
-    write([*changed, projects.lock_change(target, after)], target, show=show)
+    changed = [*changed, projects.lock_change(target, after)]
+    write(changed, target, show=show, saved=saved, notes=notes)
     if git:
         _begin_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell(f"\nNext: cd {target}")
@@ -75,36 +89,67 @@ def _ours(context: Context) -> Rendering:
     return projects.ours("service").render(context)
 
 
-def _save(spec: bytes, path: Path, *, show: Show, force: bool) -> None:
+def _saved(spec: bytes, path: Path, target: Path, *, force: bool) -> _Beside:
     if path.suffix != ".toml":
         raise ConfigurationError(f"{path}: a spec is saved as TOML, in a file that ends in .toml")
-    plan = Plan({path.name: spec})
-    found = changes(plan, path.parent)
-    if not show.json:
-        show.changes(found, path.parent)
-    if found[0].action == "overwrite" and not (force or show.only):
+    if path.resolve().is_relative_to(target.resolve()):
+        raise ConfigurationError(f"{path} is in the project, which keeps its spec by itself")
+    [change] = changes(Plan({path.name: spec}), path.parent)
+    if change.action == "overwrite" and not force:
         raise ConfigurationError(f"{path} exists and was not touched; --force overwrites it")
-    if not show.only:
-        commits.commit(plan, path.parent, force=True)
+    return _Beside(change, path.parent)
 
 
-def write(changed: Sequence[Change], target: Path, *, show: Show) -> None:
+def write(
+    changed: Sequence[Change],
+    target: Path,
+    *,
+    show: Show,
+    saved: _Beside | None = None,
+    notes: Sequence[str] | None = None,
+) -> None:
     """Show changes and make them all; leaves after showing them when that was all to do.
 
     ConfigurationError where conflicts are left for a person: that is no success.
     """
+    more: dict[str, object] = {} if notes is None else {"notes": list(notes)}
+    beside = [] if saved is None else [saved.change]
+    if saved is not None:
+        more["saved_spec"] = {"folder": str(saved.folder), **described(saved.change)}
+        if not show.json:
+            show.changes(beside, saved.folder)
     if show.only or not show.json:
-        show.changes(changed, target)
-    show.end(changed)
-    commits.apply(changed, target)
+        show.changes(changed, target, more)
+    show.end([*changed, *beside])
+    with _written(saved):
+        commits.apply(changed, target)
     if show.json:
-        show.changes(changed, target)
+        show.changes(changed, target, more)
     conflicts = [change.path for change in changed if change.conflicts]
     if conflicts:
         raise ConfigurationError(
             f"conflicts are left in {', '.join(conflicts)}: choose between the lines that "
             f"<<<<<<< and >>>>>>> enclose, then run `loafer-kit check {target}`"
         )
+
+
+@contextmanager
+def _written(saved: _Beside | None) -> Iterator[None]:
+    """Write a file, and take that back where the project beside it cannot be written."""
+    if saved is None:
+        yield
+        return
+    change, is_new = saved.change, not saved.folder.exists()
+    commits.apply([change], saved.folder)
+    try:
+        yield
+    except BaseException:
+        back = Change(change.path, "overwrite", change.after, change.before)
+        commits.apply([back], saved.folder)
+        if is_new:
+            with suppress(OSError):
+                saved.folder.rmdir()
+        raise
 
 
 def _decided(

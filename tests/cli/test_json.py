@@ -72,21 +72,26 @@ def as_it_is(project):
 
 
 WRITTEN = {"target", "written", "changes"}
+NEW_SERVICE = {*WRITTEN, "notes"}
+MISSING = {"written", "missing"}
 CHECKED = {"project", "drifts"}
 FOUND = {"problems", "findings"}
+SCHEMA = {"$schema", "title", "description", "type", "properties", "required"}
+SCHEMA |= {"additionalProperties"}
 NOTHING = set()
 
 # What was done to a project before, a command in its folder, its exit code, the keys of its JSON.
 ENDINGS = [
-    (as_it_is, ["new", "service", "other", "--queue", "a"], 0, WRITTEN),
-    (as_it_is, [*NEW], 0, WRITTEN),
-    (as_it_is, [*NEW, "--queue", "b", "--dry-run"], 2, WRITTEN),
-    (as_it_is, [*NEW, "--queue", "b", "--diff"], 2, WRITTEN),
+    (as_it_is, ["new", "service", "other", "--queue", "a"], 0, NEW_SERVICE),
+    (as_it_is, [*NEW], 0, NEW_SERVICE),
+    (as_it_is, [*NEW, "--queue", "b", "--dry-run"], 2, NEW_SERVICE),
+    (as_it_is, [*NEW, "--queue", "b", "--diff"], 2, NEW_SERVICE),
     (edited, [*NEW, "--queue", "b"], 1, WRITTEN),
-    (edited, [*NEW, "--queue", "b", "--force"], 0, WRITTEN),
+    (edited, [*NEW, "--queue", "b", "--force"], 0, NEW_SERVICE),
     (as_it_is, [*NEW, "--queue", "c,wait_time=99"], 1, NOTHING),
     (as_it_is, [*NEW, "--spec", "none.toml"], 1, NOTHING),
     (as_it_is, [*NEW, "--save-spec", "loafer.toml", "--queue", "b"], 1, NOTHING),
+    (as_it_is, [*NEW, "--save-spec", "../a.toml"], 0, {*NEW_SERVICE, "saved_spec"}),
     (as_it_is, ["new", "service"], 1, NOTHING),
     (as_it_is, ["new", "service", "--nonsense"], 2, NOTHING),
     (as_it_is, ["new", "extension"], 0, WRITTEN),
@@ -95,7 +100,7 @@ ENDINGS = [
     (as_it_is, [*ADD_QUEUE], 0, WRITTEN),
     (extended, [*ADD_QUEUE], 0, WRITTEN),
     (as_it_is, [*ADD_QUEUE, "--dry-run"], 2, WRITTEN),
-    (unrecognised, [*ADD_QUEUE], 1, NOTHING),
+    (unrecognised, [*ADD_QUEUE], 1, MISSING),
     (as_it_is, ["add", "route", "a"], 0, WRITTEN),
     (as_it_is, ["add", "route", "b"], 1, NOTHING),
     (as_it_is, ["add", "handler", "on_b"], 0, WRITTEN),
@@ -121,6 +126,7 @@ ENDINGS = [
     (as_it_is, ["doctor"], 1, FOUND),
     (misspelt, ["doctor"], 1, FOUND),
     (as_it_is, ["doctor", "nowhere"], 1, FOUND),
+    (as_it_is, ["schema"], 0, SCHEMA),
     (as_it_is, ["templates"], 0, {"installed", "warnings"}),
     (as_it_is, ["send", "a", "x"], 1, NOTHING),
     (as_it_is, ["send", "a"], 2, NOTHING),
@@ -173,6 +179,30 @@ def test_a_refusal_says_what_would_be_written(project):
     assert "loafer.toml" in [change["path"] for change in described["changes"]]
     assert "exists and was not touched" in done.error
     assert content(project) == before
+
+
+def test_a_machine_gets_the_code_that_a_person_would_add_by_hand(project):
+    """It is not recognised where it belongs."""
+    unrecognised(project)
+
+    described = json.loads(loafer_kit(*ADD_QUEUE, "--json").output)
+
+    missing = next(item for item in described["missing"] if item["path"] == "foobar/routes.py")
+    assert missing["why"]
+    assert 'SQSRoute("b", handler=handlers.handle_b)' in missing["snippet"]
+
+
+def test_a_machine_gets_what_a_source_holds_and_a_spec_cannot_say(project):
+    """As a person does, on stderr."""
+    document = {"Resources": {"A": {"Type": "AWS::SQS::Queue"}, "B": {"Type": "AWS::S3::Bucket"}}}
+    (project / "stack.json").write_text(json.dumps(document))
+
+    done = loafer_kit("new", "service", "x", "--from-cloudformation", "stack.json", "--json")
+
+    assert json.loads(done.output)["notes"] == [
+        line.removeprefix("  ") for line in done.error.splitlines()[1:]
+    ]
+    assert done.error.startswith("left out, of stack.json:\n  ")
 
 
 def test_conflicts_are_counted_before_the_error(project):

@@ -68,12 +68,56 @@ def test_a_saved_spec_that_differs_is_not_overwritten_without_force(project):
     assert "orders" in (project.directory / "spec.toml").read_text()
 
 
+def test_a_spec_is_not_saved_without_its_project(project):
+    """Neither where the project is refused, nor where it cannot be written."""
+    project.write("shop/mine", "mine")
+    project.write("shop/loafer.toml", "mine")
+
+    done = new(project, "shop", "--queue", "a", "--save-spec", "specs/spec.toml")
+
+    assert done.returncode == 1
+    assert "shop exists and was not touched" in done.stderr
+    assert [place.name for place in project.directory.iterdir()] == ["shop"]
+
+    (project.directory / "out").symlink_to("/proc")
+    done = new(project, "x", "--queue", "a", "--save-spec", "specs/s.toml", "--output-dir", "out")
+
+    assert (done.returncode, done.stderr[:27]) == (1, "error: nothing was written:")
+    assert sorted(place.name for place in project.directory.iterdir()) == ["out", "shop"]
+
+
+def test_a_saved_spec_is_put_back_where_the_project_cannot_be_written(project):
+    """With --force it had been written over."""
+    project.write("spec.toml", "mine")
+    arguments = ["x", "--queue", "a", "--save-spec", "spec.toml", "--force"]
+
+    done = new(project, *arguments, "--output-dir", "/proc/x")
+
+    assert done.returncode == 1
+    assert (project.directory / "spec.toml").read_text() == "mine"
+
+
+def test_a_spec_is_not_saved_into_its_project(project):
+    """That has it already."""
+    done = new(project, "shop", "--queue", "a", "--save-spec", "shop/other.toml")
+
+    assert done.returncode == 1
+    assert "shop/other.toml is in the project, which keeps its spec by itself" in done.stderr
+    assert list(project.directory.iterdir()) == []
+
+
 def test_a_dry_run_saves_no_spec(project):
-    """It lists it."""
-    done = new(project, "shop", "--queue", "a", "--save-spec", "spec.toml", "--dry-run")
+    """It lists it, and counts it."""
+    arguments = ["shop", "--queue", "a", "--save-spec", "spec.toml"]
+    done = new(project, *arguments, "--dry-run")
 
     assert "create  spec.toml" in done.stdout
     assert list(project.directory.iterdir()) == []
+
+    new(project, "shop", "--queue", "a")
+    assert new(project, *arguments, "--dry-run").returncode == 2
+    assert new(project, *arguments).returncode == 0
+    assert new(project, *arguments, "--dry-run").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,31 @@ def test_it_is_said_on_a_terminal_and_taken_back(server, command, text, then):
         assert text not in person.shown
 
 
+def test_sending_is_said(server, monkeypatch):
+    """Looking for the queue, and each batch."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    with Person("send", "shop-orders", "x") as person:
+        person.wait_for("\r| looking for shop-orders …")
+        server.go_on.set()
+        person.wait_for(CLEARED)
+        person.wait_for("sent ")
+        assert person.leave() == 0
+
+
+def test_fetching_a_template_is_said(tmp_path, monkeypatch):
+    """It may be far away."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("GIT_SSH_COMMAND", "sleep 60 #")
+    arguments = ["new", "service", "x", "--queue", "a", "--template", "ssh://nowhere/x"]
+    with Person(*arguments) as person:
+        person.wait_for("\r| reading the template ssh://nowhere/x …")
+        person.interrupt()
+        assert person.leave() == 130
+        assert person.shown.rpartition(" …")[2].replace("^C", "").startswith(CLEARED)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_json_goes_elsewhere(server, tmp_path):
     """What waits for it is on stderr."""
     with (tmp_path / "findings.json").open("w+") as output:

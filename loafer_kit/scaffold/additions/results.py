@@ -20,6 +20,7 @@ class UnplacedError(LoaferKitError):
 
     def __init__(self, path: str, why: str, snippet: str) -> None:
         self.path = path
+        self.why = why
         self.snippet = snippet
         super().__init__(f"{path}: {why}; it lacks\n\n{_indented(snippet)}")
 
