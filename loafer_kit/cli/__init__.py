@@ -6,6 +6,7 @@ Command modules hold signatures and import what they call inside the function: `
 import functools
 import os
 import sys
+import traceback
 from contextlib import nullcontext
 from typing import Annotated, cast
 
@@ -107,17 +108,11 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        if not _is_output_lost():  # of the service's own code, or a bug
-            raise
+        if "--install-completion" in sys.argv:
+            typer.echo(f"error: {error}; --show-completion prints the script instead", err=True)
+            sys.exit(1)
+        if traceback.extract_tb(error.__traceback__)[-1].name != typer.echo.__name__:
+            raise  # it is the service's own, or a bug
         typer.echo(f"error: standard output: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # exit flushes it once more
         sys.exit(1)
-
-
-def _is_output_lost() -> bool:
-    """Whether standard output takes nothing more; it is given up then, for exit too would fail."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False

@@ -29,7 +29,7 @@ def queue(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME[,key=value…]",
+            metavar="NAME[,key=value]...",
             help="The queue, and its settings if any.",
             autocompletion=completions.settings,
         ),

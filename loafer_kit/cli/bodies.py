@@ -1,5 +1,6 @@
 """Where the bodies of messages to be sent come from."""
 
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,8 +18,17 @@ def read_bodies(body: str | None, file: Path | None, *, lines: bool) -> Iterable
     if (body is None) == (file is None):
         raise typer.BadParameter("Give either a BODY (- for standard input) or --file PATH.")
     if body is not None and body != "-":
+        refuse_bytes(body)
         return _without_blanks(body.splitlines()) if lines else [body]
     return _read_lines(file) if lines else [_read(file)]
+
+
+def refuse_bytes(text: str) -> None:
+    """Make sure that an argument was text, and not bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise LoaferKitError("The body is not UTF-8; --file reads it from a file.") from error
 
 
 def _read(file: Path | None) -> str:
@@ -36,8 +46,8 @@ def _without_blanks(lines: Iterable[str]) -> Iterator[str]:
 def _raw_lines(file: Path | None) -> Iterator[str]:
     name = "standard input" if file is None else str(file)
     try:
-        if file is None:
-            yield from sys.stdin
+        if file is None:  # in UTF-8, as files are, whatever the locale
+            yield from io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", newline="\n")
         else:
             with file.open(encoding="utf-8", newline="\n") as opened:
                 yield from opened

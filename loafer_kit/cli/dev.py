@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions
+from loafer_kit.cli.bodies import refuse_bytes
 
 
 def dev(
@@ -39,8 +40,9 @@ def dev(
 ) -> None:
     """Run the service of this folder against a local SQS server.
 
-    The server gets the queues that loafer.toml names. A message that keeps failing stays on its queue unless that has a dead-letter queue. Another
-    terminal reaches the server with `loafer-kit send`.
+    The server gets the queues that loafer.toml names. A message that keeps failing stays on its
+    queue unless that has a dead-letter queue. Another terminal reaches the server with
+    `loafer-kit send`.
     """
     import json as json_format
     import sys
@@ -69,4 +71,5 @@ def _queue_and_body(pair: str) -> tuple[str, str]:
     queue, equals, body = pair.partition("=")
     if not (queue and equals and body):
         raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}.")
+    refuse_bytes(body)
     return queue, body

@@ -1,17 +1,11 @@
 """`loafer-kit doctor`: whether a service would find what it needs."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.progress import waiting
-
-if TYPE_CHECKING:
-    from loafer_kit.cli.diagnoses.findings import Finding
-
-_ASKING = "asking AWS"
+from loafer_kit.cli.progress import waiting_for_each
 
 
 def doctor(
@@ -24,7 +18,8 @@ def doctor(
 ) -> None:
     """Say what keeps a service from running, and what to do.
 
-    It looks at Python, extras, credentials, region, queues and topics. Nothing on AWS is changed. The exit code is 1 when there are problems.
+    It looks at Python, extras, credentials, region, queues and topics. Nothing on AWS is changed.
+    The exit code is 1 when there are problems.
     """
     import json as json_format
     from dataclasses import asdict
@@ -32,11 +27,11 @@ def doctor(
     from loafer_kit.cli.diagnoses import service
 
     looks = service.findings(path, endpoint_url)
-    if json:
-        with waiting(_ASKING):
-            found = list(looks)
-    else:
-        found = list(_told(looks))
+    found = []
+    for finding in waiting_for_each("asking AWS", looks):
+        found.append(finding)
+        if not json:
+            typer.echo(finding)
     problems = sum(item.level == "problem" for item in found)
     if json:
         described = {"problems": problems, "findings": [asdict(item) for item in found]}
@@ -47,14 +42,3 @@ def doctor(
         typer.echo(f"{problems} problem{'s' if problems > 1 else ''}")
     if problems:
         raise typer.Exit(1)
-
-
-def _told(looks: "Iterator[Finding]") -> "Iterator[Finding]":
-    """Print each finding as soon as it is there."""
-    while True:
-        with waiting(_ASKING):
-            finding = next(looks, None)
-        if finding is None:
-            return
-        typer.echo(finding)
-        yield finding

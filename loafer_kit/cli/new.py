@@ -13,7 +13,7 @@ With = Annotated[
     list[str] | None,
     typer.Option(
         "--with",
-        metavar="ARTEFACT[,…]",
+        metavar="ARTEFACT[,ARTEFACT]...",
         autocompletion=completions.artefacts,
         help="What ships it: ci, compose, cloudformation, sam, terraform, kubernetes, ecs; "
         "may be given several times.",
@@ -46,7 +46,7 @@ def service(
     queue: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME[,key=value…]",
+            metavar="NAME[,key=value]...",
             autocompletion=completions.settings,
             help="A queue, by name or URL, and its settings; may be given several times.",
         ),
@@ -189,7 +189,7 @@ def extension(
 ) -> None:
     """Write an extension that any service can use.
 
-    Its settings get its prefix: `--setting URL=…` of `redis` is REDIS_URL.
+    Its settings get its prefix: `--setting URL=x` of `redis` is REDIS_URL.
     """
     from loafer_kit.cli import showing, terminal, writing
     from loafer_kit.scaffold import extensions, questions

@@ -63,6 +63,7 @@ class Wanted:
         """What makes a project of the kind `name`: ours, where no other template is named."""
         from loafer_kit.scaffold import origins, projects, templates
 
+        projects.refuse_missing_extra()
         if self.reference is None:
             self._refuse_options()
             return projects.ours(name)
@@ -78,6 +79,7 @@ class Wanted:
         """The template that made a project, with what is said about it here."""
         from loafer_kit.scaffold import projects
 
+        projects.refuse_missing_extra()
         if lock is None or lock.template.origin is None:
             self._refuse_options()
         settings = answers(self.settings)

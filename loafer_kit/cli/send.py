@@ -1,11 +1,16 @@
 """`loafer-kit send`: messages to a local queue, or to AWS."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from loafer_kit.cli import completions
+
+# MessageAttributeValue in the SQS API reference. Some local servers take other names, and then fail
+# whoever receives the message.
+_ATTRIBUTE = re.compile(r"(?=.{1,256}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 def send(
@@ -90,4 +95,9 @@ def _name_and_value(pair: str) -> tuple[str, str]:
     name, equals, value = pair.partition("=")
     if not (name and equals and value):
         raise typer.BadParameter(f"--attribute takes NAME=VALUE, not {pair!r}.")
+    if not _ATTRIBUTE.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
+        raise typer.BadParameter(
+            f"{name!r} cannot name an attribute: letters, digits, '_' and '-', single periods "
+            "between them, 256 characters at most, and not AWS. or Amazon. at the start."
+        )
     return name, value

@@ -53,6 +53,8 @@ def drifts(modules: Modules, spec: ServiceSpec, *, except_for: Collection[str]) 
             path = f"{spec.package}/routes.py"
             message = f"no route reads the queue {names.shown(queue['queue_name'])}"
             remedy = f"`loafer-kit add route {queue['queue_name']}` writes one"
+            if path not in modules:
+                remedy = "the file is missing: restore it from your version control"
             yield Drift(path, None, message, f"{remedy}, or take the queue out of {projects.SPEC}")
         for path, route in mine:
             for message in _differences(route, queue):

@@ -18,7 +18,7 @@ from loafer_kit.scaffold.problems import Problem, SpecError
 
 DEFAULT_NAME = "my-extension"
 
-_SETTING = re.compile(r"[A-Z][A-Z0-9_]{0,99}")
+_SETTING = re.compile(r"[A-Z][A-Z0-9_]{0,98}[A-Z0-9]")
 #: What the generated modules define or import themselves.
 _TAKEN = {"Any", "Abort", "Application", "ClassVar", "Connection", "Consumer", "Extension"}
 _TAKEN |= {"Handled", "LoaferManager", "Mapping", "Once", "Service"}
@@ -162,7 +162,7 @@ def _typed(text: str) -> Value:
 def _setting_problems(settings: Sequence[str]) -> Iterator[Problem]:
     for setting in dict.fromkeys(settings):
         if not _SETTING.fullmatch(setting):
-            message = f"{names.shown(setting)} cannot name a setting: letters, digits and '_' only"
+            message = f"{names.shown(setting)} cannot name a setting: letters and digits, '_' between them"
             yield Problem(("setting",), message)
         elif settings.count(setting) > 1:
             message = f"{names.shown(setting)} cannot be required twice, or have a default as well"

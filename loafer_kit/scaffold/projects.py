@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold import (
     contexts,
     extensions,
@@ -102,6 +103,12 @@ class Maker:
             context = extensions.context(extensions.from_lock(spec.values))
             return self.render(context, spec.values)
         return self.render(contexts.service(validation.service(spec)))
+
+
+def refuse_missing_extra() -> None:
+    """Make sure that what templates are read, rendered and formatted with is installed."""
+    if any(find_spec(package) is None for package in ("black", "cookiecutter", "jinja2", "yaml")):
+        raise MissingExtraError("Writing a project", "scaffold")
 
 
 def ours(name: str) -> Maker:

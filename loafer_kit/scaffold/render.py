@@ -9,22 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.scaffold import formatting, names, template_files, variables
+from jinja2 import Environment, TemplateSyntaxError
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import (
+    formatting,
+    names,
+    project_files,
+    sandbox,
+    template_files,
+    trust,
+    variables,
+)
 from loafer_kit.scaffold.contexts import Context
 from loafer_kit.scaffold.plans import Plan, refuse_reserved
 from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
+from loafer_kit.scaffold.trust import Leave
 from loafer_kit.scaffold.variables import Ask, Values
-
-try:
-    from jinja2 import Environment, TemplateSyntaxError
-
-    from loafer_kit.scaffold import project_files, sandbox, trust
-    from loafer_kit.scaffold.trust import Leave
-except ImportError as error:
-    raise MissingExtraError("Writing a project", "scaffold") from error
-
 
 # What Jinja calls a text that is no file: here the name of one, or a variable's default.
 _NAME = "<template>"

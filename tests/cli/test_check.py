@@ -184,6 +184,18 @@ def test_a_lock_whose_spec_is_no_longer_valid_is_a_drift(project):
     assert "lock.json: its spec is no longer valid; `loafer-kit update`" in done.output
 
 
+def test_a_missing_module_is_to_be_restored(project):
+    """No command writes it again: perhaps its code is elsewhere."""
+    (project / ROUTES).unlink()
+
+    output = loafer_kit("check", project).output
+
+    assert (
+        "foobar/routes.py: no route reads the queue 'a'; the file is missing: restore it from your "
+        "version control, or take the queue out of loafer.toml\n"
+    ) in output
+
+
 def test_a_missing_spec_is_a_drift(project):
     """The code has nothing to agree with."""
     (project / SPEC).unlink()

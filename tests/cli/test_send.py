@@ -100,6 +100,11 @@ def test_group_and_deduplication_id_are_set(queues):
         ([], "Give either a BODY"),
         (["body", "--file", "x"], "Give either a BODY"),
         (["body", "--attribute", "novalue"], "--attribute takes NAME=VALUE, not 'novalue'."),
+        (["body", "--attribute", "bad name=1"], "'bad name' cannot name an attribute: letters,"),
+        (["body", "--attribute", "ä=1"], "'ä' cannot name an attribute: letters, digits"),
+        (["body", "--attribute", "a..b=1"], "'a..b' cannot name an attribute: letters,"),
+        (["body", "--attribute", "AWS.x=1"], "'AWS.x' cannot name an attribute: letters"),
+        (["body", "--attribute", f"{257 * 'a'}=1"], "256 characters at most"),
         (["body", "--delay", "901"], "less than or equal to 900"),
         (["-", "--lines", "--deduplication-id", "d"], "--deduplication-id"),
     ],
@@ -150,6 +155,24 @@ def test_json_says_what_was_sent_before_an_error(queues, temporary_folder):
     assert result.returncode == 1
     assert len(json.loads(result.stdout)["message_ids"]) == queues.counts("jobs").total > 0
     assert result.stderr.startswith("error: bodies: not UTF-8")
+
+
+@pytest.mark.parametrize("arguments", [[b"\xff"], ["-"], ["-", "--lines"]])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_an_argument_and_an_input_are_utf_8_too(queues, arguments, locale):
+    """Whatever the locale says."""
+    command = [sys.executable, "-m", "loafer_kit", "send", "jobs", *arguments]
+    result = subprocess.run(
+        command,
+        input=b"\xff\n",
+        capture_output=True,
+        check=False,
+        env=os.environ | {"LC_ALL": locale},
+    )
+    assert result.returncode == 1
+    assert b"not UTF-8" in result.stderr
+    assert result.stderr.count(b"\n") == 1
+    assert queues.counts("jobs").total == 0
 
 
 def test_bytes_that_are_no_text_are_refused(queues, temporary_folder):

@@ -9,9 +9,7 @@ from loafer_kit.scaffold.drafts import Draft
 
 def read(text: str) -> Draft:
     """The draft that an installed source makes of the value; what it raises itself comes through."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigurationError(f"--source takes NAME=VALUE, not {names.shown(text)}")
+    name, _, value = text.partition("=")
     plugin = plugins.one("sources", name)
     source = plugin.load()
     try:
