@@ -81,8 +81,14 @@ class Bindings:
         return identified(self._references.down(self._sns, "topic")) or self.topic["name"].text
 
     def target(self, queue: Node) -> str | None:
-        """The name of a queue's dead-letter queue."""
-        return identified(self._references.down(queue, "redrivePolicy", "deadLetterQueue"))
+        """The name of a queue's dead-letter queue.
+
+        A channel's queue may leave it to the dead-letter queue that the channel describes.
+        """
+        target = identified(self._references.down(queue, "redrivePolicy", "deadLetterQueue"))
+        if target is None and queue.path == self.queue.path:
+            return self.dead_letter_queue["name"].text
+        return target
 
 
 def identified(identifier: Node) -> str | None:

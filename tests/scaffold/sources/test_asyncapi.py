@@ -139,6 +139,31 @@ def test_version_3_operations_that_receive():
     assert any("'user-renamed-topic' delivers raw messages" in note for note in notes(draft))
 
 
+@pytest.mark.parametrize(
+    ("policy", "settings", "note"),
+    [
+        (None, {"dead_letter_queue": "dead", "max_receive_count": 10}, None),
+        ({"maxReceiveCount": 4}, {"dead_letter_queue": "dead", "max_receive_count": 4}, None),
+        (
+            {"deadLetterQueue": {"name": "other"}, "maxReceiveCount": 4},
+            {"dead_letter_queue": "other", "max_receive_count": 4},
+            "'dead' is left out: no subscription delivers to it",
+        ),
+    ],
+)
+def test_a_channels_dead_letter_queue_is_its_queues_own(tmp_path, policy, settings, note):
+    """Where no redrive policy names another one; the count is the binding's default."""
+    content = version_3(queue={"name": "orders", "fifoQueue": False, "redrivePolicy": policy})
+    sqs = content["channels"]["orders"]["bindings"]["sqs"]
+    sqs["deadLetterQueue"] = {"name": "dead", "fifoQueue": False}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"] == [{"name": "orders", "handler": "on_order", **settings}]
+    assert any(note in text for text in notes(draft)) if note else notes(draft) == []
+    validation.service(draft)
+
+
 def test_a_channel_with_a_dead_letter_queue_alone_gets_a_queue(tmp_path):
     """Called like the channel, and with a note about either."""
     content = version_3()
