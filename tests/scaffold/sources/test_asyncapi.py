@@ -176,6 +176,29 @@ def test_a_channel_with_a_dead_letter_queue_alone_gets_a_queue(tmp_path):
     assert len(notes(draft)) == 2
 
 
+def test_dead_letter_queues_are_told_from_the_others():
+    """A channel's own, one that a policy names, and one that only a subscription could mean."""
+    draft = asyncapi.read(DOCUMENTS / "parcels-3.yaml")
+
+    assert [
+        (queue["name"], queue["dead_letter_queue"], queue["max_receive_count"])
+        for queue in draft.values["queues"]
+    ] == [
+        ("parcel-scans", "parcel-scans-dead", 10),
+        ("depot-closings-parcels", "depot-closings-dead", 4),
+    ]
+    assert [note.partition(": ")[2] for note in notes(draft)] == [
+        "the spec does not say: headers (line 10)",
+        "the spec does not say: messageRetentionPeriod (line 29)",
+        "the spec does not say: filterPolicy (line 54)",
+        "the spec does not say: visibilityTimeout (line 68)",
+        (
+            "'depot-closings-undelivered' is left out: no subscription delivers to it, "
+            "and no queue's redrive policy names it (line 71)"
+        ),
+    ]
+
+
 def test_channels_without_a_binding_get_queues_of_their_own():
     """As in the specification's own examples, whose brokers are others."""
     draft = asyncapi.read(DOCUMENTS / "streetlights-3.yaml")
