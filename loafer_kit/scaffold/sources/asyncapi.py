@@ -5,7 +5,8 @@ from pathlib import Path
 
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.sources import asyncapi_keys, documents
+from loafer_kit.scaffold.sources.asyncapi_bindings import Bindings
 from loafer_kit.scaffold.sources.asyncapi_operations import Operation, received
 from loafer_kit.scaffold.sources.findings import (
     Findings,
@@ -23,12 +24,11 @@ _SETTINGS = {
     "visibilityTimeout": "visibility_timeout",
     "receiveMessageWaitTime": "wait_time",
 }
-_QUEUE_KEYS = [*_SETTINGS, "name", "fifoQueue", "redrivePolicy"]
-_CONSUMER_KEYS = ["protocol", "endpoint", "name", "rawMessageDelivery"]
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.-]+\+)?json(?:;.*)?")
 _SCHEMA_FORMAT = re.compile(r"application/(?:vnd\.aai\.asyncapi|schema)\b.*")
 # The binding's own default, where a redrive policy names no count.
 _MAX_RECEIVE_COUNT = 10
+_NOBODYS = "no subscription delivers to it, and no queue's redrive policy names it"
 
 
 def read(path: Path) -> Draft:
@@ -47,11 +47,14 @@ class _Reader:
         self._models: dict[str, dict[str, str]] = {}
         self._schemas = Schemas(self._references, self._findings, self._models)
         self._received: set[str] = set()
+        self._described: list[Node] = []
 
     def read(self) -> Findings:
+        self._findings.left_out(self._root, asyncapi_keys.DOCUMENT)
         self._name()
         for operation in received(self._root, self._references, self._findings):
             self._operation(operation)
+        self._left_out()
         if self._models:
             self._findings.values["payloads"] = self._models
         return self._findings
@@ -63,74 +66,60 @@ class _Reader:
             self._findings.values["name"] = name
             self._findings.places["name",] = title.path
 
+    def _left_out(self) -> None:
+        """What is known to be a dead-letter queue, or to be nobody's, only at the end."""
+        others = self._findings.dead_letter_queues()
+        handled = {queue.node.path for queue in self._findings.queues if queue.name not in others}
+        targets = {
+            queue.settings["dead_letter_queue"].value
+            for queue in self._findings.queues
+            if "dead_letter_queue" in queue.settings
+        }
+        for queue in self._described:
+            name = str(queue["name"].value)
+            if queue.path in handled:
+                self._findings.left_out(queue, asyncapi_keys.QUEUE)
+            elif name in targets or name in self._received:
+                self._findings.left_out(queue, asyncapi_keys.DEAD_LETTER_QUEUE)
+            else:
+                self._findings.note(queue, f"{names.shown(name)} is left out: {_NOBODYS}")
+
     def _operation(self, operation: Operation) -> None:
-        described = self._described_queues(operation)
-        consumers = self._consumers(operation)
-        topic = self._topic(operation)
+        self._unsaid(operation)
+        bindings = Bindings(operation, self._references, self._findings)
+        named, consumers = bindings.named(), bindings.consumers()
+        self._described += bindings.described
+        topic = bindings.topic_name() or _queue_name(operation.address)
         if consumers:
             queues = []
             for name, consumer in consumers.items():
                 raw = consumer["rawMessageDelivery"].value is True
                 self._findings.subscriptions.append(Subscription(topic, name, consumer, raw))
-                queues.append(described.get(name, consumer.with_value({"name": name})))
-        elif described:
-            targets = {self._target(queue) for queue in described.values()}
-            queues = [queue for name, queue in described.items() if name not in targets]
+                queues.append(named.get(name, consumer.with_value({"name": name})))
         else:
-            queues = [self._queue_for(operation.address, operation.channel)]
-        if not consumers and self._binding(operation.channel, "sns").is_there:
+            queues = bindings.point_to_point()
+            queues = queues or [self._queue_for(operation.address, operation.channel)]
+        if not consumers and bindings.topic.is_there:
             self._findings.subscriptions += [
                 Subscription(topic, str(queue["name"].value), operation.channel) for queue in queues
             ]
         for queue in queues:
-            self._queue(queue, operation)
+            self._queue(queue, operation, bindings)
 
-    def _described_queues(self, operation: Operation) -> dict[str, Node]:
-        """The queues that the bindings describe, dead-letter queues too, by their names."""
-        places = [
-            *self._binding(operation.node, "sqs")["queues"].elements(),
-            self._binding(operation.channel, "sqs")["queue"],
-        ]
-        queues = [self._references.follow(place) for place in places]
-        return {str(queue["name"].value): queue for queue in queues if queue.is_there}
+    def _unsaid(self, operation: Operation) -> None:
+        """What is left out of an operation, its channel and its messages."""
+        self._findings.left_out(operation.channel, asyncapi_keys.CHANNEL)
+        for node in (operation.node, *self._traits(operation.node)):
+            self._findings.left_out(node, asyncapi_keys.OPERATION)
+        for place in operation.messages:
+            message = self._references.follow(place)
+            for node in (message, *self._traits(message)):
+                self._findings.left_out(node, asyncapi_keys.MESSAGE)
+                bindings = self._references.down(node, "bindings")
+                self._findings.left_out(bindings, asyncapi_keys.MESSAGE_BINDINGS)
 
-    def _binding(self, node: Node, protocol: str) -> Node:
-        """The binding of an operation or a channel, or of one of its traits."""
-        traits = [self._references.follow(trait) for trait in node["traits"].elements()]
-        for place in (node, *traits):
-            binding = self._references.down(place, "bindings", protocol)
-            if binding.is_there:
-                return binding
-        return Node(None, (*node.path, "bindings", protocol))
-
-    def _consumers(self, operation: Operation) -> dict[str, Node]:
-        """The subscriptions whose endpoint is a queue, by the queue's name."""
-        found: dict[str, Node] = {}
-        for place in self._binding(operation.node, "sns")["consumers"].elements():
-            consumer = self._references.follow(place)
-            if consumer["protocol"].value != "sqs":
-                protocol = names.shown(str(consumer["protocol"].value))
-                self._findings.note(consumer, f"is subscribed by {protocol}, not by a queue")
-                continue
-            name = _identified(self._endpoint(consumer))
-            if name:
-                found[name] = consumer
-                self._findings.left_out(consumer, _CONSUMER_KEYS)
-            else:
-                self._findings.problem(consumer, "has no endpoint with a name or an arn")
-        return found
-
-    def _endpoint(self, consumer: Node) -> Node:
-        """The binding's own examples write the endpoint's name beside the word."""
-        endpoint = self._references.follow(consumer["endpoint"])
-        return endpoint if endpoint.is_there else consumer
-
-    def _topic(self, operation: Operation) -> str:
-        return (
-            _identified(self._references.down(self._binding(operation.node, "sns"), "topic"))
-            or self._binding(operation.channel, "sns")["name"].text
-            or _queue_name(operation.address)
-        )
+    def _traits(self, node: Node) -> list[Node]:
+        return [self._references.follow(trait) for trait in node["traits"].elements()]
 
     def _queue_for(self, address: str, node: Node) -> Node:
         """The queue of a channel that has no binding for SQS."""
@@ -138,8 +127,9 @@ class _Reader:
         self._findings.note(node, f"has no binding for SQS: its queue is called {name}")
         return node.with_value({"name": name})
 
-    def _queue(self, queue: Node, operation: Operation) -> None:
+    def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
+        self._findings.readers.append((name, operation.node))
         if name in self._received:
             message = f"{names.shown(name)} has its handler from another operation already"
             self._findings.note(operation.node, message)
@@ -150,19 +140,16 @@ class _Reader:
         }
         if queue["fifoQueue"].value is True:
             settings["fifo"] = queue["fifoQueue"]
-        settings |= self._redrive(queue) | self._handler(operation)
+        settings |= self._redrive(queue, bindings) | self._handler(operation)
         payload = self._payload(operation)
         if payload is not None:
             settings["payload"] = payload
         self._findings.queues.append(Queue(name, queue, settings))
-        self._findings.left_out(queue, _QUEUE_KEYS)
 
-    def _target(self, queue: Node) -> str | None:
-        return _identified(self._references.down(queue, "redrivePolicy", "deadLetterQueue"))
-
-    def _redrive(self, queue: Node) -> dict[str, Node]:
+    def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")
-        target = self._target(queue)
+        self._findings.left_out(policy, asyncapi_keys.REDRIVE_POLICY)
+        target = bindings.target(queue)
         if target is None:
             return {}
         count = policy["maxReceiveCount"]
@@ -191,11 +178,11 @@ class _Reader:
             return None
         message = self._references.follow(operation.messages[0])
         schema = message["payload"]
-        format_ = message["schemaFormat"]
+        format_ = self._said(message, "schemaFormat")
         if "schemaFormat" in self._references.follow(schema):
             wrapper = self._references.follow(schema)
             format_, schema = wrapper["schemaFormat"], wrapper["schema"]
-        content = message["contentType"].text or self._root["defaultContentType"].text
+        content = self._said(message, "contentType").text or self._root["defaultContentType"].text
         if not _JSON_TYPE.fullmatch(content or "application/json"):
             self._findings.note(message, f"is {names.shown(str(content))}: not decoded as such")
             return None
@@ -209,11 +196,10 @@ class _Reader:
         name = self._schemas.payload(schema, hint)
         return None if name is None else schema.with_value(name)
 
-
-def _identified(identifier: Node) -> str | None:
-    """The name in an identifier of the bindings; an ARN ends with it."""
-    arn = identifier["arn"].text
-    return arn.rpartition(":")[2] if arn else identifier["name"].text
+    def _said(self, message: Node, key: str) -> Node:
+        """What a message says, or else the first of its traits that does."""
+        places = [place[key] for place in (message, *self._traits(message)) if key in place]
+        return places[0] if places else message[key]
 
 
 def _queue_name(address: str) -> str:

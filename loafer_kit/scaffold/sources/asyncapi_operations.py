@@ -41,6 +41,8 @@ def _version_2(root: Node, references: References, findings: Findings) -> Iterat
         channel = references.follow(place)
         if "subscribe" in channel:
             findings.note(channel["subscribe"], _SENDS)
+        elif "publish" not in channel:
+            findings.note(channel, _UNUSED)
         if "publish" in channel:
             node = references.follow(channel["publish"])
             message = references.down(node, "message")
@@ -49,19 +51,27 @@ def _version_2(root: Node, references: References, findings: Findings) -> Iterat
 
 
 def _version_3(root: Node, references: References, findings: Findings) -> Iterator[Operation]:
+    used: set[object] = set()
     for name, place in root["operations"].items():
         node = references.follow(place)
+        used.add(str(node["channel"]["$ref"].value))
         if node["action"].value != "receive":
             findings.note(node, _SENDS)
             continue
         channel = references.down(node, "channel")
+        used.add(channel.path)
         key = str(channel.path[-1]) if channel.path else name
         messages = list(node["messages"].elements())
         messages = messages or [item for _, item in channel["messages"].items()]
         yield Operation(name, node, channel, channel["address"].text or key, messages)
+    for name, place in root["channels"].items():
+        reference = "#/channels/" + name.replace("~", "~0").replace("/", "~1")
+        if used.isdisjoint([place.path, reference, str(place["$ref"].value)]):
+            findings.note(place, _UNUSED)
 
 
 _SENDS = "sends: left to the handlers"
+_UNUSED = "is left out: no operation uses it"
 _READERS = {
     "2": (_version_2, "`publish`"),
     "3": (_version_3, "operation with `action: receive`"),

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import names
 from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.sources import aws_keys
 from loafer_kit.scaffold.sources.findings import (
     Findings,
     Queue,
@@ -21,12 +23,6 @@ from loafer_kit.scaffold.sources.nodes import Node
 _SETTINGS = {
     "ReceiveMessageWaitTimeSeconds": ("wait_time", "0"),
     "VisibilityTimeout": ("visibility_timeout", "30"),
-}
-_UNSAID = {
-    "ContentBasedDeduplication": "false",
-    "DelaySeconds": "0",
-    "KmsMasterKeyId": "",
-    "MessageRetentionPeriod": "345600",
 }
 _AT_ONCE = 10
 _TIMEOUT = 10
@@ -45,15 +41,22 @@ async def _findings(prefix: str, endpoint_url: str | None) -> Findings:
     findings = Findings()
     async with _client("sqs", endpoint_url) as sqs:
         attributes = await _attributes(sqs, prefix)
-    for name, found in sorted(attributes.items()):
-        _queue(findings, name, Node(found, (name,)))
+    queues = {name: Node(found, (name,)) for name, found in sorted(attributes.items())}
+    findings.queues += [_queue(findings, name, node) for name, node in queues.items()]
+    others = findings.dead_letter_queues()
+    for name, node in queues.items():
+        keys = aws_keys.DEAD_LETTER_QUEUE if name in others else aws_keys.QUEUE
+        findings.left_out(node, keys)
     if attributes:
-        queues = {found.get("QueueArn", ""): name for name, found in attributes.items()}
+        arns = {found.get("QueueArn", ""): name for name, found in attributes.items()}
         try:
             async with _client("sns", endpoint_url) as sns:
-                findings.subscriptions += [item async for item in _subscriptions(sns, queues)]
+                findings.subscriptions += [item async for item in _subscriptions(sns, arns)]
         except ConfigurationError as error:
             findings.note(Node(None), f"subscriptions to topics are not known: {error}")
+        for subscription in findings.subscriptions:
+            what = f"its subscription to {names.shown(subscription.topic)}"
+            findings.left_out(subscription.node, aws_keys.SUBSCRIPTION, what)
     else:
         findings.problem(Node(None), f"no queue's name begins with {prefix!a}")
     return findings
@@ -104,7 +107,7 @@ async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
     return {last_part(url): found for url, task in tasks.items() if (found := task.result())}
 
 
-def _queue(findings: Findings, name: str, node: Node) -> None:
+def _queue(findings: Findings, name: str, node: Node) -> Queue:
     settings = {
         key: whole_number(node[word])
         for word, (key, default) in _SETTINGS.items()
@@ -114,10 +117,8 @@ def _queue(findings: Findings, name: str, node: Node) -> None:
     if target := policy["deadLetterTargetArn"].text:
         settings["dead_letter_queue"] = policy.with_value(last_part(target))
         settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
-    findings.queues.append(Queue(name, node, settings))
-    unsaid = [word for word, default in _UNSAID.items() if node[word].value not in (None, default)]
-    if unsaid:
-        findings.note(node, f"the spec does not say: {', '.join(unsaid)}")
+    findings.left_out(policy, aws_keys.REDRIVE_POLICY)
+    return Queue(name, node, settings)
 
 
 async def _subscriptions(sns: Any, queues: Mapping[str, str]) -> AsyncIterator[Subscription]:
@@ -128,5 +129,6 @@ async def _subscriptions(sns: Any, queues: Mapping[str, str]) -> AsyncIterator[S
                 continue
             answer = await sns.get_subscription_attributes(SubscriptionArn=item["SubscriptionArn"])
             name = queues[item["Endpoint"]]
-            raw = answer["Attributes"].get("RawMessageDelivery") == "true"
-            yield Subscription(last_part(item["TopicArn"]), name, Node(None, (name,)), raw)
+            found = Node(answer["Attributes"], (name,))
+            raw = found["RawMessageDelivery"].value == "true"
+            yield Subscription(last_part(item["TopicArn"]), name, found, raw)

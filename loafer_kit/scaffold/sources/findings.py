@@ -9,6 +9,7 @@ from loafer_kit.scaffold import names
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.problems import Path, Problem
 from loafer_kit.scaffold.sources.documents import Document
+from loafer_kit.scaffold.sources.keys import Keys
 from loafer_kit.scaffold.sources.nodes import Node
 
 # A place and what is to be said of it; said once, however often it is met.
@@ -40,6 +41,8 @@ class Findings:
 
     queues: list[Queue] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
+    #: What takes messages from a queue, by the queue's name.
+    readers: list[tuple[str, Node]] = field(default_factory=list)
     values: dict[str, object] = field(default_factory=dict)
     problems: dict[_Remark, None] = field(default_factory=dict)
     notes: dict[_Remark, None] = field(default_factory=dict)
@@ -53,14 +56,34 @@ class Findings:
         """Something that the spec does not say."""
         self.notes[node.path, message] = None
 
-    def left_out(self, node: Node, known: Sequence[str]) -> None:
-        """Note the keys of a table that are none of the known ones."""
-        keys = [names.shown(key).strip("'") for key, _ in node.items() if key not in known]
-        if keys:
-            self.note(node, f"the spec does not say: {', '.join(keys)}")
+    def left_out(self, node: Node, keys: Keys, what: str = "") -> None:
+        """Note the keys of a table that the spec does not say; `what` is the table, to a reader.
+
+        The one way in which keys are left out: nothing that a source meets is dropped in silence.
+        """
+        unsaid = [names.shown(key).strip("'") for key in keys.unsaid(node)]
+        if unsaid:
+            begin = f"{what}: " if what else ""
+            self.note(node, f"{begin}the spec does not say: {', '.join(unsaid)}")
+
+    def dead_letter_queues(self) -> set[str]:
+        """The queues that get no handler because they are others' dead-letter queues.
+
+        Empty where each is another's: none of them is only a dead-letter queue then.
+        """
+        queues = {queue.name for queue in self.queues}
+        targets = {
+            target
+            for queue in self.queues
+            if (target := queue.settings.get("dead_letter_queue", _NOWHERE).text)
+            and target != queue.name  # which is a problem, and for validation to tell
+        }
+        found = queues & targets
+        return set() if found == queues else found
 
     def draft(self, origin: str, line: Callable[[Path], int | None]) -> Draft:
         """The draft of a service that handles the messages of the queues."""
+        self._note_without_handler()
         queues = [self._settings(index, queue) for index, queue in enumerate(self._handled())]
         _tell_handlers_apart(queues)
         places = dict(self.places)
@@ -84,8 +107,16 @@ class Findings:
 
     def _handled(self) -> list[Queue]:
         """The queues that are nobody's dead-letter queue."""
-        targets = [queue.settings.get("dead_letter_queue", _NOWHERE).value for queue in self.queues]
-        return [queue for queue in self.queues if queue.name not in targets] or self.queues
+        others = self.dead_letter_queues()
+        return [queue for queue in self.queues if queue.name not in others]
+
+    def _note_without_handler(self) -> None:
+        """What brings messages to a dead-letter queue, or takes them from it, is left out too."""
+        others = self.dead_letter_queues()
+        subscribed = [(item.queue, item.node) for item in self.subscriptions]
+        for name, node in [*subscribed, *self.readers]:
+            if name in others:
+                self.note(node, f"{names.shown(name)} is a dead-letter queue: it gets no handler")
 
     def _settings(self, index: int, queue: Queue) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}

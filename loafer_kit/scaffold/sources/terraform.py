@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.sources import aws_keys, documents, terraform_keys
 from loafer_kit.scaffold.sources.findings import (
     Findings,
     Queue,
@@ -17,23 +16,17 @@ from loafer_kit.scaffold.sources.findings import (
     most_messages,
     whole_number,
 )
+from loafer_kit.scaffold.sources.keys import Keys
 from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.terraform_resources import Resource, resources
 
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
-# The provider writes every value. AWS's defaults say nothing, neither here …
+# The provider writes every value; AWS's defaults say nothing.
 _SETTINGS = {
     "receive_wait_time_seconds": ("wait_time", 0),
     "visibility_timeout_seconds": ("visibility_timeout", 30),
-}
-# … nor where the spec has no word for them.
-_UNSAID = {
-    "content_based_deduplication": False,
-    "delay_seconds": 0,
-    "kms_master_key_id": "",
-    "max_message_size": 262144,
-    "message_retention_seconds": 345600,
 }
 _WHEN_APPLIED = "is known only when the plan is applied"
 _REFERENCE = re.compile(rf"((?:data\.)?(?:{_QUEUE}|{_TOPIC})\.[\w-]+)")
@@ -47,26 +40,6 @@ def read(path: Path) -> Draft:
     return draft_of(document, lambda root: _Reader(root).read())
 
 
-@dataclass(frozen=True, slots=True)
-class _Resource:
-    """A resource: its module's address, its values, and a plan's expressions for them."""
-
-    node: Node
-    module: str
-    expressions: Node
-
-    @property
-    def kind(self) -> str:
-        return str(self.node["type"].value)
-
-    @property
-    def address(self) -> str:
-        return str(self.node["address"].value)
-
-    def __getitem__(self, key: str) -> Node:
-        return self.node.at("values", key)
-
-
 class _Reader:
     """Walks over the resources of one document."""
 
@@ -74,7 +47,7 @@ class _Reader:
         planned = root["planned_values"]
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
-        self._resources = list(_resources(self._top["root_module"], configuration, ""))
+        self._resources = list(resources(self._top["root_module"], configuration, ""))
         self._findings = Findings()
         self._names: dict[str, str] = {}
         self._queues: dict[str, Queue] = {}
@@ -89,10 +62,7 @@ class _Reader:
         for resource in self._of(_SUBSCRIPTION):
             self._subscription(resource)
         for resource in self._of(_MAPPING):
-            name = self._target(resource, "event_source_arn")
-            if name in self._queues:
-                size = most_messages(resource["batch_size"], self._findings)
-                self._queues[name].settings.update(size)
+            self._mapping(resource)
         known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING}
         others = {item.kind for item in self._resources} - known
         if others:
@@ -101,15 +71,33 @@ class _Reader:
         self._findings.queues = list(self._queues.values())
         if not self._queues:
             self._findings.problem(self._top, f"describes no queue ({_QUEUE})")
+        self._left_out()
         return self._findings
 
-    def _note(self, resource: _Resource, message: str) -> None:
+    def _left_out(self) -> None:
+        """What is known to be a dead-letter queue, or without subscribers, only at the end."""
+        others = self._findings.dead_letter_queues()
+        for resource in self._of(_QUEUE):
+            is_dead = self._names[resource.address] in others
+            keys = terraform_keys.DEAD_LETTER_QUEUE if is_dead else terraform_keys.QUEUE
+            self._unsaid(resource, keys)
+        subscribed = {item.topic for item in self._findings.subscriptions}
+        for resource in self._of(_TOPIC):
+            if self._names[resource.address] in subscribed:
+                self._unsaid(resource, terraform_keys.TOPIC)
+            else:
+                self._note(resource, "is left out: no queue is subscribed to it")
+
+    def _unsaid(self, resource: Resource, keys: Keys) -> None:
+        self._findings.left_out(resource.settings, keys, names.shown(resource.address))
+
+    def _note(self, resource: Resource, message: str) -> None:
         self._findings.note(resource.node, f"{names.shown(resource.address)}: {message}")
 
-    def _of(self, *kinds: str) -> list[_Resource]:
+    def _of(self, *kinds: str) -> list[Resource]:
         return [resource for resource in self._resources if resource.kind in kinds]
 
-    def _name(self, resource: _Resource) -> str:
+    def _name(self, resource: Resource) -> str:
         given = resource["name"].text
         if given:
             return given
@@ -118,7 +106,7 @@ class _Reader:
         self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
         return name
 
-    def _queue(self, resource: _Resource) -> None:
+    def _queue(self, resource: Resource) -> None:
         name = self._names[resource.address] = self._name(resource)
         settings = {
             key: whole_number(resource[word])
@@ -127,14 +115,11 @@ class _Reader:
         }
         if resource["fifo_queue"].value is True:
             settings["fifo"] = resource["fifo_queue"]
+        if name in self._queues:
+            self._note(resource, f"is left out: another queue is called {names.shown(name)}")
         self._queues.setdefault(name, Queue(name, resource.node, settings))
-        unsaid = [
-            word for word, default in _UNSAID.items() if resource[word].value not in (None, default)
-        ]
-        if unsaid:
-            self._note(resource, f"the spec does not say: {', '.join(unsaid)}")
 
-    def _redrive(self, resource: _Resource) -> None:
+    def _redrive(self, resource: Resource) -> None:
         """A queue's redrive policy, whether it stands there or is a resource of its own."""
         where = resource["redrive_policy"]
         target = self._target(resource, "redrive_policy", "deadLetterTargetArn")
@@ -142,8 +127,16 @@ class _Reader:
         name = self._names[resource.address] if is_own else self._target(resource, "queue_url")
         if where.text and target is None:
             self._findings.note(where, "is no redrive policy: left out")
-        if target is None or name not in self._queues:
+        if not is_own:
+            self._unsaid(resource, terraform_keys.REDRIVE_POLICY)
+        if target is None:
             return
+        if name not in self._queues:
+            self._note(resource, "is left out: its queue is not described")
+            return
+        self._findings.left_out(
+            where.parsed, aws_keys.REDRIVE_POLICY, names.shown(resource.address)
+        )
         settings = self._queues[name].settings
         settings["dead_letter_queue"] = where.with_value(target)
         if where.is_there:
@@ -152,7 +145,7 @@ class _Reader:
         else:
             self._note(resource, f"its maxReceiveCount {_WHEN_APPLIED}")
 
-    def _subscription(self, resource: _Resource) -> None:
+    def _subscription(self, resource: Resource) -> None:
         protocol = str(resource["protocol"].value)
         if protocol != "sqs":
             message = f"delivers by {names.shown(protocol)}, not to a queue"
@@ -164,11 +157,24 @@ class _Reader:
         raw = resource["raw_message_delivery"].value is True
         self._queues.setdefault(queue, Queue(queue, resource.node, {}))
         self._findings.subscriptions.append(Subscription(topic, queue, resource.node, raw))
-        unsaid = [word for word in ("filter_policy", "redrive_policy") if resource[word].text]
-        if unsaid:
-            self._note(resource, f"the spec does not say: {', '.join(unsaid)}")
+        self._unsaid(resource, terraform_keys.SUBSCRIPTION)
 
-    def _target(self, resource: _Resource, key: str, within: str | None = None) -> str | None:
+    def _mapping(self, resource: Resource) -> None:
+        """A queue whose messages call a function, perhaps in batches."""
+        source = resource["event_source_arn"]
+        name = self._target(resource, "event_source_arn")
+        if name and ":sqs:" in str(source.value):
+            self._queues.setdefault(name, Queue(name, resource.node, {}))
+        if name is None or name not in self._queues:
+            if source.is_there or not resource.expressions["event_source_arn"].is_there:
+                self._note(resource, "is left out: it reads no queue")
+            return
+        size = most_messages(resource["batch_size"], self._findings)
+        self._queues[name].settings.update(size)
+        self._findings.readers.append((name, resource.node))
+        self._unsaid(resource, terraform_keys.MAPPING)
+
+    def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
         """The name of the queue or topic that a value leads to, or a plan's expression for it."""
         value = resource[key]
         if value.is_there:
@@ -187,7 +193,7 @@ class _Reader:
             self._note(resource, f"its {key} {_WHEN_APPLIED}: left out")
         return None
 
-    def _named(self, resource: _Resource, reference: str) -> Iterator[str]:
+    def _named(self, resource: Resource, reference: str) -> Iterator[str]:
         """The resources of a reference; of several instances that with the same index."""
         address = f"{resource.module}.{reference}" if resource.module else reference
         _, bracket, index = resource.address.removeprefix(resource.module).partition("[")
@@ -195,18 +201,3 @@ class _Reader:
             if candidate in self._names:
                 yield self._names[candidate]
                 return
-
-
-def _resources(module: Node, configuration: Node, address: str) -> Iterator[_Resource]:
-    """The resources of a module and of those within it."""
-    expressions = {
-        str(item["address"].value): item["expressions"]
-        for item in configuration["resources"].elements()
-    }
-    for resource in module["resources"].elements():
-        local = str(resource["address"].value).removeprefix(f"{address}.").partition("[")[0]
-        yield _Resource(resource, address, expressions.get(local, Node(None)))
-    for child in module["child_modules"].elements():
-        inner = str(child["address"].value)
-        call = inner.removeprefix(f"{address}.").removeprefix("module.").partition("[")[0]
-        yield from _resources(child, configuration.at("module_calls", call, "module"), inner)

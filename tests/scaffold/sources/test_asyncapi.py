@@ -88,6 +88,10 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
     signed_up = "channels.user-signedup"
     assert notes(asyncapi.read(DOCUMENTS / "user-signedup-2.yaml")) == [
         f"{signed_up}.bindings.sqs.queue: the spec does not say: policy (line 10)",
+        (
+            f"{signed_up}.bindings.sqs.deadLetterQueue: the spec does not say: "
+            "messageRetentionPeriod (line 23)"
+        ),
         f"{signed_up}.publish.message.payload: not checked: additionalProperties (line 33)",
         f"{signed_up}.publish.message.payload.properties.address: not checked: minLength (line 42)",
         (
@@ -97,6 +101,10 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
         (
             "channels.user-renamed.publish.bindings.sns.consumers[1]: is subscribed by 'https', "
             "not by a queue (line 66)"
+        ),
+        (
+            "channels.user-renamed.publish.bindings.sqs.queues[1]: 'user-renamed-dlq' is left out: "
+            "no subscription delivers to it, and no queue's redrive policy names it (line 75)"
         ),
         "channels.user-deleted.subscribe: sends: left to the handlers (line 85)",
     ]
@@ -129,6 +137,66 @@ def test_version_3_operations_that_receive():
         "payloads": {"User": user, "UserRenamed": {**user, "before": "string"}},
     }
     assert any("'user-renamed-topic' delivers raw messages" in note for note in notes(draft))
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "note"),
+    [
+        (None, {"dead_letter_queue": "dead", "max_receive_count": 10}, None),
+        ({"maxReceiveCount": 4}, {"dead_letter_queue": "dead", "max_receive_count": 4}, None),
+        (
+            {"deadLetterQueue": {"name": "other"}, "maxReceiveCount": 4},
+            {"dead_letter_queue": "other", "max_receive_count": 4},
+            "'dead' is left out: no subscription delivers to it",
+        ),
+    ],
+)
+def test_a_channels_dead_letter_queue_is_its_queues_own(tmp_path, policy, settings, note):
+    """Where no redrive policy names another one; the count is the binding's default."""
+    content = version_3(queue={"name": "orders", "fifoQueue": False, "redrivePolicy": policy})
+    sqs = content["channels"]["orders"]["bindings"]["sqs"]
+    sqs["deadLetterQueue"] = {"name": "dead", "fifoQueue": False}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"] == [{"name": "orders", "handler": "on_order", **settings}]
+    assert any(note in text for text in notes(draft)) if note else notes(draft) == []
+    validation.service(draft)
+
+
+def test_a_channel_with_a_dead_letter_queue_alone_gets_a_queue(tmp_path):
+    """Called like the channel, and with a note about either."""
+    content = version_3()
+    sqs = {"deadLetterQueue": {"name": "dead", "fifoQueue": False}}
+    content["channels"]["orders"]["bindings"] = {"sqs": sqs}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert [queue["name"] for queue in draft.values["queues"]] == ["orders"]
+    assert len(notes(draft)) == 2
+
+
+def test_dead_letter_queues_are_told_from_the_others():
+    """A channel's own, one that a policy names, and one that only a subscription could mean."""
+    draft = asyncapi.read(DOCUMENTS / "parcels-3.yaml")
+
+    assert [
+        (queue["name"], queue["dead_letter_queue"], queue["max_receive_count"])
+        for queue in draft.values["queues"]
+    ] == [
+        ("parcel-scans", "parcel-scans-dead", 10),
+        ("depot-closings-parcels", "depot-closings-dead", 4),
+    ]
+    assert [note.partition(": ")[2] for note in notes(draft)] == [
+        "the spec does not say: headers (line 10)",
+        "the spec does not say: messageRetentionPeriod (line 29)",
+        "the spec does not say: filterPolicy (line 54)",
+        "the spec does not say: visibilityTimeout (line 68)",
+        (
+            "'depot-closings-undelivered' is left out: no subscription delivers to it, "
+            "and no queue's redrive policy names it (line 71)"
+        ),
+    ]
 
 
 def test_channels_without_a_binding_get_queues_of_their_own():
@@ -337,6 +405,7 @@ def test_names_that_code_cannot_have_are_changed_or_left_out(tmp_path):
         ({"contentType": "application/avro", "payload": {}}, "not decoded as such"),
         ({"schemaFormat": "application/vnd.apache.avro;version=1.9.0", "payload": {}}, "no JSON Schema"),
         ({"payload": {"type": "string"}}, "is no object"),
+        ({"traits": [{"contentType": "text/csv"}], "payload": {}}, "not decoded as such"),
     ],
 )  # fmt: skip
 def test_messages_that_are_no_json_objects_have_no_model(tmp_path, message, note):

@@ -97,6 +97,7 @@ def test_the_queues_that_call_functions_are_a_sam_templates():
         {"name": "legacy-orders"},
     ]
     assert [str(note).partition(": ")[2] for note in draft.notes] == [
+        "the spec does not say: Timeout (line 4)",
         "one receive brings 10 messages at most (line 43)",
         "the topic calls the function: there is no queue (line 54)",
         "is no event from a queue (line 56)",

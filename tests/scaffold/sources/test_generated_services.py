@@ -9,6 +9,7 @@ import pytest
 
 DOCUMENTS = Path(__file__).parent / "documents"
 SOURCES = {
+    "parcels": ("--asyncapi", "parcels-3.yaml"),
     "streetlights": ("--asyncapi", "streetlights-3.yaml"),
     "users_2": ("--asyncapi", "user-signedup-2.yaml"),
     "users_3": ("--asyncapi", "user-signedup-3.yaml"),
