@@ -2,12 +2,20 @@
 
 import os
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 #: Keys that a local server accepts and AWS does not.
 ACCESS_KEY_ID = "local"
 SECRET_ACCESS_KEY = "local"  # noqa: S105 - no secret
 
 DEFAULT_REGION = "us-east-1"
+
+_LOOPBACK = frozenset(["127.0.0.1", "::1", "localhost"])
+
+
+def is_local(endpoint_url: str | None) -> bool:
+    """Whether an endpoint is on this machine; ValueError where it is no URL at all."""
+    return endpoint_url is not None and urlsplit(endpoint_url).hostname in _LOOPBACK
 
 
 def environment(url: str, region: str = DEFAULT_REGION) -> dict[str, str]:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from loafer_kit.cli.diagnoses.findings import Finding
+from loafer_kit.local.environments import is_local
 
 _OLDEST_PYTHON = (3, 11)
 # What each extra is for, and a module that it brings.
@@ -19,7 +19,6 @@ _EXTRAS = {
     "sentry": ("reports to Sentry", "sentry_sdk"),
     "uvloop": ("a faster event loop", "uvloop"),
 }
-_LOOPBACK = frozenset(["127.0.0.1", "::1", "localhost"])
 
 
 def interpreter() -> Iterator[Finding]:
@@ -72,8 +71,3 @@ def region_of(session: Any) -> str | None:
     """The region that a service would use: botocore alone overlooks AWS_REGION."""
     name = session.get_config_variable("region") or os.environ.get("AWS_REGION")
     return str(name) if name else None
-
-
-def is_local(endpoint_url: str | None) -> bool:
-    """Whether an endpoint is on this machine."""
-    return endpoint_url is not None and urlsplit(endpoint_url).hostname in _LOOPBACK

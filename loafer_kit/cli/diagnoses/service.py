@@ -8,6 +8,12 @@ from typing import Any
 from loafer_kit.cli.diagnoses import environment
 from loafer_kit.cli.diagnoses.findings import Finding
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
+from loafer_kit.local.environments import (
+    ACCESS_KEY_ID,
+    DEFAULT_REGION,
+    SECRET_ACCESS_KEY,
+    is_local,
+)
 from loafer_kit.scaffold import validation
 from loafer_kit.scaffold.shipping import resources
 from loafer_kit.scaffold.sources import files
@@ -61,7 +67,7 @@ def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterat
         sqs = _client("sqs", session, endpoint_url)
         queues = Queues(sqs, endpoint_url)
         topics = Topics(cache(partial(_client, "sns", session, endpoint_url)), endpoint_url)
-        local = environment.is_local(sqs.meta.endpoint_url)
+        local = is_local(sqs.meta.endpoint_url)
         doctor = QueueDoctor(queues, TopicDoctor(queues, topics, local=local))
         # First, as a redrive policy cannot be set before its dead-letter queue is there.
         for target in resources.queues(spec):
@@ -81,12 +87,12 @@ def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterat
 def _client(service: str, session: Any, endpoint_url: str | None, region: str | None = None) -> Any:
     from botocore.config import Config
 
-    local = environment.is_local(endpoint_url)
+    local = is_local(endpoint_url)
     if local and session.get_credentials() is None:
-        session.set_credentials("local", "local")
+        session.set_credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
     return session.create_client(
         service,
-        region_name=region or environment.region_of(session) or ("us-east-1" if local else None),
+        region_name=region or environment.region_of(session) or (DEFAULT_REGION if local else None),
         endpoint_url=endpoint_url,
         config=Config(
             connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}

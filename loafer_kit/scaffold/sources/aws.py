@@ -7,6 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local.environments import (
+    ACCESS_KEY_ID,
+    DEFAULT_REGION,
+    SECRET_ACCESS_KEY,
+    is_local,
+)
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.sources import aws_keys
@@ -73,6 +79,10 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
         session = get_session()
         # botocore alone overlooks AWS_REGION, which AWS itself sets.
         region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        if is_local(endpoint_url):
+            region = region or DEFAULT_REGION
+            if await session.get_credentials() is None:
+                session.set_credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
         async with session.create_client(
             service, region_name=region, endpoint_url=endpoint_url, config=config
         ) as client:

@@ -1,6 +1,7 @@
 """The queues of an account, read from the embedded server."""
 
 import logging
+import os
 import re
 
 import pytest
@@ -51,6 +52,20 @@ def test_an_endpoint_can_be_named(local_queues, local_server, monkeypatch):
     local_queues.create("shop-orders")
     for service in ("", "_SQS", "_SNS"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL{service}", "http://127.0.0.1:1")
+
+    assert aws.read("shop-", endpoint_url=local_server.url).values["queues"]
+
+
+def test_a_local_server_needs_neither_region_nor_credentials(
+    local_queues, local_server, monkeypatch, tmp_path
+):
+    """As with `doctor` and `dev`."""
+    local_queues.create("shop-orders")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
     assert aws.read("shop-", endpoint_url=local_server.url).values["queues"]
 
