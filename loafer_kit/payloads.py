@@ -1,6 +1,7 @@
 """Typed handlers: a message's content as the type that the handler's parameter names."""
 
 import dataclasses
+import json
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
@@ -50,12 +51,12 @@ def _decoder(annotation: Any) -> Decode:
     import pydantic
 
     _check(annotation)
-    adapter = _adapter(annotation)
+    validate = _validation(_adapter(annotation))
     shown = annotations.shown(annotation)
 
     def decode(content: Any) -> Any:
         try:
-            return adapter.validate_python(content)
+            return validate(content)
         except pydantic.ValidationError as error:
             problems = "; ".join(_problem(problem) for problem in error.errors(include_url=False))
             raise InvalidPayloadError(f"does not fit {shown}: {problems}") from error
@@ -91,6 +92,32 @@ def _adapter(annotation: Any) -> Any:
         if adapter.rebuild() is False:
             raise TypeError("one of its types is not complete")
     return adapter
+
+
+def _validation(adapter: Any) -> Callable[[Any], Any]:
+    """Return how content is validated: what is strict, as JSON if it can be that.
+
+    JSON has no dates and no enums; a strict model takes their texts from JSON alone.
+    """
+    if not _is_strict(adapter.core_schema):
+        return adapter.validate_python  # type: ignore[no-any-return]
+
+    def validate(content: Any) -> Any:
+        try:
+            text = json.dumps(content)
+        except (TypeError, ValueError):  # a translator has made other things of it
+            return adapter.validate_python(content)
+        return adapter.validate_json(text)
+
+    return validate
+
+
+def _is_strict(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        # a text is one from either source; pydantic makes strict ones part of types that are not
+        strict = schema.get("strict") is True and schema.get("type") != "str"
+        return strict or any(map(_is_strict, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_is_strict, schema))
 
 
 def _problem(problem: Any) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import functools
+import pathlib
 import subprocess
 import sys
 import threading
@@ -313,6 +314,50 @@ def test_a_payload_that_is_one_already_stays_what_it_is():
 
     assert decoder_for(taking(Order))(order) is order
     assert decoder_for(taking(Order | None))(order) is order
+
+
+class StrictModel(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+
+    day: dt.date
+    count: int = 0
+
+
+class HalfStrict(TypedDict):
+    day: Annotated[dt.date, pydantic.Field(strict=True)]
+    count: int
+
+
+@pytest.mark.parametrize("annotation", [StrictModel, list[StrictModel] | StrictModel, HalfStrict])
+def test_a_strict_model_takes_what_json_has_no_other_way_to_say(annotation):
+    """A date is a text there; a number still is none."""
+    decode = decoder_for(taking(annotation))
+
+    dumped = pydantic.TypeAdapter(dict | StrictModel).dump_python(
+        decode({"day": "2030-01-31", "count": 1})
+    )
+    assert dumped == {"day": dt.date(2030, 1, 31), "count": 1}
+    assert decode({"day": dt.date(2030, 1, 31), "count": 1}) == decode(
+        {"day": "2030-01-31", "count": 1}
+    )
+    with pytest.raises(InvalidPayloadError, match=r"day: Input should be a valid date"):
+        decode({"day": 5.5, "count": 1})
+    if annotation is StrictModel:
+        with pytest.raises(InvalidPayloadError, match=r"count: Input should be a valid integer"):
+            decode({"day": "2030-01-31", "count": "1"})
+
+
+@dataclasses.dataclass
+class Lax:
+    path: pathlib.Path
+    secret: pydantic.SecretStr
+    pair: tuple[int, int]
+
+
+def test_only_what_is_strict_is_taken_as_json():
+    """Everything else is spared the way there and back."""
+    with pytest.raises(InvalidPayloadError, match="pair: Input should be a valid tuple"):
+        decoder_for(taking(Lax))({"path": "/", "secret": "x", "pair": 5})
 
 
 class Untyped:
