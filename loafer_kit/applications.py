@@ -25,8 +25,8 @@ class Application(Service):
     """A service that gives each message of its consumer to a callback.
 
     `consumer` has a coroutine method `read()`; `callback(app, message)` is a coroutine function
-    that returns an iterable of results, or None. `settings` may be a mapping or an object with
-    upper-case attributes.
+    that returns an iterable of results, or None. A payload type that `message` is annotated with is
+    decoded and validated. `settings` may be a mapping or an object with upper-case attributes.
     """
 
     def __init__(

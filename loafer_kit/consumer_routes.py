@@ -26,6 +26,7 @@ class ConsumerRoute(Route):
     """Takes each message through an Application's callbacks, in one of its workers."""
 
     provider: ConsumerProvider
+    _content_position = 1  # callback(app, message)
 
     def __init__(self, app: ConsumingService, num_workers: int) -> None:
         provider = ConsumerProvider(app.consumer, app.logger, self.deliver)
@@ -35,7 +36,7 @@ class ConsumerRoute(Route):
         self._callbacks = app.callbacks
 
     async def deliver(self, raw_message: Reading) -> bool:
-        """Preprocess, call back, postprocess, acknowledge.
+        """Preprocess, decode, call back, postprocess, acknowledge.
 
         Raises `FatalError` when a postprocessor, an error callback or an acknowledgement crashes:
         the message is then not acknowledged.
@@ -54,7 +55,8 @@ class ConsumerRoute(Route):
         try:
             for preprocess in tuple(self._callbacks["message_preprocessor"]):
                 message = await preprocess(self._app, message)
-            results = await self._callback(self._app, message)
+            content = message if self._decode is None else self._decode(message)
+            results = await self._callback(self._app, content)
         except Abort as abort:
             self._log_abort(abort)
             return None

@@ -29,13 +29,17 @@ class Route:
     """Links a provider to a handler.
 
     `handler` is a callable `(content, metadata)` or an object with such a `handle`. If it
-    annotates its first parameter with a dataclass, a TypedDict or a pydantic model, the content
-    is validated and arrives as that. `name` stands in the logs; `options` are the keywords of
-    `RouteOptions`.
+    annotates its first parameter with a dataclass, a TypedDict or a pydantic model, or with a type
+    that mentions one, the content is validated and arrives as that. `name` stands in the logs;
+    `options` are the keywords of `RouteOptions`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
-    for a handler that cannot be called, `ConfigurationError` for an option that cannot work.
+    for a handler that cannot be called, `ConfigurationError` for an option that cannot work or an
+    annotation that cannot be validated.
     """
+
+    #: Which of the handler's arguments the content is.
+    _content_position = 0
 
     def __init__(
         self,
@@ -70,7 +74,11 @@ class Route:
         self._handler_object = handler
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
-        self._decode = decoder_for(self.handler, batch=self.options.batch_handler_size is not None)
+        self._decode = decoder_for(
+            self.handler,
+            batch=self.options.batch_handler_size is not None,
+            position=self._content_position,
+        )
         self._error_handler = error_handler
 
     def __str__(self) -> str:

@@ -1,0 +1,148 @@
+"""An Application's callback whose message is annotated with a payload type."""
+
+import dataclasses
+import functools
+from typing import TypedDict
+
+import postponed_annotations
+import pytest
+
+from loafer_kit import Abort, Application
+from loafer_kit.exceptions import ConfigurationError, InvalidPayloadError
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+
+
+class Address(TypedDict):
+    city: str
+
+
+@dataclasses.dataclass
+class Settings:
+    """What a callback may have bound before the application."""
+
+    locks: list
+
+
+class Consumer:
+    def __init__(self, *messages):
+        self.messages = list(messages)
+
+    async def read(self):
+        if not self.messages:
+            raise Abort("messages.ended", None)
+        return self.messages.pop(0)
+
+
+def run(callback, *messages):
+    """Run an application to its end; return what callback, errors and acknowledgements were given."""
+    app = Application("typed", consumer=Consumer(*messages), callback=callback)
+    app.seen, app.errors, app.acknowledged = [], [], []
+
+    @app.error
+    async def note_error(app, message, error):
+        app.errors.append((message, error))
+
+    @app.message_acknowledgement
+    async def note_acknowledgement(app, message):
+        app.acknowledged.append(message)
+
+    app.run()
+    return app
+
+
+def test_a_callback_gets_messages_as_the_type_that_it_names():
+    """It is the second parameter that names it."""
+
+    async def callback(app, order: Order):
+        app.seen.append(order)
+
+    app = run(callback, {"number": "1"}, {"number": 2})
+
+    assert app.seen == [Order(1), Order(2)]
+    assert app.errors == []
+    assert app.acknowledged == [{"number": "1"}, {"number": 2}]
+
+
+def test_what_does_not_fit_goes_to_the_error_callbacks():
+    """The callback never sees it; they get the message as it was and the reason."""
+
+    async def callback(app, address: Address | Order):
+        app.seen.append(address)
+
+    app = run(callback, {"town": "Rome"}, {"city": "Rome", "more": 1})
+
+    assert app.seen == [{"city": "Rome"}]
+    [(message, error)] = app.errors
+    assert message == {"town": "Rome"}
+    assert isinstance(error, InvalidPayloadError)
+    assert "Address.city: Field required; Order.number: Field required" in str(error)
+    assert len(app.acknowledged) == 2
+
+
+def test_preprocessors_make_what_is_validated():
+    """They get the message as it was read, and may make the type themselves."""
+
+    async def callback(app, order: Order):
+        app.seen.append(order)
+
+    app = Application("typed", consumer=Consumer("7", "8"), callback=callback)
+    app.seen = []
+
+    @app.message_preprocessor
+    async def parse(app, message):
+        return {"number": int(message)} if message == "7" else Order(8)
+
+    app.run()
+
+    assert app.seen == [Order(7), Order(8)]
+
+
+def test_other_annotations_leave_the_message_alone(caplog):
+    """Also of the application itself, whatever it names."""
+
+    async def callback(app: "Unknown", message: dict):  # noqa: F821
+        app.seen.append(message)
+
+    async def typed_application(app: Settings, message):
+        app.seen.append(message)
+
+    for each in (callback, typed_application):
+        assert run(each, {"number": "1"}).seen == [{"number": "1"}]
+    assert caplog.records == []
+
+
+def test_callbacks_of_any_kind_are_seen_through():
+    """Methods, partials and names that are texts."""
+
+    class Callbacks:
+        async def call_back(self, app, order: Order):
+            app.seen.append(order)
+
+    async def with_settings(settings: Settings, app, order: Order):
+        app.seen.append(order)
+
+    for each in (Callbacks().call_back, functools.partial(with_settings, Settings([]))):
+        assert run(each, {"number": "1"}).seen == [Order(1)]
+    seen = run(postponed_annotations.call_back, {"boxes": []}).seen
+    assert seen == [postponed_annotations.Parcel([])]
+
+
+def test_an_application_does_not_start_with_what_cannot_be_validated():
+    """Before anything is read."""
+
+    class Untyped:
+        pass
+
+    async def callback(app, message: Order | Untyped):
+        pass
+
+    consumer = Consumer({"number": 1})
+    with pytest.raises(
+        ConfigurationError, match=r"takes Order \| Untyped, which cannot be validated"
+    ):
+        Application("typed", consumer=consumer, callback=callback).run()
+    assert len(consumer.messages) == 1
