@@ -1,12 +1,10 @@
-"""The files of a template in an archive, a zip or a tar, which is never unpacked.
+"""The files of a template in an archive, a zip or a git repository, which is never unpacked.
 
 A template may be anybody's: no path in it leads out of it, no link is followed, and it is not
 larger than it says.
 """
 
-import io
 import stat
-import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -64,7 +62,7 @@ def of_zip(path: Path) -> Archive:
             refuse_large(str(path), len(entries), sum(entry.file_size for entry in entries))
             for entry in entries:
                 mode = entry.external_attr >> 16
-                _refuse_bad_path(str(path), entry.filename, files)
+                refuse_bad_path(str(path), entry.filename, files)
                 is_link = stat.S_ISLNK(mode)
                 content = b"" if is_link else _unzipped(archive, entry)
                 files[entry.filename] = None if is_link else File(content, bool(mode & 0o100))
@@ -81,19 +79,6 @@ def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         return file.read(entry.file_size)
 
 
-def of_tar(content: bytes, origin: str) -> Archive:
-    """The files of a tar archive that git wrote."""
-    files: dict[str, File | None] = {}
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        members = [member for member in archive if not member.isdir()]
-        for member in members:
-            _refuse_bad_path(origin, member.name, files)
-            found = archive.extractfile(member) if member.isreg() else None
-            is_executable = bool(member.mode & 0o100)
-            files[member.name] = None if found is None else File(found.read(), is_executable)
-    return Archive(origin, files)
-
-
 def refuse_large(origin: str, files: int, size: int) -> None:
     """Make sure that so many files of so many bytes can be a template."""
     if files > MOST_FILES or size > MOST_BYTES:
@@ -103,7 +88,8 @@ def refuse_large(origin: str, files: int, size: int) -> None:
         )
 
 
-def _refuse_bad_path(origin: str, path: str, known: Mapping[str, object]) -> None:
+def refuse_bad_path(origin: str, path: str, known: Mapping[str, object]) -> None:
+    """Make sure that a path stays within an archive, and is there once."""
     try:
         refuse_outside(path)
     except ConfigurationError as error:

@@ -42,8 +42,8 @@ def rendered(template, context=SPEC, *, leave=None, **keywords):
     return {path: content.decode() for path, content in made.plan.files.items()}
 
 
-def git(folder, *arguments):
-    """Run git as nobody in particular, with nobody's configuration."""
+def git(folder, *arguments, content=""):
+    """What git prints, run as nobody in particular, with nobody's configuration."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -53,9 +53,16 @@ def git(folder, *arguments):
         "GIT_COMMITTER_NAME": "A",
         "GIT_COMMITTER_EMAIL": "a@example.org",
     }
-    subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env=environment,
+        input=content,
+        check=True,
+        capture_output=True,
+        text=True,
     )
+    return done.stdout.strip()
 
 
 def commit(folder, message="x"):

@@ -423,6 +423,66 @@ def test_what_a_repository_brings_for_git_does_not_run(repository, tmp_path):
     assert "is a link" in refused(f"git+{repository}")
 
 
+def test_a_repository_s_attributes_change_nothing(repository, tmp_path, monkeypatch):
+    """No text is filled in, no filter of the user's called, no file left out, no line end changed."""
+    content = b"$Format:%B$ $Id$\r\n\n"
+    (repository / PROJECT / "b").write_bytes(content)
+    (repository / ".gitattributes").write_text(
+        "a export-ignore filter=evil\nb export-subst ident\n* text eol=crlf\n"
+    )
+    git(repository, "config", "core.autocrlf", "false")
+    git(repository, "config", "core.safecrlf", "false")
+    (repository / ".git/info/attributes").write_text("* -text -ident -filter\n")
+    commit(repository, "x" * 1000)
+    ran = tmp_path / "ran"
+    config = tmp_path / "gitconfig"
+    config.write_text(
+        f'[filter "evil"]\nsmudge = touch {ran}; cat\n[core]\nautocrlf = true\n'
+        f"attributesFile = {repository}/.gitattributes\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+
+    found = load(f"git+{repository}").files
+
+    assert found[f"{PROJECT}/a"].content == b"two"
+    assert found[f"{PROJECT}/b"].content == content
+    assert not ran.exists()
+
+
+def test_the_modes_of_a_repository_s_files_are_kept(repository):
+    """Submodules are no files."""
+    (repository / PROJECT / "run").write_text("#!/bin/sh\n")
+    (repository / PROJECT / "run").chmod(0o755)
+    git(repository, "add", "-A")
+    newest = load(f"git+{repository}").origin.commit
+    submodule = f"160000,{newest},{PROJECT}/submodule"
+    git(repository, "update-index", "--add", "--cacheinfo", submodule)
+    git(repository, "commit", "-q", "-m", "x")
+
+    found = load(f"git+{repository}").files
+
+    assert {path: file.executable for path, file in found.items()} == {
+        "cookiecutter.json": False,
+        f"{PROJECT}/a": False,
+        f"{PROJECT}/run": True,
+    }
+
+
+def test_folders_in_folders_without_end_are_refused(repository):
+    """A tree that holds another ten times, which holds another ten times: a few bytes."""
+    tree = git(repository, "rev-parse", f"HEAD:{PROJECT}")
+    for _ in range(9):
+        entries = "".join(f"040000 tree {tree}\t{number}\n" for number in range(10))
+        tree = git(repository, "mktree", content=entries)
+    base = git(repository, "rev-parse", f"HEAD:{PROJECT}")
+    project = f"040000 tree {tree}\tbomb\n040000 tree {base}\t{PROJECT}\n"
+    bomb = git(repository, "mktree", content=project)
+    git(repository, "branch", "bomb", git(repository, "commit-tree", "-m", "x", bomb))
+
+    with pytest.raises(ConfigurationError, match="is too large for a template"):
+        load(repository, "bomb")
+
+
 def test_a_variable_of_git_s_leads_to_no_other_repository(repository, monkeypatch):
     """As a hook of git sets it, from which somebody may call us."""
     monkeypatch.setenv("GIT_DIR", "/nowhere")
