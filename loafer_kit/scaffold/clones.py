@@ -16,8 +16,13 @@ from loafer_kit.scaffold import archives, git, names
 from loafer_kit.scaffold.archives import Archive
 from loafer_kit.scaffold.template_files import File
 
-# No other protocol is used. Nor is anybody asked for a password, which a helper of git's may know.
-_ENVIRONMENT = {"GIT_ALLOW_PROTOCOL": "file:https:ssh", "GIT_TERMINAL_PROMPT": "0"}
+# No other protocol is used. Nor is anybody asked for a password, which a helper of git's may know, and
+# nothing is fetched later that a repository only promises to have.
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "file:https:ssh",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+}
 # How much git may print of names: folders that are in each other many times take no space at all.
 _MOST_LISTED = 16 * 1024 * 1024
 
@@ -44,7 +49,10 @@ def read(url: str, checkout: str | None) -> tuple[Archive, str]:
     with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:
         clone = str(Path(folder, "clone"))
         origin = names.shown(url)
-        _git("clone", "--bare", "--quiet", "--template=", "--", url, clone, origin=origin)
+        # Of a repository on this machine, too, only what its branches and tags lead to is taken, and
+        # each object is looked at: its files may be links, or name another repository's objects.
+        options = ("--bare", "--no-local", "--quiet", "--template=")
+        _git("clone", *options, "--", url, clone, origin=origin)
         commit = _commit(clone, "HEAD" if checkout is None else checkout, origin)
         entries = _entries(clone, commit, origin)
         archives.refuse_large(origin, len(entries), sum(entry.size for entry in entries))

@@ -483,11 +483,38 @@ def test_folders_in_folders_without_end_are_refused(repository):
         load(repository, "bomb")
 
 
-def test_a_variable_of_git_s_leads_to_no_other_repository(repository, monkeypatch):
+@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_COMMON_DIR", "GIT_NAMESPACE"])
+def test_a_variable_of_git_s_leads_to_no_other_repository(repository, monkeypatch, variable):
     """As a hook of git sets it, from which somebody may call us."""
-    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv(variable, "/nowhere")
 
     assert rendered(load(repository, "v1")) == {"a": "one"}
+
+
+def test_a_repository_gives_nothing_of_another_one(repository, tmp_path):
+    """Though it names the place of its objects, and somebody the commit."""
+    other = write(tmp_path / "other", {"a": "secret"})
+    commit(other)
+    secret = git(other, "rev-parse", "HEAD")
+    place = repository / ".git/objects/info/alternates"
+    place.write_text(f"{other}/.git/objects\n")
+    assert git(repository, "cat-file", "-t", secret) == "commit"
+
+    for revision in (secret, secret[:10]):
+        with pytest.raises(ConfigurationError, match="has no revision"):
+            load(repository, revision)
+
+
+def test_an_object_is_what_its_name_says(repository):
+    """Also in a repository on this machine, where git could take over the files as they are."""
+    blob = git(repository, "rev-parse", f"HEAD:{PROJECT}/a")
+    other = git(repository, "rev-parse", f"v1:{PROJECT}/a")
+    place, source = (repository / ".git/objects" / name[:2] / name[2:] for name in (blob, other))
+    place.chmod(0o600)
+    place.write_bytes(source.read_bytes())
+
+    with pytest.raises(ConfigurationError, match="git: "):
+        load(f"git+{repository}")
 
 
 def test_a_repository_that_is_not_there_is_one_line(tmp_path):
