@@ -104,9 +104,7 @@ def _contents(clone: str, entries: Sequence[_Entry], origin: str) -> Iterator[by
 
 def _git(*arguments: str, origin: str, content: bytes = b"", most: int | None = None) -> bytes:
     try:
-        return git.run(
-            *git.WITHOUT_HOOKS, *arguments, content=content, environment=_ENVIRONMENT, most=most
-        )
+        return git.run(*arguments, content=content, environment=_ENVIRONMENT, most=most)
     except git.TooMuchError as error:
         raise ConfigurationError(f"{origin} is too large for a template") from error
     except git.GitError as error:

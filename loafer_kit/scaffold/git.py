@@ -1,4 +1,4 @@
-"""Runs git, the user's own, without asking anybody."""
+"""Runs git, the user's own, without asking anybody, and without any hook."""
 
 import os
 import subprocess
@@ -23,8 +23,8 @@ _ELSEWHERE = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-#: Nothing that a repository, or a template for repositories, brings is run.
-WITHOUT_HOOKS = ("-c", "core.hooksPath=/dev/null")
+# What a repository, or a template for repositories, brings is for its owner's own commands.
+_NOTHING_RUNS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 class GitError(ConfigurationError):
@@ -52,7 +52,7 @@ def run(
         given.seek(0)
         try:
             process = subprocess.Popen(  # noqa: S603 - the words are checked by whoever gives them
-                ["git", *arguments],  # noqa: S607 - the user's own git
+                ["git", *_NOTHING_RUNS, *arguments],  # noqa: S607 - the user's own git
                 env=kept,
                 stdin=given,
                 stdout=subprocess.PIPE,

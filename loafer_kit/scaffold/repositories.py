@@ -36,7 +36,7 @@ def begin(project: Path, paths: Iterable[str], message: str) -> bool:
         git.run(*here, "add", "--pathspec-from-file=-", "--pathspec-file-nul", content=wanted)
         if not _knows_author(project):
             return False
-        git.run(*here, *git.WITHOUT_HOOKS, "commit", "--quiet", "--message", message)
+        git.run(*here, "commit", "--quiet", "--message", message)
     except git.GitError as error:
         raise ConfigurationError(
             f"{project} is written, but has no first commit: {error}"

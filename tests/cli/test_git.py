@@ -155,6 +155,26 @@ def test_hooks_of_the_user_s_own_do_not_stop_the_first_commit(here, tmp_path):
     assert len(in_foobar("log", "--format=%h")) == 1
 
 
+def test_nothing_of_a_template_for_repositories_runs(here, tmp_path):
+    """What it brings is there for the user's own commands: other hooks, and a monitor of files."""
+    ran = tmp_path / "ran"
+    template = tmp_path / "template"
+    (template / "hooks").mkdir(parents=True)
+    names = ("post-index-change", "pre-commit", "reference-transaction", "post-commit")
+    for path in (*(f"hooks/{name}" for name in names), "monitor"):
+        (template / path).write_text(f"#!/bin/sh\necho {path} >> {ran}\n")
+        (template / path).chmod(0o755)
+    (template / "config").write_text(f"[core]\nfsmonitor = {template}/monitor\n")
+    with (tmp_path / "gitconfig").open("a") as file:
+        file.write(f"[init]\ntemplateDir = {template}\n")
+
+    assert loafer_kit(*NEW).code == 0
+
+    assert not ran.exists()
+    in_foobar("commit", "-q", "--allow-empty", "-m", "x")
+    assert set(ran.read_text().split()) == {*(f"hooks/{name}" for name in names), "monitor"}
+
+
 def test_variables_of_git_lead_to_no_other_repository(here, tmp_path, monkeypatch):
     """As they are set where a hook calls us."""
     other = tmp_path / "other"
