@@ -1,5 +1,6 @@
 """Begins a git repository in a project that was written."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def begin(project: Path, paths: Iterable[str], message: str) -> bool:
     here = ("-C", str(project), "--literal-pathspecs")
     try:
         git.run("init", "--quiet", "--", str(project))
-        listed = ("ls-files", "-z", "--others", "--exclude-standard", "--")
-        wanted = git.run(*here, *listed, *sorted(paths))
+        found = git.run(*here, "ls-files", "-z", "--others", "--exclude-standard")
+        wanted = b"\0".join(sorted(set(found.split(b"\0")) & set(map(os.fsencode, paths))))
         git.run(*here, "add", "--pathspec-from-file=-", "--pathspec-file-nul", content=wanted)
         if not _knows_author(project):
             return False
