@@ -12,7 +12,7 @@ from pathlib import Path
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.plans import refuse_outside
-from loafer_kit.scaffold.template_files import MOST_BYTES, MOST_FILES, File
+from loafer_kit.scaffold.template_files import File, refuse_large
 
 
 class Archive:
@@ -77,15 +77,6 @@ def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """An entry's content, never more than it says there is."""
     with archive.open(entry) as file:
         return file.read(entry.file_size)
-
-
-def refuse_large(origin: str, files: int, size: int) -> None:
-    """Make sure that so many files of so many bytes can be a template."""
-    if files > MOST_FILES or size > MOST_BYTES:
-        raise ConfigurationError(
-            f"{origin} is too large for a template: {MOST_FILES} files and "
-            f"{MOST_BYTES // 1024 // 1024} MiB at most"
-        )
 
 
 def refuse_bad_path(origin: str, path: str, known: Mapping[str, object]) -> None:

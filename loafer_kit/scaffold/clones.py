@@ -14,7 +14,7 @@ from pathlib import Path
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import archives, git, names
 from loafer_kit.scaffold.archives import Archive
-from loafer_kit.scaffold.template_files import File
+from loafer_kit.scaffold.template_files import File, refuse_large
 
 # No other protocol is used. Nor is anybody asked for a password, which a helper of git's may know, and
 # nothing is fetched later that a repository only promises to have.
@@ -55,7 +55,7 @@ def read(url: str, checkout: str | None) -> tuple[Archive, str]:
         _git("clone", *options, "--", url, clone, origin=origin)
         commit = _commit(clone, "HEAD" if checkout is None else checkout, origin)
         entries = _entries(clone, commit, origin)
-        archives.refuse_large(origin, len(entries), sum(entry.size for entry in entries))
+        refuse_large(origin, len(entries), sum(entry.size for entry in entries))
         return Archive(origin, _files(clone, entries, origin)), commit
 
 

@@ -129,19 +129,16 @@ def _read(tree: Tree, origin: Origin | None) -> Template:
             f"{origin} has no folder like {{{{cookiecutter.name}}}} that becomes the project's"
             f"{_several(variables)}"
         )
+    size = len(found.content)
     for top in tops:
         if _is_used(top, variables):
-            files |= dict(tree.below(top))
-            _refuse_large(files, origin)
+            for path, file in tree.below(top):
+                files[path] = file
+                size += len(file.content)
+                template_files.refuse_large(str(origin), len(files), size)
     if not any("cookiecutter" in path.partition("/")[0] and "/" in path for path in files):
         raise ConfigurationError(f"{origin} has no file that becomes the project's")
     return Template(files, origin)
-
-
-def _refuse_large(files: Mapping[str, File], origin: Origin | None) -> None:
-    size = sum(len(file.content) for file in files.values())
-    if len(files) > template_files.MOST_FILES or size > template_files.MOST_BYTES:
-        raise ConfigurationError(f"{origin} is too large for a template")
 
 
 @functools.lru_cache

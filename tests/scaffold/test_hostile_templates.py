@@ -2,16 +2,18 @@
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 
 import pytest
 from scaffold.own_templates import PROJECT, SPEC, commit, git, leave, load, rendered, write
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import archives, origins, render, template_files
+from loafer_kit.scaffold import origins, render, template_files
 
 LOAFER = {"slug": "x", "_loafer_kit": "service"}
 
@@ -243,7 +245,7 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch):
     assert bomb.stat().st_size < 1024 * 1024
     assert "is too large for a template" in refused(bomb)
 
-    monkeypatch.setattr(archives, "MOST_FILES", 3)
+    monkeypatch.setattr(template_files, "MOST_FILES", 3)
     files = zipped(tmp_path / "b.zip", [(f"{PROJECT}/b{number}", "") for number in range(3)])
     assert "is too large for a template" in refused(files)
 
@@ -290,10 +292,69 @@ def test_an_entry_that_is_in_a_zip_twice_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_too_large_is_refused(tmp_path, monkeypatch):
-    """Before it fills the memory."""
-    monkeypatch.setattr(template_files, "MOST_BYTES", 10)
+    """By its bytes or by its files."""
+    template = write(tmp_path, {"a": "x" * 100, "b": "x" * 100})
+    monkeypatch.setattr(template_files, "MOST_BYTES", 150)
+    assert "is too large for a template" in refused(template)
 
-    assert "is too large for a template" in refused(write(tmp_path, {"a": "x" * 100}))
+    monkeypatch.setattr(template_files, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(template_files, "MOST_FILES", 2)
+    assert "is too large for a template" in refused(template)
+
+
+@pytest.mark.parametrize("path", [f"{PROJECT}/a", "hooks/a", "cookiecutter.json"])
+def test_a_file_that_is_too_large_is_not_read(tmp_path, path):
+    """It takes no space on a disk, and would take all in memory."""
+    template = write(tmp_path, {"a": "a"})
+    (template / "hooks").mkdir()
+    with (template / path).open("wb") as file:
+        file.truncate(1 << 40)
+
+    assert "is too large for a template" in refused(template)
+
+
+def test_no_more_is_read_than_may_be(tmp_path, monkeypatch):
+    """Though each file by itself is small enough."""
+    template = write(tmp_path, {str(number): bytes(100_000) for number in range(100)})
+    monkeypatch.setattr(template_files, "MOST_BYTES", 200_000)
+    tracemalloc.start()
+    try:
+        assert "is too large for a template" in refused(template)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_no_file_is_never_opened(tmp_path, monkeypatch):
+    """A pipe would be waited for without end."""
+    template = write(tmp_path, {"a": "a"})
+    os.mkfifo(template / PROJECT / "pipe")
+    os.mkfifo(template / "hooks")
+    monkeypatch.chdir(template / PROJECT)  # the path of a socket has to be short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+    assert rendered(template) == {"a": "a"}
+
+    (template / "cookiecutter.json").unlink()
+    os.mkfifo(template / "cookiecutter.json")
+    assert "it has no cookiecutter.json" in refused(template)
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path):
+    """A link to itself, and folders without end."""
+    template = write(tmp_path / "link", {"a": "a"})
+    (template / PROJECT / "b").symlink_to("b")
+    assert f"{PROJECT}/b" in refused(template)
+
+    template = write(tmp_path / "deep", {"a": "a"})
+    place = os.open(template / PROJECT, os.O_RDONLY)
+    for _ in range(2_500):
+        os.mkdir("x", dir_fd=place)
+        place, above = os.open("x", os.O_RDONLY, dir_fd=place), place
+        os.close(above)
+    os.close(place)
+    assert "cannot be read" in refused(template) or "too long" in refused(template)
+    subprocess.run(["rm", "-r", template / PROJECT], check=True)  # Python cannot
 
 
 @pytest.mark.parametrize(
