@@ -14,6 +14,9 @@ from loafer_kit.scaffold import names
 from loafer_kit.scaffold.plans import refuse_outside
 from loafer_kit.scaffold.template_files import File, refuse_large
 
+# Of these zipfile decompresses no more than it is asked for; of others a few bytes may be gigabytes.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
 
 class Archive:
     """The files of an archive; None stands for a link."""
@@ -55,26 +58,38 @@ class Archive:
 
 def of_zip(path: Path) -> Archive:
     """The files of a zip; ConfigurationError when it is none, too large, or leads out of itself."""
-    files: dict[str, File | None] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            refuse_large(str(path), len(entries), sum(entry.file_size for entry in entries))
-            for entry in entries:
-                mode = entry.external_attr >> 16
-                refuse_bad_path(str(path), entry.filename, files)
-                is_link = stat.S_ISLNK(mode)
-                content = b"" if is_link else _unzipped(archive, entry)
-                files[entry.filename] = None if is_link else File(content, bool(mode & 0o100))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ConfigurationError(f"{path} cannot be read as a zip file: {error}") from error
-    return Archive(str(path), files)
+        # What lists the files is read before it can be counted: it is no larger than they may be.
+        refuse_large(str(path), 1, path.stat().st_size // 2)
+        return Archive(str(path), _unpacked(path))
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # Of a damaged one zipfile, and what it decompresses with, raise whatever there is.
+        if isinstance(error, OSError) and error.strerror:
+            raise ConfigurationError(f"{path}: {error.strerror}") from error
+        why = names.shown(str(error) or type(error).__name__)
+        raise ConfigurationError(f"{path} cannot be read as a zip file: {why}") from error
+
+
+def _unpacked(path: Path) -> dict[str, File | None]:
+    files: dict[str, File | None] = {}
+    with zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        refuse_large(str(path), len(entries), sum(entry.file_size for entry in entries))
+        for entry in entries:
+            mode = entry.external_attr >> 16
+            refuse_bad_path(str(path), entry.filename, files)
+            is_link = stat.S_ISLNK(mode)
+            content = b"" if is_link else _unzipped(archive, entry)
+            files[entry.filename] = None if is_link else File(content, bool(mode & 0o100))
+    return files
 
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """An entry's content, never more than it says there is."""
+    if entry.compress_type not in _METHODS:
+        raise NotImplementedError(f"{entry.filename} is neither stored nor deflated")
     with archive.open(entry) as file:
         return file.read(entry.file_size)
 

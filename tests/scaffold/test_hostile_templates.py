@@ -1,19 +1,24 @@
 """Templates of strangers: what they must not do, each hole that others had as a test of its own."""
 
+import functools
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scaffold.own_templates import PROJECT, SPEC, commit, git, leave, load, rendered, write
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import origins, render, template_files
+from loafer_kit.scaffold import archives, origins, render, template_files
 
 LOAFER = {"slug": "x", "_loafer_kit": "service"}
 
@@ -206,9 +211,12 @@ def test_what_lies_beside_a_template_is_not_read(tmp_path):
 # Zip files
 
 
-def zipped(path, entries, variables=LOAFER, top=""):
+METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+
+
+def zipped(path, entries, variables=LOAFER, top="", method=zipfile.ZIP_DEFLATED):
     """A zip with a template and whatever else."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr(f"{top}cookiecutter.json", json.dumps(variables))
         archive.writestr(f"{top}{PROJECT}/a", "{{ cookiecutter.slug }}")
         for name, content in entries:
@@ -278,6 +286,47 @@ def test_a_damaged_zip_is_one_line(tmp_path):
     path.write_bytes(bytes(content))
 
     assert "cannot be read as a zip file" in refused(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_cannot_be_read_bit_by_bit_is_refused(tmp_path, method):
+    """Of what is neither stored nor deflated a few bytes become gigabytes at once."""
+    message = refused(zipped(tmp_path / "a.zip", [], method=method))
+
+    assert "cannot be read as a zip file: 'cookiecutter.json is neither stored nor" in message
+
+
+@functools.cache
+def whole(method):
+    """A zip that nothing is wrong with."""
+    with tempfile.TemporaryDirectory() as folder:
+        entries = [("é/b", "some text " * 20), ("c", bytes(range(256)))]
+        return zipped(Path(folder, "a.zip"), entries, method=method).read_bytes()
+
+
+@st.composite
+def damaged(draw):
+    """A zip of which some bytes are others, and the end is missing or not."""
+    content = bytearray(whole(draw(st.sampled_from(METHODS))))
+    places = st.integers(0, len(content) - 1)
+    for place, byte in draw(st.dictionaries(places, st.integers(0, 255), max_size=8)).items():
+        content[place] = byte
+    return bytes(content[: draw(st.just(len(content)) | places)])
+
+
+@settings(max_examples=500, deadline=None)
+@given(damaged())
+def test_whatever_is_wrong_with_a_zip_is_one_line(content):
+    """Its lists, its names, what it is compressed with: or nothing is, that matters."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.zip")
+        path.write_bytes(content)
+        try:
+            found = archives.of_zip(path)
+        except ConfigurationError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - one of two endings
+        else:
+            assert isinstance(found, archives.Archive)
 
 
 def test_an_entry_that_is_in_a_zip_twice_is_refused(tmp_path):
