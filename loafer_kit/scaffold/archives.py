@@ -12,7 +12,7 @@ from pathlib import Path
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import names
 from loafer_kit.scaffold.plans import refuse_outside
-from loafer_kit.scaffold.template_files import File, refuse_large
+from loafer_kit.scaffold.template_files import File, refuse_large, refuse_undecodable
 
 # Of these zipfile decompresses no more than it is asked for; of others a few bytes may be gigabytes.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -97,6 +97,7 @@ def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 def refuse_bad_path(origin: str, path: str, known: Mapping[str, object]) -> None:
     """Make sure that a path stays within an archive, and is there once."""
     try:
+        refuse_undecodable(path)
         refuse_outside(path)
     except ConfigurationError as error:
         raise ConfigurationError(f"{origin}: {error}") from error

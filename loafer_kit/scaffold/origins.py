@@ -10,9 +10,12 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import names
 
 _GIT = "git+"
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://.*|[\w.-]+@[\w.-]+:.*", re.DOTALL)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[\w.-]+@[\w.-]+:.*", re.DOTALL)
 _ABBREVIATION = re.compile(r"[a-z]{2}:[^/].*")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _PROTOCOLS = ("file", "https", "ssh")
+# As long as a path may be.
+_LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,31 +99,51 @@ def _is_path(reference: str) -> bool:
         return True
     from loafer_kit.scaffold import plugins
 
-    return Path(reference).exists() and not plugins.is_installed("templates", reference)
+    try:
+        is_there = Path(reference).exists()
+    except OSError:  # longer than a name may be
+        is_there = False
+    return is_there and not plugins.is_installed("templates", reference)
 
 
 def refuse_unsafe(origin: Origin) -> None:
     """Make sure that naming a place runs nothing, and that a lock keeps no password."""
-    where = names.shown(origin.reference)
-    if not origin.reference.isprintable():
-        raise ConfigurationError(f"{where} names no template")
-    if origin.checkout is not None and not origin.is_repository:
+    if not _is_sane(origin.reference):
+        raise ConfigurationError(f"{names.shown(origin.reference)} names no template")
+    if origin.is_repository:
+        _refuse_unsafe_url(origin)
+    elif origin.checkout is not None:
+        where = names.shown(origin.reference)
         raise ConfigurationError(f"{where} has no revisions: --checkout is for a git repository")
-    if not origin.is_repository:
-        return
-    parts = urlsplit(origin.url)
-    if "::" in origin.url or origin.url.startswith("-") or parts.scheme not in ("", *_PROTOCOLS):
-        raise ConfigurationError(
-            f"{where}: a template is fetched by https, ssh or from a path, nothing else"
-        )
-    if parts.password is not None:
-        raise ConfigurationError(
-            "the URL of the template holds a password, which the project's lock would keep: "
-            "leave it to git's credential helper"
-        )
     for word in (origin.checkout, origin.directory):
-        if word is not None and (word.startswith("-") or not word.isprintable()):
+        if word is not None and (word.startswith("-") or not _is_sane(word)):
             raise ConfigurationError(f"{names.shown(word)} is no revision and no folder")
+    if origin.commit is not None and not _COMMIT.fullmatch(origin.commit):
+        raise ConfigurationError(f"{names.shown(origin.commit)} is no commit")
+
+
+def _is_sane(word: str) -> bool:
+    """Whether a word can be shown to a person, and handed to the operating system."""
+    return word.isprintable() and len(word) <= _LONGEST
+
+
+def _refuse_unsafe_url(origin: Origin) -> None:
+    try:
+        parts = urlsplit(origin.url)
+    except ValueError as error:  # which is not shown: it may hold what must not be
+        raise ConfigurationError("the URL of the template cannot be read") from error
+    # As which user ssh logs in is no secret; a name for https may be a token.
+    if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
+        raise ConfigurationError(
+            "the URL of the template holds a user's name or password, which the project's lock "
+            "would keep: leave it to git's credential helper"
+        )
+    is_other = "::" in origin.url or origin.url.startswith("-")
+    if is_other or parts.scheme not in ("", *_PROTOCOLS):
+        raise ConfigurationError(
+            f"{names.shown(origin.reference)}: a template is fetched by https, ssh or from a path, "
+            "nothing else"
+        )
 
 
 def _as_path(path: str) -> str:

@@ -98,6 +98,7 @@ class Folder:
             for name in (*folders, *files):
                 place = Path(here, name)
                 path = place.relative_to(self._root).as_posix()
+                refuse_undecodable(path)
                 if place.is_symlink() and place.is_dir():
                     raise ConfigurationError(f"{place} is a link to a folder")
                 if name not in folders and (found := self.file(path)) is not None:
@@ -120,6 +121,14 @@ def refuse_large(origin: str, files: int, size: int) -> None:
             f"{origin} is too large for a template: {MOST_FILES} files and "
             f"{MOST_BYTES // 1024 // 1024} MiB at most"
         )
+
+
+def refuse_undecodable(path: str) -> None:
+    """Make sure that a path is text, as whatever is made of it has to be."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"the name of {names.shown(path)} is not in UTF-8") from error
 
 
 def _content(place: Path) -> bytes:

@@ -92,7 +92,11 @@ def load(origin: Origin, base: Path) -> Template:
         tree, commit = clones.read(seen.reference, origin.checkout)
         origin = replace(origin, commit=commit)
     else:
-        tree = _tree(base / origin.reference if origin.is_path else _installed(origin.reference))
+        path = base / origin.reference if origin.is_path else _installed(origin.reference)
+        try:
+            tree = _tree(path)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from error
     if origin.directory is not None:
         tree = tree.folder(origin.directory)
     return _read(tree, origin)

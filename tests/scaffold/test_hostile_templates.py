@@ -389,6 +389,17 @@ def test_what_is_no_file_is_never_opened(tmp_path, monkeypatch):
     assert "it has no cookiecutter.json" in refused(template)
 
 
+def test_a_name_that_is_no_text_is_one_line(tmp_path):
+    """In a folder or in a repository."""
+    template = write(tmp_path, {"a": "a"})
+    Path(os.fsdecode(os.fsencode(template / PROJECT) + b"/\xff")).touch()
+    message = f"the name of '{PROJECT}/\\udcff' is not in UTF-8"
+
+    assert message in refused(template)
+    commit(template)
+    assert message in refused(f"git+{template}")
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path):
     """A link to itself, and folders without end."""
     template = write(tmp_path / "link", {"a": "a"})
@@ -499,6 +510,16 @@ def test_a_repository_that_is_too_large_is_refused(repository):
         "git://example.invalid/x.git",
         "git+fd::7",
         "https://user:password@example.invalid/x.git",
+        "https://password@example.invalid/x.git",
+        "git+HTTPS://password@example.invalid/x.git",
+        "http://password@example.invalid/x.git",
+        "ssh://user:password@example.invalid/x.git",
+        "https://password@[x",
+        "https://" + "x" * 200_000,
+        "git+./" + "x" * 200_000,
+        "x" * 300,
+        "./" + "x" * 300,
+        "./x\udcff",
     ],
 )
 def test_a_place_that_is_never_fetched(reference):
@@ -506,6 +527,45 @@ def test_a_place_that_is_never_fetched(reference):
     with pytest.raises(ConfigurationError) as caught:
         load(reference)
     assert "password@" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("reference", ["ssh://git@example.invalid/x", "git@example.invalid:x"])
+def test_as_whom_ssh_logs_in_is_no_secret(reference):
+    """It is part of what such a place is called."""
+    assert origins.named(reference).reference == reference
+
+
+@pytest.mark.parametrize("reference", ["../x", "x", "git+https://example.invalid/x"])
+@pytest.mark.parametrize("word", ["-x", "a\0b", "a\udcff", "a\x1b[2J", "a\u200bb", "x" * 200_000])
+def test_what_a_lock_says_of_a_place_is_sane(reference, word):
+    """Whatever kind of place it is."""
+    for origin in (
+        origins.Origin(reference, directory=word),
+        origins.Origin(reference, commit=word),
+        origins.Origin(reference + word.removeprefix("-x")),
+        origins.Origin("git+https://example.invalid/x", checkout=word),
+    ):
+        if origin != origins.Origin(reference):
+            with pytest.raises(ConfigurationError, match=r"is no commit|is no rev|names no templ"):
+                origins.refuse_unsafe(origin)
+
+
+@pytest.mark.parametrize("commit", ["", "abc", "0" * 39, "0" * 65, "g" * 40, "A" * 40])
+def test_a_commit_in_a_lock_is_one(commit):
+    """It is shown to people."""
+    with pytest.raises(ConfigurationError, match="is no commit"):
+        origins.refuse_unsafe(origins.Origin("../x", commit=commit))
+    origins.refuse_unsafe(origins.Origin("../x", commit="0a" * 20))
+
+
+@pytest.mark.parametrize("directory", ["x" * 300, "x/" * 1500])
+def test_a_directory_that_cannot_be_is_one_line(tmp_path, directory):
+    """Its name, or the path, is too long."""
+    write(tmp_path, {"a": "a"})
+
+    with pytest.raises(ConfigurationError, match=r"name too long|has no folder"):
+        load(tmp_path, directory=directory)
 
 
 def test_a_lock_cannot_name_a_place_that_runs_something():
