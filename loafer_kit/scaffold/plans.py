@@ -2,6 +2,7 @@
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,11 @@ from loafer_kit.exceptions import ConfigurationError
 FOLDER = ".loafer-kit"
 LOCK = f"{FOLDER}/lock.json"
 #: Where no file of a template goes, whatever a lock or a journal says.
-_RESERVED = (FOLDER, ".git")
+_RESERVED = (FOLDER, ".git", "git~1")
+# What HFS+ leaves out of a name when it looks for one.
+_IGNORED = dict.fromkeys(
+    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
+)
 
 Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
 
@@ -28,6 +33,7 @@ class Plan:
     def __post_init__(self) -> None:
         for path in self.files:
             refuse_outside(path)
+        refuse_clashes(self.files)
         object.__setattr__(self, "files", dict(sorted(self.files.items())))
 
 
@@ -109,13 +115,35 @@ def refuse_links(target: Path, path: str) -> None:
 
 
 def refuse_outside(path: str) -> None:
-    """Make sure that a path stays within the project it is relative to."""
-    if set(path.split("/")) & {"", ".", ".."} or "\\" in path or "\0" in path:
+    """Make sure that a path stays within the project it is relative to, whatever file system it is on.
+
+    On some a name may hold no control character, or loses the dots and blanks at its end.
+    """
+    is_plain = not any(unicodedata.category(character) in ("Cc", "Cs") for character in path)
+    if "\\" in path or not is_plain or any(part[-1:] in ("", ".", " ") for part in path.split("/")):
         raise ConfigurationError(f"{path!a} is no path within a project")
+
+
+def refuse_clashes(paths: Iterable[str]) -> None:
+    """Make sure that no path is one in which another is."""
+    known = sorted(paths)
+    files = set(known)
+    for path in known:
+        for place, character in enumerate(path):
+            if character == "/" and path[:place] in files:
+                above = path[:place]
+                raise ConfigurationError(
+                    f"{above!a}, in which {path!a} is, cannot be a file and a folder"
+                )
 
 
 def refuse_reserved(path: str) -> None:
     """Make sure that a path is one at which a template's file may be."""
     refuse_outside(path)
-    if any(part.lower() in _RESERVED for part in path.split("/")):
+    if any(_as_found(part) in _RESERVED for part in path.split("/")):
         raise ConfigurationError(f"{path!a} is no path of a template's file")
+
+
+def _as_found(part: str) -> str:
+    """A name as the file systems have it that are not particular: HFS+ and NTFS."""
+    return part.translate(_IGNORED).lower().partition(":")[0].rstrip(". ")

@@ -10,14 +10,14 @@ from fnmatch import fnmatch
 
 from jinja2 import Environment
 
-from loafer_kit.scaffold.plans import refuse_reserved
+from loafer_kit.scaffold.plans import refuse_clashes, refuse_reserved
 from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
 from loafer_kit.scaffold.variables import Values
 
 
 def files(template: Template, environment: Environment, values: Values) -> dict[str, File]:
-    """Every file of a project by its path; ConfigurationError for a path that leads out of it.
+    """Every file of a project by its path; ConfigurationError for a path where it cannot be.
 
     A file or a folder whose name comes out empty is left out. Where two have one place, the later
     one in the order of a walk stays.
@@ -36,6 +36,7 @@ def files(template: Template, environment: Environment, values: Values) -> dict[
             text = environment.get_template(source).render(cookiecutter=values)
             file = File(_with_line_ends(text, file, values), file.executable)  # noqa: PLW2901
         made[place] = file
+    refuse_clashes(made)
     return made
 
 

@@ -117,6 +117,16 @@ def test_no_value_reaches_code_without_a_quoting_filter(tmp_path):
         ".GIT/config",
         ".loafer-kit/lock.json",
         "a/.git/config",
+        ".git./config",
+        ".git /config",
+        "git~1/config",
+        "GIT~1/config",
+        ".git::$INDEX_ALLOCATION/config",
+        ".g\\u200cit/config",
+        ".git\\ufeff/config",
+        ".loafer-kit\\u200d/lock.json",
+        "a\\x1b[2J",
+        "a\\ud800",
     ],
 )
 def test_no_name_leads_out_of_the_project(tmp_path, path):
@@ -133,6 +143,18 @@ def test_no_folder_of_a_project_leads_elsewhere(tmp_path, folder):
 
     message = refused(template, answers={"slug": folder})
     assert "is no path" in message or "cannot be a project's folder" in message
+
+
+def test_a_file_in_another_file_s_place_is_refused(tmp_path):
+    """Before anything is written, hooks are run, or somebody is shown what would be."""
+    template = write(tmp_path, {"a": "a", "{{ 'A'|lower }}/b": "b"})
+
+    message = refused(template)
+    assert message.endswith(": 'a', in which 'a/b' is, cannot be a file and a folder")
+
+    (template / "hooks").mkdir()
+    (template / "hooks/pre_gen_project.py").write_text("open('a', 'w')")
+    assert refused(template, leave=leave) == message
 
 
 def test_a_name_by_chance_is_checked_as_any_other(tmp_path):

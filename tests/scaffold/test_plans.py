@@ -7,17 +7,32 @@ from loafer_kit.scaffold.plans import Plan, changes
 
 
 @pytest.mark.parametrize(
-    "path", ["../x", "/x", "a/../../x", "a//b", "", ".", "a/./b", "a\\b", "a\0"]
+    "path",
+    [
+        *("../x", "/x", "a/../../x", "a//b", "", ".", "a/./b", "a\\b", "a\0"),
+        *("a\nb", "a\x1b[2J", "a\x7f", "a\x9b2J", "a\udcff", "a.", "a. /b", "a /b", "..."),
+    ],
 )
 def test_a_path_stays_within_the_project(path):
-    """No plan can name a file elsewhere."""
+    """No plan can name a file elsewhere, nor one that is another on some file system."""
     with pytest.raises(ConfigurationError, match="no path within a project"):
         Plan({path: b""})
 
 
+@pytest.mark.parametrize("paths", [["a", "a/b"], ["a/b/c/d", "a/b"], ["b", "a", "b/.x"]])
+def test_no_path_is_a_file_and_a_folder(paths):
+    """It could not be written, which would show only then."""
+    with pytest.raises(ConfigurationError, match="cannot be a file and a folder") as caught:
+        Plan(dict.fromkeys(paths, b""))
+    above, below = sorted(paths)[-2:]
+    assert str(caught.value).startswith(f"{above!a}, in which {below!a} is, ")
+
+    Plan(dict.fromkeys(["a", "ab/c", "a.b/c", "ä/ b", ".a/b"], b""))
+
+
 def test_a_plan_is_in_order_whatever_it_is_made_from():
     """The same files, the same plan."""
-    assert list(Plan({"b": b"", "a/c": b"", "a": b""}).files) == ["a", "a/c", "b"]
+    assert list(Plan({"c": b"", "b/c": b"", "a": b""}).files) == ["a", "b/c", "c"]
 
 
 def test_changes_tell_new_edited_and_equal_files_apart(tmp_path):
