@@ -5,6 +5,8 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
+_DEEPEST_YAML = 100
+
 
 def finish(path: str, content: bytes) -> bytes:
     """The file's final bytes; ValueError when it does not parse as what its suffix says."""
@@ -33,9 +35,14 @@ def _hcl(text: str) -> str:
 def _yaml(text: str) -> str:
     import yaml
 
+    depth = 0
     try:
-        for _ in yaml.parse(text, Loader=yaml.SafeLoader):
-            pass
+        # Where libyaml is missing, the time that a parser in Python takes grows with the depth.
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST_YAML:
+                raise ValueError("lists and tables are too deep in each other")
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     return text
