@@ -14,6 +14,7 @@ from jinja2 import Environment, TemplateSyntaxError
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import (
     formatting,
+    memory,
     names,
     project_files,
     sandbox,
@@ -78,10 +79,11 @@ def _rendered(
     with _extended(template, code.extensions, leave):
         environment = _environment(template, code.extensions)
         declared = copy.deepcopy(template.variables)  # a template may change lists and tables
-        values = known | variables.resolve(declared, known, answers, environment, ask)
-        folder = project_files.name(environment, template.project, values)
+        with memory.limited() if template.origin is not None else nullcontext():
+            values = known | variables.resolve(declared, known, answers, environment, ask)
+            folder = project_files.name(environment, template.project, values)
+            files = project_files.files(template, environment, values)
         _refuse_folder(folder)
-        files = project_files.files(template, environment, values)
         if leave is not None and code.hooks:
             scripts = trust.scripts(template, code.hooks, environment, values, leave)
             files = _through_hooks(scripts, folder, files)

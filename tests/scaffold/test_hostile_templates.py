@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -748,6 +749,34 @@ def test_extensions_are_not_imported_without_trust(tmp_path):
     message = refused(template)
     assert "No filter named 'evil'" in message
     assert "(--trust would load evil.Extension, subprocess.Popen)" in message
+
+
+DOUBLE = "{% set ns = namespace(x='a') %}{% for _ in range(40) %}STEP{% endfor %}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'a' * 2000000000 }}",
+        "{{ 'a'.ljust(10**9) }}",
+        "{{ 'a'|center(10**9) }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ range(100000)|join('b' * 1000000) }}",
+        DOUBLE.replace("STEP", "{% set ns.x = ns.x ~ ns.x %}"),
+        DOUBLE.replace("STEP", "{% set ns.x = [ns.x, ns.x] %}{% set ns.x = ns.x|string %}"),
+    ],
+)
+def test_a_template_that_fills_the_memory_ends_in_one_line(tmp_path, text):
+    """And whoever called has as much as before."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    template = write(tmp_path, {"a": text})
+
+    with pytest.raises(ConfigurationError, match="it takes more memory than a project can need"):
+        rendered(template)
+
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def test_a_link_that_a_hook_leaves_is_not_taken_over(tmp_path):
