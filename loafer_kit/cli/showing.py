@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import environ
 from pathlib import Path
 
 import typer
@@ -68,6 +69,8 @@ def coloured(text: str) -> str:
 
 
 def _coloured(line: str) -> str:
+    if environ.get("NO_COLOR"):
+        return line
     if line.startswith(("+++", "---")):
         return typer.style(line, bold=True)
     return typer.style(line, fg=_COLOURS[line[0]]) if line[0] in _COLOURS else line

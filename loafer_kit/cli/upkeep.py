@@ -8,11 +8,10 @@ from pathlib import Path
 
 import typer
 
-from loafer_kit.cli import writing
 from loafer_kit.cli.own_templates import Wanted
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import checks, commits, projects, reversals
+from loafer_kit.scaffold import checks, projects
 from loafer_kit.scaffold.plans import marked
 
 
@@ -33,6 +32,9 @@ def check(project: Path, *, json: bool) -> None:
 
 def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
     """Merge what the template renders today; with `check`, only judge whether that is needed."""
+    from loafer_kit.cli import writing
+    from loafer_kit.scaffold import commits
+
     if not show.only:
         commits.recover(project)
     lock = projects.find_lock(project)
@@ -54,6 +56,9 @@ def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
 
 def destroy(project: Path, wanted: Wanted, *, show: Show) -> None:
     """Take back what the lock's last record wrote."""
+    from loafer_kit.cli import writing
+    from loafer_kit.scaffold import commits, reversals
+
     if not show.only:
         commits.recover(project)
     lock = projects.find_lock(project)

@@ -44,7 +44,7 @@ def drifts(modules: Modules, spec: ServiceSpec, *, except_for: Collection[str]) 
     Code is read, never imported: what only running it would tell is taken for right.
     """
     found = [(path, route) for path in modules for route in code.routes(modules[path])]
-    queues: list[Context] = contexts.service(spec)["queues"]
+    queues = contexts.queues(spec)
     for queue in queues:
         if queue["queue_name"] in except_for:
             continue

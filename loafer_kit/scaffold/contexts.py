@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from loafer_kit import __version__
-from loafer_kit.scaffold import names, payload_contexts
+from loafer_kit.scaffold import names
 from loafer_kit.scaffold.fields import OPTIONS
 from loafer_kit.scaffold.payloads import Payloads, example
-from loafer_kit.scaffold.shipping import contexts as shipping
 from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
@@ -15,12 +14,16 @@ Context = dict[str, Any]
 
 def service(spec: ServiceSpec) -> Context:
     """The context of `templates/service`."""
+    # Whoever only asks for the queues, as `check` does, has no use for these.
+    from loafer_kit.scaffold import payload_contexts
+    from loafer_kit.scaffold.shipping import contexts as shipping
+
     return {
         "name": spec.name,
         "package": spec.package,
         "version": __version__,
         "subject": subject([queue.queue_name for queue in spec.queues]),
-        "queues": [_queue(queue, spec.payloads) for queue in spec.queues],
+        "queues": queues(spec),
         "error_handlers": _shared((queue.error_handler, queue) for queue in spec.queues),
         "translators": _shared(
             (queue.translator, queue) for queue in spec.queues if queue.translator != "none"
@@ -34,6 +37,11 @@ def service(spec: ServiceSpec) -> Context:
         "settings": settings(spec),
         "shipping": shipping.service(spec),
     }
+
+
+def queues(spec: ServiceSpec) -> list[Context]:
+    """The queues, and what code says of each."""
+    return [_queue(queue, spec.payloads) for queue in spec.queues]
 
 
 def subject(queues: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold import (
     contexts,
-    extensions,
     line_ends,
     locks,
     names,
@@ -100,6 +99,8 @@ class Maker:
     def again(self, spec: Draft) -> Rendering:
         """Render what a project's spec says now."""
         if self.name == "extension":
+            from loafer_kit.scaffold import extensions
+
             context = extensions.context(extensions.from_lock(spec.values))
             return self.render(context, spec.values)
         return self.render(contexts.service(validation.service(spec)))

@@ -1,9 +1,11 @@
 """`loafer-kit doctor`, against the embedded server."""
 
 import json
+import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from remedies import carry_out, problems
@@ -164,24 +166,60 @@ def refusing(action, answers):
         server.server_close()
 
 
-@pytest.mark.parametrize("action", ["GetQueueUrl", "GetQueueAttributes", "DeleteMessage"])
-def test_a_missing_permission_is_named(doctor, monkeypatch, action):
-    """The remedy is to allow it."""
+# What `docs/how-to/check-your-setup.md` says is tried.
+TRIED = ["GetQueueUrl", "GetQueueAttributes", "DeleteMessage", "ChangeMessageVisibility"]
+
+
+ANSWERS = {
+    "GetQueueUrl": {"QueueUrl": "http://127.0.0.1/1/orders"},
+    "GetQueueAttributes": {"Attributes": {"VisibilityTimeout": "90"}},
+    "ChangeMessageVisibility": {},
+    "DeleteMessage": {},
+}
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    """Credentials and a region, which are asked for before anything else."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    answers = {
-        "GetQueueUrl": {"QueueUrl": "http://127.0.0.1/1/orders"},
-        "GetQueueAttributes": {"Attributes": {"VisibilityTimeout": "90"}},
-        "ChangeMessageVisibility": {},
-    }
-    with refusing(action, answers) as url:
+
+
+@pytest.mark.parametrize("action", TRIED)
+def test_a_missing_permission_is_named(doctor, mine, action):
+    """The remedy is to allow it."""
+    with refusing(action, ANSWERS) as url:
         found = doctor('name = "orders"', options=["--endpoint-url", url])
 
     [(subject, message, remedy)] = problems(found)
     assert subject == "queue orders"
     assert message.startswith("access denied")
     assert remedy == f"allow sqs:{action} to the credentials in use"
+
+
+def test_a_dead_letter_queue_that_may_not_be_found_is_a_problem(doctor, mine):
+    """A service finds it by name, also where its own queue has a URL."""
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:dead", "maxReceiveCount": 5}
+    attributes = {"QueueArn": "arn:aws:sqs:eu-west-1:1:orders", "RedrivePolicy": json.dumps(policy)}
+    answers = ANSWERS | {"GetQueueAttributes": {"Attributes": attributes}}
+    spec = 'name = "http://127.0.0.1/1/orders"\ndead_letter_queue = "dead"'
+
+    with refusing("GetQueueUrl", answers) as url:
+        found = doctor(spec, options=["--endpoint-url", url])
+
+    [(subject, message, remedy)] = problems(found)
+    assert subject == "dead-letter queue dead"
+    assert message.startswith("access denied")
+    assert remedy == "allow sqs:GetQueueUrl to the credentials in use"
+
+
+def test_what_is_tried_is_documented():
+    """Each action, and no other."""
+    docs = Path(__file__).parents[2] / "docs/how-to/check-your-setup.md"
+    (row,) = (line for line in docs.read_text().splitlines() if line.startswith("| permissions |"))
+
+    assert re.findall(r"`sqs:(\w+)`", row) == TRIED
 
 
 @pytest.fixture

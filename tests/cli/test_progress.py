@@ -3,10 +3,10 @@
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import threading
-import time
 import urllib.request
 from contextlib import redirect_stderr
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -163,53 +163,89 @@ def test_a_pipe_sees_nothing_of_it(server):
     assert "reading the queues" not in done.stdout
 
 
-def shown_during(block, monkeypatch, term="xterm"):
-    """What a narrow terminal shows while this process waits for a block, and what that raises."""
-    reader, writer = pty.openpty()
-    monkeypatch.setenv("TERM", term)
-    monkeypatch.setenv("COLUMNS", "20")
-    raised = None
-    with os.fdopen(writer, "w") as opened:
+class Terminal:
+    """One that is narrow, and what this process shows on it while it waits for a block."""
+
+    def __init__(self, monkeypatch, name="xterm"):
+        monkeypatch.setenv("TERM", name)
+        monkeypatch.setenv("COLUMNS", "20")
+        self.shown = ""
+
+    def during(self, block):
+        self._reader, writer = pty.openpty()
         try:
-            with redirect_stderr(opened), waiting("a text that is longer than a line"):
-                block()
-        except ZeroDivisionError as error:
-            raised = error
-        opened.write("end")
-        opened.flush()
-        shown = os.read(reader, 10_000).decode()
-    os.close(reader)
-    return shown.removesuffix("end"), raised
+            with os.fdopen(writer, "w") as opened:
+                with redirect_stderr(opened), waiting("a text that is longer than a line"):
+                    block()
+                opened.write("end")
+                opened.flush()
+                self.wait_for("end")
+        finally:
+            self._read_the_rest()
+            os.close(self._reader)
+        return self.shown.removesuffix("end")
+
+    def wait_for(self, text):
+        while text not in self.shown:
+            assert self._read(30), self.shown
+
+    def _read(self, timeout):
+        if not select.select([self._reader], [], [], timeout)[0]:
+            return False
+        try:
+            data = os.read(self._reader, 10_000)
+        except OSError:  # Linux's way to say that the other end is closed
+            return False
+        self.shown += data.decode()
+        return bool(data)
+
+    def _read_the_rest(self):
+        while self._read(0):
+            pass
 
 
-def a_second():
-    time.sleep(1.15)
+@pytest.fixture
+def terminal(monkeypatch):
+    return Terminal(monkeypatch)
 
 
-def in_vain():
-    a_second()
-    raise ZeroDivisionError
+def is_waiting():
+    """Whether there is a thread that says so, sooner or later."""
+    return any(thread.name == "loafer-kit-waiting" for thread in threading.enumerate())
 
 
-def test_what_is_quick_is_not_shown(monkeypatch):
+def test_what_is_quick_is_not_shown(terminal):
     """Nothing flickers."""
-    assert shown_during(lambda: None, monkeypatch) == ("", None)
+    assert terminal.during(lambda: None) == ""
+    assert not is_waiting()
 
 
-def test_it_fits_into_one_line(monkeypatch):
+def test_it_fits_into_one_line(terminal):
     """A longer one could not be taken back."""
-    shown, _ = shown_during(a_second, monkeypatch)
+    shown = terminal.during(lambda: terminal.wait_for("\r/ "))
+
     assert shown.startswith("\r| a text that is lo\r")
     assert shown.endswith(CLEARED)
 
 
-def test_a_terminal_that_can_do_nothing_is_left_alone(monkeypatch):
+@pytest.mark.parametrize(("name", "can_be_cleared"), [("xterm", True), ("dumb", False)])
+def test_a_terminal_that_can_do_nothing_is_left_alone(monkeypatch, name, can_be_cleared):
     """It would show the control characters."""
-    assert shown_during(a_second, monkeypatch, term="dumb") == ("", None)
+    seen = []
+
+    assert Terminal(monkeypatch, name).during(lambda: seen.append(is_waiting())) == ""
+
+    assert seen == [can_be_cleared]
 
 
-def test_an_error_in_the_block_comes_out(monkeypatch):
+def test_an_error_in_the_block_comes_out(terminal):
     """The line is clean before it is told."""
-    shown, raised = shown_during(in_vain, monkeypatch)
-    assert shown.endswith(CLEARED)
-    assert raised is not None
+
+    def in_vain():
+        terminal.wait_for("\r| ")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        terminal.during(in_vain)
+    assert terminal.shown.endswith(CLEARED)
+    assert not is_waiting()

@@ -16,10 +16,10 @@ import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scaffold.any_specs import model_names, tables
 
 from loafer_kit.scaffold import (
     contexts,
-    payload_types,
     payloads,
     render,
     schema,
@@ -179,20 +179,6 @@ def test_examples_are_always_the_same():
     assert "parent" not in example
     assert example["note"] == "text"
     assert "note" not in payloads.example("Order", service.payloads, everything=False)
-
-
-model_names = ["Order", "Customer", "OrderLine", "News"]
-leaves = st.sampled_from([*payload_types.SCALARS, "'a' | 'b'", "1 | 2", *model_names])
-texts = st.recursive(
-    leaves, lambda inner: inner.map("list[{}]".format) | inner.map("map[{}]".format), max_leaves=3
-)
-fields = st.dictionaries(
-    st.from_regex(payloads.KEY, fullmatch=True)
-    | st.sampled_from(["class", "str", "list", "dt", "Any", "Order", "self", "_id", "__init__"]),
-    texts | texts.map("{}?".format),
-    max_size=5,
-)
-tables = st.fixed_dictionaries(dict.fromkeys(model_names, fields))
 
 
 @given(tables)

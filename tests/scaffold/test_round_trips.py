@@ -1,7 +1,12 @@
-"""Any project, fresh from its template: checked, updated, taken back."""
+"""Any project, fresh from its template: checked, updated, tested, taken back."""
 
-from hypothesis import given
-from scaffold.test_render import few, specs, valid
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import Phase, given, settings
+from scaffold.any_specs import few, runnable, specs, valid
 
 from loafer_kit.scaffold import (
     checks,
@@ -20,8 +25,6 @@ from loafer_kit.scaffold import (
 def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values):
     """Nothing to remark, nothing to update, and everything can be taken back."""
     service = valid(values)
-    if service is None:
-        return
     project = tmp_path_factory.mktemp("any") / service.package
     rendering = projects.ours("service").render(contexts.service(service))
     found = updates.candidates({}, rendering.plan.files, project)
@@ -39,3 +42,43 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
 
     commits.apply(reversals.last(project, lock, lambda: maker), project)
     assert list(project.iterdir()) == []
+
+
+@pytest.mark.timeout(300)
+def test_projects_of_any_spec_pass_their_own_tests(tmp_path):
+    """Drawn as above, always the same ones: they share one run, which takes most of the time."""
+    packages = []
+
+    @given(runnable)
+    @settings(few, max_examples=8, derandomize=True, database=None, phases=[Phase.generate])
+    def write(values):
+        package = f"drawn_{len(packages)}"
+        rendering = projects.ours("service").render(
+            contexts.service(valid(values | {"package": package}))
+        )
+        for path, content in rendering.plan.files.items():
+            file = tmp_path / package / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        packages.append(package)
+
+    write()
+    folders = [str(tmp_path / package) for package in packages]
+    done = subprocess.run(
+        [
+            sys.executable,
+            *["-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"],
+            *folders,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*folders, *sys.path])},
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = (file.read_text() for file in tmp_path.glob("*/tests/test_*.py"))
+    tests = sum(text.count("\ndef test_") for text in written)
+    assert f"{tests} passed" in done.stdout
+    assert len(packages) == 8

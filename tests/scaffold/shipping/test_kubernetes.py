@@ -1,6 +1,8 @@
 """The Kubernetes manifest: what the API server would take, and what KEDA would."""
 
 import inspect
+import json
+from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
@@ -11,65 +13,24 @@ from loafer_kit.managers import LoaferManager
 
 PATH = "deploy/kubernetes.yaml"
 
-# The fields of KEDA's resources (keda.sh/v1alpha1, from 2.13) that the template uses.
-KEDA = {
-    "ScaledObject": {
-        "type": "object",
-        "required": ["scaleTargetRef", "triggers"],
-        "additionalProperties": False,
-        "properties": {
-            "scaleTargetRef": {
-                "type": "object",
-                "required": ["name"],
-                "additionalProperties": False,
-                "properties": {"name": {"type": "string"}},
-            },
-            "minReplicaCount": {"type": "integer", "minimum": 0},
-            "maxReplicaCount": {"type": "integer", "minimum": 1},
-            "triggers": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "object",
-                    "required": ["type", "metadata"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "type": {"const": "aws-sqs-queue"},
-                        "metadata": {
-                            "type": "object",
-                            "required": ["queueURL", "awsRegion"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "queueURL": {"type": "string", "pattern": "^https?://"},
-                                "queueLength": {"type": "string", "pattern": "^[1-9][0-9]*$"},
-                                "awsRegion": {"type": "string", "pattern": "^[a-z0-9-]+$"},
-                            },
-                        },
-                        "authenticationRef": {
-                            "type": "object",
-                            "required": ["name"],
-                            "additionalProperties": False,
-                            "properties": {"name": {"type": "string"}},
-                        },
-                    },
-                },
-            },
-        },
-    },
-    "TriggerAuthentication": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "podIdentity": {
-                "type": "object",
-                "required": ["provider"],
-                "additionalProperties": False,
-                "properties": {
-                    "provider": {"const": "aws"},
-                    "identityOwner": {"enum": ["keda", "workload"]},
-                },
-            }
-        },
+# What KEDA says of its own resources: see README.md beside the file.
+KEDA = json.loads(Path(__file__).with_name("schemas").joinpath("keda.json").read_text())
+
+# To its resources a trigger's metadata is any text. These the SQS scaler reads, by its documentation.
+TRIGGER = {
+    "type": "object",
+    "required": ["queueURL", "awsRegion"],
+    "additionalProperties": False,
+    "properties": {
+        "queueURL": {"type": "string", "pattern": "^https?://[^/]+/[^/]+/[^/]+$"},
+        "queueURLFromEnv": {"type": "string"},
+        "queueLength": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+        "activationQueueLength": {"type": "string", "pattern": "^[0-9]+$"},
+        "awsRegion": {"type": "string", "pattern": "^[a-z0-9-]+$"},
+        "awsEndpoint": {"type": "string"},
+        "scaleOnInFlight": {"enum": ["true", "false"]},
+        "scaleOnDelayed": {"enum": ["true", "false"]},
+        "identityOwner": {"enum": ["pod", "operator"]},
     },
 }
 
@@ -100,6 +61,9 @@ def test_keda_takes_it(manifest):
     for kind, schema in KEDA.items():
         assert found[kind]["apiVersion"] == "keda.sh/v1alpha1"
         jsonschema.validate(found[kind]["spec"], schema)
+    for trigger in found["ScaledObject"]["spec"]["triggers"]:
+        assert trigger["type"] == "aws-sqs-queue"
+        jsonschema.validate(trigger["metadata"], TRIGGER)
 
 
 def test_one_trigger_for_each_queue(manifest):

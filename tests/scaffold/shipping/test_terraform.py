@@ -1,69 +1,93 @@
 """The Terraform module: it parses, is formatted, and says only what the provider knows."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import hcl2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scaffold.shipping.rendered import Terraform
+from scaffold.shipping.test_policies import SERVICES
 
 from loafer_kit.scaffold.shipping import hcl
 
 MAIN = "deploy/terraform/main.tf"
 
-# What the provider (hashicorp/aws 6) requires, and what else of it the templates use.
-ARGUMENTS = {
-    "aws_sqs_queue": (
-        set(),
-        {"name", "fifo_queue", "visibility_timeout_seconds", "message_retention_seconds"},
-    ),
-    "aws_sqs_queue_policy": ({"queue_url", "policy"}, set()),
-    "aws_sqs_queue_redrive_policy": ({"queue_url", "redrive_policy"}, set()),
-    "aws_sqs_queue_redrive_allow_policy": ({"queue_url", "redrive_allow_policy"}, set()),
-    "aws_sns_topic": (set(), {"name", "fifo_topic"}),
-    "aws_sns_topic_subscription": ({"endpoint", "protocol", "topic_arn"}, {"region"}),
-    "aws_cloudwatch_metric_alarm": (
-        {"alarm_name", "comparison_operator", "evaluation_periods"},
-        {
-            "alarm_actions",
-            "alarm_description",
-            "dimensions",
-            "metric_name",
-            "namespace",
-            "period",
-            "statistic",
-            "threshold",
-            "treat_missing_data",
-        },
-    ),
-    "aws_iam_policy": ({"policy"}, {"name_prefix"}),
-}
+# What the provider says of itself: see README.md beside the file.
+PROVIDER = json.loads(
+    Path(__file__).with_name("schemas").joinpath("terraform_aws.json").read_text()
+)
+TYPES = {"string": str, "number": int, "bool": bool, "list(string)": list, "map(string)": dict}
 
 
-def blocks(text, kind):
-    """The module's blocks of one kind: (type, label) → its arguments."""
-    found = {}
-    for block in hcl2.loads(text).get(kind, []):
-        ((type_, labelled),) = block.items()
-        ((label, body),) = labelled.items()
-        arguments = {name: value for name, value in body.items() if not name.startswith("__")}
-        found[type_.strip('"'), label.strip('"')] = arguments
-    return found
+def problems(body, schema, path):
+    """What the provider would refuse in a block, by the argument's path."""
+    arguments, blocks = schema.get("arguments", {}), schema.get("blocks", {})
+    for name in schema.get("required", []):
+        if name not in body:
+            yield f"{path}.{name} is missing"
+    for name, value in body.items():
+        if name.startswith("__"):  # what the parser adds
+            continue
+        if name in blocks:
+            for index, block in enumerate(value):
+                yield from problems(block, blocks[name], f"{path}.{name}[{index}]")
+        elif name not in arguments:
+            yield f"{path}.{name} is unknown"
+        elif not is_of_type(value, arguments[name]):
+            yield f"{path}.{name} is no {arguments[name]}"
 
 
-def test_resources_have_the_arguments_that_the_provider_knows(ship):
-    """Those that it requires, and no others than these."""
-    for (kind, _), arguments in blocks(ship("terraform")[MAIN], "resource").items():
-        required, optional = ARGUMENTS[kind]
-        assert required <= set(arguments) <= required | optional
+def is_of_type(value, kind):
+    """Whether a value is of a type; what an expression gives is not known here."""
+    if isinstance(value, str) and value.startswith("${"):
+        return True
+    if kind == "string":
+        return isinstance(value, str) and value.startswith('"')
+    return type(value) is TYPES[kind]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"name": '"a"', "visibility_timeout": 3}, "q.visibility_timeout is unknown"),
+        ({"fifo_queue": '"true"'}, "q.fifo_queue is no bool"),
+        ({"delay_seconds": True}, "q.delay_seconds is no number"),
+        ({"timeouts": [{"craete": '"5m"'}]}, "q.timeouts[0].craete is unknown"),
+    ],
+)
+def test_what_the_provider_would_refuse_is_found(body, problem):
+    """The comparison finds what it is for."""
+    schema = PROVIDER["resource"]["aws_sqs_queue"]
+
+    assert list(problems(body, schema, "q")) == [problem]
+    needed = PROVIDER["resource"]["aws_sqs_queue_policy"]
+    assert list(problems({"policy": "${x}"}, needed, "p")) == ["p.queue_url is missing"]
+
+
+@pytest.mark.parametrize("queues", SERVICES.values(), ids=SERVICES)
+def test_the_provider_knows_every_argument(ship, queues):
+    """Of each resource and each data source: names, types, and what is required."""
+    module = Terraform(ship("terraform", queues=queues)[MAIN])
+
+    found = [
+        problem
+        for kind, blocks in (("resource", module.resources), ("data", module.data))
+        for (type_, label), body in blocks.items()
+        for problem in problems(body, PROVIDER[kind][type_], f"{type_}.{label}")
+    ]
+
+    assert found == []
 
 
 def test_the_module_says_what_the_spec_says(ship):
     """Queues, redrive both ways, topics and subscriptions, one by one."""
-    found = blocks(ship("terraform")[MAIN], "resource")
+    found = Terraform(ship("terraform")[MAIN]).resources
 
     assert found["aws_sqs_queue", "orders"] == {
         "name": '"orders"',
@@ -83,16 +107,17 @@ def test_the_module_says_what_the_spec_says(ship):
 
 
 def test_every_reference_leads_to_something(ship):
-    """No resource, local or datum is spoken of that is not there."""
+    """No resource, local or datum is spoken of that is not there, and no attribute of it."""
     project = ship("terraform")
     text = project[MAIN]
-    resources = blocks(text, "resource")
-    data = blocks(text, "data")
+    module = Terraform(text)
 
-    for kind, label in re.findall(r"(?<!data\.)\b(aws_\w+)\.(\w+)\.\w+", text):
-        assert (kind, label) in resources
-    for kind, label in re.findall(r"data\.(aws_\w+)\.(\w+)", text):
-        assert (kind, label) in data
+    for kind, label, attribute in re.findall(r"(?<!data\.)\b(aws_\w+)\.(\w+)\.(\w+)", text):
+        assert (kind, label) in module.resources
+        assert attribute in PROVIDER["resource"][kind]["attributes"]
+    for kind, label, attribute in re.findall(r"data\.(aws_\w+)\.(\w+)\.(\w+)", text):
+        assert (kind, label) in module.data
+        assert attribute in PROVIDER["data"][kind]["attributes"]
     locals_ = {name for block in hcl2.loads(text)["locals"] for name in block}
     assert set(re.findall(r"local\.(\w+)", text)) <= locals_
     assert "aws_iam_policy.service" in project["deploy/terraform/outputs.tf"]
@@ -104,12 +129,13 @@ def test_a_plain_queue_needs_little(ship):
     """One queue, one alarm, one policy."""
     text = ship("terraform", queues=[{"name": "orders"}])[MAIN]
 
-    assert list(blocks(text, "resource")) == [
+    module = Terraform(text)
+    assert list(module.resources) == [
         ("aws_sqs_queue", "orders"),
         ("aws_cloudwatch_metric_alarm", "orders_age"),
         ("aws_iam_policy", "service"),
     ]
-    assert list(blocks(text, "data")) == [("aws_iam_policy_document", "service")]
+    assert list(module.data) == [("aws_iam_policy_document", "service")]
     assert "locals" not in text
 
 

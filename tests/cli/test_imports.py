@@ -1,0 +1,90 @@
+"""What a command imports: a person waits for it. `test_completions.py` has the same for TAB."""
+
+import subprocess
+import sys
+
+import pytest
+from kept_projects import loafer_kit
+
+# What takes long to import, and what only a running or a rendered service has use for.
+SLOW = {
+    "aiobotocore",
+    "aiohttp",
+    "asyncio",
+    "black",
+    "botocore",
+    "cookiecutter",
+    "jinja2",
+    "loafer_kit.applications",
+    "loafer_kit.ext.aws",
+    "loafer_kit.local",
+    "loafer_kit.managers",
+    "moto",
+    "rich",
+    "yaml",
+}
+RENDERING = {
+    "loafer_kit.scaffold.extensions",
+    "loafer_kit.scaffold.formatting",
+    "loafer_kit.scaffold.payload_contexts",
+    "loafer_kit.scaffold.render",
+    "loafer_kit.scaffold.sandbox",
+    "loafer_kit.scaffold.shipping.contexts",
+    "loafer_kit.scaffold.shipping.figures",
+    "loafer_kit.scaffold.shipping.permissions",
+    "loafer_kit.scaffold.shipping.resources",
+    "loafer_kit.scaffold.trust",
+}
+WRITING = {
+    "loafer_kit.cli.collisions",
+    "loafer_kit.cli.writing",
+    "loafer_kit.scaffold.commits",
+    "loafer_kit.scaffold.journal",
+    "loafer_kit.scaffold.reversals",
+}
+SPECS = {
+    "loafer_kit.scaffold.contexts",
+    "loafer_kit.scaffold.payloads",
+    "loafer_kit.scaffold.shipping",
+    "loafer_kit.scaffold.sources",
+    "loafer_kit.scaffold.validation",
+}
+# What a command may do without; "loafer_kit.scaffold" stands for all that is in it.
+COMMANDS = {
+    "--help": SLOW | {"importlib.metadata", "json", "loafer_kit.scaffold", "pydantic"},
+    "--version": SLOW | {"importlib.metadata", "json", "loafer_kit.scaffold", "pydantic"},
+    "new service --help": SLOW | {"json", "loafer_kit.scaffold"},
+    "check --help": SLOW | {"json", "loafer_kit.scaffold"},
+    "templates": SLOW | RENDERING | WRITING | SPECS,
+    "check": SLOW | RENDERING | WRITING,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_only_what_a_command_needs_is_imported(tmp_path, command):
+    """In a project of its own, where it does all that it is for."""
+    project = tmp_path / "foobar"
+    if command == "check":
+        loafer_kit("new", "service", "foobar", "--queue", "a", "--output-dir", tmp_path)
+    else:
+        project.mkdir()
+
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "loafer_kit", *command.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=project,
+        stdin=subprocess.DEVNULL,
+    )
+
+    assert done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert _and_their_packages(imported) & COMMANDS[command] == set()
+
+
+def _and_their_packages(modules):
+    """`a.b.c` is of `a.b`, and of `a`."""
+    parts = (module.split(".") for module in modules)
+    return {".".join(names[:n]) for names in parts for n in range(1, len(names) + 1)}
