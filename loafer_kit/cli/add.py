@@ -119,15 +119,20 @@ def extension(
 ) -> None:
     """Give the service an extension.
 
-    It is called in the package's `__init__.py`.
+    It is called in the package's `__init__.py`. What the service has to depend on is said.
     """
     from loafer_kit.cli import showing
     from loafer_kit.scaffold import validation
-    from loafer_kit.scaffold.additions import extensions
+    from loafer_kit.scaffold.additions import dependencies, extensions
 
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
     show = showing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
+    missing = dependencies.missing(path, addition.package, addition.module)
+    if missing is not None:
+        show.tell(
+            f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
+        )
 
 
 def _maker(project: Path, *, trust: bool) -> "Maker":

@@ -337,6 +337,38 @@ def test_an_extension_is_given_the_service(shop):
     assert "nothing to do" in add("extension", "loafer_kit_redis:Redis").output
 
 
+def test_it_is_said_what_an_extension_needs(shop):
+    """The service's image installs what pyproject.toml declares, and nothing else."""
+    first = add("extension", "loafer_kit_redis:Redis")
+    declare(shop, "Loafer.Kit-Redis[fast] >= 1; python_version > '3'")
+    again = add("extension", "loafer_kit_redis:Redis")
+
+    told = "add the distribution of loafer_kit_redis to `dependencies` in pyproject.toml"
+    assert told in first.output
+    assert "pyproject.toml" not in again.output
+
+
+@pytest.mark.parametrize(
+    ("module", "distribution"),
+    [("yaml", "PyYAML"), ("loafer_kit.contrib", None), ("shop.own", None), ("json", None)],
+)
+def test_an_installed_extension_is_named_by_its_distribution(shop, module, distribution):
+    """What the service has anyway is not mentioned."""
+    done = add("extension", f"{module}:Thing")
+
+    assert done.exit_code == 0, done.output
+    told = f"\nNext: add {distribution} to `dependencies` in pyproject.toml"
+    assert told in done.output if distribution else "Next" not in done.output
+
+
+def declare(project, requirement):
+    """Add a dependency as its owner would."""
+    file = project / "pyproject.toml"
+    file.write_text(
+        file.read_text().replace("dependencies = [", f'dependencies = ["{requirement}", ')
+    )
+
+
 def test_an_extension_finds_no_service(shop):
     """The snippet is told."""
     (shop / "shop/__init__.py").write_text("manager = make()\n")
