@@ -67,6 +67,17 @@ def test_the_files_of_a_service():
     assert list(rendered({"name": "loafer-test"})) == FILES
 
 
+def test_many_queues_are_counted_in_a_sentence():
+    """A few are named."""
+    few = rendered({"name": "orders"}, {"name": "bills"}, {"name": "news"})
+    many = rendered(*({"name": f"orders-{n}"} for n in range(30)))
+
+    assert few["foobar/__init__.py"].startswith(
+        '"""foobar: handles the messages of the queues orders, bills and news."""'
+    )
+    assert many["foobar/__init__.py"].startswith('"""foobar: handles the messages of 30 queues."""')
+
+
 def test_translators_have_a_file_when_a_queue_names_one():
     """Not otherwise."""
     project = rendered({"name": "a", "translator": "Plain"})

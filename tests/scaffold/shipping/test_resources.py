@@ -1,6 +1,5 @@
 """What a spec means on AWS: which queues and topics there are, and who makes them."""
 
-
 from loafer_kit.scaffold.shipping import resources
 from loafer_kit.scaffold.shipping.resources import Topic
 
