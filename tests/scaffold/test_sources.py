@@ -61,6 +61,14 @@ def test_a_queue_is_typed_with_its_settings():
     }
 
 
+def test_a_whole_number_stays_one():
+    """Also where a key takes any number: nobody typed `20.0`."""
+    draft = flags.merge(Draft({}), None, ["a,handler_timeout=20,rate_limit=0.5"])
+
+    assert repr(draft.values["queues"][0]["handler_timeout"]) == "20"
+    assert draft.values["queues"][0]["rate_limit"] == 0.5
+
+
 def test_what_is_typed_goes_over_what_a_file_says():
     """The name is replaced, queues are added."""
     draft = flags.merge(Draft({"name": "old", "queues": [{"name": "a"}]}), "new", ["b"])
