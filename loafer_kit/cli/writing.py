@@ -157,12 +157,13 @@ def _decided(
 ) -> Sequence[Change]:
     """What becomes of each file, by the rules or by the person who is asked.
 
-    In a folder that exists, nobody's silence is consent: it takes a terminal or `--force`.
+    In a folder that holds anything, nobody's silence is consent: it takes a terminal or `--force`.
     """
     if force:
         return [candidate.taken() for candidate in found]
     changed = [candidate.merged() for candidate in found]
-    if not target.exists() or show.only or not any(change.writes for change in changed):
+    nothing_to_lose = not target.exists() or _is_empty(target)
+    if nothing_to_lose or show.only or not any(change.writes for change in changed):
         return changed
     if not terminal.is_interactive() or show.json:
         Show(dry_run=True, json=show.json).changes(changed, target)
@@ -171,3 +172,10 @@ def _decided(
             "--force writes the template's files over it"
         )
     return collisions.decide(found, terminal.Terminal())
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # no folder, or one that nobody may look into
+        return False

@@ -181,6 +181,21 @@ def test_an_existing_folder_is_not_touched_without_force(here):
     assert content(here) == before
 
 
+def test_an_empty_folder_holds_nobodys_work(here):
+    """It needs no `--force`; one that holds anything at all does."""
+    (here / "foobar").mkdir()
+    (here / "other").mkdir()
+    (here / "other/notes").touch()
+
+    empty = run("new", "service", "foobar", "--queue", "loafer-test")
+    other = run("new", "service", "other", "--queue", "loafer-test")
+
+    assert empty.returncode == 0, empty.stderr
+    assert (here / "foobar/foobar/handlers.py").is_file()
+    assert other.returncode == 1
+    assert "other exists and was not touched" in other.stderr
+
+
 def test_force_changes_the_files_that_differ_and_no_other(here):
     """Files that are not the scaffold's stay."""
     run("new", "service", "foobar", "--queue", "loafer-test")
