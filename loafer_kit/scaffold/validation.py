@@ -49,12 +49,14 @@ def problems_of(draft: Draft) -> Iterator[Problem]:
     """Everything that is wrong with a draft of a service."""
     problems: list[Problem] = []
     values = read(draft.values, SERVICE, (), problems, besides=_TABLES)
-    problems.extend(_package_problems(values, draft.values))
+    problems.extend(_package_problems(values, draft))
     problems.extend(artefacts.problems_of(draft.values.get("with", [])))
     raw_queues = draft.values.get("queues")
     if not isinstance(raw_queues, Sequence) or isinstance(raw_queues, str) or not raw_queues:
         if not draft.problems:  # which say already why there is none
-            problems.append(Problem(("queues",), "a service needs a list of one queue or more"))
+            remedy = "" if draft.origin else ": name one with --queue"
+            message = f"a service needs a list of one queue or more{remedy}"
+            problems.append(Problem(("queues",), message))
         raw_queues = []
     queues: list[Values] = []
     for index, raw in enumerate(raw_queues):
@@ -143,12 +145,13 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _package_problems(values: Values, raw: Mapping[str, object]) -> Iterator[Problem]:
-    """A name whose package cannot be, where no other package is given."""
-    if "name" in values and "package" not in raw:
+def _package_problems(values: Values, draft: Draft) -> Iterator[Problem]:
+    """A name whose package cannot be, where no other package is given: only a file can give one."""
+    if "name" in values and "package" not in draft.values:
         why = names.package(names.package_for(str(values["name"])))
         if why:
-            yield Problem(("name",), f"{why}: choose another name, or set `package`")
+            remedy = ", or set `package`" if draft.origin else ""
+            yield Problem(("name",), f"{why}: choose another name{remedy}")
 
 
 def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:

@@ -154,3 +154,14 @@ def test_no_draft_is_too_strange_to_be_judged(values):
         text = str(error)
     assert text.isascii()
     assert text.replace("\n", "").isprintable()
+
+
+def test_a_remedy_is_one_that_there_is_where_it_is_read():
+    """A person who types has options, a file has keys."""
+    typed = [problem.message for problem in validation.problems_of(Draft({"name": "asyncio"}))]
+    kept = [problem.message for problem in validation.problems_of(Draft({"name": "asyncio"}, "x"))]
+
+    assert typed[0].endswith("choose another name")
+    assert typed[1].endswith("name one with --queue")
+    assert kept[0].endswith("choose another name, or set `package`")
+    assert kept[1].endswith("one queue or more")
