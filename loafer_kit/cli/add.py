@@ -146,13 +146,13 @@ def _draft(project: Path) -> "Draft":
     from loafer_kit.scaffold.plans import refuse_links
     from loafer_kit.scaffold.sources import files
 
-    refuse_links(project, "loafer.toml")
     file = project / "loafer.toml"
     if not file.exists():
         raise ConfigurationError(
             f"There is no {file}: go to a service's folder or name it with --path. "
             "`loafer-kit new service` writes one."
         )
+    refuse_links(project, "loafer.toml")
     return files.read(file)
 
 

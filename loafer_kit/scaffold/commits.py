@@ -39,7 +39,7 @@ def apply(changed: Sequence[Change], target: Path) -> None:
 
 def recover(target: Path) -> None:
     """Undo what a run that was killed left half done in a folder; nothing to do as a rule."""
-    if os.path.lexists(target):
+    if target.is_dir():
         with _failures_in_one_line(target), _termination_as_exception():
             journal.recover(target)
 

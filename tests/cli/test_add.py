@@ -1,6 +1,7 @@
 """`loafer-kit add queue|route|handler|extension`, as a user runs it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -385,6 +386,22 @@ def test_a_folder_without_settings_is_no_service(tmp_path):
 
     assert done.exit_code == 1
     assert f"There is no {tmp_path}/loafer.toml" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["dev"], ["check"], ["update"], ["destroy"], ["add", "queue", "refunds", "--path"]],
+)
+def test_a_file_is_no_service(tmp_path, command):
+    """The error says what to name instead."""
+    (tmp_path / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+
+    done = CliRunner().invoke(app, [*command, str(tmp_path / "passwd")])
+
+    assert done.exit_code == 1
+    assert re.search(
+        r"There is no \S+passwd/\S+: go to a \w+'s folder or name it", str(done.exception)
+    )
 
 
 def test_nothing_is_written_through_a_symbolic_link(shop, tmp_path):

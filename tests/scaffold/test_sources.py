@@ -142,10 +142,11 @@ def test_a_file_that_is_no_spec_is_an_error_of_one_line(tmp_path, name, content,
     assert "<unicode string>" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path):
-    """Nothing else happens."""
+@pytest.mark.parametrize("name", ["spec.toml", "spec"])
+def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path, name):
+    """Whatever its name ends in."""
     with pytest.raises(ConfigurationError, match="No such file"):
-        files.read(tmp_path / "spec.toml")
+        files.read(tmp_path / name)
 
 
 def test_lines_are_looked_for_once(tmp_path, monkeypatch):
