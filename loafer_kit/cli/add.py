@@ -1,6 +1,6 @@
 """`loafer-kit add …`: more of something in a service that exists, however it was edited."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,7 +158,7 @@ def _draft(project: Path) -> "Draft":
 
 def _write(
     project: Path,
-    paths: Iterable[str],
+    paths: Collection[str],
     apply: "Apply",
     command: str,
     show: "Show",
@@ -168,11 +168,12 @@ def _write(
     import json
 
     from loafer_kit.cli import writing
-    from loafer_kit.scaffold import commits
+    from loafer_kit.scaffold import checks, commits, locks
     from loafer_kit.scaffold.additions import results
 
     if not show.only:
         commits.recover(project)
+    checks.refuse_conflicts(project, locks.find(project), paths)
     try:
         changed = results.changes(project, paths, apply)
     except results.AdditionError as error:

@@ -19,8 +19,14 @@ def read_bodies(body: str | None, file: Path | None, *, lines: bool) -> Iterable
         raise typer.BadParameter("Give either a BODY (- for standard input) or --file PATH.")
     if body is not None and body != "-":
         refuse_bytes(body)
-        return _without_blanks(body.splitlines()) if lines else [body]
-    return _read_lines(file) if lines else [_read(file)]
+        return _without_blanks(body.splitlines()) if lines else [_not_empty(body)]
+    return _read_lines(file) if lines else [_not_empty(_read(file))]
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise LoaferKitError("The body is empty: SQS takes no message without one")
+    return text
 
 
 def refuse_bytes(text: str) -> None:

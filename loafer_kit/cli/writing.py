@@ -47,7 +47,7 @@ def generate(
     comes from. With `git` a repository is begun in the folder.
     """
     if git and not show.only:
-        repositories.refuse_missing_git()
+        _refuse_missing_git()
     rendering = maker.render(context, spec)
     target = output_dir / rendering.folder
     rendering = rendering.moved(target)
@@ -74,6 +74,13 @@ def generate(
             show.tell(f"  {step:<{width}}  {purpose}")
 
 
+def _refuse_missing_git() -> None:
+    try:
+        repositories.refuse_missing_git()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}: install it, or leave out --git") from error
+
+
 def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
     place = repositories.around(target)
     if place is not None:
@@ -82,7 +89,8 @@ def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
         show.tell("\nA git repository was begun, with a first commit.")
     else:
         why = "git does not know your name and e-mail address"
-        typer.echo(f"a repository was begun, the first commit is yours: {why}", err=True)
+        what = "a repository was begun and everything staged, the first commit is yours"
+        typer.echo(f"{what}: {why}", err=True)
 
 
 def _ours(context: Context) -> Rendering:

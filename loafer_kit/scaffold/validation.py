@@ -14,6 +14,9 @@ from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
 
+# More keys than that are no answer to anybody.
+_MOST_LISTED = 10
+
 # A service's keys that hold tables.
 _TABLES = ("queues", "payloads", "with")
 
@@ -136,7 +139,10 @@ def _described(value: object) -> str:
 
 def _unknown(key: object, known: Sequence[str], path: Path) -> Problem:
     name = str(key)
-    hint = _did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
+    listed = f": the keys are {', '.join(sorted(known))}"
+    if len(known) > _MOST_LISTED:
+        listed = "; `loafer-kit schema` lists those that are"
+    hint = _did_you_mean(name, known) or listed
     return Problem((*path, name), f"is no known key{hint}")
 
 

@@ -312,6 +312,25 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         ]
 
 
+def test_a_queue_may_be_answered_with_its_settings(here):
+    """As `--queue` takes them: judged at once, and not asked for again."""
+    with Person("new", "service", "foobar") as person:
+        person.answer("Queue (name or URL): ", "orders,wait_time=99,kind=sqs\n")
+        person.wait_for("  wait_time: 99 is more than 20")
+        person.answer("Queue (name or URL): ", "orders,wait_time\n")
+        person.wait_for("  'wait_time' must have the form key=value")
+        person.answer("Queue (name or URL): ", "orders,wait_time=9,topic=t,handler=on_order\n")
+        person.answer("dead-letter queue? [y/N]: ", "x\n")
+        person.wait_for("  answer y or n")
+        person.answer("dead-letter queue? [y/N]: ", "N\n")
+        person.answer("Another queue? [y/N]: ", "\n")
+
+        assert person.leave() == 0
+        assert "Kind" not in person.shown
+        (queue,) = validation.service(files.read(here / "foobar/loafer.toml")).queues
+        assert (queue.topic, queue.handler, queue.options) == ("t", "on_order", {"wait_time": 9})
+
+
 def test_on_a_terminal_what_was_given_is_not_asked_for(here):
     """With everything given, there is no question."""
     with Person("new", "service", "foobar", "--queue", "loafer-test") as person:
