@@ -149,8 +149,8 @@ def _draft(project: Path) -> "Draft":
     file = project / "loafer.toml"
     if not file.exists():
         raise ConfigurationError(
-            f"There is no {file}: go to a service's folder or name it with --path. "
-            "`loafer-kit new service` writes one."
+            f"There is no {file}: go to a service's folder or name it with --path; "
+            "`loafer-kit new service` writes one"
         )
     refuse_links(project, "loafer.toml")
     return files.read(file)

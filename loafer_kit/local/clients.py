@@ -75,7 +75,7 @@ class Clients:
                 self._clients[service] = self.session.create_client(service, **self._options())
             except ValueError as error:
                 raise ServiceError(
-                    f"{error}: name a server by its URL, as in http://127.0.0.1:4566."
+                    f"{error}: name a server by its URL, as in http://127.0.0.1:4566"
                 ) from error
         return self._clients[service]
 

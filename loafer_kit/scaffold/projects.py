@@ -159,8 +159,8 @@ def find_lock(project: Path) -> Lock:
     lock = None if project.is_file() else locks.find(project)
     if lock is None:
         raise ConfigurationError(
-            f"There is no {project / locks.PATH}: go to a project's folder or name it. "
-            "`loafer-kit new` writes a project with one."
+            f"There is no {project / locks.PATH}: go to a project's folder or name it; "
+            "`loafer-kit new` writes a project with one"
         )
     return lock
 

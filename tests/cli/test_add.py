@@ -322,6 +322,31 @@ def test_a_name_that_cannot_be_a_handlers_is_refused(shop, name):
     assert content(shop) == before
 
 
+def test_what_a_merge_left_is_named_as_check_names_it(shop):
+    """With its line and what to do; nothing is written."""
+    routes = shop / "shop/routes.py"
+    routes.write_text(routes.read_text() + "<<<<<<< yours\n=======\n>>>>>>> template\n")
+    before = content(shop)
+
+    done = add("queue", "refunds")
+    checked = CliRunner().invoke(app, ["check"])
+
+    assert done.exit_code == 1
+    assert str(done.exception) == checked.output.rstrip()
+    assert "a conflict is left" in checked.output
+    assert content(shop) == before
+
+
+def test_code_that_does_not_parse_is_named_by_its_line(shop):
+    """And by nothing else that Python says of it."""
+    routes = shop / "shop/routes.py"
+    routes.write_text("x = 1\ny = (\n")
+
+    done = add("queue", "refunds")
+
+    assert "shop/routes.py: it is no Python ('(' was never closed, line 2); " in str(done.exception)
+
+
 def test_an_extension_is_given_the_service(shop):
     """Its import is sorted in, and its line follows the service's."""
     done = add("extension", "loafer_kit_redis:Redis")

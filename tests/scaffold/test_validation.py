@@ -156,6 +156,17 @@ def test_no_draft_is_too_strange_to_be_judged(values):
     assert text.replace("\n", "").isprintable()
 
 
+def test_an_unknown_key_is_answered_with_few_keys_or_where_they_are_listed():
+    """Not with six lines of them."""
+    found = validation.problems_of(
+        Draft({"name": "a", "xyzzy": 1, "queues": [{"name": "b", "xyzzy": 1}]})
+    )
+    ours, of_queue = [item.message for item in found]
+
+    assert ours == "is no known key: the keys are name, package, payloads, queues, with"
+    assert of_queue == "is no known key; `loafer-kit schema` lists those that are"
+
+
 def test_a_remedy_is_one_that_there_is_where_it_is_read():
     """A person who types has options, a file has keys."""
     typed = [problem.message for problem in validation.problems_of(Draft({"name": "asyncio"}))]
