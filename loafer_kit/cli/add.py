@@ -1,6 +1,6 @@
 """`loafer-kit add …`: more of something in a service that exists, however it was edited."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,15 +119,20 @@ def extension(
 ) -> None:
     """Give the service an extension.
 
-    It is called in the package's `__init__.py`.
+    It is called in the package's `__init__.py`. What the service has to depend on is said.
     """
     from loafer_kit.cli import showing
     from loafer_kit.scaffold import validation
-    from loafer_kit.scaffold.additions import extensions
+    from loafer_kit.scaffold.additions import dependencies, extensions
 
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
     show = showing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
+    missing = dependencies.missing(path, addition.package, addition.module)
+    if missing is not None:
+        show.tell(
+            f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
+        )
 
 
 def _maker(project: Path, *, trust: bool) -> "Maker":
@@ -141,19 +146,19 @@ def _draft(project: Path) -> "Draft":
     from loafer_kit.scaffold.plans import refuse_links
     from loafer_kit.scaffold.sources import files
 
-    refuse_links(project, "loafer.toml")
     file = project / "loafer.toml"
     if not file.exists():
         raise ConfigurationError(
-            f"There is no {file}: go to a service's folder or name it with --path. "
-            "`loafer-kit new service` writes one."
+            f"There is no {file}: go to a service's folder or name it with --path; "
+            "`loafer-kit new service` writes one"
         )
+    refuse_links(project, "loafer.toml")
     return files.read(file)
 
 
 def _write(
     project: Path,
-    paths: Iterable[str],
+    paths: Collection[str],
     apply: "Apply",
     command: str,
     show: "Show",
@@ -163,11 +168,12 @@ def _write(
     import json
 
     from loafer_kit.cli import writing
-    from loafer_kit.scaffold import commits
+    from loafer_kit.scaffold import checks, commits, locks
     from loafer_kit.scaffold.additions import results
 
     if not show.only:
         commits.recover(project)
+    checks.refuse_conflicts(project, locks.find(project), paths)
     try:
         changed = results.changes(project, paths, apply)
     except results.AdditionError as error:

@@ -16,11 +16,17 @@ def read_bodies(body: str | None, file: Path | None, *, lines: bool) -> Iterable
     `body` "-" is standard input. A text that is read loses the line break at its end.
     """
     if (body is None) == (file is None):
-        raise typer.BadParameter("Give either a BODY (- for standard input) or --file PATH.")
+        raise typer.BadParameter("Give either a BODY (- for standard input) or --file PATH")
     if body is not None and body != "-":
         refuse_bytes(body)
-        return _without_blanks(body.splitlines()) if lines else [body]
-    return _read_lines(file) if lines else [_read(file)]
+        return _without_blanks(body.splitlines()) if lines else [_not_empty(body)]
+    return _read_lines(file) if lines else [_not_empty(_read(file))]
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise LoaferKitError("The body is empty: SQS takes no message without one")
+    return text
 
 
 def refuse_bytes(text: str) -> None:
@@ -28,7 +34,7 @@ def refuse_bytes(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise LoaferKitError("The body is not UTF-8; --file reads it from a file.") from error
+        raise LoaferKitError("The body is not UTF-8; --file reads it from a file") from error
 
 
 def _read(file: Path | None) -> str:
@@ -52,6 +58,6 @@ def _raw_lines(file: Path | None) -> Iterator[str]:
             with file.open(encoding="utf-8", newline="\n") as opened:
                 yield from opened
     except OSError as error:
-        raise LoaferKitError(f"{name}: {error.strerror}.") from error
+        raise LoaferKitError(f"{name}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise LoaferKitError(f"{name}: not UTF-8 (byte {error.start}).") from error
+        raise LoaferKitError(f"{name}: not UTF-8 (byte {error.start})") from error

@@ -70,6 +70,6 @@ def dev(
 def _queue_and_body(pair: str) -> tuple[str, str]:
     queue, equals, body = pair.partition("=")
     if not (queue and equals and body):
-        raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}.")
+        raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}")
     refuse_bytes(body)
     return queue, body

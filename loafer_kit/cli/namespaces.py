@@ -32,7 +32,7 @@ def add_registered_commands(group: TyperGroup, registrations: Iterable[Registrat
         if name in group.commands:
             raise ConfigurationError(
                 f"An extension registers the commands {name!r}, but loafer-kit has a command of "
-                "that name: choose another namespace."
+                "that name: choose another namespace"
             )
         group.add_command(namespace, name)
 
@@ -64,5 +64,5 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...], where: str) -
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ConfigurationError(
-            f"{where} cannot have {', '.join(unknown)}; it may have {', '.join(known)}."
+            f"{where} cannot have {', '.join(unknown)}; it may have {', '.join(known)}"
         )

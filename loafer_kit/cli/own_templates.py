@@ -120,9 +120,9 @@ def answers(settings: Sequence[str]) -> Mapping[str, str]:
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}.")
+            raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}")
         if name in given:
-            raise typer.BadParameter(f"--set gives {name} twice.")
+            raise typer.BadParameter(f"--set gives {name} twice")
         given[name] = value
     return given
 

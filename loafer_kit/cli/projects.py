@@ -12,11 +12,11 @@ from loafer_kit.scaffold.specs import QueueSpec
 
 def read_project(path: Path) -> Project:
     """Return the project whose folder or loafer.toml is at `path`."""
-    file = path / "loafer.toml" if path.is_dir() else path
+    file = path if path.suffix in files.SUFFIXES and not path.is_dir() else path / "loafer.toml"
     if not file.exists():
         raise ConfigurationError(
-            f"There is no {file}: go to a service's folder or name it, `loafer-kit dev PATH`."
-            " `loafer-kit new service` writes one."
+            f"There is no {file if path.exists() else path}: go to a service's folder or name it, "
+            "`loafer-kit dev PATH`; `loafer-kit new service` writes one"
         )
     spec = validation.service(files.read(file))
     return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])

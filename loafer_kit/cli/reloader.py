@@ -32,7 +32,7 @@ def root_of(application_path: str) -> Path:
     spec = importlib.util.find_spec(top_level) if top_level.isidentifier() else None
     places = spec and ([spec.origin] if spec.origin else spec.submodule_search_locations)
     if not places:
-        raise ServiceNotFound(f"There is no module {top_level!r} in {Path.cwd()} to run.")
+        raise ServiceNotFound(f"There is no module {top_level!r} in {Path.cwd()} to run")
     place = Path(next(iter(places)))
     directory = place if place.is_dir() else place.parent
     return Path.cwd() if directory.is_relative_to(Path.cwd()) else directory

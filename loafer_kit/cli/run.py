@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """Import and run an Application or a LoaferManager."""
     if quiet and verbose:
-        raise typer.BadParameter("--quiet and --verbose exclude each other.")
+        raise typer.BadParameter("--quiet and --verbose exclude each other")
     if debug if reloader is None else reloader:
         from loafer_kit.cli.reloader import run_reloading
 

@@ -64,7 +64,7 @@ def send(
     from loafer_kit.local.sending import send as send_all
 
     if lines and deduplication_id:
-        raise typer.BadParameter("--deduplication-id would make all --lines but one disappear.")
+        raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = read_bodies(body, file, lines=lines)
     details = Details(
         group=group,
@@ -94,10 +94,10 @@ def send(
 def _name_and_value(pair: str) -> tuple[str, str]:
     name, equals, value = pair.partition("=")
     if not (name and equals and value):
-        raise typer.BadParameter(f"--attribute takes NAME=VALUE, not {pair!r}.")
+        raise typer.BadParameter(f"--attribute takes NAME=VALUE, not {pair!r}")
     if not _ATTRIBUTE.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
         raise typer.BadParameter(
             f"{name!r} cannot name an attribute: letters, digits, '_' and '-', single periods "
-            "between them, 256 characters at most, and not AWS. or Amazon. at the start."
+            "between them, 256 characters at most, and not AWS. or Amazon. at the start"
         )
     return name, value

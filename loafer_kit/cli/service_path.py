@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -48,9 +49,9 @@ def _enter_project(path: str) -> None:
 def _import(path: str) -> ModuleType:
     put_current_directory_first()
     if path.endswith(".py"):
-        raise ServiceNotFound(f"{path!r} is a file: name the module, {_module_name(path)!r}.")
+        raise ServiceNotFound(f"{path!r} is a file: name the module, {_module_name(path)!r}")
     if not all(part.isidentifier() for part in path.split(".")):
-        raise ServiceNotFound(f"{path!r} is no module's name: write package.module[:name].")
+        raise ServiceNotFound(f"{path!r} is no module's name: write package.module[:name]")
     _enter_project(path)
     try:
         return importlib.import_module(path)
@@ -58,7 +59,7 @@ def _import(path: str) -> ModuleType:
         if error.name is not None and f"{path}.".startswith(f"{error.name}."):
             raise ServiceNotFound(
                 f"There is no module {error.name!r} in {os.getcwd()} or among the installed "  # noqa: PTH109
-                "packages."
+                "packages"
             ) from error
         raise _failed(f"Importing {path!r}", error) from error
     except (Exception, SystemExit) as error:
@@ -72,26 +73,26 @@ def _only(module: ModuleType) -> Service:
             names.setdefault(id(value), name)
     if not names:
         raise ServiceNotFound(
-            f"Module {module.__name__!r} holds no Application and no LoaferManager."
+            f"Module {module.__name__!r} holds no Application and no LoaferManager"
         )
     if len(names) > 1:
         choices = ", ".join(f"{module.__name__}:{name}" for name in names.values())
         raise ServiceNotFound(
-            f"Module {module.__name__!r} holds more than one service; choose one: {choices}."
+            f"Module {module.__name__!r} holds more than one service; choose one: {choices}"
         )
     return _named(module, *names.values())
 
 
 def _named(module: ModuleType, name: str) -> Service:
     if not hasattr(module, name):
-        raise ServiceNotFound(f"Module {module.__name__!r} has no {name!r}.")
+        raise ServiceNotFound(f"Module {module.__name__!r} has no {name!r}")
     found = getattr(module, name)
     if not isinstance(found, Service) and callable(found):
         found = _made_by(found, f"{module.__name__}:{name}")
     if not isinstance(found, Service):
         raise ServiceNotFound(
             f"{module.__name__}:{name} is neither an Application nor a LoaferManager, but "
-            f"{_kind_of(found)}."
+            f"{_kind_of(found)}"
         )
     return found
 
@@ -100,7 +101,7 @@ def _made_by(factory: Callable[..., Any], path: str) -> Any:
     try:
         inspect.signature(factory).bind()
     except TypeError as error:
-        raise ServiceNotFound(f"{path} cannot be called without arguments: {error}.") from error
+        raise ServiceNotFound(f"{path} cannot be called without arguments: {error}") from error
     try:
         return factory()
     except Exception as error:
@@ -119,7 +120,16 @@ def _place_of(error: BaseException) -> str:
     ours = [frame for frame in frames if "importlib" not in frame.filename]
     if not ours or ours[-1].filename == __file__:
         return ""
-    return f" at {os.path.relpath(ours[-1].filename)}, line {ours[-1].lineno}"
+    own = [frame for frame in ours if not _is_library(frame.filename)]
+    frame = (own or ours)[-1]
+    return f" at {os.path.relpath(frame.filename)}, line {frame.lineno}"
+
+
+def _is_library(file: str) -> bool:
+    """Whether code is installed, or ours: what a user wrote that calls it says more."""
+    installed = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    folders = [Path(__file__).parents[1], *map(Path, installed)]
+    return any(Path(file).is_relative_to(folder) for folder in folders)
 
 
 def _kind_of(value: object) -> str:

@@ -33,7 +33,7 @@ def read(
     if endpoint_url is not None and "--from-aws" not in given:
         raise typer.BadParameter("--endpoint-url goes with --from-aws")
     if "=" not in str(given.get("--source", "=")):
-        raise typer.BadParameter(f"--source takes NAME=VALUE, not {given['--source']!r}.")
+        raise typer.BadParameter(f"--source takes NAME=VALUE, not {given['--source']!r}")
     draft = Draft({})
     for flag, value in given.items():
         module = import_module(f"loafer_kit.scaffold.sources.{_MODULES[flag]}")

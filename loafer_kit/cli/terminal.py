@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import typer
 
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+
 
 def is_interactive() -> bool:
     """Whether there is somebody to ask."""
@@ -22,8 +24,13 @@ class Terminal:
 
     def confirm(self, question: str) -> bool:
         """Return whether the answer is yes; no is the default."""
-        with _interrupts():
-            return typer.confirm(question, default=False)
+        while True:
+            with _interrupts():
+                typed = typer.prompt(f"{question} [y/N]", default="", show_default=False)
+            answer = str(typed).strip().lower()
+            if answer in _ANSWERS:
+                return _ANSWERS[answer]
+            self.tell("answer y or n")
 
     def tell(self, text: str) -> None:
         """Say what is wrong with an answer."""

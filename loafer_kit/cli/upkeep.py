@@ -1,7 +1,6 @@
 """What `check`, `update` and `destroy` do to a project that has a lock."""
 
 import json as json_format
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 from loafer_kit.cli.own_templates import Wanted
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import checks, projects
+from loafer_kit.scaffold import checks, locks, projects
 from loafer_kit.scaffold.plans import marked
 
 
@@ -38,9 +37,7 @@ def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
     if not show.only:
         commits.recover(project)
     lock = projects.find_lock(project)
-    left = list(checks.conflicts(project, lock))
-    if left:
-        raise ConfigurationError("\n".join(map(str, left)))
+    checks.refuse_conflicts(project, lock)
     maker = wanted.maker_of(project, lock)
     rendering = maker.again(projects.draft(project, lock))
     found = projects.candidates(project, lock, rendering)
@@ -64,5 +61,14 @@ def destroy(project: Path, wanted: Wanted, *, show: Show) -> None:
     lock = projects.find_lock(project)
     changed = reversals.last(project, lock, partial(wanted.maker_of, project, lock))
     writing.write(changed, project, show=show)
-    with suppress(OSError):  # somebody's own files are in it
+    if any(change.path == locks.PATH and change.after is None for change in changed):
+        _remove(project, show)
+
+
+def _remove(project: Path, show: Show) -> None:
+    """The folder of a project that is gone; what others put there stays, and is named."""
+    try:
         project.rmdir()
+    except OSError:
+        left = ", ".join(sorted(file.name for file in project.iterdir()))
+        show.tell(f"{project} stays, with what loafer-kit did not write: {left}")

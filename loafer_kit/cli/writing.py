@@ -47,7 +47,7 @@ def generate(
     comes from. With `git` a repository is begun in the folder.
     """
     if git and not show.only:
-        repositories.refuse_missing_git()
+        _refuse_missing_git()
     rendering = maker.render(context, spec)
     target = output_dir / rendering.folder
     rendering = rendering.moved(target)
@@ -74,6 +74,13 @@ def generate(
             show.tell(f"  {step:<{width}}  {purpose}")
 
 
+def _refuse_missing_git() -> None:
+    try:
+        repositories.refuse_missing_git()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}: install it, or leave out --git") from error
+
+
 def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
     place = repositories.around(target)
     if place is not None:
@@ -82,7 +89,8 @@ def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
         show.tell("\nA git repository was begun, with a first commit.")
     else:
         why = "git does not know your name and e-mail address"
-        typer.echo(f"a repository was begun, the first commit is yours: {why}", err=True)
+        what = "a repository was begun and everything staged, the first commit is yours"
+        typer.echo(f"{what}: {why}", err=True)
 
 
 def _ours(context: Context) -> Rendering:
@@ -157,12 +165,13 @@ def _decided(
 ) -> Sequence[Change]:
     """What becomes of each file, by the rules or by the person who is asked.
 
-    In a folder that exists, nobody's silence is consent: it takes a terminal or `--force`.
+    In a folder that holds anything, nobody's silence is consent: it takes a terminal or `--force`.
     """
     if force:
         return [candidate.taken() for candidate in found]
     changed = [candidate.merged() for candidate in found]
-    if not target.exists() or show.only or not any(change.writes for change in changed):
+    nothing_to_lose = not target.exists() or _is_empty(target)
+    if nothing_to_lose or show.only or not any(change.writes for change in changed):
         return changed
     if not terminal.is_interactive() or show.json:
         Show(dry_run=True, json=show.json).changes(changed, target)
@@ -171,3 +180,10 @@ def _decided(
             "--force writes the template's files over it"
         )
     return collisions.decide(found, terminal.Terminal())
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # no folder, or one that nobody may look into
+        return False

@@ -48,7 +48,7 @@ class Clients:
 
     def call(self, service: str, operation: str, **parameters: Any) -> Any:
         """Return the answer of one operation; raise `ServiceError` with one line."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError  # noqa: A004
 
         try:
             return getattr(self._client(service), operation)(**parameters)
@@ -58,6 +58,9 @@ class Clients:
                 f"{_subject(parameters)}{reason.get('Message') or error}", reason.get("Code", "")
             ) from error
         except BotoCoreError as error:
+            if self.endpoint_url is not None and isinstance(error, ConnectionError):
+                message = f"Nothing answers on {self.endpoint_url}: start a server there"
+                raise ServiceError(f"{message}, or name another") from error
             raise ServiceError(f"{_subject(parameters)}{error}") from error
 
     def close(self) -> None:
@@ -72,7 +75,7 @@ class Clients:
                 self._clients[service] = self.session.create_client(service, **self._options())
             except ValueError as error:
                 raise ServiceError(
-                    f"{error}: name a server by its URL, as in http://127.0.0.1:4566."
+                    f"{error}: name a server by its URL, as in http://127.0.0.1:4566"
                 ) from error
         return self._clients[service]
 

@@ -52,8 +52,8 @@ def find_destination(queue: str) -> Destination:
         refusals.append(f"the one of {record.service} ({record.url}) has {names}")
     if refusals:
         raise ConfigurationError(
-            f"No local server has a queue {queue!r}: {'; '.join(refusals)}."
-            " To send to AWS in the meantime, give the queue's URL."
+            f"No local server has a queue {queue!r}: {'; '.join(refusals)}; "
+            "to send to AWS in the meantime, give the queue's URL"
         )
     return _on_aws(queue)
 
@@ -85,8 +85,8 @@ def _aws_clients() -> Clients:
     if credentials is None:
         raise ConfigurationError(
             "No local server runs, and there are no AWS credentials: start `loafer-kit dev` in the"
-            " service's folder, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
+            " service's folder, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
     if region is None:
-        raise ConfigurationError("AWS needs a region: set AWS_REGION.")
+        raise ConfigurationError("AWS needs a region: set AWS_REGION")
     return clients

@@ -46,7 +46,7 @@ class Project:
             if queue.name == name:
                 return queue
         names = ", ".join(queue.name for queue in self.queues)
-        raise ConfigurationError(f"{self.package} has no queue {name!r}; it has: {names}.")
+        raise ConfigurationError(f"{self.package} has no queue {name!r}; it has: {names}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,11 @@ class Development:
         if watch.done():
             watch.result()
         if hopeless := self._hopeless(server):
-            raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(hopeless)}.")
+            raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(hopeless)}")
         if service.told_to_end and code in (0, -signal.SIGTERM):
             say("ended", "ended", by_itself=False)
         elif code:
-            raise LoaferKitError(f"{package} ended with exit code {code}.")
+            raise LoaferKitError(f"{package} ended with exit code {code}")
         else:
             say(f"{package} ended by itself", "ended", by_itself=True)
 

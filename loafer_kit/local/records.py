@@ -75,7 +75,7 @@ def _folder() -> Path:
     status = folder.lstat()
     if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise LoaferKitError(
-            f"{folder} belongs to somebody else, or others may write there: remove it."
+            f"{folder} belongs to somebody else, or others may write there: remove it"
         )
     return folder
 

@@ -55,7 +55,7 @@ def _publish(
     clients: Clients, topic: str, bodies: Iterable[str], details: Details
 ) -> Iterator[str]:
     if details.delay is not None:
-        raise ConfigurationError(f"A message to topic {topic} cannot be delayed: leave it out.")
+        raise ConfigurationError(f"A message to topic {topic} cannot be delayed: leave it out")
     arn = create_topic(clients, topic)
     for body in bodies:
         parameters = publish_parameters(topic, body, details)

@@ -165,7 +165,7 @@ def _bind(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigurationError(
-            f"Cannot listen on {HOST}:{port}: {error.strerror}. Choose another port, or 0 for a free one."
+            f"Cannot listen on {HOST}:{port}: {error.strerror}; choose another port, or 0 for a free one"
         ) from error
     listener.listen(128)
     return listener

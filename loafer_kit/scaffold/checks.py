@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import agreements, locks, merges, names, projects, validation
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.drifts import Drift
@@ -63,6 +64,19 @@ def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
         if line is not None:
             remedy = "choose between the lines that <<<<<<< and >>>>>>> enclose"
             yield Drift(path, line, "a conflict is left", remedy)
+
+
+def refuse_conflicts(
+    project: Path, lock: Lock | None, paths: Collection[str] | None = None
+) -> None:
+    """Make sure that no merge is left half done, in these files or in any."""
+    left = [
+        conflict
+        for conflict in (conflicts(project, lock) if lock else ())
+        if paths is None or conflict.path in paths
+    ]
+    if left:
+        raise ConfigurationError("\n".join(map(str, left)))
 
 
 def _changed(before: ServiceSpec, spec: ServiceSpec) -> list[str]:

@@ -42,7 +42,9 @@ def parse(content: bytes, where: str) -> ast.Module:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         place = f"{where}:{line}" if line else where
-        raise ConfigurationError(f"{place}: this is no Python ({error})") from error
+        raise ConfigurationError(
+            f"{place}: this is no Python ({getattr(error, 'msg', error)})"
+        ) from error
 
 
 def routes(module: ast.Module) -> list[RouteCode]:

@@ -1,5 +1,6 @@
 """Publishes a plan: a new folder whole or not at all, an existing one through a journal."""
 
+import errno
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ from types import FrameType
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import journal
-from loafer_kit.scaffold.plans import Change, Plan, changes
+from loafer_kit.scaffold.plans import FOLDER, Change, Plan, changes
 
 
 def commit(plan: Plan, target: Path, *, force: bool = False) -> tuple[Change, ...]:
@@ -38,15 +39,14 @@ def apply(changed: Sequence[Change], target: Path) -> None:
 
 def recover(target: Path) -> None:
     """Undo what a run that was killed left half done in a folder; nothing to do as a rule."""
-    if os.path.lexists(target):
+    if target.is_dir():
         with _failures_in_one_line(target), _termination_as_exception():
             journal.recover(target)
 
 
 def _publish(changed: Sequence[Change], target: Path) -> None:
     missing = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
-    # Always the same name: a run that was killed leaves it to the next one.
-    staging = target.parent / f".{target.name}.loafer-kit"
+    staging = _staging(target)
     try:
         staging.mkdir(parents=True, exist_ok=True)
         with journal.locked(staging, target):
@@ -56,6 +56,11 @@ def _publish(changed: Sequence[Change], target: Path) -> None:
             with suppress(OSError):
                 folder.rmdir()
         raise
+
+
+def _staging(target: Path) -> Path:
+    """Always the same name: a run that was killed leaves it to the next one."""
+    return target.parent / f".{target.name}.loafer-kit"
 
 
 def _stage(changed: Sequence[Change], staging: Path, target: Path) -> None:
@@ -85,9 +90,19 @@ def _failures_in_one_line(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or target
-        raise ConfigurationError(
-            f"nothing was written: {where}: {error.strerror or error}"
-        ) from error
+        why = str(error.strerror or error)
+        if error.errno in _REFUSALS:
+            where = _unwritable(error, target)
+            why += "; make it writable, or use another folder"
+        raise ConfigurationError(f"nothing was written: {where}: {why}") from error
+
+
+def _unwritable(error: OSError, target: Path) -> Path:
+    """The user's own file or folder: what is made ready within it says nothing to anybody."""
+    place = Path(error.filename2 or error.filename or target)
+    while {FOLDER, _staging(target).name} & set(place.parts):
+        place = place.parent
+    return place if place.name else place.absolute()
 
 
 @contextmanager
@@ -109,4 +124,5 @@ def _termination_as_exception() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)

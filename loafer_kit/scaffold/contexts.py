@@ -11,6 +11,8 @@ from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
 
+_LONGEST_SUBJECT = 60
+
 
 def service(spec: ServiceSpec) -> Context:
     """The context of `templates/service`."""
@@ -45,10 +47,11 @@ def queues(spec: ServiceSpec) -> list[Context]:
 
 
 def subject(queues: Sequence[str]) -> str:
-    """The queues as the subject of a sentence."""
+    """The queues as the subject of a sentence: by their names, as long as it stays short."""
     if len(queues) == 1:
         return f"the queue {queues[0]}"
-    return f"the queues {', '.join(queues[:-1])} and {queues[-1]}"
+    listed = f"the queues {', '.join(queues[:-1])} and {queues[-1]}"
+    return listed if len(listed) <= _LONGEST_SUBJECT else f"{len(queues)} queues"
 
 
 _ROUTES = {"sqs": "SQSRoute", "sns": "SNSQueueRoute"}

@@ -14,6 +14,7 @@ def _nowhere(_path: Path) -> int | None:
 class Draft:
     """Values as they were read, where they came from, and the line of each in its file.
 
+    `origin` is None for what was only typed.
     `problems` are what the source could not read, `notes` what it read and a spec cannot say.
     """
 

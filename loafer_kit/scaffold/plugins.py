@@ -17,6 +17,9 @@ from loafer_kit.scaffold import names
 
 Group = Literal["templates", "sources"]
 
+# Templates that no package adds: `new` has a command for each.
+_OURS = ("service", "extension")
+
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
@@ -93,9 +96,11 @@ def folder(plugin: Plugin) -> Path:
 
 
 def _unknown(group: Group, name: str, known: list[str]) -> str:
+    if group == "templates" and name in _OURS:
+        return f"{name!r} is no value of --template: `loafer-kit new {name}` is what uses it"
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    listed = f": installed are {', '.join(known)}" if known else ": none is installed"
+    listed = f": installed are {', '.join(known)}" if known else ": no package adds one"
     what = "neither a folder, a zip file, a URL nor an installed template"
     if group == "sources":
         what = "no installed source"

@@ -1,5 +1,6 @@
 """A project on disk, and what its template makes of its spec now."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -145,17 +146,22 @@ def maker_of(
     if checkout is not None:
         origin = replace(origin, checkout=checkout)
         refuse_unsafe(origin)
+    if origin.is_path and not os.path.lexists(project / origin.reference):
+        raise ConfigurationError(
+            f"there is no {project / origin.reference}, of which this project was made: where the "
+            f"template is now, say in {project / locks.PATH} as the `reference` of its origin"
+        )
     template = templates.load(replace(origin, commit=None), project)
     return Maker(made.name, template, {**made.answers, **(answers or {})}, leave=leave)
 
 
 def find_lock(project: Path) -> Lock:
     """The lock of a project; ConfigurationError when the folder is none that we keep."""
-    lock = locks.find(project)
+    lock = None if project.is_file() else locks.find(project)
     if lock is None:
         raise ConfigurationError(
-            f"There is no {project / locks.PATH}: go to a project's folder or name it. "
-            "`loafer-kit new` writes a project with one."
+            f"There is no {project / locks.PATH}: go to a project's folder or name it; "
+            "`loafer-kit new` writes a project with one"
         )
     return lock
 

@@ -5,7 +5,8 @@ from typing import Any, Protocol, cast
 
 from loafer_kit.scaffold import extensions, names
 from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.problems import Path
+from loafer_kit.scaffold.problems import Path, Problem, SpecError
+from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.validation import problems_of
 
 
@@ -51,19 +52,41 @@ def name_of_extension(person: Person) -> str:
 
 def _ask_for_queue(values: Values, person: Person) -> None:
     queues = cast("list[Values]", values["queues"])
-    queue: Values = {}
     place: Path = ("queues", len(queues))
+    queue = _ask_for_name(values, place, person)
     queues.append(queue)
 
     def ask(key: str, question: str, default: str | None = None) -> str:
         return _ask(values, (*place, key), question, default, person)
 
-    name = ask("name", "Queue (name or URL)")
-    if ask("kind", "Kind (sqs, or sns for a queue subscribed to a topic)", "sqs") == "sns":
+    name = str(queue["name"])
+    if "kind" not in queue and "topic" not in queue:
+        ask("kind", "Kind (sqs, or sns for a queue subscribed to a topic)", "sqs")
+    if queue.get("kind") == "sns" and "topic" not in queue:
         ask("topic", "Topic", names.queue_name(name))
-    ask("handler", "Handler", names.handler_for(name))
-    if person.confirm("With a dead-letter queue?"):
+    if "handler" not in queue:
+        ask("handler", "Handler", names.handler_for(name))
+    if "dead_letter_queue" not in queue and person.confirm("With a dead-letter queue?"):
         ask("dead_letter_queue", "Dead-letter queue", _dead_letter_queue_for(name))
+
+
+def _ask_for_name(values: Values, place: Path, person: Person) -> Values:
+    """Ask for a queue's name; its settings may be typed with it, as `--queue` takes them."""
+    while True:
+        answer = person.ask("Queue (name or URL)", None).strip()
+        try:
+            typed = flags.merge(Draft(values), None, [answer])
+        except SpecError as error:
+            problems = list(error.problems)
+        else:
+            queue = dict(cast("list[Values]", typed.values["queues"])[-1])
+            own = {(*place, key) for key in queue}
+            problems = [problem for problem in problems_of(typed) if problem.path in own]
+            if not problems:
+                return queue
+        for problem in problems:
+            key = problem.path[2:]
+            person.tell(str(Problem(() if key == ("name",) else key, problem.message)))
 
 
 def _dead_letter_queue_for(name: str) -> str:

@@ -37,8 +37,11 @@ class Quoted(str):
 
 
 def python(value: object) -> Quoted:
-    """A Python literal of plain values."""
-    return Quoted(ascii(value))
+    """A Python literal of plain values; a text is in double quotes, as black would have it."""
+    text = ascii(value)
+    if isinstance(value, str) and '"' not in text:
+        return Quoted(f'"{text[1:-1]}"')
+    return Quoted(text)
 
 
 def toml(value: str | float) -> Quoted:

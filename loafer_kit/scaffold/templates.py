@@ -88,6 +88,7 @@ def load(origin: Origin, base: Path) -> Template:
         from loafer_kit.scaffold import clones
 
         seen = replace(origin, reference=origin.url).moved(base, Path())
+        _refuse_plain_folder(Path(seen.reference))
         tree: Tree
         tree, commit = clones.read(seen.reference, origin.checkout)
         origin = replace(origin, commit=commit)
@@ -100,6 +101,13 @@ def load(origin: Origin, base: Path) -> Template:
     if origin.directory is not None:
         tree = tree.folder(origin.directory)
     return _read(tree, origin)
+
+
+def _refuse_plain_folder(path: Path) -> None:
+    """Say it before git does, in more words; whatever else is wrong with a place, git says."""
+    if path.is_dir() and not any((path / name).exists() for name in (".git", "HEAD")):
+        why = "no git repository: a plain folder is named without git+ and --checkout"
+        raise ConfigurationError(f"{names.shown(str(path))} is {why}")
 
 
 def _installed(name: str) -> Path:

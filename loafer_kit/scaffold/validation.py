@@ -14,6 +14,9 @@ from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
 
+# More keys than that are no answer to anybody.
+_MOST_LISTED = 10
+
 # A service's keys that hold tables.
 _TABLES = ("queues", "payloads", "with")
 
@@ -49,12 +52,14 @@ def problems_of(draft: Draft) -> Iterator[Problem]:
     """Everything that is wrong with a draft of a service."""
     problems: list[Problem] = []
     values = read(draft.values, SERVICE, (), problems, besides=_TABLES)
-    problems.extend(_package_problems(values, draft.values))
+    problems.extend(_package_problems(values, draft))
     problems.extend(artefacts.problems_of(draft.values.get("with", [])))
     raw_queues = draft.values.get("queues")
     if not isinstance(raw_queues, Sequence) or isinstance(raw_queues, str) or not raw_queues:
         if not draft.problems:  # which say already why there is none
-            problems.append(Problem(("queues",), "a service needs a list of one queue or more"))
+            remedy = "" if draft.origin else ": name one with --queue"
+            message = f"a service needs a list of one queue or more{remedy}"
+            problems.append(Problem(("queues",), message))
         raw_queues = []
     queues: list[Values] = []
     for index, raw in enumerate(raw_queues):
@@ -134,7 +139,10 @@ def _described(value: object) -> str:
 
 def _unknown(key: object, known: Sequence[str], path: Path) -> Problem:
     name = str(key)
-    hint = _did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
+    listed = f": the keys are {', '.join(sorted(known))}"
+    if len(known) > _MOST_LISTED:
+        listed = "; `loafer-kit schema` lists those that are"
+    hint = _did_you_mean(name, known) or listed
     return Problem((*path, name), f"is no known key{hint}")
 
 
@@ -143,12 +151,13 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _package_problems(values: Values, raw: Mapping[str, object]) -> Iterator[Problem]:
-    """A name whose package cannot be, where no other package is given."""
-    if "name" in values and "package" not in raw:
+def _package_problems(values: Values, draft: Draft) -> Iterator[Problem]:
+    """A name whose package cannot be, where no other package is given: only a file can give one."""
+    if "name" in values and "package" not in draft.values:
         why = names.package(names.package_for(str(values["name"])))
         if why:
-            yield Problem(("name",), f"{why}: choose another name, or set `package`")
+            remedy = ", or set `package`" if draft.origin else ""
+            yield Problem(("name",), f"{why}: choose another name{remedy}")
 
 
 def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """`loafer-kit add queue|route|handler|extension`, as a user runs it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -321,6 +322,31 @@ def test_a_name_that_cannot_be_a_handlers_is_refused(shop, name):
     assert content(shop) == before
 
 
+def test_what_a_merge_left_is_named_as_check_names_it(shop):
+    """With its line and what to do; nothing is written."""
+    routes = shop / "shop/routes.py"
+    routes.write_text(routes.read_text() + "<<<<<<< yours\n=======\n>>>>>>> template\n")
+    before = content(shop)
+
+    done = add("queue", "refunds")
+    checked = CliRunner().invoke(app, ["check"])
+
+    assert done.exit_code == 1
+    assert str(done.exception) == checked.output.rstrip()
+    assert "a conflict is left" in checked.output
+    assert content(shop) == before
+
+
+def test_code_that_does_not_parse_is_named_by_its_line(shop):
+    """And by nothing else that Python says of it."""
+    routes = shop / "shop/routes.py"
+    routes.write_text("x = 1\ny = (\n")
+
+    done = add("queue", "refunds")
+
+    assert "shop/routes.py: it is no Python ('(' was never closed, line 2); " in str(done.exception)
+
+
 def test_an_extension_is_given_the_service(shop):
     """Its import is sorted in, and its line follows the service's."""
     done = add("extension", "loafer_kit_redis:Redis")
@@ -335,6 +361,38 @@ def test_an_extension_is_given_the_service(shop):
         "redis = Redis(manager)\n"
     )
     assert "nothing to do" in add("extension", "loafer_kit_redis:Redis").output
+
+
+def test_it_is_said_what_an_extension_needs(shop):
+    """The service's image installs what pyproject.toml declares, and nothing else."""
+    first = add("extension", "loafer_kit_redis:Redis")
+    declare(shop, "Loafer.Kit-Redis[fast] >= 1; python_version > '3'")
+    again = add("extension", "loafer_kit_redis:Redis")
+
+    told = "add the distribution of loafer_kit_redis to `dependencies` in pyproject.toml"
+    assert told in first.output
+    assert "pyproject.toml" not in again.output
+
+
+@pytest.mark.parametrize(
+    ("module", "distribution"),
+    [("yaml", "PyYAML"), ("loafer_kit.contrib", None), ("shop.own", None), ("json", None)],
+)
+def test_an_installed_extension_is_named_by_its_distribution(shop, module, distribution):
+    """What the service has anyway is not mentioned."""
+    done = add("extension", f"{module}:Thing")
+
+    assert done.exit_code == 0, done.output
+    told = f"\nNext: add {distribution} to `dependencies` in pyproject.toml"
+    assert told in done.output if distribution else "Next" not in done.output
+
+
+def declare(project, requirement):
+    """Add a dependency as its owner would."""
+    file = project / "pyproject.toml"
+    file.write_text(
+        file.read_text().replace("dependencies = [", f'dependencies = ["{requirement}", ')
+    )
 
 
 def test_an_extension_finds_no_service(shop):
@@ -353,6 +411,22 @@ def test_a_folder_without_settings_is_no_service(tmp_path):
 
     assert done.exit_code == 1
     assert f"There is no {tmp_path}/loafer.toml" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["dev"], ["check"], ["update"], ["destroy"], ["add", "queue", "refunds", "--path"]],
+)
+def test_a_file_is_no_service(tmp_path, command):
+    """The error says what to name instead."""
+    (tmp_path / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+
+    done = CliRunner().invoke(app, [*command, str(tmp_path / "passwd")])
+
+    assert done.exit_code == 1
+    assert re.search(
+        r"There is no \S+passwd/\S+: go to a \w+'s folder or name it", str(done.exception)
+    )
 
 
 def test_nothing_is_written_through_a_symbolic_link(shop, tmp_path):

@@ -32,7 +32,10 @@ def test_files_of_somebody_elses_stay(project):
     """And the folders that hold them."""
     (project / "foobar/mine.py").write_text("mine")
 
-    assert loafer_kit("destroy", project).code == 0
+    done = loafer_kit("destroy", project)
+
+    assert done.code == 0
+    assert done.output.endswith(f"{project} stays, with what loafer-kit did not write: foobar\n")
     assert content(project) == {"foobar/mine.py": b"mine"}
 
 

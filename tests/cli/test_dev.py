@@ -126,7 +126,7 @@ def test_once_does_not_wait_for_ever_for_a_message_that_keeps_failing(project):
     assert result.returncode == 1
     assert result.stdout.count("handled bad") >= 5
     assert result.stderr.endswith(
-        "error: Failed 5 times: 1 in jobs, which has no dead-letter queue.\n"
+        "error: Failed 5 times: 1 in jobs, which has no dead-letter queue\n"
     )
 
 
@@ -232,7 +232,7 @@ def test_json_ends_before_the_error(project):
     assert result.returncode == 1
     events = [json.loads(line)["event"] for line in result.stdout.splitlines()]
     assert events == ["server", "queue", "queue", "started"]
-    assert result.stderr == "hello\nerror: foobar ended with exit code 3.\n"
+    assert result.stderr == "hello\nerror: foobar ended with exit code 3\n"
 
 
 def test_a_service_that_fails_is_reported(project):
@@ -241,7 +241,7 @@ def test_a_service_that_fails_is_reported(project):
     result = dev(project)
     assert result.returncode == 1
     assert "No module named 'nothing_like_it'" in result.stderr
-    assert result.stderr.endswith("error: foobar ended with exit code 1.\n")
+    assert result.stderr.endswith("error: foobar ended with exit code 1\n")
 
 
 def test_a_service_without_main_is_one_line(project):
@@ -258,11 +258,15 @@ def test_a_service_without_main_is_one_line(project):
         (["nowhere"], "error: There is no nowhere: go to a service's folder or name it"),
         (
             ["project", "--send", "jbos=x"],
-            "error: foobar has no queue 'jbos'; it has: jobs, inbox.",
+            "error: foobar has no queue 'jbos'; it has: jobs, inbox",
         ),
         (
             ["project", "--endpoint-url", "nonsense"],
             "error: Invalid endpoint: nonsense: name a server by its URL",
+        ),
+        (
+            ["project", "--endpoint-url", "http://127.0.0.1:1"],
+            "error: Nothing answers on http://127.0.0.1:1: start a server there, or name another",
         ),
     ],
 )

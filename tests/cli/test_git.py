@@ -113,7 +113,10 @@ def test_where_git_knows_no_author_the_commit_is_left_to_the_user(here, tmp_path
     done = loafer_kit(*NEW, "--json")
 
     assert done.code == 0
-    assert "the first commit is yours: git does not know your name and e-mail" in done.error
+    assert (
+        "everything staged, the first commit is yours: git does not know your name and e-mail"
+        in done.error
+    )
     assert json.loads(done.output)["written"]
     assert set(in_foobar("diff", "--cached", "--name-only")) == written(here / "foobar")
 
@@ -124,7 +127,10 @@ def test_without_git_nothing_is_written(here, monkeypatch):
 
     done = loafer_kit(*NEW)
 
-    assert (done.code, done.error) == (1, "git is not installed")
+    assert (done.code, done.error) == (
+        1,
+        "git is not installed: install it, or leave out --git",
+    )
     assert list(here.iterdir()) == []
 
 

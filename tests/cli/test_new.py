@@ -181,6 +181,21 @@ def test_an_existing_folder_is_not_touched_without_force(here):
     assert content(here) == before
 
 
+def test_an_empty_folder_holds_nobodys_work(here):
+    """It needs no `--force`; one that holds anything at all does."""
+    (here / "foobar").mkdir()
+    (here / "other").mkdir()
+    (here / "other/notes").touch()
+
+    empty = run("new", "service", "foobar", "--queue", "loafer-test")
+    other = run("new", "service", "other", "--queue", "loafer-test")
+
+    assert empty.returncode == 0, empty.stderr
+    assert (here / "foobar/foobar/handlers.py").is_file()
+    assert other.returncode == 1
+    assert "other exists and was not touched" in other.stderr
+
+
 def test_force_changes_the_files_that_differ_and_no_other(here):
     """Files that are not the scaffold's stay."""
     run("new", "service", "foobar", "--queue", "loafer-test")
@@ -295,6 +310,25 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
             ("orders.fifo", "sqs", "on_order", None, "orders-dlq.fifo"),
             ("news", "sns", "handle_news", "news", None),
         ]
+
+
+def test_a_queue_may_be_answered_with_its_settings(here):
+    """As `--queue` takes them: judged at once, and not asked for again."""
+    with Person("new", "service", "foobar") as person:
+        person.answer("Queue (name or URL): ", "orders,wait_time=99,kind=sqs\n")
+        person.wait_for("  wait_time: 99 is more than 20")
+        person.answer("Queue (name or URL): ", "orders,wait_time\n")
+        person.wait_for("  'wait_time' must have the form key=value")
+        person.answer("Queue (name or URL): ", "orders,wait_time=9,topic=t,handler=on_order\n")
+        person.answer("dead-letter queue? [y/N]: ", "x\n")
+        person.wait_for("  answer y or n")
+        person.answer("dead-letter queue? [y/N]: ", "N\n")
+        person.answer("Another queue? [y/N]: ", "\n")
+
+        assert person.leave() == 0
+        assert "Kind" not in person.shown
+        (queue,) = validation.service(files.read(here / "foobar/loafer.toml")).queues
+        assert (queue.topic, queue.handler, queue.options) == ("t", "on_order", {"wait_time": 9})
 
 
 def test_on_a_terminal_what_was_given_is_not_asked_for(here):

@@ -165,6 +165,42 @@ def test_an_update_may_answer_anew_or_go_to_another_revision(here, ours):
     assert locks.find(Path("shop")).template.origin.checkout == "v2"
 
 
+def test_a_template_that_has_moved_is_named_in_the_lock(here):
+    """The error says where; whoever does that goes on as before."""
+    new("--template", "theirs")
+    (here / "theirs").rename(here / "moved")
+
+    done = loafer_kit("update", "foobar")
+
+    assert done.code == 1
+    assert done.error == (
+        "there is no foobar/../theirs, of which this project was made: where the template is now, "
+        "say in foobar/.loafer-kit/lock.json as the `reference` of its origin"
+    )
+    replace(here / "foobar" / locks.PATH, '"../theirs"', '"../moved"')
+    assert loafer_kit("update", "foobar", "--check").code == 0
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("git+./theirs", "'theirs' is no git repository: a plain folder is named without git+"),
+        (
+            "service",
+            "'service' is no value of --template: `loafer-kit new service` is what uses it",
+        ),
+        ("nosuch", "nor an installed template: no package adds one"),
+    ],
+)
+def test_what_names_no_template_is_said_in_one_line(here, template, message):
+    """With what would name one."""
+    done = new("--template", template)
+
+    assert done.code == 1
+    assert message in done.error
+    assert "\n" not in done.error
+
+
 def test_a_project_is_found_from_another_folder(here, monkeypatch):
     """The template's place is seen from the project, whoever asks from where."""
     new("--template", "theirs")
@@ -182,7 +218,7 @@ def test_a_project_is_found_from_another_folder(here, monkeypatch):
         (["--template", "theirs", "--set", "licence=MIT"], "did you mean 'license'?"),
         (["--template", "theirs", "--directory", "x"], "has no folder 'x'"),
         (["--template", "theirs.zip", "--checkout", "v1"], "has no revisions"),
-        (["--template", "theirs", "--checkout", "v1"], "git: fatal: "),
+        (["--template", "theirs", "--checkout", "v1"], "is no git repository"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(here, arguments, message):
@@ -344,7 +380,7 @@ def test_ctrl_c_at_a_question_ends_it_all(here):
         ({"reference": "git+-oX"}, "a template is fetched by https, ssh or"),
         ({"reference": "git+https://x", "checkout": "--upload-pack=touch ran"}, "is no revision"),
         ({"reference": "../theirs", "directory": "../.."}, "leads out of the template"),
-        ({"reference": "../nowhere"}, "is no folder and no zip file"),
+        ({"reference": "../nowhere"}, "there is no foobar/../nowhere"),
         ({"reference": 1}, "is damaged"),
         ({"reference": "../theirs", "evil": "x"}, "is damaged"),
         ({}, "is damaged"),

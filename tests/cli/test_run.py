@@ -117,10 +117,10 @@ def test_a_manager_that_fails_exits_non_zero(project):
     ("arguments", "code", "says"),
     [
         (["nothing"], 1, "error: There is no module 'nothing'"),
-        (["lines"], 1, "choose one: lines:app, lines:failing, lines:crashing, lines:bare."),
+        (["lines"], 1, "choose one: lines:app, lines:failing, lines:crashing, lines:bare"),
         (["lines:bare"], 1, "error: The Application's consumer cannot be None."),
         ([], 2, "Missing argument"),
-        (["lines:app", "-v", "-q"], 2, "--quiet and --verbose exclude each other."),
+        (["lines:app", "-v", "-q"], 2, "--quiet and --verbose exclude each other"),
         (["lines:app", "-w", "0"], 2, "--workers"),
     ],
 )

@@ -99,7 +99,7 @@ def test_group_and_deduplication_id_are_set(queues):
     [
         ([], "Give either a BODY"),
         (["body", "--file", "x"], "Give either a BODY"),
-        (["body", "--attribute", "novalue"], "--attribute takes NAME=VALUE, not 'novalue'."),
+        (["body", "--attribute", "novalue"], "--attribute takes NAME=VALUE, not 'novalue'"),
         (["body", "--attribute", "bad name=1"], "'bad name' cannot name an attribute: letters,"),
         (["body", "--attribute", "ä=1"], "'ä' cannot name an attribute: letters, digits"),
         (["body", "--attribute", "a..b=1"], "'a..b' cannot name an attribute: letters,"),
@@ -121,8 +121,10 @@ def test_a_usage_error_is_exit_code_2(queues, arguments, line):
     ("arguments", "line"),
     [
         (["nowhere", "body"], "error: No local server has a queue 'nowhere':"),
-        (["jobs", "--file", "missing"], "error: missing: No such file or directory."),
-        (["jobs", "--file", "."], "error: .: Is a directory."),
+        (["jobs", "--file", "missing"], "error: missing: No such file or directory"),
+        (["jobs", ""], "error: The body is empty: SQS takes no message without one"),
+        (["jobs", "--file", os.devnull], "error: The body is empty"),
+        (["jobs", "--file", "."], "error: .: Is a directory"),
     ],
 )
 def test_an_error_is_one_line(queues, arguments, line):
@@ -179,4 +181,4 @@ def test_bytes_that_are_no_text_are_refused(queues, temporary_folder):
     """SQS carries text only."""
     (temporary_folder / "image").write_bytes(b"\xff\xd8")
     result = send("jobs", "--file", "image")
-    assert (result.returncode, result.stderr) == (1, "error: image: not UTF-8 (byte 0).\n")
+    assert (result.returncode, result.stderr) == (1, "error: image: not UTF-8 (byte 0)\n")

@@ -15,6 +15,13 @@ first = Application("first")
 second = LoaferManager([], name="second")
 """
 
+UNSET = """
+from loafer_kit import Extension, LoaferManager
+class Mail(Extension):
+    REQUIRED_SETTINGS = ("MAIL_HOST",)
+Mail(LoaferManager([]))
+"""
+
 FACTORY = """
 from loafer_kit import Application
 def make(): return Application("made")
@@ -39,6 +46,7 @@ def modules(project):
     project.write("broken_syntax.py", "\ndef f(:")
     project.write("broken_import.py", "import does_not_exist_anywhere")
     project.write("broken.py", "x = 1\n1 / 0")
+    project.write("unset.py", UNSET)
     project.write("exits.py", "import sys\nsys.exit(3)")
 
 
@@ -77,17 +85,18 @@ def test_finds_the_package_in_a_projects_folder(project):
         ("broken_import", "Importing 'broken_import' failed at broken_import.py, line 1: ModuleNotFound"),
         ("broken_syntax", "Importing 'broken_syntax' failed: SyntaxError: "),
         ("broken", "Importing 'broken' failed at broken.py, line 2: ZeroDivisionError"),
+        ("unset", "Importing 'unset' failed at unset.py, line 5: KeyError: "),
         ("exits", "Importing 'exits' failed at exits.py, line 2: SystemExit: 3"),
-        ("factory", "Module 'factory' holds no Application and no LoaferManager."),
-        ("two", "more than one service; choose one: two:first, two:second."),
-        ("one:other", "Module 'one' has no 'other'."),
-        ("two:", "Module 'two' has no ''."),
-        ("factory:number", "factory:number is neither an Application nor a LoaferManager, but of type int."),
+        ("factory", "Module 'factory' holds no Application and no LoaferManager"),
+        ("two", "more than one service; choose one: two:first, two:second"),
+        ("one:other", "Module 'one' has no 'other'"),
+        ("two:", "Module 'two' has no ''"),
+        ("factory:number", "factory:number is neither an Application nor a LoaferManager, but of type int"),
         ("factory:make_from", "factory:make_from cannot be called without arguments: missing a"),
-        ("factory:make_nothing", "is neither an Application nor a LoaferManager, but None."),
+        ("factory:make_nothing", "is neither an Application nor a LoaferManager, but None"),
         ("factory:make_trouble", "Calling factory:make_trouble failed at factory.py, line 6: LookupError: no name"),
-        ("one.py", "'one.py' is a file: name the module, 'one'."),
-        ("package/deep/services.py", "name the module, 'package.deep.services'."),
+        ("one.py", "'one.py' is a file: name the module, 'one'"),
+        ("package/deep/services.py", "name the module, 'package.deep.services'"),
         ("./one", "'./one' is no module's name"),
         ("", "'' is no module's name"),
     ],

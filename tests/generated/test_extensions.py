@@ -66,12 +66,13 @@ def test_without_a_name_and_a_terminal_the_default_is_used(tmp_path):
 
 
 def test_an_existing_folder_is_not_touched(tmp_path):
-    """Without `--force`."""
+    """Without `--force`, where it holds anything."""
     folder = tmp_path / "loafer-kit-redis"
     folder.mkdir()
+    (folder / "notes").touch()
     with pytest.raises(AssertionError, match="exists and was not touched"):
         run("loafer_kit", "new", "extension", "redis", cwd=tmp_path)
-    assert list(folder.iterdir()) == []
+    assert list(folder.iterdir()) == [folder / "notes"]
 
 
 THREE_LINES = """

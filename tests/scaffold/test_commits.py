@@ -1,5 +1,6 @@
 """Publishing a plan: all of it or nothing, whatever happens on the way."""
 
+import errno
 import json
 import os
 import shutil
@@ -127,6 +128,30 @@ def test_a_new_folder_that_fails_leaves_nothing(tmp_path, monkeypatch, turn, err
         commits.commit(PLAN, tmp_path / "x/y/project")
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch, existing):
+    """The user's, with what to do: not the one in which everything is made ready."""
+    target = tmp_path / "project"
+    if existing:
+        target.mkdir()
+    original = Path.mkdir
+
+    def mkdir(self, *arguments, **options):
+        if self.parent in (tmp_path, target):
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+
+    with pytest.raises(ConfigurationError) as caught:
+        commits.commit(PLAN, target, force=existing)
+
+    folder = target if existing else tmp_path
+    assert str(caught.value) == (
+        f"nothing was written: {folder}: Permission denied; make it writable, or use another folder"
+    )
 
 
 def test_a_folder_that_appears_meanwhile_is_not_touched(tmp_path, monkeypatch):

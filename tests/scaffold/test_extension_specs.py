@@ -136,6 +136,41 @@ def test_consumer_and_commands_only_when_asked_for():
     }
 
 
+def test_what_no_setting_needs_is_not_tested():
+    """No test that looks at nothing, and none of what is there left untested."""
+    bare, whole = rendered(), rendered(settings=["URL=x"], required=["PASSWORD"])
+    path = "tests/test_extension.py"
+    of_settings = {"test_defaults_are_applied", "test_the_services_settings_win"}
+    of_required = {"test_missing_settings_are_reported"}
+    assert names_of_tests(whole[path]) - names_of_tests(bare[path]) == of_settings | of_required
+    assert "SETTINGS" not in bare[path]
+
+
+def names_of_tests(source):
+    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
+    return {node.name for node in functions if node.name.startswith("test_")}
+
+
+def test_the_readme_installs_a_module_before_it_runs_it():
+    """Also those that build and upload what is published."""
+    project = rendered()
+    installed = set(
+        tomllib.loads(project["pyproject.toml"])["project"]["optional-dependencies"]["dev"]
+    )
+    for line in project["README.md"].splitlines():
+        if line.startswith("$ pip install "):
+            installed.update(line.split()[3:])
+        elif line.startswith("$ python -m "):
+            assert line.split()[3] in installed
+    assert {"loafer-kit-redis", "build"} <= installed
+
+
+def test_the_title_of_the_documentation_is_underlined():
+    """As long as it is, and no longer."""
+    title, line, *_ = rendered("my-extension")["docs/index.rst"].splitlines()
+    assert (title, line) == ("MyExtension", "===========")
+
+
 def test_the_entry_point_names_the_class():
     """Other tools find the extension by it."""
     project = tomllib.loads(rendered("my-extension")["pyproject.toml"])["project"]

@@ -25,6 +25,13 @@ def test_a_python_literal_means_its_value(value):
     assert ast.literal_eval(quoting.python(value)) == value
 
 
+def test_a_text_is_in_double_quotes():
+    """As black has it, also where black does not come: in YAML and in Markdown."""
+    assert quoting.python("orders") == '"orders"'
+    assert quoting.python("it's") == '"it\'s"'
+    assert quoting.python('"') == "'\"'"
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.integers(-(2**63), 2**63 - 1))
 def test_a_toml_value_means_its_value(value):
     """Whatever the value holds, TOML reads it back."""
@@ -62,4 +69,4 @@ def test_values_are_never_rendered_themselves():
     """A value that looks like a template stays what it is."""
     template = Environment(extensions=[quoting.QuotingExtension]).from_string("{{ x|py }}")
 
-    assert template.render(x="{{ 7 * 7 }}") == "'{{ 7 * 7 }}'"
+    assert template.render(x="{{ 7 * 7 }}") == '"{{ 7 * 7 }}"'

@@ -3,7 +3,10 @@
 import ast
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -65,6 +68,17 @@ def test_the_files_of_a_service():
     assert list(rendered({"name": "loafer-test"})) == FILES
 
 
+def test_many_queues_are_counted_in_a_sentence():
+    """A few are named."""
+    few = rendered({"name": "orders"}, {"name": "bills"}, {"name": "news"})
+    many = rendered(*({"name": f"orders-{n}"} for n in range(30)))
+
+    assert few["foobar/__init__.py"].startswith(
+        '"""foobar: handles the messages of the queues orders, bills and news."""'
+    )
+    assert many["foobar/__init__.py"].startswith('"""foobar: handles the messages of 30 queues."""')
+
+
 def test_translators_have_a_file_when_a_queue_names_one():
     """Not otherwise."""
     project = rendered({"name": "a", "translator": "Plain"})
@@ -122,6 +136,42 @@ def test_the_docker_image_runs_python_itself_without_root():
     assert "USER service" in lines
     assert lines[0].startswith("FROM python:")
     assert lines[0].endswith("-slim")
+
+
+def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path):
+    """They are installed before the code is copied: what pyproject.toml declares, and no more."""
+    model = {"Order": {"number": "integer"}}
+    project = rendered({"name": "a", "payload": "Order"}, payloads=model)
+    steps = project["Dockerfile"].replace("\\\n", "").splitlines()
+    (step,) = (step for step in steps if "pip install" in step)
+    (tmp_path / "pyproject.toml").write_text(project["pyproject.toml"])
+    (tmp_path / "pip").write_text('#!/bin/sh\ncat "$4" > installed\n')
+    (tmp_path / "pip").chmod(0o700)
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    line = step.removeprefix("RUN ")
+
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, env={"PATH": path}, check=True)
+
+    declared = tomllib.loads(project["pyproject.toml"])["project"]["dependencies"]
+    assert (tmp_path / "installed").read_text().splitlines() == declared
+    assert steps.index(step) < steps.index("COPY foobar ./foobar")
+    assert "README.md" not in project[".dockerignore"]
+
+
+def test_a_service_declares_what_it_imports():
+    """Models and their tests import pydantic; a service without them does not."""
+
+    def declared(project):
+        listed = tomllib.loads(project["pyproject.toml"])["project"]["dependencies"]
+        return [requirement.partition(">")[0] for requirement in listed]
+
+    model = {"Order": {"number": "integer"}}
+
+    assert declared(rendered({"name": "a"})) == ["loafer-kit"]
+    assert declared(rendered({"name": "a", "payload": "Order"}, payloads=model)) == [
+        "loafer-kit",
+        "pydantic",
+    ]
 
 
 def test_no_compiled_module_is_carried_into_a_project(tmp_path):

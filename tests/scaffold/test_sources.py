@@ -61,6 +61,14 @@ def test_a_queue_is_typed_with_its_settings():
     }
 
 
+def test_a_whole_number_stays_one():
+    """Also where a key takes any number: nobody typed `20.0`."""
+    draft = flags.merge(Draft({}), None, ["a,handler_timeout=20,rate_limit=0.5"])
+
+    assert repr(draft.values["queues"][0]["handler_timeout"]) == "20"
+    assert draft.values["queues"][0]["rate_limit"] == 0.5
+
+
 def test_what_is_typed_goes_over_what_a_file_says():
     """The name is replaced, queues are added."""
     draft = flags.merge(Draft({"name": "old", "queues": [{"name": "a"}]}), "new", ["b"])
@@ -134,10 +142,11 @@ def test_a_file_that_is_no_spec_is_an_error_of_one_line(tmp_path, name, content,
     assert "<unicode string>" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path):
-    """Nothing else happens."""
+@pytest.mark.parametrize("name", ["spec.toml", "spec"])
+def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path, name):
+    """Whatever its name ends in."""
     with pytest.raises(ConfigurationError, match="No such file"):
-        files.read(tmp_path / "spec.toml")
+        files.read(tmp_path / name)
 
 
 def test_lines_are_looked_for_once(tmp_path, monkeypatch):

@@ -154,3 +154,25 @@ def test_no_draft_is_too_strange_to_be_judged(values):
         text = str(error)
     assert text.isascii()
     assert text.replace("\n", "").isprintable()
+
+
+def test_an_unknown_key_is_answered_with_few_keys_or_where_they_are_listed():
+    """Not with six lines of them."""
+    found = validation.problems_of(
+        Draft({"name": "a", "xyzzy": 1, "queues": [{"name": "b", "xyzzy": 1}]})
+    )
+    ours, of_queue = [item.message for item in found]
+
+    assert ours == "is no known key: the keys are name, package, payloads, queues, with"
+    assert of_queue == "is no known key; `loafer-kit schema` lists those that are"
+
+
+def test_a_remedy_is_one_that_there_is_where_it_is_read():
+    """A person who types has options, a file has keys."""
+    typed = [problem.message for problem in validation.problems_of(Draft({"name": "asyncio"}))]
+    kept = [problem.message for problem in validation.problems_of(Draft({"name": "asyncio"}, "x"))]
+
+    assert typed[0].endswith("choose another name")
+    assert typed[1].endswith("name one with --queue")
+    assert kept[0].endswith("choose another name, or set `package`")
+    assert kept[1].endswith("one queue or more")

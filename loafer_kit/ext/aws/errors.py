@@ -9,7 +9,7 @@ from botocore.parsers import ResponseParserError
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 
 _CREDENTIALS_HELP = (
-    "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION (or an AWS profile or role), "
+    "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (or an AWS profile or role), "
     "or run `loafer-kit dev` to work without AWS."
 )
 
@@ -146,7 +146,7 @@ def _final_message(code: str, said: str, action: str, subject: str) -> str:
     if code in _MISSING:
         return (
             f"{subject} does not exist in this region and account ({action} answered {code}): "
-            "create it or check its name, AWS_DEFAULT_REGION and the account; "
+            "create it or check its name, its region and the account; "
             "`loafer-kit dev` creates it on a local server."
         )
     if code in _BAD_CREDENTIALS:

@@ -38,7 +38,10 @@ class Module:
         try:
             content.decode()
             tree = ast.parse(content)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except SyntaxError as error:
+            where = f", line {error.lineno}" if error.lineno else ""
+            raise UnrecognisedError(f"it is no Python ({error.msg}{where})") from error
+        except (ValueError, RecursionError, MemoryError) as error:
             raise UnrecognisedError(f"it is no Python in UTF-8 ({error})") from error
         begin = len(_BOM) if content.startswith(_BOM) else 0
         starts = (begin, *(match.end() for match in _NEWLINE.finditer(content)))

@@ -6,6 +6,7 @@ from typing import Any
 
 from loafer_kit.scaffold.shipping import figures, permissions, resources
 from loafer_kit.scaffold.shipping.artefacts import NAMES
+from loafer_kit.scaffold.shipping.identifiers import Identifier, identifiers
 from loafer_kit.scaffold.shipping.resources import Queue, Topic
 from loafer_kit.scaffold.specs import ServiceSpec
 
@@ -19,8 +20,8 @@ def service(spec: ServiceSpec) -> Context:
     """Which artefacts are wanted, and what AWS is to hold for the service."""
     queues = resources.queues(spec)
     topics = [topic for topic in resources.topics(queues) if not topic.arn]
-    words = resources.identifiers(queue.name for queue in queues)
-    topic_words = resources.identifiers(topic.name for topic in topics)
+    words = identifiers(queue.name for queue in queues)
+    topic_words = identifiers(topic.name for topic in topics)
     references = {queue.name: _reference(queue, words) for queue in queues}
     return {
         "with": {name: name in spec.ships for name in NAMES},
@@ -48,12 +49,12 @@ def _label(name: str) -> str:
     return label[:_LONGEST_LABEL].strip("-")
 
 
-def _reference(queue: Queue, words: Mapping[str, str]) -> Context:
+def _reference(queue: Queue, words: Mapping[str, Identifier]) -> Context:
     """How other resources speak of a queue."""
     return {
         "name": queue.name,
-        "id": words[queue.name],
-        "label": resources.snake_case(words[queue.name]),
+        "id": words[queue.name].camel_case,
+        "label": words[queue.name].snake_case,
         "arn": _arn(queue),
         "exists": queue.exists,
         "region": queue.region or "",
@@ -100,14 +101,14 @@ def _backlog(backlog: figures.Backlog) -> Context:
     }
 
 
-def _topic(topic: Topic | None, words: Mapping[str, str]) -> Context:
+def _topic(topic: Topic | None, words: Mapping[str, Identifier]) -> Context:
     if topic is None:
         return {}
-    word = "" if topic.arn else words[topic.name]
+    word = None if topic.arn else words[topic.name]
     return {
         "name": topic.name,
-        "id": word,
-        "label": resources.snake_case(word) if word else "",
+        "id": word.camel_case if word else "",
+        "label": word.snake_case if word else "",
         "arn": topic.arn or "",
         "region": topic.region or "",
         "fifo": topic.fifo,

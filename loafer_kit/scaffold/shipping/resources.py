@@ -4,7 +4,7 @@ What the spec names is created; what it gives by URL or ARN exists already and i
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -79,29 +79,6 @@ def queues(spec: ServiceSpec) -> tuple[Queue, ...]:
 def topics(found: Iterable[Queue]) -> tuple[Topic, ...]:
     """Every topic that queues are subscribed to, once."""
     return tuple(dict.fromkeys(queue.topic for queue in found if queue.topic))
-
-
-def identifiers(of: Iterable[str]) -> Mapping[str, str]:
-    """A word for each name, in CamelCase: `orders-created.fifo` is called OrdersCreated."""
-    found: dict[str, str] = {}
-    for name in dict.fromkeys(of):
-        stem = _camel_case(name.removesuffix(".fifo"))
-        taken = {word.lower() for word in found.values()}
-        free = (stem if n == 1 else f"{stem}{n}" for n in range(1, len(found) + 2))
-        found[name] = next(word for word in free if word.lower() not in taken)
-    return found
-
-
-def snake_case(identifier: str) -> str:
-    """A Terraform name for a word in CamelCase: OrdersCreated becomes `orders_created`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", identifier).lower()
-
-
-def _camel_case(name: str) -> str:
-    parts = re.findall(r"[A-Za-z0-9]+", name)
-    words = "".join(part[0].upper() + part[1:] for part in parts)
-    word = words.removesuffix("Queue") or words or "Unnamed"
-    return word if word[0].isalpha() else f"Queue{word}"
 
 
 def _consumed(queue: QueueSpec, sources: Iterable[QueueSpec]) -> Queue:

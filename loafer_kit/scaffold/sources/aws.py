@@ -88,7 +88,7 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
         ) as client:
             yield client
     except NoRegionError as error:
-        raise ConfigurationError("AWS needs a region: set AWS_REGION.") from error
+        raise ConfigurationError("AWS needs a region: set AWS_REGION") from error
     except (BotoCoreError, ClientError, ValueError) as error:
         raise ConfigurationError(f"AWS: {' '.join(str(error).split())}") from error
 

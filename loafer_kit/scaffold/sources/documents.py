@@ -2,9 +2,11 @@
 
 import functools
 import json
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path as FilePath
 from typing import cast
 
@@ -38,7 +40,8 @@ def read(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
     """
     parse = formats.get(path.suffix.lower())
     if parse is None:
-        raise ConfigurationError(f"{path}: {what} ends in {', '.join(formats)}")
+        why = f"{what} ends in {', '.join(formats)}"
+        raise ConfigurationError(f"{path}: {why if path.exists() else os.strerror(ENOENT)}")
     text = _text(path, what, largest)
     try:
         values, found = parse(text)

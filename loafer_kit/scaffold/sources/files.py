@@ -6,6 +6,8 @@ from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.sources import documents
 
 _FORMATS = {**documents.TOML, **documents.SPEC_YAML, **documents.JSON}
+#: How the name of a spec file ends.
+SUFFIXES = tuple(_FORMATS)
 
 
 def read(path: Path) -> Draft:

@@ -1,13 +1,15 @@
 """The source that is typed: `NAME --queue NAME[,key=value…]`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.fields import OPTIONS, QUEUE, Field
+from loafer_kit.scaffold.fields import OPTIONS, QUEUE, Field, Kind
 from loafer_kit.scaffold.problems import Problem, SpecError
 
 _ROWS: Mapping[str, Field] = {field.name: field for field in QUEUE + OPTIONS}
+_NUMBERS: Mapping[Kind, Sequence[type[int | float]]] = {"integer": (int,), "number": (int, float)}
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -62,9 +64,7 @@ def _typed(key: str, text: str) -> object:
     kind = _ROWS[key].kind if key in _ROWS else "string"
     if kind == "boolean":
         return _BOOLEANS.get(text.lower(), text)
-    try:
-        if kind == "integer":
-            return int(text)
-        return float(text) if kind == "number" else text
-    except ValueError:
-        return text
+    for number in _NUMBERS.get(kind, ()):
+        with suppress(ValueError):
+            return number(text)
+    return text

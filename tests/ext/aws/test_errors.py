@@ -80,7 +80,7 @@ def test_missing_setup_names_the_ways_out(exc, what):
     """Without credentials or region the line names the variables and the local server."""
     error = from_exception(exc)
     assert type(error) is ProviderError
-    for part in (what, "loafer-kit dev", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION"):
+    for part in (what, "loafer-kit dev", "AWS_ACCESS_KEY_ID", "AWS_REGION"):
         assert part in str(error)
 
 

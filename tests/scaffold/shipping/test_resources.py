@@ -1,10 +1,5 @@
 """What a spec means on AWS: which queues and topics there are, and who makes them."""
 
-import re
-
-from hypothesis import given
-from hypothesis import strategies as st
-
 from loafer_kit.scaffold.shipping import resources
 from loafer_kit.scaffold.shipping.resources import Topic
 
@@ -79,34 +74,3 @@ def test_a_topic_is_there_once(spec_of):
 
     assert resources.topics(resources.queues(spec)) == (Topic("t"), Topic("there", arn))
     assert Topic("there", arn).region == "eu-west-1"
-
-
-def test_identifiers_read_well():
-    """As one would name a resource."""
-    names = ["orders", "orders-created.fifo", "orders_queue", "9lives", "--", "HTTPErrors"]
-
-    words = resources.identifiers(names)
-
-    assert list(words.values()) == [
-        "Orders",
-        "OrdersCreated",
-        "Orders2",
-        "Queue9lives",
-        "Unnamed",
-        "HTTPErrors",
-    ]
-    assert [resources.snake_case(word) for word in words.values()] == [
-        "orders", "orders_created", "orders2", "queue9lives", "unnamed", "httperrors",
-    ]  # fmt: skip
-
-
-@given(st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,12}(\.fifo)?", fullmatch=True), unique=True))
-def test_identifiers_never_collide(names):
-    """Each name has one of its own, also where case is all that differs, or nothing does."""
-    words = resources.identifiers(names)
-
-    assert list(words) == names
-    assert all(re.fullmatch("[A-Za-z0-9]+", word) for word in words.values())
-    labels = [resources.snake_case(word) for word in words.values()]
-    assert len(set(labels)) == len(names)
-    assert all(re.fullmatch("[a-z][a-z0-9_]*", label) for label in labels)

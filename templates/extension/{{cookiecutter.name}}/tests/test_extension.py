@@ -9,12 +9,14 @@ from loafer_kit.testing import InMemoryProvider
 
 from {{ cookiecutter.package }} import {{ cookiecutter.class_name }}
 
+{% if cookiecutter.required %}
 #: What the extension requires.
-SETTINGS: dict[str, Any] = {
+SETTINGS = {
 {% for name in cookiecutter.required %}
     "{{ name }}": "required",
 {% endfor %}
 }
+{% endif %}
 
 
 class Once:
@@ -29,29 +31,30 @@ class Once:
         return "message"
 
 
-def make_application(settings: dict[str, Any]) -> Application:
+def make_application() -> Application:
     async def callback(app: Application, message: str) -> None:
         app.settings["WAS_OPEN"] = app.extensions[{{ cookiecutter.key|py }}].connection.is_open
 
-    return Application("service", settings, consumer=Once(), callback=callback)
+    return Application("service", {% if cookiecutter.required %}SETTINGS, {% endif %}consumer=Once(), callback=callback)
 
 
-def make_manager(settings: dict[str, Any]) -> LoaferManager:
+def make_manager() -> LoaferManager:
     async def handler(message: str, metadata: dict[str, Any]) -> bool:
         extension = manager.extensions[{{ cookiecutter.key|py }}]
         manager.settings["WAS_OPEN"] = extension.connection.is_open
         return True
 
-    manager = LoaferManager([Route(InMemoryProvider(["message"]), handler)], settings=settings)
+    manager = LoaferManager([Route(InMemoryProvider(["message"]), handler)]{% if cookiecutter.required %}, settings=SETTINGS{% endif %})
     return manager
 
 
 @pytest.fixture(params=[make_application, make_manager])
 def service(request: pytest.FixtureRequest) -> Any:
     """An Application, then a LoaferManager."""
-    return request.param(SETTINGS)
+    return request.param()
 
 
+{% if cookiecutter.settings %}
 def test_defaults_are_applied(service: Any) -> None:
     """What the service leaves open has its default."""
     {{ cookiecutter.class_name }}(service)
@@ -67,6 +70,7 @@ def test_the_services_settings_win(service: Any) -> None:
     assert all(service.settings[name] == "chosen" for name in {{ cookiecutter.class_name }}.DEFAULT_SETTINGS)
 
 
+{% endif %}
 {% if cookiecutter.required %}
 @pytest.mark.parametrize("missing", {{ cookiecutter.class_name }}.REQUIRED_SETTINGS)
 def test_missing_settings_are_reported(service: Any, missing: str) -> None:
