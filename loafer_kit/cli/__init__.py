@@ -26,6 +26,7 @@ from loafer_kit.cli import (
     templates,
     update,
 )
+from loafer_kit.cli.printing import say
 from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -43,7 +44,7 @@ app = typer.Typer(
 
 def _print_version(context: typer.Context, value: bool) -> None:
     if value and not context.resilient_parsing:
-        typer.echo(f"loafer-kit {__version__}")
+        say(f"loafer-kit {__version__}")
         raise typer.Exit
 
 
@@ -103,5 +104,5 @@ def main() -> None:
         else:
             command_line()
     except LoaferKitError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(1)

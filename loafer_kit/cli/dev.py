@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions
+from loafer_kit.cli import completions, printing
 
 
 def dev(
@@ -42,7 +42,6 @@ def dev(
     The server gets the queues that loafer.toml names. A message that keeps failing stays on its queue unless that has a dead-letter queue. Another
     terminal reaches the server with `loafer-kit send`.
     """
-    import json as json_format
     import sys
 
     from loafer_kit.cli.progress import waiting
@@ -60,7 +59,10 @@ def dev(
     )
 
     def say(text: str, event: str, **details: object) -> None:
-        typer.echo(json_format.dumps({"event": event, **details}) if json else f"dev: {text}")
+        if json:
+            printing.say_json({"event": event, **details}, indent=None)
+        else:
+            printing.say(f"dev: {text}")
 
     development.run(say, waiting)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli.printing import say, say_json
 from loafer_kit.cli.progress import waiting
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ def doctor(
 
     It looks at Python, extras, credentials, region, queues and topics. Nothing on AWS is changed. The exit code is 1 when there are problems.
     """
-    import json as json_format
     from dataclasses import asdict
 
     from loafer_kit.cli.diagnoses import service
@@ -39,12 +39,11 @@ def doctor(
         found = list(_told(looks))
     problems = sum(item.level == "problem" for item in found)
     if json:
-        described = {"problems": problems, "findings": [asdict(item) for item in found]}
-        typer.echo(json_format.dumps(described, indent=2))
+        say_json({"problems": problems, "findings": [asdict(item) for item in found]})
     elif not problems:
-        typer.echo("all well")
+        say("all well")
     else:
-        typer.echo(f"{problems} problem{'s' if problems > 1 else ''}")
+        say(f"{problems} problem{'s' if problems > 1 else ''}")
     if problems:
         raise typer.Exit(1)
 
@@ -56,5 +55,5 @@ def _told(looks: "Iterator[Finding]") -> "Iterator[Finding]":
             finding = next(looks, None)
         if finding is None:
             return
-        typer.echo(finding)
+        say(finding)
         yield finding

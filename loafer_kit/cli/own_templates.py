@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loafer_kit.cli import completions
+from loafer_kit.cli.printing import say
 from loafer_kit.cli.progress import waiting
 
 if TYPE_CHECKING:
@@ -121,13 +122,15 @@ def give_leave(template: "Template", *, trust: bool) -> None:
     if not code:
         return
     if not trust:
-        typer.echo(f"left off, of {template.origin}: {code}; --trust shows and runs it", err=True)
+        say(f"left off, of {template.origin}: {code}; --trust shows and runs it", err=True)
         return
-    typer.echo(f"{template.origin} runs:", err=True)
+    say(f"{template.origin} runs:", err=True)
     for line in trusting.shown(template, code):
-        typer.echo(f"  {line}", err=True)
+        say(f"  {line}", err=True)
     if terminal.is_interactive():
-        typer.confirm("Let it run?", default=False, abort=True, err=True)
+        typer.confirm(  # noqa: TID251 - it asks on stderr, in our words alone
+            "Let it run?", default=False, abort=True, err=True
+        )
 
 
 def _ask(variable: "Variable") -> object:

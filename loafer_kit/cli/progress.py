@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from loafer_kit.scaffold.display import in_one_line
+
 #: Seconds until something is shown at all, and between two pictures of it.
 _AFTER, _EVERY = 1.0, 0.1
 _PICTURES = "|/-\\"
@@ -25,7 +27,7 @@ def waiting(what: str) -> Iterator[None]:
         yield
         return
     over = threading.Event()
-    arguments = (f"{what} …", sys.stderr, over)
+    arguments = (f"{in_one_line(what)} …", sys.stderr, over)
     thread = threading.Thread(target=_show, args=arguments, name="loafer-kit-waiting", daemon=True)
     thread.start()
     try:

@@ -1,12 +1,10 @@
 """`loafer-kit schema`: the JSON Schema of a spec file."""
 
-import typer
+from loafer_kit.cli.printing import say_json
 
 
 def schema() -> None:
     """Print the JSON Schema of a service's spec."""
-    import json
-
     from loafer_kit.scaffold.schema import service
 
-    typer.echo(json.dumps(service(), indent=2))
+    say_json(service())

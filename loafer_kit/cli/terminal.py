@@ -4,6 +4,9 @@ import sys
 
 import typer
 
+from loafer_kit.cli.printing import say
+from loafer_kit.scaffold.display import in_one_line
+
 
 def is_interactive() -> bool:
     """Whether there is somebody to ask."""
@@ -15,12 +18,15 @@ class Terminal:
 
     def ask(self, question: str, default: str | None) -> str:
         """Return the answer; the default, when there is one and the answer is empty."""
-        return str(typer.prompt(question, default=default))
+        shown = in_one_line(question)
+        if default is not None:
+            shown += f" [{in_one_line(default)}]"
+        return str(typer.prompt(shown, default=default, show_default=False))
 
     def confirm(self, question: str) -> bool:
         """Return whether the answer is yes; no is the default."""
-        return typer.confirm(question, default=False)
+        return typer.confirm(in_one_line(question), default=False)
 
     def tell(self, text: str) -> None:
         """Say what is wrong with an answer."""
-        typer.echo(f"  {text}", err=True)
+        say(f"  {text}", err=True)

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from loafer_kit.cli import collisions, terminal
+from loafer_kit.cli.printing import say
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import commits, locks, projects, records, repositories, updates
@@ -63,12 +62,12 @@ def generate(
 def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
     place = repositories.around(target)
     if place is not None:
-        typer.echo(f"no repository was begun: {target} is in that of {place}", err=True)
+        say(f"no repository was begun: {target} is in that of {place}", err=True)
     elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
         show.tell("\nA git repository was begun, with a first commit.")
     else:
         why = "git does not know your name and e-mail address"
-        typer.echo(f"a repository was begun, the first commit is yours: {why}", err=True)
+        say(f"a repository was begun, the first commit is yours: {why}", err=True)
 
 
 def _ours(context: Context) -> Rendering:
@@ -103,7 +102,8 @@ def write(changed: Sequence[Change], target: Path, *, show: Show) -> None:
     if conflicts:
         raise ConfigurationError(
             f"conflicts are left in {', '.join(conflicts)}: choose between the lines that "
-            f"<<<<<<< and >>>>>>> enclose, then run `loafer-kit check {target}`"
+            f"<<<<<<< and >>>>>>> enclose, then run "
+            f"`loafer-kit check {target}`"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold import formatting, locks, names, template_files, variables
 from loafer_kit.scaffold.contexts import Context
+from loafer_kit.scaffold.display import in_one_line
 from loafer_kit.scaffold.plans import Plan
 from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
@@ -168,7 +169,7 @@ def _place(error: Exception, template: Template) -> str:
 
 def _cure(template: Template) -> str:
     left = trust.code_of(template).extensions
-    return f" (--trust would load {', '.join(left)})" if left else ""
+    return f" (--trust would load {', '.join(map(in_one_line, left))})" if left else ""
 
 
 def plain(value: object) -> Any:
