@@ -1,5 +1,6 @@
 """Shows changes and commits them: what every command that writes files ends with."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def generate(
     write([*changed, projects.lock_change(target, after)], target, show=show)
     if git:
         _begin_repository(target, [locks.PATH, *rendering.plan.files], show)
-    show.tell(f"\nNext: cd {target}")
+    show.tell(f"\nNext: cd {shlex.quote(str(target))}")
     if maker.template.purpose is not None:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():
@@ -103,7 +104,7 @@ def write(changed: Sequence[Change], target: Path, *, show: Show) -> None:
         raise ConfigurationError(
             f"conflicts are left in {', '.join(conflicts)}: choose between the lines that "
             f"<<<<<<< and >>>>>>> enclose, then run "
-            f"`loafer-kit check {target}`"
+            f"`loafer-kit check {shlex.quote(str(target))}`"
         )
 
 

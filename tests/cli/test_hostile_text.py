@@ -151,3 +151,25 @@ def test_a_document_s_words_are_shown(here):
     (here / "t.json").write_text(json.dumps({"Resources": resources}))
 
     assert "evil" in seen("new", "service", "x", "--from-cloudformation", "t.json", code=0)
+
+
+def test_a_command_to_copy_is_one_command(here):
+    """A folder's name may mean something to a shell."""
+    folder = here / "x; touch pwned #"
+    folder.mkdir()
+
+    done = loafer_kit(*OURS, "--output-dir", folder)
+    assert f"\nNext: cd '{folder}/foobar'\n" in done.output
+
+    replace(folder / "foobar/loafer.toml", 'name = "orders"', 'name = "orders"\nwait_time = 3')
+    routes = folder / "foobar/foobar/routes.py"
+    replace(routes, '"orders",', '"orders", prefetch=7,')
+    done = loafer_kit("update", folder / "foobar")
+    assert f"run `loafer-kit check '{folder}/foobar'`" in done.error
+
+
+def test_the_command_of_a_template_s_purpose_is_one_command(here):
+    """The template says itself what it is for."""
+    write(here / "theirs", {"a": "x"}, {**VARIABLES, "_loafer_kit": "x; touch pwned #"})
+
+    assert "`loafer-kit new 'x; touch pwned #'`" in loafer_kit(*NEW).error
