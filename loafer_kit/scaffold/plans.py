@@ -1,6 +1,7 @@
 """A plan: the files that are to be written, and what that changes in a folder."""
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from loafer_kit.exceptions import ConfigurationError
+
+# In no path of ours: Windows' separator, control characters, and halves of surrogates, which no
+# encoding has.
+_FOREIGN = re.compile("[\\\\\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
 
@@ -103,6 +108,6 @@ def refuse_links(target: Path, path: str) -> None:
 
 
 def refuse_outside(path: str) -> None:
-    """Make sure that a path stays within the project it is relative to."""
-    if set(path.split("/")) & {"", ".", ".."} or "\\" in path or "\0" in path:
+    """Make sure that a path can be written, and stays within the project it is relative to."""
+    if set(path.split("/")) & {"", ".", ".."} or _FOREIGN.search(path):
         raise ConfigurationError(f"{path!a} is no path within a project")

@@ -106,6 +106,8 @@ def test_no_value_reaches_code_without_a_quoting_filter(tmp_path):
         "a/../../outside",
         "a\\\\..\\\\outside",
         "a\\x00b",
+        "a\\x1b[2Kb",
+        "a\\ud800",
         ".git/hooks/post-checkout",
         ".GIT/config",
         ".loafer-kit/lock.json",
@@ -119,7 +121,9 @@ def test_no_name_leads_out_of_the_project(tmp_path, path):
     assert "is no path" in refused(write(tmp_path, {name: "a"}))
 
 
-@pytest.mark.parametrize("folder", ["../x", "/x", "..", ".", "a/b", ".git", "-rf", ""])
+@pytest.mark.parametrize(
+    "folder", ["../x", "/x", "..", ".", "a/b", ".git", "-rf", "", "a\nb", "a\ud800"]
+)
 def test_no_folder_of_a_project_leads_elsewhere(tmp_path, folder):
     """It is one name, in the folder that the user chose."""
     template = write(tmp_path, {"a": "a"}, {"slug": "x"})
@@ -137,6 +141,18 @@ def test_a_name_by_chance_is_checked_as_any_other(tmp_path):
             assert rendered(template) == {"ok": "a"}
         except ConfigurationError as error:
             assert "is no path" in str(error)  # noqa: PT017 - one of two endings
+
+
+def test_a_name_that_is_no_text_is_refused_where_it_would_be_written(tmp_path):
+    """As a file system may hold it; elsewhere in the template it is nobody's business."""
+    template = write(tmp_path, {"a": "a"})
+    (template / "templates").mkdir()
+    (template / "templates" / os.fsdecode(b"caf\xe9")).write_text("x")
+    assert len(load(template).digest) == 64
+    assert rendered(template) == {"a": "a"}
+
+    (template / PROJECT / os.fsdecode(b"caf\xe9")).write_text("x")
+    assert r"'caf\udce9' is no path" in refused(template)
 
 
 # Symbolic links

@@ -48,7 +48,7 @@ def test_a_folder_without_a_lock_has_none(tmp_path):
     assert locks.find(tmp_path) is None
 
 
-HOSTILE = ["/etc/passwd", "../outside", "a/../../outside", "a\\b", "", ".git/hooks/pre-commit", "sub/.GIT/config", locks.PATH]  # fmt: skip
+HOSTILE = ["/etc/passwd", "../outside", "a/../../outside", "a\\b", "", "a\ud800", "a\nb", ".git/hooks/pre-commit", "sub/.GIT/config", locks.PATH]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", HOSTILE)

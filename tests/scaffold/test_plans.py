@@ -7,7 +7,22 @@ from loafer_kit.scaffold.plans import Plan, changes
 
 
 @pytest.mark.parametrize(
-    "path", ["../x", "/x", "a/../../x", "a//b", "", ".", "a/./b", "a\\b", "a\0"]
+    "path",
+    [
+        "../x",
+        "/x",
+        "a/../../x",
+        "a//b",
+        "",
+        ".",
+        "a/./b",
+        "a\\b",
+        "a\0",
+        "a\nb",
+        "a\x1b[2K",
+        "a\x9b",
+        "a\ud800",
+    ],
 )
 def test_a_path_stays_within_the_project(path):
     """No plan can name a file elsewhere."""
