@@ -164,9 +164,12 @@ def _file(path: str, entry: Mapping[str, Any]) -> bytes:
 
 def _record(values: Mapping[str, Any]) -> Record:
     before = values["before"]
+    edits = tuple(_edit(edit) for edit in values["edits"])
+    if len({edit.path for edit in edits}) < len(edits):
+        raise ValueError("a command edits a file twice")
     return Record(
         command=_text(values["command"]),
-        edits=tuple(_edit(edit) for edit in values["edits"]),
+        edits=edits,
         before=None if before is None else _table(before),
     )
 

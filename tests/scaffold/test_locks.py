@@ -105,6 +105,7 @@ def test_a_path_of_a_lock_leads_through_no_symbolic_link(tmp_path):
         {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": -1}]}]},
         {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": True}]}]},
         {"records": [{"command": "x", "before": [], "edits": []}]},
+        {"records": [{"command": "x", "before": None, "edits": [edit("a"), edit("a")]}]},
         {"format": "1"},
     ],
 )
