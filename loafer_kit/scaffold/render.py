@@ -1,12 +1,14 @@
 """From a template and a context to a project, all in memory."""
 
 import copy
+import json
 import tempfile
 import traceback
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
@@ -26,6 +28,7 @@ except ImportError as error:
     raise MissingExtraError("Writing a project", "scaffold") from error
 
 
+_DEEPEST = 100
 # What Jinja calls a text that is no file: here the name of one, or a variable's default.
 _NAME = "<template>"
 
@@ -77,6 +80,7 @@ def _rendered(
         environment = _environment(template, code)
         declared = copy.deepcopy(template.variables)  # a template may change lists and tables
         values = known | variables.resolve(declared, known, answers, environment, ask)
+        given = _answers(values, [key for key in variables.public(declared) if key not in known])
         folder = project_files.name(environment, template.project, values)
         _refuse_folder(folder)
         files = project_files.files(template, environment, values)
@@ -84,8 +88,19 @@ def _rendered(
             files = _through_hooks(template, environment, values, folder, files)
     if template.purpose is not None:
         files = {path: _finished(path, file) for path, file in files.items()}
-    given = {name: values[name] for name in variables.public(declared) if name not in known}
     return Rendered(folder, _plan(files), given, bool(code))
+
+
+def _answers(values: Values, wanted: list[str]) -> Values:
+    """What a lock keeps of the values: as they are before a file can change them."""
+    try:
+        kept = {key: plain(values[key], NoneType) for key in wanted}
+        json.dumps(kept)  # not every number can be written
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"what its variables are made to hold is no JSON: {error}"
+        ) from error
+    return kept
 
 
 def _known(template: Template, context: Context) -> Context:
@@ -172,15 +187,18 @@ def _cure(template: Template) -> str:
     return f" (--trust would load {', '.join(map(in_one_line, left))})" if left else ""
 
 
-def plain(value: object) -> Any:
-    """The value, when it is made of text, numbers, lists and tables alone.
+def plain(value: object, *besides: type, depth: int = _DEEPEST) -> Any:
+    """The value, when it is made of text, numbers, lists and tables alone, or of `besides`.
 
-    A richer object would give a template its methods, and through them the interpreter.
+    A richer object would give a template its methods, and through them the interpreter. ValueError
+    for one that is nested without an end, or nearly so.
     """
-    if type(value) in (str, int, float, bool):
+    if not depth:
+        raise ValueError("it is nested too deeply")
+    if type(value) in (str, int, float, bool, *besides):
         return value
     if type(value) is list:
-        return [plain(item) for item in value]
+        return [plain(item, *besides, depth=depth - 1) for item in value]
     if type(value) is dict:
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, *besides, depth=depth - 1) for key, item in value.items()}
     raise TypeError(f"a template's context cannot hold a {type(value).__name__}")

@@ -75,6 +75,26 @@ def test_rendering_stays_in_the_sandbox(tmp_path, expression):
         assert "uid=" not in told
 
 
+CHANGES = {
+    "range": "cookiecutter.update({'slug': range})",
+    "circle": "cookiecutter.update({'slug': cookiecutter})",
+    "number": "cookiecutter.update({'slug': 10 ** (5000 + cookiecutter.slug|length)})",
+    "nothing": "cookiecutter.pop('slug')",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_a_template_makes_of_an_answer_is_not_kept(tmp_path, change):
+    """A file changes it too late for the lock; what a default makes of it is refused."""
+    template = write(tmp_path / "file", {"a": f"{{% set _ = {change} %}}a"})
+    made = render.render(load(template), SPEC)
+    assert made.answers == {"slug": "foobar"}
+
+    variables = {"slug": "x", "other": f"{{% set _ = {change} %}}b"}
+    message = refused(write(tmp_path / "default", {"a": "a"}, variables, "{{cookiecutter.other}}"))
+    assert "what its variables are made to hold is no JSON" in message
+
+
 def test_a_setting_of_the_environment_leads_nowhere(tmp_path):
     """Only how a template is written can be set."""
     variables = {"slug": "x", "_jinja2_env_vars": {"bytecode_cache": "x", "loader": "y"}}

@@ -168,6 +168,15 @@ def test_a_context_holds_plain_values_only(value):
         render.plain({"x": [value]})
 
 
+def test_a_context_has_an_end():
+    """What contains itself would be looked at for ever."""
+    value = []
+    value.append({"x": value})
+
+    with pytest.raises(ValueError, match="nested too deeply"):
+        render.plain(value)
+
+
 identifiers = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 queue_names = st.from_regex(r"[A-Za-z0-9_-]{1,40}(\.fifo)?", fullmatch=True)
 option_values = {
