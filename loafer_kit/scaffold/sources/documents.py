@@ -14,6 +14,7 @@ from loafer_kit.scaffold.sources import lines
 
 LARGEST = 1024 * 1024
 _DEEPEST = 100
+_GREATEST = 10**100
 # Finding the lines of a larger document would take longer than anything else.
 _LARGEST_WITH_LINES = 2 * LARGEST
 
@@ -42,7 +43,7 @@ def read(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
     text = _text(path, what, largest)
     try:
         values, found = parse(text)
-        _refuse_depth(values)
+        _refuse_excess(values)
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -69,10 +70,12 @@ def _text(path: FilePath, what: str, largest: int) -> str:
         raise ConfigurationError(f"{path}: not UTF-8 (byte {error.start})") from error
 
 
-def _refuse_depth(values: object) -> None:
-    """Whoever walks over the values may do so by recursion."""
+def _refuse_excess(values: object) -> None:
+    """Whoever walks over the values may do so by recursion, and write out every number."""
     level = [values]
     for _ in range(_DEEPEST):
+        if any(isinstance(item, int) and abs(item) > _GREATEST for item in level):
+            raise ValueError("it holds a number that is too large")
         tables = [item for item in level if isinstance(item, (dict, list))]
         level = [
             inner
