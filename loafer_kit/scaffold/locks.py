@@ -20,6 +20,7 @@ from loafer_kit.scaffold.journal import FOLDER
 from loafer_kit.scaffold.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.plans import read, refuse_outside
 from loafer_kit.scaffold.records import Edit, Record, digest
+from loafer_kit.scaffold.sources.documents import refuse_depth
 
 PATH = f"{FOLDER}/lock.json"
 
@@ -227,6 +228,7 @@ def _text(value: object) -> str:
 def _table(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("the spec is no table")
+    refuse_depth(value)
     return value
 
 

@@ -3,7 +3,7 @@
 import functools
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import cast
@@ -43,7 +43,8 @@ def read(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
     text = _text(path, what, largest)
     try:
         values, found = parse(text)
-        _refuse_excess(values)
+        refuse_depth(values)
+        _refuse_numbers(values)
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -70,21 +71,31 @@ def _text(path: FilePath, what: str, largest: int) -> str:
         raise ConfigurationError(f"{path}: not UTF-8 (byte {error.start})") from error
 
 
-def _refuse_excess(values: object) -> None:
-    """Whoever walks over the values may do so by recursion, and write out every number."""
-    level = [values]
-    for _ in range(_DEEPEST):
+def refuse_depth(values: object) -> None:
+    """Make sure, by a RecursionError, that whoever walks over the values may do so by recursion."""
+    for depth, _ in enumerate(_levels(values)):
+        if depth == _DEEPEST:
+            raise RecursionError("it is nested too deeply")
+
+
+def _refuse_numbers(values: object) -> None:
+    """Make sure that every number can be written out."""
+    for level in _levels(values):
         if any(isinstance(item, int) and abs(item) > _GREATEST for item in level):
             raise ValueError("it holds a number that is too large")
+
+
+def _levels(values: object) -> Iterator[list[object]]:
+    """The values by how deep they stand, the outermost first."""
+    level = [values]
+    while level:
+        yield level
         tables = [item for item in level if isinstance(item, (dict, list))]
         level = [
             inner
             for item in tables
             for inner in (item.values() if isinstance(item, dict) else item)
         ]
-        if not level:
-            return
-    raise RecursionError
 
 
 def _toml(text: str) -> Parsed:
