@@ -1,4 +1,4 @@
-"""JSON documents that somebody, or something, has damaged."""
+"""Documents and texts that somebody, or something, has damaged."""
 
 import json
 
@@ -12,11 +12,19 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
     max_leaves=6,
 )
+_PIECES = [
+    *"[](){}\"'\n\r\t\f\\#,=:*.@;\0\u2028é",
+    *['"""', "'''", "\\\n", "\ufeff", "\r\n", "0xfff", "# coding: latin-1\n"],
+    *["import x\n", "from . import *\n", "if 1:", "else:", "lambda: 0", "def f(): pass\n"],
+    *["routes = ()\n", "SQSRoute(*a, **b)", "SQSRoute()", "app = LoaferManager()\n"],
+    *["assert [] == [(1,)]\n", "with a: b\n", "[[queues]]\n", "[a]\n", "<<<<<<< yours\n"],
+    *["a" + ".b" * 300, "[" * 300, "1 + " * 300],
+]
 
 
 @st.composite
 def damaged(draw, document):
-    """The document with some of its places replaced, renamed, taken out, or deep down."""
+    """A JSON document with some of its places replaced, renamed, taken out, or deep down."""
     document = _copy(document)
     for _ in range(draw(st.integers(1, 4))):
         found = list(_places(document))
@@ -30,14 +38,25 @@ def damaged(draw, document):
                 elsewhere, place = draw(st.sampled_from(found))
                 within[step] = _copy(elsewhere[place])
             case "nested":
-                within[step] = _nested(
-                    within[step], draw(st.sampled_from([1, 3, 60, 110])), draw(st.booleans())
-                )
+                depth, in_lists = draw(st.sampled_from([1, 3, 60, 110])), draw(st.booleans())
+                within[step] = _nested(within[step], depth, in_lists)
             case "renamed" if isinstance(within, dict):
                 within[draw(_TEXTS)] = within.pop(step)
             case _:
                 del within[step]
     return document
+
+
+@st.composite
+def damaged_text(draw, text):
+    """A text with some of its characters replaced by others, or by more of itself."""
+    for _ in range(draw(st.integers(1, 3))):
+        begin = draw(st.integers(0, len(text)))
+        end = begin + draw(st.sampled_from([0, 0, 1, 3, 20, 100]))
+        other = draw(st.integers(0, len(text)))
+        piece = draw(st.sampled_from(_PIECES) | st.just(text[other : other + 40]))
+        text = text[:begin] + piece + text[end:]
+    return text
 
 
 def _places(value):
