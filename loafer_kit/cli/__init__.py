@@ -28,6 +28,7 @@ from loafer_kit.cli import (
     templates,
     update,
 )
+from loafer_kit.cli.printing import say
 from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
@@ -45,7 +46,7 @@ app = typer.Typer(
 
 def _print_version(context: typer.Context, value: bool) -> None:
     if value and not context.resilient_parsing:
-        typer.echo(f"loafer-kit {__version__}")
+        say(f"loafer-kit {__version__}")
         raise typer.Exit
 
 
@@ -105,14 +106,14 @@ def main() -> None:
         else:
             command_line()
     except LoaferKitError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         if "--install-completion" in sys.argv:
-            typer.echo(f"error: {error}; --show-completion prints the script instead", err=True)
+            say(f"error: {error}; --show-completion prints the script instead", err=True)
             sys.exit(1)
-        if traceback.extract_tb(error.__traceback__)[-1].name != typer.echo.__name__:
+        if traceback.extract_tb(error.__traceback__)[-1].name != "echo":
             raise  # it is the service's own, or a bug
-        typer.echo(f"error: standard output: {error.strerror}", err=True)
+        say(f"error: standard output: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # exit flushes it once more
         sys.exit(1)

@@ -165,9 +165,8 @@ def _write(
     *,
     rebase: bool = False,
 ) -> None:
-    import json
-
     from loafer_kit.cli import writing
+    from loafer_kit.cli.printing import say_json
     from loafer_kit.scaffold import checks, commits, locks
     from loafer_kit.scaffold.additions import results
 
@@ -180,7 +179,7 @@ def _write(
         if show.json:
             keys = ("path", "why", "snippet")
             missing = [{key: getattr(item, key) for key in keys} for item in error.unplaced]
-            typer.echo(json.dumps({"written": False, "missing": missing}, indent=2))
+            say_json({"written": False, "missing": missing})
         raise
     everything = results.recorded(project, changed, command, apply if rebase else None)
     writing.write(everything, project, show=show)

@@ -34,7 +34,7 @@ def _answer(candidate: Candidate, person: Person) -> str:
         question = f"{candidate.path} was edited. Overwrite it? [n]o/yes/diff/merge/all/quit"
         answer = person.ask(question, "n").strip().lower()[:1]
         if answer == "d":
-            typer.echo(showing.coloured(showing.diff(candidate.taken())), nl=False)
+            showing.show_diff(candidate.taken())
         elif answer == "q":
             raise typer.Abort
         elif answer in {"n", "y", "m", "a"}:

@@ -5,6 +5,7 @@ A name that loafer-kit itself would refuse is not offered: it might mean somethi
 
 import io
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 #: What the scripts of `--show-completion` set when a shell asks.
 VARIABLE = "_LOAFER_KIT_COMPLETE"
 
+#: What means itself to a shell, and to a terminal.
+_PLAIN = re.compile(r"[\w@%+=:,.-]+")
 #: Where bash takes a word apart, and what it then keeps of the word at the cursor.
 _BREAKS = frozenset("=:")
 _KEPT = ContextVar("_KEPT", default="")
@@ -134,7 +137,8 @@ def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
     folder = Path(word if word.endswith(os.sep) else os.path.dirname(word))  # noqa: PTH120 - of ""
     start = word[: word.rfind(os.sep) + 1]
     for place in sorted(folder.iterdir()):
-        if place.is_dir() or place.suffix.lower() == ".zip":
+        is_template = place.is_dir() or place.suffix.lower() == ".zip"
+        if is_template and _PLAIN.fullmatch(place.name):
             yield start + place.name, "a folder" if place.is_dir() else "a zip file"
 
 

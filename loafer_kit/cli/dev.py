@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions
+from loafer_kit.cli import completions, printing
 from loafer_kit.cli.bodies import refuse_bytes
 
 
@@ -44,7 +44,6 @@ def dev(
     queue unless that has a dead-letter queue. Another terminal reaches the server with
     `loafer-kit send`.
     """
-    import json as json_format
     import sys
 
     from loafer_kit.cli.progress import waiting
@@ -62,7 +61,10 @@ def dev(
     )
 
     def say(text: str, event: str, **details: object) -> None:
-        typer.echo(json_format.dumps({"event": event, **details}) if json else f"dev: {text}")
+        if json:
+            printing.say_json({"event": event, **details}, indent=None)
+        else:
+            printing.say(f"dev: {text}")
 
     development.run(say, waiting)
 

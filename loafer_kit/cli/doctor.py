@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit.cli.printing import say, say_json
 from loafer_kit.cli.progress import waiting_for_each
 
 
@@ -21,7 +22,6 @@ def doctor(
     It looks at Python, extras, credentials, region, queues and topics. Nothing on AWS is changed.
     The exit code is 1 when there are problems.
     """
-    import json as json_format
     from dataclasses import asdict
 
     from loafer_kit.cli.diagnoses import service
@@ -31,14 +31,13 @@ def doctor(
     for finding in waiting_for_each("asking AWS", looks):
         found.append(finding)
         if not json:
-            typer.echo(finding)
+            say(finding)
     problems = sum(item.level == "problem" for item in found)
     if json:
-        described = {"problems": problems, "findings": [asdict(item) for item in found]}
-        typer.echo(json_format.dumps(described, indent=2))
+        say_json({"problems": problems, "findings": [asdict(item) for item in found]})
     elif not problems:
-        typer.echo("all well")
+        say("all well")
     else:
-        typer.echo(f"{problems} problem{'s' if problems > 1 else ''}")
+        say(f"{problems} problem{'s' if problems > 1 else ''}")
     if problems:
         raise typer.Exit(1)

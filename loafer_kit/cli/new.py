@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions, own_templates
+from loafer_kit.cli.printing import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
 
@@ -198,7 +199,7 @@ def extension(
         name = questions.name_of_extension(terminal.Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME
-        typer.echo(f"No name was given: the extension is named {name}.", err=json)
+        say(f"No name was given: the extension is named {name}.", err=json)
     wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loafer_kit.cli import completions
+from loafer_kit.cli.printing import say
 from loafer_kit.cli.progress import waiting
 
 if TYPE_CHECKING:
@@ -98,9 +99,7 @@ class Wanted:
 
         code = trust.code_of(template)
         if code and not self.trust:
-            typer.echo(
-                f"left off, of {template.origin}: {code}; --trust shows and runs it", err=True
-            )
+            say(f"left off, of {template.origin}: {code}; --trust shows and runs it", err=True)
 
     def _refuse_options(self) -> None:
         given = {
@@ -139,9 +138,9 @@ class _Leave:
         code = tuple(lines)
         if code in self._given:
             return True
-        typer.echo("the template runs:", err=True)
+        say("the template runs:", err=True)
         for line in code:
-            typer.echo(f"  {line}", err=True)
+            say(f"  {line}", err=True)
         if terminal.is_interactive() and not terminal.Terminal().confirm("Let it run?"):
             return False
         self._given.add(code)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
+from loafer_kit.scaffold.display import in_one_line
+
 T = TypeVar("T")
 
 #: Seconds until something is shown at all, and between two pictures of it.
@@ -27,7 +29,7 @@ def waiting(what: str) -> Iterator[None]:
         yield
         return
     over = threading.Event()
-    arguments = (f"{what} …", sys.stderr, over)
+    arguments = (f"{in_one_line(what)} …", sys.stderr, over)
     thread = threading.Thread(target=_show, args=arguments, name="loafer-kit-waiting", daemon=True)
     thread.start()
     try:

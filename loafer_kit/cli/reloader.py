@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from loafer_kit.cli.printing import say
 from loafer_kit.cli.service_path import ServiceNotFound, put_current_directory_first
 from loafer_kit.exceptions import MissingExtraError
 
@@ -119,4 +118,4 @@ async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
 
 
 def _say(text: str) -> None:
-    typer.echo(f"reloader: {text}", err=True)
+    say(f"reloader: {text}", err=True)

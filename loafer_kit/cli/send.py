@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions
+from loafer_kit.cli.printing import say, say_json
 
 # MessageAttributeValue in the SQS API reference. Some local servers take other names, and then fail
 # whoever receives the message.
@@ -55,8 +56,6 @@ def send(
 
     They go to the local server that has the queue; where no local server runs, to AWS.
     """
-    import json as json_format
-
     from loafer_kit.cli.bodies import read_bodies
     from loafer_kit.cli.progress import waiting, waiting_for_each
     from loafer_kit.local.destinations import find_destination
@@ -82,13 +81,12 @@ def send(
             if json:
                 message_ids.append(message_id)
             elif not lines:
-                typer.echo(f"sent {message_id} to {destination}")
+                say(f"sent {message_id} to {destination}")
     finally:
         if json:
-            described = {"destination": destination.described, "message_ids": message_ids}
-            typer.echo(json_format.dumps(described, indent=2))
+            say_json({"destination": destination.described, "message_ids": message_ids})
         elif lines:
-            typer.echo(f"sent {count} messages to {destination}")
+            say(f"sent {count} messages to {destination}")
 
 
 def _name_and_value(pair: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Shows changes: as a list, as diffs, as JSON."""
 
 import difflib
-import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import environ
@@ -9,11 +9,15 @@ from pathlib import Path
 
 import typer
 
+from loafer_kit.cli.printing import print_exactly, say, say_json
+from loafer_kit.scaffold.display import harmless
 from loafer_kit.scaffold.locks import PATH as LOCK
 from loafer_kit.scaffold.plans import Change
 
 WOULD_CHANGE = 2
 
+# Of bytes that are no text, all can be written as they are.
+_EXACTLY = "surrogateescape"
 _COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
 
 
@@ -36,13 +40,13 @@ class Show:
         """Show what would be, or is about to be, written into a folder; in JSON there may be more."""
         if self.json:
             plan = _described(changed, target, written=not self.only)
-            typer.echo(json.dumps({**plan, **(more or {})}, indent=2))
+            say_json({**plan, **(more or {})})
             return
         _list(changed, target)
         if self.diff:
             for change in changed:
                 if change.path != LOCK:
-                    typer.echo(coloured(diff(change)), nl=False)
+                    show_diff(change)
 
     def end(self, changed: Sequence[Change]) -> None:
         """Leave with the exit code of a run that writes nothing; else go on."""
@@ -52,19 +56,27 @@ class Show:
     def tell(self, text: str) -> None:
         """Say something to a person, not to a machine."""
         if not self.json:
-            typer.echo(text)
+            say(text)
 
 
-def diff(change: Change) -> str:
-    """A change as a unified diff; nothing where nothing changes."""
-    before, after = _lines(change.before), _lines(change.after)
+def show_diff(change: Change) -> None:
+    """Print a change as a diff: readable on a terminal, elsewhere to the byte, as `patch` needs it."""
+    if sys.stdout.isatty():
+        print_exactly(coloured(harmless(diff(change))))
+    else:
+        print_exactly(diff(change, errors=_EXACTLY).encode(errors=_EXACTLY))
+
+
+def diff(change: Change, *, errors: str = "backslashreplace") -> str:
+    """A change as a unified diff; nothing where nothing changes. `errors` is for what is no text."""
+    before, after = _lines(change.before, errors), _lines(change.after, errors)
     old = "/dev/null" if change.before is None else f"a/{change.path}"
     new = "/dev/null" if change.after is None else f"b/{change.path}"
     return "".join(_ended(difflib.unified_diff(before, after, old, new)))
 
 
 def coloured(text: str) -> str:
-    """A diff in colours; where the output is no terminal, they are left out again."""
+    """A diff in colours."""
     return "".join(_coloured(line) for line in text.splitlines(keepends=True))
 
 
@@ -76,9 +88,9 @@ def _coloured(line: str) -> str:
     return typer.style(line, fg=_COLOURS[line[0]]) if line[0] in _COLOURS else line
 
 
-def _lines(content: bytes | None) -> list[str]:
+def _lines(content: bytes | None, errors: str) -> list[str]:
     """The lines, also of what is no text."""
-    lines = (content or b"").decode(errors="backslashreplace").split("\n")
+    lines = (content or b"").decode(errors=errors).split("\n")
     return [line + "\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
 
 
@@ -90,9 +102,9 @@ def _ended(lines: Iterator[str]) -> Iterator[str]:
 def _list(changed: Sequence[Change], target: Path) -> None:
     wanted = [change for change in changed if change.action != "unchanged"]
     for change in wanted:
-        typer.echo(f"{change.action:>9}  {target / change.path}{_note(change)}")
+        say(f"{change.action:>9}  {target / change.path}{_note(change)}")
     if len(wanted) < len(changed):
-        typer.echo(f"unchanged  {len(changed) - len(wanted)} of {len(changed)} files")
+        say(f"unchanged  {len(changed) - len(wanted)} of {len(changed)} files")
 
 
 def _note(change: Change) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from loafer_kit.cli.printing import say
 from loafer_kit.cli.progress import waiting
 from loafer_kit.scaffold.drafts import Draft
 
@@ -50,6 +51,6 @@ def read(
 def show_notes(draft: Draft) -> None:
     """List what the source holds and the spec does not say."""
     if draft.notes:
-        typer.echo(f"left out, of {draft.origin}:", err=True)
+        say(f"left out, of {draft.origin}:", err=True)
     for note in draft.notes:
-        typer.echo(f"  {note}", err=True)
+        say(f"  {note}", err=True)

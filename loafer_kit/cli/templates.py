@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli.printing import say, say_json
+
 if TYPE_CHECKING:
     from loafer_kit.scaffold.plugins import Plugin
 
@@ -18,8 +20,6 @@ def templates(
 
     One that cannot be used is a warning with its name.
     """
-    import json as json_format
-
     from loafer_kit.exceptions import ConfigurationError
     from loafer_kit.scaffold import plugins
 
@@ -31,15 +31,13 @@ def templates(
         except ConfigurationError as error:
             warnings.append(str(error))
     if json:
-        typer.echo(json_format.dumps({"installed": rows, "warnings": warnings}, indent=2))
+        say_json({"installed": rows, "warnings": warnings})
     else:
         widths = [max(len(row[key]) for row in rows) for key in ("use", "of")]
         for row in rows:
-            typer.echo(
-                f"{row['use']:<{widths[0]}}  {row['of']:<{widths[1]}}  {row['place']}".rstrip()
-            )
+            say(f"{row['use']:<{widths[0]}}  {row['of']:<{widths[1]}}  {row['place']}".rstrip())
     for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def _ours() -> list[Row]:

@@ -1,10 +1,11 @@
 """The person at the terminal."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import typer
+
+from loafer_kit.cli.printing import say
+from loafer_kit.scaffold.display import in_one_line
 
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 
@@ -19,29 +20,28 @@ class Terminal:
 
     def ask(self, question: str, default: str | None) -> str:
         """Return the answer; the default, when there is one and the answer is empty."""
-        with _interrupts():
-            return str(typer.prompt(question, default=default))
+        shown = in_one_line(question)
+        if default is not None:
+            shown += f" [{in_one_line(default)}]"
+        return _typed(shown, default)
 
     def confirm(self, question: str) -> bool:
         """Return whether the answer is yes; no is the default."""
         while True:
-            with _interrupts():
-                typed = typer.prompt(f"{question} [y/N]", default="", show_default=False)
-            answer = str(typed).strip().lower()
+            answer = _typed(f"{in_one_line(question)} [y/N]", "").strip().lower()
             if answer in _ANSWERS:
                 return _ANSWERS[answer]
             self.tell("answer y or n")
 
     def tell(self, text: str) -> None:
         """Say what is wrong with an answer."""
-        typer.echo(f"  {text}", err=True)
+        say(f"  {text}", err=True)
 
 
-@contextmanager
-def _interrupts() -> Iterator[None]:
-    """Let Ctrl-C be what it is: to code that handles errors, `typer.Abort` is one like others."""
+def _typed(question: str, default: str | None) -> str:
     try:
-        yield
+        return str(typer.prompt(question, default=default, show_default=False))
     except typer.Abort:
-        typer.echo("\nAborted!", err=True)
+        say("\nAborted!", err=True)
+        # What it is: to code that handles errors, `typer.Abort` is one like others.
         raise KeyboardInterrupt from None

@@ -1,6 +1,5 @@
 """What `check`, `update` and `destroy` do to a project that has a lock."""
 
-import json as json_format
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import typer
 
 from loafer_kit.cli.own_templates import Wanted
+from loafer_kit.cli.printing import say, say_json
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import checks, locks, projects
@@ -19,12 +19,12 @@ def check(project: Path, *, json: bool) -> None:
     drifts = checks.drifts(project, projects.find_lock(project))
     if json:
         listed = [asdict(drift) for drift in drifts]
-        typer.echo(json_format.dumps({"project": str(project), "drifts": listed}, indent=2))
+        say_json({"project": str(project), "drifts": listed})
     else:
         for drift in drifts:
-            typer.echo(drift)
+            say(drift)
         if not drifts:
-            typer.echo("spec, code and lock agree")
+            say("spec, code and lock agree")
     if drifts:
         raise typer.Exit(1)
 

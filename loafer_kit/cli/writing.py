@@ -1,14 +1,14 @@
 """Shows changes and commits them: what every command that writes files ends with."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from loafer_kit.cli import collisions, terminal
+from loafer_kit.cli.printing import say
 from loafer_kit.cli.showing import Show, described
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import commits, locks, projects, records, repositories, updates
@@ -67,7 +67,7 @@ def generate(
     write(changed, target, show=show, saved=saved, notes=notes)
     if git:
         _begin_repository(target, [locks.PATH, *rendering.plan.files], show)
-    show.tell(f"\nNext: cd {target}")
+    show.tell(f"\nNext: cd {shlex.quote(str(target))}")
     if maker.template.purpose is not None:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():
@@ -84,13 +84,13 @@ def _refuse_missing_git() -> None:
 def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
     place = repositories.around(target)
     if place is not None:
-        typer.echo(f"no repository was begun: {target} is in that of {place}", err=True)
+        say(f"no repository was begun: {target} is in that of {place}", err=True)
     elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
         show.tell("\nA git repository was begun, with a first commit.")
     else:
         why = "git does not know your name and e-mail address"
         what = "a repository was begun and everything staged, the first commit is yours"
-        typer.echo(f"{what}: {why}", err=True)
+        say(f"{what}: {why}", err=True)
 
 
 def _ours(context: Context) -> Rendering:
@@ -137,7 +137,8 @@ def write(
     if conflicts:
         raise ConfigurationError(
             f"conflicts are left in {', '.join(conflicts)}: choose between the lines that "
-            f"<<<<<<< and >>>>>>> enclose, then run `loafer-kit check {target}`"
+            f"<<<<<<< and >>>>>>> enclose, then run "
+            f"`loafer-kit check {shlex.quote(str(target))}`"
         )
 
 

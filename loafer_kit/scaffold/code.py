@@ -36,7 +36,7 @@ class RouteCode:
 
 
 def parse(content: bytes, where: str) -> ast.Module:
-    """A module's syntax; ConfigurationError with the line where it has an error."""
+    """A module's syntax; ConfigurationError where it has an error, with the line."""
     try:
         return ast.parse(content)
     except (SyntaxError, ValueError) as error:
@@ -45,6 +45,8 @@ def parse(content: bytes, where: str) -> ast.Module:
         raise ConfigurationError(
             f"{place}: this is no Python ({getattr(error, 'msg', error)})"
         ) from error
+    except (RecursionError, MemoryError) as error:
+        raise ConfigurationError(f"{where}: its code is nested too deeply to be read") from error
 
 
 def routes(module: ast.Module) -> list[RouteCode]:
@@ -59,7 +61,16 @@ def defined(module: ast.Module) -> Mapping[str, int]:
     return {name: node.lineno for node in module.body for name in _defined(node)}
 
 
-def _defined(node: ast.stmt) -> Iterator[str]:
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    waiting = [statement]
+    while waiting:
+        node = waiting.pop()
+        yield from _bound(node)
+        if isinstance(node, ast.If | ast.Try):
+            waiting += [*node.body, *node.orelse]
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name
@@ -69,9 +80,6 @@ def _defined(node: ast.stmt) -> Iterator[str]:
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
         case ast.AnnAssign(target=ast.Name(id=name)):
             yield name
-        case ast.If() | ast.Try():
-            for inner in node.body + node.orelse:
-                yield from _defined(inner)
 
 
 def _route(call: ast.Call) -> RouteCode:
@@ -92,17 +100,19 @@ def _route(call: ast.Call) -> RouteCode:
 def _value(node: ast.expr) -> Any:
     """A literal's value; of a name, or a call without arguments, the name."""
     try:
-        return ast.literal_eval(node)
-    except ValueError:
+        value = ast.literal_eval(node)
+        repr(value)  # it may be a number that no text can hold
+    except (ValueError, TypeError, RecursionError, MemoryError):
         if isinstance(node, ast.Call) and not (node.args or node.keywords):
             node = node.func
         return Name(_name(node)) if _name(node) else Unreadable()
+    return value
 
 
 def _name(node: ast.expr) -> str:
     """A name with its dots, empty for any other expression."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (before := _name(node.value)):
-        return f"{before}.{node.attr}"
-    return ""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from loafer_kit.scaffold.display import in_one_line
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -14,4 +16,4 @@ class Drift:
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else self.path
-        return f"{where}: {self.message}; {self.remedy}"
+        return in_one_line(f"{where}: {self.message}; {self.remedy}")

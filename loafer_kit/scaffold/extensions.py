@@ -152,7 +152,7 @@ def _typed(text: str) -> Value:
     """The default as JSON where it is a text, a number or a truth value; else the text itself."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value

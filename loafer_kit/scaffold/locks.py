@@ -19,6 +19,7 @@ from loafer_kit.scaffold import names
 from loafer_kit.scaffold.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.plans import LOCK, read, refuse_reserved
 from loafer_kit.scaffold.records import Edit, Record, digest
+from loafer_kit.scaffold.sources.documents import refuse_depth
 
 PATH = LOCK
 
@@ -154,9 +155,12 @@ def _file(path: str, entry: Mapping[str, Any]) -> bytes:
 
 def _record(values: Mapping[str, Any]) -> Record:
     before = values["before"]
+    edits = tuple(_edit(edit) for edit in values["edits"])
+    if len({edit.path for edit in edits}) < len(edits):
+        raise ValueError("a command edits a file twice")
     return Record(
         command=_text(values["command"]),
-        edits=tuple(_edit(edit) for edit in values["edits"]),
+        edits=edits,
         before=None if before is None else _table(before),
     )
 
@@ -214,6 +218,7 @@ def _text(value: object) -> str:
 def _table(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("the spec is no table")
+    refuse_depth(value)
     return value
 
 

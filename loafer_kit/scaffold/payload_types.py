@@ -11,7 +11,7 @@ _TOKEN = re.compile(
     r"|(?P<number>-?[0-9]{1,18})(?!\w)|(?P<sign>[][|?])",
     re.ASCII,
 )
-_LONGEST = 1000
+_LONGEST, _DEEPEST = 1000, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,7 @@ class _Parser:
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
         self._at = 0
+        self._depth = 0
 
     def type(self) -> Type:
         item = self._item()
@@ -181,11 +182,19 @@ class _Parser:
             raise ValueError(f"lacks a type before {text!a}" if text else "lacks a type")
         self._at += 1
         if text in ("list", "map"):
-            self.take("[")
-            item = self.type()
-            self.take("]")
+            item = self._inner()
             return ListOf(item) if text == "list" else MapOf(item)
         return Scalar(text) if text in SCALARS else Model(text)
+
+    def _inner(self) -> Type:
+        self.take("[")
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"nests more than {_DEEPEST} levels deep")
+        item = self.type()
+        self._depth -= 1
+        self.take("]")
+        return item
 
     def _enumeration(self) -> Enumeration:
         values = [self._value()]

@@ -18,7 +18,7 @@ MOST = 200
 # What the generated module imports; a field of such a name would hide it from the next one.
 IMPORTED = frozenset(["Annotated", "Any", "Decimal", "Field", "Literal", "UUID", "dataclass", "dt"])
 _HIDING = IMPORTED | {"bool", "dict", "float", "int", "list", "str"}
-_LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 2000, 50
+_LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 2000, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +172,18 @@ class _Examples:
     def __init__(self, found: Payloads, everything: bool) -> None:
         self._found = found
         self._everything = everything
-        self._made = 0
+        self._made = self._depth = 0
 
     def of(self, type_: Type, within: tuple[str, ...]) -> object:
         self._made += 1
-        if self._made > _LARGEST_EXAMPLE or len(within) > _DEEPEST_EXAMPLE:
+        self._depth += not isinstance(type_, Maybe)
+        if self._made > _LARGEST_EXAMPLE or self._depth > _DEEPEST_EXAMPLE:
             raise ValueError("nests so much that an example of it would be too large")
+        found = self._of(type_, within)
+        self._depth -= not isinstance(type_, Maybe)
+        return found
+
+    def _of(self, type_: Type, within: tuple[str, ...]) -> object:
         match type_:
             case Scalar(name):
                 return payload_types.SCALARS[name][1]

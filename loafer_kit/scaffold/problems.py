@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold import names
+from loafer_kit.scaffold.display import in_one_line
 
 Path = tuple[str | int, ...]
 
@@ -33,7 +34,8 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.path else ""
-        return f"{where}{self.message}" + (f" (line {self.line})" if self.line else "")
+        line = f" (line {self.line})" if self.line else ""
+        return in_one_line(f"{where}{self.message}{line}")
 
 
 def _written(key: str) -> str:

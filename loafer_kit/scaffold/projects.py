@@ -1,6 +1,7 @@
 """A project on disk, and what its template makes of its spec now."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -80,7 +81,7 @@ class Maker:
         purpose = self.template.purpose
         if purpose not in (None, self.name):
             raise ConfigurationError(
-                f"{self.template.origin} is a template for `loafer-kit new {purpose}`"
+                f"{self.template.origin} is a template for `loafer-kit new {shlex.quote(purpose)}`"
             )
 
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:

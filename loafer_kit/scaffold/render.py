@@ -1,12 +1,14 @@
 """From a template and a context to a project, all in memory."""
 
 import copy
+import json
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError
@@ -23,12 +25,14 @@ from loafer_kit.scaffold import (
     variables,
 )
 from loafer_kit.scaffold.contexts import Context
+from loafer_kit.scaffold.display import in_one_line
 from loafer_kit.scaffold.plans import Plan, refuse_reserved
 from loafer_kit.scaffold.template_files import File
 from loafer_kit.scaffold.templates import Template
 from loafer_kit.scaffold.trust import Leave
 from loafer_kit.scaffold.variables import Ask, Values
 
+_DEEPEST = 100
 # What Jinja calls a text that is no file: here the name of one, or a variable's default.
 _NAME = "<template>"
 
@@ -81,6 +85,8 @@ def _rendered(
         declared = copy.deepcopy(template.variables)  # a template may change lists and tables
         with memory.limited() if template.origin is not None else nullcontext():
             values = known | variables.resolve(declared, known, answers, environment, ask)
+            asked = [key for key in variables.public(declared) if key not in known]
+            given = _answers(values, asked)
             folder = project_files.name(environment, template.project, values)
             files = project_files.files(template, environment, values)
         _refuse_folder(folder)
@@ -89,8 +95,19 @@ def _rendered(
             files = _through_hooks(scripts, folder, files)
     if template.purpose is not None:
         files = {path: _finished(path, file) for path, file in files.items()}
-    given = {name: values[name] for name in variables.public(declared) if name not in known}
     return Rendered(folder, _plan(files), given, bool(code))
+
+
+def _answers(values: Values, wanted: list[str]) -> Values:
+    """What a lock keeps of the values: as they are before a file can change them."""
+    try:
+        kept = {key: plain(values[key], NoneType) for key in wanted}
+        json.dumps(kept)  # not every number can be written
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"what its variables are made to hold is no JSON: {error}"
+        ) from error
+    return kept
 
 
 def _known(template: Template, context: Context) -> Context:
@@ -178,18 +195,21 @@ def _place(error: Exception, template: Template) -> str:
 
 def _cure(template: Template) -> str:
     left = trust.code_of(template).extensions
-    return f" (--trust would load {', '.join(left)})" if left else ""
+    return f" (--trust would load {', '.join(map(in_one_line, left))})" if left else ""
 
 
-def plain(value: object) -> Any:
-    """The value, when it is made of text, numbers, lists and tables alone.
+def plain(value: object, *besides: type, depth: int = _DEEPEST) -> Any:
+    """The value, when it is made of text, numbers, lists and tables alone, or of `besides`.
 
-    A richer object would give a template its methods, and through them the interpreter.
+    A richer object would give a template its methods, and through them the interpreter. ValueError
+    for one that is nested without an end, or nearly so.
     """
-    if type(value) in (str, int, float, bool):
+    if not depth:
+        raise ValueError("it is nested too deeply")
+    if type(value) in (str, int, float, bool, *besides):
         return value
     if type(value) is list:
-        return [plain(item) for item in value]
+        return [plain(item, *besides, depth=depth - 1) for item in value]
     if type(value) is dict:
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, *besides, depth=depth - 1) for key, item in value.items()}
     raise TypeError(f"a template's context cannot hold a {type(value).__name__}")

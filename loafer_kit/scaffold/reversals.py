@@ -5,6 +5,7 @@ from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import line_ends, locks, projects, records
+from loafer_kit.scaffold.display import in_one_line
 from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.locks import Lock
 from loafer_kit.scaffold.plans import Change, read
@@ -26,7 +27,8 @@ def last(project: Path, lock: Lock, maker: Callable[[], Maker]) -> list[Change]:
     edited = [edit.path for edit in edits if not _is_as_left(edit, contents[edit.path], lock)]
     if edited:
         raise ConfigurationError(
-            f"nothing was taken back: edited since `loafer-kit {record.command}`: "
+            "nothing was taken back: edited since "
+            f"`loafer-kit {in_one_line(record.command)}`: "
             f"{', '.join(edited)}"
         )
     changed = [

@@ -47,7 +47,11 @@ class Template:
         """The digest of its files and of their paths."""
         total = hashlib.sha256()
         for path, file in sorted(self.files.items()):
-            total.update(f"{path}\0{hashlib.sha256(file.content).hexdigest()}\n".encode())
+            total.update(
+                f"{path}\0{hashlib.sha256(file.content).hexdigest()}\n".encode(
+                    errors="surrogateescape"
+                )
+            )
         return total.hexdigest()
 
     def below(self, folder: str) -> dict[str, File]:

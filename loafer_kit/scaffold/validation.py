@@ -1,6 +1,6 @@
 """From a draft to a spec: reads keys by their rows and collects every problem."""
 
-import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import cast
@@ -115,14 +115,15 @@ def _why_not(field: Field, value: object) -> str | None:
 
 
 def _out_of_bounds(field: Field, value: float) -> str | None:
-    if not math.isfinite(value):
-        return f"{value} is no finite number"
+    said = _described(value)
+    if not abs(value) <= sys.float_info.max:  # also of a whole number that no float can hold
+        return f"{said} is no finite number"
     if field.minimum is not None and value < field.minimum:
-        return f"{value} is less than {field.minimum}"
+        return f"{said} is less than {field.minimum}"
     if field.more_than is not None and value <= field.more_than:
         return f"must be more than {field.more_than}"
     if field.maximum is not None and value > field.maximum:
-        return f"{value} is more than {field.maximum}"
+        return f"{said} is more than {field.maximum}"
     return None
 
 

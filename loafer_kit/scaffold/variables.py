@@ -5,7 +5,7 @@ variables before it. What a person or a spec says is never rendered.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -14,6 +14,7 @@ from jinja2 import Environment
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import names
+from loafer_kit.scaffold.display import in_one_line
 
 Values = Mapping[str, object]
 
@@ -34,7 +35,7 @@ class Variable:
         """An answer as a value of this variable; ConfigurationError when it cannot be one."""
         if self.choices:
             if answer not in self.choices:
-                raise self._refusal(answer, f"is none of {', '.join(self.choices)}")
+                raise self._refusal(answer, f"is none of {_listed(self.choices)}")
             return answer
         if isinstance(self.default, bool):
             truth = _TRUTHS.get(str(answer).lower())
@@ -57,7 +58,7 @@ class Variable:
         return table
 
     def _refusal(self, answer: object, why: str) -> ConfigurationError:
-        return ConfigurationError(f"{self.name}: {names.shown(str(answer))} {why}")
+        return ConfigurationError(f"{in_one_line(self.name)}: {names.shown(str(answer))} {why}")
 
 
 #: Asks for a variable's value; what comes back is checked already.
@@ -141,6 +142,10 @@ def _refuse_unknown(answers: Values, declared: Values, known: Values) -> None:
             raise ConfigurationError(f"{names.shown(name)} comes from the spec")
         if name not in wanted:
             near = get_close_matches(name, wanted, n=1)
-            listed = f"it has {', '.join(wanted)}" if wanted else "it has none of its own"
-            hint = f"did you mean {near[0]!r}?" if near else listed
+            listed = f"it has {_listed(wanted)}" if wanted else "it has none of its own"
+            hint = f"did you mean {near[0]!a}?" if near else listed
             raise ConfigurationError(f"the template has no variable {names.shown(name)}; {hint}")
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(map(in_one_line, words))

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -165,6 +166,16 @@ def test_an_addition_to_an_edited_service_agrees_and_can_be_taken_back(shop):
         assert done.exit_code == 0, done.output
     assert CliRunner().invoke(app, ["destroy"]).exit_code == 0
     assert content(shop) == before
+
+
+def test_a_file_that_the_template_no_longer_has_is_in_nobody_s_way(shop):
+    """An earlier release wrote it, and the lock still holds it."""
+    lock = locks.find(shop)
+    lock = replace(lock, files={**lock.files, "old.txt": b"x"})
+    (shop / locks.PATH).write_bytes(locks.content(lock))
+
+    assert add("queue", "refunds").exit_code == 0
+    assert locks.find(shop).files["old.txt"] == b"x"
 
 
 def test_a_service_without_a_lock_is_added_to_as_well(shop):

@@ -108,12 +108,13 @@ def test_add_route_offers_the_queues_of_the_service():
 
 
 def test_templates_and_sources_are_offered_by_their_names(shop, tmp_path, monkeypatch):
-    """Folders and zip files too, as a path is completed."""
+    """Folders and zip files too, as a path is completed, but none that means more to a shell."""
     site = tmp_path / "site"
     entries = {"templates": {"acme": "acme_x"}, "sources": {"catalog": "acme_x:read"}}
     install(site, monkeypatch, "acme-x", entries, {"acme_x.py": "raise SystemExit('imported')"})
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
-    (shop / "mine.zip").touch()
+    for name in ("mine.zip", "x; touch ran.zip", "$(ran).zip", "x\x1b[2K.zip", "x\ny.zip"):
+        (shop / name).touch()
     (shop / "mine.txt").touch()
 
     assert complete("loafer-kit new service --template ") == ["acme", "mine.zip", "shop"]

@@ -104,6 +104,8 @@ def test_settings_get_the_prefix_once():
         ("[1]", "[1]"),
         ("NaN", "NaN"),
         ("1e999", "1e999"),
+        ("[" * 100_000, "[" * 100_000),
+        ("1" * 5000, "1" * 5000),
     ],
 )
 def test_defaults_have_types(text, value):

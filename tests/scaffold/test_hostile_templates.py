@@ -83,6 +83,26 @@ def test_rendering_stays_in_the_sandbox(tmp_path, expression):
         assert "uid=" not in told
 
 
+CHANGES = {
+    "range": "cookiecutter.update({'slug': range})",
+    "circle": "cookiecutter.update({'slug': cookiecutter})",
+    "number": "cookiecutter.update({'slug': 10 ** (5000 + cookiecutter.slug|length)})",
+    "nothing": "cookiecutter.pop('slug')",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_a_template_makes_of_an_answer_is_not_kept(tmp_path, change):
+    """A file changes it too late for the lock; what a default makes of it is refused."""
+    template = write(tmp_path / "file", {"a": f"{{% set _ = {change} %}}a"})
+    made = render.render(load(template), SPEC)
+    assert made.answers == {"slug": "foobar"}
+
+    variables = {"slug": "x", "other": f"{{% set _ = {change} %}}b"}
+    message = refused(write(tmp_path / "default", {"a": "a"}, variables, "{{cookiecutter.other}}"))
+    assert "what its variables are made to hold is no JSON" in message
+
+
 def test_a_setting_of_the_environment_leads_nowhere(tmp_path):
     """Only how a template is written can be set."""
     variables = {"slug": "x", "_jinja2_env_vars": {"bytecode_cache": "x", "loader": "y"}}
@@ -114,6 +134,8 @@ def test_no_value_reaches_code_without_a_quoting_filter(tmp_path):
         "a/../../outside",
         "a\\\\..\\\\outside",
         "a\\x00b",
+        "a\\x1b[2Kb",
+        "a\\ud800",
         ".git/hooks/post-checkout",
         ".GIT/config",
         ".loafer-kit/lock.json",
@@ -127,7 +149,6 @@ def test_no_value_reaches_code_without_a_quoting_filter(tmp_path):
         ".git\\ufeff/config",
         ".loafer-kit\\u200d/lock.json",
         "a\\x1b[2J",
-        "a\\ud800",
     ],
 )
 def test_no_name_leads_out_of_the_project(tmp_path, path):
@@ -137,7 +158,9 @@ def test_no_name_leads_out_of_the_project(tmp_path, path):
     assert "is no path" in refused(write(tmp_path, {name: "a"}))
 
 
-@pytest.mark.parametrize("folder", ["../x", "/x", "..", ".", "a/b", ".git", "-rf", ""])
+@pytest.mark.parametrize(
+    "folder", ["../x", "/x", "..", ".", "a/b", ".git", "-rf", "", "a\nb", "a\ud800"]
+)
 def test_no_folder_of_a_project_leads_elsewhere(tmp_path, folder):
     """It is one name, in the folder that the user chose."""
     template = write(tmp_path, {"a": "a"}, {"slug": "x"})
@@ -167,6 +190,18 @@ def test_a_name_by_chance_is_checked_as_any_other(tmp_path):
             assert rendered(template) == {"ok": "a"}
         except ConfigurationError as error:
             assert "is no path" in str(error)  # noqa: PT017 - one of two endings
+
+
+def test_a_name_that_is_no_text_is_refused_where_it_would_be_written(tmp_path):
+    """As a file system may hold it; elsewhere in the template it is nobody's business."""
+    template = write(tmp_path, {"a": "a"})
+    (template / "templates").mkdir()
+    (template / "templates" / os.fsdecode(b"caf\xe9")).write_text("x")
+    assert len(load(template).digest) == 64
+    assert rendered(template) == {"a": "a"}
+
+    (template / PROJECT / os.fsdecode(b"caf\xe9")).write_text("x")
+    assert r"'caf\udce9' is no path" in refused(template)
 
 
 # Symbolic links

@@ -36,6 +36,10 @@ def edit(path):
     return {"path": path, "sha256": None, "offset": 0, "inserted": 0, "removed": None}
 
 
+def nested(depth):
+    return [nested(depth - 1)] if depth else []
+
+
 def test_a_lock_is_read_as_it_was_written(tmp_path):
     """Texts, whatever ends their lines, and other bytes."""
     stored(tmp_path)
@@ -48,7 +52,7 @@ def test_a_folder_without_a_lock_has_none(tmp_path):
     assert locks.find(tmp_path) is None
 
 
-HOSTILE = ["/etc/passwd", "../outside", "a/../../outside", "a\\b", "", ".git/hooks/pre-commit", "sub/.GIT/config", locks.PATH]  # fmt: skip
+HOSTILE = ["/etc/passwd", "../outside", "a/../../outside", "a\\b", "", "a\ud800", "a\nb", ".git/hooks/pre-commit", "sub/.GIT/config", locks.PATH]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", HOSTILE)
@@ -105,6 +109,10 @@ def test_a_path_of_a_lock_leads_through_no_symbolic_link(tmp_path):
         {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": -1}]}]},
         {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": True}]}]},
         {"records": [{"command": "x", "before": [], "edits": []}]},
+        {"records": [{"command": "x", "before": None, "edits": [edit("a"), edit("a")]}]},
+        {"spec": {"a": nested(600)}},
+        {"template": {"name": "x", "digest": "", "answers": {"a": nested(600)}}},
+        {"records": [{"command": "x", "before": {"a": nested(600)}, "edits": []}]},
         {"format": "1"},
     ],
 )

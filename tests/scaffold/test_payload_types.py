@@ -54,6 +54,7 @@ def test_a_type_is_written_as_an_annotation(text, annotation):
         ("__import__('os')", "goes on|cannot be read"),
         ("1a", "cannot be read"),
         ("list[" * 200 + "string" + "]" * 200, "longer than"),
+        ("map[" * 60 + "string" + "]" * 60, "nests more than 50 levels deep"),
     ],
 )
 def test_what_is_no_type_is_refused_with_a_reason(text, message):

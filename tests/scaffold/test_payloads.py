@@ -164,7 +164,9 @@ def test_models_that_multiply_are_refused():
     wide = {f"M{n}": {f"f{i}": f"M{n + 1}" for i in range(9)} for n in range(20)} | {"M20": {}}
     deep = {f"M{n}": {"next": f"M{n + 1}"} for n in range(100)} | {"M100": {}}
 
-    for models in (wide, deep):
+    nested = {f"M{n}": {"next": f"{'map[' * 30}M{n + 1}{']' * 30}"} for n in range(5)} | {"M5": {}}
+
+    for models in (wide, deep, nested):
         assert "too large" in problems(models, {"name": "a", "payload": "M0"})[0]
 
 

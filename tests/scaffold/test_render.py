@@ -219,6 +219,15 @@ def test_a_context_holds_plain_values_only(value):
         render.plain({"x": [value]})
 
 
+def test_a_context_has_an_end():
+    """What contains itself would be looked at for ever."""
+    value = []
+    value.append({"x": value})
+
+    with pytest.raises(ValueError, match="nested too deeply"):
+        render.plain(value)
+
+
 @given(specs)
 @few
 def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):

@@ -99,6 +99,7 @@ def test_all_problems_are_shown_at_once_each_with_its_place():
         ({"name": "a", "handler_timeout": 0}, "handler_timeout"),
         ({"name": "a", "rate_limit": float("nan")}, "rate_limit"),
         ({"name": "a", "rate_limit": float("inf")}, "rate_limit"),
+        ({"name": "a", "rate_limit": 10**400}, "rate_limit"),
     ],
 )
 def test_what_contradicts_itself_or_sqs_is_refused(queue, place):

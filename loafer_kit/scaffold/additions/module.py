@@ -9,6 +9,8 @@ from typing import Any, Self
 from loafer_kit.exceptions import LoaferKitError
 
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
+_DEEPEST = 100
+_GREATEST = 10**4000
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -41,8 +43,11 @@ class Module:
         except SyntaxError as error:
             where = f", line {error.lineno}" if error.lineno else ""
             raise UnrecognisedError(f"it is no Python ({error.msg}{where})") from error
-        except (ValueError, RecursionError, MemoryError) as error:
+        except ValueError as error:
             raise UnrecognisedError(f"it is no Python in UTF-8 ({error})") from error
+        except (RecursionError, MemoryError) as error:
+            raise UnrecognisedError("its code is nested too deeply") from error
+        _refuse_excess(tree)
         begin = len(_BOM) if content.startswith(_BOM) else 0
         starts = (begin, *(match.end() for match in _NEWLINE.finditer(content)))
         return cls(content, tree, starts)
@@ -127,6 +132,23 @@ class Module:
             self.content[start : start + 1] == b"\t"
             for start in (self.lines[node.lineno - 1] for node in _indented(self.tree))
         )
+
+
+def _refuse_excess(tree: ast.AST) -> None:
+    """Python writes code by recursion, and no number of more than some digits."""
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        if any(map(_is_too_large, level)):
+            raise UnrecognisedError("it holds a number that is too large")
+        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise UnrecognisedError("its code is nested too deeply")
+
+
+def _is_too_large(node: ast.AST) -> bool:
+    number = node.value if isinstance(node, ast.Constant) else None
+    return isinstance(number, int) and number > _GREATEST
 
 
 def names_of(node: ast.AST) -> set[str]:

@@ -35,6 +35,8 @@ class QueueAddition:
         An untouched file becomes what the template renders. Edited code is only inserted into;
         any other edited file is merged, LeftOutError where that is not possible.
         """
+        if path not in self.after:  # an earlier release of the template wrote it
+            return ours
         if ours is None:
             return self._missing(path)
         before = line_ends.like(self.before.get(path), ours)

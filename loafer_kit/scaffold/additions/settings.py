@@ -18,18 +18,24 @@ def block(rendered: bytes, index: int) -> str:
 
 
 def with_queue(content: bytes, table: str) -> bytes:
-    """The file with a further queue, behind those that it has, and no other byte changed."""
-    text = content.decode()
-    values = tomllib.loads(text.removeprefix(_BOM))
+    """The file with a further queue, behind those that it has, and no other byte changed.
+
+    UnrecognisedError for one that has no place for it, or is none of a service.
+    """
+    try:
+        text = content.decode()
+        values = tomllib.loads(text.removeprefix(_BOM))
+        at = _end_of_queues(text, len(values["queues"]))
+        values["queues"] += tomllib.loads(table)["queues"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnrecognisedError("there is no list of [[queues]] tables") from error
     newline = line_ends.prevailing(content).decode()
-    at = _end_of_queues(text, len(values["queues"]))
     lead = "" if text[:at].endswith("\n") else newline
     gap = newline if at < len(text) else ""
     added = f"{lead}{newline}" + table.replace("\n", newline) + newline + gap
     if at < len(text):
         added = added.removeprefix(newline)
     after = text[:at] + added + text[at:]
-    values["queues"] += tomllib.loads(table)["queues"]
     try:
         proved = tomllib.loads(after.removeprefix(_BOM)) == values
     except tomllib.TOMLDecodeError:

@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from errno import ENOENT
 from pathlib import Path as FilePath
@@ -16,6 +16,7 @@ from loafer_kit.scaffold.sources import lines
 
 LARGEST = 1024 * 1024
 _DEEPEST = 100
+_GREATEST = 10**100
 # Finding the lines of a larger document would take longer than anything else.
 _LARGEST_WITH_LINES = 2 * LARGEST
 
@@ -45,7 +46,8 @@ def read(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
     text = _text(path, what, largest)
     try:
         values, found = parse(text)
-        _refuse_depth(values)
+        refuse_depth(values)
+        _refuse_numbers(values)
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -72,19 +74,31 @@ def _text(path: FilePath, what: str, largest: int) -> str:
         raise ConfigurationError(f"{path}: not UTF-8 (byte {error.start})") from error
 
 
-def _refuse_depth(values: object) -> None:
-    """Whoever walks over the values may do so by recursion."""
+def refuse_depth(values: object) -> None:
+    """Make sure, by a RecursionError, that whoever walks over the values may do so by recursion."""
+    for depth, _ in enumerate(_levels(values)):
+        if depth == _DEEPEST:
+            raise RecursionError("it is nested too deeply")
+
+
+def _refuse_numbers(values: object) -> None:
+    """Make sure that every number can be written out."""
+    for level in _levels(values):
+        if any(isinstance(item, int) and abs(item) > _GREATEST for item in level):
+            raise ValueError("it holds a number that is too large")
+
+
+def _levels(values: object) -> Iterator[list[object]]:
+    """The values by how deep they stand, the outermost first."""
     level = [values]
-    for _ in range(_DEEPEST):
+    while level:
+        yield level
         tables = [item for item in level if isinstance(item, (dict, list))]
         level = [
             inner
             for item in tables
             for inner in (item.values() if isinstance(item, dict) else item)
         ]
-        if not level:
-            return
-    raise RecursionError
 
 
 def _toml(text: str) -> Parsed:

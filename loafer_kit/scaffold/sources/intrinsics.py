@@ -1,5 +1,6 @@
 """CloudFormation's intrinsic functions, as far as they can be known before a stack is deployed."""
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -115,7 +116,7 @@ class Intrinsics:
         if not isinstance(parts, list) or len(parts) != 2:  # noqa: PLR2004 - by definition
             return UNKNOWN
         name, attribute = str(parts[0]), parts[1]
-        if self._root.at("Resources", name, "Type").value not in _NAMES:
+        if str(self._root.at("Resources", name, "Type").value) not in _NAMES:
             return UNKNOWN
         if attribute in ("Arn", "TopicArn"):
             return self._arn(name)
@@ -134,13 +135,14 @@ class Intrinsics:
         if not isinstance(text, str) or len(text) > _LONGEST or not isinstance(values, Mapping):
             return UNKNOWN
 
-        def replaced(match: re.Match[str]) -> str:
-            if match[1]:
-                return "${" + match[2] + "}"
-            name = match[2].strip()
+        @functools.cache
+        def known(name: str) -> str:
             if name in values:
                 return self.text(values[name])
             return self.text({"Fn::GetAtt" if "." in name else "Ref": name})
+
+        def replaced(match: re.Match[str]) -> str:
+            return "${" + match[2] + "}" if match[1] else known(match[2].strip())
 
         return _SUBSTITUTED.sub(replaced, text)
 

@@ -12,6 +12,9 @@ from loafer_kit.scaffold.sources.lines import Lines
 _MOST, _DEEPEST = 500_000, 200
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 
+# What PyYAML raises where a tag does not fit its value: `!!bool x`.
+_OF_TAGS = (AttributeError, IndexError, KeyError, TypeError, OverflowError)
+
 SpecLoader = yaml.SafeLoader
 
 
@@ -51,7 +54,15 @@ TemplateLoader.add_multi_constructor("!", _short_tag)
 
 def read(text: str, loader_class: type[yaml.SafeLoader] = SpecLoader) -> tuple[object, Lines]:
     """The document's values and their lines; ValueError when it is no such document."""
-    loader = loader_class(text)
+    try:
+        return _document(loader_class(text))
+    except yaml.YAMLError as error:
+        raise ValueError(_in_one_line(error)) from error
+    except _OF_TAGS as error:
+        raise ValueError("one of its values cannot be read as its tag says") from error
+
+
+def _document(loader: Any) -> tuple[object, Lines]:
     try:
         root = loader.get_single_node()
         if root is None:
@@ -59,8 +70,6 @@ def read(text: str, loader_class: type[yaml.SafeLoader] = SpecLoader) -> tuple[o
         _refuse_bombs(root)
         lines = _lines(root)
         return loader.construct_document(root), lines
-    except yaml.YAMLError as error:
-        raise ValueError(_in_one_line(error)) from error
     finally:
         loader.dispose()
 
@@ -70,7 +79,7 @@ def _in_one_line(error: yaml.YAMLError) -> str:
         mark = error.problem_mark
         told = ": ".join(part for part in (error.context, error.problem) if part)
         return f"{' '.join(told.split())} (line {mark.line + 1}, column {mark.column + 1})"
-    return " ".join(str(error).split())
+    return " ".join(str(error).replace('in "<unicode string>", ', "").split())
 
 
 def _refuse_bombs(root: Any) -> None:

@@ -232,6 +232,15 @@ def test_names_that_multiply_stay_small(tmp_path):
     assert len(draft.values["queues"]) == 61
 
 
+def test_values_that_multiply_are_looked_at_once():
+    """A text may hold another twice, and so on: there is an end to it."""
+    value = "x"
+    for _ in range(60):
+        value = {"Fn::Sub": ["${A}${A}", {"A": value}]}
+
+    assert set(Intrinsics(Node({})).resolve(value)) == {UNKNOWN}
+
+
 hostile = st.text(max_size=12) | st.sampled_from(
     ["{{ 7*7 }}", '"""', "\n", "\u2028", "\0", "A", "B", "A.Arn", "${A}", "${A.Arn}", "sqs", ","]
 )

@@ -1,0 +1,88 @@
+"""Documents of every kind, damaged at random: a spec or one error with its place, never a bug."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from damage import damaged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.scaffold import contexts, validation
+from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.sources import (
+    asyncapi,
+    cloudformation,
+    files,
+    flags,
+    json_schemas,
+    terraform,
+)
+from loafer_kit.scaffold.sources.yaml_nodes import TemplateLoader
+
+DOCUMENTS = Path(__file__).parent / "documents"
+
+
+def add_models(path):
+    queues = [{"name": "orders", "payload": "Order"}]
+    return json_schemas.add(Draft({"name": "shop", "queues": queues}), path)
+
+
+ORDER = {
+    "title": "Order",
+    "type": "object",
+    "required": ["lines", "state"],
+    "properties": {
+        "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}},
+        "state": {"enum": ["open", "paid", 7, None]},
+        "paid": {"type": ["string", "null"], "format": "date-time", "minLength": 1},
+        "notes": {"type": "object", "additionalProperties": {"type": "string"}},
+        "either": {"oneOf": [{"type": "null"}, {"allOf": [{"$ref": "#/$defs/line"}]}]},
+    },
+    "$defs": {"line": {"properties": {"sku": {"const": "a"}, "next": {"$ref": "#/$defs/line"}}}},
+}
+SPEC = {
+    "name": "shop",
+    "package": "shop",
+    "with": ["ci", "terraform"],
+    "queues": [
+        {"name": "orders.fifo", "fifo": True, "payload": "Order", "concurrency": 3, "linger": 0.5},
+        {"name": "b", "kind": "sns", "topic": "b", "dead_letter_queue": "c", "translator": "none"},
+    ],
+    "payloads": {"Order": {"lines": "list[Line]", "x": "'a' | 1?"}, "Line": {"sku": "string?"}},
+}
+
+
+def document(name):
+    return yaml.load((DOCUMENTS / name).read_text(), TemplateLoader)  # noqa: S506 - a safe one
+
+
+KINDS = {
+    **{f"asyncapi {n}": (asyncapi.read, document(f"user-signedup-{n}.yaml")) for n in (2, 3)},
+    "streetlights": (asyncapi.read, document("streetlights-3.yaml")),
+    "cloudformation": (cloudformation.read, document("shop.cfn.yaml")),
+    "sam": (cloudformation.read, document("shop.sam.yaml")),
+    "state": (terraform.read, document("shop.tfstate.json")),
+    "plan": (terraform.read, document("shop.tfplan.json")),
+    "schema": (add_models, ORDER),
+    "spec": (files.read, SPEC),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_damaged_document_is_a_spec_or_an_error(tmp_path, kind, data):
+    """What is left out of it can be told as well, and a spec can be rendered."""
+    read, whole = KINDS[kind]
+    file = tmp_path / "document.json"
+    file.write_text(json.dumps(data.draw(damaged(whole))))
+
+    try:
+        draft = flags.merge(read(file), "shop", [])
+        list(map(str, draft.notes))
+        contexts.service(validation.service(draft))
+    except LoaferKitError as error:
+        str(error).encode(errors="backslashreplace")
