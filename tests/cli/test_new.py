@@ -122,7 +122,12 @@ def test_machines_get_json(here):
     change = next(x for x in json.loads(dry.stdout)["changes"] if x["path"] == "loafer.toml")
     assert change["action"] == "create"
     assert change["diff"].startswith("--- /dev/null\n+++ b/loafer.toml\n")
-    assert json.loads(none.stdout) == {"target": "foobar", "written": False, "changes": []}
+    assert json.loads(none.stdout) == {
+        "target": "foobar",
+        "written": False,
+        "changes": [],
+        "notes": [],
+    }
 
 
 def test_a_dry_run_writes_nothing(here):

@@ -8,7 +8,7 @@ from botocore.session import Session
 from moto.sns.models import sns_backends
 from remedies import carry_out, notes, problems
 
-from loafer_kit.cli.diagnoses import environment
+from loafer_kit.cli.diagnoses import service
 from loafer_kit.local import LocalQueue
 
 ACCOUNT = "123456789012"
@@ -68,7 +68,7 @@ def test_nothing_about_a_topic_is_changed(doctor, subscription, sns):
 )
 def test_a_topic_is_where_its_arn_says(doctor, subscription, monkeypatch, place, remedy):
     """On AWS, one of the same name in another region or account is another one."""
-    monkeypatch.setattr(environment, "is_local", lambda url: False)
+    monkeypatch.setattr(service, "is_local", lambda url: False)
 
     topic, policy = problems(doctor(f'name = "orders"\ntopic = "arn:aws:sns:{place}:prices"'))
 
