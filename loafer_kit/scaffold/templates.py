@@ -47,11 +47,7 @@ class Template:
         """The digest of its files and of their paths."""
         total = hashlib.sha256()
         for path, file in sorted(self.files.items()):
-            total.update(
-                f"{path}\0{hashlib.sha256(file.content).hexdigest()}\n".encode(
-                    errors="surrogateescape"
-                )
-            )
+            total.update(f"{path}\0{hashlib.sha256(file.content).hexdigest()}\n".encode())
         return total.hexdigest()
 
     def below(self, folder: str) -> dict[str, File]:
