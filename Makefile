@@ -10,7 +10,7 @@ demo: $(STAMP)
 	@$(BIN)/python docs/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
