@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import pytest
-from virtual_time import run
+from virtual_time import now, run
 
 from loafer_kit.exceptions import TransientProviderError
 
@@ -53,7 +53,7 @@ class ModelQueue:
 
     @property
     def now(self):
-        return asyncio.get_running_loop().time()
+        return now()
 
     def put(self, *bodies, group=None):
         for body in bodies:
