@@ -100,12 +100,6 @@ def _only_one(lock):
         yield
 
 
-@pytest.fixture(params=["checkout", "wheel"])
-def installation(request):
-    """The scaffold from the checkout, and from an installed wheel."""
-    return request.getfixturevalue(request.param)
-
-
 @pytest.fixture(scope="session")
 def server():
     """The embedded server that services run against."""

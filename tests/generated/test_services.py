@@ -51,14 +51,14 @@ RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
 
 
 @pytest.mark.parametrize("arguments", SERVICES.values(), ids=SERVICES)
-def test_a_service_is_clean_and_passes_its_own_tests(installation, tmp_path, arguments):
+def test_a_service_is_clean_and_passes_its_own_tests(checkout, tmp_path, arguments):
     """black, ruff and mypy --strict have nothing to say, and its tests pass."""
-    project = installation.new(tmp_path, *arguments)
+    project = checkout.new(tmp_path, *arguments)
 
-    installation.run("black", "--check", ".", cwd=project)
+    checkout.run("black", "--check", ".", cwd=project)
     subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    installation.run("mypy", "--strict", ".", "--cache-dir", installation.caches, cwd=project)
-    installation.run(*PYTEST, cwd=project)
+    checkout.run("mypy", "--strict", ".", "--cache-dir", checkout.caches, cwd=project)
+    checkout.run(*PYTEST, cwd=project)
 
 
 def test_the_wheel_writes_what_the_checkout_writes(checkout, wheel, tmp_path):

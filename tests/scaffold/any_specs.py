@@ -9,7 +9,7 @@ from loafer_kit.scaffold.problems import SpecError
 from loafer_kit.scaffold.shipping.artefacts import NAMES
 
 few = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )

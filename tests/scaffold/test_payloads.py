@@ -184,7 +184,7 @@ def test_examples_are_always_the_same():
 
 
 @given(tables)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_model_of_a_valid_spec_takes_its_own_example(models):
     """Whatever the keys are called, and however the models refer to each other.
 

@@ -155,7 +155,7 @@ def edits(draw):
 
 
 @given(edits(), st.sampled_from(["refunds", "refunds,topic=money,wait_time=3,error_handler=oops"]))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_insertions_leave_every_other_byte_as_it_was(edit, queue):
     """Whatever the line endings, the marks, the comments; and a second time changes nothing."""
     files = rendered({**SPEC, "queues": [{"name": "orders"}, {"name": "returns"}]})
