@@ -131,7 +131,7 @@ def _update(peers: Path, work: Path, environment: Mapping[str, str]) -> list[Job
 
 def _own_template(work: Path) -> Path:
     """Ours, as a template that can be changed."""
-    from loafer_kit.scaffold import templates
+    from loafer_kit.scaffold.rendering import templates
 
     shutil.copytree(templates.locate("service"), work / "own")
     return work / "own"

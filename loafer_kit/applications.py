@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 
-from loafer_kit.callables import is_async
-from loafer_kit.callbacks import CallbackList, CallbackType
-from loafer_kit.consumer_routes import ConsumerRoute
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.callables import is_async
+from loafer_kit.engine.callbacks import CallbackList, CallbackType
+from loafer_kit.engine.consumer_routes import ConsumerRoute
 from loafer_kit.exceptions import ConfigurationError, ConsumerError
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service

@@ -5,11 +5,11 @@ import logging
 from collections.abc import Sequence
 
 from loafer_kit import outcomes
-from loafer_kit.deliveries import FailurePolicy, deliver
+from loafer_kit.engine.deliveries import FailurePolicy, deliver
+from loafer_kit.engine.slots import Slots
+from loafer_kit.engine.workers import RouteWorker
 from loafer_kit.routes import Route
-from loafer_kit.slots import Slots
 from loafer_kit.types import Message
-from loafer_kit.workers import RouteWorker
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.route_options import check_number
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.route_options import check_number
 from loafer_kit.routes import Route
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from loafer_kit.callables import is_async, run_in_executor, run_in_loop_or_executor
+from loafer_kit.engine.callables import is_async, run_in_executor, run_in_loop_or_executor
+from loafer_kit.engine.flow import CircuitBreaker, Flow
+from loafer_kit.engine.route_options import RouteOptions
 from loafer_kit.exceptions import LoaferException
-from loafer_kit.flow import CircuitBreaker, Flow
 from loafer_kit.message_translators import AbstractMessageTranslator
-from loafer_kit.payloads import decoder_for
+from loafer_kit.payloads.decoding import decoder_for
 from loafer_kit.providers import AbstractProvider
-from loafer_kit.route_options import RouteOptions
 from loafer_kit.types import (
     ErrorHandler,
     ExcInfo,

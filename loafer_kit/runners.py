@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from loafer_kit.callables import handler_threads
-from loafer_kit.threads import DaemonThreadPool
+from loafer_kit.engine.callables import handler_threads
+from loafer_kit.engine.threads import DaemonThreadPool
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from typing import Any
 
-from loafer_kit.callbacks import CallbackList, CallbackType
 from loafer_kit.config import Config
-from loafer_kit.deliveries import FailurePolicy
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.callbacks import CallbackList, CallbackType
+from loafer_kit.engine.deliveries import FailurePolicy
 from loafer_kit.runners import LoaferRunner
 
 

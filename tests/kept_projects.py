@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold import templates
+from loafer_kit.scaffold.rendering import templates
 
 
 @dataclass(frozen=True)

@@ -461,7 +461,7 @@ async def test_stop_now_cancels_at_once():
 
 async def test_a_handler_that_ignores_its_cancellation_is_left_behind(caplog, monkeypatch):
     """The service ends without it and says so."""
-    monkeypatch.setattr("loafer_kit.jobs._CANCEL_GRACE", 0.05)
+    monkeypatch.setattr("loafer_kit.engine.jobs._CANCEL_GRACE", 0.05)
     source = Source(["m"], ends=False)
     started, release = asyncio.Event(), asyncio.Event()
 
@@ -504,7 +504,7 @@ async def test_a_lost_message_cancels_its_handler_and_settles_nothing():
 
 async def test_a_settlement_that_fails_is_tried_again_then_logged(caplog, monkeypatch):
     """A broken confirmation does not stop the service; the message comes back by itself."""
-    monkeypatch.setattr("loafer_kit.settling._BACKOFF", 0.001)
+    monkeypatch.setattr("loafer_kit.engine.settling._BACKOFF", 0.001)
     source = Source(["m", "n"])
     attempts = []
 

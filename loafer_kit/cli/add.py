@@ -12,8 +12,8 @@ from loafer_kit.cli.new import Diff, DryRun, Json
 if TYPE_CHECKING:
     from loafer_kit.cli.showing import Show
     from loafer_kit.scaffold.additions.results import Apply
-    from loafer_kit.scaffold.drafts import Draft
-    from loafer_kit.scaffold.projects import Maker
+    from loafer_kit.scaffold.project.projects import Generator
+    from loafer_kit.scaffold.spec.drafts import Draft
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -122,8 +122,8 @@ def extension(
     It is called in the package's `__init__.py`. What the service has to depend on is said.
     """
     from loafer_kit.cli import showing
-    from loafer_kit.scaffold import validation
     from loafer_kit.scaffold.additions import dependencies, extensions
+    from loafer_kit.scaffold.spec import validation
 
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
     show = showing.Show(dry_run=dry_run, diff=diff, json=json)
@@ -135,15 +135,15 @@ def extension(
         )
 
 
-def _maker(project: Path, *, trust: bool) -> "Maker":
-    from loafer_kit.scaffold import locks
+def _maker(project: Path, *, trust: bool) -> "Generator":
+    from loafer_kit.scaffold.project import locks
 
     return own_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
 
 
 def _draft(project: Path) -> "Draft":
     from loafer_kit.exceptions import ConfigurationError
-    from loafer_kit.scaffold.plans import refuse_links
+    from loafer_kit.scaffold.project.plans import refuse_links
     from loafer_kit.scaffold.sources import files
 
     file = project / "loafer.toml"
@@ -167,8 +167,8 @@ def _write(
 ) -> None:
     from loafer_kit.cli import writing
     from loafer_kit.cli.printing import say_json
-    from loafer_kit.scaffold import checks, commits, locks
     from loafer_kit.scaffold.additions import results
+    from loafer_kit.scaffold.project import checks, commits, locks
 
     if not show.only:
         commits.recover(project)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import typer
 
 from loafer_kit.cli import showing
-from loafer_kit.scaffold.plans import Change
-from loafer_kit.scaffold.questions import Person
-from loafer_kit.scaffold.updates import Candidate
+from loafer_kit.scaffold.project.plans import Change
+from loafer_kit.scaffold.project.updates import Candidate
+from loafer_kit.scaffold.sources.questions import Person
 
 _HELP = (
     "n: leave it as it is; y: write the template's file over it; d: show what y would change; "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.fields import Field
+    from loafer_kit.scaffold.spec.fields import Field
 
 #: What the scripts of `--show-completion` set when a shell asks.
 VARIABLE = "_LOAFER_KIT_COMPLETE"
@@ -130,7 +130,7 @@ def queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
 @_candidates
 def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """The installed templates; else folders and zip files, as a shell completes paths."""
-    from loafer_kit.scaffold import plugins
+    from loafer_kit.scaffold.sources import plugins
 
     for plugin in plugins.installed("templates"):
         yield plugin.name, f"of the package {plugin.package}"
@@ -145,7 +145,7 @@ def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
 @_candidates
 def sources(_context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The installed sources, each to be followed by what it reads."""
-    from loafer_kit.scaffold import plugins
+    from loafer_kit.scaffold.sources import plugins
 
     for plugin in plugins.installed("sources"):
         yield f"{plugin.name}=", f"of the package {plugin.package}"
@@ -160,7 +160,8 @@ def messages(context: typer.Context, _word: str) -> Iterator[Candidate]:
 @_candidates
 def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The handlers that loafer.toml names and handlers.py does not define."""
-    from loafer_kit.scaffold import code, names
+    from loafer_kit.scaffold.project import code
+    from loafer_kit.scaffold.spec import names
 
     file, spec = _spec(context)
     package = spec.get("package") or names.package_for(spec["name"])
@@ -174,7 +175,7 @@ def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
 @_candidates
 def artefacts(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """What `--with` may name, after a comma too."""
-    from loafer_kit.scaffold.shipping.artefacts import ARTEFACTS
+    from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
 
     before, comma, _ = word.rpartition(",")
     for artefact in ARTEFACTS:
@@ -185,7 +186,7 @@ def artefacts(_context: typer.Context, word: str) -> Iterator[Candidate]:
 @_candidates
 def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """What may follow a queue's name and a comma: its settings, and the values of one setting."""
-    from loafer_kit.scaffold.fields import OPTIONS, QUEUE
+    from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
 
     before, comma, pair = word.rpartition(",")
     if not comma:
@@ -206,7 +207,7 @@ def _values(field: "Field") -> tuple[str, ...]:
 
 def _queues(context: typer.Context) -> Iterator[_Queue]:
     """The queues of the service, as far as a spec that is being written tells them."""
-    from loafer_kit.scaffold import names
+    from loafer_kit.scaffold.spec import names
 
     for table in _spec(context)[1]["queues"]:
         name, dead_letter_queue = names.queue_name(table["name"]), table.get("dead_letter_queue")

@@ -24,7 +24,7 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from loafer_kit.cli.diagnoses import service
+    from loafer_kit.doctor import service
 
     looks = service.findings(path, endpoint_url)
     found = []

@@ -112,8 +112,9 @@ def service(
     What a source holds and a spec cannot say is listed on stderr.
     """
     from loafer_kit.cli import showing, sources, terminal, writing
-    from loafer_kit.scaffold import contexts, questions, validation
-    from loafer_kit.scaffold.sources import flags
+    from loafer_kit.scaffold.rendering import contexts
+    from loafer_kit.scaffold.sources import flags, questions
+    from loafer_kit.scaffold.spec import validation
 
     draft = sources.read(
         {
@@ -193,7 +194,8 @@ def extension(
     Its settings get its prefix: `--setting URL=x` of `redis` is REDIS_URL.
     """
     from loafer_kit.cli import showing, terminal, writing
-    from loafer_kit.scaffold import extensions, questions
+    from loafer_kit.scaffold.sources import questions
+    from loafer_kit.scaffold.spec import extensions
 
     if name is None and terminal.is_interactive() and not json:
         name = questions.name_of_extension(terminal.Terminal())

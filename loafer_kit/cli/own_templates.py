@@ -12,11 +12,11 @@ from loafer_kit.cli.printing import say
 from loafer_kit.cli.progress import waiting
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.locks import Lock
-    from loafer_kit.scaffold.projects import Maker
-    from loafer_kit.scaffold.templates import Template
-    from loafer_kit.scaffold.trust import Leave
-    from loafer_kit.scaffold.variables import Variable
+    from loafer_kit.scaffold.project.locks import Lock
+    from loafer_kit.scaffold.project.projects import Generator
+    from loafer_kit.scaffold.rendering.templates import Template
+    from loafer_kit.scaffold.rendering.trust import Leave
+    from loafer_kit.scaffold.rendering.variables import Variable
 
 TemplateName = Annotated[
     str | None,
@@ -60,9 +60,10 @@ class Wanted:
     settings: Sequence[str] = ()
     trust: bool = False
 
-    def maker(self, name: str, *, ask: bool) -> "Maker":
+    def maker(self, name: str, *, ask: bool) -> "Generator":
         """What makes a project of the kind `name`: ours, where no other template is named."""
-        from loafer_kit.scaffold import origins, projects, templates
+        from loafer_kit.scaffold.project import projects
+        from loafer_kit.scaffold.rendering import origins, templates
 
         projects.refuse_missing_extra()
         if self.reference is None:
@@ -72,13 +73,13 @@ class Wanted:
         with waiting(f"reading the template {origin}"):
             template = templates.load(origin, Path())
         self._tell_what_is_left_off(template)
-        return projects.Maker(
+        return projects.Generator(
             name, template, answers(self.settings), _ask if ask else None, self._leave()
         )
 
-    def maker_of(self, project: Path, lock: "Lock | None") -> "Maker":
+    def maker_of(self, project: Path, lock: "Lock | None") -> "Generator":
         """The template that made a project, with what is said about it here."""
-        from loafer_kit.scaffold import projects
+        from loafer_kit.scaffold.project import projects
 
         projects.refuse_missing_extra()
         if lock is None or lock.template.origin is None:
@@ -95,7 +96,7 @@ class Wanted:
         return _Leave() if self.trust else None
 
     def _tell_what_is_left_off(self, template: "Template") -> None:
-        from loafer_kit.scaffold import trust
+        from loafer_kit.scaffold.rendering import trust
 
         code = trust.code_of(template)
         if code and not self.trust:

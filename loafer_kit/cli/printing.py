@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from loafer_kit.scaffold.display import harmless
+from loafer_kit.scaffold.escaping import harmless
 
 
 def say(text: object, *, err: bool = False) -> None:

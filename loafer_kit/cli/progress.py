@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
-from loafer_kit.scaffold.display import in_one_line
+from loafer_kit.scaffold.escaping import in_one_line
 
 T = TypeVar("T")
 

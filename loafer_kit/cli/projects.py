@@ -5,9 +5,9 @@ from pathlib import Path
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.creation import LocalQueue
 from loafer_kit.local.development import Project
-from loafer_kit.scaffold import validation
 from loafer_kit.scaffold.sources import files
-from loafer_kit.scaffold.specs import QueueSpec
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.specs import QueueSpec
 
 
 def read_project(path: Path) -> Project:

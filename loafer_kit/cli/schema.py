@@ -11,6 +11,6 @@ def schema(
     _json: Annotated[bool, typer.Option("--json", help="It is JSON in any case.")] = False,
 ) -> None:
     """Print the JSON Schema of a service's spec."""
-    from loafer_kit.scaffold.schema import service
+    from loafer_kit.scaffold.spec.schema import service
 
     say_json(service())

@@ -59,13 +59,13 @@ def send(
     from loafer_kit.cli.bodies import read_bodies
     from loafer_kit.cli.progress import waiting, waiting_for_each
     from loafer_kit.local.destinations import find_destination
-    from loafer_kit.local.messages import Details
+    from loafer_kit.local.messages import MessageOptions
     from loafer_kit.local.sending import send as send_all
 
     if lines and deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = read_bodies(body, file, lines=lines)
-    details = Details(
+    details = MessageOptions(
         group=group,
         deduplication_id=deduplication_id,
         attributes=dict(_name_and_value(pair) for pair in attribute or []),

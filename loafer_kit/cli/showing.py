@@ -10,9 +10,9 @@ from pathlib import Path
 import typer
 
 from loafer_kit.cli.printing import print_exactly, say, say_json
-from loafer_kit.scaffold.display import harmless
-from loafer_kit.scaffold.locks import PATH as LOCK
-from loafer_kit.scaffold.plans import Change
+from loafer_kit.scaffold.escaping import harmless
+from loafer_kit.scaffold.project.locks import PATH as LOCK
+from loafer_kit.scaffold.project.plans import Change
 
 WOULD_CHANGE = 2
 

@@ -7,15 +7,15 @@ import typer
 
 from loafer_kit.cli.printing import say
 from loafer_kit.cli.progress import waiting
-from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.spec.drafts import Draft
 
 # Each flag's module in `loafer_kit.scaffold.sources`, whose `read` takes the flag's value.
 _MODULES = {
     "--spec": "files",
-    "--asyncapi": "asyncapi",
-    "--from-cloudformation": "cloudformation",
-    "--from-sam": "cloudformation",
-    "--from-terraform": "terraform",
+    "--asyncapi": "asyncapi.document",
+    "--from-cloudformation": "cloudformation.document",
+    "--from-sam": "cloudformation.document",
+    "--from-terraform": "terraform.document",
     "--from-aws": "aws",
     "--source": "installed",
 }

@@ -8,7 +8,7 @@ import typer
 from loafer_kit.cli.printing import say, say_json
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.plugins import Plugin
+    from loafer_kit.scaffold.sources.plugins import Plugin
 
 Row = dict[str, str]
 
@@ -21,7 +21,7 @@ def templates(
     One that cannot be used is a warning with its name.
     """
     from loafer_kit.exceptions import ConfigurationError
-    from loafer_kit.scaffold import plugins
+    from loafer_kit.scaffold.sources import plugins
 
     rows = _ours()
     warnings = []
@@ -42,7 +42,7 @@ def templates(
 
 def _ours() -> list[Row]:
     from loafer_kit import __version__
-    from loafer_kit.scaffold import templates as all_templates
+    from loafer_kit.scaffold.rendering import templates as all_templates
 
     return [
         {
@@ -57,8 +57,9 @@ def _ours() -> list[Row]:
 
 def _described(plugin: "Plugin") -> Row:
     """How a plugin is used; ConfigurationError when it cannot be."""
-    from loafer_kit.scaffold import origins, plugins
-    from loafer_kit.scaffold import templates as all_templates
+    from loafer_kit.scaffold.rendering import origins
+    from loafer_kit.scaffold.rendering import templates as all_templates
+    from loafer_kit.scaffold.sources import plugins
 
     row = {"name": plugin.name, "of": f"{plugin.package} {plugin.version}"}
     if plugin.entry.group == "loafer_kit.sources":

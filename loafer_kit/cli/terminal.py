@@ -5,7 +5,7 @@ import sys
 import typer
 
 from loafer_kit.cli.printing import say
-from loafer_kit.scaffold.display import in_one_line
+from loafer_kit.scaffold.escaping import in_one_line
 
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 

@@ -10,8 +10,8 @@ from loafer_kit.cli.own_templates import Wanted
 from loafer_kit.cli.printing import say, say_json
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import checks, locks, projects
-from loafer_kit.scaffold.plans import marked
+from loafer_kit.scaffold.project import checks, locks, projects
+from loafer_kit.scaffold.project.plans import marked
 
 
 def check(project: Path, *, json: bool) -> None:
@@ -32,7 +32,7 @@ def check(project: Path, *, json: bool) -> None:
 def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
     """Merge what the template renders today; with `check`, only judge whether that is needed."""
     from loafer_kit.cli import writing
-    from loafer_kit.scaffold import commits
+    from loafer_kit.scaffold.project import commits
 
     if not show.only:
         commits.recover(project)
@@ -54,7 +54,8 @@ def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
 def destroy(project: Path, wanted: Wanted, *, show: Show) -> None:
     """Take back what the lock's last record wrote."""
     from loafer_kit.cli import writing
-    from loafer_kit.scaffold import commits, reversals
+    from loafer_kit.scaffold.project import commits
+    from loafer_kit.scaffold.project import undo as reversals
 
     if not show.only:
         commits.recover(project)

@@ -11,11 +11,12 @@ from loafer_kit.cli import collisions, terminal
 from loafer_kit.cli.printing import say
 from loafer_kit.cli.showing import Show, described
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import commits, locks, projects, records, repositories, updates
-from loafer_kit.scaffold.contexts import Context
-from loafer_kit.scaffold.plans import Change, Plan, changes, marked
-from loafer_kit.scaffold.projects import Maker, Rendering
-from loafer_kit.scaffold.updates import Candidate
+from loafer_kit.scaffold.project import commits, locks, projects, repositories, updates
+from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.project.plans import Change, Plan, changes, marked
+from loafer_kit.scaffold.project.projects import Generator, Rendering
+from loafer_kit.scaffold.project.updates import Candidate
+from loafer_kit.scaffold.rendering.contexts import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class _Beside:
 
 
 def generate(
-    maker: Maker,
+    maker: Generator,
     context: Context,
     output_dir: Path,
     *,

@@ -10,7 +10,7 @@ DEFAULT_GROUP = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class MessageOptions:
     """What a message carries beside its body.
 
     On a FIFO queue the group defaults to `DEFAULT_GROUP`, the deduplication id to a fresh one.
@@ -23,18 +23,18 @@ class Details:
     delay: int | None = None
 
 
-def message_parameters(queue: str, body: str, details: Details) -> dict[str, Any]:
+def message_parameters(queue: str, body: str, details: MessageOptions) -> dict[str, Any]:
     """Return the parameters of SendMessage for one message to `queue`, a name or a URL."""
     parameters = {"MessageBody": body} | _common_parameters(queue, details)
     return parameters if details.delay is None else parameters | {"DelaySeconds": details.delay}
 
 
-def publish_parameters(topic: str, body: str, details: Details) -> dict[str, Any]:
+def publish_parameters(topic: str, body: str, details: MessageOptions) -> dict[str, Any]:
     """Return the parameters of Publish for one message to `topic`, a name or an ARN."""
     return {"Message": body} | _common_parameters(topic, details)
 
 
-def _common_parameters(destination: str, details: Details) -> dict[str, Any]:
+def _common_parameters(destination: str, details: MessageOptions) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     if details.attributes:
         parameters["MessageAttributes"] = {

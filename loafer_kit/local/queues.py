@@ -15,7 +15,7 @@ from loafer_kit.local.creation import (
     queue_url,
 )
 from loafer_kit.local.environments import DEFAULT_REGION
-from loafer_kit.local.messages import Details, message_parameters, publish_parameters
+from loafer_kit.local.messages import MessageOptions, message_parameters, publish_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class LocalQueues:
         delay: int | None = None,
     ) -> str:
         """Send one message and return its id; a body that is no string is sent as JSON."""
-        details = Details(group=group, attributes=attributes or {}, delay=delay)
+        details = MessageOptions(group=group, attributes=attributes or {}, delay=delay)
         answer = self._clients.call(
             "sqs",
             "send_message",
@@ -92,7 +92,7 @@ class LocalQueues:
         attributes: Mapping[str, str] | None = None,
     ) -> str:
         """Publish one message to a topic and return its id; `body` as in `send`."""
-        details = Details(group=group, attributes=attributes or {})
+        details = MessageOptions(group=group, attributes=attributes or {})
         answer = self._clients.call(
             "sns",
             "publish",

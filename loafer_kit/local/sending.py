@@ -6,13 +6,13 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.creation import create_topic
 from loafer_kit.local.destinations import Destination
-from loafer_kit.local.messages import Details, message_parameters, publish_parameters
+from loafer_kit.local.messages import MessageOptions, message_parameters, publish_parameters
 
 #: SQS takes so many entries in a batch, and so many bytes in all of them together.
 _BATCH_ENTRIES, _BATCH_BYTES = 10, 1024 * 1024
 
 
-def send(destination: Destination, bodies: Iterable[str], details: Details) -> Iterator[str]:
+def send(destination: Destination, bodies: Iterable[str], details: MessageOptions) -> Iterator[str]:
     """Send a message for each of `bodies` in order; yield the id of each once it is sent.
 
     Raises `ServiceError` for the first message that is refused: those before it are sent, and
@@ -52,7 +52,7 @@ def batches(bodies: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _publish(
-    clients: Clients, topic: str, bodies: Iterable[str], details: Details
+    clients: Clients, topic: str, bodies: Iterable[str], details: MessageOptions
 ) -> Iterator[str]:
     if details.delay is not None:
         raise ConfigurationError(f"A message to topic {topic} cannot be delayed: leave it out")

@@ -1,1 +1,1 @@
-"""The scaffold: from a spec to a project on disk."""
+"""Writes projects, from a source to files on disk. A running service imports nothing from here."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loafer_kit import deliveries
+from loafer_kit.engine import deliveries
 from loafer_kit.outcomes import Outcome
 from loafer_kit.routes import Route
 from loafer_kit.testing.messages import sns_message, sqs_message

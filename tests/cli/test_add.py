@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold import journal, locks
+from loafer_kit.scaffold.project import journal, locks
 
 
 @pytest.fixture(scope="module")

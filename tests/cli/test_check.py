@@ -6,7 +6,7 @@ from dataclasses import replace as replaced
 import pytest
 from kept_projects import content, loafer_kit, replace
 
-from loafer_kit.scaffold import locks
+from loafer_kit.scaffold.project import locks
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from dataclasses import replace as changed
 import pytest
 from kept_projects import OwnTemplates, check_out_with_crlf, content, loafer_kit, replace
 
-from loafer_kit.scaffold import commits, locks, plans, projects, records
+from loafer_kit.scaffold.project import commits, locks, plans, projects
+from loafer_kit.scaffold.project import history as records
 
 
 @pytest.fixture

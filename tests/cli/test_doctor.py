@@ -12,7 +12,7 @@ from remedies import carry_out, problems
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
-from loafer_kit.cli.diagnoses import environment
+from loafer_kit.doctor import environment
 from loafer_kit.local import LocalQueue
 
 ORDERS = 'name = "orders"\ndead_letter_queue = "dead"\nvisibility_timeout = 90'

@@ -8,7 +8,7 @@ from kept_projects import content, loafer_kit, replace
 from scaffold.own_templates import write
 from terminals import COMMAND, Person
 
-from loafer_kit.scaffold import locks
+from loafer_kit.scaffold.project import locks
 
 #: Goes up a line and clears it: what stands there was never seen.
 HIDING = "safe\n\x1b[1A\x1b[2Kevil\u202e"

@@ -24,30 +24,30 @@ SLOW = {
     "yaml",
 }
 RENDERING = {
-    "loafer_kit.scaffold.extensions",
-    "loafer_kit.scaffold.formatting",
-    "loafer_kit.scaffold.payload_contexts",
-    "loafer_kit.scaffold.render",
-    "loafer_kit.scaffold.sandbox",
+    "loafer_kit.scaffold.spec.extensions",
+    "loafer_kit.scaffold.rendering.formatting",
+    "loafer_kit.scaffold.rendering.payload_contexts",
+    "loafer_kit.scaffold.rendering.render",
+    "loafer_kit.scaffold.rendering.sandbox",
     "loafer_kit.scaffold.shipping.contexts",
     "loafer_kit.scaffold.shipping.figures",
     "loafer_kit.scaffold.shipping.permissions",
     "loafer_kit.scaffold.shipping.resources",
-    "loafer_kit.scaffold.trust",
+    "loafer_kit.scaffold.rendering.trust",
 }
 WRITING = {
     "loafer_kit.cli.collisions",
     "loafer_kit.cli.writing",
-    "loafer_kit.scaffold.commits",
-    "loafer_kit.scaffold.journal",
-    "loafer_kit.scaffold.reversals",
+    "loafer_kit.scaffold.project.commits",
+    "loafer_kit.scaffold.project.journal",
+    "loafer_kit.scaffold.project.undo",
 }
 SPECS = {
-    "loafer_kit.scaffold.contexts",
-    "loafer_kit.scaffold.payloads",
+    "loafer_kit.scaffold.rendering.contexts",
+    "loafer_kit.scaffold.spec.payloads",
     "loafer_kit.scaffold.shipping",
     "loafer_kit.scaffold.sources",
-    "loafer_kit.scaffold.validation",
+    "loafer_kit.scaffold.spec.validation",
 }
 SCAFFOLD = RENDERING | WRITING | SPECS
 # What a command may do without.

@@ -12,8 +12,9 @@ from terminals import COMMAND, Person
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
-from loafer_kit.scaffold import locks, validation
+from loafer_kit.scaffold.project import locks
 from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.spec import validation
 
 
 @pytest.fixture(autouse=True)

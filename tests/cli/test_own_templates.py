@@ -13,7 +13,8 @@ from kept_projects import content, loafer_kit, replace
 from scaffold.own_templates import PROJECT, commit, git, write
 from terminals import Person
 
-from loafer_kit.scaffold import locks, templates
+from loafer_kit.scaffold.project import locks
+from loafer_kit.scaffold.rendering import templates
 
 VARIABLES = {
     "project_name": "My Thing",
@@ -453,7 +454,7 @@ def test_installed_templates_and_sources_are_listed_and_used(here, tmp_path, mon
         {
             "acme_templates/__init__.py": (
                 "from pathlib import Path\n"
-                "from loafer_kit.scaffold.drafts import Draft\n"
+                "from loafer_kit.scaffold.spec.drafts import Draft\n"
                 "FOLDER = str(Path(__file__).parent / 'service')\n"
                 "GONE = '/nowhere'\n"
                 "def tagged(): return Path(__file__).parent / 'tagged'\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kept_projects import OwnTemplates, check_out_with_crlf, content, loafer_kit, replace
 
-from loafer_kit.scaffold import locks
+from loafer_kit.scaffold.project import locks
 
 
 @pytest.fixture
@@ -289,7 +289,7 @@ def test_a_folder_without_a_lock_is_an_error_in_one_line(tmp_path):
 def test_a_template_that_is_not_installed_is_one_line(project):
     """Nothing is rendered by another one in its stead."""
     lock = locks.find(project)
-    other = dataclasses.replace(lock, template=locks.Template("../../evil", "0"))
+    other = dataclasses.replace(lock, template=locks.TemplateRef("../../evil", "0"))
     (project / locks.PATH).write_bytes(locks.content(other))
     before = content(project)
 

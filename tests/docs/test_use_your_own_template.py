@@ -8,7 +8,7 @@ import pytest
 from kept_projects import loafer_kit, replace
 from scaffold.own_templates import commit, git, write
 
-from loafer_kit.scaffold import templates
+from loafer_kit.scaffold.rendering import templates
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/use-your-own-template.md").read_text()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from loafer_kit.local import LocalQueue, LocalQueues
-from loafer_kit.scaffold import validation
 from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.spec import validation
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/Bills"
 SERVICES = {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from loafer_kit.cli.diagnoses import policies
+from loafer_kit.doctor import policies
 from loafer_kit.local import LocalQueue, LocalQueues, QueueCounts
 from loafer_kit.local.clients import ServiceError
 

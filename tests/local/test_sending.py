@@ -11,7 +11,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import LocalQueue, LocalServer
 from loafer_kit.local.clients import ServiceError
 from loafer_kit.local.destinations import find_destination
-from loafer_kit.local.messages import Details
+from loafer_kit.local.messages import MessageOptions
 from loafer_kit.local.records import ServerRecord, announce
 from loafer_kit.local.sending import batches, send
 
@@ -35,7 +35,7 @@ def test_a_queue_is_found_on_the_local_server(announced):
     announced.create("jobs")
     destination = find_destination("jobs")
     assert str(destination) == f"jobs on the local server of orders ({announced.url})"
-    list(send(destination, ["one", "two"], Details(attributes={"origin": "test"})))
+    list(send(destination, ["one", "two"], MessageOptions(attributes={"origin": "test"})))
     messages = announced.receive("jobs")
     assert {message["Body"] for message in messages} == {"one", "two"}
     assert messages[0]["MessageAttributes"]["origin"]["StringValue"] == "test"
@@ -45,7 +45,7 @@ def test_more_than_a_batch_is_sent_in_order(announced):
     """Each id is given once its message is sent."""
     announced.create("steps.fifo")
     bodies = [f"{number:02}" for number in range(23)]
-    ids = list(send(find_destination("steps.fifo"), bodies, Details(group="a")))
+    ids = list(send(find_destination("steps.fifo"), bodies, MessageOptions(group="a")))
     assert len(set(ids)) == 23
     received = []
     while messages := announced.receive("steps.fifo"):
@@ -59,13 +59,13 @@ def test_a_subscribed_queue_is_reached_through_its_topic(announced):
     announced.create(LocalQueue("inbox", topic="news"))
     destination = find_destination("inbox")
     assert "inbox through topic news on" in str(destination)
-    list(send(destination, ['{"id": 1}'], Details(attributes={"origin": "test"})))
+    list(send(destination, ['{"id": 1}'], MessageOptions(attributes={"origin": "test"})))
     (message,) = announced.receive("inbox")
     envelope = json.loads(message["Body"])
     assert envelope["Message"] == '{"id": 1}'
     assert envelope["MessageAttributes"]["origin"]["Value"] == "test"
     with pytest.raises(ConfigurationError, match="cannot be delayed"):
-        list(send(destination, ["late"], Details(delay=1)))
+        list(send(destination, ["late"], MessageOptions(delay=1)))
 
 
 def test_a_queue_that_no_local_server_has_is_not_looked_for_on_aws(announced, monkeypatch):
@@ -80,7 +80,7 @@ def test_a_queue_that_no_local_server_has_is_not_looked_for_on_aws(announced, mo
 def test_a_url_names_its_own_server(local_queues):
     """Nothing needs to be announced for a queue's URL."""
     local_queues.create("jobs")
-    list(send(find_destination(local_queues.queue_url("jobs")), ["hello"], Details()))
+    list(send(find_destination(local_queues.queue_url("jobs")), ["hello"], MessageOptions()))
     assert local_queues.counts("jobs").visible == 1
 
 
@@ -89,7 +89,7 @@ def test_without_a_local_server_the_configured_aws_is_used(local_queues):
     local_queues.create("jobs")
     destination = find_destination("jobs")
     assert str(destination).startswith("jobs on AWS (127.0.0.1:")
-    list(send(destination, ["hello"], Details()))
+    list(send(destination, ["hello"], MessageOptions()))
     assert local_queues.counts("jobs").visible == 1
 
 
@@ -131,7 +131,7 @@ def test_a_refused_message_is_named(announced):
     """What was refused, and why."""
     announced.create("jobs")
     with pytest.raises(ServiceError, match=r"^jobs: .*"):
-        list(send(find_destination("jobs"), ["x" * (1024 * 1024 + 1)], Details()))
+        list(send(find_destination("jobs"), ["x" * (1024 * 1024 + 1)], MessageOptions()))
 
 
 @given(st.lists(st.text(min_size=1, max_size=5).map(lambda text: text * 60_000), max_size=25))

@@ -3,10 +3,10 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold import fields, payload_types, payloads, validation
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.problems import SpecError
-from loafer_kit.scaffold.shipping.artefacts import NAMES
+from loafer_kit.scaffold.spec import fields, payload_types, payloads, validation
+from loafer_kit.scaffold.spec.artefacts import NAMES
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import SpecError
 
 few = settings(
     max_examples=15,

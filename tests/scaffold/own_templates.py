@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from loafer_kit.scaffold import origins, render, templates
+from loafer_kit.scaffold.rendering import origins, render, templates
 
 SPEC = {"name": "foobar", "package": "foobar", "queues": []}
 VARIABLES = {"project_name": "My Thing", "slug": "{{ cookiecutter.project_name|lower }}"}

@@ -8,16 +8,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from scaffold.any_specs import few, runnable, specs, valid
 
-from loafer_kit.scaffold import (
-    checks,
-    commits,
-    contexts,
-    locks,
-    projects,
-    records,
-    reversals,
-    updates,
-)
+from loafer_kit.scaffold.project import checks, commits, locks, projects, updates
+from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.project import undo as reversals
+from loafer_kit.scaffold.rendering import contexts
 
 
 @given(specs)

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from loafer_kit.applications import Application
-from loafer_kit.consumers import QueueConsumer
+from loafer_kit.engine.consumers import QueueConsumer
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.outcomes import ACKNOWLEDGE, RELEASE

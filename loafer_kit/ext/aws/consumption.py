@@ -1,4 +1,4 @@
-"""Consumption: one queue while it is consumed, from the receive of a message to its settlement."""
+"""QueueSession: one queue while it is consumed, from the receive of a message to its settlement."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.backoff import full_jitter
+from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.heartbeat import Heartbeat
@@ -39,7 +39,7 @@ class ConsumedQueue:
     options: SQSOptions
 
 
-class Consumption:
+class QueueSession:
     """Receives, keeps leases, settles; belongs to the running loop."""
 
     def __init__(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from loafer_kit.backoff import full_jitter
+from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.clients import Clients
 from loafer_kit.ext.aws.errors import queue_subject

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from loafer_kit.backoff import full_jitter
+from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.route_options import suggestion
 from loafer_kit.exceptions import ConfigurationError, TransientProviderError
 from loafer_kit.ext.aws import clients, errors
 from loafer_kit.ext.aws.queues import queue_url
 from loafer_kit.ext.aws.topics import topic_arn, topic_subject
-from loafer_kit.route_options import suggestion
 
 logger = logging.getLogger(__name__)
 

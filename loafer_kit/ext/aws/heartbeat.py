@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from loafer_kit.backoff import full_jitter
+from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws import errors
 from loafer_kit.ext.aws.leases import Lease, LeaseTable

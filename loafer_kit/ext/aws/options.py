@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
+from loafer_kit.engine.route_options import check_number, suggestion
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.clients import CLIENT_OPTIONS, LONG_POLL_READ_TIMEOUT, TransportKind
-from loafer_kit.route_options import check_number, suggestion
 
 BATCH_SIZE = 10
 LONGEST_WAIT = 20

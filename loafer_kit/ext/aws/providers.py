@@ -11,7 +11,7 @@ from loafer_kit.ext.aws import checks, clients, errors, options
 from loafer_kit.ext.aws.clients import Clients, TransportKind
 from loafer_kit.ext.aws.consumption import (
     ConsumedQueue,
-    Consumption,
+    QueueSession,
     group_of,
     receive_count,
 )
@@ -55,7 +55,7 @@ class SQSProvider(AbstractProvider):
         self.statistics: dict[str, ActionStatistics] = {}
         self._lost: Callable[[Message], None] = _ignore
         self._clients: Clients | None = None
-        self._consumption: Consumption | None = None
+        self._consumption: QueueSession | None = None
         self._opening: asyncio.Lock | None = None
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class SQSProvider(AbstractProvider):
             await self.close()
             raise
 
-    async def _open(self) -> Consumption:
+    async def _open(self) -> QueueSession:
         if self._opening is None:
             self._opening = asyncio.Lock()
         async with self._opening:
@@ -84,7 +84,7 @@ class SQSProvider(AbstractProvider):
                 self._consumption = await self._begin()
             return self._consumption
 
-    async def _begin(self) -> Consumption:
+    async def _begin(self) -> QueueSession:
         if self._clients is None:
             self._clients = clients.share(_with_region(self._client_options, self.queue_name))
         transport = MeteredTransport(
@@ -100,7 +100,7 @@ class SQSProvider(AbstractProvider):
         if dead_letters and self.settings.dead_letter_queue:
             await dead_letters.find()
         queue = self._consumed_queue(url, attributes)
-        return Consumption(queue, transport, dead_letters, self._lost)
+        return QueueSession(queue, transport, dead_letters, self._lost)
 
     async def _attributes(self, transport: SQSTransport, url: str) -> dict[str, str]:
         try:

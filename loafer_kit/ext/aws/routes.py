@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loafer_kit.engine.route_options import ROUTE_OPTIONS, suggestion
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator, SQSMessageTranslator
 from loafer_kit.ext.aws.options import SQS_SETTINGS
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.queues import bare_name
 from loafer_kit.message_translators import AbstractMessageTranslator
-from loafer_kit.route_options import ROUTE_OPTIONS, suggestion
 from loafer_kit.routes import Route
 from loafer_kit.types import ErrorHandler, Handler
 

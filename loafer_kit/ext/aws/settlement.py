@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.backoff import full_jitter
+from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws import errors
 from loafer_kit.ext.aws.batching import Batcher

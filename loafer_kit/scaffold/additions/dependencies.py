@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.plans import read
+from loafer_kit.scaffold.project.plans import read
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 

@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import names
 from loafer_kit.scaffold.additions import insertion
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
 from loafer_kit.scaffold.additions.results import UnplacedError
+from loafer_kit.scaffold.spec import names
 
 _SERVICES = ("Application", "LoaferManager")
 _REFERENCE = re.compile(

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import names, validation
 from loafer_kit.scaffold.additions import pieces, queues
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound
 from loafer_kit.scaffold.additions.results import Apply, UnplacedError
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.projects import Maker
+from loafer_kit.scaffold.project.projects import Generator
+from loafer_kit.scaffold.spec import names, validation
+from loafer_kit.scaffold.spec.drafts import Draft
 
 _HANDLER = '''
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ class HandlerAddition:
         return self.name in mentioned.union(bound(module.tree.body))
 
 
-def plan(draft: Draft, name: str, maker: Maker) -> tuple[Apply, tuple[str, ...]]:
+def plan(draft: Draft, name: str, maker: Generator) -> tuple[Apply, tuple[str, ...]]:
     """What adds a handler to a service, and the files that get it.
 
     A handler that `loafer.toml` names for a queue is written for that queue.

@@ -13,7 +13,7 @@ from loafer_kit.scaffold.additions.module import (
     mentions,
     names_of,
 )
-from loafer_kit.scaffold.specs import QueueSpec
+from loafer_kit.scaffold.spec.specs import QueueSpec
 
 
 @dataclass(frozen=True, slots=True)

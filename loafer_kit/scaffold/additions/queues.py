@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import contexts, line_ends, merges, names, validation
 from loafer_kit.scaffold.additions import pieces, settings
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.results import LeftOutError, UnplacedError
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.problems import Problem, SpecError
-from loafer_kit.scaffold.projects import Maker
+from loafer_kit.scaffold.project import line_ends, merges
+from loafer_kit.scaffold.project.projects import Generator
+from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags
-from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec import names, validation
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import Problem, SpecError
+from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 Files = Mapping[str, bytes]
 
@@ -88,7 +90,7 @@ class QueueAddition:
         return list(find(ours, Module.parse(self.after[path]), self.queue)) if find else []
 
 
-def plan(draft: Draft, text: str, maker: Maker) -> QueueAddition:
+def plan(draft: Draft, text: str, maker: Generator) -> QueueAddition:
     """The addition of a queue, as it was typed, to what `loafer.toml` says.
 
     `maker` is the template that made the service.
@@ -103,7 +105,7 @@ def plan(draft: Draft, text: str, maker: Maker) -> QueueAddition:
         raise SpecError(problems, names.shown(text)) from error
 
 
-def plan_route(draft: Draft, name: str, maker: Maker) -> QueueAddition:
+def plan_route(draft: Draft, name: str, maker: Generator) -> QueueAddition:
     """The addition of what the code lacks of a queue that `loafer.toml` has, by its name or URL there.
 
     ConfigurationError where it has none of that name.
@@ -124,7 +126,7 @@ def plan_route(draft: Draft, name: str, maker: Maker) -> QueueAddition:
     )
 
 
-def _planned(draft: Draft, spec: ServiceSpec, text: str, maker: Maker) -> QueueAddition:
+def _planned(draft: Draft, spec: ServiceSpec, text: str, maker: Generator) -> QueueAddition:
     typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
     values = typed.values["queues"][0]  # type: ignore[index]
     name = names.queue_name(str(values["name"]))
@@ -136,7 +138,7 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str, maker: Maker) -> QueueA
     return _addition(wider, len(spec.queues), maker, known=False)
 
 
-def _addition(spec: ServiceSpec, index: int, maker: Maker, *, known: bool) -> QueueAddition:
+def _addition(spec: ServiceSpec, index: int, maker: Generator, *, known: bool) -> QueueAddition:
     """The addition of one queue of a spec, which the code may lack."""
     queue = spec.queues[index]
     others = tuple(item for item in spec.queues if item is not queue)
@@ -163,7 +165,7 @@ def _refuse_other_settings(
         )
 
 
-def _rendered(spec: ServiceSpec, maker: Maker) -> Files:
+def _rendered(spec: ServiceSpec, maker: Generator) -> Files:
     return maker.render(contexts.service(spec)).plan.files
 
 

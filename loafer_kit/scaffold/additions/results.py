@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold import locks, projects, records
-from loafer_kit.scaffold.plans import Change, change, read
+from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.project import locks, projects
+from loafer_kit.scaffold.project.plans import Change, change, read
 
 #: From a file's path and its content, or None, to its content with the addition.
 Apply = Callable[[str, bytes | None], bytes | None]

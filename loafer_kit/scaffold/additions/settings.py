@@ -3,8 +3,8 @@
 import re
 import tomllib
 
-from loafer_kit.scaffold import line_ends
 from loafer_kit.scaffold.additions.module import UnrecognisedError
+from loafer_kit.scaffold.project import line_ends
 from loafer_kit.scaffold.sources import lines
 
 _BOM = "\ufeff"

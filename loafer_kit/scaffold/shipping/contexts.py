@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loafer_kit.scaffold.shipping import figures, permissions, resources
-from loafer_kit.scaffold.shipping.artefacts import NAMES
 from loafer_kit.scaffold.shipping.identifiers import Identifier, identifiers
 from loafer_kit.scaffold.shipping.resources import Queue, Topic
-from loafer_kit.scaffold.specs import ServiceSpec
+from loafer_kit.scaffold.spec.artefacts import NAMES
+from loafer_kit.scaffold.spec.specs import ServiceSpec
 
 Context = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loafer_kit.scaffold.fields import Value
+from loafer_kit.scaffold.spec.fields import Value
 
 # Seconds that a message may wait before another task is worth its cost.
 _ACCEPTABLE_WAIT = 60

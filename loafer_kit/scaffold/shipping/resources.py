@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from loafer_kit.scaffold.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")

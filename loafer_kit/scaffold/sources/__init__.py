@@ -1,1 +1,1 @@
-"""Where specs come from: each source gives a Draft, which validation turns into a spec."""
+"""Reads specs from flags, questions, documents and AWS. It decides nothing about files."""

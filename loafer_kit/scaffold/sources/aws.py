@@ -13,17 +13,17 @@ from loafer_kit.local.environments import (
     SECRET_ACCESS_KEY,
     is_local,
 )
-from loafer_kit.scaffold import names
-from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.sources import aws_keys
 from loafer_kit.scaffold.sources.findings import (
-    Findings,
+    ImportResult,
     Queue,
     Subscription,
     last_part,
     whole_number,
 )
 from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.drafts import Draft
 
 # AWS always answers with these; its defaults say nothing.
 _SETTINGS = {
@@ -43,8 +43,8 @@ def read(prefix: str, endpoint_url: str | None = None) -> Draft:
     return findings.draft("AWS", lambda _path: None)
 
 
-async def _findings(prefix: str, endpoint_url: str | None) -> Findings:
-    findings = Findings()
+async def _findings(prefix: str, endpoint_url: str | None) -> ImportResult:
+    findings = ImportResult()
     async with _client("sqs", endpoint_url) as sqs:
         attributes = await _attributes(sqs, prefix)
     queues = {name: Node(found, (name,)) for name, found in sorted(attributes.items())}
@@ -117,7 +117,7 @@ async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
     return {last_part(url): found for url, task in tasks.items() if (found := task.result())}
 
 
-def _queue(findings: Findings, name: str, node: Node) -> Queue:
+def _queue(findings: ImportResult, name: str, node: Node) -> Queue:
     settings = {
         key: whole_number(node[word])
         for word, (key, default) in _SETTINGS.items()

@@ -11,8 +11,8 @@ from pathlib import Path as FilePath
 from typing import cast
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.scaffold.problems import Path
 from loafer_kit.scaffold.sources import lines
+from loafer_kit.scaffold.spec.problems import Path
 
 LARGEST = 1024 * 1024
 _DEEPEST = 100

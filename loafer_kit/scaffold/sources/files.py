@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from loafer_kit.scaffold.drafts import Draft
 from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.spec.drafts import Draft
 
 _FORMATS = {**documents.TOML, **documents.SPEC_YAML, **documents.JSON}
 #: How the name of a spec file ends.

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import names
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.problems import Path, Problem
 from loafer_kit.scaffold.sources.documents import Document
 from loafer_kit.scaffold.sources.keys import Keys
 from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import Path, Problem
 
 # A place and what is to be said of it; said once, however often it is met.
 _Remark = tuple[Path, str]
@@ -36,7 +36,7 @@ class Subscription:
 
 
 @dataclass(slots=True)
-class Findings:
+class ImportResult:
     """What has been found so far, with what is wrong and what no spec can say."""
 
     queues: list[Queue] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Findings:
         return {"kind": node.with_value("sns"), "topic": node.with_value(enveloped[0].topic)}
 
 
-def draft_of(document: Document, read: Callable[[Node], Findings]) -> Draft:
+def draft_of(document: Document, read: Callable[[Node], ImportResult]) -> Draft:
     """The draft that a document's reader finds."""
     try:
         findings = read(Node(document.values))
@@ -170,7 +170,7 @@ def last_part(arn_or_url: str) -> str:
     return re.split(r"[:/]", arn_or_url)[-1]
 
 
-def most_messages(node: Node, findings: Findings) -> dict[str, Node]:
+def most_messages(node: Node, findings: ImportResult) -> dict[str, Node]:
     """The setting for the size of a function's batches, where one receive can bring as many."""
     size = whole_number(node)
     if not isinstance(size.value, int) or 1 <= size.value <= _MOST_MESSAGES:

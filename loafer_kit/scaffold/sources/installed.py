@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import names, plugins
-from loafer_kit.scaffold.drafts import Draft
+from loafer_kit.scaffold.sources import plugins
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.drafts import Draft
 
 
 def read(text: str) -> Draft:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.problems import Problem
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.sources.findings import Findings, draft_of
+from loafer_kit.scaffold.sources.findings import ImportResult, draft_of
 from loafer_kit.scaffold.sources.nodes import Node
 from loafer_kit.scaffold.sources.payloads import Schemas
 from loafer_kit.scaffold.sources.references import References
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import Problem
 
 _FORMATS = {**documents.JSON, **documents.YAML}
 
@@ -35,7 +35,7 @@ def add(draft: Draft, path: Path) -> Draft:
     )
 
 
-def _findings(root: Node, hint: str, models: dict[str, dict[str, str]]) -> Findings:
-    findings = Findings()
+def _findings(root: Node, hint: str, models: dict[str, dict[str, str]]) -> ImportResult:
+    findings = ImportResult()
     Schemas(References(root, findings), findings, models).payload(root, hint)
     return findings

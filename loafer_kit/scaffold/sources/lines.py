@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from loafer_kit.scaffold.problems import Path
+from loafer_kit.scaffold.spec.problems import Path
 
 Lines = Mapping[Path, int]
 

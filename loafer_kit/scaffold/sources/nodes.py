@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from loafer_kit.scaffold.problems import Path
+from loafer_kit.scaffold.spec.problems import Path
 
 
 @dataclass(frozen=True, slots=True)

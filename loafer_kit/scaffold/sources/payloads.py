@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from loafer_kit.scaffold import payload_types
-from loafer_kit.scaffold.payload_types import Enumeration, ListOf, MapOf, Model, Scalar, Type
-from loafer_kit.scaffold.payloads import KEY, model
-from loafer_kit.scaffold.problems import Path
-from loafer_kit.scaffold.sources.findings import Findings
+from loafer_kit.scaffold.sources.findings import ImportResult
 from loafer_kit.scaffold.sources.nodes import Node
 from loafer_kit.scaffold.sources.references import References
+from loafer_kit.scaffold.spec import payload_types
+from loafer_kit.scaffold.spec.payload_types import Enumeration, ListOf, MapOf, Model, Scalar, Type
+from loafer_kit.scaffold.spec.payloads import KEY, model
+from loafer_kit.scaffold.spec.problems import Path
 
 _ANY = Scalar("any")
 _FORMATS = {
@@ -55,7 +55,7 @@ class Schemas:
     """
 
     def __init__(
-        self, references: References, findings: Findings, models: dict[str, dict[str, str]]
+        self, references: References, findings: ImportResult, models: dict[str, dict[str, str]]
     ) -> None:
         self._references = references
         self._findings = findings

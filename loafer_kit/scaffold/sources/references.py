@@ -2,15 +2,15 @@
 
 from urllib.parse import unquote
 
-from loafer_kit.scaffold import names
-from loafer_kit.scaffold.sources.findings import Findings
+from loafer_kit.scaffold.sources.findings import ImportResult
 from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.spec import names
 
 
 class References:
     """Follows `$ref`. Nothing is ever fetched, and no other file is read."""
 
-    def __init__(self, root: Node, findings: Findings) -> None:
+    def __init__(self, root: Node, findings: ImportResult) -> None:
         self._root = root
         self._findings = findings
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import projects
 from loafer_kit.scaffold.additions import queues, results
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.problems import SpecError
+from loafer_kit.scaffold.project import projects
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import SpecError
 
 SPEC = {"name": "shop", "queues": [{"name": "orders"}]}
 CODE = ["shop/handlers.py", "shop/routes.py", "tests/test_handlers.py", "tests/test_routes.py"]

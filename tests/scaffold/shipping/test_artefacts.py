@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold import schema, validation
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.shipping.artefacts import ARTEFACTS, NAMES
 from loafer_kit.scaffold.sources import files, flags
+from loafer_kit.scaffold.spec import schema, validation
+from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
+from loafer_kit.scaffold.spec.drafts import Draft
 
 QUEUE = {"name": "a"}
 

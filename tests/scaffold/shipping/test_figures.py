@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit import jobs
+from loafer_kit.engine import jobs
+from loafer_kit.engine.route_options import RouteOptions
 from loafer_kit.managers import LoaferManager
 from loafer_kit.providers import AbstractProvider
-from loafer_kit.route_options import RouteOptions
 from loafer_kit.scaffold.shipping import figures
 
 

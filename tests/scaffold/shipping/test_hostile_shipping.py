@@ -9,9 +9,9 @@ from cfnlint import decode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold import quoting
-from loafer_kit.scaffold.problems import SpecError
-from loafer_kit.scaffold.shipping.artefacts import ARTEFACTS, NAMES
+from loafer_kit.scaffold.rendering import quoting
+from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
+from loafer_kit.scaffold.spec.problems import SpecError
 
 PATHS = [path for artefact in ARTEFACTS for path in artefact.paths]
 HOSTILE = [

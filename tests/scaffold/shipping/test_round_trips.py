@@ -2,8 +2,8 @@
 
 import pytest
 
-from loafer_kit.scaffold import validation
-from loafer_kit.scaffold.sources import cloudformation
+from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
+from loafer_kit.scaffold.spec import validation
 
 QUEUES = [
     {"name": "orders", "dead_letter_queue": "dead", "visibility_timeout": 60},

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold import validation
-from loafer_kit.scaffold.problems import SpecError
-from loafer_kit.scaffold.sources import asyncapi
+from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.problems import SpecError
 
 DOCUMENTS = Path(__file__).parent / "documents"
 

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold import validation
-from loafer_kit.scaffold.problems import SpecError
-from loafer_kit.scaffold.sources import cloudformation
-from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
+from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
+from loafer_kit.scaffold.sources.cloudformation.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.problems import SpecError
 
 DOCUMENTS = Path(__file__).parent / "documents"
 

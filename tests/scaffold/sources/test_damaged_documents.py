@@ -10,17 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold import contexts, validation
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.sources import (
-    asyncapi,
-    cloudformation,
-    files,
-    flags,
-    json_schemas,
-    terraform,
-)
+from loafer_kit.scaffold.rendering import contexts
+from loafer_kit.scaffold.sources import files, flags, json_schemas
+from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
+from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
+from loafer_kit.scaffold.sources.terraform import document as terraform
 from loafer_kit.scaffold.sources.yaml_nodes import TemplateLoader
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.drafts import Draft
 
 DOCUMENTS = Path(__file__).parent / "documents"
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import validation
-from loafer_kit.scaffold.drafts import Draft
-from loafer_kit.scaffold.problems import SpecError
 from loafer_kit.scaffold.sources import json_schemas
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import SpecError
 
 LINE = {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}}}
 ORDER = {

@@ -16,7 +16,10 @@ from quiet_documents import (
 )
 
 from loafer_kit.local import LocalQueue
-from loafer_kit.scaffold.sources import asyncapi, aws, aws_keys, cloudformation, terraform
+from loafer_kit.scaffold.sources import aws, aws_keys
+from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
+from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
+from loafer_kit.scaffold.sources.terraform import document as terraform
 
 UNHEARD = "unheardOf"
 # A kind of node, and one place in its document.

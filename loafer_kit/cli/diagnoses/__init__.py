@@ -1,1 +1,0 @@
-"""What `loafer-kit doctor` looks at, one module for each place where things go wrong."""

@@ -1,0 +1,73 @@
+"""The Python, the extras, the credentials and the region that a service would run with."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from loafer_kit.doctor.findings import Finding
+from loafer_kit.local.environments import is_local
+
+_OLDEST_PYTHON = (3, 11)
+# What each extra is for, and a module that it brings.
+_EXTRAS = {
+    "local": ("loafer-kit dev, and tests with queues", "moto"),
+    "reload": ("--reloader", "watchfiles"),
+    "scaffold": ("loafer-kit new, add and update", "cookiecutter"),
+    "sentry": ("reports to Sentry", "sentry_sdk"),
+    "uvloop": ("a faster event loop", "uvloop"),
+}
+
+
+def interpreter() -> Iterator[Finding]:
+    """Whether this Python can run a service, and which extras are installed in it."""
+    version = platform.python_version()
+    if sys.version_info >= _OLDEST_PYTHON:
+        yield Finding("ok", "Python", f"{version}, {sys.executable}")
+    else:
+        oldest = ".".join(map(str, _OLDEST_PYTHON))
+        yield Finding("problem", "Python", f"{version} is too old", f"install {oldest} or newer")
+    for extra, (purpose, module) in _EXTRAS.items():
+        if find_spec(module):
+            yield Finding("ok", f"extra {extra}", "installed")
+        else:
+            remedy = f"pip install 'loafer-kit[{extra}]' for {purpose}"
+            yield Finding("note", f"extra {extra}", "not installed", remedy)
+
+
+def credentials(session: Any, endpoint_url: str | None) -> Finding:
+    """Whether there are credentials, and where they come from; nothing secret is told."""
+    from botocore.exceptions import BotoCoreError
+
+    remedy = (
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, an AWS_PROFILE, or run with a role; "
+        "`loafer-kit dev` needs none"
+    )
+    try:
+        found = session.get_credentials()
+        if found is not None:
+            found.get_frozen_credentials()
+            return Finding("ok", "credentials", f"from {found.method}")
+    except BotoCoreError as error:
+        return Finding("problem", "credentials", " ".join(str(error).split()), remedy)
+    if is_local(endpoint_url):
+        return Finding("ok", "credentials", "none, and a local server needs none")
+    return Finding("problem", "credentials", "none found", remedy)
+
+
+def region(session: Any, endpoint_url: str | None) -> Finding:
+    """Whether a region is named."""
+    name = region_of(session)
+    if name is not None:
+        return Finding("ok", "region", name)
+    if is_local(endpoint_url):
+        return Finding("ok", "region", "none, and a local server needs none")
+    return Finding("problem", "region", "none is named", "set AWS_REGION, or `region` in a profile")
+
+
+def region_of(session: Any) -> str | None:
+    """The region that a service would use: botocore alone overlooks AWS_REGION."""
+    name = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+    return str(name) if name else None

@@ -1,0 +1,100 @@
+"""A service as a whole: its spec, what it would run with, its queues and their topics."""
+
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from loafer_kit.doctor import environment
+from loafer_kit.doctor.findings import Finding
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
+from loafer_kit.local.environments import (
+    ACCESS_KEY_ID,
+    DEFAULT_REGION,
+    SECRET_ACCESS_KEY,
+    is_local,
+)
+from loafer_kit.scaffold.shipping import resources
+from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.specs import ServiceSpec
+
+_TIMEOUT = 10
+
+
+def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
+    """Everything that was looked at, in the order in which it matters."""
+    from botocore.session import Session
+
+    yield from environment.interpreter()
+    session = Session()
+    access = [
+        environment.credentials(session, endpoint_url),
+        environment.region(session, endpoint_url),
+    ]
+    yield from access
+    try:
+        spec = _spec(project)
+    except LoaferKitError as error:
+        remedy = "correct it, or name a service's folder; `loafer-kit new service` writes one"
+        yield Finding("problem", "spec", str(error), remedy)
+        return
+    count = len(spec.queues)
+    yield Finding("ok", "spec", f"{spec.name}, {count} queue{'' if count == 1 else 's'}")
+    if any(item.level == "problem" for item in access):
+        yield Finding("note", "queues", "were not looked at: see credentials and region")
+        return
+    yield from _queues(spec, session, endpoint_url)
+
+
+def _spec(project: Path) -> ServiceSpec:
+    if not project.exists():
+        raise ConfigurationError(f"There is no {project}")
+    file = project / "loafer.toml" if project.is_dir() else project
+    return validation.service(files.read(file))
+
+
+def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:
+    from botocore.exceptions import BotoCoreError
+
+    from loafer_kit.doctor.dead_letters import DeadLetterDoctor
+    from loafer_kit.doctor.queues import QueueDoctor
+    from loafer_kit.doctor.sns import Topics
+    from loafer_kit.doctor.sqs import Queues
+    from loafer_kit.doctor.topics import TopicDoctor
+
+    try:
+        sqs = _client("sqs", session, endpoint_url)
+        queues = Queues(sqs, endpoint_url)
+        topics = Topics(cache(partial(_client, "sns", session, endpoint_url)), endpoint_url)
+        local = is_local(sqs.meta.endpoint_url)
+        doctor = QueueDoctor(queues, TopicDoctor(queues, topics, local=local))
+        # First, as a redrive policy cannot be set before its dead-letter queue is there.
+        for target in resources.queues(spec):
+            if target.dead_letters_of:
+                yield DeadLetterDoctor(queues).examine(target.name, target.dead_letters_of)
+        said = set()
+        for queue in spec.queues:
+            found = doctor.examine(queue)
+            yield from (finding for finding in found if finding not in said)
+            said.update(found)  # queues may share a topic
+    except (BotoCoreError, ProviderError, ValueError) as error:
+        message = " ".join(str(error).split())
+        remedy = "check the network, the endpoint and the credentials, then run it again"
+        yield Finding("problem", "AWS", message, remedy)
+
+
+def _client(service: str, session: Any, endpoint_url: str | None, region: str | None = None) -> Any:
+    from botocore.config import Config
+
+    local = is_local(endpoint_url)
+    if local and session.get_credentials() is None:
+        session.set_credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+    return session.create_client(
+        service,
+        region_name=region or environment.region_of(session) or (DEFAULT_REGION if local else None),
+        endpoint_url=endpoint_url,
+        config=Config(
+            connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}
+        ),
+    )

@@ -1,0 +1,149 @@
+"""The open fetches of one route: starting them, backing off, letting them return at the end."""
+
+import asyncio
+import contextvars
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+
+from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.receivers import PollScaler
+from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.providers import AbstractProvider
+from loafer_kit.types import Message
+
+logger = logging.getLogger(__name__)
+
+#: Seconds: the first and the longest pause after a fetch that failed for a passing reason.
+_BACKOFF, _LONGEST_BACKOFF = 0.2, 30.0
+
+#: Seconds: a fetch that comes back empty sooner than this did not wait for messages, so the next
+#: one waits up to as long, lest an idle source be asked without a pause.
+_IMMEDIATELY, _LONGEST_PAUSE = 0.05, 1.0
+
+#: Seconds that a cancelled fetch is given to end.
+_CANCEL_GRACE = 5.0
+
+
+class Fetcher:
+    """Fetches for one route.
+
+    `arrived(messages)` gets what a fetch brought, `failed(error)` what stops the route.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        provider: AbstractProvider,
+        arrived: Callable[[Sequence[Message]], None],
+        failed: Callable[[BaseException], None],
+        slots_idle: Callable[[], bool],
+    ) -> None:
+        self.receivers = PollScaler(provider.max_receivers)
+        #: Messages that the open fetches may still bring.
+        self.expected = 0
+        self._name = name
+        self._provider = provider
+        self._arrived = arrived
+        self._failed = failed
+        self._slots_idle = slots_idle
+        self._context = contextvars.copy_context()
+        self._open: set[asyncio.Task[Sequence[Message]]] = set()
+        self._stopping = asyncio.Event()
+        self._empty_in_a_row = 0
+        self._not_before = 0.0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def wait(self) -> float:
+        """Return the seconds until the next fetch may start."""
+        return max(0.0, self._not_before - asyncio.get_running_loop().time())
+
+    def start(self, limit: int) -> None:
+        """Open a fetch for up to `limit` messages."""
+        self.expected += limit
+        # Often the end of a handler starts it, whose context it must not see.
+        task = asyncio.get_running_loop().create_task(
+            self._fetch(limit), name=f"fetch {self._name}", context=self._context.copy()
+        )
+        self._open.add(task)
+        task.add_done_callback(lambda done: self._returned(done, limit))
+
+    async def _fetch(self, limit: int) -> Sequence[Message]:
+        loop = asyncio.get_running_loop()
+        for attempt in itertools.count():
+            started = loop.time()
+            try:
+                messages = await self._provider.fetch(limit)
+            except TransientProviderError as error:
+                await self._back_off(attempt, error)
+                if self._stopping.is_set():
+                    break
+            else:
+                self._observe(len(messages), limit, loop.time() - started)
+                return messages
+        return ()
+
+    async def _back_off(self, attempt: int, error: TransientProviderError) -> None:
+        self.receivers.failed()
+        delay = full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF)
+        delay = max(delay, error.retry_after or 0.0)
+        logger.warning("fetch.failed route=%s retry_in=%.1fs: %s", self._name, delay, error)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), delay)
+        except TimeoutError:
+            return
+
+    def _observe(self, received: int, limit: int, elapsed: float) -> None:
+        self.receivers.observe(
+            received, limit, self._provider.batch_size, slots_idle=self._slots_idle()
+        )
+        if received or elapsed > _IMMEDIATELY:
+            self._empty_in_a_row = 0
+            return
+        pause = min(_LONGEST_PAUSE, _IMMEDIATELY * 2**self._empty_in_a_row)
+        self._empty_in_a_row = min(self._empty_in_a_row + 1, 10)
+        self._not_before = asyncio.get_running_loop().time() + pause
+
+    def _returned(self, task: asyncio.Task[Sequence[Message]], limit: int) -> None:
+        self._open.discard(task)
+        self.expected -= limit
+        if task.cancelled():
+            if not self._stopping.is_set():
+                self._failed(ProviderError(f"Route {self._name!r}: its fetch was cancelled."))
+            return
+        if (error := task.exception()) is not None:
+            self._failed(error)
+            return
+        try:
+            self._arrived(task.result())
+        except Exception as failure:  # noqa: BLE001 - raised here, nobody would learn of it
+            self._failed(failure)
+
+    def stop(self) -> None:
+        """Learn that the route stops: a fetch may be cancelled, and what backs off ends."""
+        self._stopping.set()
+
+    async def finish(self) -> None:
+        """Let the open fetches return within the provider's `poll_grace`, then cancel them."""
+        self.stop()
+        if not self._open:
+            return
+        grace = self._provider.poll_grace
+        logger.info(
+            "fetch.finishing route=%s open=%d within=%gs", self._name, len(self._open), grace
+        )
+        _, late = await asyncio.wait(self._open, timeout=grace)
+        if late:
+            logger.warning("fetch.cancelled route=%s open=%d", self._name, len(late))
+            self.cancel()
+            _, stuck = await asyncio.wait(late, timeout=_CANCEL_GRACE)
+            if stuck:
+                logger.error("fetch.stuck route=%s open=%d: left behind", self._name, len(stuck))
+
+    def cancel(self) -> None:
+        """Cancel the open fetches: what they were handed out comes back by itself."""
+        self.stop()
+        for task in self._open:
+            task.cancel()

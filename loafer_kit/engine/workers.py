@@ -1,0 +1,235 @@
+"""One route at work: what it fetches, what it starts, and how it ends."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Sequence
+
+from loafer_kit.engine.backlog import Backlog
+from loafer_kit.engine.deliveries import FailurePolicy
+from loafer_kit.engine.fetchers import Fetcher
+from loafer_kit.engine.jobs import Job, Jobs
+from loafer_kit.engine.receivers import fetch_limit
+from loafer_kit.engine.slots import Slots
+from loafer_kit.exceptions import SourceExhausted
+from loafer_kit.routes import Route
+from loafer_kit.types import Message
+
+logger = logging.getLogger(__name__)
+
+
+class RouteWorker:
+    """Runs one route, independently of all others.
+
+    Nothing here waits for a turn: whatever changes (messages arrive, a handler ends, a slot is
+    freed, a pause is over) calls `pump`, which starts the handlers and fetches that there is room
+    for.
+    """
+
+    def __init__(self, route: Route, slots: Slots, policy: FailurePolicy | None) -> None:
+        self.route = route
+        self._provider = route.provider
+        self._slots = slots
+        self._backlog = Backlog()
+        self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
+        self._fetcher = Fetcher(
+            route.name, route.provider, self._arrived, self._fetch_failed, self._slots_idle
+        )
+        self._batch_since = 0.0
+        self._fetching = True
+        self._forever = True
+        #: The job that started while the breaker was open.
+        self._probe: Job | None = None
+        self._ended = asyncio.Event()
+        self._error: BaseException | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._starting: asyncio.Timeout | None = None
+
+    async def run(self, *, forever: bool, grace_time: float) -> None:
+        """Work until `stop`, until the source is exhausted or, unless `forever`, for one fetch.
+
+        That one ends too where an open breaker holds back what it brought: this is given back.
+        Raises what stopped the route; whatever the reason, what was in hand has been settled.
+        """
+        self._forever = forever
+        try:
+            await self._start_provider()
+            self.route.flow.on_change = functools.partial(
+                asyncio.get_running_loop().call_soon_threadsafe, self.pump
+            )
+            self.pump()
+            await self._ended.wait()
+        finally:
+            await self._drain(grace_time)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Fetch and start nothing more; what is being handled goes on to its end."""
+        if self._jobs.ending:
+            return
+        self._jobs.ending = True
+        self._ended.set()
+        self._fetcher.stop()
+        if self._starting is not None:
+            self._starting.reschedule(0)
+        try:
+            self._provider.stop()
+        except Exception as error:  # noqa: BLE001 - the other routes are still to be stopped
+            self._error = self._error or error
+
+    def stop_now(self) -> None:
+        """Cancel what is being handled, and the open fetches."""
+        self.stop()
+        self._fetcher.cancel()
+        self._jobs.cancel()
+
+    def pump(self) -> None:
+        """Start the handlers and the fetches that there is room for now."""
+        if self._jobs.ending:
+            return
+        if not self.route.flow.breaker.is_open:
+            self._probe = None
+        while self._may_start():
+            self._jobs.start(self._next_job())
+        while self._fetching and (limit := self._room_for_fetch()):
+            self._fetching = self._forever
+            self._fetcher.start(limit)
+        if not (self._fetching or self._fetcher or self._jobs or self._has_to_start()):
+            self._ended.set()
+
+    async def _start_provider(self) -> None:
+        """Start the provider; `stop` cuts that off, since nothing is in hand yet."""
+        if self._jobs.ending:
+            return
+        try:
+            async with asyncio.timeout(None) as self._starting:
+                await self._provider.start(self._message_lost)
+        except TimeoutError:
+            if not (self._starting and self._starting.expired()):
+                raise
+        finally:
+            self._starting = None
+
+    def _slots_idle(self) -> bool:
+        return self._jobs.running < self.route.options.concurrency
+
+    def _may_start(self) -> bool:
+        if not self._backlog.ready or not self._slots_idle() or self.route.flow.paused:
+            return False
+        if not self._breaker_lets_through() or not self._slots.ready_or_notify(self.pump):
+            return False
+        return self._batch_is_ready() and self._due_or_reschedule(self.route.flow.acquire())
+
+    def _has_to_start(self) -> bool:
+        """Whether what waits is to be started by this run, however long that takes."""
+        return bool(self._backlog) and (self._forever or not self.route.flow.breaker.is_open)
+
+    def _breaker_lets_through(self) -> bool:
+        """Whether the breaker is closed, or it is time for a probe and none runs."""
+        breaker = self.route.flow.breaker
+        if not breaker.is_open:
+            return True
+        return not self._jobs.runs(self._probe) and self._due_or_reschedule(breaker.wait())
+
+    def _batch_is_ready(self) -> bool:
+        size = self._batch_size()
+        if self._backlog.ready >= size or not self._fetching:
+            return True
+        waited = asyncio.get_running_loop().time() - self._batch_since
+        return self._due_or_reschedule(self.route.options.batch_handler_wait - waited)
+
+    def _batch_size(self) -> int:
+        """How many messages the next job takes at the most: one where it probes."""
+        is_probe = self.route.flow.breaker.is_open
+        return 1 if is_probe else self.route.options.batch_handler_size or 1
+
+    def _next_job(self) -> Job:
+        size = min(self._batch_size(), self._backlog.ready)
+        taken = [self._backlog.take() for _ in range(size)]
+        job = Job([message for message, _ in taken], [key for _, key in taken])
+        if self.route.flow.breaker.is_open:
+            self._probe = job
+        return job
+
+    def _room_for_fetch(self) -> int:
+        flow, fetcher, options = self.route.flow, self._fetcher, self.route.options
+        if len(fetcher) >= fetcher.receivers.wanted or flow.paused:
+            return 0
+        if not self._slots.ready_or_notify(self.pump):
+            return 0
+        if not self._due_or_reschedule(fetcher.wait()) or not self._breaker_lets_through():
+            return 0
+        if flow.breaker.is_open:
+            return 0 if fetcher or self._backlog or not self._slots_idle() else 1
+        batch_size, prefetch = self._provider.batch_size, options.prefetch
+        if not self._forever:
+            return batch_size
+        in_hand = self._jobs.handling + len(self._backlog) + fetcher.expected
+        return fetch_limit(
+            in_hand=in_hand,
+            handled_at_once=options.concurrency * (options.batch_handler_size or 1),
+            prefetch=batch_size * fetcher.receivers.wanted if prefetch is None else prefetch,
+            batch_size=batch_size,
+        )
+
+    def _due_or_reschedule(self, seconds: float) -> bool:
+        """Return True when there is nothing to wait for; else pump again when there is not."""
+        if seconds <= 0:
+            return True
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        if self._timer is None or self._timer.when() > at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(at, self._timer_due)
+        return False
+
+    def _timer_due(self) -> None:
+        self._timer = None
+        self.pump()
+
+    def _arrived(self, messages: Sequence[Message]) -> None:
+        if self._jobs.ending:
+            self._jobs.release(messages[::-1])
+            return
+        if not self._backlog.ready:
+            self._batch_since = asyncio.get_running_loop().time()
+        order_key = self._provider.order_key
+        for message in messages:
+            self._backlog.put(message, order_key(message))
+        self.pump()
+
+    def _fetch_failed(self, error: BaseException) -> None:
+        if isinstance(error, SourceExhausted):
+            self._fetching = False
+            self.pump()
+        else:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self.stop()
+
+    def _message_lost(self, message: Message) -> None:
+        if not self._jobs.lose(message):
+            self._jobs.release(self._backlog.remove(message))
+
+    async def _drain(self, grace_time: float) -> None:
+        """Give back what was not started, finish the rest, settle everything, close the provider."""
+        self.stop()
+        self.route.flow.on_change = lambda: None
+        if self._timer is not None:
+            self._timer.cancel()
+        if unstarted := self._backlog.clear():
+            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
+            self._jobs.release(unstarted)
+        try:
+            await asyncio.gather(self._fetcher.finish(), self._jobs.finish(grace_time))
+            await self._jobs.settle_rest()
+            await self._provider.flush()
+        finally:
+            try:
+                await self._provider.close()
+            finally:
+                self.route.stop()

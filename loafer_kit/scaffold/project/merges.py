@@ -1,0 +1,161 @@
+"""The three-way merge of a file: what the project and the template each made of one base."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+from loafer_kit.scaffold.project import line_ends
+
+_YOURS = b"<<<<<<< yours\n"
+_BETWEEN = b"=======\n"
+_TEMPLATES = b">>>>>>> template\n"
+
+Lines = list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A merged content, and how many places of it hold the marks of a conflict."""
+
+    content: bytes
+    conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Hunk:
+    """Lines `start` to `end` of the base, and what one side has in their place."""
+
+    side: Literal["ours", "theirs"]
+    start: int
+    end: int
+    lines: Lines
+
+
+def merge(base: bytes, ours: bytes, theirs: bytes) -> Merge:
+    """Carry the changes from `base` to `theirs` into `ours`.
+
+    Where both changed the same lines, both stand in the result, marked as git marks a conflict.
+    How lines end is no change: they end as they do in `ours`. What is no text cannot be merged: it
+    stays as it is, as one conflict.
+    """
+    if b"\0" in base + ours + theirs:
+        return Merge(ours, 1)
+    merged, conflicts = _merged(_lines(base), _lines(ours), _lines(theirs))
+    return Merge(line_ends.like(b"".join(merged), ours), conflicts)
+
+
+def has_conflict(content: bytes) -> bool:
+    """Whether a file still holds the mark at which a conflict begins."""
+    return conflict_line(content) is not None
+
+
+def conflict_line(content: bytes) -> int | None:
+    """The line of the first such mark."""
+    lines = _lines(content)
+    return lines.index(_YOURS) + 1 if _YOURS in lines else None
+
+
+def _lines(content: bytes) -> Lines:
+    return line_ends.lines(line_ends.plain(content))
+
+
+def _merged(lines: Lines, ours: Lines, theirs: Lines) -> tuple[Lines, int]:
+    """The lines of a merge, and the number of its conflicts."""
+    hunks = sorted(
+        [*_hunks("ours", lines, ours), *_hunks("theirs", lines, theirs)],
+        key=lambda hunk: (hunk.start, hunk.end, hunk.side),
+    )
+    merged: Lines = []
+    conflicts = at = 0
+    for group in _groups(hunks):
+        start, end = group[0].start, max(hunk.end for hunk in group)
+        merged += lines[at:start]
+        resolved = _resolved(group, lines, start, end)
+        if resolved is None:
+            merged += _marked(group, lines, start, end)
+            conflicts += 1
+        else:
+            merged += resolved
+        at = end
+    return merged + lines[at:], conflicts
+
+
+def _hunks(side: Literal["ours", "theirs"], base: Lines, lines: Lines) -> Iterator[_Hunk]:
+    matcher = SequenceMatcher(None, base, lines, autojunk=False)
+    for tag, start, end, first, last in matcher.get_opcodes():
+        if tag != "equal":
+            yield _Hunk(side, start, end, lines[first:last])
+
+
+def _groups(hunks: Sequence[_Hunk]) -> Iterator[list[_Hunk]]:
+    """Hunks that have to be looked at together, in order."""
+    group: list[_Hunk] = []
+    for hunk in hunks:
+        if group and not _meet(group, hunk):
+            yield group
+            group = []
+        group.append(hunk)
+    if group:
+        yield group
+
+
+def _meet(group: Sequence[_Hunk], hunk: _Hunk) -> bool:
+    """Whether the order of a hunk and those before it is open.
+
+    It is plain where one side only inserted lines beside those that the other changed: git calls
+    this a conflict as well, but a handler after an edited one, or a row after an edited row, is
+    what a template brings. Not when both brought a line that would then stand twice.
+    """
+    end = max(other.end for other in group)
+    if hunk.start != end:
+        return hunk.start < end
+    last = group[-1]
+    inserts = [item.start == item.end for item in (last, hunk)]
+    if len(group) > 1 or all(inserts) or not any(inserts):
+        return True
+    return bool(
+        {line.strip() for line in last.lines} & {line.strip() for line in hunk.lines} - {b""}
+    )
+
+
+def _resolved(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Lines | None:
+    """What stands in the place of a group, None when the two sides disagree."""
+    ours, theirs = (_applied(group, side, base, start, end) for side in ("ours", "theirs"))
+    original = base[start:end]
+    if ours in (theirs, original):
+        return theirs
+    return ours if theirs == original else None
+
+
+def _applied(group: Sequence[_Hunk], side: str, base: Lines, start: int, end: int) -> Lines:
+    lines: Lines = []
+    for hunk in group:
+        if hunk.side == side:
+            lines += [*base[start : hunk.start], *hunk.lines]
+            start = hunk.end
+    return lines + base[start:end]
+
+
+def _marked(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Iterator[bytes]:
+    """Both sides between marks, without the lines at either end that they have in common."""
+    ours, theirs = (_applied(group, side, base, start, end) for side in ("ours", "theirs"))
+    first = _common(ours, theirs)
+    last = _common(ours[first:][::-1], theirs[first:][::-1])
+    yield from ours[:first]
+    yield _YOURS
+    yield from _ended(ours[first : len(ours) - last])
+    yield _BETWEEN
+    yield from _ended(theirs[first : len(theirs) - last])
+    yield _TEMPLATES
+    yield from ours[len(ours) - last :]
+
+
+def _ended(lines: Lines) -> Lines:
+    """The lines, the last one with its end: a mark stands on a line of its own."""
+    return [line if line.endswith(b"\n") else line + b"\n" for line in lines]
+
+
+def _common(first: Lines, second: Lines) -> int:
+    shorter = min(len(first), len(second))
+    return next((i for i in range(shorter) if first[i] != second[i]), shorter)

@@ -1,0 +1,1 @@
+"""Renders a template to files in memory. It never writes into a project."""

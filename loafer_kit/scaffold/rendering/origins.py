@@ -1,0 +1,153 @@
+"""Where a template of one's own comes from, as a person names it and as a lock keeps it."""
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.spec import names
+
+_GIT = "git+"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[\w.-]+@[\w.-]+:.*", re.DOTALL)
+_ABBREVIATION = re.compile(r"[a-z]{2}:[^/].*")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+_PROTOCOLS = ("file", "https", "ssh")
+# As long as a path may be.
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A template by its name, path or URL; `checkout` and `directory` are of a git repository.
+
+    `commit` is what `checkout` meant when the template was read. A path has a separator in it; a
+    relative one is seen from the folder of whoever holds the origin.
+    """
+
+    reference: str
+    checkout: str | None = None
+    directory: str | None = None
+    commit: str | None = None
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether git has to fetch the template."""
+        start, place = self._parts()
+        return bool(start or _URL.fullmatch(place))
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the template is a folder or a zip file on this machine."""
+        return not self.is_repository and os.sep in self.reference
+
+    @property
+    def url(self) -> str:
+        """What git is to clone."""
+        return self._parts()[1]
+
+    def moved(self, before: Path, after: Path) -> "Origin":
+        """The same place seen from another folder; an absolute path stays as it is."""
+        start, path = self._parts()
+        if _URL.fullmatch(path) or os.sep not in path or Path(path).is_absolute():
+            return self
+        moved = os.path.relpath(before / path, after.resolve())
+        return replace(self, reference=start + _as_path(moved))
+
+    def _parts(self) -> tuple[str, str]:
+        """What marks a repository, and the place itself."""
+        start = _GIT if self.reference.startswith(_GIT) else ""
+        return start, self.reference.removeprefix(start)
+
+    def __str__(self) -> str:
+        at = f" at {self.checkout}" if self.checkout else ""
+        commit = f" ({self.commit[:9]})" if self.commit else ""
+        return f"{self.reference}{at}{commit}"
+
+
+def named(reference: str, checkout: str | None = None, directory: str | None = None) -> Origin:
+    """The origin that a person names; ConfigurationError for one that is never read.
+
+    A bare word is the name of an installed template, else a path. A folder of which a revision is
+    wanted is a git repository.
+    """
+    start = _GIT if reference.startswith(_GIT) else ""
+    place = _expanded(reference.removeprefix(start))
+    if not _URL.fullmatch(place) and (start or _is_path(place)):
+        place = _as_path(place)
+        if checkout is not None and not place.lower().endswith(".zip"):
+            start = _GIT
+    origin = Origin(start + place, checkout, directory)
+    refuse_unsafe(origin)
+    return origin
+
+
+def _expanded(reference: str) -> str:
+    """What cookiecutter's abbreviations stand for: `gh:user/repository`."""
+    if not _ABBREVIATION.fullmatch(reference):
+        return reference
+    from cookiecutter.config import BUILTIN_ABBREVIATIONS
+
+    start, _, rest = reference.partition(":")
+    return str(BUILTIN_ABBREVIATIONS.get(start, "{0}").format(rest))
+
+
+def _is_path(reference: str) -> bool:
+    """Whether a name is that of a folder or a file, and of no installed template."""
+    if os.sep in reference:
+        return True
+    from loafer_kit.scaffold.sources import plugins
+
+    try:
+        is_there = Path(reference).exists()
+    except OSError:  # longer than a name may be
+        is_there = False
+    return is_there and not plugins.is_installed("templates", reference)
+
+
+def refuse_unsafe(origin: Origin) -> None:
+    """Make sure that naming a place runs nothing, and that a lock keeps no password."""
+    if not _is_sane(origin.reference):
+        raise ConfigurationError(f"{names.shown(origin.reference)} names no template")
+    if origin.is_repository:
+        _refuse_unsafe_url(origin)
+    elif origin.checkout is not None:
+        where = names.shown(origin.reference)
+        raise ConfigurationError(f"{where} has no revisions: --checkout is for a git repository")
+    for word in (origin.checkout, origin.directory):
+        if word is not None and (word.startswith("-") or not _is_sane(word)):
+            raise ConfigurationError(f"{names.shown(word)} is no revision and no folder")
+    if origin.commit is not None and not _COMMIT.fullmatch(origin.commit):
+        raise ConfigurationError(f"{names.shown(origin.commit)} is no commit")
+
+
+def _is_sane(word: str) -> bool:
+    """Whether a word can be shown to a person, and handed to the operating system."""
+    return word.isprintable() and len(word) <= _LONGEST
+
+
+def _refuse_unsafe_url(origin: Origin) -> None:
+    try:
+        parts = urlsplit(origin.url)
+    except ValueError as error:  # which is not shown: it may hold what must not be
+        raise ConfigurationError("the URL of the template cannot be read") from error
+    # As which user ssh logs in is no secret; a name for https may be a token.
+    if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
+        raise ConfigurationError(
+            "the URL of the template holds a user's name or password, which the project's lock "
+            "would keep: leave it to git's credential helper"
+        )
+    is_other = "::" in origin.url or origin.url.startswith("-")
+    if is_other or parts.scheme not in ("", *_PROTOCOLS):
+        raise ConfigurationError(
+            f"{names.shown(origin.reference)}: a template is fetched by https, ssh or from a path, "
+            "nothing else"
+        )
+
+
+def _as_path(path: str) -> str:
+    """A path that nobody takes for a name."""
+    return (
+        path if Path(path).is_absolute() or path.startswith(("./", "../")) else f".{os.sep}{path}"
+    )

@@ -1,0 +1,1 @@
+"""Reads AsyncAPI documents."""

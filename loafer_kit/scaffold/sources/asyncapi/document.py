@@ -1,0 +1,209 @@
+"""The source AsyncAPI, 2.x and 3.x: what an application receives becomes queues and models."""
+
+import re
+from pathlib import Path
+
+from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.sources.asyncapi import keys as asyncapi_keys
+from loafer_kit.scaffold.sources.asyncapi.bindings import Bindings
+from loafer_kit.scaffold.sources.asyncapi.operations import Operation, received
+from loafer_kit.scaffold.sources.findings import (
+    ImportResult,
+    Queue,
+    Subscription,
+    draft_of,
+    whole_number,
+)
+from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.payloads import Schemas
+from loafer_kit.scaffold.sources.references import References
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.drafts import Draft
+
+_FORMATS = {**documents.YAML, **documents.JSON}
+_SETTINGS = {
+    "visibilityTimeout": "visibility_timeout",
+    "receiveMessageWaitTime": "wait_time",
+}
+_JSON_TYPE = re.compile(r"application/(?:[a-z0-9.-]+\+)?json(?:;.*)?")
+_SCHEMA_FORMAT = re.compile(r"application/(?:vnd\.aai\.asyncapi|schema)\b.*")
+# The binding's own default, where a redrive policy names no count.
+_MAX_RECEIVE_COUNT = 10
+_NOBODYS = "no subscription delivers to it, and no queue's redrive policy names it"
+
+
+def read(path: Path) -> Draft:
+    """The draft of what a document's application receives."""
+    document = documents.read(path, _FORMATS, what="an AsyncAPI document")
+    return draft_of(document, lambda root: _Reader(root).read())
+
+
+class _Reader:
+    """Walks over one document."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._findings = ImportResult()
+        self._references = References(root, self._findings)
+        self._models: dict[str, dict[str, str]] = {}
+        self._schemas = Schemas(self._references, self._findings, self._models)
+        self._received: set[str] = set()
+        self._described: list[Node] = []
+
+    def read(self) -> ImportResult:
+        self._findings.left_out(self._root, asyncapi_keys.DOCUMENT)
+        self._name()
+        for operation in received(self._root, self._references, self._findings):
+            self._operation(operation)
+        self._left_out()
+        if self._models:
+            self._findings.values["payloads"] = self._models
+        return self._findings
+
+    def _name(self) -> None:
+        title = self._root.at("info", "title")
+        name = re.sub(r"[^a-z0-9]+", "-", (title.text or "").lower())[:60].strip("-")
+        if name:
+            self._findings.values["name"] = name
+            self._findings.places["name",] = title.path
+
+    def _left_out(self) -> None:
+        """What is known to be a dead-letter queue, or to be nobody's, only at the end."""
+        others = self._findings.dead_letter_queues()
+        handled = {queue.node.path for queue in self._findings.queues if queue.name not in others}
+        targets = {
+            queue.settings["dead_letter_queue"].value
+            for queue in self._findings.queues
+            if "dead_letter_queue" in queue.settings
+        }
+        for queue in self._described:
+            name = str(queue["name"].value)
+            if queue.path in handled:
+                self._findings.left_out(queue, asyncapi_keys.QUEUE)
+            elif name in targets or name in self._received:
+                self._findings.left_out(queue, asyncapi_keys.DEAD_LETTER_QUEUE)
+            else:
+                self._findings.note(queue, f"{names.shown(name)} is left out: {_NOBODYS}")
+
+    def _operation(self, operation: Operation) -> None:
+        self._unsaid(operation)
+        bindings = Bindings(operation, self._references, self._findings)
+        named, consumers = bindings.named(), bindings.consumers()
+        self._described += bindings.described
+        topic = bindings.topic_name() or _queue_name(operation.address)
+        if consumers:
+            queues = []
+            for name, consumer in consumers.items():
+                raw = consumer["rawMessageDelivery"].value is True
+                self._findings.subscriptions.append(Subscription(topic, name, consumer, raw))
+                queues.append(named.get(name, consumer.with_value({"name": name})))
+        else:
+            queues = bindings.point_to_point()
+            queues = queues or [self._queue_for(operation.address, operation.channel)]
+        if not consumers and bindings.topic.is_there:
+            self._findings.subscriptions += [
+                Subscription(topic, str(queue["name"].value), operation.channel) for queue in queues
+            ]
+        for queue in queues:
+            self._queue(queue, operation, bindings)
+
+    def _unsaid(self, operation: Operation) -> None:
+        """What is left out of an operation, its channel and its messages."""
+        self._findings.left_out(operation.channel, asyncapi_keys.CHANNEL)
+        for node in (operation.node, *self._traits(operation.node)):
+            self._findings.left_out(node, asyncapi_keys.OPERATION)
+        for place in operation.messages:
+            message = self._references.follow(place)
+            for node in (message, *self._traits(message)):
+                self._findings.left_out(node, asyncapi_keys.MESSAGE)
+                bindings = self._references.down(node, "bindings")
+                self._findings.left_out(bindings, asyncapi_keys.MESSAGE_BINDINGS)
+
+    def _traits(self, node: Node) -> list[Node]:
+        return [self._references.follow(trait) for trait in node["traits"].elements()]
+
+    def _queue_for(self, address: str, node: Node) -> Node:
+        """The queue of a channel that has no binding for SQS."""
+        name = _queue_name(address)
+        self._findings.note(node, f"has no binding for SQS: its queue is called {name}")
+        return node.with_value({"name": name})
+
+    def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
+        name = str(queue["name"].value)
+        self._findings.readers.append((name, operation.node))
+        if name in self._received:
+            message = f"{names.shown(name)} has its handler from another operation already"
+            self._findings.note(operation.node, message)
+            return
+        self._received.add(name)
+        settings = {"name": queue["name"]} | {
+            key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
+        }
+        if queue["fifoQueue"].value is True:
+            settings["fifo"] = queue["fifoQueue"]
+        settings |= self._redrive(queue, bindings) | self._handler(operation)
+        payload = self._payload(operation)
+        if payload is not None:
+            settings["payload"] = payload
+        self._findings.queues.append(Queue(name, queue, settings))
+
+    def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
+        policy = self._references.down(queue, "redrivePolicy")
+        self._findings.left_out(policy, asyncapi_keys.REDRIVE_POLICY)
+        target = bindings.target(queue)
+        if target is None:
+            return {}
+        count = policy["maxReceiveCount"]
+        return {
+            "dead_letter_queue": policy.with_value(target),
+            "max_receive_count": (
+                whole_number(count) if count.is_there else count.with_value(_MAX_RECEIVE_COUNT)
+            ),
+        }
+
+    def _handler(self, operation: Operation) -> dict[str, Node]:
+        """The operation's name as a function's, where it can be one that is still free."""
+        name = names.snake_case(operation.name or "")
+        taken = {queue.settings.get("handler", Node(None)).value for queue in self._findings.queues}
+        if not name or names.function(name) or name in taken:
+            return {}
+        return {"handler": operation.node.with_value(name)}
+
+    def _payload(self, operation: Operation) -> Node | None:
+        """The model of an operation's message, when it has a single one in JSON."""
+        if len(operation.messages) != 1:
+            if operation.messages:
+                self._findings.note(
+                    operation.node, "has several messages: the handler takes what is decoded"
+                )
+            return None
+        message = self._references.follow(operation.messages[0])
+        schema = message["payload"]
+        format_ = self._said(message, "schemaFormat")
+        if "schemaFormat" in self._references.follow(schema):
+            wrapper = self._references.follow(schema)
+            format_, schema = wrapper["schemaFormat"], wrapper["schema"]
+        content = self._said(message, "contentType").text or self._root["defaultContentType"].text
+        if not _JSON_TYPE.fullmatch(content or "application/json"):
+            self._findings.note(message, f"is {names.shown(str(content))}: not decoded as such")
+            return None
+        if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
+            self._findings.note(format_, "is no JSON Schema: the handler takes what is decoded")
+            return None
+        if not schema.is_there:
+            return None
+        is_listed = len(message.path) > 1 and message.path[-2] == "messages"
+        hint = message["name"].text or str(message.path[-1] if is_listed else operation.address)
+        name = self._schemas.payload(schema, hint)
+        return None if name is None else schema.with_value(name)
+
+    def _said(self, message: Node, key: str) -> Node:
+        """What a message says, or else the first of its traits that does."""
+        places = [place[key] for place in (message, *self._traits(message)) if key in place]
+        return places[0] if places else message[key]
+
+
+def _queue_name(address: str) -> str:
+    """A queue's name like a channel's address."""
+    stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
+    return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")

@@ -1,0 +1,1 @@
+"""Reads Terraform plans and states."""

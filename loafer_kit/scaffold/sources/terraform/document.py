@@ -1,0 +1,204 @@
+"""The source Terraform: the JSON that `terraform show -json` prints of a state or of a plan."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from loafer_kit.scaffold.sources import aws_keys, documents
+from loafer_kit.scaffold.sources.findings import (
+    ImportResult,
+    Queue,
+    Subscription,
+    draft_of,
+    last_part,
+    most_messages,
+    whole_number,
+)
+from loafer_kit.scaffold.sources.keys import Keys
+from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.terraform import keys as terraform_keys
+from loafer_kit.scaffold.sources.terraform.resources import Resource, resources
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.drafts import Draft
+
+_LARGEST = 64 * 1024 * 1024
+_QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
+_REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
+# The provider writes every value; AWS's defaults say nothing.
+_SETTINGS = {
+    "receive_wait_time_seconds": ("wait_time", 0),
+    "visibility_timeout_seconds": ("visibility_timeout", 30),
+}
+_WHEN_APPLIED = "is known only when the plan is applied"
+_REFERENCE = re.compile(rf"((?:data\.)?(?:{_QUEUE}|{_TOPIC})\.[\w-]+)")
+
+
+def read(path: Path) -> Draft:
+    """The draft of a service for the queues of a state or a plan."""
+    document = documents.read(
+        path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
+    )
+    return draft_of(document, lambda root: _Reader(root).read())
+
+
+class _Reader:
+    """Walks over the resources of one document."""
+
+    def __init__(self, root: Node) -> None:
+        planned = root["planned_values"]
+        self._top = planned if planned.is_there else root["values"]
+        configuration = root.at("configuration", "root_module")
+        self._resources = list(resources(self._top["root_module"], configuration, ""))
+        self._findings = ImportResult()
+        self._names: dict[str, str] = {}
+        self._queues: dict[str, Queue] = {}
+
+    def read(self) -> ImportResult:
+        for resource in self._of(_QUEUE):
+            self._queue(resource)
+        for resource in self._of(_TOPIC):
+            self._names[resource.address] = self._name(resource)
+        for resource in self._of(_QUEUE, _REDRIVE_POLICY):
+            self._redrive(resource)
+        for resource in self._of(_SUBSCRIPTION):
+            self._subscription(resource)
+        for resource in self._of(_MAPPING):
+            self._mapping(resource)
+        known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING}
+        others = {item.kind for item in self._resources} - known
+        if others:
+            listed = ", ".join(names.shown(kind).strip("'") for kind in sorted(others))
+            self._findings.note(self._top, f"not looked at: {listed}")
+        self._findings.queues = list(self._queues.values())
+        if not self._queues:
+            self._findings.problem(self._top, f"describes no queue ({_QUEUE})")
+        self._left_out()
+        return self._findings
+
+    def _left_out(self) -> None:
+        """What is known to be a dead-letter queue, or without subscribers, only at the end."""
+        others = self._findings.dead_letter_queues()
+        for resource in self._of(_QUEUE):
+            is_dead = self._names[resource.address] in others
+            keys = terraform_keys.DEAD_LETTER_QUEUE if is_dead else terraform_keys.QUEUE
+            self._unsaid(resource, keys)
+        subscribed = {item.topic for item in self._findings.subscriptions}
+        for resource in self._of(_TOPIC):
+            if self._names[resource.address] in subscribed:
+                self._unsaid(resource, terraform_keys.TOPIC)
+            else:
+                self._note(resource, "is left out: no queue is subscribed to it")
+
+    def _unsaid(self, resource: Resource, keys: Keys) -> None:
+        self._findings.left_out(resource.settings, keys, names.shown(resource.address))
+
+    def _note(self, resource: Resource, message: str) -> None:
+        self._findings.note(resource.node, f"{names.shown(resource.address)}: {message}")
+
+    def _of(self, *kinds: str) -> list[Resource]:
+        return [resource for resource in self._resources if resource.kind in kinds]
+
+    def _name(self, resource: Resource) -> str:
+        given = resource["name"].text
+        if given:
+            return given
+        name = re.sub(r"[^A-Za-z0-9_]+", "-", str(resource.node["name"].value))
+        name += ".fifo" if resource["fifo_queue"].value is True else ""
+        self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
+        return name
+
+    def _queue(self, resource: Resource) -> None:
+        name = self._names[resource.address] = self._name(resource)
+        settings = {
+            key: whole_number(resource[word])
+            for word, (key, default) in _SETTINGS.items()
+            if resource[word].value not in (None, default)
+        }
+        if resource["fifo_queue"].value is True:
+            settings["fifo"] = resource["fifo_queue"]
+        if name in self._queues:
+            self._note(resource, f"is left out: another queue is called {names.shown(name)}")
+        self._queues.setdefault(name, Queue(name, resource.node, settings))
+
+    def _redrive(self, resource: Resource) -> None:
+        """A queue's redrive policy, whether it stands there or is a resource of its own."""
+        where = resource["redrive_policy"]
+        target = self._target(resource, "redrive_policy", "deadLetterTargetArn")
+        is_own = resource.kind == _QUEUE
+        name = self._names[resource.address] if is_own else self._target(resource, "queue_url")
+        if where.text and target is None:
+            self._findings.note(where, "is no redrive policy: left out")
+        if not is_own:
+            self._unsaid(resource, terraform_keys.REDRIVE_POLICY)
+        if target is None:
+            return
+        if name not in self._queues:
+            self._note(resource, "is left out: its queue is not described")
+            return
+        self._findings.left_out(
+            where.parsed, aws_keys.REDRIVE_POLICY, names.shown(resource.address)
+        )
+        settings = self._queues[name].settings
+        settings["dead_letter_queue"] = where.with_value(target)
+        if where.is_there:
+            count = where.parsed["maxReceiveCount"].value
+            settings["max_receive_count"] = whole_number(where.with_value(count))
+        else:
+            self._note(resource, f"its maxReceiveCount {_WHEN_APPLIED}")
+
+    def _subscription(self, resource: Resource) -> None:
+        protocol = str(resource["protocol"].value)
+        if protocol != "sqs":
+            message = f"delivers by {names.shown(protocol)}, not to a queue"
+            self._note(resource, message)
+            return
+        topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
+        if topic is None or queue is None:
+            return
+        raw = resource["raw_message_delivery"].value is True
+        self._queues.setdefault(queue, Queue(queue, resource.node, {}))
+        self._findings.subscriptions.append(Subscription(topic, queue, resource.node, raw))
+        self._unsaid(resource, terraform_keys.SUBSCRIPTION)
+
+    def _mapping(self, resource: Resource) -> None:
+        """A queue whose messages call a function, perhaps in batches."""
+        source = resource["event_source_arn"]
+        name = self._target(resource, "event_source_arn")
+        if name and ":sqs:" in str(source.value):
+            self._queues.setdefault(name, Queue(name, resource.node, {}))
+        if name is None or name not in self._queues:
+            if source.is_there or not resource.expressions["event_source_arn"].is_there:
+                self._note(resource, "is left out: it reads no queue")
+            return
+        size = most_messages(resource["batch_size"], self._findings)
+        self._queues[name].settings.update(size)
+        self._findings.readers.append((name, resource.node))
+        self._unsaid(resource, terraform_keys.MAPPING)
+
+    def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
+        """The name of the queue or topic that a value leads to, or a plan's expression for it."""
+        value = resource[key]
+        if value.is_there:
+            arn = value.parsed[within] if within else value
+            return last_part(arn.text) if arn.text else None
+        expression = resource.expressions[key]
+        found = {
+            name
+            for reference in expression["references"].elements()
+            if (match := _REFERENCE.match(str(reference.value)))
+            for name in self._named(resource, match[1])
+        }
+        if len(found) == 1:
+            return found.pop()
+        if expression.is_there:
+            self._note(resource, f"its {key} {_WHEN_APPLIED}: left out")
+        return None
+
+    def _named(self, resource: Resource, reference: str) -> Iterator[str]:
+        """The resources of a reference; of several instances that with the same index."""
+        address = f"{resource.module}.{reference}" if resource.module else reference
+        _, bracket, index = resource.address.removeprefix(resource.module).partition("[")
+        for candidate in (address, address + bracket + index):
+            if candidate in self._names:
+                yield self._names[candidate]
+                return

@@ -1,0 +1,82 @@
+"""What `--with` may name: one row per artefact, for the flag, validation, JSON Schema and docs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import cast
+
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """Files that ship a service; `paths` are theirs in the project."""
+
+    name: str
+    doc: str
+    paths: tuple[str, ...]
+
+
+ARTEFACTS = (
+    Artefact(
+        "ci",
+        "a GitHub Actions workflow that lints, type-checks and tests",
+        (".github/workflows/ci.yml",),
+    ),
+    Artefact(
+        "compose",
+        "the service beside a local SQS server, in containers",
+        ("compose.yaml",),
+    ),
+    Artefact(
+        "cloudformation",
+        "the queues, their alarms and the IAM policy, as a CloudFormation stack",
+        ("deploy/cloudformation.yaml",),
+    ),
+    Artefact(
+        "sam",
+        "the same as a SAM application",
+        ("deploy/sam.yaml",),
+    ),
+    Artefact(
+        "terraform",
+        "the same as a Terraform module",
+        (
+            "deploy/terraform/main.tf",
+            "deploy/terraform/outputs.tf",
+            "deploy/terraform/variables.tf",
+            "deploy/terraform/versions.tf",
+        ),
+    ),
+    Artefact(
+        "kubernetes",
+        "a Deployment that KEDA scales on the queues' lengths",
+        ("deploy/kubernetes.yaml",),
+    ),
+    Artefact(
+        "ecs",
+        "an ECS service on Fargate that scales on the backlog of each task",
+        ("deploy/ecs.yaml",),
+    ),
+)
+
+NAMES = tuple(artefact.name for artefact in ARTEFACTS)
+
+
+def problems_of(wanted: object) -> Iterator[Problem]:
+    """What is wrong with a spec's `with`."""
+    if not isinstance(wanted, list):
+        yield Problem(("with",), f"must be a list of {', '.join(NAMES)}")
+        return
+    for index, name in enumerate(wanted):
+        if name not in NAMES:
+            near = get_close_matches(str(name).lower(), NAMES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            message = f"{names.shown(str(name))} is none of {', '.join(NAMES)}{hint}"
+            yield Problem(("with", index), message)
+
+
+def in_order(wanted: object) -> tuple[str, ...]:
+    """The artefacts of a `with` that has no problems, each once, as they are listed here."""
+    return tuple(name for name in NAMES if name in cast("Sequence[str]", wanted))

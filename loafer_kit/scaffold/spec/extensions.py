@@ -1,0 +1,169 @@
+"""An extension as it was asked for, from the command line's words to a template's context."""
+
+import builtins
+import json
+import keyword
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from loafer_kit import __version__
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.rendering.contexts import Context
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.fields import Value
+from loafer_kit.scaffold.spec.problems import Problem, SpecError
+
+DEFAULT_NAME = "my-extension"
+
+_SETTING = re.compile(r"[A-Z][A-Z0-9_]{0,98}[A-Z0-9]")
+#: What the generated modules define or import themselves.
+_TAKEN = {"Any", "Abort", "Application", "ClassVar", "Connection", "Consumer", "Extension"}
+_TAKEN |= {"Handled", "LoaferManager", "Mapping", "Once", "Service"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionSpec:
+    """An extension: its names, its settings, and what comes with it."""
+
+    name: str
+    package: str
+    class_name: str
+    settings: tuple[tuple[str, Value], ...]
+    required: tuple[str, ...]
+    consumer: bool
+    cli: bool
+
+
+def extension(
+    name: str,
+    settings: Sequence[str],
+    required: Sequence[str],
+    *,
+    consumer: bool = False,
+    cli: bool = False,
+) -> ExtensionSpec:
+    """Make the spec of `NAME --setting NAME=default --required NAME`.
+
+    Settings get the extension's prefix where they lack it. Raises `SpecError` with every problem.
+    """
+    words = _words(name)
+    prefix = "_".join(words).upper()
+    problems = list(name_problems(name))
+    defaults = dict(_pairs(settings, prefix, problems))
+    wanted = [_prefixed(text, prefix) for text in required]
+    problems.extend(_setting_problems([*defaults, *wanted]))
+    if problems:
+        raise SpecError(problems)
+    return ExtensionSpec(
+        name=f"loafer-kit-{'-'.join(words).lower()}",
+        package=f"loafer_kit_{'_'.join(words).lower()}",
+        class_name=_class_name(words),
+        settings=tuple(defaults.items()),
+        required=tuple(wanted),
+        consumer=consumer,
+        cli=cli,
+    )
+
+
+def from_lock(values: Mapping[str, object]) -> ExtensionSpec:
+    """Make the spec again of what a lock kept: the arguments of `extension`."""
+    try:
+        name, settings, required = (values[key] for key in ("name", "settings", "required"))
+        texts = [name, *cast("list[object]", settings), *cast("list[object]", required)]
+    except (KeyError, TypeError) as error:
+        raise ConfigurationError(f"the lock's spec is damaged ({error})") from error
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError("the lock's spec is damaged: a text is none")
+    return extension(
+        cast("str", name),
+        cast("list[str]", settings),
+        cast("list[str]", required),
+        consumer=values.get("consumer") is True,
+        cli=values.get("cli") is True,
+    )
+
+
+def name_problems(name: str) -> Iterator[Problem]:
+    """Say why an extension cannot have this name."""
+    words = _words(name)
+    class_name = _class_name(words)
+    why = names.project(name)
+    if why is None and not class_name[:1].isalpha():
+        why = f"{names.shown(name)} cannot name an extension: a letter must come first"
+    elif why is None and (
+        class_name in _TAKEN or hasattr(builtins, class_name) or keyword.iskeyword(class_name)
+    ):
+        why = f"an extension's class cannot be named {class_name}, which has a meaning already"
+    if why is not None:
+        yield Problem(("name",), why)
+
+
+def context(spec: ExtensionSpec) -> Context:
+    """The context of `templates/extension`."""
+    stem = spec.package.removeprefix("loafer_kit_")
+    return {
+        "name": spec.name,
+        "package": spec.package,
+        "class_name": spec.class_name,
+        "key": spec.class_name.lower(),
+        "namespace": stem.replace("_", "-"),
+        "version": __version__,
+        "settings": [{"name": name, "default": value} for name, value in spec.settings],
+        "required": list(spec.required),
+        "consumer": spec.consumer,
+        "cli": spec.cli,
+    }
+
+
+def _words(name: str) -> list[str]:
+    stem = re.sub(r"\Aloafer[-_.]kit(?:[-_.]|\Z)", "", name, flags=re.IGNORECASE)
+    return [word for word in re.split(r"[-_.]+", stem) if word]
+
+
+def _class_name(words: Sequence[str]) -> str:
+    return "".join(word[0].upper() + word[1:] for word in words)
+
+
+def _prefixed(text: str, prefix: str) -> str:
+    name = text.strip().upper()
+    return name if name.startswith(f"{prefix}_") else f"{prefix}_{name}"
+
+
+def _pairs(
+    settings: Sequence[str], prefix: str, problems: list[Problem]
+) -> Iterator[tuple[str, Value]]:
+    seen = set()
+    for index, text in enumerate(settings):
+        name, equals, default = text.partition("=")
+        setting = _prefixed(name, prefix)
+        if not equals:
+            message = f"{names.shown(text)} must have the form NAME=default"
+            problems.append(Problem(("setting", index), message))
+        elif setting in seen:
+            problems.append(Problem(("setting", index), f"{names.shown(setting)} is given twice"))
+        seen.add(setting)
+        yield setting, _typed(default)
+
+
+def _typed(text: str) -> Value:
+    """The default as JSON where it is a text, a number or a truth value; else the text itself."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return text
+
+
+def _setting_problems(settings: Sequence[str]) -> Iterator[Problem]:
+    for setting in dict.fromkeys(settings):
+        if not _SETTING.fullmatch(setting):
+            message = f"{names.shown(setting)} cannot name a setting: letters and digits, '_' between them"
+            yield Problem(("setting",), message)
+        elif settings.count(setting) > 1:
+            message = f"{names.shown(setting)} cannot be required twice, or have a default as well"
+            yield Problem(("required",), message)

@@ -1,0 +1,271 @@
+"""What a spec may say: one row per key, for validation, flags, questions, JSON Schema and docs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from loafer_kit.scaffold.spec import names, payloads
+
+Value = str | int | float | bool
+Kind = Literal["string", "integer", "number", "boolean"]
+
+_TYPES: Mapping[Kind, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of a spec.
+
+    `rule` decides about a text; `pattern` says the same to JSON Schema as far as a pattern can.
+    `receive` names the ReceiveMessage option a value becomes, `keyword` the keyword of the route.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    required: bool = False
+    rule: names.Rule | None = None
+    pattern: re.Pattern[str] | None = None
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    more_than: int | None = None
+    receive: str | None = None
+    keyword: str | None = None
+
+    def accepts(self, value: object) -> bool:
+        """Whether the value has this key's type; True is no number, 1 is no boolean."""
+        if isinstance(value, bool):
+            return self.kind == "boolean"
+        return isinstance(value, _TYPES[self.kind])
+
+
+# A service's own keys, beside its queues.
+SERVICE = (
+    Field(
+        "name",
+        "string",
+        "The project's name.",
+        required=True,
+        rule=names.project,
+        pattern=names.PROJECT,
+    ),
+    Field(
+        "package",
+        "string",
+        "The package to import, and the project's folder; by default made from the name.",
+        rule=names.package,
+        pattern=names.IDENTIFIER,
+    ),
+)
+
+# What a queue is, and the code that goes with it.
+QUEUE = (
+    Field(
+        "name",
+        "string",
+        "The queue's name, or its URL.",
+        required=True,
+        rule=names.queue_or_url,
+        pattern=names.QUEUE_OR_URL,
+    ),
+    Field(
+        "kind",
+        "string",
+        "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic.",
+        choices=("sqs", "sns"),
+    ),
+    Field(
+        "topic",
+        "string",
+        "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue.",
+        rule=names.topic,
+    ),
+    Field(
+        "handler",
+        "string",
+        "The function that handles a message; by default `handle_` and the queue's name.",
+        rule=names.function,
+        pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "error_handler",
+        "string",
+        "The function called when the handler raises; queues may share one.",
+        rule=names.function,
+        pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "translator",
+        "string",
+        "A class that decodes messages, or `none` for raw ones; by default bodies are JSON.",
+        rule=lambda name: None if name == "none" else names.class_(name),
+        pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "payload",
+        "string",
+        "The model of a message's content, one of `payloads`; by default any JSON.",
+        rule=payloads.model,
+        pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "fifo",
+        "boolean",
+        "Whether the queue keeps order; implied by a name that ends in `.fifo`.",
+    ),
+    Field(
+        "dead_letter_queue",
+        "string",
+        "The queue for messages that cannot be handled.",
+        rule=names.queue,
+        pattern=names.QUEUE,
+    ),
+    Field(
+        "max_receive_count",
+        "integer",
+        "After how many receives a message goes to the dead-letter queue; by default 5.",
+        minimum=1,
+        maximum=1000,
+    ),
+)
+
+# How the route receives and handles: one row per option of the route.
+OPTIONS = (
+    Field(
+        "wait_time",
+        "integer",
+        "Seconds that a receive waits for messages (long polling).",
+        minimum=0,
+        maximum=20,
+        receive="WaitTimeSeconds",
+    ),
+    Field(
+        "batch_size",
+        "integer",
+        "Messages that one receive brings at most.",
+        minimum=1,
+        maximum=10,
+        receive="MaxNumberOfMessages",
+    ),
+    Field(
+        "visibility_timeout",
+        "integer",
+        "Seconds for which a received message is hidden from other receivers.",
+        minimum=1,
+        maximum=43200,
+        receive="VisibilityTimeout",
+    ),
+    Field(
+        "concurrency",
+        "integer",
+        "Messages of this queue that are handled at the same time, at most.",
+        minimum=1,
+        maximum=10000,
+        keyword="concurrency",
+    ),
+    Field(
+        "prefetch",
+        "integer",
+        "Messages held ready beyond those being handled.",
+        minimum=0,
+        maximum=10000,
+        keyword="prefetch",
+    ),
+    Field(
+        "handler_timeout",
+        "number",
+        "Seconds that handling one message may take.",
+        more_than=0,
+        maximum=43200,
+        keyword="handler_timeout",
+    ),
+    Field(
+        "rate_limit",
+        "number",
+        "Messages of this queue whose handling begins in one second, at most.",
+        more_than=0,
+        keyword="rate_limit",
+    ),
+    Field(
+        "breaker_threshold",
+        "integer",
+        "Failures in a row after which the queue is left alone for a while.",
+        minimum=1,
+        keyword="breaker_threshold",
+    ),
+    Field(
+        "breaker_recovery",
+        "number",
+        "Seconds for which the queue is then left alone, before one message probes.",
+        more_than=0,
+        maximum=86400,
+        keyword="breaker_recovery",
+    ),
+    Field(
+        "max_receivers",
+        "integer",
+        "Long polls of this queue that may be open at the same time; by default 8.",
+        minimum=1,
+        maximum=100,
+        keyword="max_receivers",
+    ),
+    Field(
+        "linger",
+        "number",
+        "Seconds that a deletion waits for others, to share one request; by default 0.2.",
+        minimum=0,
+        maximum=60,
+        keyword="linger",
+    ),
+    Field(
+        "heartbeat",
+        "boolean",
+        "Whether messages in hand are kept hidden beyond the visibility timeout; by default true.",
+        keyword="heartbeat",
+    ),
+    Field(
+        "max_processing_time",
+        "number",
+        "Seconds after its receive for which a message is kept hidden, at most.",
+        more_than=0,
+        maximum=43200,
+        keyword="max_processing_time",
+    ),
+    Field(
+        "cancel_on_lost_lease",
+        "boolean",
+        "Whether a handler is cancelled when another consumer may have its message; by default true.",
+        keyword="cancel_on_lost_lease",
+    ),
+    Field(
+        "retry_delay",
+        "number",
+        "Seconds that the first retry waits at most; it doubles from try to try; by default 2.",
+        minimum=0,
+        maximum=43200,
+        keyword="retry_delay",
+    ),
+    Field(
+        "retry_delay_cap",
+        "number",
+        "Seconds that a retry waits at most; by default 900.",
+        minimum=0,
+        maximum=43200,
+        keyword="retry_delay_cap",
+    ),
+    Field(
+        "poll_grace",
+        "number",
+        "Seconds that an open long poll is given to return when the service stops; by default 5.",
+        minimum=0,
+        maximum=30,
+        keyword="poll_grace",
+    ),
+)

@@ -1,0 +1,232 @@
+"""Which names may be used for what: each rule answers with the reason why not, or None."""
+
+import builtins
+import keyword
+import re
+import sys
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+Rule = Callable[[str], str | None]
+
+# The import packages of the base install: a service of the same name would hide them.
+# `tests/scaffold/spec/test_names.py` compares this list with what is installed.
+DEPENDENCIES = frozenset(
+    [
+        "aiobotocore",
+        "aiohappyeyeballs",
+        "aiohttp",
+        "aioitertools",
+        "aiosignal",
+        "annotated_doc",
+        "annotated_types",
+        "attr",
+        "attrs",
+        "botocore",
+        "dateutil",
+        "frozenlist",
+        "idna",
+        "jmespath",
+        "loafer_kit",
+        "markdown_it",
+        "mdurl",
+        "multidict",
+        "propcache",
+        "pydantic",
+        "pydantic_core",
+        "pygments",
+        "rich",
+        "shellingham",
+        "six",
+        "typer",
+        "typing_extensions",
+        "typing_inspection",
+        "urllib3",
+        "wrapt",
+        "yarl",
+    ]
+)
+# What a service's own tools import from the same folder or environment.
+TOOLS = frozenset(
+    [
+        "black",
+        "boto3",
+        "conftest",
+        "docs",
+        "hatchling",
+        "hypothesis",
+        "moto",
+        "mypy",
+        "pip",
+        "pluggy",
+        "pytest",
+        "pytest_asyncio",
+        "ruff",
+        "setup",
+        "setuptools",
+        "src",
+        "tests",
+        "uvloop",
+        "wheel",
+    ]
+)
+# Names that the generated modules import themselves.
+TAKEN = frozenset(
+    [
+        "AbstractMessageTranslator",
+        "Any",
+        "ExcInfo",
+        "Mapping",
+        "Message",
+        "TranslatedMessage",
+        "payloads",
+    ]
+)
+
+PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+QUEUE = re.compile(r"[A-Za-z0-9_-]+(?:\.fifo)?")
+QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
+_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:(?P<name>[^:]+)")
+_LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256, "shown": 60}
+
+
+def project(name: str) -> str | None:
+    """A distribution's name, by PEP 508."""
+    if not PROJECT.fullmatch(name) or len(name) > _LONGEST["project"]:
+        return (
+            f"{shown(name)} cannot name a project: letters, digits, '-', '_' and '.' only, "
+            f"a letter or digit at both ends, at most {_LONGEST['project']} characters"
+        )
+    return None
+
+
+def package(name: str) -> str | None:
+    """A package that can be imported and hides nothing that the service needs."""
+    if not IDENTIFIER.fullmatch(name) or name != name.lower() or name.startswith("_"):
+        return (
+            f"{shown(name)} cannot name a package: lower-case letters, digits and '_' only, "
+            "a letter first"
+        )
+    if keyword.iskeyword(name):
+        return f"{shown(name)} is a Python keyword"
+    if name in sys.stdlib_module_names:
+        return f"{shown(name)} would hide Python's own module of that name"
+    if name in DEPENDENCIES:
+        return f"{shown(name)} would hide a package that loafer-kit needs"
+    if name in TOOLS or name.startswith("test_"):
+        return f"{shown(name)} would get in the way of a package or folder that a service uses"
+    return None
+
+
+def package_for(project_name: str) -> str:
+    """The import package of a project: `Foo-Bar` is imported as `foo_bar`."""
+    return re.sub(r"[-_.]+", "_", project_name).lower()
+
+
+def function(name: str) -> str | None:
+    """A handler: a module-level function that hides no built-in and no import."""
+    why = _defined(name)
+    if why is None and name.startswith("test_"):
+        why = f"{shown(name)} would be collected by pytest as a test"
+    return why
+
+
+def class_(name: str) -> str | None:
+    """A translator: a class named as classes are."""
+    if IDENTIFIER.fullmatch(name) and not name[0].isupper():
+        return f"{shown(name)} cannot name a class: write it like {class_for(name)}"
+    return _defined(name)
+
+
+def class_for(name: str) -> str:
+    """CamelCase: `order_translator` becomes `OrderTranslator`."""
+    return "".join(part.capitalize() for part in name.split("_")) or "Translator"
+
+
+def queue(name: str) -> str | None:
+    """SQS's rule for a queue's name."""
+    if name.startswith("arn:"):
+        last = name.rpartition(":")[2]
+        return f"an ARN is no queue name: write {shown(last)}, or the queue's URL"
+    if not QUEUE.fullmatch(name) or len(name) > _LONGEST["queue"]:
+        return (
+            f"{shown(name)} cannot name a queue: letters, digits, '-' and '_' only, "
+            f"'.fifo' at the end of a FIFO queue's, at most {_LONGEST['queue']} characters"
+        )
+    return None
+
+
+def queue_or_url(name: str) -> str | None:
+    """A queue's name or its URL, whose last part is the name."""
+    return _queue_url(name) if "/" in name else queue(name)
+
+
+def queue_name(name_or_url: str) -> str:
+    """The queue's name, also when a URL is given."""
+    return name_or_url.rpartition("/")[2]
+
+
+def topic(name: str) -> str | None:
+    """An SNS topic's name or ARN."""
+    arn = _TOPIC_ARN.fullmatch(name)
+    bare = arn["name"] if arn else name
+    if not QUEUE.fullmatch(bare) or len(bare) > _LONGEST["topic"]:
+        return (
+            f"{shown(name)} is neither a topic's name (letters, digits, '-' and '_' only, "
+            f"'.fifo' at the end of a FIFO topic's, at most {_LONGEST['topic']} characters) "
+            "nor its ARN"
+        )
+    return None
+
+
+def handler_for(name_or_url: str) -> str:
+    """The handler's name for a queue: `orders-created.fifo` is handled by `handle_orders_created`."""
+    stem = snake_case(queue_name(name_or_url).removesuffix(".fifo"))
+    return f"handle_{stem or 'message'}"
+
+
+def snake_case(text: str) -> str:
+    """Words in lower case: `OrderPlaced` and `order-placed` become `order_placed`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
+    return re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_").lower()
+
+
+def shown(value: str) -> str:
+    """A value in quotes, as ASCII, short enough for one line."""
+    longest = _LONGEST["shown"]
+    return ascii(value if len(value) <= longest else value[: longest - 3] + "...")
+
+
+def _defined(name: str) -> str | None:
+    if not IDENTIFIER.fullmatch(name) or name.startswith("__"):
+        return f"{shown(name)} is no Python name: letters, digits and '_' only, no digit first"
+    if len(name) > _LONGEST["identifier"]:
+        return f"{shown(name)} is too long: at most {_LONGEST['identifier']} characters"
+    if keyword.iskeyword(name):
+        return f"{shown(name)} is a Python keyword"
+    if hasattr(builtins, name):
+        return f"{shown(name)} would hide Python's built-in of that name"
+    if name in TAKEN:
+        return f"{shown(name)} is used by the generated code itself"
+    return None
+
+
+def _queue_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    steps = parts.path.split("/")[1:]
+    if (
+        parts.scheme not in ("http", "https")
+        or not _HOST.fullmatch(parts.netloc)
+        or f"{parts.scheme}://{parts.netloc}{parts.path}" != url
+        or not all(re.fullmatch(r"[A-Za-z0-9_-]+", step) for step in steps[:-1])
+    ):
+        return (
+            f"{shown(url)} is neither a queue's name nor its URL, "
+            "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+        )
+    return queue(steps[-1])

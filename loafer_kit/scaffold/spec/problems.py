@@ -1,0 +1,59 @@
+"""What is wrong with a spec: every problem at once, each with its place."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.spec import names
+
+Path = tuple[str | int, ...]
+
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to correct. `line` is known when the spec came from a file."""
+
+    path: Path
+    message: str
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The key as one would write it: `queues[1].name`."""
+        text = ""
+        for step in self.path:
+            if isinstance(step, int):
+                text += f"[{step}]"
+            else:
+                text += f".{_written(step)}" if text else _written(step)
+        return text
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.path else ""
+        line = f" (line {self.line})" if self.line else ""
+        return in_one_line(f"{where}{self.message}{line}")
+
+
+def _written(key: str) -> str:
+    """A key of a document that may be anybody's: quoted, in ASCII, where it is no plain word."""
+    return key if _WORD.fullmatch(key) else names.shown(key)
+
+
+class SpecError(LoaferKitError):
+    """A spec has problems; `problems` holds all of them."""
+
+    def __init__(self, problems: Sequence[Problem], origin: str | None = None) -> None:
+        self.problems = tuple(problems)
+        self.origin = origin
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        source = f"{self.origin}: " if self.origin else ""
+        if len(self.problems) == 1:
+            return f"{source}{self.problems[0]}"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        return f"{source}{len(self.problems)} problems{lines}"

@@ -1,0 +1,74 @@
+"""The JSON Schema of a spec, made from the rows that also validate it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from loafer_kit.scaffold.spec import names, payload_types, payloads
+from loafer_kit.scaffold.spec.artefacts import NAMES
+from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, SERVICE, Field
+
+Schema = dict[str, Any]
+
+
+def service() -> Schema:
+    """What `loafer.toml`, or any other spec file of a service, may say."""
+    schema = _table(SERVICE, "A service that loafer-kit writes.")
+    schema["properties"]["queues"] = {
+        "type": "array",
+        "description": "The queues whose messages the service handles.",
+        "minItems": 1,
+        "items": _table(QUEUE + OPTIONS, "A queue and the code that handles its messages."),
+    }
+    schema["properties"]["payloads"] = _payloads()
+    schema["required"].append("queues")
+    schema["properties"]["with"] = {
+        "type": "array",
+        "description": "What ships the service: the files that `--with` adds.",
+        "items": {"enum": list(NAMES)},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer"} | schema
+
+
+def _payloads() -> Schema:
+    scalars = ", ".join(payload_types.SCALARS)
+    return {
+        "type": "object",
+        "description": "The models of messages, each a table of a JSON object's keys and types.",
+        "propertyNames": {"pattern": f"^(?:{names.IDENTIFIER.pattern})$"},
+        "maxProperties": payloads.MOST,
+        "additionalProperties": {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?:{payloads.KEY.pattern})$"},
+            "maxProperties": payloads.MOST,
+            "additionalProperties": {
+                "type": "string",
+                "description": (
+                    f"One of {scalars}; a model; list[...]; map[...]; values like 'a' | 'b'. "
+                    "A field that ends in ? may be absent or null."
+                ),
+            },
+        },
+    }
+
+
+def _table(fields: Sequence[Field], description: str) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {field.name: _property(field) for field in fields},
+        "required": [field.name for field in fields if field.required],
+        "additionalProperties": False,
+    }
+
+
+def _property(field: Field) -> Schema:
+    schema: Schema = {
+        "type": field.kind,
+        "description": field.doc,
+        "enum": list(field.choices) or None,
+        "pattern": f"^(?:{field.pattern.pattern})$" if field.pattern else None,
+        "minimum": field.minimum,
+        "exclusiveMinimum": field.more_than,
+        "maximum": field.maximum,
+    }
+    return {key: value for key, value in schema.items() if value is not None}

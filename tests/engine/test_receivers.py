@@ -1,0 +1,62 @@
+"""How responses change the number of parallel fetches."""
+
+import pytest
+
+from loafer_kit.engine.receivers import PollScaler, fetch_limit
+
+
+def observe(receivers, received, limit=10, *, idle=True):
+    receivers.observe(received, limit, 10, slots_idle=idle)
+    return receivers.wanted
+
+
+def test_full_responses_raise_it_to_the_maximum():
+    """One more for each full response that found idle slots."""
+    receivers = PollScaler(3)
+    assert [observe(receivers, 10) for _ in range(4)] == [2, 3, 3, 3]
+
+
+def test_partial_responses_lower_it_and_empty_ones_drop_it_to_one():
+    """The queue is nearly empty, then empty."""
+    receivers = PollScaler(8)
+    for _ in range(5):
+        observe(receivers, 10)
+    assert observe(receivers, 4) == 5
+    assert observe(receivers, 0) == 1
+
+
+def test_long_handlers_never_influence_it():
+    """A full response while no slot idles asks for nothing; a small fetch says nothing."""
+    receivers = PollScaler(8)
+    assert observe(receivers, 10, idle=False) == 1
+    observe(receivers, 10)
+    assert observe(receivers, 2, limit=2) == 2
+    assert observe(receivers, 1, limit=2) == 2
+
+
+def test_a_failed_fetch_drops_it_to_one():
+    """One fetch is enough to find out when the source is back."""
+    receivers = PollScaler(8)
+    observe(receivers, 10)
+    receivers.failed()
+    assert receivers.wanted == 1
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "limit"),
+    [
+        (0, 10),  # all slots idle: a full fetch
+        (10, 10),  # a full one fits beside what runs
+        (11, 0),  # nine would fit, but no slot idles: wait until ten fit
+        (20, 0),  # no room
+    ],
+)
+def test_full_fetches_are_preferred(in_hand, limit):
+    """Ten slots and ten held ready: single messages are never asked for while slots are busy."""
+    assert fetch_limit(in_hand=in_hand, handled_at_once=10, prefetch=10, batch_size=10) == limit
+
+
+@pytest.mark.parametrize(("in_hand", "limit"), [(0, 3), (2, 1), (3, 0)])
+def test_a_smaller_fetch_fills_a_slot_that_would_idle(in_hand, limit):
+    """Three slots and nothing held ready: no convoy behind one slow message."""
+    assert fetch_limit(in_hand=in_hand, handled_at_once=3, prefetch=0, batch_size=10) == limit

@@ -1,0 +1,261 @@
+"""Routes at work where something goes wrong or comes at an awkward time."""
+
+import asyncio
+import contextvars
+
+import pytest
+
+from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.backlog import Backlog
+from loafer_kit.engine.jobs import Job, Jobs
+from loafer_kit.engine.slots import Slots
+from loafer_kit.exceptions import ProviderError
+from loafer_kit.routes import Route
+from loafer_kit.testing import InMemoryProvider
+
+
+async def accept(message, metadata):
+    return True
+
+
+async def test_a_free_slot_reaches_who_has_messages():
+    """A slot that a waiting route cannot use goes on to the next one that waits."""
+    busy, idle, waiting = (InMemoryProvider(endless=True) for _ in range(3))
+    release, handled = asyncio.Event(), asyncio.Event()
+
+    async def block(message, metadata):
+        await release.wait()
+        return True
+
+    async def handle(message, metadata):
+        handled.set()
+        return True
+
+    dispatcher = LoaferDispatcher(
+        [Route(busy, block), Route(idle, accept), Route(waiting, handle)], max_jobs=1
+    )
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0)
+    idle.put("first")
+    await asyncio.sleep(0.01)
+    busy.put("blocks")
+    await asyncio.sleep(0.01)
+    for flow in (route.flow for route in dispatcher.routes[1:]):
+        flow.resume()  # both ask for the slot, the idle one first
+    idle.stop()
+    await asyncio.sleep(0.01)
+    waiting.put("waits")
+    await asyncio.sleep(0.01)
+    release.set()
+    try:
+        await asyncio.wait_for(handled.wait(), 2)
+    finally:
+        dispatcher.stop()
+        await running
+
+
+async def test_a_message_never_sees_the_context_of_another():
+    """What a handler sets in context variables ends with its message."""
+    variable = contextvars.ContextVar("variable", default="clean")
+    seen = []
+
+    async def handler(message, metadata):
+        seen.append(variable.get())
+        variable.set(message)
+        await asyncio.sleep(0)
+        return True
+
+    provider = InMemoryProvider(["a", "b", "c"])
+    await LoaferDispatcher([Route(provider, handler, concurrency=1)]).dispatch_providers()
+    assert seen == ["clean"] * 3
+
+
+async def test_a_provider_whose_stop_fails_ends_all_the_same():
+    """Every route ends and settles; the error comes out of the run."""
+
+    class Stubborn(InMemoryProvider):
+        poll_grace = 0.01
+
+        def stop(self):
+            raise RuntimeError("no stop")
+
+    other = InMemoryProvider(["a"], endless=True)
+    dispatcher = LoaferDispatcher([Route(Stubborn(endless=True), accept), Route(other, accept)])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    with pytest.raises(RuntimeError, match="no stop"):
+        await asyncio.wait_for(running, 2)
+    assert other.acknowledged == ["a"]
+
+
+@pytest.mark.parametrize("forever", [True, False])
+async def test_a_stop_during_the_start_opens_no_fetch(forever):
+    """A provider that does not get ready is given up, and nothing is fetched."""
+    fetches = []
+
+    class Slow(InMemoryProvider):
+        async def start(self, lost):
+            await asyncio.Event().wait()
+
+        async def fetch(self, limit):
+            fetches.append(limit)
+            return await super().fetch(limit)
+
+    dispatcher = LoaferDispatcher([Route(Slow(["a"]), accept)])
+    running = asyncio.create_task(dispatcher.dispatch_providers(forever))
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    await asyncio.wait_for(running, 2)
+    assert fetches == []
+
+
+async def test_a_stop_before_the_start_opens_nothing():
+    """A service that is told to end while it starts up does not open its providers."""
+    started = []
+
+    class Recording(InMemoryProvider):
+        async def start(self, lost):
+            started.append(self)
+
+        async def fetch(self, limit):
+            raise AssertionError("nothing is to be fetched")
+
+    dispatcher = LoaferDispatcher([Route(Recording(["a"]), accept)])
+    dispatcher.stop()
+    await asyncio.wait_for(dispatcher.dispatch_providers(forever=False), 2)
+    assert started == []
+
+
+async def test_a_provider_that_fails_on_what_it_fetched_stops_the_route():
+    """An error outside the fetch itself is no reason to fall silent."""
+
+    class Broken(InMemoryProvider):
+        def order_key(self, message):
+            raise RuntimeError("no key")
+
+    dispatcher = LoaferDispatcher([Route(Broken(["a"], endless=True), accept)])
+    with pytest.raises(RuntimeError, match="no key"):
+        await asyncio.wait_for(dispatcher.dispatch_providers(), 2)
+
+
+async def test_a_fetch_that_was_cancelled_by_somebody_else_stops_the_route():
+    """A route whose only fetch is gone says so, and does not fall silent."""
+
+    class Cancelled(InMemoryProvider):
+        async def fetch(self, limit):
+            raise asyncio.CancelledError
+
+    dispatcher = LoaferDispatcher([Route(Cancelled(endless=True), accept, name="orders")])
+    with pytest.raises(ProviderError, match="orders"):
+        await asyncio.wait_for(dispatcher.dispatch_providers(), 2)
+
+
+async def test_stop_now_does_not_wait_for_a_handler_that_ignores_it(monkeypatch):
+    """A second signal shortens the grace time, however long it is."""
+    monkeypatch.setattr("loafer_kit.engine.jobs._CANCEL_GRACE", 0.05)
+    release = asyncio.Event()
+
+    async def stubborn(message, metadata):
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        return True
+
+    provider = InMemoryProvider(["a"], endless=True)
+    dispatcher = LoaferDispatcher([Route(provider, stubborn)], grace_time=86_400)
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    await asyncio.sleep(0.01)
+    dispatcher.stop_now()
+    try:
+        await asyncio.wait_for(asyncio.shield(running), 2)
+    finally:
+        release.set()
+        await running
+
+
+async def test_a_fetch_that_ignores_its_cancellation_is_left_behind(monkeypatch, caplog):
+    """The service ends without it."""
+    monkeypatch.setattr("loafer_kit.engine.fetchers._CANCEL_GRACE", 0.05, raising=False)
+    release = asyncio.Event()
+
+    class Stubborn(InMemoryProvider):
+        poll_grace = 0.01
+
+        async def fetch(self, limit):
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    continue
+            return []
+
+    dispatcher = LoaferDispatcher([Route(Stubborn(endless=True), accept)])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.01)
+    dispatcher.stop()
+    try:
+        await asyncio.wait_for(asyncio.shield(running), 2)
+    finally:
+        release.set()
+        await running
+    assert "fetch.stuck" in caplog.text
+
+
+async def test_a_handler_that_never_began_frees_its_slot_too():
+    """A message may be lost between the start of its task and the task's first step."""
+    freed, failures = asyncio.Event(), []
+
+    async def hang(message, metadata):
+        await asyncio.Event().wait()
+
+    jobs = Jobs(
+        Route(InMemoryProvider(), hang),
+        Backlog(),
+        Slots(2),
+        None,
+        freed=freed.set,
+        failed=failures.append,
+    )
+    jobs.start(Job(["runs"], [None]))
+    await asyncio.sleep(0)
+    jobs.start(Job(["lost"], [None]))
+    jobs.lose("lost")
+    await asyncio.wait_for(freed.wait(), 2)
+    assert jobs.running == 1
+    jobs.ending = True
+    jobs.cancel()
+    await jobs.finish(0)
+    assert failures == []
+
+
+async def test_the_flow_may_be_changed_by_any_thread():
+    """A plain handler, or another thread of the process, may resume a paused route."""
+    provider = InMemoryProvider(["a", "b"])
+    route = Route(provider, accept)
+    route.flow.pause()
+    running = asyncio.create_task(LoaferDispatcher([route]).dispatch_providers())
+    await asyncio.sleep(0.01)
+    await asyncio.to_thread(route.flow.resume)
+    await asyncio.wait_for(running, 2)
+    assert provider.acknowledged == ["a", "b"]
+    route.flow.resume()  # nobody listens any more
+
+
+@pytest.mark.parametrize(
+    "lazily", [iter, lambda answers: map(bool, answers), lambda a: dict(enumerate(a)).values()]
+)
+async def test_a_lazy_batch_answer_is_read_message_by_message(lazily):
+    """An iterator is no consent for the whole batch, though every iterator is true."""
+
+    async def handler(messages, metadata):
+        return lazily([message != "b" for message in messages])
+
+    provider = InMemoryProvider(["a", "b"])
+    route = Route(provider, handler, batch_handler_size=2)
+    await LoaferDispatcher([route]).dispatch_providers(forever=False)
+    assert (provider.acknowledged, provider.left) == (["a"], ["b"])

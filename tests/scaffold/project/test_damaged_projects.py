@@ -1,0 +1,144 @@
+"""Locks and code that are damaged at random: what reads them ends well, or in one error."""
+
+import json
+from contextlib import chdir, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from damage import damaged, damaged_text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kept_projects import loafer_kit
+from scaffold.own_templates import write
+
+from loafer_kit.cli.showing import diff
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.scaffold.additions import extensions, handlers, queues, results
+from loafer_kit.scaffold.additions.results import LeftOutError, UnplacedError
+from loafer_kit.scaffold.project import agreements, checks, locks, projects
+from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.project import undo as reversals
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.drafts import Draft
+
+VARIABLES = {"slug": "other", "kind": ["a", "b"], "more": {"a": "1"}, "sure": True}
+NEW = {
+    "service": ["new", "service", "shop", "--queue", "orders,error_handler=e"],
+    "extension": ["new", "extension", "redis", "--setting", "A=1", "--required", "URL", "--cli"],
+    "own": ["new", "service", "shop", "--queue", "a", "--template", "./theirs"],
+}
+
+
+@pytest.fixture(scope="module", params=NEW)
+def made(request, tmp_path_factory):
+    """A project in a folder of its own, with two commands to take back where it can be added to."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with chdir(folder):
+        write(Path("theirs"), {"a": "{{ cookiecutter.more }}"}, VARIABLES, "{{cookiecutter.slug}}")
+        assert loafer_kit(*NEW[request.param]).code == 0
+        [lock] = folder.glob(f"*/{locks.PATH}")
+        project = lock.parents[1]
+        if request.param == "service":
+            assert loafer_kit("add", "queue", "b", "--path", project).code == 0
+    return project, json.loads(lock.read_text())
+
+
+def checked(project):
+    found = checks.drifts(project, projects.find_lock(project))
+    return map(str, found)
+
+
+def updated(project):
+    lock = projects.find_lock(project)
+    rendering = projects.maker_of(project, lock).again(projects.draft(project, lock))
+    changed = [item.merged() for item in projects.candidates(project, lock, rendering)]
+    return map(diff, [*changed, projects.lock_change(project, rendering.locked(lock.records))])
+
+
+def destroyed(project):
+    lock = projects.find_lock(project)
+    return map(diff, reversals.last(project, lock, partial(projects.maker_of, project, lock)))
+
+
+def added(project):
+    lock = projects.find_lock(project)
+    maker = projects.maker_of(project, lock)
+    addition = queues.plan(projects.draft(project, lock), "c", maker)
+    changed = results.changes(project, addition.after, addition.apply)
+    return map(diff, results.recorded(project, changed, "add queue c", addition.apply))
+
+
+@st.composite
+def damaged_locks(draw, whole):
+    """A lock with one of its parts damaged, or paths in it, or a file, whose hash fits nevertheless."""
+    part = draw(st.sampled_from(["spec", "template", "records", "files", "paths", "content"]))
+    if part == "paths":
+        files = draw(damaged({path: path for path in whole["files"]}))
+        return {
+            **whole,
+            "files": {path: whole["files"].get(str(of), of) for path, of in files.items()},
+        }
+    if part != "content":
+        return {**whole, part: draw(damaged(whole[part]))}
+    path = draw(st.sampled_from(list(whole["files"])))
+    text = draw(damaged_text("".join(whole["files"][path]["content"])))
+    entry = {"content": [text], "sha256": records.digest(text.encode())}
+    return {**whole, "files": {**whole["files"], path: entry}}
+
+
+@given(data=st.data())
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_damaged_lock_is_fine_or_an_error(made, data):
+    """Whatever is checked, updated, taken back or added to."""
+    project, whole = made
+    (project / locks.PATH).write_text(json.dumps(data.draw(damaged_locks(whole))))
+
+    for command in (checked, updated, destroyed, added):
+        with suppress(LoaferKitError):
+            list(command(project))
+
+
+SPEC = {
+    "name": "shop",
+    "queues": [
+        {"name": "orders", "error_handler": "on_error"},
+        {"name": "news", "kind": "sns", "translator": "News"},
+        {"name": "paid", "payload": "Paid"},
+    ],
+    "payloads": {"Paid": {"sku": "string"}},
+}
+DRAFT = Draft(SPEC, "loafer.toml")
+
+
+@pytest.fixture(scope="module")
+def additions():
+    """The files of a service, and what adds to them, by the files that it adds to."""
+    maker = projects.ours("service")
+    files = maker.again(DRAFT).plan.files
+    found = [
+        queues.plan(DRAFT, "b.fifo,dead_letter_queue=c.fifo,translator=B", maker),
+        *(queues.plan_route(DRAFT, name, maker) for name in ("orders", "news", "paid")),
+    ]
+    steps = [(item.apply, path) for item in found for path in files if path.endswith(".py")]
+    steps += [(item.apply, "loafer.toml") for item in found]
+    apply, paths = handlers.plan(DRAFT, "on_x", maker)
+    steps += [(apply, path) for path in paths]
+    extension = extensions.plan("shop", "a.b:C")
+    return files, [*steps, (extension.apply, extension.path)]
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_damaged_code_is_added_to_or_left_alone(additions, data):
+    """And compared with the spec, as far as it can be read."""
+    files, steps = additions
+    apply, path = data.draw(st.sampled_from(steps))
+    damaged_file = data.draw(damaged_text(files[path].decode())).encode()
+
+    with suppress(LeftOutError, UnplacedError):
+        assert isinstance(apply(path, damaged_file), bytes)
+    with suppress(ConfigurationError):
+        modules = agreements.modules({**files, path: damaged_file}, "shop")
+        found = agreements.drifts(modules, validation.service(DRAFT), except_for=())
+        assert "\n" not in "".join(map(str, found))

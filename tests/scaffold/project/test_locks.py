@@ -1,0 +1,157 @@
+"""The lock: kept in the project, and read as what a stranger wrote."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.project import commits, locks, updates
+from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.project.locks import Lock, TemplateRef
+from loafer_kit.scaffold.project.plans import Change
+
+LOCK = Lock(
+    TemplateRef("service", "0" * 64),
+    {"name": "foobar", "queues": [{"name": "a"}]},
+    {"a.py": b"one\ntwo\r\n\xe2\x80\xa8three", "b.png": b"\x89PNG\xff", "empty": b""},
+    (records.record("new service", [Change("a.py", "overwrite", b"one", b"two")], None),),
+)
+
+
+def stored(project, lock=LOCK, **changes):
+    """Put a lock into a project, some of its keys replaced."""
+    values = json.loads(locks.content(lock)) | changes
+    file = project / locks.PATH
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(values))
+    return values
+
+
+def entry(content=("x",)):
+    return {"sha256": records.digest("".join(content).encode()), "content": list(content)}
+
+
+def edit(path):
+    return {"path": path, "sha256": None, "offset": 0, "inserted": 0, "removed": None}
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else []
+
+
+def test_a_lock_is_read_as_it_was_written(tmp_path):
+    """Texts, whatever ends their lines, and other bytes."""
+    stored(tmp_path)
+
+    assert locks.find(tmp_path) == LOCK
+
+
+def test_a_folder_without_a_lock_has_none(tmp_path):
+    """That is no error: it may be anybody's."""
+    assert locks.find(tmp_path) is None
+
+
+HOSTILE = ["/etc/passwd", "../outside", "a/../../outside", "a\\b", "", "a\ud800", "a\nb", ".git/hooks/pre-commit", "sub/.GIT/config", locks.PATH]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_hostile_path_in_a_lock_is_refused(tmp_path, path):
+    """Absolute, leading outside, into git's own folder or the lock's: before anything is done."""
+    for changes in (
+        {"files": {path: entry()}},
+        {"records": [{"command": "new service", "before": None, "edits": [edit(path)]}]},
+    ):
+        stored(tmp_path, **changes)
+        with pytest.raises(ConfigurationError, match=r"lock\.json: .* is no path"):
+            locks.find(tmp_path)
+
+
+@pytest.mark.parametrize("link", [".loafer-kit", ".loafer-kit/lock.json"])
+def test_a_lock_is_not_read_through_a_symbolic_link(tmp_path, link):
+    """Neither the file nor its folder may be one."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    stored(elsewhere)
+    project = tmp_path / "project"
+    (project / link).parent.mkdir(parents=True)
+    (project / link).symlink_to(elsewhere / link)
+
+    with pytest.raises(ConfigurationError, match="symbolic link"):
+        locks.find(project)
+
+
+def test_a_path_of_a_lock_leads_through_no_symbolic_link(tmp_path):
+    """The file that it would name is not even read."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/a").write_bytes(b"x")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "link").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(ConfigurationError, match="symbolic link"):
+        updates.candidates({"link/a": b"x"}, {}, project)
+    with pytest.raises(ConfigurationError, match="symbolic link"):
+        commits.apply([Change("link/a", "remove", b"x", None)], project)
+    assert (tmp_path / "outside/a").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {"a": entry() | {"sha256": "0"}}},
+        {"files": {"a": entry() | {"content": "no base64"}}},
+        {"files": {"a": entry() | {"content": [1]}}},
+        {"files": []},
+        {"spec": []},
+        {"template": {"name": "service"}},
+        {"template": {"name": 1, "digest": ""}},
+        {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": -1}]}]},
+        {"records": [{"command": "x", "before": None, "edits": [edit("a") | {"offset": True}]}]},
+        {"records": [{"command": "x", "before": [], "edits": []}]},
+        {"records": [{"command": "x", "before": None, "edits": [edit("a"), edit("a")]}]},
+        {"spec": {"a": nested(600)}},
+        {"template": {"name": "x", "digest": "", "answers": {"a": nested(600)}}},
+        {"records": [{"command": "x", "before": {"a": nested(600)}, "edits": []}]},
+        {"format": "1"},
+    ],
+)
+def test_a_damaged_lock_is_one_line(tmp_path, changes):
+    """It says which file to restore."""
+    stored(tmp_path, **changes)
+
+    with pytest.raises(ConfigurationError, match=r"lock\.json is damaged .*restore it"):
+        locks.find(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000])
+def test_a_lock_that_is_none_is_one_line(tmp_path, text):
+    """Whatever stands in the file."""
+    stored(tmp_path)
+    (tmp_path / locks.PATH).write_text(text)
+
+    with pytest.raises(ConfigurationError, match=r"lock\.json is damaged"):
+        locks.find(tmp_path)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lock_of_a_later_release_asks_for_an_upgrade(tmp_path, number):
+    """Whether it can be read or not: no project is updated backwards."""
+    stored(tmp_path, format=number, loafer_kit="9.9")
+
+    with pytest.raises(ConfigurationError, match=r"written by loafer-kit '9\.9': upgrade"):
+        locks.find(tmp_path)
+
+
+contents = st.none() | st.binary(max_size=20) | st.text("ab\n", max_size=20).map(str.encode)
+
+
+@given(contents, contents)
+def test_what_was_done_can_be_undone(before, after):
+    """From what the record holds, whatever the change was."""
+    record = records.record("x", [Change("a", "overwrite", before, after)], None)
+
+    for edit in record.edits:
+        assert edit.digest == records.digest(after)
+        assert records.undone(edit, after).after == before

@@ -1,0 +1,226 @@
+"""The models of messages: checked with the spec, written as dataclasses, with examples."""
+
+import ast
+import dataclasses
+import datetime as dt
+import json
+import sys
+import tomllib
+import types
+import typing
+import uuid
+from decimal import Decimal
+
+import jsonschema
+import pydantic
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scaffold.any_specs import model_names, tables
+
+from loafer_kit.scaffold.rendering import contexts, render, templates
+from loafer_kit.scaffold.spec import payloads, schema, validation
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import SpecError
+
+ORDER = {
+    "id": "uuid",
+    "placed_at": "datetime",
+    "total": "decimal",
+    "status": "'open' | 'paid'",
+    "customer": "Customer",
+    "note": "string?",
+    "order-id": "integer",
+    "from": "string",
+    "parent": "Order?",
+    "parts": "list[Order]",
+}
+CUSTOMER = {"name": "string", "date": "date?", "list": "list[string]?", "Customer": "Order?"}
+
+
+def spec(models, *queues, **more):
+    listed = list(queues) or [{"name": "orders", "payload": "Order"}]
+    values = {"name": "shop", "queues": listed, "payloads": models, **more}
+    return validation.service(Draft(values))
+
+
+def problems(models, *queues):
+    with pytest.raises(SpecError) as caught:
+        spec(models, *queues)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def files(service):
+    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    return {path: content.decode() for path, content in plan.files.items()}
+
+
+def module(source):
+    """The generated module, run."""
+    made = types.ModuleType("generated_payloads")
+    sys.modules[made.__name__] = made
+    exec(source, made.__dict__)  # noqa: S102 - our own output
+    return made
+
+
+def test_a_payload_is_a_frozen_dataclass_that_the_handler_names():
+    """The runtime reads the annotation, decodes, validates and rejects."""
+    project = files(spec({"Order": ORDER, "Customer": CUSTOMER}))
+
+    assert "async def handle_orders(message: payloads.Order," in project["shop/handlers.py"]
+    made = module(project["shop/payloads.py"])
+    order = pydantic.TypeAdapter(made.Order).validate_python(
+        {
+            "id": "00000000-0000-4000-8000-000000000001",
+            "placed_at": "2030-01-31T12:00:00Z",
+            "total": "9.90",
+            "status": "paid",
+            "customer": {"name": "Ada", "list": ["a"]},
+            "order-id": 7,
+            "from": "web",
+            "parts": [],
+        }
+    )
+    assert order.id == uuid.UUID("00000000-0000-4000-8000-000000000001")
+    assert order.placed_at == dt.datetime(2030, 1, 31, 12, tzinfo=dt.UTC)
+    assert (order.total, order.order_id, order.from_) == (Decimal("9.90"), 7, "web")
+    assert (order.note, order.parent, order.customer.list_) == (None, None, ["a"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        order.note = "changed"
+
+
+def test_no_payloads_no_module():
+    """A service without models imports none."""
+    project = files(validation.service(Draft({"name": "shop", "queues": [{"name": "orders"}]})))
+
+    assert "shop/payloads.py" not in project
+    assert "payloads" not in project["shop/handlers.py"]
+    assert "payloads" not in project["loafer.toml"]
+
+
+def test_the_kept_spec_has_the_models():
+    """Reading `loafer.toml` gives the same service."""
+    service = spec({"Order": ORDER, "Customer": CUSTOMER})
+
+    kept = tomllib.loads(files(service)["loafer.toml"])
+
+    assert kept["payloads"] == {"Order": ORDER, "Customer": CUSTOMER}
+    assert validation.service(Draft(kept)) == service
+
+
+def test_all_problems_of_models_are_found_at_once():
+    """Each at its place in the spec."""
+    assert problems(
+        {
+            "Order": {"lines": "list[OrderLin]", "a\nb": "string", "x": "strin g", "n": 5},
+            "OrderLine": {},
+            "order": {},
+            "Any": {},
+            "Loop": {"next": "Loop"},
+            "Half": {"of": "Loop?"},
+        },
+        {"name": "a", "payload": "Oder"},
+        {"name": "b", "payload": "Order", "translator": "none"},
+    ) == [
+        "payloads.Order.'a\\nb': cannot name a field: " + payloads.KEY.pattern,
+        "payloads.Order.x: 'strin g' goes on before 'g'",
+        "payloads.Order.n: must be a type, like 'string' or 'list[integer]?'",
+        "payloads.order: 'order' cannot name a class: write it like Order",
+        "payloads.Any: 'Any' is used by the generated code itself",
+        "payloads.Order.lines: 'OrderLin' is neither a type nor a model; did you mean 'OrderLine'?",
+        "payloads.Loop: contains itself without an end: make a field optional",
+        "queues[0].payload: 'Oder' is no model of payloads; did you mean 'Order'?",
+        "queues[1].payload: is decoded from JSON: a queue with a payload has no translator of its own",
+    ]
+
+
+def test_queues_of_one_topic_have_one_payload():
+    """Each of them gets every message of the topic."""
+    found = problems(
+        {"Order": {}, "News": {}},
+        {"name": "a", "topic": "t", "payload": "Order"},
+        {"name": "b", "topic": "t", "payload": "News"},
+        {"name": "c", "topic": "t"},
+        {"name": "d", "kind": "sns", "payload": "News"},
+    )
+
+    assert found == ["queues[1].payload: every queue of the topic t gets the same messages: Order"]
+
+
+@pytest.mark.parametrize("raw", [[], "x", 5, {"Order": []}, {5: {}}, {"Order": {5: "string"}}])
+def test_a_table_of_models_that_is_none_is_a_problem(raw):
+    """Whatever stands in its place."""
+    assert problems(raw, {"name": "a"})
+
+
+def test_models_that_multiply_are_refused():
+    """An example of them would never end, or be larger than memory."""
+    wide = {f"M{n}": {f"f{i}": f"M{n + 1}" for i in range(9)} for n in range(20)} | {"M20": {}}
+    deep = {f"M{n}": {"next": f"M{n + 1}"} for n in range(100)} | {"M100": {}}
+
+    nested = {f"M{n}": {"next": f"{'map[' * 30}M{n + 1}{']' * 30}"} for n in range(5)} | {"M5": {}}
+
+    for models in (wide, deep, nested):
+        assert "too large" in problems(models, {"name": "a", "payload": "M0"})[0]
+
+
+def test_examples_are_always_the_same():
+    """And leave out what would never end."""
+    service = spec({"Order": ORDER, "Customer": CUSTOMER})
+
+    example = payloads.example("Order", service.payloads)
+
+    assert example == payloads.example("Order", service.payloads)
+    assert example["parts"] == []
+    assert "parent" not in example
+    assert example["note"] == "text"
+    assert "note" not in payloads.example("Order", service.payloads, everything=False)
+
+
+@given(tables)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_model_of_a_valid_spec_takes_its_own_example(models):
+    """Whatever the keys are called, and however the models refer to each other.
+
+    The kept spec says the same, and the schema for editors accepts it.
+    """
+    draft = Draft({"name": "a", "queues": [{"name": "a", "payload": "Order"}], "payloads": models})
+    found = [str(problem) for problem in validation.problems_of(draft)]
+    assert all("itself" in problem or "too large" in problem for problem in found)
+    if found:
+        return
+    service = spec(models)
+    project = files(service)
+    kept = tomllib.loads(project["loafer.toml"])
+    assert validation.service(Draft(kept)) == service
+    jsonschema.validate(kept, schema.service())
+    made = module(project["shop/payloads.py"])
+    for name in model_names:
+        example = json.loads(json.dumps(payloads.example(name, service.payloads)))
+        assert pydantic.TypeAdapter(getattr(made, name)).validate_python(example)
+        assert set(typing.get_type_hints(getattr(made, name))) == {
+            field.name for field in dataclasses.fields(getattr(made, name))
+        }
+
+
+hostile = st.text(max_size=20) | st.sampled_from(
+    ["{{ 7*7 }}", "{% raw %}", '"""', "'", "\\", "\n", "\u2028", "x: int = __import__('os')"]
+)
+
+
+@given(st.dictionaries(hostile, st.dictionaries(hostile, hostile, max_size=2), max_size=2), hostile)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_hostile_model_reaches_a_file(models, payload):
+    """It is refused in one line each, or means what it says."""
+    queue = {"name": "a", "payload": payload}
+    draft = Draft({"name": "shop", "queues": [queue], "payloads": models})
+    found = [str(problem) for problem in validation.problems_of(draft)]
+    assert all(problem.isprintable() for problem in found)
+    if found:
+        return
+    service = validation.service(draft)
+    for path, content in files(service).items():
+        assert content.isascii()
+        assert "{{" not in content
+        if path.endswith(".py"):
+            ast.parse(content)

@@ -1,0 +1,179 @@
+"""From drafts to specs: defaults, and every problem with its place."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.problems import SpecError
+
+
+def spec(*queues, name="foobar", **more):
+    return validation.service(Draft({"name": name, "queues": list(queues), **more}))
+
+
+def problems(*queues, **more):
+    with pytest.raises(SpecError) as caught:
+        spec(*queues, **more)
+    return {problem.place: problem.message for problem in caught.value.problems}
+
+
+def test_a_name_and_a_queue_are_enough():
+    """Everything else has a default."""
+    service = spec({"name": "loafer-test"})
+
+    assert (service.name, service.package) == ("foobar", "foobar")
+    (queue,) = service.queues
+    assert (queue.kind, queue.handler, queue.topic) == ("sqs", "handle_loafer_test", None)
+    assert (queue.error_handler, queue.translator, queue.dead_letter_queue) == (None, None, None)
+    assert (queue.fifo, dict(queue.options)) == (False, {})
+
+
+def test_the_package_is_made_from_the_name_unless_it_is_given():
+    """`Foo-Bar` is imported as `foo_bar`; `package` says otherwise."""
+    assert spec({"name": "q"}, name="Foo-Bar").package == "foo_bar"
+    assert spec({"name": "q"}, name="asyncio-service", package="worker").package == "worker"
+
+
+def test_a_name_that_hides_a_module_is_fine_with_a_package_of_another_name():
+    """Only the package is imported."""
+    assert spec({"name": "q"}, name="2nd", package="second").package == "second"
+
+
+def test_fifo_is_implied_by_the_name():
+    """SQS says it by the name's end, and so does the spec."""
+    assert spec({"name": "orders.fifo"}).queues[0].fifo
+    assert spec({"name": "orders.fifo", "fifo": True}).queues[0].fifo
+
+
+def test_a_topic_makes_an_sns_queue_and_an_sns_queue_has_a_topic():
+    """The topic is named as the queue unless it is given."""
+    assert spec({"name": "q", "topic": "t"}).queues[0].kind == "sns"
+    assert spec({"name": "q", "kind": "sns"}).queues[0].topic == "q"
+
+
+def test_a_dead_letter_queue_has_a_receive_count():
+    """Five attempts unless it is given."""
+    assert spec({"name": "q", "dead_letter_queue": "d"}).queues[0].max_receive_count == 5
+
+
+def test_all_problems_are_shown_at_once_each_with_its_place():
+    """Nobody corrects one thing only to be told the next."""
+    found = problems(
+        {"name": "a b", "wait_time": 21, "concurrency": "many"},
+        {"visibility_timeot": 3, "fifo": 1},
+        "not a table",
+        nmae="x",
+    )
+
+    assert set(found) == {
+        "nmae",
+        "queues[0].name",
+        "queues[0].wait_time",
+        "queues[0].concurrency",
+        "queues[1].visibility_timeot",
+        "queues[1].fifo",
+        "queues[1].name",
+        "queues[2]",
+    }
+    assert "did you mean 'visibility_timeout'" in found["queues[1].visibility_timeot"]
+    assert "did you mean 'name'" in found["nmae"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "place"),
+    [
+        ({"name": "a", "fifo": True}, "fifo"),
+        ({"name": "a.fifo", "fifo": False}, "fifo"),
+        ({"name": "a", "kind": "sqs", "topic": "t"}, "topic"),
+        ({"name": "a.fifo", "topic": "t"}, "topic"),
+        ({"name": "a", "max_receive_count": 3}, "max_receive_count"),
+        ({"name": "a", "dead_letter_queue": "a"}, "dead_letter_queue"),
+        ({"name": "a.fifo", "dead_letter_queue": "d"}, "dead_letter_queue"),
+        ({"name": "a", "dead_letter_queue": "d.fifo"}, "dead_letter_queue"),
+        ({"name": "a", "kind": "snss"}, "kind"),
+        ({"name": "a", "translator": "order"}, "translator"),
+        ({"name": "a", "wait_time": True}, "wait_time"),
+        ({"name": "a", "wait_time": 1.5}, "wait_time"),
+        ({"name": "a", "handler_timeout": 0}, "handler_timeout"),
+        ({"name": "a", "rate_limit": float("nan")}, "rate_limit"),
+        ({"name": "a", "rate_limit": float("inf")}, "rate_limit"),
+        ({"name": "a", "rate_limit": 10**400}, "rate_limit"),
+    ],
+)
+def test_what_contradicts_itself_or_sqs_is_refused(queue, place):
+    """The problem stands at the key that is to be changed."""
+    assert set(problems(queue)) == {f"queues[0].{place}"}
+
+
+def test_two_queues_cannot_share_a_name():
+    """Also when one of them is given as a URL."""
+    assert set(problems({"name": "a"}, {"name": "https://host/1/a"})) == {"queues[1].name"}
+
+
+def test_two_queues_cannot_share_a_handler_and_a_free_name_is_suggested():
+    """`a-b` and `a_b` would have the same handler."""
+    found = problems({"name": "a-b"}, {"name": "a_b"}, {"name": "c", "handler": "handle_a_b_2"})
+
+    assert list(found) == ["queues[1].handler"]
+    assert "like handle_a_b_3" in found["queues[1].handler"]
+
+
+def test_queues_may_share_an_error_handler_but_it_is_no_handler():
+    """One function cannot be both."""
+    assert spec({"name": "a", "error_handler": "e"}, {"name": "b", "error_handler": "e"})
+    assert set(problems({"name": "a", "error_handler": "handle_a"})) == {"queues[0].error_handler"}
+
+
+@pytest.mark.parametrize("queues", [None, [], "orders", {"name": "a"}, 3])
+def test_a_service_has_a_list_of_queues(queues):
+    """Without one there is nothing to write."""
+    with pytest.raises(SpecError, match="queues"):
+        validation.service(Draft({"name": "foobar", "queues": queues}))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+keys = st.sampled_from(["name", "kind", "topic", "handler", "fifo", "wait_time", "translator"])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "package", "queues"]) | st.text(),
+        anything | st.lists(st.dictionaries(keys, anything)),
+    )
+)
+def test_no_draft_is_too_strange_to_be_judged(values):
+    """Whatever a file holds gives a spec or problems in plain text, never another exception."""
+    try:
+        text = repr(validation.service(Draft(values)))
+    except SpecError as error:
+        text = str(error)
+    assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+
+
+def test_an_unknown_key_is_answered_with_few_keys_or_where_they_are_listed():
+    """Not with six lines of them."""
+    found = validation.problems_of(
+        Draft({"name": "a", "xyzzy": 1, "queues": [{"name": "b", "xyzzy": 1}]})
+    )
+    ours, of_queue = [item.message for item in found]
+
+    assert ours == "is no known key: the keys are name, package, payloads, queues, with"
+    assert of_queue == "is no known key; `loafer-kit schema` lists those that are"
+
+
+def test_a_remedy_is_one_that_there_is_where_it_is_read():
+    """A person who types has options, a file has keys."""
+    typed = [problem.message for problem in validation.problems_of(Draft({"name": "asyncio"}))]
+    kept = [problem.message for problem in validation.problems_of(Draft({"name": "asyncio"}, "x"))]
+
+    assert typed[0].endswith("choose another name")
+    assert typed[1].endswith("name one with --queue")
+    assert kept[0].endswith("choose another name, or set `package`")
+    assert kept[1].endswith("one queue or more")
