@@ -113,6 +113,20 @@ def test_lost_lease_is_told_from_other_refusals():
     assert not errors.is_lease_lost("InternalError", "")
 
 
+@pytest.mark.parametrize(
+    ("failure", "verdict"),
+    [
+        ({"Code": "ReceiptHandleIsInvalid", "SenderFault": True}, "lease lost"),
+        ({"Code": "InvalidParameterValue", "Message": "beyond", "SenderFault": True}, "final"),
+        ({"Code": "InternalError", "SenderFault": False}, "transient"),
+        ({}, "transient"),
+    ],
+)
+def test_a_failed_entry_is_judged_in_one_place(failure, verdict):
+    """A lost lease, the sender's fault, or a failure of SQS that may be repeated."""
+    assert errors.judge_entry(failure) == verdict
+
+
 def test_denied_batch_names_the_permission_it_needs():
     """IAM knows no batches: a denied batch asks for the permission of the single action."""
     error = errors.from_code(
