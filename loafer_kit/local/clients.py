@@ -68,7 +68,7 @@ class Clients:
         except BotoCoreError as error:
             if self.endpoint_url is not None and isinstance(error, ConnectionError):
                 message = f"Nothing answers on {self.endpoint_url}: start a server there"
-                raise ServiceError(f"{message}, or give another URL") from error
+                raise ServiceError(f"{message}, or name another") from error
             raise ServiceError(f"{_subject(parameters)}{error}") from error
 
     def close(self) -> None:
