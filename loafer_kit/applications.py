@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import Mapping
 
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.application_route import ApplicationRoute
 from loafer_kit.engine.callables import is_async
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
-from loafer_kit.engine.consumer_routes import ConsumerRoute
 from loafer_kit.exceptions import ConfigurationError, ConsumerError
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
@@ -100,5 +100,5 @@ class Application(Service):
             raise NotRunnable("The Application's consumer cannot be None.")
         if self.callback is None or not is_async(self.callback):
             raise NotRunnable("The Application's callback must be a coroutine.")
-        dispatcher = LoaferDispatcher([ConsumerRoute(self, num_workers)], grace_time=_GRACE_TIME)
+        dispatcher = LoaferDispatcher([ApplicationRoute(self, num_workers)], grace_time=_GRACE_TIME)
         self._run(dispatcher, LoaferRunner(), debug=debug, loop=loop)

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Sequence
 
 from loafer_kit import outcomes
+from loafer_kit.engine.backlog import Slots
 from loafer_kit.engine.deliveries import FailurePolicy, deliver
-from loafer_kit.engine.slots import Slots
 from loafer_kit.engine.workers import RouteWorker
 from loafer_kit.routes import Route
 from loafer_kit.types import Message

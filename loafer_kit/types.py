@@ -1,6 +1,7 @@
-"""The shapes that travel between the parts: what users pass in, and what they get."""
+"""What users pass in and get: messages, handlers, callbacks and consumers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
@@ -10,7 +11,7 @@ Message = Any
 #: What `sys.exc_info()` gives inside an `except`.
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
-#: `handler(content, metadata)`; its answer says what becomes of the message.
+#: `handler(content, metadata)`; its answer decides the outcome of the message.
 HandlerFunction = Callable[..., Any]
 
 #: `error_handler(exc_info, message)` or `error_handler(exc_type, exc, message)`; truthy acknowledges.
@@ -42,7 +43,27 @@ class TranslatedMessage(_TranslatedContent, total=False):
 
 
 class Consumer(Protocol):
-    """Where an Application reads from."""
+    """The source that an Application reads from."""
 
     async def read(self) -> Message:
-        """Return the next message; raise `Abort` when there will be none."""
+        """Return the next message; raise `Abort` at the end."""
+
+
+class QueueConsumer(ABC):
+    """A consumer that also takes part in stopping, ordering and logging."""
+
+    @abstractmethod
+    async def read(self) -> Message:
+        """Return the next message; raise `Abort` at the end."""
+
+    @abstractmethod
+    def stop_reading(self) -> None:
+        """Make an open `read()` raise `Abort` soon; any other consumer's `read()` is cancelled."""
+
+    def order_key(self, message: Message) -> Hashable | None:
+        """Return the key that messages share if they must be handled one after another."""
+        return None
+
+    def describe(self, message: Message) -> Mapping[str, object]:
+        """Return the facts that identify `message` in a log line."""
+        return {}

@@ -504,7 +504,7 @@ async def test_a_lost_message_cancels_its_handler_and_settles_nothing():
 
 async def test_a_settlement_that_fails_is_tried_again_then_logged(caplog, monkeypatch):
     """A broken confirmation does not stop the service; the message comes back by itself."""
-    monkeypatch.setattr("loafer_kit.engine.settling._BACKOFF", 0.001)
+    monkeypatch.setattr("loafer_kit.engine.deliveries._BACKOFF", 0.001)
     source = Source(["m", "n"])
     attempts = []
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 
 from loafer_kit import outcomes
 from loafer_kit.applications import Application
+from loafer_kit.engine.application_route import Postpone
 from loafer_kit.engine.callables import is_async
-from loafer_kit.engine.consumers import Postpone
 from loafer_kit.exceptions import Abort, ConfigurationError
 from loafer_kit.extensions import Extension
 from loafer_kit.outcomes import DeadLetter, Outcome

@@ -6,9 +6,8 @@ import contextvars
 import pytest
 
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.backlog import Backlog
+from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.jobs import Job, Jobs
-from loafer_kit.engine.slots import Slots
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
