@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
-from typing import TypedDict
 
 import postponed_annotations
 import pytest
+from typing_extensions import TypedDict
 
 from loafer_kit import Abort, Application
 from loafer_kit.exceptions import ConfigurationError, InvalidPayloadError
