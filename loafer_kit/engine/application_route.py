@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loafer_kit.engine.callbacks import CallbackList
@@ -38,14 +39,12 @@ class Postpone(Abort):
         self.work = work
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Reading:
     """One message as it was read: two readings differ even when they hold the same object."""
 
-    __slots__ = ("message", "started")
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        self.started = False
+    message: Message
+    started: bool = False
 
     def __repr__(self) -> str:
         return repr(self.message)
@@ -102,12 +101,10 @@ class ConsumerProvider(AbstractProvider):
             self._reader.cancel()
 
     def order_key(self, message: Reading) -> Hashable | None:
-        """Return the order key of a `QueueConsumer`'s message."""
         consumer = self._queue_consumer
         return None if consumer is None else consumer.order_key(message.message)
 
     def describe(self, message: Reading) -> Mapping[str, object]:
-        """Return what a `QueueConsumer` says about its message."""
         consumer = self._queue_consumer
         return {} if consumer is None else consumer.describe(message.message)
 
