@@ -13,13 +13,6 @@ def test_documented_exceptions_share_one_base(name):
     assert issubclass(getattr(exceptions, name), exceptions.LoaferKitError)
 
 
-def test_abort_carries_reason_and_message():
-    """`args` holds the reason alone, as extensions rely on."""
-    abort = exceptions.Abort("provider.ignored", {"key": 1})
-    assert abort.args == ("provider.ignored",)
-    assert (abort.reason, abort.message) == ("provider.ignored", {"key": 1})
-
-
 def test_retry_refuses_a_negative_delay():
     """A delay is a number of seconds from now."""
     with pytest.raises(ValueError, match="negative"):
