@@ -1,4 +1,4 @@
-"""What users pass in and get: messages, handlers, callbacks and consumers."""
+"""Types of messages, handlers, callbacks and consumers, for users to annotate with."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 #: A message as its provider delivers it (SQS: the dict that ReceiveMessage gives).
 Message = Any
 
-#: What `sys.exc_info()` gives inside an `except`.
+#: The result of `sys.exc_info()` inside an `except`.
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 #: `handler(content, metadata)`; its answer decides the outcome of the message.
@@ -37,7 +37,7 @@ class _TranslatedContent(TypedDict):
 
 
 class TranslatedMessage(_TranslatedContent, total=False):
-    """What a translator returns: the handler's two arguments."""
+    """The result of a translator: the handler's two arguments."""
 
     metadata: Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""The exceptions: what they carry, and their common base."""
+"""The exceptions: their arguments and their common base."""
 
 import pytest
 

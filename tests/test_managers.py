@@ -1,4 +1,4 @@
-"""LoaferManager: what it checks, and how it ends."""
+"""LoaferManager: its checks, its runs and its end."""
 
 import threading
 

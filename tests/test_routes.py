@@ -1,4 +1,4 @@
-"""A route: what it accepts, and what it makes of one message."""
+"""A route: its arguments, and one message through it."""
 
 import asyncio
 import sys
@@ -47,7 +47,7 @@ def test_a_provider_of_the_wrong_kind_is_refused():
 
 @pytest.mark.parametrize("translator", [str, "text", print])
 def test_a_translator_of_the_wrong_kind_is_refused(translator):
-    """A class, a text or a function is no translator."""
+    """A class, a string and a function are refused."""
     with pytest.raises(TypeError, match="AbstractMessageTranslator"):
         Route(Provider(), handler, message_translator=translator)
 

@@ -156,7 +156,7 @@ class ConsumerProvider(AbstractProvider):
 
 
 class ConsumingService(Protocol):
-    """What an `ApplicationRoute` needs of an Application."""
+    """The attributes of an Application that `ApplicationRoute` uses."""
 
     name: str
     logger: logging.Logger

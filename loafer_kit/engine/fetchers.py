@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.providers import AbstractProvider
+from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -67,22 +67,23 @@ def fetch_limit(*, in_hand: int, handled_at_once: int, prefetch: int, batch_size
 class Fetcher:
     """The open fetches of one route.
 
-    `arrived(messages)` gets what a fetch returned, `failed(error)` an error that stops the route.
+    `arrived(messages)` gets the result of a fetch, `failed(error)` an error that stops the route.
+    `slots_idle()` is true while the route could start more handlers.
     """
 
     def __init__(
         self,
-        name: str,
-        provider: AbstractProvider,
+        route: Route,
+        *,
         arrived: Callable[[Sequence[Message]], None],
         failed: Callable[[BaseException], None],
         slots_idle: Callable[[], bool],
     ) -> None:
-        self.scaler = PollScaler(provider.max_receivers)
+        self.scaler = PollScaler(route.provider.max_receivers)
         #: The most messages that the open fetches may still bring.
         self.expected = 0
-        self._name = name
-        self._provider = provider
+        self._name = route.name
+        self._provider = route.provider
         self._arrived = arrived
         self._failed = failed
         self._slots_idle = slots_idle

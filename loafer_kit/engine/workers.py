@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class RouteWorker:
     """Runs one route, independently of all others.
 
-    There is no loop that waits. Every change (messages arrive, a handler ends, a slot is freed, a
+    No loop waits here. Every change (messages arrive, a handler ends, a slot is freed, a
     timer is due) calls `pump`, which starts all the handlers and fetches that have room now.
     """
 
@@ -30,7 +30,7 @@ class RouteWorker:
         self._backlog = Backlog()
         self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
         self._fetcher = Fetcher(
-            route.name, route.provider, self._arrived, self._fetch_failed, self._slots_idle
+            route, arrived=self._arrived, failed=self._fetch_failed, slots_idle=self._slots_idle
         )
         self._batch_since = 0.0
         self._fetching = True
@@ -218,12 +218,12 @@ class RouteWorker:
             self._jobs.release(self._backlog.remove(message))
 
     async def _drain(self, grace_time: float) -> None:
-        """Release what was not started, finish and settle the rest, close the provider.
+        """Release unstarted messages, finish and settle the others, close the provider.
 
         The order matters. Messages that were not started go back first, so that others can handle
         them during the grace time. Open fetches and handlers then finish together; a fetch that
         returns late adds releases, which `settle_rest` waits for. `flush` comes after the last
-        settlement, `close` after everything, whatever failed before.
+        settlement, `close` after everything, even after a failure.
         """
         self.stop()
         self.route.flow.on_change = lambda: None

@@ -3,6 +3,9 @@
 from typing import Any
 
 from loafer_kit.engine import deliveries
+from loafer_kit.ext.aws.message_translators import SNSMessageTranslator
+from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.ext.aws.routes import SNSQueueRoute
 from loafer_kit.outcomes import Outcome
 from loafer_kit.routes import Route
 from loafer_kit.testing.messages import sns_message, sqs_message
@@ -23,10 +26,6 @@ async def deliver(route: Route, body: Any, **facts: Any) -> Outcome:
 
 
 def _raw_message(route: Route, body: Any, facts: dict[str, Any]) -> Message:
-    from loafer_kit.ext.aws.message_translators import SNSMessageTranslator
-    from loafer_kit.ext.aws.providers import SQSProvider
-    from loafer_kit.ext.aws.routes import SNSQueueRoute
-
     if isinstance(route, SNSQueueRoute) or isinstance(
         route.message_translator, SNSMessageTranslator
     ):

@@ -293,7 +293,7 @@ def test_a_retry_callback_that_crashes_stops_the_application(delay):
 
 @pytest.mark.parametrize("delay", [0, 0.01])
 def test_a_retry_callback_may_abort(delay):
-    """That is no crash: the message is acknowledged."""
+    """The application goes on and acknowledges the message."""
 
     async def abort(app, message):
         app.consumer.queue.put_nowait(None)

@@ -37,7 +37,7 @@ def test_the_rate_limit_spaces_starts_evenly():
 
 
 def test_the_rate_limit_saves_up_no_more_than_a_tenth_of_a_second():
-    """After a quiet hour at 100 a second, ten may start at once and no more."""
+    """After a quiet hour at 100 a second, at most ten may start at once."""
     clock = Clock()
     limit = RateLimit(100, clock)
     clock.now += 3600
@@ -46,7 +46,7 @@ def test_the_rate_limit_saves_up_no_more_than_a_tenth_of_a_second():
 
 
 def test_the_breaker_opens_after_failures_in_a_row():
-    """A success in between starts the count again; a rejection is no failure."""
+    """A success in between starts the count again; a rejection is not a failure."""
     breaker = CircuitBreaker(3, clock=Clock())
     for outcome in (outcomes.LEAVE, outcomes.Retry(1), outcomes.ACKNOWLEDGE, outcomes.LEAVE):
         breaker.record(outcome, None)
@@ -200,7 +200,7 @@ def test_single_messages_probe_until_one_succeeds():
 
 
 def test_nothing_is_started_or_fetched_beside_a_probe():
-    """However long it takes, and whatever arrives meanwhile."""
+    """Even if it takes long and messages arrive meanwhile."""
 
     async def main():
         source = Source(range(6), endless=True, wait_time=3)
@@ -402,7 +402,7 @@ def test_a_probe_that_is_lost_has_failed(seconds):
 
 
 def test_the_log_says_when_the_breaker_opens_and_closes(caplog):
-    """Once each, however many probes fail."""
+    """Once each, even after several failed probes."""
     caplog.set_level(logging.INFO, "loafer_kit")
 
     async def main():

@@ -1,4 +1,4 @@
-"""Typed handlers: what their annotations make of a message's content."""
+"""Typed handlers: validation of a message's content."""
 
 import dataclasses
 import datetime as dt
@@ -499,7 +499,7 @@ Orders = typing_extensions.TypeAliasType("Orders", list[Order])
     ids=str,
 )
 def test_a_batch_handler_may_name_its_list_in_many_ways(annotation):
-    """Whatever a list can be given for."""
+    """Any annotation that accepts a list."""
     decode = decoder_for(taking(annotation), batch=True)
 
     assert decode({"number": 1, "lines": []}) == Order(1, [])

@@ -1,4 +1,4 @@
-"""Typed handlers with types of any shape: what fits arrives, what does not is refused."""
+"""Typed handlers with generated types: fitting content arrives, other content is refused."""
 
 import dataclasses
 import datetime as dt
@@ -228,7 +228,7 @@ def shapes(*, in_model=False):
 
 
 def payloads():
-    """A type that names a payload type, whatever else it is made of."""
+    """A type that mentions a payload type."""
     anything = shapes() | shapes(in_model=True)
     as_field = anything.map(lambda shape: Fields([("top", shape, True)]))
     kinds = [dataclass_of, typed_dict_of(typing_extensions.TypedDict, total=False), model_of]
