@@ -56,8 +56,6 @@ def from_answer(answer: object) -> Outcome:
     An instance (or the class) of `DeleteMessage`, `RetryMessage` or `RejectMessage` means the same
     as when raised; any other answer acknowledges if it is truthy.
     """
-    if answer is True:
-        return ACKNOWLEDGE
     if isinstance(answer, LoaferException):
         return from_exception(answer)
     if isinstance(answer, type) and issubclass(answer, LoaferException):
