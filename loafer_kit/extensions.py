@@ -42,14 +42,11 @@ class Extension:
         for name, value in self.DEFAULT_SETTINGS.items():
             if name not in app.settings:
                 app.settings[name] = copy.deepcopy(value)
-        self._check_required_settings(app.settings)
+        missing = sorted(name for name in self.REQUIRED_SETTINGS if name not in app.settings)
+        if missing:
+            raise KeyError(f"{type(self).__name__} requires the settings {', '.join(missing)}.")
         self._app = app
         app.extensions[type(self).__name__.lower()] = self
         register_cli = getattr(self, "register_cli", None)
         if register_cli is not None:
             register_cli()
-
-    def _check_required_settings(self, settings: Mapping[str, Any]) -> None:
-        missing = sorted(name for name in self.REQUIRED_SETTINGS if name not in settings)
-        if missing:
-            raise KeyError(f"{type(self).__name__} requires the settings {', '.join(missing)}.")

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 #: A message as its provider delivers it (SQS: the dict that ReceiveMessage gives).
 Message = Any
@@ -32,14 +32,11 @@ class ClassHandler(Protocol):
 Handler = HandlerFunction | ClassHandler
 
 
-class _TranslatedContent(TypedDict):
-    content: Any
-
-
-class TranslatedMessage(_TranslatedContent, total=False):
+class TranslatedMessage(TypedDict):
     """The result of a translator: the handler's two arguments."""
 
-    metadata: Mapping[str, Any]
+    content: Any
+    metadata: NotRequired[Mapping[str, Any]]
 
 
 class Consumer(Protocol):

@@ -26,7 +26,7 @@ def payload_annotation(handler: Callable[..., Any], position: int = 0) -> Any | 
     try:
         annotation = _written_annotation(handler, position)
         annotation = _resolved(handler, annotation)
-        return annotation if names_payload(annotation) else None
+        return annotation if any(map(_is_payload_type, parts(annotation))) else None
     except Exception as error:  # noqa: BLE001 - an annotation may be any expression
         logger.warning(
             "handler.unchecked handler=%s: the annotation %s cannot be resolved (%s), so messages "
@@ -36,11 +36,6 @@ def payload_annotation(handler: Callable[..., Any], position: int = 0) -> Any | 
             first_line(error),
         )
         return None
-
-
-def names_payload(annotation: Any) -> bool:
-    """True if an annotation is a payload type or mentions one."""
-    return any(_is_payload_type(part) for part in parts(annotation))
 
 
 def parts(annotation: Any, *, of_fields: bool = False) -> Iterable[Any]:
