@@ -98,7 +98,7 @@ class Clients:
         return parameters
 
     async def transport(self, kind: TransportKind = "direct") -> SQSTransport:
-        """Return the transport of everybody who shares these clients.
+        """Return the transport that all users of these clients share.
 
         It is botocore's if the options ask for something that only botocore supports (a proxy, for
         example). Raises botocore's errors if region, endpoint or options cannot work.

@@ -218,7 +218,7 @@ def _parse(body: bytes) -> Any:
         return None
 
 
-# What is taken over from botocore: endpoint, credentials, TLS, timeouts
+# Taken over from botocore: endpoint, credentials, TLS, timeouts
 
 
 def can_replace(client: Any) -> bool:

@@ -146,7 +146,7 @@ def from_code(
     An action of another service than SQS is given as its permission: `sns:Publish`.
     """
     code = _short(code)
-    said = f"{action} answered {code or status}{f': {_one_line(message)}' if message else ''}"
+    answer = f"{action} answered {code or status}{f': {_one_line(message)}' if message else ''}"
     if code == "OverLimit":
         return TransientProviderError(
             f"{subject} has as many messages in flight as SQS allows ({SQS_MESSAGES_IN_FLIGHT:,}): "
@@ -155,17 +155,17 @@ def from_code(
             retry_after=retry_after,
         )
     if code in _TRANSIENT or status in _TRANSIENT_STATUSES or status >= _SERVER_ERROR:
-        return TransientProviderError(f"{subject}: {said}", retry_after=retry_after)
+        return TransientProviderError(f"{subject}: {answer}", retry_after=retry_after)
     if code in _DENIED:
         # A batch needs the permission of the single action.
         permission = action if ":" in action else f"sqs:{action.removesuffix('Batch')}"
         return AccessDeniedError(
-            f"{subject}: access denied; allow {permission} to the credentials in use. {said}"
+            f"{subject}: access denied; allow {permission} to the credentials in use. {answer}"
         )
-    return ProviderError(_final_message(code, said, action, subject))
+    return ProviderError(_final_message(code, answer, action, subject))
 
 
-def _final_message(code: str, said: str, action: str, subject: str) -> str:
+def _final_message(code: str, answer: str, action: str, subject: str) -> str:
     if code in _MISSING:
         return (
             f"{subject} does not exist in this region and account ({action} answered {code}): "
@@ -173,10 +173,12 @@ def _final_message(code: str, said: str, action: str, subject: str) -> str:
             "`loafer-kit dev` creates it on a local server."
         )
     if code in _BAD_CREDENTIALS:
-        return f"{subject}: AWS does not accept the credentials in use; {_CREDENTIALS_HELP} {said}"
+        return (
+            f"{subject}: AWS does not accept the credentials in use; {_CREDENTIALS_HELP} {answer}"
+        )
     if code.lower().startswith("kms"):
-        return f"{subject}: its encryption key cannot be used; check the key's policy and state. {said}"
-    return f"{subject}: {said}"
+        return f"{subject}: its encryption key cannot be used; check the key's policy and state. {answer}"
+    return f"{subject}: {answer}"
 
 
 def from_exception(exc: BaseException, *, action: str, subject: str) -> ProviderError:

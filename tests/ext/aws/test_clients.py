@@ -42,7 +42,7 @@ async def test_client_is_opened_once():
 
 
 async def test_last_user_closes():
-    """Clients stay for the users that are left, and are made anew after the last has gone."""
+    """Clients stay open for the remaining users; the last one closes them."""
     first, second = clients.share(LOCAL), clients.share(LOCAL)
     client = await first.client()
     await clients.release(first)
@@ -54,7 +54,7 @@ async def test_last_user_closes():
 
 
 async def test_unused_clients_stay_open_while_others_are_used():
-    """Whoever uses clients now and then does not open them anew each time in a running service."""
+    """In a running service, a user that comes and goes does not open its clients each time."""
     service = clients.share(LOCAL)
     now_and_then = {**LOCAL, "region_name": "eu-west-1"}
     borrowed = clients.share(now_and_then)
@@ -82,7 +82,7 @@ async def test_long_polls_have_a_read_timeout_above_their_wait():
 
 
 async def test_requests_go_straight_unless_botocore_is_asked_for():
-    """Everybody gets one direct transport, or one that uses botocore where it is named."""
+    """All users share one direct transport, or one of botocore if they ask for it."""
     shared = clients.share(LOCAL)
     try:
         direct = await shared.transport()
@@ -131,7 +131,7 @@ async def test_the_region_of_an_address_counts_before_the_environment(
 
 
 async def test_a_named_region_or_endpoint_wins(region_of_client, monkeypatch):
-    """What the user names is never replaced; requests to a local server keep their region."""
+    """An explicit region is never replaced; requests to a local server keep their region."""
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     assert await region_of_client({"region_name": "us-east-1"}, URL) == "us-east-1"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5000")

@@ -22,7 +22,7 @@ KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
 
 @pytest.fixture(autouse=True)
 def no_bundle_or_proxy(monkeypatch):
-    """Whatever this machine sets, it is not set here."""
+    """The settings of this machine do not reach the tests."""
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -79,7 +79,7 @@ async def test_verify_wins_over_the_environment(tls_server, opened, certificate,
 
 
 async def test_refuses_an_unknown_certificate(tls_server, opened):
-    """A certificate that nobody vouches for is final, and the error names the ways out."""
+    """An untrusted certificate is a final error that says what to do."""
     async with tls_server as server, opened(server.url) as (transport, _):
         with pytest.raises(ProviderError, match="AWS_CA_BUNDLE") as raised:
             await transport.call("ReceiveMessage", QUEUE_URL)

@@ -68,7 +68,7 @@ def test_final_answers_name_the_queue_and_the_way_out(code, advice):
     ],
 )
 def test_broken_connections_may_be_repeated(exc):
-    """Whatever the network does is passing."""
+    """Network failures are transient."""
     assert isinstance(from_exception(exc), TransientProviderError)
 
 
