@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.project import journal, locks
+from loafer_kit.scaffold.project import locks, writing
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "4 passed" in tested.stdout
+    assert "6 passed" in tested.stdout
 
 
 def test_a_second_run_changes_nothing_and_says_so(shop):
@@ -110,7 +110,7 @@ def test_unrecognised_code_is_left_alone_with_everything_else(shop):
     assert done.exit_code == 1
     told = str(done.exception)
     assert isinstance(done.exception, LoaferKitError)
-    assert "shop/routes.py: there is no one `routes = (…)`" in told
+    assert "shop/routes.py: it does not assign `routes = (…)` exactly once" in told
     assert '    SQSRoute("refunds", handler=handlers.handle_refunds)' in told
     assert content(shop) == before
 
@@ -122,7 +122,7 @@ def test_unrecognised_code_is_left_alone_with_everything_else(shop):
 def test_a_failure_in_the_middle_leaves_every_byte_as_it_was(shop, monkeypatch):
     """The changes go through the journal."""
     before = content(shop)
-    make, made = journal._make, []
+    make, made = writing._make, []
 
     def fail(change, *arguments):
         if len(made) == 3:
@@ -130,7 +130,7 @@ def test_a_failure_in_the_middle_leaves_every_byte_as_it_was(shop, monkeypatch):
         made.append(change)
         make(change, *arguments)
 
-    monkeypatch.setattr(journal, "_make", fail)
+    monkeypatch.setattr(writing, "_make", fail)
     done = add("queue", "refunds")
 
     assert "No space left on device" in str(done.exception)
@@ -217,7 +217,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "4 passed" in tested.stdout
+    assert "6 passed" in tested.stdout
 
 
 def test_a_second_run_for_a_route_changes_nothing_and_says_so(known):
