@@ -79,6 +79,24 @@ def test_a_second_run_changes_nothing_and_says_so(shop):
     assert content(shop) == before
 
 
+def test_the_tests_of_an_added_queue_come_and_go_with_it(shop):
+    """They stay deleted where somebody deletes them, and the template's other tests are not edited."""
+    before = content(shop)
+    assert add("queue", "refunds").exit_code == 0
+    own = shop / "tests/test_refunds.py"
+    assert {path for path in content(shop) if path not in before} == {"tests/test_refunds.py"}
+    written = own.read_bytes()
+
+    own.unlink()
+    assert "nothing to do" in add("queue", "refunds").output
+    assert CliRunner().invoke(app, ["update"]).exit_code == 0
+    assert not own.exists()
+
+    own.write_bytes(written)
+    assert CliRunner().invoke(app, ["destroy"]).exit_code == 0
+    assert content(shop) == before
+
+
 def test_a_dry_run_and_a_diff_write_nothing(shop):
     """Exit code 2 says that a run would change something."""
     before = content(shop)
@@ -355,7 +373,9 @@ def test_code_that_does_not_parse_is_named_by_its_line(shop):
 
     done = add("queue", "refunds")
 
-    assert "shop/routes.py: it is no Python ('(' was never closed, line 2); " in str(done.exception)
+    assert "shop/routes.py: it is not valid Python ('(' was never closed, line 2); " in str(
+        done.exception
+    )
 
 
 def test_an_extension_is_given_the_service(shop):

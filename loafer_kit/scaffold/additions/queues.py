@@ -163,14 +163,20 @@ def _rendered(
 ) -> QueueAddition:
     queue = spec.queues[index]
     others = tuple(item for item in spec.queues if item is not queue)
-    without = replace(spec, queues=others)
+    before = generator.service(replace(spec, queues=others)).plan.files if others else {}
+    after = generator.service(spec, own_tests=own_tests).plan.files
+    if (
+        before and not own_tests
+    ):  # the lock has the queue's tests already: deleted ones stay deleted
+        tests = {path: file for path, file in after.items() if path.startswith("tests/")}
+        before = {**tests, **before}
     return QueueAddition(
         package=spec.package,
         queue=queue,
         index=index,
         known=known,
-        before=generator.service(without).plan.files if others else {},
-        after=generator.service(spec, own_tests=own_tests).plan.files,
+        before=before,
+        after=after,
     )
 
 
