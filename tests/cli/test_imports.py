@@ -20,6 +20,7 @@ SLOW = {
     "loafer_kit.local",
     "loafer_kit.managers",
     "moto",
+    "pathspec",
     "rich",
     "yaml",
 }
@@ -38,7 +39,6 @@ RENDERING = {
 WRITING = {
     "loafer_kit.cli.collisions",
     "loafer_kit.cli.writing",
-    "loafer_kit.scaffold.project.gitignore",
     "loafer_kit.scaffold.project.updates",
     "loafer_kit.scaffold.project.undo",
     "loafer_kit.scaffold.project.writing",
