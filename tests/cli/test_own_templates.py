@@ -454,7 +454,7 @@ def test_installed_templates_and_sources_are_listed_and_used(here, tmp_path, mon
         {
             "acme_templates/__init__.py": (
                 "from pathlib import Path\n"
-                "from loafer_kit.scaffold.spec.drafts import Draft\n"
+                "from loafer_kit.scaffold.spec.specs import Draft\n"
                 "FOLDER = str(Path(__file__).parent / 'service')\n"
                 "GONE = '/nowhere'\n"
                 "def tagged(): return Path(__file__).parent / 'tagged'\n"

@@ -13,17 +13,75 @@ from loafer_kit.local.environments import (
     SECRET_ACCESS_KEY,
     is_local,
 )
-from loafer_kit.scaffold.sources import aws_keys
-from loafer_kit.scaffold.sources.findings import (
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Queue,
     Subscription,
+    keys,
     last_part,
     whole_number,
 )
-from loafer_kit.scaffold.sources.nodes import Node
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
+
+# The attributes of queues, topics, subscriptions and mappings; CloudFormation and SAM use the same.
+
+#: A message may have 1 MiB; queues made before August 2025 allow 256 KiB by themselves.
+MESSAGE_SIZES = ("262144", "1048576")
+
+_QUEUE_DEFAULTS = {
+    "ContentBasedDeduplication": ("false",),
+    "DeduplicationScope": ("queue",),
+    "DelaySeconds": ("0",),
+    "FifoThroughputLimit": ("perqueue",),
+    "KmsDataKeyReusePeriodSeconds": ("300",),
+    "MaximumMessageSize": MESSAGE_SIZES,
+    "MessageRetentionPeriod": ("345600",),
+    "ReceiveMessageWaitTimeSeconds": ("0",),
+    "SqsManagedSseEnabled": ("true",),
+    "VisibilityTimeout": ("30",),
+}
+# What AWS counts, and where the queue is.
+_MEASURED = """
+    ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
+    ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
+"""
+QUEUE = keys(
+    "FifoQueue QueueName ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout",
+    _MEASURED,
+    _QUEUE_DEFAULTS,
+)
+# Of a dead-letter queue the spec says the name, which tells FIFO too.
+DEAD_LETTER_QUEUE = keys("FifoQueue QueueName", _MEASURED, _QUEUE_DEFAULTS)
+REDRIVE_POLICY = keys("deadLetterTargetArn maxReceiveCount")
+# `DisplayName` is what e-mail and SMS show.
+TOPIC = keys(
+    "FifoTopic Subscription TopicName",
+    "DisplayName TopicArn",
+    {
+        "ContentBasedDeduplication": ("false",),
+        "FifoThroughputScope": ("messagegroup",),
+        "MaximumMessageSize": MESSAGE_SIZES,
+        "SignatureVersion": ("1",),
+        "TracingConfig": ("passthrough",),
+    },
+)
+SUBSCRIPTION = keys(
+    "Endpoint Protocol RawMessageDelivery TopicArn",
+    """
+    ConfirmationWasAuthenticated EffectiveDeliveryPolicy Owner PendingConfirmation SubscriptionArn
+    SubscriptionPrincipal
+    """,
+    {"FilterPolicyScope": ("messageattributes",)},
+)
+# `ReportBatchItemFailures`, the one function response type, is what a service does anyhow: each
+# message is settled alone.
+MAPPING = keys(
+    "BatchSize EventSourceArn Queue",
+    "FunctionName FunctionResponseTypes",
+    {"Enabled": ("true",), "MaximumBatchingWindowInSeconds": ("0",)},
+)
 
 # AWS always answers with these; its defaults say nothing.
 _SETTINGS = {
@@ -39,33 +97,33 @@ def read(prefix: str, endpoint_url: str | None = None) -> Draft:
 
     Credentials and region are those of the environment; ConfigurationError when AWS refuses.
     """
-    findings = asyncio.run(_findings(prefix, endpoint_url))
-    return findings.draft("AWS", lambda _path: None)
+    result = asyncio.run(_import(prefix, endpoint_url))
+    return result.draft("AWS", lambda _path: None)
 
 
-async def _findings(prefix: str, endpoint_url: str | None) -> ImportResult:
-    findings = ImportResult()
+async def _import(prefix: str, endpoint_url: str | None) -> ImportResult:
+    result = ImportResult()
     async with _client("sqs", endpoint_url) as sqs:
         attributes = await _attributes(sqs, prefix)
     queues = {name: Node(found, (name,)) for name, found in sorted(attributes.items())}
-    findings.queues += [_queue(findings, name, node) for name, node in queues.items()]
-    others = findings.dead_letter_queues()
+    result.queues += [_queue(result, name, node) for name, node in queues.items()]
+    others = result.dead_letter_queues()
     for name, node in queues.items():
-        keys = aws_keys.DEAD_LETTER_QUEUE if name in others else aws_keys.QUEUE
-        findings.left_out(node, keys)
+        keys = DEAD_LETTER_QUEUE if name in others else QUEUE
+        result.note_unsupported(node, keys)
     if attributes:
         arns = {found.get("QueueArn", ""): name for name, found in attributes.items()}
         try:
             async with _client("sns", endpoint_url) as sns:
-                findings.subscriptions += [item async for item in _subscriptions(sns, arns)]
+                result.subscriptions += [item async for item in _subscriptions(sns, arns)]
         except ConfigurationError as error:
-            findings.note(Node(None), f"subscriptions to topics are not known: {error}")
-        for subscription in findings.subscriptions:
+            result.note(Node(None), f"subscriptions to topics are not known: {error}")
+        for subscription in result.subscriptions:
             what = f"its subscription to {names.shown(subscription.topic)}"
-            findings.left_out(subscription.node, aws_keys.SUBSCRIPTION, what)
+            result.note_unsupported(subscription.node, SUBSCRIPTION, what)
     else:
-        findings.problem(Node(None), f"no queue's name begins with {prefix!a}")
-    return findings
+        result.problem(Node(None), f"no queue's name begins with {prefix!a}")
+    return result
 
 
 @asynccontextmanager
@@ -117,7 +175,7 @@ async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
     return {last_part(url): found for url, task in tasks.items() if (found := task.result())}
 
 
-def _queue(findings: ImportResult, name: str, node: Node) -> Queue:
+def _queue(result: ImportResult, name: str, node: Node) -> Queue:
     settings = {
         key: whole_number(node[word])
         for word, (key, default) in _SETTINGS.items()
@@ -127,7 +185,7 @@ def _queue(findings: ImportResult, name: str, node: Node) -> Queue:
     if target := policy["deadLetterTargetArn"].text:
         settings["dead_letter_queue"] = policy.with_value(last_part(target))
         settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
-    findings.left_out(policy, aws_keys.REDRIVE_POLICY)
+    result.note_unsupported(policy, REDRIVE_POLICY)
     return Queue(name, node, settings)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, Field, Kind
 from loafer_kit.scaffold.spec.problems import Problem, SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 _ROWS: Mapping[str, Field] = {field.name: field for field in QUEUE + OPTIONS}
 _NUMBERS: Mapping[Kind, Sequence[type[int | float]]] = {"integer": (int,), "number": (int, float)}

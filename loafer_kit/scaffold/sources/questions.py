@@ -5,8 +5,8 @@ from typing import Any, Protocol, cast
 
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import extensions, names
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 from loafer_kit.scaffold.spec.validation import problems_of
 
 

@@ -2,17 +2,17 @@
 
 from urllib.parse import unquote
 
-from loafer_kit.scaffold.sources.findings import ImportResult
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult
 from loafer_kit.scaffold.spec import names
 
 
 class References:
     """Follows `$ref`. Nothing is ever fetched, and no other file is read."""
 
-    def __init__(self, root: Node, findings: ImportResult) -> None:
+    def __init__(self, root: Node, result: ImportResult) -> None:
         self._root = root
-        self._findings = findings
+        self._result = result
 
     def follow(self, node: Node) -> Node:
         """The place that a place refers to, or the place itself; a place without a value otherwise."""
@@ -23,7 +23,7 @@ class References:
             if target is None:
                 return node.with_value(None)
             if target.path in seen:
-                self._findings.problem(node, "the reference leads round in a circle")
+                self._result.problem(node, "the reference leads round in a circle")
                 return node.with_value(None)
             seen.add(target.path)
             found = target
@@ -38,7 +38,7 @@ class References:
     def _target(self, reference: Node) -> Node | None:
         text = reference.value
         if not isinstance(text, str) or not text.startswith("#"):
-            self._findings.problem(
+            self._result.problem(
                 reference,
                 f"{names.shown(str(text))} leads out of the document, and nothing is fetched: "
                 "bundle the document into one file first",
@@ -50,6 +50,6 @@ class References:
             is_index = isinstance(target.value, list) and step.isdigit()
             target = target[int(step[:9]) if is_index else step]
         if not target.is_there:
-            self._findings.problem(reference, f"{names.shown(text)} leads nowhere")
+            self._result.problem(reference, f"{names.shown(text)} leads nowhere")
             return None
         return target

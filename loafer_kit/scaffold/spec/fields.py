@@ -116,11 +116,6 @@ QUEUE = (
         pattern=names.IDENTIFIER,
     ),
     Field(
-        "fifo",
-        "boolean",
-        "Whether the queue keeps order; implied by a name that ends in `.fifo`.",
-    ),
-    Field(
         "dead_letter_queue",
         "string",
         "The queue for messages that cannot be handled.",

@@ -7,8 +7,8 @@ import pytest
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.sources import json_schemas
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 LINE = {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}}}
 ORDER = {

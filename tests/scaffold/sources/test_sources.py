@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.sources import documents, files, flags, lines, yaml_nodes
+from loafer_kit.scaffold.sources import documents, flags, lines, yaml_nodes
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 TOML = """\
 # a [comment] with = signs
@@ -49,14 +49,14 @@ queues:
 def test_a_queue_is_typed_with_its_settings():
     """`NAME,key=value` gives the types that the keys have."""
     draft = flags.merge(
-        Draft({}), "foobar", ["a,wait_time=3,kind=sns,handler_timeout=1.5", "b.fifo,fifo=yes"]
+        Draft({}), "foobar", ["a,wait_time=3,kind=sns,handler_timeout=1.5", "b.fifo,heartbeat=no"]
     )
 
     assert draft.values == {
         "name": "foobar",
         "queues": [
             {"name": "a", "wait_time": 3, "kind": "sns", "handler_timeout": 1.5},
-            {"name": "b.fifo", "fifo": True},
+            {"name": "b.fifo", "heartbeat": False},
         ],
     }
 
@@ -79,9 +79,12 @@ def test_what_is_typed_goes_over_what_a_file_says():
 def test_settings_that_cannot_be_read_are_all_named():
     """A pair without `=`, and a key given twice."""
     with pytest.raises(SpecError) as caught:
-        flags.merge(Draft({}), "foobar", ["a,wait_time", "b,fifo=no,fifo=yes"])
+        flags.merge(Draft({}), "foobar", ["a,wait_time", "b,heartbeat=no,heartbeat=yes"])
 
-    assert [problem.place for problem in caught.value.problems] == ["queues[0]", "queues[1].fifo"]
+    assert [problem.place for problem in caught.value.problems] == [
+        "queues[0]",
+        "queues[1].heartbeat",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_each_problem_of_a_file_has_its_line(tmp_path, suffix, text, expected):
     file.write_text(text)
 
     with pytest.raises(SpecError, match=str(file)) as caught:
-        validation.service(files.read(file))
+        validation.service(documents.read(file))
 
     assert {problem.place: problem.line for problem in caught.value.problems} == expected
 
@@ -106,10 +109,10 @@ def test_each_problem_of_a_file_has_its_line(tmp_path, suffix, text, expected):
 def test_a_missing_key_has_the_line_of_its_table(tmp_path):
     """The line to look at is where the table begins."""
     file = tmp_path / "spec.toml"
-    file.write_text('name = "foobar"\n\n[[queues]]\nfifo = false\n')
+    file.write_text('name = "foobar"\n\n[[queues]]\nheartbeat = false\n')
 
     with pytest.raises(SpecError, match=r"queues\[0\].name: is missing \(line 3\)"):
-        validation.service(files.read(file))
+        validation.service(documents.read(file))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_a_file_that_is_no_spec_is_an_error_of_one_line(tmp_path, name, content,
     file.write_bytes(content)
 
     with pytest.raises(ConfigurationError, match=message) as caught:
-        files.read(file)
+        documents.read(file)
 
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
@@ -154,7 +157,7 @@ def test_a_file_that_is_no_spec_is_an_error_of_one_line(tmp_path, name, content,
 def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path, name):
     """Whatever its name ends in."""
     with pytest.raises(ConfigurationError, match="No such file"):
-        files.read(tmp_path / name)
+        documents.read(tmp_path / name)
 
 
 def test_lines_are_looked_for_once(tmp_path, monkeypatch):
@@ -164,7 +167,7 @@ def test_lines_are_looked_for_once(tmp_path, monkeypatch):
     for size in (1, 3 * documents.LARGEST):
         file = tmp_path / f"{size}.json"
         file.write_text('{"a": "' + "x" * size + '"}')
-        document = documents.read(file, documents.JSON, what="a test", largest=10**8)
+        document = documents.load(file, documents.JSON, what="a test", largest=10**8)
         assert [document.line(("a",)) for _ in range(9)] == [1 if size == 1 else None] * 9
 
     assert looked == [10]

@@ -1,26 +1,50 @@
 """The bindings of AsyncAPI for SQS and SNS: the queues of an operation, and who subscribes them."""
 
-from loafer_kit.scaffold.sources.asyncapi import keys as asyncapi_keys
 from loafer_kit.scaffold.sources.asyncapi.operations import Operation
-from loafer_kit.scaffold.sources.findings import ImportResult
-from loafer_kit.scaffold.sources.keys import Keys
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
 from loafer_kit.scaffold.sources.references import References
 from loafer_kit.scaffold.spec import names
+
+# Bindings of other protocols are not supported.
+_BINDINGS = keys("sns sqs")
+_SQS_CHANNEL = keys("deadLetterQueue queue", "bindingVersion")
+_SQS_OPERATION = keys("queues", "bindingVersion")
+_SNS_CHANNEL = keys("name", "bindingVersion")
+_SNS_OPERATION = keys("consumers topic", "bindingVersion")
+# `displayName` is what SMS shows.
+_CONSUMER = keys(
+    "endpoint name protocol rawMessageDelivery",
+    "displayName",
+    {"filterPolicyScope": ("messageattributes",)},
+)
+_QUEUE_DEFAULTS = {
+    "deduplicationScope": ("queue",),
+    "deliveryDelay": ("0",),
+    "fifoThroughputLimit": ("perqueue",),
+    "messageRetentionPeriod": ("345600",),
+    "receiveMessageWaitTime": ("0",),
+    "visibilityTimeout": ("30",),
+}
+QUEUE = keys(
+    "fifoQueue name receiveMessageWaitTime redrivePolicy visibilityTimeout",
+    defaults=_QUEUE_DEFAULTS,
+)
+# Of a dead-letter queue the spec says the name, which tells FIFO too.
+DEAD_LETTER_QUEUE = keys("fifoQueue name", defaults=_QUEUE_DEFAULTS)
+REDRIVE_POLICY = keys("deadLetterQueue maxReceiveCount")
 
 
 class Bindings:
     """Reads the bindings of one operation, and notes what is left out of them."""
 
-    def __init__(
-        self, operation: Operation, references: References, findings: ImportResult
-    ) -> None:
+    def __init__(self, operation: Operation, references: References, result: ImportResult) -> None:
         self._references = references
-        self._findings = findings
-        self._sqs = self._binding(operation.node, "sqs", asyncapi_keys.SQS_OPERATION)
-        self._sns = self._binding(operation.node, "sns", asyncapi_keys.SNS_OPERATION)
-        self._channel = self._binding(operation.channel, "sqs", asyncapi_keys.SQS_CHANNEL)
-        self.topic = self._binding(operation.channel, "sns", asyncapi_keys.SNS_CHANNEL)
+        self._result = result
+        self._sqs = self._binding(operation.node, "sqs", _SQS_OPERATION)
+        self._sns = self._binding(operation.node, "sns", _SNS_OPERATION)
+        self._channel = self._binding(operation.channel, "sqs", _SQS_CHANNEL)
+        self.topic = self._binding(operation.channel, "sns", _SNS_CHANNEL)
         self.queue = references.down(self._channel, "queue")
         self.dead_letter_queue = references.down(self._channel, "deadLetterQueue")
         places = [references.follow(place) for place in self._sqs["queues"].elements()]
@@ -28,18 +52,18 @@ class Bindings:
         #: The queues that are described, dead-letter queues too.
         self.described = [queue for queue in places if queue.is_there]
 
-    def _binding(self, node: Node, protocol: str, keys: Keys) -> Node:
+    def _binding(self, node: Node, protocol: str, known: Keys) -> Node:
         """The binding of an operation or a channel, or of one of its traits."""
         traits = [self._references.follow(trait) for trait in node["traits"].elements()]
         found = Node(None, (*node.path, "bindings", protocol))
         for place in (node, *traits):
             bindings = self._references.down(place, "bindings")
-            self._findings.left_out(bindings, asyncapi_keys.BINDINGS)
+            self._result.note_unsupported(bindings, _BINDINGS)
             binding = self._references.down(bindings, protocol)
             if found.is_there and binding.is_there:
-                self._findings.note(binding, "is left out: there is one that goes before")
+                self._result.note(binding, "is left out: there is one that goes before")
             elif binding.is_there:
-                self._findings.left_out(binding, keys)
+                self._result.note_unsupported(binding, known)
                 found = binding
         return found
 
@@ -63,14 +87,14 @@ class Bindings:
             consumer = self._references.follow(place)
             if consumer["protocol"].value != "sqs":
                 protocol = names.shown(str(consumer["protocol"].value))
-                self._findings.note(consumer, f"is subscribed by {protocol}, not by a queue")
+                self._result.note(consumer, f"is subscribed by {protocol}, not by a queue")
                 continue
             name = identified(self._endpoint(consumer))
             if name:
                 found[name] = consumer
-                self._findings.left_out(consumer, asyncapi_keys.CONSUMER)
+                self._result.note_unsupported(consumer, _CONSUMER)
             else:
-                self._findings.problem(consumer, "has no endpoint with a name or an arn")
+                self._result.problem(consumer, "has no endpoint with a name or an arn")
         return found
 
     def _endpoint(self, consumer: Node) -> Node:

@@ -4,21 +4,26 @@ import re
 from pathlib import Path
 
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.sources.asyncapi import keys as asyncapi_keys
-from loafer_kit.scaffold.sources.asyncapi.bindings import Bindings
+from loafer_kit.scaffold.sources.asyncapi.bindings import (
+    DEAD_LETTER_QUEUE,
+    QUEUE,
+    REDRIVE_POLICY,
+    Bindings,
+)
 from loafer_kit.scaffold.sources.asyncapi.operations import Operation, received
-from loafer_kit.scaffold.sources.findings import (
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Queue,
     Subscription,
     draft_of,
+    keys,
     whole_number,
 )
-from loafer_kit.scaffold.sources.nodes import Node
 from loafer_kit.scaffold.sources.payloads import Schemas
 from loafer_kit.scaffold.sources.references import References
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 _FORMATS = {**documents.YAML, **documents.JSON}
 _SETTINGS = {
@@ -32,9 +37,23 @@ _MAX_RECEIVE_COUNT = 10
 _NOBODYS = "no subscription delivers to it, and no queue's redrive policy names it"
 
 
+# Words about an object, for readers.
+_WORDS = "description externalDocs summary tags title"
+
+# Where the brokers are, and how to log in, is the environment's affair.
+_DOCUMENT = keys("asyncapi channels components defaultContentType info operations", "id servers")
+_CHANNEL = keys("address bindings messages publish subscribe", f"{_WORDS} servers")
+_OPERATION = keys("action bindings channel message messages operationId traits", _WORDS)
+_MESSAGE = keys(
+    "bindings contentType name payload schemaFormat traits", f"{_WORDS} examples messageId"
+)
+# Neither SQS nor SNS has a binding for messages.
+_MESSAGE_BINDINGS = keys("")
+
+
 def read(path: Path) -> Draft:
     """The draft of what a document's application receives."""
-    document = documents.read(path, _FORMATS, what="an AsyncAPI document")
+    document = documents.load(path, _FORMATS, what="an AsyncAPI document")
     return draft_of(document, lambda root: _Reader(root).read())
 
 
@@ -43,51 +62,51 @@ class _Reader:
 
     def __init__(self, root: Node) -> None:
         self._root = root
-        self._findings = ImportResult()
-        self._references = References(root, self._findings)
+        self._result = ImportResult()
+        self._references = References(root, self._result)
         self._models: dict[str, dict[str, str]] = {}
-        self._schemas = Schemas(self._references, self._findings, self._models)
+        self._schemas = Schemas(self._references, self._result, self._models)
         self._received: set[str] = set()
         self._described: list[Node] = []
 
     def read(self) -> ImportResult:
-        self._findings.left_out(self._root, asyncapi_keys.DOCUMENT)
+        self._result.note_unsupported(self._root, _DOCUMENT)
         self._name()
-        for operation in received(self._root, self._references, self._findings):
+        for operation in received(self._root, self._references, self._result):
             self._operation(operation)
         self._left_out()
         if self._models:
-            self._findings.values["payloads"] = self._models
-        return self._findings
+            self._result.values["payloads"] = self._models
+        return self._result
 
     def _name(self) -> None:
         title = self._root.at("info", "title")
         name = re.sub(r"[^a-z0-9]+", "-", (title.text or "").lower())[:60].strip("-")
         if name:
-            self._findings.values["name"] = name
-            self._findings.places["name",] = title.path
+            self._result.values["name"] = name
+            self._result.places["name",] = title.path
 
     def _left_out(self) -> None:
         """What is known to be a dead-letter queue, or to be nobody's, only at the end."""
-        others = self._findings.dead_letter_queues()
-        handled = {queue.node.path for queue in self._findings.queues if queue.name not in others}
+        others = self._result.dead_letter_queues()
+        handled = {queue.node.path for queue in self._result.queues if queue.name not in others}
         targets = {
             queue.settings["dead_letter_queue"].value
-            for queue in self._findings.queues
+            for queue in self._result.queues
             if "dead_letter_queue" in queue.settings
         }
         for queue in self._described:
             name = str(queue["name"].value)
             if queue.path in handled:
-                self._findings.left_out(queue, asyncapi_keys.QUEUE)
+                self._result.note_unsupported(queue, QUEUE)
             elif name in targets or name in self._received:
-                self._findings.left_out(queue, asyncapi_keys.DEAD_LETTER_QUEUE)
+                self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
             else:
-                self._findings.note(queue, f"{names.shown(name)} is left out: {_NOBODYS}")
+                self._result.note(queue, f"{names.shown(name)} is left out: {_NOBODYS}")
 
     def _operation(self, operation: Operation) -> None:
         self._unsaid(operation)
-        bindings = Bindings(operation, self._references, self._findings)
+        bindings = Bindings(operation, self._references, self._result)
         named, consumers = bindings.named(), bindings.consumers()
         self._described += bindings.described
         topic = bindings.topic_name() or _queue_name(operation.address)
@@ -95,13 +114,13 @@ class _Reader:
             queues = []
             for name, consumer in consumers.items():
                 raw = consumer["rawMessageDelivery"].value is True
-                self._findings.subscriptions.append(Subscription(topic, name, consumer, raw))
+                self._result.subscriptions.append(Subscription(topic, name, consumer, raw))
                 queues.append(named.get(name, consumer.with_value({"name": name})))
         else:
             queues = bindings.point_to_point()
             queues = queues or [self._queue_for(operation.address, operation.channel)]
         if not consumers and bindings.topic.is_there:
-            self._findings.subscriptions += [
+            self._result.subscriptions += [
                 Subscription(topic, str(queue["name"].value), operation.channel) for queue in queues
             ]
         for queue in queues:
@@ -109,15 +128,15 @@ class _Reader:
 
     def _unsaid(self, operation: Operation) -> None:
         """What is left out of an operation, its channel and its messages."""
-        self._findings.left_out(operation.channel, asyncapi_keys.CHANNEL)
+        self._result.note_unsupported(operation.channel, _CHANNEL)
         for node in (operation.node, *self._traits(operation.node)):
-            self._findings.left_out(node, asyncapi_keys.OPERATION)
+            self._result.note_unsupported(node, _OPERATION)
         for place in operation.messages:
             message = self._references.follow(place)
             for node in (message, *self._traits(message)):
-                self._findings.left_out(node, asyncapi_keys.MESSAGE)
+                self._result.note_unsupported(node, _MESSAGE)
                 bindings = self._references.down(node, "bindings")
-                self._findings.left_out(bindings, asyncapi_keys.MESSAGE_BINDINGS)
+                self._result.note_unsupported(bindings, _MESSAGE_BINDINGS)
 
     def _traits(self, node: Node) -> list[Node]:
         return [self._references.follow(trait) for trait in node["traits"].elements()]
@@ -125,31 +144,30 @@ class _Reader:
     def _queue_for(self, address: str, node: Node) -> Node:
         """The queue of a channel that has no binding for SQS."""
         name = _queue_name(address)
-        self._findings.note(node, f"has no binding for SQS: its queue is called {name}")
+        self._result.note(node, f"has no binding for SQS: its queue is called {name}")
         return node.with_value({"name": name})
 
     def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
-        self._findings.readers.append((name, operation.node))
+        self._result.readers.append((name, operation.node))
         if name in self._received:
             message = f"{names.shown(name)} has its handler from another operation already"
-            self._findings.note(operation.node, message)
+            self._result.note(operation.node, message)
             return
         self._received.add(name)
         settings = {"name": queue["name"]} | {
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
-        if queue["fifoQueue"].value is True:
-            settings["fifo"] = queue["fifoQueue"]
+        self._result.check_fifo(name, queue["fifoQueue"])
         settings |= self._redrive(queue, bindings) | self._handler(operation)
         payload = self._payload(operation)
         if payload is not None:
             settings["payload"] = payload
-        self._findings.queues.append(Queue(name, queue, settings))
+        self._result.queues.append(Queue(name, queue, settings))
 
     def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")
-        self._findings.left_out(policy, asyncapi_keys.REDRIVE_POLICY)
+        self._result.note_unsupported(policy, REDRIVE_POLICY)
         target = bindings.target(queue)
         if target is None:
             return {}
@@ -164,7 +182,7 @@ class _Reader:
     def _handler(self, operation: Operation) -> dict[str, Node]:
         """The operation's name as a function's, where it can be one that is still free."""
         name = names.snake_case(operation.name or "")
-        taken = {queue.settings.get("handler", Node(None)).value for queue in self._findings.queues}
+        taken = {queue.settings.get("handler", Node(None)).value for queue in self._result.queues}
         if not name or names.function(name) or name in taken:
             return {}
         return {"handler": operation.node.with_value(name)}
@@ -173,7 +191,7 @@ class _Reader:
         """The model of an operation's message, when it has a single one in JSON."""
         if len(operation.messages) != 1:
             if operation.messages:
-                self._findings.note(
+                self._result.note(
                     operation.node, "has several messages: the handler takes what is decoded"
                 )
             return None
@@ -185,10 +203,10 @@ class _Reader:
             format_, schema = wrapper["schemaFormat"], wrapper["schema"]
         content = self._said(message, "contentType").text or self._root["defaultContentType"].text
         if not _JSON_TYPE.fullmatch(content or "application/json"):
-            self._findings.note(message, f"is {names.shown(str(content))}: not decoded as such")
+            self._result.note(message, f"is {names.shown(str(content))}: not decoded as such")
             return None
         if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
-            self._findings.note(format_, "is no JSON Schema: the handler takes what is decoded")
+            self._result.note(format_, "is no JSON Schema: the handler takes what is decoded")
             return None
         if not schema.is_there:
             return None
