@@ -1,4 +1,4 @@
-"""The source AWS: the queues of an account, as they are. Everything here reads, nothing writes."""
+"""The source AWS: the queues of an account and their subscriptions. It only reads."""
 
 import asyncio
 import os
@@ -25,9 +25,9 @@ from loafer_kit.scaffold.sources.import_results import (
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Draft
 
-# The attributes of queues, topics, subscriptions and mappings; CloudFormation and SAM use the same.
+# The attributes of queues, topics, subscriptions and mappings; CloudFormation and SAM use them too.
 
-#: A message may have 1 MiB; queues made before August 2025 allow 256 KiB by themselves.
+#: The default is 1 MiB, for queues from before August 2025 256 KiB.
 MESSAGE_SIZES = ("262144", "1048576")
 
 _QUEUE_DEFAULTS = {
@@ -42,7 +42,7 @@ _QUEUE_DEFAULTS = {
     "SqsManagedSseEnabled": ("true",),
     "VisibilityTimeout": ("30",),
 }
-# What AWS counts, and where the queue is.
+# What AWS measures itself.
 _MEASURED = """
     ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
     ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
@@ -52,10 +52,10 @@ QUEUE = keys(
     _MEASURED,
     _QUEUE_DEFAULTS,
 )
-# Of a dead-letter queue the spec says the name, which tells FIFO too.
+# The spec has the name of a dead-letter queue only.
 DEAD_LETTER_QUEUE = keys("FifoQueue QueueName", _MEASURED, _QUEUE_DEFAULTS)
 REDRIVE_POLICY = keys("deadLetterTargetArn maxReceiveCount")
-# `DisplayName` is what e-mail and SMS show.
+# `DisplayName` is for e-mail and SMS.
 TOPIC = keys(
     "FifoTopic Subscription TopicName",
     "DisplayName TopicArn",
@@ -75,15 +75,15 @@ SUBSCRIPTION = keys(
     """,
     {"FilterPolicyScope": ("messageattributes",)},
 )
-# `ReportBatchItemFailures`, the one function response type, is what a service does anyhow: each
-# message is settled alone.
+# `ReportBatchItemFailures` is the only function response type; a service always settles each message
+# alone.
 MAPPING = keys(
     "BatchSize EventSourceArn Queue",
     "FunctionName FunctionResponseTypes",
     {"Enabled": ("true",), "MaximumBatchingWindowInSeconds": ("0",)},
 )
 
-# AWS always answers with these; its defaults say nothing.
+# AWS always returns these; its defaults are left out of the spec.
 _SETTINGS = {
     "ReceiveMessageWaitTimeSeconds": ("wait_time", "0"),
     "VisibilityTimeout": ("visibility_timeout", "30"),
@@ -95,7 +95,7 @@ _TIMEOUT = 10
 def read(prefix: str, endpoint_url: str | None = None) -> Draft:
     """The draft of a service for the queues whose names begin with `prefix`.
 
-    Credentials and region are those of the environment; ConfigurationError when AWS refuses.
+    Credentials and region come from the environment. ConfigurationError if AWS refuses.
     """
     result = asyncio.run(_import(prefix, endpoint_url))
     return result.draft("AWS", lambda _path: None)
@@ -117,7 +117,7 @@ async def _import(prefix: str, endpoint_url: str | None) -> ImportResult:
             async with _client("sns", endpoint_url) as sns:
                 result.subscriptions += [item async for item in _subscriptions(sns, arns)]
         except ConfigurationError as error:
-            result.note(Node(None), f"subscriptions to topics are not known: {error}")
+            result.note(Node(None), f"subscriptions to topics are unknown: {error}")
         for subscription in result.subscriptions:
             what = f"its subscription to {names.shown(subscription.topic)}"
             result.note_unsupported(subscription.node, SUBSCRIPTION, what)
@@ -135,7 +135,7 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
     config = AioConfig(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT)
     try:
         session = get_session()
-        # botocore alone overlooks AWS_REGION, which AWS itself sets.
+        # botocore does not read AWS_REGION, which Lambda and ECS set.
         region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
         if is_local(endpoint_url):
             region = region or DEFAULT_REGION
@@ -152,7 +152,7 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
 
 
 async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
-    """The attributes of each queue, by its name; a queue that is gone meanwhile is left out."""
+    """The attributes of each queue, by its name, without queues deleted in the meantime."""
     paginator = sqs.get_paginator("list_queues")
     pages = paginator.paginate(QueueNamePrefix=prefix, PaginationConfig={"PageSize": 1000})
     urls = [url async for page in pages for url in page.get("QueueUrls", [])]
@@ -190,7 +190,7 @@ def _queue(result: ImportResult, name: str, node: Node) -> Queue:
 
 
 async def _subscriptions(sns: Any, queues: Mapping[str, str]) -> AsyncIterator[Subscription]:
-    """The subscriptions of the queues, which are given by their ARNs."""
+    """The subscriptions of the queues; `queues` maps ARNs to names."""
     async for page in sns.get_paginator("list_subscriptions").paginate():
         for item in page["Subscriptions"]:
             if item["Protocol"] != "sqs" or item["Endpoint"] not in queues:

@@ -21,10 +21,10 @@ from loafer_kit.scaffold.spec.specs import Draft
 LARGEST = 1024 * 1024
 _DEEPEST = 100
 _GREATEST = 10**100
-# Finding the lines of a larger document would take longer than anything else.
+# Finding the lines of a larger document would take too long.
 _LARGEST_WITH_LINES = 2 * LARGEST
 
-# The values, and their lines when somebody wants to know them.
+# The values, and a function that finds their lines.
 Parsed = tuple[object, Callable[[], lines.Lines]]
 Formats = Mapping[str, Callable[[str], Parsed]]
 
@@ -39,9 +39,9 @@ class Document:
 
 
 def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST) -> Document:
-    """The document in a file; its format is told by the file's suffix.
+    """The document in a file, whose suffix tells the format.
 
-    `what` names the kind of document in an error's line.
+    `what` names the kind of document in errors.
     """
     parse = formats.get(path.suffix.lower())
     if parse is None:
@@ -79,21 +79,21 @@ def _text(path: FilePath, what: str, largest: int) -> str:
 
 
 def refuse_depth(values: object) -> None:
-    """Make sure, by a RecursionError, that whoever walks over the values may do so by recursion."""
+    """Raise RecursionError if the values nest too deeply for a recursive function."""
     for depth, _ in enumerate(_levels(values)):
         if depth == _DEEPEST:
             raise RecursionError("it is nested too deeply")
 
 
 def _refuse_numbers(values: object) -> None:
-    """Make sure that every number can be written out."""
+    """Raise ValueError for an integer too large to print."""
     for level in _levels(values):
         if any(isinstance(item, int) and abs(item) > _GREATEST for item in level):
             raise ValueError("it holds a number that is too large")
 
 
 def _levels(values: object) -> Iterator[list[object]]:
-    """The values by how deep they stand, the outermost first."""
+    """The values by depth, the outermost first."""
     level = [values]
     while level:
         yield level
@@ -124,11 +124,11 @@ def _unique(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
 
 
 def _refuse_constant(text: str) -> object:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def yaml(loader: str) -> Callable[[str], Parsed]:
-    """What parses YAML, by one of the loaders of `yaml_nodes`."""
+    """A parser of YAML that uses one of the loaders of `yaml_nodes`."""
 
     def parse(text: str) -> Parsed:
         try:
@@ -160,7 +160,7 @@ def read(path: FilePath) -> Draft:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value and the way to it; a place that is not there has the value None."""
+    """A value in a document and its path; the value of a missing place is None."""
 
     value: object
     path: Path = ()
@@ -184,13 +184,13 @@ class Node:
         return node
 
     def items(self) -> Iterator[tuple[str, "Node"]]:
-        """The keys and places of a table; nothing where there is none."""
+        """The keys and places of a table; nothing for another value."""
         if isinstance(self.value, Mapping):
             for key, value in self.value.items():
                 yield str(key), Node(value, (*self.path, str(key)))
 
     def elements(self) -> Iterator["Node"]:
-        """The places of a list; nothing where there is none."""
+        """The places of a list; nothing for another value."""
         if isinstance(self.value, list):
             for index, value in enumerate(self.value):
                 yield Node(value, (*self.path, index))
@@ -202,17 +202,17 @@ class Node:
 
     @property
     def text(self) -> str | None:
-        """The value if it is a text with something in it."""
+        """The value if it is a non-empty text."""
         return self.value if isinstance(self.value, str) and self.value else None
 
     @property
     def parsed(self) -> "Node":
-        """The place with what its text says as a JSON document; None where it is none."""
+        """The place with its text parsed as JSON; the value None if it is not JSON."""
         try:
             return self.with_value(json.loads(self.text or "null"))
         except (ValueError, RecursionError):
             return self.with_value(None)
 
     def with_value(self, value: object) -> "Node":
-        """Another value, in the name of this place."""
+        """Another value with this path."""
         return Node(value, self.path)

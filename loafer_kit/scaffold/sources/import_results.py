@@ -104,7 +104,7 @@ class ImportResult:
 
     def check_fifo(self, name: str, is_fifo: Node) -> None:
         """Add a problem if a FIFO queue's name lacks the suffix that SQS requires."""
-        if is_fifo.value is True and not name.endswith(".fifo"):
+        if is_fifo.value is True and names.queue(name) is None and not name.endswith(".fifo"):
             named = names.shown(f"{name}.fifo")
             self.problem(is_fifo, f"the name of a FIFO queue ends in '.fifo': name it {named}")
 

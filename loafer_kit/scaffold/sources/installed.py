@@ -1,4 +1,4 @@
-"""What other packages add by entry points: templates and sources of specs.
+"""Plugins: templates and sources that other packages add by entry points.
 
 A package names a template under `loafer_kit.templates`: a module whose folder is the template, its
 path, or a function without parameters that returns the path. It names a source under
@@ -19,13 +19,13 @@ from loafer_kit.scaffold.spec.specs import Draft
 
 Group = Literal["templates", "sources"]
 
-# Templates that no package adds: `new` has a command for each.
-_OURS = ("service", "extension")
+# The built-in templates: `new` has a command for each.
+_BUILTIN = ("service", "extension")
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One entry point, by its name and the package that has it."""
+    """An entry point: its name and its package."""
 
     name: str
     package: str
@@ -33,7 +33,7 @@ class Plugin:
     entry: EntryPoint
 
     def load(self) -> Any:
-        """What the entry point names; ConfigurationError when that cannot be imported."""
+        """The object of the entry point; ConfigurationError if it cannot be imported."""
         try:
             return self.entry.load()
         except Exception as error:
@@ -41,7 +41,7 @@ class Plugin:
 
     @property
     def what(self) -> str:
-        """What it is, and whose."""
+        """A description: kind, name and package."""
         kind = self.entry.group.rpartition(".")[2].removesuffix("s")
         return f"the {kind} {names.shown(self.name)} of the package {self.package}"
 
@@ -50,7 +50,7 @@ class Plugin:
 
 
 def plugins(group: Group) -> list[Plugin]:
-    """Everything that installed packages add, by name; nothing of it is imported."""
+    """The plugins of installed packages, by name; none is imported."""
     found = [
         Plugin(entry.name, entry.dist.name, entry.dist.version, entry)
         for entry in entry_points(group=f"loafer_kit.{group}")
@@ -60,7 +60,7 @@ def plugins(group: Group) -> list[Plugin]:
 
 
 def is_installed(group: Group, name: str) -> bool:
-    """Whether some package adds this name."""
+    """Whether a package adds this name."""
     return any(plugin.name == name for plugin in plugins(group))
 
 
@@ -70,7 +70,7 @@ def template(name: str) -> Path:
 
 
 def one(group: Group, name: str) -> Plugin:
-    """What is installed under a name; ConfigurationError where nothing, or too much, is."""
+    """The plugin of a name; ConfigurationError if there is none, or more than one."""
     known = plugins(group)
     found = [plugin for plugin in known if plugin.name == name]
     if len(found) > 1:
@@ -82,7 +82,7 @@ def one(group: Group, name: str) -> Plugin:
 
 
 def folder(plugin: Plugin) -> Path:
-    """The folder, or zip file, that a plugin names; ConfigurationError where it names none."""
+    """The folder or zip file that a plugin names; ConfigurationError if there is none."""
     place = plugin.load()
     if isinstance(place, ModuleType):
         if place.__file__ is None:
@@ -98,7 +98,7 @@ def folder(plugin: Plugin) -> Path:
 
 
 def read(text: str) -> Draft:
-    """The draft that an installed source makes of the value; what it raises itself comes through."""
+    """The draft that an installed source makes of `NAME=VALUE`; its own errors pass through."""
     name, _, value = text.partition("=")
     plugin = one("sources", name)
     source = plugin.load()
@@ -110,17 +110,19 @@ def read(text: str) -> Draft:
     if isinstance(found, Draft):
         return found
     if not isinstance(found, Mapping):
-        raise ConfigurationError(f"{plugin}: it gave a {type(found).__name__}, and no values")
+        raise ConfigurationError(
+            f"{plugin}: it returned a {type(found).__name__}; expected a mapping or a Draft"
+        )
     return Draft(found, f"{name} {names.shown(value)}")
 
 
 def _unknown(group: Group, name: str, known: list[str]) -> str:
-    if group == "templates" and name in _OURS:
-        return f"{name!r} is no value of --template: `loafer-kit new {name}` is what uses it"
+    if group == "templates" and name in _BUILTIN:
+        return f"{name!r} is built in: use `loafer-kit new {name}` without --template"
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     listed = f": installed are {', '.join(known)}" if known else ": no package adds one"
     what = "neither a folder, a zip file, a URL nor an installed template"
     if group == "sources":
-        what = "no installed source"
+        what = "not an installed source"
     return f"{names.shown(name)} is {what}{hint or listed}"

@@ -1,4 +1,4 @@
-"""The source of models alone: a JSON Schema, added to what another source gives."""
+"""Adds the models of a JSON Schema to the draft of another source."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ _FORMATS = {**documents.JSON, **documents.YAML}
 
 
 def add(draft: Draft, path: Path) -> Draft:
-    """The draft with the models of a schema, the outermost named by its title or its file."""
+    """The draft with the models of a schema; its title or its file names the outermost."""
     document = documents.load(path, _FORMATS, what="a JSON Schema")
     before = draft.values.get("payloads")
     models = dict(before) if isinstance(before, Mapping) else {}

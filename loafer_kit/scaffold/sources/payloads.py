@@ -1,4 +1,4 @@
-"""From JSON Schema to the models of a spec."""
+"""Converts JSON Schema to the models of a spec."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ _FORMATS = {
     "time": "time",
     "uuid": "UUID",
 }
-# What a model says of a value is its type alone.
+# A model checks types only.
 _CHECKS = frozenset(
     [
         "contains",
@@ -48,9 +48,9 @@ _CHECKS = frozenset(
 
 
 class Schemas:
-    """Turns schemas into models; a schema that several places refer to becomes one model.
+    """Converts schemas to models, each schema once, however many places refer to it.
 
-    The models are added to those that there are, under names that are free.
+    Adds the models to `models` under free names.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class Schemas:
         self._models = models
 
     def payload(self, node: Node, name: str) -> str | None:
-        """The name of the model for a message's payload, if the payload is an object."""
+        """The name of the model of a message's payload; None if the payload is not an object."""
         type_ = self._type(node, name)
         if type_.name in type_.models() and not type_.optional:
             return type_.name
-        self._result.note(node, "is no object with properties: the handler takes what is decoded")
+        self._result.note(
+            node, "is not an object with properties: the handler gets the decoded content"
+        )
         return None
 
     def _type(self, node: Node, hint: str) -> Type:
@@ -122,7 +124,7 @@ class Schemas:
             return Type(_FORMATS.get(format_, "str"))
         if kind in ("integer", "boolean"):
             return Type("int" if kind == "integer" else "bool")
-        self._result.note(schema, "is of no type that JSON Schema knows: taken as any value")
+        self._result.note(schema, "has an unknown type: taken as any value")
         return _ANY
 
     def _alternatives(self, choices: Node, hint: str) -> Type:
@@ -156,7 +158,7 @@ class Schemas:
         required = {node.value for node in self._required(schema, {schema.path})}
         for key, node in properties.items():
             if not KEY.fullmatch(key):
-                self._result.note(node, "is left out: its name cannot be a field's")
+                self._result.note(node, "is left out: its name cannot name a field")
                 continue
             type_ = self._type(node, f"{name} {key}")
             fields[key] = str(type_ if key in required else type_.or_none())
@@ -165,7 +167,7 @@ class Schemas:
         return Type(name)
 
     def _parts(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
-        """What `allOf` joins, each part once."""
+        """The parts of `allOf`, each once."""
         for item in schema["allOf"].elements():
             part = self._references.follow(item)
             if part.path not in seen:

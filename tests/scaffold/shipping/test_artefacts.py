@@ -73,7 +73,7 @@ def test_an_unknown_artefact_is_an_error_with_a_suggestion(tmp_path, monkeypatch
 
     assert isinstance(result.exception, LoaferKitError)
     message = str(result.exception)
-    assert message.startswith("with[1]: 'kubernets' is none of ci, compose, ")
+    assert message.startswith("with[1]: 'kubernets' is not one of ci, compose, ")
     assert message.endswith("did you mean 'kubernetes'?")
     assert list(tmp_path.iterdir()) == []
 

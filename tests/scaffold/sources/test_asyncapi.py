@@ -245,7 +245,7 @@ def test_references_out_of_the_document_are_refused(tmp_path, monkeypatch, refer
     ("payload", "message"),
     [
         ({"$ref": "#/nowhere"}, "leads nowhere"),
-        ({"$ref": "#/components/schemas/A"}, "round in a circle"),
+        ({"$ref": "#/components/schemas/A"}, "leads back to itself"),
     ],
 )
 def test_references_that_lead_nowhere_are_problems(tmp_path, payload, message):
@@ -401,10 +401,10 @@ def test_names_that_code_cannot_have_are_changed_or_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("message", "note"),
     [
-        ({"contentType": "application/avro", "payload": {}}, "not decoded as such"),
-        ({"schemaFormat": "application/vnd.apache.avro;version=1.9.0", "payload": {}}, "no JSON Schema"),
-        ({"payload": {"type": "string"}}, "is no object"),
-        ({"traits": [{"contentType": "text/csv"}], "payload": {}}, "not decoded as such"),
+        ({"contentType": "application/avro", "payload": {}}, "which is not decoded"),
+        ({"schemaFormat": "application/vnd.apache.avro;version=1.9.0", "payload": {}}, "not JSON Schema"),
+        ({"payload": {"type": "string"}}, "is not an object"),
+        ({"traits": [{"contentType": "text/csv"}], "payload": {}}, "which is not decoded"),
     ],
 )  # fmt: skip
 def test_messages_that_are_no_json_objects_have_no_model(tmp_path, message, note):

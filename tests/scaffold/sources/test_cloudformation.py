@@ -99,7 +99,7 @@ def test_the_queues_that_call_functions_are_a_sam_templates():
         "unsupported: Timeout (line 4)",
         "one receive brings 10 messages at most (line 43)",
         "the topic calls the function: there is no queue (line 54)",
-        "is no event from a queue (line 56)",
+        "is not an event from a queue (line 56)",
     ]
 
 

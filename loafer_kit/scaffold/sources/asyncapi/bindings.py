@@ -1,4 +1,4 @@
-"""The bindings of AsyncAPI for SQS and SNS: the queues of an operation, and who subscribes them."""
+"""The bindings of AsyncAPI for SQS and SNS: the queues of an operation and their subscriptions."""
 
 from loafer_kit.scaffold.sources.asyncapi.operations import Operation
 from loafer_kit.scaffold.sources.documents import Node
@@ -12,7 +12,7 @@ _SQS_CHANNEL = keys("deadLetterQueue queue", "bindingVersion")
 _SQS_OPERATION = keys("queues", "bindingVersion")
 _SNS_CHANNEL = keys("name", "bindingVersion")
 _SNS_OPERATION = keys("consumers topic", "bindingVersion")
-# `displayName` is what SMS shows.
+# `displayName` is for SMS.
 _CONSUMER = keys(
     "endpoint name protocol rawMessageDelivery",
     "displayName",
@@ -30,13 +30,13 @@ QUEUE = keys(
     "fifoQueue name receiveMessageWaitTime redrivePolicy visibilityTimeout",
     defaults=_QUEUE_DEFAULTS,
 )
-# Of a dead-letter queue the spec says the name, which tells FIFO too.
+# The spec has the name of a dead-letter queue only.
 DEAD_LETTER_QUEUE = keys("fifoQueue name", defaults=_QUEUE_DEFAULTS)
 REDRIVE_POLICY = keys("deadLetterQueue maxReceiveCount")
 
 
 class Bindings:
-    """Reads the bindings of one operation, and notes what is left out of them."""
+    """Reads the bindings of one operation, and notes their unsupported keys."""
 
     def __init__(self, operation: Operation, references: References, result: ImportResult) -> None:
         self._references = references
@@ -49,7 +49,7 @@ class Bindings:
         self.dead_letter_queue = references.down(self._channel, "deadLetterQueue")
         places = [references.follow(place) for place in self._sqs["queues"].elements()]
         places += [self.queue, self.dead_letter_queue]
-        #: The queues that are described, dead-letter queues too.
+        #: All queues of the bindings, with dead-letter queues.
         self.described = [queue for queue in places if queue.is_there]
 
     def _binding(self, node: Node, protocol: str, known: Keys) -> Node:
@@ -61,18 +61,18 @@ class Bindings:
             self._result.note_unsupported(bindings, _BINDINGS)
             binding = self._references.down(bindings, protocol)
             if found.is_there and binding.is_there:
-                self._result.note(binding, "is left out: there is one that goes before")
+                self._result.note(binding, "is left out: another binding takes precedence")
             elif binding.is_there:
                 self._result.note_unsupported(binding, known)
                 found = binding
         return found
 
     def named(self) -> dict[str, Node]:
-        """The queues that are described, by their names; the first of a name goes before."""
+        """All queues by their names; the first of a name takes precedence."""
         return {str(queue["name"].value): queue for queue in reversed(self.described)}
 
     def point_to_point(self) -> list[Node]:
-        """The queues that are described and no dead-letter queues."""
+        """All queues without the dead-letter queues."""
         targets = {self.target(queue) for queue in self.described}
         return [
             queue
@@ -98,18 +98,18 @@ class Bindings:
         return found
 
     def _endpoint(self, consumer: Node) -> Node:
-        """The binding's own examples write the endpoint's name beside the word."""
+        """The examples of the binding's own specification have the name beside `endpoint`."""
         endpoint = self._references.follow(consumer["endpoint"])
         return endpoint if endpoint.is_there else consumer
 
     def topic_name(self) -> str | None:
-        """The name of the topic, where a binding says it."""
+        """The name of the topic, if a binding has it."""
         return identified(self._references.down(self._sns, "topic")) or self.topic["name"].text
 
     def target(self, queue: Node) -> str | None:
         """The name of a queue's dead-letter queue.
 
-        A channel's queue may leave it to the dead-letter queue that the channel describes.
+        That of a channel's queue is, by default, the dead-letter queue of the channel.
         """
         target = identified(self._references.down(queue, "redrivePolicy", "deadLetterQueue"))
         if target is None and queue.path == self.queue.path:
@@ -118,6 +118,6 @@ class Bindings:
 
 
 def identified(identifier: Node) -> str | None:
-    """The name in an identifier of the bindings; an ARN ends with it."""
+    """The name in an identifier of the bindings, which is a name or an ARN."""
     arn = identifier["arn"].text
     return arn.rpartition(":")[2] if arn else identifier["name"].text

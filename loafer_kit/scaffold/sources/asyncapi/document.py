@@ -1,4 +1,4 @@
-"""The source AsyncAPI, 2.x and 3.x: what an application receives becomes queues and models."""
+"""The source AsyncAPI, 2.x and 3.x: operations that receive become queues and models."""
 
 import re
 from pathlib import Path
@@ -32,15 +32,15 @@ _SETTINGS = {
 }
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.-]+\+)?json(?:;.*)?")
 _SCHEMA_FORMAT = re.compile(r"application/(?:vnd\.aai\.asyncapi|schema)\b.*")
-# The binding's own default, where a redrive policy names no count.
+# The default of the SQS binding.
 _MAX_RECEIVE_COUNT = 10
-_NOBODYS = "no subscription delivers to it, and no queue's redrive policy names it"
+_UNUSED_QUEUE = "no subscription delivers to it, and no queue's redrive policy names it"
 
 
-# Words about an object, for readers.
+# Descriptions of an object.
 _WORDS = "description externalDocs summary tags title"
 
-# Where the brokers are, and how to log in, is the environment's affair.
+# Brokers and credentials belong to the environment.
 _DOCUMENT = keys("asyncapi channels components defaultContentType info operations", "id servers")
 _CHANNEL = keys("address bindings messages publish subscribe", f"{_WORDS} servers")
 _OPERATION = keys("action bindings channel message messages operationId traits", _WORDS)
@@ -52,7 +52,7 @@ _MESSAGE_BINDINGS = keys("")
 
 
 def read(path: Path) -> Draft:
-    """The draft of what a document's application receives."""
+    """The draft of a service that receives what the document's application receives."""
     document = documents.load(path, _FORMATS, what="an AsyncAPI document")
     return draft_of(document, lambda root: _Reader(root).read())
 
@@ -74,7 +74,7 @@ class _Reader:
         self._name()
         for operation in received(self._root, self._references, self._result):
             self._operation(operation)
-        self._left_out()
+        self._note_queues()
         if self._models:
             self._result.values["payloads"] = self._models
         return self._result
@@ -86,8 +86,8 @@ class _Reader:
             self._result.values["name"] = name
             self._result.places["name",] = title.path
 
-    def _left_out(self) -> None:
-        """What is known to be a dead-letter queue, or to be nobody's, only at the end."""
+    def _note_queues(self) -> None:
+        """Note the keys of queues, once all operations have shown which are dead-letter queues."""
         others = self._result.dead_letter_queues()
         handled = {queue.node.path for queue in self._result.queues if queue.name not in others}
         targets = {
@@ -102,10 +102,10 @@ class _Reader:
             elif name in targets or name in self._received:
                 self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
             else:
-                self._result.note(queue, f"{names.shown(name)} is left out: {_NOBODYS}")
+                self._result.note(queue, f"{names.shown(name)} is left out: {_UNUSED_QUEUE}")
 
     def _operation(self, operation: Operation) -> None:
-        self._unsaid(operation)
+        self._note_operation(operation)
         bindings = Bindings(operation, self._references, self._result)
         named, consumers = bindings.named(), bindings.consumers()
         self._described += bindings.described
@@ -126,8 +126,8 @@ class _Reader:
         for queue in queues:
             self._queue(queue, operation, bindings)
 
-    def _unsaid(self, operation: Operation) -> None:
-        """What is left out of an operation, its channel and its messages."""
+    def _note_operation(self, operation: Operation) -> None:
+        """Note the unsupported keys of an operation, its channel and its messages."""
         self._result.note_unsupported(operation.channel, _CHANNEL)
         for node in (operation.node, *self._traits(operation.node)):
             self._result.note_unsupported(node, _OPERATION)
@@ -142,7 +142,7 @@ class _Reader:
         return [self._references.follow(trait) for trait in node["traits"].elements()]
 
     def _queue_for(self, address: str, node: Node) -> Node:
-        """The queue of a channel that has no binding for SQS."""
+        """A queue for a channel without a binding for SQS."""
         name = _queue_name(address)
         self._result.note(node, f"has no binding for SQS: its queue is called {name}")
         return node.with_value({"name": name})
@@ -151,7 +151,7 @@ class _Reader:
         name = str(queue["name"].value)
         self._result.readers.append((name, operation.node))
         if name in self._received:
-            message = f"{names.shown(name)} has its handler from another operation already"
+            message = f"{names.shown(name)} already has the handler of another operation"
             self._result.note(operation.node, message)
             return
         self._received.add(name)
@@ -180,7 +180,7 @@ class _Reader:
         }
 
     def _handler(self, operation: Operation) -> dict[str, Node]:
-        """The operation's name as a function's, where it can be one that is still free."""
+        """The operation's name as the handler's, if it is valid and free."""
         name = names.snake_case(operation.name or "")
         taken = {queue.settings.get("handler", Node(None)).value for queue in self._result.queues}
         if not name or names.function(name) or name in taken:
@@ -188,25 +188,27 @@ class _Reader:
         return {"handler": operation.node.with_value(name)}
 
     def _payload(self, operation: Operation) -> Node | None:
-        """The model of an operation's message, when it has a single one in JSON."""
+        """The model of an operation's message, if there is only one and it is JSON."""
         if len(operation.messages) != 1:
             if operation.messages:
                 self._result.note(
-                    operation.node, "has several messages: the handler takes what is decoded"
+                    operation.node, "has several messages: the handler gets the decoded content"
                 )
             return None
         message = self._references.follow(operation.messages[0])
         schema = message["payload"]
-        format_ = self._said(message, "schemaFormat")
+        format_ = self._of_message(message, "schemaFormat")
         if "schemaFormat" in self._references.follow(schema):
             wrapper = self._references.follow(schema)
             format_, schema = wrapper["schemaFormat"], wrapper["schema"]
-        content = self._said(message, "contentType").text or self._root["defaultContentType"].text
+        content = (
+            self._of_message(message, "contentType").text or self._root["defaultContentType"].text
+        )
         if not _JSON_TYPE.fullmatch(content or "application/json"):
-            self._result.note(message, f"is {names.shown(str(content))}: not decoded as such")
+            self._result.note(message, f"is {names.shown(str(content))}, which is not decoded")
             return None
         if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
-            self._result.note(format_, "is no JSON Schema: the handler takes what is decoded")
+            self._result.note(format_, "is not JSON Schema: the handler gets the decoded content")
             return None
         if not schema.is_there:
             return None
@@ -215,13 +217,13 @@ class _Reader:
         name = self._schemas.payload(schema, hint)
         return None if name is None else schema.with_value(name)
 
-    def _said(self, message: Node, key: str) -> Node:
-        """What a message says, or else the first of its traits that does."""
+    def _of_message(self, message: Node, key: str) -> Node:
+        """A key of a message, or of the first of its traits that has it."""
         places = [place[key] for place in (message, *self._traits(message)) if key in place]
         return places[0] if places else message[key]
 
 
 def _queue_name(address: str) -> str:
-    """A queue's name like a channel's address."""
+    """A queue's name made from a channel's address."""
     stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
     return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")

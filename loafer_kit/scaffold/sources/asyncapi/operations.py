@@ -1,4 +1,4 @@
-"""What the application of an AsyncAPI document receives, in either version's words."""
+"""The operations of an AsyncAPI document that receive, in version 2 or 3."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Operation:
 
 
 def received(root: Node, references: References, result: ImportResult) -> list[Operation]:
-    """The operations that receive; a document without any is a problem."""
+    """The operations that receive; a problem if there are none."""
     version = root["asyncapi"]
     reader = _READERS.get(str(version.value)[:1])
     if reader is None:
@@ -36,7 +36,7 @@ def received(root: Node, references: References, result: ImportResult) -> list[O
 
 
 def _version_2(root: Node, references: References, result: ImportResult) -> Iterator[Operation]:
-    """In version 2, `publish` is what others do, so that the application receives."""
+    """Version 2 calls it `publish` when others send and the application receives."""
     for address, place in root["channels"].items():
         channel = references.follow(place)
         if "subscribe" in channel:

@@ -1,4 +1,4 @@
-"""The source CloudFormation: the queues, topics and subscriptions of a template, SAM's too."""
+"""The source CloudFormation, and SAM: the queues, topics and subscriptions of a template."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ _SNS_EVENT = keys("SqsSubscription Topic", defaults={"FilterPolicyScope": ("mess
 _SQS_SUBSCRIPTION = keys(
     "BatchSize QueueArn QueueUrl", "QueuePolicyLogicalId", {"Enabled": ("true",)}
 )
-# How a function is built, packed and published: the service takes its place.
+# The service replaces the function: how it is built and published does not matter.
 _FUNCTION = keys(
     "Events",
     """
@@ -93,11 +93,11 @@ class _Reader:
             self._result.queues.append(Queue(name, self._nodes[name], settings))
         if not self._result.queues:
             self._result.problem(self._root["Resources"], f"describes no queue ({_QUEUE})")
-        self._left_out()
+        self._note_queues_and_topics()
         return self._result
 
-    def _left_out(self) -> None:
-        """What is known to be a dead-letter queue, or without subscribers, only at the end."""
+    def _note_queues_and_topics(self) -> None:
+        """Note the keys of queues and topics, once it is known which of them are used, and how."""
         others = self._result.dead_letter_queues()
         for name, properties in self._described:
             known = aws.DEAD_LETTER_QUEUE if name in others else aws.QUEUE
@@ -198,10 +198,10 @@ class _Reader:
         elif event["Type"].value == "SNS":
             self._sns_event(queue_id, properties)
         else:
-            self._result.note(event, "is no event from a queue")
+            self._result.note(event, "is not an event from a queue")
 
     def _sns_event(self, queue_id: str, properties: Node) -> None:
-        """SAM can put a queue between a topic and a function: its own, or one that is named."""
+        """SAM can put a queue between a topic and a function: its own, or a named one."""
         through = properties["SqsSubscription"]
         topic = self._resources.target(properties["Topic"])
         if isinstance(through.value, dict):
@@ -223,7 +223,7 @@ class _Reader:
             self._result.subscriptions.append(Subscription(topic, queue, properties))
 
     def _consume(self, node: Node, queue_node: Node, size: Node, known: Keys) -> str | None:
-        """The name of a queue whose messages call a function, perhaps in batches."""
+        """Add a queue that calls a function, perhaps in batches, and return its name."""
         name = self._resources.target(queue_node)
         if name:
             self._resources.note_unsupported(node, known)
@@ -234,6 +234,6 @@ class _Reader:
 
 
 def _is_of_queue(arn: str) -> bool:
-    """Whether an ARN may be a queue's; of one that is not known yet nobody can say."""
+    """Whether an ARN may be a queue's; true if its service is unknown."""
     parts = arn.split(":")
     return len(parts) < _ARN_PARTS or parts[2] == "sqs" or UNKNOWN in parts[2]

@@ -1,4 +1,4 @@
-"""The resources that a template's stack will have, and what their values are before it has any."""
+"""The resources of a template, with their values as far as they are known before deployment."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,7 +8,7 @@ from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys,
 
 WHEN_DEPLOYED = "is known only when the stack is deployed"
 
-# How a stack is deployed is no affair of who consumes.
+# How a stack is deployed does not matter to a consumer.
 _RESOURCE = keys(
     "Condition Properties Type",
     """
@@ -19,7 +19,7 @@ _RESOURCE = keys(
 
 
 class Resources:
-    """Reads places of one template; what is not known, or not said, becomes a note."""
+    """Reads places of one template; notes unknown values and unsupported keys."""
 
     def __init__(self, root: Node, intrinsics: Intrinsics, result: ImportResult) -> None:
         self._root = root
@@ -27,7 +27,7 @@ class Resources:
         self._result = result
 
     def __iter__(self) -> Iterator[tuple[str, Node]]:
-        """The resources by their logical ids, but for those whose condition does not hold."""
+        """The resources by their logical ids, without those whose condition is false."""
         for logical_id, resource in self._root["Resources"].items():
             if logical_id.startswith("Fn::"):
                 message = "makes resources only when the stack is deployed: left out"
@@ -47,18 +47,18 @@ class Resources:
         return holds is not False
 
     def properties(self, resource: Node) -> Node:
-        """The properties of a resource, whose other keys are left out."""
+        """The properties of a resource; its unsupported keys are noted."""
         self._result.note_unsupported(resource, _RESOURCE)
         return resource["Properties"]
 
     def note_unsupported(self, node: Node, known: Keys) -> None:
-        """Note the keys that the spec does not say, by what their values come to."""
+        """Note the unsupported keys of a place, after resolving its values."""
         if isinstance(node.value, Mapping):
             found = {key: self._intrinsics.resolve(item) for key, item in node.value.items()}
             self._result.note_unsupported(node.with_value(found), known)
 
     def known(self, node: Node) -> Node:
-        """The place with its resolved value, or none where that is not known."""
+        """The place with its resolved value, or None if it is unknown."""
         value = self._intrinsics.resolve(node.value)
         if isinstance(value, str) and UNKNOWN in value:
             self._result.note(node, WHEN_DEPLOYED)
@@ -74,7 +74,7 @@ class Resources:
         return None
 
     def chosen(self, node: Node) -> Node:
-        """The place that `Fn::If` chooses for a table, or the place itself."""
+        """The table that `Fn::If` chooses, or the place itself."""
         while isinstance(node["Fn::If"].value, list):
             choice = node["Fn::If"]
             holds = self._intrinsics.condition(choice[0].value)

@@ -1,4 +1,4 @@
-"""The source Terraform: the JSON that `terraform show -json` prints of a state or of a plan."""
+"""The source Terraform: the output of `terraform show -json` for a state or a plan."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from loafer_kit.scaffold.spec.specs import Draft
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
-# The provider writes every value; AWS's defaults say nothing.
+# The provider writes every value; AWS's defaults are left out of the spec.
 _SETTINGS = {
     "receive_wait_time_seconds": ("wait_time", 0),
     "visibility_timeout_seconds": ("visibility_timeout", 30),
@@ -72,24 +72,24 @@ class _Reader:
         self._result.queues = list(self._queues.values())
         if not self._queues:
             self._result.problem(self._top, f"describes no queue ({_QUEUE})")
-        self._left_out()
+        self._note_queues_and_topics()
         return self._result
 
-    def _left_out(self) -> None:
-        """What is known to be a dead-letter queue, or without subscribers, only at the end."""
+    def _note_queues_and_topics(self) -> None:
+        """Note the keys of queues and topics, once it is known which of them are used, and how."""
         others = self._result.dead_letter_queues()
         for resource in self._of(_QUEUE):
             is_dead = self._names[resource.address] in others
             keys = terraform.DEAD_LETTER_QUEUE if is_dead else terraform.QUEUE
-            self._unsaid(resource, keys)
+            self._note_unsupported(resource, keys)
         subscribed = {item.topic for item in self._result.subscriptions}
         for resource in self._of(_TOPIC):
             if self._names[resource.address] in subscribed:
-                self._unsaid(resource, terraform.TOPIC)
+                self._note_unsupported(resource, terraform.TOPIC)
             else:
                 self._note(resource, "is left out: no queue is subscribed to it")
 
-    def _unsaid(self, resource: Resource, keys: Keys) -> None:
+    def _note_unsupported(self, resource: Resource, keys: Keys) -> None:
         self._result.note_unsupported(resource.settings, keys, names.shown(resource.address))
 
     def _note(self, resource: Resource, message: str) -> None:
@@ -120,15 +120,15 @@ class _Reader:
         self._queues.setdefault(name, Queue(name, resource.node, settings))
 
     def _redrive(self, resource: Resource) -> None:
-        """A queue's redrive policy, whether it stands there or is a resource of its own."""
+        """A queue's redrive policy, a value of the queue or a resource of its own."""
         where = resource["redrive_policy"]
         target = self._target(resource, "redrive_policy", "deadLetterTargetArn")
         is_own = resource.kind == _QUEUE
         name = self._names[resource.address] if is_own else self._target(resource, "queue_url")
         if where.text and target is None:
-            self._result.note(where, "is no redrive policy: left out")
+            self._result.note(where, "is not a redrive policy: left out")
         if not is_own:
-            self._unsaid(resource, terraform.REDRIVE_POLICY)
+            self._note_unsupported(resource, terraform.REDRIVE_POLICY)
         if target is None:
             return
         if name not in self._queues:
@@ -157,10 +157,10 @@ class _Reader:
         raw = resource["raw_message_delivery"].value is True
         self._queues.setdefault(queue, Queue(queue, resource.node, {}))
         self._result.subscriptions.append(Subscription(topic, queue, resource.node, raw))
-        self._unsaid(resource, terraform.SUBSCRIPTION)
+        self._note_unsupported(resource, terraform.SUBSCRIPTION)
 
     def _mapping(self, resource: Resource) -> None:
-        """A queue whose messages call a function, perhaps in batches."""
+        """Read a queue that calls a function, perhaps in batches."""
         source = resource["event_source_arn"]
         name = self._target(resource, "event_source_arn")
         if name and ":sqs:" in str(source.value):
@@ -172,10 +172,10 @@ class _Reader:
         size = batch_size(resource["batch_size"], self._result)
         self._queues[name].settings.update(size)
         self._result.readers.append((name, resource.node))
-        self._unsaid(resource, terraform.MAPPING)
+        self._note_unsupported(resource, terraform.MAPPING)
 
     def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
-        """The name of the queue or topic that a value leads to, or a plan's expression for it."""
+        """The name of the queue or topic that a value, or a plan's expression for it, refers to."""
         value = resource[key]
         if value.is_there:
             arn = value.parsed[within] if within else value
@@ -194,7 +194,7 @@ class _Reader:
         return None
 
     def _named(self, resource: Resource, reference: str) -> Iterator[str]:
-        """The resources of a reference; of several instances that with the same index."""
+        """The name of a reference's resource; of several instances, of that with the same index."""
         address = f"{resource.module}.{reference}" if resource.module else reference
         _, bracket, index = resource.address.removeprefix(resource.module).partition("[")
         for candidate in (address, address + bracket + index):

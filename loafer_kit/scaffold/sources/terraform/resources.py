@@ -7,7 +7,7 @@ from loafer_kit.scaffold.sources.aws import MESSAGE_SIZES
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import keys
 
-# What the provider computes, or repeats from `name`, `tags` and its own configuration.
+# Values that the provider computes or repeats.
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
 
 _QUEUE_DEFAULTS = {
@@ -27,7 +27,7 @@ QUEUE = keys(
     f"{_COMPUTED} url",
     _QUEUE_DEFAULTS,
 )
-# Of a dead-letter queue the spec says the name, which tells FIFO too.
+# The spec has the name of a dead-letter queue only.
 DEAD_LETTER_QUEUE = keys("fifo_queue name", f"{_COMPUTED} url", _QUEUE_DEFAULTS)
 REDRIVE_POLICY = keys("queue_url redrive_policy", _COMPUTED)
 _SAMPLE_RATES = [
@@ -45,7 +45,7 @@ TOPIC = keys(
         **dict.fromkeys(_SAMPLE_RATES, ("0",)),
     },
 )
-# Confirmations are those of other protocols.
+# Only other protocols need a confirmation.
 SUBSCRIPTION = keys(
     "endpoint protocol raw_message_delivery topic_arn",
     f"""
@@ -54,8 +54,8 @@ SUBSCRIPTION = keys(
     """,
     {"filter_policy_scope": ("messageattributes",)},
 )
-# `ReportBatchItemFailures`, the one function response type, is what a service does anyhow: each
-# message is settled alone.
+# `ReportBatchItemFailures` is the only function response type; a service always settles each message
+# alone.
 MAPPING = keys(
     "batch_size event_source_arn",
     f"""
@@ -97,7 +97,7 @@ class Resource:
 
     @property
     def settings(self) -> Node:
-        """The resource with its values, and with what only applying the plan will tell."""
+        """The resource with its values, and with those that only `terraform apply` decides."""
         values = {
             key: node["constant_value"].value if "constant_value" in node else _LATER
             for key, node in self.expressions.items()
@@ -107,9 +107,9 @@ class Resource:
         return self.node.with_value(values)
 
 
-# No value that AWS has by itself: a note is due.
+# Not a default of AWS: a note is due.
 _LATER = "known when applied"
-# In the policy that AWS gives to every topic; a state has it.
+# The id of the policy that AWS gives to every topic.
 _OWN_POLICY = "__default_policy_ID"
 
 
