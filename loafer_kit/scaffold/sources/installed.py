@@ -11,11 +11,13 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.specs import Draft
+
+if TYPE_CHECKING:
+    from loafer_kit.scaffold.spec.specs import Draft
 
 Group = Literal["templates", "sources"]
 
@@ -97,8 +99,11 @@ def folder(plugin: Plugin) -> Path:
     return path
 
 
-def read(text: str) -> Draft:
+def read(text: str) -> "Draft":
     """The draft that an installed source makes of `NAME=VALUE`; its own errors pass through."""
+    # The list of installed templates does without specs.
+    from loafer_kit.scaffold.spec.specs import Draft
+
     name, _, value = text.partition("=")
     plugin = one("sources", name)
     source = plugin.load()
