@@ -7,7 +7,6 @@ path, or a function without parameters that returns the path. It names a source 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -124,8 +123,7 @@ def read(text: str) -> "Draft":
 def _unknown(group: Group, name: str, known: list[str]) -> str:
     if group == "templates" and name in _BUILTIN:
         return f"{name!r} is built in: use `loafer-kit new {name}` without --template"
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = names.did_you_mean(name, known)
     listed = f": installed are {', '.join(known)}" if known else ": no package adds one"
     what = "neither a folder, a zip file, a URL nor an installed template"
     if group == "sources":

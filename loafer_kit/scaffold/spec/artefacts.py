@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import cast
 
 from loafer_kit.scaffold.spec import names
@@ -71,8 +70,7 @@ def problems_of(wanted: object) -> Iterator[Problem]:
         return
     for index, name in enumerate(wanted):
         if name not in NAMES:
-            near = get_close_matches(str(name).lower(), NAMES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = names.did_you_mean(str(name), NAMES)
             message = f"{names.shown(str(name))} is not one of {', '.join(NAMES)}{hint}"
             yield Problem(("with", index), message)
 

@@ -4,7 +4,8 @@ import builtins
 import keyword
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 Rule = Callable[[str], str | None]
@@ -150,6 +151,13 @@ def shown(value: str) -> str:
     """A value in quotes, as ASCII, short enough for one line."""
     longest = _LONGEST["shown"]
     return ascii(value if len(value) <= longest else value[: longest - 3] + "...")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of an error's line: the nearest known word, or nothing if none is near."""
+    words = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), words, n=1)
+    return f"; did you mean {words[near[0]]!r}?" if near else ""
 
 
 def _defined(name: str) -> str | None:

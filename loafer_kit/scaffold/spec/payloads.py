@@ -4,7 +4,6 @@ import keyword
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import cast
 
 from loafer_kit.scaffold.spec import names, payload_types
@@ -84,12 +83,10 @@ def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Ty
 
 
 def _unknown_models(found: Payloads) -> Iterator[Problem]:
-    known = {name.lower(): name for name in [*found, *SCALARS]}
     for payload in found.values():
         for key, type_ in payload.fields.items():
             for name in sorted(type_.models() - set(found)):
-                near = get_close_matches(name.lower(), known, n=1)
-                hint = f"; did you mean {known[near[0]]!r}?" if near else ""
+                hint = names.did_you_mean(name, [*found, *SCALARS])
                 message = f"{names.shown(name)} is neither a type nor a model{hint}"
                 yield Problem(("payloads", payload.name, key), message)
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import cast
 
 from loafer_kit.scaffold.spec import artefacts, names, payloads
@@ -123,7 +122,7 @@ def _why_not(field: Field, value: object) -> str | None:
     if not field.accepts(value):
         return f"must be {_KINDS[field.kind]}, not {_described(value)}"
     if field.choices and value not in field.choices:
-        near = _did_you_mean(str(value), field.choices)
+        near = names.did_you_mean(str(value), field.choices)
         return f"{names.shown(str(value))} is not one of {', '.join(field.choices)}{near}"
     if field.kind in ("integer", "number"):
         return _out_of_bounds(field, cast("float", value))
@@ -159,13 +158,8 @@ def _unknown(key: object, known: Sequence[str], path: Path) -> Problem:
     listed = f": the keys are {', '.join(sorted(known))}"
     if len(known) > _MOST_LISTED:
         listed = "; `loafer-kit schema` lists the keys"
-    hint = _did_you_mean(name, known) or listed
+    hint = names.did_you_mean(name.replace("-", "_"), known) or listed
     return Problem((*path, name), f"is not a known key{hint}")
-
-
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word.replace("-", "_"), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _package_problems(values: Values, draft: Draft) -> Iterator[Problem]:
@@ -235,7 +229,7 @@ def _models(draft: Draft, queues: Sequence[Values], problems: list[Problem]) -> 
             continue
         name, path = str(queue["payload"]), ("queues", index, "payload")
         if name not in models:
-            near = _did_you_mean(name, list(models))
+            near = names.did_you_mean(name, models)
             problems.append(Problem(path, f"{names.shown(name)} is not a model of payloads{near}"))
         elif sound and (why := payloads.why_no_example(name, models)):
             problems.append(Problem(path, f"{names.shown(name)} {why}"))

@@ -16,8 +16,16 @@ from loafer_kit.scaffold.sources.import_results import (
     last_part,
     whole_number,
 )
-from loafer_kit.scaffold.sources.terraform import resources as terraform
-from loafer_kit.scaffold.sources.terraform.resources import Resource, resources
+from loafer_kit.scaffold.sources.terraform.resources import (
+    DEAD_LETTER_QUEUE,
+    MAPPING,
+    QUEUE,
+    REDRIVE_POLICY,
+    SUBSCRIPTION,
+    TOPIC,
+    Resource,
+    resources,
+)
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -80,12 +88,12 @@ class _Reader:
         others = self._result.dead_letter_queues()
         for resource in self._of(_QUEUE):
             is_dead = self._names[resource.address] in others
-            keys = terraform.DEAD_LETTER_QUEUE if is_dead else terraform.QUEUE
+            keys = DEAD_LETTER_QUEUE if is_dead else QUEUE
             self._note_unsupported(resource, keys)
         subscribed = {item.topic for item in self._result.subscriptions}
         for resource in self._of(_TOPIC):
             if self._names[resource.address] in subscribed:
-                self._note_unsupported(resource, terraform.TOPIC)
+                self._note_unsupported(resource, TOPIC)
             else:
                 self._note(resource, "is left out: no queue is subscribed to it")
 
@@ -128,7 +136,7 @@ class _Reader:
         if where.text and target is None:
             self._result.note(where, "is not a redrive policy: left out")
         if not is_own:
-            self._note_unsupported(resource, terraform.REDRIVE_POLICY)
+            self._note_unsupported(resource, REDRIVE_POLICY)
         if target is None:
             return
         if name not in self._queues:
@@ -157,7 +165,7 @@ class _Reader:
         raw = resource["raw_message_delivery"].value is True
         self._queues.setdefault(queue, Queue(queue, resource.node, {}))
         self._result.subscriptions.append(Subscription(topic, queue, resource.node, raw))
-        self._note_unsupported(resource, terraform.SUBSCRIPTION)
+        self._note_unsupported(resource, SUBSCRIPTION)
 
     def _mapping(self, resource: Resource) -> None:
         """Read a queue that calls a function, perhaps in batches."""
@@ -172,7 +180,7 @@ class _Reader:
         size = batch_size(resource["batch_size"], self._result)
         self._queues[name].settings.update(size)
         self._result.readers.append((name, resource.node))
-        self._note_unsupported(resource, terraform.MAPPING)
+        self._note_unsupported(resource, MAPPING)
 
     def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
         """The name of the queue or topic that a value, or a plan's expression for it, refers to."""

@@ -1,17 +1,11 @@
-"""Where specs come from: what is typed, and what is kept in files."""
-
-import json
-import tomllib
+"""Spec files and documents: values, lines, and errors of one line."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.sources import documents, flags, lines, yaml_nodes
+from loafer_kit.scaffold.sources import documents, lines
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
 
 TOML = """\
 # a [comment] with = signs
@@ -44,47 +38,6 @@ queues:
 - {name: bills,
    concurrency: 0}
 """
-
-
-def test_a_queue_is_typed_with_its_settings():
-    """`NAME,key=value` gives the types that the keys have."""
-    draft = flags.merge(
-        Draft({}), "foobar", ["a,wait_time=3,kind=sns,handler_timeout=1.5", "b.fifo,heartbeat=no"]
-    )
-
-    assert draft.values == {
-        "name": "foobar",
-        "queues": [
-            {"name": "a", "wait_time": 3, "kind": "sns", "handler_timeout": 1.5},
-            {"name": "b.fifo", "heartbeat": False},
-        ],
-    }
-
-
-def test_a_whole_number_stays_one():
-    """Also where a key takes any number: nobody typed `20.0`."""
-    draft = flags.merge(Draft({}), None, ["a,handler_timeout=20,rate_limit=0.5"])
-
-    assert repr(draft.values["queues"][0]["handler_timeout"]) == "20"
-    assert draft.values["queues"][0]["rate_limit"] == 0.5
-
-
-def test_what_is_typed_goes_over_what_a_file_says():
-    """The name is replaced, queues are added."""
-    draft = flags.merge(Draft({"name": "old", "queues": [{"name": "a"}]}), "new", ["b"])
-
-    assert draft.values == {"name": "new", "queues": [{"name": "a"}, {"name": "b"}]}
-
-
-def test_settings_that_cannot_be_read_are_all_named():
-    """A pair without `=`, and a key given twice."""
-    with pytest.raises(SpecError) as caught:
-        flags.merge(Draft({}), "foobar", ["a,wait_time", "b,heartbeat=no,heartbeat=yes"])
-
-    assert [problem.place for problem in caught.value.problems] == [
-        "queues[0]",
-        "queues[1].heartbeat",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -171,71 +124,3 @@ def test_lines_are_looked_for_once(tmp_path, monkeypatch):
         assert [document.line(("a",)) for _ in range(9)] == [1 if size == 1 else None] * 9
 
     assert looked == [10]
-
-
-BOMB = "a0: &a0 [x]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
-)
-MERGES = "a0: &a0 {x: 1}\n" + "".join(
-    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 30)
-)
-
-
-@pytest.mark.parametrize("text", [BOMB, MERGES, "a: &a [*a]", "a: &a {b: *a}", "? &a [*a]\n: 1"])
-def test_aliases_that_multiply_are_refused_in_no_time(text):
-    """Those that lead back to where they stand as well."""
-    with pytest.raises(ValueError, match="too large"):
-        yaml_nodes.read(text)
-
-
-def test_aliases_may_repeat_what_stands_elsewhere():
-    """Each place has its own line."""
-    values, found = yaml_nodes.read("a: &a\n  - 1\nb: *a\n")
-
-    assert values == {"a": [1], "b": [1]}
-    assert (found["a",], found["a", 0], found["b",]) == (1, 2, 3)
-
-
-scalars = st.booleans() | st.integers() | st.text(st.characters(codec="ascii"), max_size=9)
-tables = st.dictionaries(
-    st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1),
-    st.recursive(
-        scalars,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab.=", min_size=1), inner),
-        max_leaves=9,
-    ),
-)  # fmt: skip
-
-
-@given(tables, st.integers(0, 2))
-def test_every_value_of_a_json_document_has_a_line(document, indent):
-    """The lines are those of a document's values, all of them and no others."""
-    text = json.dumps(document, indent=indent or None)
-
-    assert set(lines.of_json(text)) == {(), *_paths(document)}
-
-
-@given(tables)
-def test_every_value_of_a_toml_document_has_a_line(document):
-    """Also in arrays and inline tables, with keys and strings of any kind."""
-    text = "".join(f"{json.dumps(key)} = {_toml(value)}\n" for key, value in document.items())
-    assert tomllib.loads(text) == document
-
-    assert set(lines.of_toml(text)) == _paths(document)
-
-
-def _toml(value):
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[\n" + ",\n".join(_toml(item) for item in value) + "\n]"
-    return json.dumps(value).replace("\x7f", "\\u007f")
-
-
-def _paths(value, path=()):
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    found = {path} if path else set()
-    for step, item in items:
-        found |= _paths(item, (*path, step))
-    return found
