@@ -92,7 +92,7 @@ def test_a_queue_has_its_tests_in_a_file_of_its_own(edit):
 
 def test_the_tests_of_a_payload_s_queue_import_its_model():
     """They build the message that the handler gets."""
-    values = {**SPEC, "payloads": {"Refund": {"id": "integer"}}}
+    values = {**SPEC, "payloads": {"Refund": {"id": "int"}}}
     files = rendered(SPEC) | {"loafer.toml": rendered(values)["loafer.toml"]}
 
     own = added(files, "refunds,payload=Refund")["tests/test_refunds.py"]
