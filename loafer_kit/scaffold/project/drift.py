@@ -15,10 +15,9 @@ from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.fields import OPTIONS
 from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 Modules = Mapping[str, ast.Module]
 

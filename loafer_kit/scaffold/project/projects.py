@@ -18,11 +18,10 @@ from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.rendering.origins import refuse_unsafe
 from loafer_kit.scaffold.rendering.template_files import File
 from loafer_kit.scaffold.rendering.templates import Template
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 if TYPE_CHECKING:
     from loafer_kit.scaffold.rendering.trust import Leave
@@ -227,7 +226,7 @@ def draft(project: Path, lock: Lock) -> Draft:
     """The project's current spec: that of its own file, or the lock's if it has none."""
     refuse_links(project, SPEC)
     if (project / SPEC).exists():
-        return files.read(project / SPEC)
+        return documents.read(project / SPEC)
     return Draft(lock.spec, str(project / locks.PATH))
 
 

@@ -3,7 +3,6 @@
 A template may write an identifier or a whole number as it is; every other value needs a filter.
 """
 
-import ast
 import json
 import re
 from typing import Any
@@ -11,21 +10,11 @@ from typing import Any
 from jinja2 import Environment, Undefined
 from jinja2.ext import Extension
 
+from loafer_kit.scaffold.spec import payload_types
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
 _PLAIN_YAML = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]|:(?=[A-Za-z0-9]))*(?<! )")
 _YAML_WORDS = frozenset(["false", "n", "no", "null", "off", "on", "true", "y", "yes"])
-_ANNOTATION = (
-    ast.Attribute,
-    ast.BinOp,
-    ast.BitOr,
-    ast.Constant,
-    ast.Load,
-    ast.Name,
-    ast.Subscript,
-    ast.Tuple,
-    ast.UnaryOp,
-    ast.USub,
-)
 # What says the same in a docstring, a comment, Markdown and a Dockerfile.
 _PROSE = re.compile(r"[A-Za-z0-9_ .,:/@-]*")
 
@@ -74,15 +63,10 @@ def shell_json(value: object) -> Quoted:
     return Quoted(f"'{text}'")
 
 
-def annotation(text: str) -> Quoted:
-    """A Python annotation, or one in quotes; ValueError for any other expression."""
-    tree = ast.parse(text, mode="eval").body
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
-        annotation(tree.value)
-    for node in ast.walk(tree):
-        if not isinstance(node, _ANNOTATION):
-            raise ValueError(f"{text!a} is no annotation")  # noqa: TRY004 - as of every filter
-    return Quoted(ast.unparse(tree))
+def annotation(text: str, forward: bool = False) -> Quoted:
+    """A payload type of a spec as a Python annotation, in quotes if its model comes later."""
+    found = payload_types.parse(text).annotation
+    return python(found) if forward else Quoted(found)
 
 
 def prose(value: str) -> Quoted:

@@ -21,7 +21,7 @@ from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project import drift, locks, projects, undo, updates
 from loafer_kit.scaffold.project.plans import digest
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 VARIABLES = {"slug": "other", "kind": ["a", "b"], "more": {"a": "1"}, "sure": True}
 NEW = {
@@ -108,7 +108,7 @@ SPEC = {
         {"name": "news", "kind": "sns", "translator": "News"},
         {"name": "paid", "payload": "Paid"},
     ],
-    "payloads": {"Paid": {"sku": "string"}},
+    "payloads": {"Paid": {"sku": "str"}},
 }
 DRAFT = Draft(SPEC, "loafer.toml")
 
