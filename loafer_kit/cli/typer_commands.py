@@ -1,4 +1,4 @@
-"""How typer builds our commands: each is imported when it is called, and text needs no pydantic."""
+"""The classes of our commands: imported when called, and without pydantic for texts and paths."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -29,10 +29,10 @@ class Group(TyperGroup):
 
 
 class LazyCommand(TyperCommand):
-    """Stands for a command, and lists its help line, until somebody calls the command.
+    """Stands for a command that is imported when it is called; a list shows its help line only.
 
-    The module of its name in this package holds the command as a function of the same name, or
-    a group of commands as `app`.
+    The module of the same name in this package holds the command: a function of that name, or a
+    group of commands as `app`.
     """
 
     def load(self) -> TyperCommand | TyperGroup:
@@ -56,9 +56,9 @@ class LazyCommand(TyperCommand):
 
 
 class _Conversion:
-    """Converts a parameter's value; what is neither a text nor a path goes to typer.
+    """Converts texts and paths, and leaves every other value to typer.
 
-    typer imports pydantic and builds a model for each parameter, also for one that is not given:
+    typer imports pydantic and builds a model for each parameter, even for one that is not given:
     a tenth of a second for `new service`.
     """
 
@@ -86,9 +86,9 @@ def _converted(value: Any, kind: Any) -> str | Path | None:
         return value
     if kind is Path and isinstance(value, str | Path):
         path = Path(value)
-        if not path.exists() or os.access(path, os.R_OK):  # else typer says what is wrong
+        if os.access(path, os.R_OK) or not os.path.exists(path):  # noqa: PTH110 - never raises
             return path
-    return None
+    return None  # typer says what is wrong
 
 
 def _convert_here(parameters: Sequence[Any]) -> None:
