@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 
 import typer
 
-from loafer_kit.scaffold.escaping import harmless, in_one_line
+from loafer_kit.scaffold.escaping import escape, escape_line
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _PICTURES = "|/-\\"
 
 def say(text: object, *, err: bool = False) -> None:
     """Print a text for a person, on stdout or on stderr."""
-    typer.echo(harmless(str(text)), err=err)
+    typer.echo(escape(str(text)), err=err)
 
 
 def print_exactly(content: str | bytes) -> None:
@@ -51,7 +51,7 @@ def waiting(what: str) -> Iterator[None]:
         yield
         return
     over = threading.Event()
-    arguments = (f"{in_one_line(what)} …", sys.stderr, over)
+    arguments = (f"{escape_line(what)} …", sys.stderr, over)
     thread = threading.Thread(target=_show, args=arguments, name="loafer-kit-waiting", daemon=True)
     thread.start()
     try:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from loafer_kit.cli.output import say
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 
@@ -20,15 +20,15 @@ class Terminal:
 
     def ask(self, question: str, default: str | None) -> str:
         """Return the answer; an empty answer stands for the default, if there is one."""
-        shown = in_one_line(question)
+        shown = escape_line(question)
         if default is not None:
-            shown += f" [{in_one_line(default)}]"
+            shown += f" [{escape_line(default)}]"
         return _typed(shown, default)
 
     def confirm(self, question: str) -> bool:
         """Return whether the answer is yes; no is the default."""
         while True:
-            answer = _typed(f"{in_one_line(question)} [y/N]", "").strip().lower()
+            answer = _typed(f"{escape_line(question)} [y/N]", "").strip().lower()
             if answer in _ANSWERS:
                 return _ANSWERS[answer]
             self.tell("answer y or n")

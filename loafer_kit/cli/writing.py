@@ -15,7 +15,7 @@ import typer
 from loafer_kit.cli.output import print_exactly, say, say_json
 from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import harmless
+from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import commits, locks, projects, repositories, updates
 from loafer_kit.scaffold.project import history as records
 from loafer_kit.scaffold.project.plans import Change, Plan, changes, marked
@@ -116,7 +116,7 @@ def _ended(lines: Iterator[str]) -> Iterator[str]:
 def _show_diff(change: Change) -> None:
     """Print a diff: escaped and coloured on a terminal, elsewhere byte for byte, for `patch`."""
     if sys.stdout.isatty():
-        shown = harmless(diff(change)).splitlines(keepends=True)
+        shown = escape(diff(change)).splitlines(keepends=True)
         print_exactly("".join(shown if os.environ.get("NO_COLOR") else map(_coloured, shown)))
     else:
         print_exactly(diff(change, errors=_EXACTLY).encode(errors=_EXACTLY))

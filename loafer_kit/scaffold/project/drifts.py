@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,4 +16,4 @@ class Drift:
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else self.path
-        return in_one_line(f"{where}: {self.message}; {self.remedy}")
+        return escape_line(f"{where}: {self.message}; {self.remedy}")

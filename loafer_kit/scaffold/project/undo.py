@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project import history as records
 from loafer_kit.scaffold.project import line_ends, locks, projects
 from loafer_kit.scaffold.project.history import Edit, Record
@@ -29,7 +29,7 @@ def last(project: Path, lock: Lock, maker: Callable[[], Generator]) -> list[Chan
     if edited:
         raise ConfigurationError(
             "nothing was taken back: edited since "
-            f"`loafer-kit {in_one_line(record.command)}`: "
+            f"`loafer-kit {escape_line(record.command)}`: "
             f"{', '.join(edited)}"
         )
     changed = [
