@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loafer_kit.cli import completions
-from loafer_kit.cli.printing import say
-from loafer_kit.cli.progress import waiting
+from loafer_kit.cli.output import say, waiting
 
 if TYPE_CHECKING:
     from loafer_kit.scaffold.project.locks import Lock
@@ -134,7 +133,7 @@ class _Leave:
         self._given: set[tuple[str, ...]] = set()
 
     def __call__(self, lines: Sequence[str]) -> bool:
-        from loafer_kit.cli import terminal
+        from loafer_kit.cli import prompts
 
         code = tuple(lines)
         if code in self._given:
@@ -142,7 +141,7 @@ class _Leave:
         say("the template runs:", err=True)
         for line in code:
             say(f"  {line}", err=True)
-        if terminal.is_interactive() and not terminal.Terminal().confirm("Let it run?"):
+        if prompts.is_interactive() and not prompts.Terminal().confirm("Let it run?"):
             return False
         self._given.add(code)
         return True
@@ -150,7 +149,7 @@ class _Leave:
 
 def _ask(variable: "Variable") -> object:
     """Ask a person for a variable of a template, again after an answer that cannot be."""
-    from loafer_kit.cli.terminal import Terminal
+    from loafer_kit.cli.prompts import Terminal
     from loafer_kit.exceptions import ConfigurationError
 
     person = Terminal()

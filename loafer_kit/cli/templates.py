@@ -1,11 +1,10 @@
 """`loafer-kit templates`: what there is to make projects of."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from loafer_kit.cli.printing import say, say_json
+from loafer_kit.cli.options import Json
+from loafer_kit.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from loafer_kit.scaffold.sources.installed import Plugin
@@ -14,11 +13,11 @@ Row = dict[str, str]
 
 
 def templates(
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
+    json: Json = False,
 ) -> None:
-    """List the templates, and the sources of specs, that are installed.
+    """List the installed templates and spec sources.
 
-    One that cannot be used is a warning with its name.
+    If one cannot be used, a warning names it.
     """
     from loafer_kit.exceptions import ConfigurationError
     from loafer_kit.scaffold.sources import installed

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app, register_commands
-from loafer_kit.cli.namespaces import groups_of
+from loafer_kit.cli.extension_commands import groups_of
 from loafer_kit.commands import isolated, registrations
 from loafer_kit.exceptions import ConfigurationError
 

@@ -122,7 +122,7 @@ def test_a_usage_error_is_exit_code_2(queues, arguments, line):
     [
         (["nowhere", "body"], "error: No local server has a queue 'nowhere':"),
         (["jobs", "--file", "missing"], "error: missing: No such file or directory"),
-        (["jobs", ""], "error: The body is empty: SQS takes no message without one"),
+        (["jobs", ""], "error: The body is empty: SQS requires one"),
         (["jobs", "--file", os.devnull], "error: The body is empty"),
         (["jobs", "--file", "."], "error: .: Is a directory"),
     ],

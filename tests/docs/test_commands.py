@@ -7,7 +7,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from loafer_kit.cli import app
+from loafer_kit.cli import COMMANDS, app
+from loafer_kit.cli.typer_commands import LazyCommand
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/commands.md").read_text()
@@ -17,6 +18,7 @@ SHARED = {"--dry-run", "--diff", "--json"}
 def commands(command=None, *names):
     """The commands at the ends of the tree, each with its names."""
     command = command or get_command(app)
+    command = command.load() if isinstance(command, LazyCommand) else command
     inner = getattr(command, "commands", None)
     if inner is None:
         return [(names, command)]
@@ -60,3 +62,11 @@ def test_no_summary_is_cut_off(arguments):
     listed = CliRunner().invoke(app, [*arguments, "--help"]).stdout.partition("Commands:")[2]
     assert listed
     assert "..." not in listed
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_summary_is_the_first_sentence_of_a_commands_own_help(name):
+    """The list of commands is shown without importing them."""
+    command = LazyCommand(name).load()
+
+    assert COMMANDS[name] == command.help.split("\n\n")[0]

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, TemplateSyntaxError
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
 from loafer_kit.scaffold.rendering import (
     formatting,
@@ -195,7 +195,7 @@ def _place(error: Exception, template: Template) -> str:
 
 def _cure(template: Template) -> str:
     left = trust.code_of(template).extensions
-    return f" (--trust would load {', '.join(map(in_one_line, left))})" if left else ""
+    return f" (--trust would load {', '.join(map(escape_line, left))})" if left else ""
 
 
 def plain(value: object, *besides: type, depth: int = _DEEPEST) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.spec import names
 
 Values = Mapping[str, object]
@@ -58,7 +58,7 @@ class Variable:
         return table
 
     def _refusal(self, answer: object, why: str) -> ConfigurationError:
-        return ConfigurationError(f"{in_one_line(self.name)}: {names.shown(str(answer))} {why}")
+        return ConfigurationError(f"{escape_line(self.name)}: {names.shown(str(answer))} {why}")
 
 
 #: Asks for a variable's value; what comes back is checked already.
@@ -148,4 +148,4 @@ def _refuse_unknown(answers: Values, declared: Values, known: Values) -> None:
 
 
 def _listed(words: Iterable[str]) -> str:
-    return ", ".join(map(in_one_line, words))
+    return ", ".join(map(escape_line, words))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kept_projects import loafer_kit
 from scaffold.own_templates import write
 
-from loafer_kit.cli.showing import diff
+from loafer_kit.cli.writing import diff
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.scaffold.additions import extensions, handlers, pieces, queues
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError

@@ -1,11 +1,14 @@
-"""A function's signature, seen as a command's interface."""
+"""Commands that extensions register: each namespace is a group of the command line.
+
+A function's signature is its command's interface.
+"""
 
 import asyncio
 import inspect
 import types
 import typing
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -15,6 +18,11 @@ from typing import Any
 from uuid import UUID
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from loafer_kit.commands import Registration
+from loafer_kit.exceptions import ConfigurationError
 
 _COUNTED = ("quiet", "verbose")
 _CONTEXT = "_context"
@@ -24,10 +32,66 @@ _SCALARS = (int, float, complex, Decimal, Enum, PurePath, datetime, UUID)
 _MANY = (list, tuple, set, frozenset)
 
 
-def as_command(function: Callable[..., Any]) -> Callable[..., None]:
-    """Return what typer makes a command of: it calls `function` and prints what comes out.
+def groups_of(registrations: Iterable[Registration]) -> dict[str, TyperGroup]:
+    """Return a group per namespace; a later command replaces an earlier one of the same name."""
+    namespaces: dict[str, typer.Typer] = {}
+    for registration in registrations:
+        namespace = namespaces.get(registration.namespace)
+        if namespace is None:
+            namespace = namespaces[registration.namespace] = _namespace_of(registration)
+        options = _command_options(registration.func_kwargs)
+        for function in registration.functions:
+            name = function.__name__.strip("_").replace("_", "-").lower()
+            namespace.command(name, **options)(_as_command(function))
+    return {name: get_group(namespace) for name, namespace in namespaces.items()}
 
-    Variadic parameters get nothing.
+
+def add_registered_commands(group: TyperGroup, registrations: Iterable[Registration]) -> None:
+    """Add the namespaces to the command line; ConfigurationError if one hides a command."""
+    for name, namespace in groups_of(registrations).items():
+        if name in group.commands:
+            raise ConfigurationError(
+                f"An extension registers the commands {name!r}, but loafer-kit has a command of "
+                "that name: choose another namespace"
+            )
+        group.add_command(namespace, name)
+
+
+def _namespace_of(registration: Registration) -> typer.Typer:
+    given = registration.namespace_kwargs
+    _check_names(given, ("title", "description", "help", "epilog"), "namespace_kwargs")
+    text = given.get("description") or given.get("help") or given.get("title")
+    return typer.Typer(
+        name=registration.namespace,
+        help=text or f"Commands of {registration.namespace}.",
+        short_help=given.get("help"),
+        epilog=given.get("epilog"),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+
+
+def _command_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    _check_names(given, ("description", "help", "epilog", "hidden", "deprecated"), "func_kwargs")
+    options = dict(given)
+    description = options.pop("description", None)
+    if description is not None:
+        options.update(short_help=options.pop("help", None), help=description)
+    return options
+
+
+def _check_names(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"{where} cannot have {', '.join(unknown)}; it may have {', '.join(known)}"
+        )
+
+
+def _as_command(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return a callback for typer, which calls `function` and prints its results.
+
+    Variadic parameters stay empty.
     """
     parameters = {
         name: parameter
@@ -88,7 +152,7 @@ def _names(name: str, flags: Mapping[str, str]) -> list[str]:
 
 
 def _short_flags(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    """Give each option its first letter, unless another wants it; `-h` is for help."""
+    """Give each option its first letter, unless two share it; `-h` is for help."""
     counted = _counted(parameters)
     flags = {name: f"-{name[0]}" for name in counted}
     options = [
@@ -124,7 +188,7 @@ def _hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _type_of(parameter: Parameter, hint: Any) -> Any:
-    """Return the type that the command line converts to: the annotation's, or the default's."""
+    """Return the type that an argument is converted to: the annotation's or the default's."""
     default = parameter.default
     if hint is None:
         if isinstance(default, _MANY):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.cli.service_path import ServiceNotFound, load_service
+from loafer_kit.cli.loading import ServiceNotFound, load_service
 
 ONE = """
 from loafer_kit import Application
@@ -87,7 +87,7 @@ def test_finds_the_package_in_a_projects_folder(project):
         ("broken", "Importing 'broken' failed at broken.py, line 2: ZeroDivisionError"),
         ("unset", "Importing 'unset' failed at unset.py, line 5: KeyError: "),
         ("exits", "Importing 'exits' failed at exits.py, line 2: SystemExit: 3"),
-        ("factory", "Module 'factory' holds no Application and no LoaferManager"),
+        ("factory", "Module 'factory' holds neither an Application nor a LoaferManager"),
         ("two", "more than one service; choose one: two:first, two:second"),
         ("one:other", "Module 'one' has no 'other'"),
         ("two:", "Module 'two' has no ''"),
@@ -97,8 +97,8 @@ def test_finds_the_package_in_a_projects_folder(project):
         ("factory:make_trouble", "Calling factory:make_trouble failed at factory.py, line 6: LookupError: no name"),
         ("one.py", "'one.py' is a file: name the module, 'one'"),
         ("package/deep/services.py", "name the module, 'package.deep.services'"),
-        ("./one", "'./one' is no module's name"),
-        ("", "'' is no module's name"),
+        ("./one", "'./one' cannot name a module"),
+        ("", "'' cannot name a module"),
     ],
 )  # fmt: skip
 def test_refuses_in_one_line(path, says):

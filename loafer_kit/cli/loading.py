@@ -1,4 +1,4 @@
-"""A service as the command line names it: `PATH[:APP]`."""
+"""Imports the service that the command line names as `PATH[:APP]`."""
 
 import importlib
 import inspect
@@ -16,7 +16,7 @@ from loafer_kit.services import Service
 
 
 class ServiceNotFound(LoaferKitError):  # noqa: N818 - told to a user, not caught by name
-    """The path on the command line leads to no service."""
+    """The path on the command line does not lead to a service."""
 
 
 def load_service(path: str) -> Service:
@@ -38,7 +38,7 @@ def put_current_directory_first() -> None:
 
 
 def _enter_project(path: str) -> None:
-    """Find the package from the folder above its project, which has the same name."""
+    """Find the package in a project of the same name, from the folder above the project."""
     name = path.partition(".")[0]
     project = Path.cwd() / name
     is_package = (project / "__init__.py").exists()
@@ -51,7 +51,7 @@ def _import(path: str) -> ModuleType:
     if path.endswith(".py"):
         raise ServiceNotFound(f"{path!r} is a file: name the module, {_module_name(path)!r}")
     if not all(part.isidentifier() for part in path.split(".")):
-        raise ServiceNotFound(f"{path!r} is no module's name: write package.module[:name]")
+        raise ServiceNotFound(f"{path!r} cannot name a module: write package.module[:name]")
     _enter_project(path)
     try:
         return importlib.import_module(path)
@@ -73,7 +73,7 @@ def _only(module: ModuleType) -> Service:
             names.setdefault(id(value), name)
     if not names:
         raise ServiceNotFound(
-            f"Module {module.__name__!r} holds no Application and no LoaferManager"
+            f"Module {module.__name__!r} holds neither an Application nor a LoaferManager"
         )
     if len(names) > 1:
         choices = ", ".join(f"{module.__name__}:{name}" for name in names.values())
@@ -126,7 +126,7 @@ def _place_of(error: BaseException) -> str:
 
 
 def _is_library(file: str) -> bool:
-    """Whether code is installed, or ours: what a user wrote that calls it says more."""
+    """Return whether a file is installed or ours: a line of the user's own code says more."""
     installed = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     folders = [Path(__file__).parents[1], *map(Path, installed)]
     return any(Path(file).is_relative_to(folder) for folder in folders)

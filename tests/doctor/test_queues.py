@@ -6,7 +6,7 @@ import pytest
 from moto.sqs.models import Queue
 from remedies import carry_out, problems
 
-from loafer_kit.doctor import dead_letters
+from loafer_kit.doctor.queues import allowing
 from loafer_kit.local import LocalQueue
 
 PLACE = "arn:aws:sqs:us-east-1:123456789012"
@@ -81,8 +81,8 @@ def test_more_queues_than_a_policy_can_name_need_one_that_allows_all():
     """SQS takes ten."""
     policy = {"redrivePermission": "byQueue", "sourceQueueArns": [str(n) for n in range(9)]}
 
-    assert len(dead_letters.allowing(policy, ["a"])["sourceQueueArns"]) == 10
-    assert dead_letters.allowing(policy, ["a", "b"]) == {"redrivePermission": "allowAll"}
+    assert len(allowing(policy, ["a"])["sourceQueueArns"]) == 10
+    assert allowing(policy, ["a", "b"]) == {"redrivePermission": "allowAll"}
 
 
 def test_attributes_that_may_not_be_read_are_noted(doctor, queues, deny):
