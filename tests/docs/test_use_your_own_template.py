@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from kept_projects import loafer_kit, replace
-from scaffold.own_templates import commit, git, write
+from scaffold.custom_templates import commit, git, write
 
 from loafer_kit.scaffold.rendering import templates
 

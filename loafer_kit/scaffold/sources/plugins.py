@@ -17,8 +17,8 @@ from loafer_kit.scaffold.spec import names
 
 Group = Literal["templates", "sources"]
 
-# Templates that no package adds: `new` has a command for each.
-_OURS = ("service", "extension")
+# Templates of loafer-kit: `new` has a command for each.
+_BUILTIN = ("service", "extension")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ def folder(plugin: Plugin) -> Path:
 
 
 def _unknown(group: Group, name: str, known: list[str]) -> str:
-    if group == "templates" and name in _OURS:
-        return f"{name!r} is no value of --template: `loafer-kit new {name}` is what uses it"
+    if group == "templates" and name in _BUILTIN:
+        return f"{name!r} is a template of loafer-kit: `loafer-kit new {name}` uses it"
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     listed = f": installed are {', '.join(known)}" if known else ": no package adds one"
