@@ -80,11 +80,16 @@ class Generator:
 
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
         """Render a context; a service's spec is what its `loafer.toml` says, or would say."""
-        from loafer_kit.scaffold.rendering import render as rendering
+        if self.template.origin is None:
+            from loafer_kit.scaffold.rendering import builtin
 
-        made = rendering.render(
-            self.template, context, answers=self.answers, ask=self.ask, leave=self.leave
-        )
+            made = builtin.render(self.template, context)
+        else:
+            from loafer_kit.scaffold.rendering import render
+
+            made = render.render(
+                self.template, context, answers=self.answers, ask=self.ask, leave=self.leave
+            )
         if spec is None:
             spec = contexts.kept(context)
         template = locks.TemplateRef(

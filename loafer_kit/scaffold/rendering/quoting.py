@@ -6,6 +6,7 @@ A template may write an identifier or a whole number as it is; every other value
 import ast
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, Undefined
@@ -37,11 +38,22 @@ class Quoted(str):
 
 
 def python(value: object) -> Quoted:
-    """A Python literal of plain values; a text is in double quotes, as black would have it."""
-    text = ascii(value)
-    if isinstance(value, str) and '"' not in text:
-        return Quoted(f'"{text[1:-1]}"')
-    return Quoted(text)
+    """A Python literal of plain values, written as black writes it."""
+    if isinstance(value, str):
+        return Quoted(_python_text(value))
+    if isinstance(value, Mapping):
+        items = (f"{python(key)}: {python(item)}" for key, item in value.items())
+        return Quoted(f"{{{', '.join(items)}}}")
+    if isinstance(value, list):
+        return Quoted(f"[{', '.join(map(python, value))}]")
+    return Quoted(ascii(value).replace("e+", "e"))
+
+
+def _python_text(text: str) -> str:
+    """A string literal in double quotes, unless single ones need fewer backslashes."""
+    body = ascii(text + '"')[1:-2].replace("\\'", "'")
+    quote = '"' if text.count('"') <= text.count("'") else "'"
+    return quote + body.replace(quote, f"\\{quote}") + quote
 
 
 def toml(value: str | float) -> Quoted:
@@ -81,8 +93,17 @@ def annotation(text: str) -> Quoted:
         annotation(tree.value)
     for node in ast.walk(tree):
         if not isinstance(node, _ANNOTATION):
-            raise ValueError(f"{text!a} is no annotation")  # noqa: TRY004 - as of every filter
-    return Quoted(ast.unparse(tree))
+            raise ValueError(f"{text!a} is not an annotation")  # noqa: TRY004 - as of every filter
+    return Quoted(_in_double_quotes(tree))
+
+
+def _in_double_quotes(tree: ast.expr) -> str:
+    """The source of an expression, its strings quoted as black quotes them."""
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        return _python_text(tree.value)
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    source = ast.unparse(tree)
+    return source if "'" in "".join(map(str, texts)) else source.replace("'", '"')
 
 
 def prose(value: str) -> Quoted:

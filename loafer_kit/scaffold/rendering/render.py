@@ -6,7 +6,6 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -17,6 +16,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import in_one_line
 from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
 from loafer_kit.scaffold.rendering import (
+    builtin,
     formatting,
     memory,
     project_files,
@@ -25,6 +25,7 @@ from loafer_kit.scaffold.rendering import (
     trust,
     variables,
 )
+from loafer_kit.scaffold.rendering.builtin import Rendered
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.rendering.template_files import File
 from loafer_kit.scaffold.rendering.templates import Template
@@ -35,19 +36,6 @@ from loafer_kit.scaffold.spec import names
 _DEEPEST = 100
 # What Jinja calls a text that is no file: here the name of one, or a variable's default.
 _NAME = "<template>"
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A project: the name of its folder, its files, and the answers they were made from.
-
-    `ran_code` says that code which the template brings had a part in it.
-    """
-
-    folder: str
-    plan: Plan
-    answers: Values
-    ran_code: bool
 
 
 def render(
@@ -64,7 +52,7 @@ def render(
     ConfigurationError with the place of what is wrong in a template of somebody's own.
     """
     if template.origin is None:  # a traceback is for bugs, and this one would be ours
-        return _rendered(template, context, answers or {}, ask, leave)
+        return builtin.render(template, context)
     try:
         return _rendered(template, context, answers or {}, ask, leave)
     except ConfigurationError as error:
