@@ -1,19 +1,19 @@
-"""What a template is told about payloads: models in the order of their code, ready to be written."""
+"""The template variables for payloads: the models in the order of their code."""
 
 from typing import Any
 
-from loafer_kit.scaffold.spec import payload_types, payloads
-from loafer_kit.scaffold.spec.payload_types import Maybe
+from loafer_kit.scaffold.spec import payloads
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec
 from loafer_kit.scaffold.spec.specs import ServiceSpec
 
-# What each word of an annotation needs; plain `import`s come first.
+# The line that imports each type.
 _IMPORTS = {
-    "dt.": "import datetime as dt",
+    "date": "import datetime as dt",
+    "datetime": "import datetime as dt",
+    "time": "import datetime as dt",
     "Decimal": "from decimal import Decimal",
     "UUID": "from uuid import UUID",
 }
-_TYPING = ("Any", "Literal")
 
 
 def models(spec: ServiceSpec) -> list[dict[str, Any]]:
@@ -25,9 +25,10 @@ def models(spec: ServiceSpec) -> list[dict[str, Any]]:
         fields = [
             {
                 "name": attributes[key],
-                "annotation": _annotation(type_, written),
+                "type": str(type_),
+                "forward": not written.issuperset(type_.models()),
                 "alias": key if attributes[key] != key else "",
-                "optional": isinstance(type_, Maybe),
+                "optional": type_.optional,
             }
             for key, type_ in payload.fields.items()
         ]
@@ -38,14 +39,15 @@ def models(spec: ServiceSpec) -> list[dict[str, Any]]:
 
 def imports(found: Payloads) -> list[str]:
     """The lines that import what the models are made of, as isort orders them."""
-    annotations = " ".join(_annotations(found))
-    typing = [name for name in _TYPING if name in annotations]
-    lines = [line for word, line in _IMPORTS.items() if word in annotations]
-    lines.append("from dataclasses import dataclass")
-    if has_aliases(found):
-        typing.insert(0, "Annotated")
+    types = [type_ for payload in found.values() for type_ in payload.fields.values()]
+    used = set().union(*(type_.names() for type_ in types))
+    typing = ["Annotated"] if has_aliases(found) else []
+    typing += ["Any"] if "Any" in used else []
+    typing += ["Literal"] if any("Literal[" in str(type_) for type_ in types) else []
+    lines = {line for name, line in _IMPORTS.items() if name in used}
+    lines.add("from dataclasses import dataclass")
     if typing:
-        lines.append(f"from typing import {', '.join(typing)}")
+        lines.add(f"from typing import {', '.join(typing)}")
     return sorted(lines, key=lambda line: (line.startswith("from"), line))
 
 
@@ -58,20 +60,6 @@ def has_aliases(found: Payloads) -> bool:
     )
 
 
-def _annotations(found: Payloads) -> list[str]:
-    return [
-        payload_types.annotation(type_)
-        for payload in found.values()
-        for type_ in payload.fields.values()
-    ]
-
-
-def _annotation(type_: payload_types.Type, written: set[str]) -> str:
-    """The annotation, in quotes while a model in it is still to come."""
-    text = payload_types.annotation(type_)
-    return text if written.issuperset(payload_types.models(type_)) else repr(text)
-
-
 def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:
     queues = [queue.queue_name for queue in spec.queues if queue.payload == payload.name]
     if queues:
@@ -79,6 +67,6 @@ def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:
     users = [
         other.name
         for other in spec.payloads.values()
-        if any(payload.name in payload_types.models(type_) for type_ in other.fields.values())
+        if any(payload.name in type_.models() for type_ in other.fields.values())
     ]
     return f"A part of {' and '.join(users)}" if users else "What nothing uses yet"

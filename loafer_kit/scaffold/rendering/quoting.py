@@ -3,7 +3,6 @@
 A template may write an identifier or a whole number as it is; every other value needs a filter.
 """
 
-import ast
 import json
 import re
 from collections.abc import Mapping
@@ -12,21 +11,11 @@ from typing import Any
 from jinja2 import Environment, Undefined
 from jinja2.ext import Extension
 
+from loafer_kit.scaffold.spec import payload_types
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
 _PLAIN_YAML = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]|:(?=[A-Za-z0-9]))*(?<! )")
 _YAML_WORDS = frozenset(["false", "n", "no", "null", "off", "on", "true", "y", "yes"])
-_ANNOTATION = (
-    ast.Attribute,
-    ast.BinOp,
-    ast.BitOr,
-    ast.Constant,
-    ast.Load,
-    ast.Name,
-    ast.Subscript,
-    ast.Tuple,
-    ast.UnaryOp,
-    ast.USub,
-)
 # What says the same in a docstring, a comment, Markdown and a Dockerfile.
 _PROSE = re.compile(r"[A-Za-z0-9_ .,:/@-]*")
 
@@ -86,24 +75,10 @@ def shell_json(value: object) -> Quoted:
     return Quoted(f"'{text}'")
 
 
-def annotation(text: str) -> Quoted:
-    """A Python annotation, or one in quotes; ValueError for any other expression."""
-    tree = ast.parse(text, mode="eval").body
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
-        annotation(tree.value)
-    for node in ast.walk(tree):
-        if not isinstance(node, _ANNOTATION):
-            raise ValueError(f"{text!a} is not an annotation")  # noqa: TRY004 - as of every filter
-    return Quoted(_in_double_quotes(tree))
-
-
-def _in_double_quotes(tree: ast.expr) -> str:
-    """The source of an expression, its strings quoted as black quotes them."""
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
-        return _python_text(tree.value)
-    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    source = ast.unparse(tree)
-    return source if "'" in "".join(map(str, texts)) else source.replace("'", '"')
+def annotation(text: str, forward: bool = False) -> Quoted:
+    """A payload type of a spec as a Python annotation, in quotes if its model comes later."""
+    found = payload_types.parse(text).annotation
+    return python(found) if forward else Quoted(found.replace("'", '"'))
 
 
 def prose(value: str) -> Quoted:

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 from loafer_kit.scaffold.sources.findings import ImportResult
 from loafer_kit.scaffold.sources.nodes import Node
 from loafer_kit.scaffold.sources.references import References
-from loafer_kit.scaffold.spec import payload_types
-from loafer_kit.scaffold.spec.payload_types import Enumeration, ListOf, MapOf, Model, Scalar, Type
+from loafer_kit.scaffold.spec.payload_types import LITERAL, Type
 from loafer_kit.scaffold.spec.payloads import KEY, model
 from loafer_kit.scaffold.spec.problems import Path
 
-_ANY = Scalar("any")
+_ANY = Type("Any")
 _FORMATS = {
     "date": "date",
     "date-time": "datetime",
-    "decimal": "decimal",
+    "decimal": "Decimal",
     "time": "time",
-    "uuid": "uuid",
+    "uuid": "UUID",
 }
 # What a model says of a value is its type alone.
 _CHECKS = frozenset(
@@ -66,7 +65,7 @@ class Schemas:
     def payload(self, node: Node, name: str) -> str | None:
         """The name of the model for a message's payload, if the payload is an object."""
         type_ = self._type(node, name)
-        if isinstance(type_, Model):
+        if type_.name in type_.models() and not type_.optional:
             return type_.name
         self._findings.note(node, "is no object with properties: the handler takes what is decoded")
         return None
@@ -78,19 +77,19 @@ class Schemas:
         else:
             hint = schema["title"].text or hint
         if schema.path in self._names:
-            return Model(self._names[schema.path])
+            return Type(self._names[schema.path])
         if schema.path in self._open:
             self._findings.note(schema, "contains itself: taken as any value")
             return _ANY
         self._open.append(schema.path)
         found = self._of_schema(schema, hint)
         self._open.pop()
-        return payload_types.optional(found) if schema["nullable"].value is True else found
+        return found.or_none() if schema["nullable"].value is True else found
 
     def _of_schema(self, schema: Node, hint: str) -> Type:
         kinds = _kinds(schema)
         found = self._of_kind(schema, kinds, hint)
-        return payload_types.optional(found) if "null" in kinds and found != _ANY else found
+        return found.or_none() if "null" in kinds and found != _ANY else found
 
     def _of_kind(self, schema: Node, kinds: Sequence[str], hint: str) -> Type:
         for word in ("oneOf", "anyOf"):
@@ -110,17 +109,19 @@ class Schemas:
     def _single(self, schema: Node, kind: str, hint: str) -> Type:
         if kind == "object":
             values = schema["additionalProperties"]
-            return MapOf(self._type(values, hint) if isinstance(values.value, dict) else _ANY)
+            return Type(
+                "dict", self._type(values, hint) if isinstance(values.value, dict) else _ANY
+            )
         if kind == "array":
             items = schema["items"]
-            return ListOf(self._type(items, hint) if isinstance(items.value, dict) else _ANY)
-        if kind in ("integer", "boolean"):
-            return Scalar(kind)
+            return Type("list", self._type(items, hint) if isinstance(items.value, dict) else _ANY)
         format_ = str(schema["format"].value)
         if kind == "number":
-            return Scalar("decimal" if format_ == "decimal" else "number")
+            return Type("Decimal" if format_ == "decimal" else "float")
         if kind == "string":
-            return Scalar(_FORMATS.get(format_, "string"))
+            return Type(_FORMATS.get(format_, "str"))
+        if kind in ("integer", "boolean"):
+            return Type("int" if kind == "integer" else "bool")
         self._findings.note(schema, "is of no type that JSON Schema knows: taken as any value")
         return _ANY
 
@@ -130,24 +131,24 @@ class Schemas:
             self._findings.note(choices, "has alternatives: taken as any value")
             return _ANY
         only = self._type(found[0], hint)
-        return payload_types.optional(only) if len(list(choices.elements())) > 1 else only
+        return only.or_none() if len(list(choices.elements())) > 1 else only
 
     def _enumeration(self, schema: Node) -> Type:
         values = [node.value for node in schema["enum"].elements()] or [schema["const"].value]
         wanted = [value for value in values if value is not None]
         texts = [value for value in wanted if isinstance(value, str)]
         numbers = [value for value in wanted if type(value) is int and abs(value) < 10**18]
-        plain = all(payload_types.LITERAL.fullmatch(text) for text in texts)
+        plain = all(LITERAL.fullmatch(text) for text in texts)
         if not wanted or len(texts) + len(numbers) < len(wanted) or not plain:
             self._findings.note(schema, "has values that a spec cannot list: taken as any value")
             return _ANY
-        found = Enumeration(tuple(dict.fromkeys([*texts, *numbers])))
-        return payload_types.optional(found) if None in values else found
+        found = Type("Literal", values=tuple(dict.fromkeys([*texts, *numbers])))
+        return found.or_none() if None in values else found
 
     def _object(self, schema: Node, hint: str) -> Type:
         properties = dict(self._properties(schema, {schema.path}))
         if not properties:
-            return MapOf(_ANY)
+            return Type("dict", _ANY)
         name = self._free_name(hint)
         self._names[schema.path] = name
         self._findings.places["payloads", name] = schema.path
@@ -158,10 +159,10 @@ class Schemas:
                 self._findings.note(node, "is left out: its name cannot be a field's")
                 continue
             type_ = self._type(node, f"{name} {key}")
-            fields[key] = str(type_ if key in required else payload_types.optional(type_))
+            fields[key] = str(type_ if key in required else type_.or_none())
             self._findings.places["payloads", name, key] = node.path
         self._note_checks(schema, properties)
-        return Model(name)
+        return Type(name)
 
     def _parts(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
         """What `allOf` joins, each part once."""

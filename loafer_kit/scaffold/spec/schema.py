@@ -43,8 +43,8 @@ def _payloads() -> Schema:
             "additionalProperties": {
                 "type": "string",
                 "description": (
-                    f"One of {scalars}; a model; list[...]; map[...]; values like 'a' | 'b'. "
-                    "A field that ends in ? may be absent or null."
+                    f"A Python annotation: {scalars}; a model; list[...]; dict[str, ...]; "
+                    "Literal['a', 'b']. A field whose type ends in `| None` may be absent or null."
                 ),
             },
         },

@@ -106,7 +106,7 @@ def test_a_payload_brings_its_model_and_imports():
     """A model of loafer.toml that no code has yet is written where it belongs."""
     values = {**SPEC, "payloads": {"Refund": {"id": "integer"}}}
     files = rendered(SPEC)
-    files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "integer"\n'
+    files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "int"\n'
     files["shop/handlers.py"] += b"# mine\n"
     assert draft(files).values["payloads"] == values["payloads"]
 
@@ -278,8 +278,8 @@ def test_inline_queues_are_not_recognised():
 def test_a_queue_goes_before_the_comment_of_the_table_behind_it():
     """A comment belongs to what follows it."""
     files = rendered(SPEC)
-    files["loafer.toml"] += b'\n# Money.\n[payloads.Refund]\nid = "integer"\n'
+    files["loafer.toml"] += b'\n# Money.\n[payloads.Refund]\nid = "int"\n'
 
     after = added(files, "refunds")["loafer.toml"]
 
-    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "integer"\n')
+    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "int"\n')

@@ -106,7 +106,7 @@ SPEC = {
         {"name": "news", "kind": "sns", "translator": "News"},
         {"name": "paid", "payload": "Paid"},
     ],
-    "payloads": {"Paid": {"sku": "string"}},
+    "payloads": {"Paid": {"sku": "str"}},
 }
 DRAFT = Draft(SPEC, "loafer.toml")
 

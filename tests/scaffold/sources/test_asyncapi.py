@@ -71,14 +71,14 @@ def test_version_2_publish_is_what_an_application_receives():
         ],
         "payloads": {
             "UserSignedUp": {
-                "id": "uuid",
-                "email": "string",
-                "referrer": "string?",
-                "plan": "'free' | 'paid'?",
-                "address": "UserSignedUpAddress?",
+                "id": "UUID",
+                "email": "str",
+                "referrer": "str | None",
+                "plan": "Literal['free', 'paid'] | None",
+                "address": "UserSignedUpAddress | None",
             },
-            "UserSignedUpAddress": {"city": "string", "country-code": "string?"},
-            "UserRenamed": {"id": "uuid?", "names": "list[string]?"},
+            "UserSignedUpAddress": {"city": "str", "country-code": "str | None"},
+            "UserRenamed": {"id": "UUID | None", "names": "list[str] | None"},
         },
     }
 
@@ -113,7 +113,7 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
 def test_version_3_operations_that_receive():
     """FIFO queues, ARNs, multi-format payloads, `allOf`, and a schema that contains itself."""
     draft = asyncapi.read(DOCUMENTS / "user-signedup-3.yaml")
-    user = {"id": "uuid", "name": "string", "credit": "decimal?", "friends": "list[User]?"}
+    user = {"id": "UUID", "name": "str", "credit": "Decimal | None", "friends": "list[User] | None"}
 
     assert draft.values == {
         "name": "user-sign-up-service",
@@ -134,7 +134,7 @@ def test_version_3_operations_that_receive():
                 "wait_time": 4,
             },
         ],
-        "payloads": {"User": user, "UserRenamed": {**user, "before": "string"}},
+        "payloads": {"User": user, "UserRenamed": {**user, "before": "str"}},
     }
     assert any("'user-renamed-topic' delivers raw messages" in note for note in notes(draft))
 
@@ -208,8 +208,8 @@ def test_channels_without_a_binding_get_queues_of_their_own():
         "smartylighting-streetlights-1-0-event-streetlightId-turned-on",
     ]
     assert draft.values["payloads"] == {
-        "LightMeasuredPayload": {"lumens": "integer?", "sentAt": "datetime?"},
-        "TurnOnOffPayload": {"command": "'on' | 'off'", "sentAt": "datetime?"},
+        "LightMeasuredPayload": {"lumens": "int | None", "sentAt": "datetime | None"},
+        "TurnOnOffPayload": {"command": "Literal['on', 'off']", "sentAt": "datetime | None"},
     }
     assert any("has no binding for SQS" in note for note in notes(draft))
 
@@ -339,36 +339,36 @@ def test_parts_that_multiply_are_read_once(tmp_path):
 
     draft = asyncapi.read(document(tmp_path, content | {"components": {"schemas": schemas}}))
 
-    assert draft.values["payloads"] == {"S0": {"a": "string?"}}
+    assert draft.values["payloads"] == {"S0": {"a": "str | None"}}
 
 
 @pytest.mark.parametrize(
     ("schema", "expected"),
     [
-        ({"type": "string"}, "string"),
+        ({"type": "string"}, "str"),
         ({"type": "string", "format": "date"}, "date"),
         ({"type": "string", "format": "time"}, "time"),
-        ({"type": "string", "format": "email"}, "string"),
-        ({"type": "number"}, "number"),
-        ({"type": "boolean"}, "boolean"),
-        ({"type": ["integer", "null"]}, "integer?"),
-        ({"type": ["integer", "string"]}, "any"),
-        ({"type": "integer", "nullable": True}, "integer?"),
-        ({"const": 7}, "7"),
-        ({"enum": ["a", "b", None]}, "'a' | 'b'?"),
-        ({"enum": ["a'b", "{{ 7 }}"]}, "any"),
-        ({"enum": [1.5]}, "any"),
-        ({"oneOf": [{"type": "string"}, {"type": "null"}]}, "string?"),
-        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "any"),
-        ({"type": "array"}, "list[any]"),
-        ({"type": "array", "items": {"type": "number"}}, "list[number]"),
-        ({"type": "object"}, "map[any]"),
-        ({"type": "object", "additionalProperties": {"type": "integer"}}, "map[integer]"),
-        ({"not": {"type": "string"}}, "any"),
-        (True, "any"),
-        ("string", "any"),
-        (None, "any"),
-        ({}, "any"),
+        ({"type": "string", "format": "email"}, "str"),
+        ({"type": "number"}, "float"),
+        ({"type": "boolean"}, "bool"),
+        ({"type": ["integer", "null"]}, "int | None"),
+        ({"type": ["integer", "string"]}, "Any"),
+        ({"type": "integer", "nullable": True}, "int | None"),
+        ({"const": 7}, "Literal[7]"),
+        ({"enum": ["a", "b", None]}, "Literal['a', 'b'] | None"),
+        ({"enum": ["a'b", "{{ 7 }}"]}, "Any"),
+        ({"enum": [1.5]}, "Any"),
+        ({"oneOf": [{"type": "string"}, {"type": "null"}]}, "str | None"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "Any"),
+        ({"type": "array"}, "list[Any]"),
+        ({"type": "array", "items": {"type": "number"}}, "list[float]"),
+        ({"type": "object"}, "dict[str, Any]"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "dict[str, int]"),
+        ({"not": {"type": "string"}}, "Any"),
+        (True, "Any"),
+        ("string", "Any"),
+        (None, "Any"),
+        ({}, "Any"),
     ],
 )
 def test_each_schema_has_its_type(tmp_path, schema, expected):
@@ -392,8 +392,8 @@ def test_names_that_code_cannot_have_are_changed_or_left_out(tmp_path):
     draft = asyncapi.read(document(tmp_path, content | {"components": {"schemas": schemas}}))
 
     assert draft.values["payloads"] == {
-        "AnyPayload": {"ok": "ExceptionPayload?"},
-        "ExceptionPayload": {"x": "string?"},
+        "AnyPayload": {"ok": "ExceptionPayload | None"},
+        "ExceptionPayload": {"x": "str | None"},
     }
     assert any("'bad\\nkey': is left out" in note for note in notes(draft))
     validation.service(draft)

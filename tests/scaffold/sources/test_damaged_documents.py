@@ -48,7 +48,10 @@ SPEC = {
         {"name": "orders.fifo", "fifo": True, "payload": "Order", "concurrency": 3, "linger": 0.5},
         {"name": "b", "kind": "sns", "topic": "b", "dead_letter_queue": "c", "translator": "none"},
     ],
-    "payloads": {"Order": {"lines": "list[Line]", "x": "'a' | 1?"}, "Line": {"sku": "string?"}},
+    "payloads": {
+        "Order": {"lines": "list[Line]", "x": "Literal['a', 1] | None"},
+        "Line": {"sku": "str | None"},
+    },
 }
 
 

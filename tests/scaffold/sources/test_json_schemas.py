@@ -35,19 +35,19 @@ def test_an_object_and_what_it_is_made_of_become_models(tmp_path):
     found = json_schemas.add(draft(), schema(tmp_path, ORDER))
     titled = json_schemas.add(draft(), schema(tmp_path, {**ORDER, "title": "Purchase order"}))
 
-    assert found.values["payloads"] == {"Order": {"lines": "list[Line]"}, "Line": {"sku": "string"}}
+    assert found.values["payloads"] == {"Order": {"lines": "list[Line]"}, "Line": {"sku": "str"}}
     assert list(titled.values["payloads"]) == ["PurchaseOrder", "Line"]
     assert validation.service(found).queues[0].payload == "Order"
 
 
 def test_the_models_of_a_spec_stay(tmp_path):
     """Those of the schema get names that are free."""
-    found = json_schemas.add(draft(payloads={"Line": {"x": "any"}}), schema(tmp_path, ORDER))
+    found = json_schemas.add(draft(payloads={"Line": {"x": "Any"}}), schema(tmp_path, ORDER))
 
     assert found.values["payloads"] == {
-        "Line": {"x": "any"},
+        "Line": {"x": "Any"},
         "Order": {"lines": "list[Line2]"},
-        "Line2": {"sku": "string"},
+        "Line2": {"sku": "str"},
     }
 
 
