@@ -14,6 +14,7 @@ SAFE_EXTENSIONS = frozenset(
     {
         "jinja2.ext.do",
         "jinja2.ext.loopcontrols",
+        "loafer_kit.scaffold.rendering.answers.AnswersExtension",
         "loafer_kit.scaffold.rendering.quoting.QuotingExtension",
         "cookiecutter.extensions.JsonifyExtension",
         "cookiecutter.extensions.RandomStringExtension",

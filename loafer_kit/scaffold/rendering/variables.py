@@ -78,7 +78,7 @@ def resolve(
     ConfigurationError for an answer that is none.
     """
     _refuse_unknown(answers, declared, known)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(known)
     for name, raw in _in_order(declared):
         if name in known:
             values[name] = known[name]
