@@ -104,7 +104,7 @@ def definitions(content):
 
 def test_a_payload_brings_its_model_and_imports():
     """A model of loafer.toml that no code has yet is written where it belongs."""
-    values = {**SPEC, "payloads": {"Refund": {"id": "integer"}}}
+    values = {**SPEC, "payloads": {"Refund": {"id": "int"}}}
     files = rendered(SPEC)
     files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "int"\n'
     files["shop/handlers.py"] += b"# mine\n"

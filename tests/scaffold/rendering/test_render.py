@@ -132,7 +132,7 @@ def test_the_docker_image_runs_python_itself_without_root():
 
 def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path):
     """They are installed before the code is copied: what pyproject.toml declares, and no more."""
-    model = {"Order": {"number": "integer"}}
+    model = {"Order": {"number": "int"}}
     project = rendered({"name": "a", "payload": "Order"}, payloads=model)
     steps = project["Dockerfile"].replace("\\\n", "").splitlines()
     (step,) = (step for step in steps if "pip install" in step)
@@ -157,7 +157,7 @@ def test_a_service_declares_what_it_imports():
         listed = tomllib.loads(project["pyproject.toml"])["project"]["dependencies"]
         return [requirement.partition(">")[0] for requirement in listed]
 
-    model = {"Order": {"number": "integer"}}
+    model = {"Order": {"number": "int"}}
 
     assert declared(rendered({"name": "a"})) == ["loafer-kit"]
     assert declared(rendered({"name": "a", "payload": "Order"}, payloads=model)) == [
@@ -183,7 +183,6 @@ def test_the_hooks_of_a_template_do_not_run(tmp_path):
     """Rendering runs no code of the template's."""
     template = tmp_path / "service"
     shutil.copytree(templates.locate("service"), template)
-    (template / "hooks").mkdir()
     (template / "hooks/pre_gen_project.py").write_text("raise SystemExit('ran')")
 
     assert render.render(read(template), contexts.service(spec({"name": "a"})))
