@@ -45,7 +45,7 @@ SPECS = {
     "loafer_kit.scaffold.rendering.contexts",
     "loafer_kit.scaffold.spec.payloads",
     "loafer_kit.scaffold.shipping",
-    "loafer_kit.scaffold.sources",
+    "loafer_kit.scaffold.sources.documents",
     "loafer_kit.scaffold.spec.validation",
 }
 SCAFFOLD = RENDERING | WRITING | SPECS

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from loafer_kit.scaffold.spec import fields, payload_types, payloads, validation
 from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 few = settings(
     max_examples=15,

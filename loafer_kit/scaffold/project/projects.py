@@ -18,9 +18,9 @@ from loafer_kit.scaffold.rendering import contexts, templates
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.rendering.origins import refuse_unsafe
 from loafer_kit.scaffold.rendering.templates import Template
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 if TYPE_CHECKING:
     from loafer_kit.scaffold.rendering.trust import Leave
@@ -170,7 +170,7 @@ def draft(project: Path, lock: Lock) -> Draft:
     """The project's spec as it reads today: its own file's, or the lock's where it has none."""
     refuse_links(project, SPEC)
     if (project / SPEC).exists():
-        return files.read(project / SPEC)
+        return documents.read(project / SPEC)
     return Draft(lock.spec, str(project / locks.PATH))
 
 

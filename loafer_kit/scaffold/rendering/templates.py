@@ -112,9 +112,9 @@ def _refuse_plain_folder(path: Path) -> None:
 
 
 def _installed(name: str) -> Path:
-    from loafer_kit.scaffold.sources import plugins
+    from loafer_kit.scaffold.sources import installed
 
-    return plugins.template(name)
+    return installed.template(name)
 
 
 def _tree(path: Path) -> Tree:

@@ -1,10 +1,10 @@
-"""From JSON Schema to the models of a spec."""
+"""Converts JSON Schema to the models of a spec."""
 
 import re
 from collections.abc import Iterator, Sequence
 
-from loafer_kit.scaffold.sources.findings import ImportResult
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult
 from loafer_kit.scaffold.sources.references import References
 from loafer_kit.scaffold.spec.payload_types import LITERAL, Type
 from loafer_kit.scaffold.spec.payloads import KEY, model
@@ -18,7 +18,7 @@ _FORMATS = {
     "time": "time",
     "uuid": "UUID",
 }
-# What a model says of a value is its type alone.
+# A model checks types only.
 _CHECKS = frozenset(
     [
         "contains",
@@ -48,26 +48,28 @@ _CHECKS = frozenset(
 
 
 class Schemas:
-    """Turns schemas into models; a schema that several places refer to becomes one model.
+    """Converts schemas to models, each schema once, however many places refer to it.
 
-    The models are added to those that there are, under names that are free.
+    Adds the models to `models` under free names.
     """
 
     def __init__(
-        self, references: References, findings: ImportResult, models: dict[str, dict[str, str]]
+        self, references: References, result: ImportResult, models: dict[str, dict[str, str]]
     ) -> None:
         self._references = references
-        self._findings = findings
+        self._result = result
         self._names: dict[Path, str] = {}
         self._open: list[Path] = []
         self._models = models
 
     def payload(self, node: Node, name: str) -> str | None:
-        """The name of the model for a message's payload, if the payload is an object."""
+        """The name of the model of a message's payload; None if the payload is not an object."""
         type_ = self._type(node, name)
         if type_.name in type_.models() and not type_.optional:
             return type_.name
-        self._findings.note(node, "is no object with properties: the handler takes what is decoded")
+        self._result.note(
+            node, "is not an object with properties: the handler gets the decoded content"
+        )
         return None
 
     def _type(self, node: Node, hint: str) -> Type:
@@ -79,7 +81,7 @@ class Schemas:
         if schema.path in self._names:
             return Type(self._names[schema.path])
         if schema.path in self._open:
-            self._findings.note(schema, "contains itself: taken as any value")
+            self._result.note(schema, "contains itself: taken as any value")
             return _ANY
         self._open.append(schema.path)
         found = self._of_schema(schema, hint)
@@ -102,7 +104,7 @@ class Schemas:
         kinds = [kind for kind in kinds if kind != "null"]
         if len(kinds) != 1:
             if kinds:
-                self._findings.note(schema, f"is one of {', '.join(kinds)}: taken as any value")
+                self._result.note(schema, f"is one of {', '.join(kinds)}: taken as any value")
             return _ANY
         return self._single(schema, kinds[0], hint)
 
@@ -122,13 +124,13 @@ class Schemas:
             return Type(_FORMATS.get(format_, "str"))
         if kind in ("integer", "boolean"):
             return Type("int" if kind == "integer" else "bool")
-        self._findings.note(schema, "is of no type that JSON Schema knows: taken as any value")
+        self._result.note(schema, "has an unknown type: taken as any value")
         return _ANY
 
     def _alternatives(self, choices: Node, hint: str) -> Type:
         found = [choice for choice in choices.elements() if _kinds(choice) != ["null"]]
         if len(found) != 1:
-            self._findings.note(choices, "has alternatives: taken as any value")
+            self._result.note(choices, "has alternatives: taken as any value")
             return _ANY
         only = self._type(found[0], hint)
         return only.or_none() if len(list(choices.elements())) > 1 else only
@@ -140,7 +142,7 @@ class Schemas:
         numbers = [value for value in wanted if type(value) is int and abs(value) < 10**18]
         plain = all(LITERAL.fullmatch(text) for text in texts)
         if not wanted or len(texts) + len(numbers) < len(wanted) or not plain:
-            self._findings.note(schema, "has values that a spec cannot list: taken as any value")
+            self._result.note(schema, "has values that a spec cannot list: taken as any value")
             return _ANY
         found = Type("Literal", values=tuple(dict.fromkeys([*texts, *numbers])))
         return found.or_none() if None in values else found
@@ -151,21 +153,21 @@ class Schemas:
             return Type("dict", _ANY)
         name = self._free_name(hint)
         self._names[schema.path] = name
-        self._findings.places["payloads", name] = schema.path
+        self._result.places["payloads", name] = schema.path
         fields = self._models[name] = {}
         required = {node.value for node in self._required(schema, {schema.path})}
         for key, node in properties.items():
             if not KEY.fullmatch(key):
-                self._findings.note(node, "is left out: its name cannot be a field's")
+                self._result.note(node, "is left out: its name cannot name a field")
                 continue
             type_ = self._type(node, f"{name} {key}")
             fields[key] = str(type_ if key in required else type_.or_none())
-            self._findings.places["payloads", name, key] = node.path
+            self._result.places["payloads", name, key] = node.path
         self._note_checks(schema, properties)
         return Type(name)
 
     def _parts(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
-        """What `allOf` joins, each part once."""
+        """The parts of `allOf`, each once."""
         for item in schema["allOf"].elements():
             part = self._references.follow(item)
             if part.path not in seen:
@@ -188,7 +190,7 @@ class Schemas:
         if schema["additionalProperties"].value is False:
             found.add("additionalProperties")
         if found:
-            self._findings.note(schema, f"not checked: {', '.join(sorted(found))}")
+            self._result.note(schema, f"not checked: {', '.join(sorted(found))}")
 
     def _free_name(self, text: str) -> str:
         words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[0-9]+", text, re.ASCII)

@@ -4,18 +4,17 @@ import keyword
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import cast
 
 from loafer_kit.scaffold.spec import names, payload_types
 from loafer_kit.scaffold.spec.payload_types import SCALARS, Type
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
-# A key of a JSON object: it says the same in Python, TOML and JSON.
+# A key of a JSON object: it reads the same in Python, TOML and JSON.
 KEY = re.compile(r"[A-Za-z0-9_@$][A-Za-z0-9_@$:./ -]{0,99}")
 MOST = 200
 
-# What the generated module imports; a field of such a name would hide it from the next one.
+# The names that the generated module imports: a field of such a name would hide the import.
 IMPORTED = frozenset(["Annotated", "Any", "Decimal", "Field", "Literal", "UUID", "dataclass", "dt"])
 _HIDING = IMPORTED | {"bool", "dict", "float", "int", "list", "str"}
 _LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 2000, 80
@@ -33,7 +32,7 @@ Payloads = Mapping[str, PayloadSpec]
 
 
 def read(raw: object, problems: list[Problem]) -> Payloads:
-    """The models of a spec's `payloads` table; what does not fit is added to `problems`."""
+    """The models of a spec's `payloads` table; everything invalid is added to `problems`."""
     if not isinstance(raw, Mapping):
         problems.append(Problem(("payloads",), "must be a table of models"))
         return {}
@@ -51,14 +50,14 @@ def read(raw: object, problems: list[Problem]) -> Payloads:
 
 
 def model(name: str) -> str | None:
-    """Why a model cannot have this name, or None."""
+    """The reason why a model cannot have this name, or None."""
     if name in IMPORTED:
         return f"{names.shown(name)} is used by the generated code itself"
     return names.class_(name)
 
 
 def _is_model_name(name: object, problems: list[Problem]) -> bool:
-    why = model(name) if isinstance(name, str) else "a model's name is a text"
+    why = model(name) if isinstance(name, str) else "the name of a model must be a text"
     if why:
         problems.append(Problem(("payloads", str(name)), why))
     return why is None
@@ -84,12 +83,10 @@ def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Ty
 
 
 def _unknown_models(found: Payloads) -> Iterator[Problem]:
-    known = {name.lower(): name for name in [*found, *SCALARS]}
     for payload in found.values():
         for key, type_ in payload.fields.items():
             for name in sorted(type_.models() - set(found)):
-                near = get_close_matches(name.lower(), known, n=1)
-                hint = f"; did you mean {known[near[0]]!r}?" if near else ""
+                hint = names.did_you_mean(name, [*found, *SCALARS])
                 message = f"{names.shown(name)} is neither a type nor a model{hint}"
                 yield Problem(("payloads", payload.name, key), message)
 
@@ -136,7 +133,7 @@ def in_order(found: Payloads) -> list[PayloadSpec]:
 
 
 def attributes(keys: Collection[str], models: Collection[str]) -> dict[str, str]:
-    """The Python attribute of each key: the key itself where it can be one."""
+    """The Python attribute of each key: the key itself if it is a valid and free name."""
     chosen: dict[str, str] = {}
     for key in keys:
         name = key

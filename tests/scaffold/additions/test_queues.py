@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import queues, results
 from loafer_kit.scaffold.project import projects
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 SPEC = {"name": "shop", "queues": [{"name": "orders"}]}
 CODE = ["shop/handlers.py", "shop/routes.py", "tests/test_handlers.py", "tests/test_routes.py"]
@@ -218,7 +218,7 @@ def test_other_settings_of_a_known_queue_are_refused():
     ("text", "message"),
     [
         ("a b", "'a b': name: 'a b' cannot name a queue"),
-        ("new,color=red", "'new,color=red': color: is no known key"),
+        ("new,color=red", "'new,color=red': color: is not a known key"),
         ("new,fifo", "'new,fifo': 'fifo' must have the form key=value"),
         ("new,handler=handle_orders", "handler: handle_orders is already the handler of queues"),
     ],

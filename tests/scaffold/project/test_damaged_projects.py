@@ -20,7 +20,7 @@ from loafer_kit.scaffold.project import agreements, checks, locks, projects
 from loafer_kit.scaffold.project import history as records
 from loafer_kit.scaffold.project import undo as reversals
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 VARIABLES = {"slug": "other", "kind": ["a", "b"], "more": {"a": "1"}, "sure": True}
 NEW = {

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
 from loafer_kit.scaffold.rendering import contexts, origins, render, templates
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, schema, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 FILES = [
     ".dockerignore",
@@ -228,7 +228,7 @@ def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):
     kept = tmp_path_factory.mktemp("kept") / "loafer.toml"
     kept.write_bytes(plan.files["loafer.toml"])
 
-    again = validation.service(files.read(kept))
+    again = validation.service(documents.read(kept))
 
     assert again == service
     assert render.render(templates.ours("service"), contexts.service(again)).plan == plan

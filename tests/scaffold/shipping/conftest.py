@@ -4,7 +4,7 @@ import pytest
 
 from loafer_kit.scaffold.rendering import contexts, render, templates
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 # One of everything: a plain queue, dead letters, order, topics of one's own and others', a URL.
 QUEUES = [

@@ -7,8 +7,8 @@ import pytest
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.sources import json_schemas
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 LINE = {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}}}
 ORDER = {
@@ -70,7 +70,7 @@ def test_a_schema_of_no_object_is_noted(tmp_path):
     found = json_schemas.add(draft(), schema(tmp_path, {"type": "string"}))
 
     assert found.values["payloads"] == {}
-    assert "no object" in str(found.notes[0])
+    assert "not an object" in str(found.notes[0])
 
 
 def test_a_file_that_is_no_schema_is_an_error_of_one_line(tmp_path):

@@ -73,10 +73,10 @@ def test_names(name, project, package, class_name):
         ("re\ndis", "cannot name a project"),
         ("loafer-kit", "a letter must come first"),
         ("3d", "a letter must come first"),
-        ("extension", "named Extension, which has a meaning already"),
-        ("loafer-manager", "named LoaferManager, which has a meaning already"),
-        ("exception", "named Exception, which has a meaning already"),
-        ("none", "named None, which has a meaning already"),
+        ("extension", "named Extension, which is already in use"),
+        ("loafer-manager", "named LoaferManager, which is already in use"),
+        ("exception", "named Exception, which is already in use"),
+        ("none", "named None, which is already in use"),
     ],
 )
 def test_names_that_cannot_be(name, why):

@@ -20,8 +20,8 @@ from scaffold.any_specs import model_names, tables
 
 from loafer_kit.scaffold.rendering import contexts, render, templates
 from loafer_kit.scaffold.spec import payloads, schema, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 ORDER = {
     "id": "UUID",
@@ -135,7 +135,7 @@ def test_all_problems_of_models_are_found_at_once():
         "payloads.Order.lines: 'OrderLin' is neither a type nor a model; did you mean 'OrderLine'?",
         "payloads.Order.s: 'string' is neither a type nor a model; did you mean 'str'?",
         "payloads.Loop: always contains itself: make a field optional",
-        "queues[0].payload: 'Oder' is no model of payloads; did you mean 'Order'?",
+        "queues[0].payload: 'Oder' is not a model of payloads; did you mean 'Order'?",
         "queues[1].payload: is decoded from JSON: a queue with a payload has no translator of its own",
     ]
 
