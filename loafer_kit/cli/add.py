@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from loafer_kit.cli.showing import Show
     from loafer_kit.scaffold.additions.results import Apply
     from loafer_kit.scaffold.project.projects import Generator
-    from loafer_kit.scaffold.spec.drafts import Draft
+    from loafer_kit.scaffold.spec.specs import Draft
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -145,7 +145,7 @@ def _draft(project: Path) -> "Draft":
     from loafer_kit.exceptions import ConfigurationError
     from loafer_kit.scaffold.project import locks
     from loafer_kit.scaffold.project.plans import refuse_links
-    from loafer_kit.scaffold.sources import files
+    from loafer_kit.scaffold.sources import documents
 
     file = project / "loafer.toml"
     lock = None if file.exists() else locks.find(project)
@@ -160,7 +160,7 @@ def _draft(project: Path) -> "Draft":
             "`loafer-kit new service` writes one"
         )
     refuse_links(project, "loafer.toml")
-    return files.read(file)
+    return documents.read(file)
 
 
 def _write(

@@ -130,9 +130,9 @@ def queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
 @_candidates
 def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """The installed templates; else folders and zip files, as a shell completes paths."""
-    from loafer_kit.scaffold.sources import plugins
+    from loafer_kit.scaffold.sources import installed
 
-    for plugin in plugins.installed("templates"):
+    for plugin in installed.plugins("templates"):
         yield plugin.name, f"of the package {plugin.package}"
     folder = Path(word if word.endswith(os.sep) else os.path.dirname(word))  # noqa: PTH120 - of ""
     start = word[: word.rfind(os.sep) + 1]
@@ -145,9 +145,9 @@ def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
 @_candidates
 def sources(_context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The installed sources, each to be followed by what it reads."""
-    from loafer_kit.scaffold.sources import plugins
+    from loafer_kit.scaffold.sources import installed
 
-    for plugin in plugins.installed("sources"):
+    for plugin in installed.plugins("sources"):
         yield f"{plugin.name}=", f"of the package {plugin.package}"
 
 

@@ -7,11 +7,11 @@ import typer
 
 from loafer_kit.cli.printing import say
 from loafer_kit.cli.progress import waiting
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 # Each flag's module in `loafer_kit.scaffold.sources`, whose `read` takes the flag's value.
 _MODULES = {
-    "--spec": "files",
+    "--spec": "documents",
     "--asyncapi": "asyncapi.document",
     "--from-cloudformation": "cloudformation.document",
     "--from-sam": "cloudformation.document",

@@ -7,7 +7,7 @@ import typer
 from loafer_kit.cli.printing import say, say_json
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.sources.plugins import Plugin
+    from loafer_kit.scaffold.sources.installed import Plugin
 
 Row = dict[str, str]
 
@@ -20,11 +20,11 @@ def templates(
     One that cannot be used is a warning with its name.
     """
     from loafer_kit.exceptions import ConfigurationError
-    from loafer_kit.scaffold.sources import plugins
+    from loafer_kit.scaffold.sources import installed
 
     rows = _builtin()
     warnings = []
-    for plugin in (*plugins.installed("templates"), *plugins.installed("sources")):
+    for plugin in (*installed.plugins("templates"), *installed.plugins("sources")):
         try:
             rows.append(_described(plugin))
         except ConfigurationError as error:
@@ -57,13 +57,13 @@ def _builtin() -> list[Row]:
 def _described(plugin: "Plugin") -> Row:
     """How a plugin is used; ConfigurationError when it cannot be."""
     from loafer_kit.scaffold.rendering import templates as all_templates
-    from loafer_kit.scaffold.sources import plugins
+    from loafer_kit.scaffold.sources import installed
 
     row = {"name": plugin.name, "of": f"{plugin.package} {plugin.version}"}
     if plugin.entry.group == "loafer_kit.sources":
         plugin.load()
         return {**row, "use": f"new service --source {plugin.name}=…", "place": plugin.entry.value}
-    place = plugins.folder(plugin)
+    place = installed.folder(plugin)
     purpose = all_templates.purpose_in(place)
     use = f"new {purpose or 'service'} --template {plugin.name}"
     return {**row, "use": use, "place": str(place)}

@@ -15,7 +15,7 @@ from loafer_kit.local.environments import (
     is_local,
 )
 from loafer_kit.scaffold.shipping import resources
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import ServiceSpec
 
@@ -51,7 +51,7 @@ def _spec(project: Path) -> ServiceSpec:
     if not project.exists():
         raise ConfigurationError(f"There is no {project}")
     file = project / "loafer.toml" if project.is_dir() else project
-    return validation.service(files.read(file))
+    return validation.service(documents.read(file))
 
 
 def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:

@@ -198,7 +198,7 @@ def test_a_template_that_has_moved_is_named_in_the_lock(here):
         ("git+./theirs", "it is not a git repository: a plain folder is named without git+"),
         (
             "service",
-            "'service' is a template of loafer-kit: `loafer-kit new service` uses it",
+            "'service' is built in: use `loafer-kit new service` without --template",
         ),
         ("nosuch", "nor an installed template: no package adds one"),
     ],
@@ -277,7 +277,7 @@ def test_a_template_for_services_makes_no_extension(here, ours):
 def test_an_extension_can_be_made_of_a_custom_template(here):
     """And is kept up with it."""
     subprocess.run(["cp", "-r", templates.locate("extension"), "mine"], check=True)  # noqa: S607
-    replace(here / "mine/{{cookiecutter.name}}/CHANGELOG.md", "# Changelog", "# Changes")
+    replace(here / "mine/{{cookiecutter.name|prose}}/CHANGELOG.md", "# Changelog", "# Changes")
 
     assert loafer_kit("new", "extension", "redis", "--template", "mine", "--trust").code == 0
     assert Path("loafer-kit-redis/CHANGELOG.md").read_text().startswith("# Changes\n")
@@ -559,7 +559,7 @@ def test_installed_templates_and_sources_are_listed_and_used(here, tmp_path, mon
         {
             "acme_templates/__init__.py": (
                 "from pathlib import Path\n"
-                "from loafer_kit.scaffold.spec.drafts import Draft\n"
+                "from loafer_kit.scaffold.spec.specs import Draft\n"
                 "FOLDER = str(Path(__file__).parent / 'service')\n"
                 "GONE = '/nowhere'\n"
                 "def tagged(): return Path(__file__).parent / 'tagged'\n"
@@ -604,9 +604,9 @@ def test_installed_templates_and_sources_are_listed_and_used(here, tmp_path, mon
         in loafer_kit("new", "service", "--source", "draft=x").error
     )
     for source, code, message in (
-        ("number=x", 1, "it gave a int, and no values"),
+        ("number=x", 1, "it returned a int; expected a mapping"),
         ("catalog", 2, "--source takes NAME=VALUE, not 'catalog'"),
-        ("katalog=x", 1, "'katalog' is no installed source; did you mean 'catalog'?"),
+        ("katalog=x", 1, "'katalog' is not an installed source; did you mean 'catalog'?"),
     ):
         done = loafer_kit("new", "service", "--source", source)
         assert done.code == code

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.scaffold.project import locks
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 
 
@@ -309,7 +309,7 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         person.answer("Another queue? [y/N]: ", "\n")
 
         assert person.leave() == 0
-        service = validation.service(files.read(here / "foobar/loafer.toml"))
+        service = validation.service(documents.read(here / "foobar/loafer.toml"))
         assert [
             (q.name, q.kind, q.handler, q.topic, q.dead_letter_queue) for q in service.queues
         ] == [
@@ -333,7 +333,7 @@ def test_a_queue_may_be_answered_with_its_settings(here):
 
         assert person.leave() == 0
         assert "Kind" not in person.shown
-        (queue,) = validation.service(files.read(here / "foobar/loafer.toml")).queues
+        (queue,) = validation.service(documents.read(here / "foobar/loafer.toml")).queues
         assert (queue.topic, queue.handler, queue.options) == ("t", "on_order", {"wait_time": 9})
 
 

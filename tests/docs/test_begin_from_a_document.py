@@ -7,7 +7,7 @@ from pathlib import Path
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loafer_kit.local import LocalQueue, LocalQueues
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/Bills"
@@ -90,7 +90,7 @@ def test_a_service_handles_and_deletes_what_is_sent(request, server, tmp_path, k
     installation = request.getfixturevalue(name)
     project = installation.new(tmp_path, *SERVICES[kind])
     queues = LocalQueues(server.url)
-    spec = validation.service(files.read(project / "loafer.toml"))
+    spec = validation.service(documents.read(project / "loafer.toml"))
     for queue in spec.queues:
         queues.create(LocalQueue(queue.queue_name, queue.topic, queue.dead_letter_queue))
     for queue in spec.queues:

@@ -13,9 +13,8 @@ from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import Problem, SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 Files = Mapping[str, bytes]
 

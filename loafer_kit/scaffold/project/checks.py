@@ -10,9 +10,8 @@ from loafer_kit.scaffold.project.drifts import Drift
 from loafer_kit.scaffold.project.locks import Lock
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 # What a spec's file calls an attribute of `ServiceSpec`, where the two differ.
 _KEYS = {"ships": "list `with`"}

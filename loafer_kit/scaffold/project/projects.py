@@ -18,9 +18,9 @@ from loafer_kit.scaffold.rendering import contexts, templates
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.rendering.templates import Template
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 if TYPE_CHECKING:
     from loafer_kit.scaffold.rendering.custom_templates import CustomTemplate
@@ -88,9 +88,9 @@ class Generator:
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
         """Render a context; a service's spec is what its `loafer.toml` says, or would say."""
         if isinstance(self.template, Template):
-            from loafer_kit.scaffold.rendering import render as rendering
+            from loafer_kit.scaffold.rendering import builtin
 
-            made = rendering.render(self.template, context)
+            made = builtin.render(self.template, context)
         else:
             from loafer_kit.scaffold.rendering import custom_templates
 
@@ -175,7 +175,7 @@ def draft(project: Path, lock: Lock) -> Draft:
     """The project's spec as it reads today: its own file's, or the lock's where it has none."""
     refuse_links(project, SPEC)
     if (project / SPEC).exists():
-        return files.read(project / SPEC)
+        return documents.read(project / SPEC)
     return Draft(lock.spec, str(project / locks.PATH))
 
 

@@ -11,7 +11,7 @@ from loafer_kit.scaffold.project.history import Edit, Record
 from loafer_kit.scaffold.project.locks import Lock
 from loafer_kit.scaffold.project.plans import Change, read
 from loafer_kit.scaffold.project.projects import Generator
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 
 def last(project: Path, lock: Lock, maker: Callable[[], Generator]) -> list[Change]:

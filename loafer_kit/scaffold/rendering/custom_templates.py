@@ -43,13 +43,12 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import in_one_line
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.project.commits import termination_as_exception
-from loafer_kit.scaffold.project.plans import refuse_reserved
-from loafer_kit.scaffold.rendering import fetching, templates
-from loafer_kit.scaffold.rendering import render as rendering
+from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
+from loafer_kit.scaffold.rendering import fetching, formatting, templates
+from loafer_kit.scaffold.rendering.builtin import Rendered
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.rendering.fetching import CACHE, Fetched
 from loafer_kit.scaffold.rendering.origins import Origin
-from loafer_kit.scaffold.rendering.render import Rendered
 from loafer_kit.scaffold.rendering.templates import VARIABLES, File
 from loafer_kit.scaffold.spec import names
 
@@ -201,7 +200,7 @@ def render(
             project = Path(generate_files(str(folder), whole, output))
         notes: list[str] = []
         files = _files(project, notes)
-        plan = rendering.plan(files, template.purpose)
+        plan = _plan(files, template.purpose)
     return Rendered(project.name, plan, kept, (*template.fetched.notes, *notes))
 
 
@@ -347,6 +346,24 @@ def _files(project: Path, notes: list[str]) -> dict[str, File]:
     return files
 
 
+def _plan(files: Mapping[str, File], purpose: str | None) -> Plan:
+    """The plan that writes these files; those of a template for loafer-kit are formatted first."""
+    for path in files:
+        refuse_reserved(path)
+    contents = {path: file.content for path, file in files.items()}
+    if purpose is not None:
+        contents = {path: _finished(path, content) for path, content in contents.items()}
+    return Plan(contents, frozenset(path for path, file in files.items() if file.executable))
+
+
+def _finished(path: str, content: bytes) -> bytes:
+    try:
+        return formatting.finish(path, content)
+    except Exception as error:
+        error.add_note(path)
+        raise
+
+
 @contextmanager
 def _hosted(workspace: Path, imported: Path | None = None) -> Iterator[None]:
     """Undo what cookiecutter and a template's modules change in this process.
@@ -402,7 +419,7 @@ def _failures_in_one_line(origin: Origin, workspace: Path) -> Iterator[None]:
     except EOFError:  # nobody answers any longer
         raise
     except Exception as error:
-        message = " ".join((_hook(error) + _message(error, workspace)).split())
+        message = " ".join((_local(error, "hook_name") + _message(error, workspace)).split())
         message = message.replace(f"{workspace}/", "")
         raise ConfigurationError(f"{origin}: {message}") from error
 
@@ -432,7 +449,8 @@ def _message(error: Exception, place: Path) -> str:  # noqa: C901, PLR0911 - one
             file = str(error.filename)
             return f"{file}: {error.strerror}" if file.startswith(str(place)) else error.strerror
     notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
-    return f"{notes}{_place(error)}{type(error).__name__}: {error}"
+    place_in_template = _place(error) or _local(error, "infile")
+    return f"{notes}{place_in_template}{type(error).__name__}: {error}"
 
 
 def _place(error: BaseException) -> str:
@@ -446,8 +464,8 @@ def _place(error: BaseException) -> str:
     return places[-1] if places else ""
 
 
-def _hook(error: BaseException) -> str:
-    """The name of the hook that failed, which cookiecutter only logs."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    hooks = [frame.f_locals["hook_name"] for frame in frames if "hook_name" in frame.f_locals]
-    return f"{hooks[0]}: " if hooks else ""
+def _local(error: BaseException, name: str) -> str:
+    """What cookiecutter was at when an error occurred: it names hooks and files in its log alone."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    found = [frame.f_locals[name] for frame in frames if name in frame.f_locals]
+    return f"{found[0]}: " if found else ""

@@ -44,9 +44,9 @@ def address(origin: Origin, base: Path) -> str:
         return origin.place
     if origin.is_path:
         return os.path.realpath(base / origin.place)
-    from loafer_kit.scaffold.sources import plugins
+    from loafer_kit.scaffold.sources import installed
 
-    return str(plugins.template(origin.reference))
+    return str(installed.template(origin.reference))
 
 
 def fetch(origin: Origin, address: str, place: Path) -> Fetched:

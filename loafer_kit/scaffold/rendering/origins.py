@@ -103,13 +103,13 @@ def _is_path(reference: str) -> bool:
     """Whether a name is that of a folder or a file, and not of an installed template."""
     if os.sep in reference:
         return True
-    from loafer_kit.scaffold.sources import plugins
+    from loafer_kit.scaffold.sources import installed
 
     try:
         is_there = Path(reference).exists()
     except OSError:  # longer than a name may be
         is_there = False
-    return is_there and not plugins.is_installed("templates", reference)
+    return is_there and not installed.is_installed("templates", reference)
 
 
 def refuse_unsafe(origin: Origin) -> None:

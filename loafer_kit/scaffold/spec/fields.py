@@ -1,4 +1,4 @@
-"""What a spec may say: one row per key, for validation, flags, questions, JSON Schema and docs."""
+"""The keys of a spec: one row each, for validation, flags, questions, JSON Schema and docs."""
 
 import re
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ _TYPES: Mapping[Kind, tuple[type, ...]] = {
 class Field:
     """One key of a spec.
 
-    `rule` decides about a text; `pattern` says the same to JSON Schema as far as a pattern can.
-    `receive` names the ReceiveMessage option a value becomes, `keyword` the keyword of the route.
+    `rule` checks a text; `pattern` is the part of that rule which JSON Schema can express.
+    `receive` is the ReceiveMessage parameter that the value sets, `keyword` the route's argument.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Field:
     keyword: str | None = None
 
     def accepts(self, value: object) -> bool:
-        """Whether the value has this key's type; True is no number, 1 is no boolean."""
+        """Whether the value has this key's type; booleans are not numbers."""
         if isinstance(value, bool):
             return self.kind == "boolean"
         return isinstance(value, _TYPES[self.kind])
 
 
-# A service's own keys, beside its queues.
+# The keys of a service, except its tables.
 SERVICE = (
     Field(
         "name",
@@ -65,7 +65,7 @@ SERVICE = (
     ),
 )
 
-# What a queue is, and the code that goes with it.
+# The keys of a queue and its code.
 QUEUE = (
     Field(
         "name",
@@ -116,11 +116,6 @@ QUEUE = (
         pattern=names.IDENTIFIER,
     ),
     Field(
-        "fifo",
-        "boolean",
-        "Whether the queue keeps order; implied by a name that ends in `.fifo`.",
-    ),
-    Field(
         "dead_letter_queue",
         "string",
         "The queue for messages that cannot be handled.",
@@ -136,7 +131,7 @@ QUEUE = (
     ),
 )
 
-# How the route receives and handles: one row per option of the route.
+# The options of a queue's route.
 OPTIONS = (
     Field(
         "wait_time",

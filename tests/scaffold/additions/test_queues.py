@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import queues, results
 from loafer_kit.scaffold.project import projects
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 SPEC = {"name": "shop", "queues": [{"name": "orders"}]}
 CODE = ["shop/handlers.py", "shop/routes.py", "tests/test_handlers.py", "tests/test_routes.py"]
@@ -104,9 +104,9 @@ def definitions(content):
 
 def test_a_payload_brings_its_model_and_imports():
     """A model of loafer.toml that no code has yet is written where it belongs."""
-    values = {**SPEC, "payloads": {"Refund": {"id": "integer"}}}
+    values = {**SPEC, "payloads": {"Refund": {"id": "int"}}}
     files = rendered(SPEC)
-    files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "integer"\n'
+    files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "int"\n'
     files["shop/handlers.py"] += b"# mine\n"
     assert draft(files).values["payloads"] == values["payloads"]
 
@@ -218,7 +218,7 @@ def test_other_settings_of_a_known_queue_are_refused():
     ("text", "message"),
     [
         ("a b", "'a b': name: 'a b' cannot name a queue"),
-        ("new,color=red", "'new,color=red': color: is no known key"),
+        ("new,color=red", "'new,color=red': color: is not a known key"),
         ("new,fifo", "'new,fifo': 'fifo' must have the form key=value"),
         ("new,handler=handle_orders", "handler: handle_orders is already the handler of queues"),
     ],
@@ -278,8 +278,8 @@ def test_inline_queues_are_not_recognised():
 def test_a_queue_goes_before_the_comment_of_the_table_behind_it():
     """A comment belongs to what follows it."""
     files = rendered(SPEC)
-    files["loafer.toml"] += b'\n# Money.\n[payloads.Refund]\nid = "integer"\n'
+    files["loafer.toml"] += b'\n# Money.\n[payloads.Refund]\nid = "int"\n'
 
     after = added(files, "refunds")["loafer.toml"]
 
-    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "integer"\n')
+    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "int"\n')

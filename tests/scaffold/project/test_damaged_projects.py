@@ -21,7 +21,7 @@ from loafer_kit.scaffold.project import history as records
 from loafer_kit.scaffold.project import undo as reversals
 from loafer_kit.scaffold.rendering import custom_templates
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 VARIABLES = {"slug": "other", "kind": ["a", "b"], "more": {"a": "1"}, "sure": True}
 NEW = {
@@ -109,7 +109,7 @@ SPEC = {
         {"name": "news", "kind": "sns", "translator": "News"},
         {"name": "paid", "payload": "Paid"},
     ],
-    "payloads": {"Paid": {"sku": "string"}},
+    "payloads": {"Paid": {"sku": "str"}},
 }
 DRAFT = Draft(SPEC, "loafer.toml")
 

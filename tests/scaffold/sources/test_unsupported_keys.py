@@ -16,7 +16,7 @@ from quiet_documents import (
 )
 
 from loafer_kit.local import LocalQueue
-from loafer_kit.scaffold.sources import aws, aws_keys
+from loafer_kit.scaffold.sources import aws
 from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
 from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
 from loafer_kit.scaffold.sources.terraform import document as terraform
@@ -143,7 +143,7 @@ def test_a_key_that_no_spec_says_is_noted_where_it_stands(tmp_path, source, docu
 
     (note,) = draft.notes
     assert note.path == place
-    assert note.message.endswith(f"the spec does not say: {UNHEARD}")
+    assert note.message.endswith(f"unsupported: {UNHEARD}")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_several_keys_of_a_node_are_one_line(tmp_path):
 
     (note,) = read(tmp_path, cloudformation, with_key(document, place, UNHEARD, 1)).notes
 
-    assert note.message == f"the spec does not say: Tags, {UNHEARD}"
+    assert note.message == f"unsupported: Tags, {UNHEARD}"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_resource_that_becomes_nothing_is_noted(tmp_path, name, value, message
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({"Fn::Equals": ["a", "a"]}, "the spec does not say: FilterPolicy"),
+        ({"Fn::Equals": ["a", "a"]}, "unsupported: FilterPolicy"),
         ({"Fn::Equals": ["a", "b"]}, None),
         ({"Fn::Equals": ["a", {"Ref": "AWS::Region"}]}, "is known only when the stack is deployed"),
     ],
@@ -332,7 +332,7 @@ def test_what_only_applying_a_plan_tells_is_noted_too(tmp_path):
 
     (note,) = read(tmp_path, terraform, document).notes
 
-    assert note.message == "'aws_sqs_queue.dead': the spec does not say: redrive_allow_policy"
+    assert note.message == "'aws_sqs_queue.dead': unsupported: redrive_allow_policy"
 
 
 @pytest.mark.parametrize("document", [VERSION_2, VERSION_3])
@@ -402,7 +402,7 @@ def test_attributes_of_queues_on_aws_are_noted(local_queues, name):
     client.set_queue_attributes(QueueUrl=url, Attributes=ATTRIBUTES)
 
     [note] = map(str, aws.read("shop-").notes)
-    start, _, listed = note.partition(": the spec does not say: ")
+    start, _, listed = note.partition(": unsupported: ")
     assert (start, sorted(listed.split(", "))) == (name, sorted(ATTRIBUTES))
 
 
@@ -417,14 +417,14 @@ def test_a_dead_letter_queue_on_aws_has_its_own_settings(local_queues):
     client.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "90"})
 
     assert [str(note) for note in aws.read("shop-").notes] == [
-        "shop-dead: the spec does not say: VisibilityTimeout"
+        "shop-dead: unsupported: VisibilityTimeout"
     ]
 
 
 def test_the_filter_of_a_subscription_on_aws_is_noted(local_queues):
     """With the topic, as a queue may have several subscriptions."""
     local_queues.create(LocalQueue("shop-news", topic="news"))
-    policy = "shop-news: the spec does not say: Policy"  # by which the topic may send
+    policy = "shop-news: unsupported: Policy"  # by which the topic may send
     assert [str(note) for note in aws.read("shop-").notes] == [policy]
     client = Session().create_client("sns")
     (found,) = client.list_subscriptions()["Subscriptions"]
@@ -439,14 +439,14 @@ def test_the_filter_of_a_subscription_on_aws_is_noted(local_queues):
 
     assert [str(note) for note in aws.read("shop-").notes] == [
         policy,
-        "shop-news: its subscription to 'news': the spec does not say: FilterPolicy, FilterPolicyScope",
+        "shop-news: its subscription to 'news': unsupported: FilterPolicy, FilterPolicyScope",
     ]
 
 
 def test_each_attribute_that_aws_knows_is_said_or_counted_or_noted():
     """Also those that the embedded server does not keep, and those that are still to come."""
     shape = Session().get_service_model("sqs").shape_for("QueueAttributeName")
-    known = aws_keys.QUEUE.said | aws_keys.QUEUE.silent
+    known = aws.QUEUE.read | aws.QUEUE.ignored
 
     assert {name for name in shape.enum if name not in known} == {
         "All",  # asks for all the others
