@@ -68,7 +68,7 @@ class Wanted:
         projects.refuse_missing_extra()
         if self.reference is None:
             self._refuse_options()
-            return projects.ours(name)
+            return projects.builtin(name)
         settings = answers(self.settings)
         origin = origins.named(self.reference, self.checkout, self.directory)
         return projects.Generator(name, self._load(origin, Path()), settings, ask=ask)
@@ -81,7 +81,7 @@ class Wanted:
         if lock is None or lock.template.origin is None:
             self._refuse_options()
         settings = answers(self.settings)
-        return projects.maker_of(
+        return projects.generator_of(
             project, lock, checkout=self.checkout, answers=settings, load=self._load
         )
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.local.creation import LocalQueue
 from loafer_kit.local.development import Project
+from loafer_kit.local.queues import LocalQueue
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import QueueSpec

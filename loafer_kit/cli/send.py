@@ -58,8 +58,8 @@ def send(
     """
     from loafer_kit.cli.bodies import read_bodies
     from loafer_kit.cli.progress import waiting, waiting_for_each
-    from loafer_kit.local.destinations import find_destination
-    from loafer_kit.local.messages import MessageOptions
+    from loafer_kit.local.queues import MessageOptions
+    from loafer_kit.local.sending import find_destination
     from loafer_kit.local.sending import send as send_all
 
     if lines and deduplication_id:

@@ -1,6 +1,5 @@
 """The Python, the extras, the credentials and the region that a service would run with."""
 
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from loafer_kit.doctor.findings import Finding
+from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.local.environments import is_local
 
 _OLDEST_PYTHON = (3, 11)
@@ -59,15 +59,9 @@ def credentials(session: Any, endpoint_url: str | None) -> Finding:
 
 def region(session: Any, endpoint_url: str | None) -> Finding:
     """Whether a region is named."""
-    name = region_of(session)
+    name = find_region(session)
     if name is not None:
         return Finding("ok", "region", name)
     if is_local(endpoint_url):
         return Finding("ok", "region", "none, and a local server needs none")
     return Finding("problem", "region", "none is named", "set AWS_REGION, or `region` in a profile")
-
-
-def region_of(session: Any) -> str | None:
-    """The region that a service would use: botocore alone overlooks AWS_REGION."""
-    name = session.get_config_variable("region") or os.environ.get("AWS_REGION")
-    return str(name) if name else None

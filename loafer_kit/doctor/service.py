@@ -8,6 +8,7 @@ from typing import Any
 from loafer_kit.doctor import environment
 from loafer_kit.doctor.findings import Finding
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
+from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.local.environments import (
     ACCESS_KEY_ID,
     DEFAULT_REGION,
@@ -92,7 +93,7 @@ def _client(service: str, session: Any, endpoint_url: str | None, region: str | 
         session.set_credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
     return session.create_client(
         service,
-        region_name=region or environment.region_of(session) or (DEFAULT_REGION if local else None),
+        region_name=find_region(session, region) or (DEFAULT_REGION if local else None),
         endpoint_url=endpoint_url,
         config=Config(
             connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}

@@ -6,7 +6,7 @@ from typing import Any
 
 from loafer_kit.doctor.commands import aws
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import errors, topics
+from loafer_kit.ext.aws import errors
 
 #: What SNS lists instead of a subscription's ARN, until it is confirmed.
 PENDING = "PendingConfirmation"
@@ -85,7 +85,7 @@ class Topics:
         try:
             yield self._client(region)
         except errors.REQUEST_ERRORS as error:
-            subject = topics.topic_subject(topic_arn)
+            subject = errors.topic_subject(topic_arn)
             meaning = errors.from_exception(error, action=action, subject=subject)
             if isinstance(meaning, TransientProviderError):
                 self._silent[region] = meaning

@@ -8,7 +8,7 @@ from loafer_kit.doctor.sns import PENDING, MissingTopicError, Topics
 from loafer_kit.doctor.sqs import Attributes, Queues
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws import errors
-from loafer_kit.ext.aws.topics import is_arn
+from loafer_kit.ext.aws.addresses import is_arn
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
 

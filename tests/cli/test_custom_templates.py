@@ -185,8 +185,8 @@ def test_a_template_that_has_moved_is_named_in_the_lock(here):
 
     assert done.code == 1
     assert done.error == (
-        "there is no foobar/../theirs, of which this project was made: where the template is now, "
-        "say in foobar/.loafer-kit/lock.json as the `reference` of its origin"
+        "there is no foobar/../theirs, the template of this project: write its new place into "
+        "foobar/.loafer-kit/lock.json, as the `reference` of its origin"
     )
     replace(here / "foobar" / locks.PATH, '"../theirs"', '"../moved"')
     assert update("foobar", "--check").code == 0

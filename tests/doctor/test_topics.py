@@ -39,7 +39,7 @@ def test_what_dev_creates_is_well(doctor, subscription, topic):
 
     assert problems(found) == []
     assert notes(found, "queue orders") == [
-        "it has no redrive policy: a message that always fails comes back until it is too old"
+        "it has no redrive policy: a message that always fails comes back until it expires"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Dead letters: what is sent to a dead-letter queue for a message that no attempt can cure."""
+"""Dead letters: copies of rejected messages, sent to a dead-letter queue."""
 
 import asyncio
 import itertools
@@ -8,23 +8,24 @@ from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.clients import Clients
 from loafer_kit.ext.aws.errors import queue_subject
-from loafer_kit.ext.aws.queues import is_fifo, queue_url
-from loafer_kit.ext.aws.transport import SQSTransport
+from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
+from loafer_kit.ext.aws.transport import Queue
 from loafer_kit.types import Message
 
-#: What a dead letter carries besides the original's attributes.
+#: Message attributes that a dead letter has in addition to the original's.
 REASON = "DeadLetterReason"
 SOURCE_QUEUE = "DeadLetterSourceQueue"
 MESSAGE_ID = "DeadLetterMessageId"
-#: All three as one JSON object, where SQS's limit of ten attributes leaves no room for three.
+#: All three as one JSON object, if SQS's limit of ten attributes leaves no room for three.
 COMBINED = "DeadLetter"
 
-_MOST_ATTRIBUTES = 10
+#: Characters.
 _LONGEST_REASON = 1_000
 
-#: Seconds: the first and the longest pause before a send is repeated; and how often it is.
+#: Seconds: the first and the longest pause before a send is repeated.
 _BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _MOST_ATTEMPTS = 10
 
@@ -34,16 +35,16 @@ def dead_letter_entry(
 ) -> dict[str, Any]:
     """Return the entry of a SendMessageBatch that carries `message` with its attributes.
 
-    The reason, the source queue and the message id are added as message attributes; where the
-    original has ten of its own already, there is no room for them. On a FIFO queue the message
-    group and the deduplication id are kept.
+    The reason, the source queue and the message id are added as message attributes, unless the
+    original has ten already. On a FIFO queue the message group and the deduplication id are kept.
     """
     original: dict[str, Any] = {
         name: _sendable(value) for name, value in (message.get("MessageAttributes") or {}).items()
     }
     added = _added_attributes(
         {REASON: reason, SOURCE_QUEUE: source_queue, MESSAGE_ID: message["MessageId"]},
-        room=_MOST_ATTRIBUTES - len(original.keys() - {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}),
+        room=SQS_MESSAGE_ATTRIBUTES
+        - len(original.keys() - {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}),
     )
     entry: dict[str, Any] = {"Id": "0", "MessageBody": message["Body"]}
     attributes = original | added
@@ -59,7 +60,7 @@ def dead_letter_entry(
 
 
 def without_reason(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the entry without what was added, for a message that has no byte to spare."""
+    """Return the entry without the added attributes, for a message of the largest size."""
     attributes = {
         name: value
         for name, value in entry.get("MessageAttributes", {}).items()
@@ -88,7 +89,7 @@ def _text(value: str) -> dict[str, str]:
 
 
 def _printable(text: str) -> str:
-    """Return at most a thousand characters that SQS takes; it refuses most control characters."""
+    """Return at most a thousand characters of `text` that SQS accepts: few control characters."""
     allowed = (
         character
         for character in text[:_LONGEST_REASON]
@@ -98,27 +99,30 @@ def _printable(text: str) -> str:
 
 
 class DeadLetterQueue:
-    """Sends dead letters of one source queue. `queue` is the target's name, URL or ARN."""
+    """Sends the dead letters of `source`. `target` is the name, URL or ARN of the queue to send to.
 
-    def __init__(
-        self, queue: str, source_queue: str, transport: SQSTransport, clients: Clients
-    ) -> None:
-        self._queue = queue
-        self._source_queue = source_queue
-        self._transport = transport
+    Its requests are counted with those of `source`.
+    """
+
+    def __init__(self, target: str, source: Queue, clients: Clients) -> None:
+        self._target = target
+        self._source = source
         self._clients = clients
-        self._url: str | None = None
+        self._queue: Queue | None = None
 
-    async def find(self) -> str:
-        """Return the queue's URL; raise `ProviderError` when it cannot be found."""
-        if self._url is None:
-            self._url = await queue_url(self._clients, self._queue)
-        return self._url
+    async def find(self) -> Queue:
+        """Return the queue to send to; raise `ProviderError` if it cannot be found."""
+        if self._queue is None:
+            url = await self._clients.queue_url(self._target)
+            self._queue = Queue(
+                bare_name(url), url, self._source.transport, self._source.statistics
+            )
+        return self._queue
 
     async def send(self, message: Message, reason: str, deadline: Callable[[], float]) -> None:
-        """Return when the dead letter has been taken; repeat what may pass until the deadline.
+        """Send a dead letter; repeat transient failures until the deadline.
 
-        Raises `ProviderError` when it was not taken.
+        Raises `ProviderError` if SQS did not accept it.
         """
         loop = asyncio.get_running_loop()
         for attempt in itertools.count():
@@ -134,15 +138,15 @@ class DeadLetterQueue:
                 return
 
     async def _send(self, message: Message, reason: str) -> None:
-        url = await self.find()
-        entry = dead_letter_entry(message, reason, self._source_queue, fifo=is_fifo(url))
-        failures = await self._transport.send_message_batch(url, [entry])
+        queue = await self.find()
+        entry = dead_letter_entry(message, reason, self._source.name, fifo=queue.is_fifo)
+        failures = await queue.send([entry])
         if failures and failures[0].get("SenderFault"):
-            failures = await self._transport.send_message_batch(url, [without_reason(entry)])
+            failures = await queue.send([without_reason(entry)])
         if failures:
             failure = failures[0]
             kind = ProviderError if failure.get("SenderFault") else TransientProviderError
             raise kind(
-                f"{queue_subject(url)} did not take the message: "
+                f"{queue_subject(queue.url)} did not accept the message: "
                 f"{failure.get('Code', '')} {failure.get('Message', '')}".rstrip()
             )

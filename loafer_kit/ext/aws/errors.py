@@ -1,19 +1,20 @@
-"""What a failed request to AWS means: whether repeating it can help, and what to do about it."""
+"""Failures of requests to AWS: whether repeating can help, and what to do about it."""
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.limits import SQS_MESSAGES_IN_FLIGHT
 
 _CREDENTIALS_HELP = (
     "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (or an AWS profile or role), "
     "or run `loafer-kit dev` to work without AWS."
 )
 
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         "BandwidthLimitExceeded",
         "KMS.ThrottlingException",
@@ -70,8 +71,8 @@ _BAD_CREDENTIALS = frozenset(
 )
 _LEASE_LOST = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
 
-#: What a request raises when AWS, the network or the configuration fails it. (A `ValueError` is
-#: botocore's answer to an endpoint that is no URL.)
+#: Raised by a request when AWS, the network or the configuration fails it. (botocore raises
+#: `ValueError` for an endpoint that is not a URL.)
 REQUEST_ERRORS: tuple[type[Exception], ...] = (
     aiohttp.ClientError,
     boto.BotoCoreError,
@@ -82,11 +83,17 @@ REQUEST_ERRORS: tuple[type[Exception], ...] = (
 )
 
 #: Request timeout, too many requests.
-_PASSING_STATUSES = frozenset({408, 429})
+_TRANSIENT_STATUSES = frozenset({408, 429})
 _SERVER_ERROR = 500
 
-#: What SQS hands out of one queue before messages are deleted or released.
-IN_FLIGHT_LIMIT = 120_000
+
+class BatchEntryFailure(TypedDict):
+    """One entry of a batch request that SQS refused; `Id` is its position in the batch."""
+
+    Id: str
+    SenderFault: bool
+    Code: str
+    Message: str
 
 
 class AccessDeniedError(ProviderError):
@@ -98,10 +105,26 @@ def queue_subject(queue: str) -> str:
     return f"Queue {queue.rstrip('/').rpartition('/')[2]!r}"
 
 
-def is_lease_lost(code: str, message: str) -> bool:
-    """Tell whether a batch entry failed because its receipt handle is good no more.
+def topic_subject(topic: str) -> str:
+    """Return how an error names a topic that is given by name or ARN."""
+    return f"Topic {topic.rpartition(':')[2]!r}"
 
-    Then another consumer may have the message, or somebody deleted it.
+
+def judge_entry(failure: BatchEntryFailure) -> Literal["lease lost", "final", "transient"]:
+    """Return what the failure of one batch entry about a lease means.
+
+    "lease lost": another consumer may have the message. "final": the request is wrong, repeating it
+    is useless. "transient": SQS failed, the entry may be repeated while the lease lasts.
+    """
+    if is_lease_lost(failure.get("Code", ""), failure.get("Message", "")):
+        return "lease lost"
+    return "final" if failure.get("SenderFault") else "transient"
+
+
+def is_lease_lost(code: str, message: str) -> bool:
+    """Return whether a batch entry failed because its receipt handle is no longer valid.
+
+    Then another consumer may have the message, or it was deleted.
     """
     code = _short(code)
     return code in _LEASE_LOST or (
@@ -118,31 +141,31 @@ def from_code(
     subject: str,
     retry_after: float | None = None,
 ) -> ProviderError:
-    """Return the error for AWS's answer to `action` on `subject` (`queue_subject(…)`).
+    """Return the error for AWS's answer to `action` on `subject` (as `queue_subject` names it).
 
     An action of another service than SQS is given as its permission: `sns:Publish`.
     """
     code = _short(code)
-    said = f"{action} answered {code or status}{f': {_one_line(message)}' if message else ''}"
+    answer = f"{action} answered {code or status}{f': {_one_line(message)}' if message else ''}"
     if code == "OverLimit":
         return TransientProviderError(
-            f"{subject} has as many messages in flight as SQS allows ({IN_FLIGHT_LIMIT:,}): "
-            "nothing more is handed out until consumers delete or release some; "
+            f"{subject} has as many messages in flight as SQS allows ({SQS_MESSAGES_IN_FLIGHT:,}): "
+            "it delivers none until consumers delete or release some; "
             "look for consumers that neither finish nor fail.",
             retry_after=retry_after,
         )
-    if code in _PASSING or status in _PASSING_STATUSES or status >= _SERVER_ERROR:
-        return TransientProviderError(f"{subject}: {said}", retry_after=retry_after)
+    if code in _TRANSIENT or status in _TRANSIENT_STATUSES or status >= _SERVER_ERROR:
+        return TransientProviderError(f"{subject}: {answer}", retry_after=retry_after)
     if code in _DENIED:
         # A batch needs the permission of the single action.
         permission = action if ":" in action else f"sqs:{action.removesuffix('Batch')}"
         return AccessDeniedError(
-            f"{subject}: access denied; allow {permission} to the credentials in use. {said}"
+            f"{subject}: access denied; allow {permission} to the credentials in use. {answer}"
         )
-    return ProviderError(_final_message(code, said, action, subject))
+    return ProviderError(_final_message(code, answer, action, subject))
 
 
-def _final_message(code: str, said: str, action: str, subject: str) -> str:
+def _final_message(code: str, answer: str, action: str, subject: str) -> str:
     if code in _MISSING:
         return (
             f"{subject} does not exist in this region and account ({action} answered {code}): "
@@ -150,10 +173,12 @@ def _final_message(code: str, said: str, action: str, subject: str) -> str:
             "`loafer-kit dev` creates it on a local server."
         )
     if code in _BAD_CREDENTIALS:
-        return f"{subject}: AWS does not accept the credentials in use; {_CREDENTIALS_HELP} {said}"
+        return (
+            f"{subject}: AWS does not accept the credentials in use; {_CREDENTIALS_HELP} {answer}"
+        )
     if code.lower().startswith("kms"):
-        return f"{subject}: its encryption key cannot be used; check the key's policy and state. {said}"
-    return f"{subject}: {said}"
+        return f"{subject}: its encryption key cannot be used; check the key's policy and state. {answer}"
+    return f"{subject}: {answer}"
 
 
 def from_exception(exc: BaseException, *, action: str, subject: str) -> ProviderError:
@@ -173,10 +198,10 @@ def from_exception(exc: BaseException, *, action: str, subject: str) -> Provider
             f"`verify` or AWS_CA_BUNDLE. {description}"
         )
     message = f"{subject}: {action} failed: {description}"
-    return TransientProviderError(message) if _is_passing(exc) else ProviderError(message)
+    return TransientProviderError(message) if _is_transient(exc) else ProviderError(message)
 
 
-def _is_passing(exc: BaseException) -> bool:
+def _is_transient(exc: BaseException) -> bool:
     return isinstance(
         exc,
         aiohttp.ClientError
@@ -207,7 +232,7 @@ def _from_client_error(exc: boto.ClientError, action: str, subject: str) -> Prov
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header names; None for a date or nonsense."""
+    """Return the seconds that a Retry-After header names; None for anything else, such as a date."""
     return float(header) if header is not None and header.isdecimal() else None
 
 

@@ -1,4 +1,4 @@
-"""Handlers that publish what they get, and so link one queue to the next."""
+"""SQSHandler and SNSHandler: publish messages, by hand or as the handler of a route."""
 
 import asyncio
 import json
@@ -10,15 +10,13 @@ from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.route_options import suggestion
 from loafer_kit.exceptions import ConfigurationError, TransientProviderError
 from loafer_kit.ext.aws import clients, errors
-from loafer_kit.ext.aws.queues import queue_url
-from loafer_kit.ext.aws.topics import topic_arn, topic_subject
 
 logger = logging.getLogger(__name__)
 
-#: Makes the text to publish of a message; None: the message is the text.
+#: Returns the text to publish for a message; None: the message is the text.
 Encoder = Callable[[Any], str] | None
 
-#: What AWS answers: a dictionary, in its own words.
+#: An answer of AWS, with AWS's keys.
 Answer = dict[str, Any]
 
 _ATTEMPTS = 3
@@ -27,7 +25,7 @@ _LONGEST_DELAY = 2.0
 
 
 class SQSHandler:
-    """Publishes to a queue (name, URL or ARN), which a subclass may name: `queue_name = "orders"`.
+    """Publishes to a queue (name, URL or ARN); a subclass may set it: `queue_name = "orders"`.
 
     As a route's handler it passes each message on. `client_options` are those of boto's client.
     Connections are shared with the service's providers; there is nothing to close.
@@ -45,16 +43,15 @@ class SQSHandler:
     ) -> Answer:
         """Send one message and return SQS's answer.
 
-        `parameters` are those of SendMessage (`DelaySeconds`, `MessageGroupId` …). A failure that
-        may pass is repeated twice; then, as for any other, `ProviderError` is raised. Raises
-        `ValueError` without a queue.
+        `parameters` are those of SendMessage (`DelaySeconds`, `MessageGroupId` …). Raises
+        `ProviderError`, for a transient failure after three attempts; `ValueError` without a queue.
         """
         if not self.queue_name:
             raise ValueError(f"{type(self).__name__} has no queue: name one, SQSHandler('orders').")
         body = encoder(message) if encoder else message
-        async with clients.borrowed(self._client_options) as shared:
+        async with clients.borrowed(self._client_options, self.queue_name) as shared:
             if self._queue_url is None:
-                self._queue_url = await queue_url(shared, self.queue_name)
+                self._queue_url = await shared.queue_url(self.queue_name)
             return await _request(
                 (await shared.client("sqs")).send_message,
                 "SendMessage",
@@ -63,12 +60,12 @@ class SQSHandler:
             )
 
     async def handle(self, message: Any, *args: Any) -> Answer:
-        """Publish what the route delivers; SQS's answer acknowledges it."""
+        """Publish the message of a route; SQS's answer acknowledges it."""
         return await self.publish(message)
 
 
 class SNSHandler:
-    """Publishes to a topic (name or ARN), which a subclass may name: `topic = "orders"`.
+    """Publishes to a topic (name or ARN); a subclass may set it: `topic = "orders"`.
 
     A name means a topic of the caller's account in the client's region. Otherwise as `SQSHandler`.
     """
@@ -90,23 +87,23 @@ class SNSHandler:
         if not self.topic:
             raise ValueError(f"{type(self).__name__} has no topic: name one, SNSHandler('orders').")
         body = encoder(message) if encoder else message
-        async with clients.borrowed(self._client_options) as shared:
+        async with clients.borrowed(self._client_options, self.topic, "sns") as shared:
             if self._topic_arn is None:
-                self._topic_arn = await topic_arn(shared, self.topic)
+                self._topic_arn = await shared.topic_arn(self.topic)
             return await _request(
                 (await shared.client("sns")).publish,
                 "sns:Publish",
-                topic_subject(self.topic),
+                errors.topic_subject(self.topic),
                 {"TopicArn": self._topic_arn, **json_message(body), **parameters},
             )
 
     async def handle(self, message: Any, *args: Any) -> Answer:
-        """Publish what the route delivers; SNS's answer acknowledges it."""
+        """Publish the message of a route; SNS's answer acknowledges it."""
         return await self.publish(message)
 
 
 def json_message(text: str) -> dict[str, str]:
-    """Return the parameters of Publish that give every subscriber the same text."""
+    """Return the parameters of Publish that send every subscriber the same text."""
     return {"MessageStructure": "json", "Message": json.dumps({"default": text})}
 
 

@@ -1,4 +1,4 @@
-"""Translators of the messages that SQS delivers."""
+"""Translators of SQS messages."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ class SQSMessageTranslator(AbstractMessageTranslator):
     """The body is JSON: its value is the content, the other keys of the message the metadata."""
 
     def translate(self, message: Message) -> TranslatedMessage:
-        """Return the decoded body; raise `ValueError` for one that is no JSON."""
+        """Return the decoded body; raise `ValueError` if it is not JSON."""
         return {"content": json.loads(message["Body"]), "metadata": _without_body(message)}
 
 
 class SQSTextMessageTranslator(AbstractMessageTranslator):
-    """The body is plain text, and is the content as it stands."""
+    """The body is plain text: the content is the body."""
 
     def translate(self, message: Message) -> TranslatedMessage:
         """Return the body."""
@@ -26,17 +26,17 @@ class SQSTextMessageTranslator(AbstractMessageTranslator):
 class SNSMessageTranslator(AbstractMessageTranslator):
     """The queue is subscribed to an SNS topic: the content is the JSON that was published.
 
-    The metadata are the keys of the SQS message with those of SNS's envelope (Type, TopicArn,
-    Timestamp, MessageAttributes …) over them. `MessageId` is therefore SNS's; the id that SQS gave,
-    which the logs show, is `SQSMessageId`.
+    The metadata are the keys of the SQS message, overridden by those of SNS's envelope (Type,
+    TopicArn, Timestamp, MessageAttributes …). So `MessageId` is SNS's id; SQS's id, which the logs
+    show, is `SQSMessageId`.
     """
 
     def translate(self, message: Message) -> TranslatedMessage:
-        """Return the published message; raise `ValueError` when the body is no SNS envelope."""
+        """Return the published message; raise `ValueError` if the body is not an SNS envelope."""
         envelope = json.loads(message["Body"])
         if not isinstance(envelope, dict) or "Message" not in envelope:
             raise ValueError(
-                "The body is no SNS envelope: with raw message delivery use SQSMessageTranslator."
+                "The body is not an SNS envelope: with raw message delivery, use SQSMessageTranslator."
             )
         metadata = _without_body(message) | envelope
         del metadata["Message"]

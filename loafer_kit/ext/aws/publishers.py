@@ -1,4 +1,4 @@
-"""Publishing by hand: from a shell, a script or a test. A service uses `handlers`."""
+"""Blocking functions that publish, for shells, scripts and tests. A service uses `handlers`."""
 
 import asyncio
 import json
@@ -27,6 +27,6 @@ def _encoder(message: Any) -> Encoder:
 
 
 def _wait_for(request: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run to the end in a loop of its own, wherever the caller is (a notebook has a running one)."""
+    """Run in another thread: the caller may have a running loop (a notebook has one)."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, request).result()

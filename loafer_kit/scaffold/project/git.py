@@ -1,11 +1,13 @@
-"""Runs git, the user's own, without asking anybody, and without any hook."""
+"""Runs the user's git without prompts and hooks, and begins a project's repository."""
 
 import os
 import subprocess
+from collections.abc import Iterable
+from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 
-#: What would make git look at another repository than the one that is named.
+#: These variables point git at another repository than the named one.
 ELSEWHERE = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -21,19 +23,19 @@ ELSEWHERE = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# What a repository, or a template for repositories, brings is for its owner's own commands.
+# Hooks and monitors of a repository, or of git's template for one, do not run.
 _NOTHING_RUNS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 class GitError(ConfigurationError):
-    """git could not do what it was asked for; the message has its own words."""
+    """git failed; the message quotes it."""
 
 
 def run(*arguments: str, content: bytes = b"") -> bytes:
-    """What git prints; `content` is its standard input."""
+    """Run git and return its output; `content` is its standard input."""
     kept = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     try:
-        done = subprocess.run(  # noqa: S603 - the words are checked by whoever gives them
+        done = subprocess.run(  # noqa: S603 - callers check the arguments
             ["git", *_NOTHING_RUNS, *arguments],  # noqa: S607 - the user's own git
             env=kept | {"LC_ALL": "C"},
             input=content,
@@ -46,3 +48,49 @@ def run(*arguments: str, content: bytes = b"") -> bytes:
         words = " ".join(done.stderr.decode(errors="replace").split())
         raise GitError(f"git: {words or f'exit {done.returncode}'}")
     return done.stdout
+
+
+def refuse_missing_git() -> None:
+    """Raise GitError if git is not installed."""
+    run("--version")
+
+
+def around(folder: Path) -> Path | None:
+    """The work tree that contains a folder, or will contain it; None if there is none."""
+    existing = next(place for place in (folder, *folder.resolve().parents) if place.is_dir())
+    try:
+        found = run("-C", str(existing), "rev-parse", "--show-toplevel")
+    except GitError:
+        return None
+    return Path(found.decode().rstrip("\n"))
+
+
+def begin(project: Path, paths: Iterable[str], message: str) -> bool:
+    """Begin a repository with a commit of these files, except those its .gitignore covers.
+
+    Returns whether the commit was made: if git does not know the author, the files are only
+    staged. ConfigurationError quotes git when it fails; the project is written by then.
+    """
+    here = ("-C", str(project), "--literal-pathspecs")
+    try:
+        run("init", "--quiet", "--", str(project))
+        found = run(*here, "ls-files", "-z", "--others", "--exclude-standard")
+        wanted = b"\0".join(sorted(set(found.split(b"\0")) & set(map(os.fsencode, paths))))
+        run(*here, "add", "--pathspec-from-file=-", "--pathspec-file-nul", content=wanted)
+        if not _knows_author(project):
+            return False
+        run(*here, "commit", "--quiet", "--message", message)
+    except GitError as error:
+        raise ConfigurationError(
+            f"{project} is written, but has no first commit: {error}"
+        ) from error
+    return True
+
+
+def _knows_author(project: Path) -> bool:
+    """Whether the author is configured; git would otherwise derive one from the host."""
+    try:
+        run("-C", str(project), "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
+    except GitError:
+        return False
+    return True

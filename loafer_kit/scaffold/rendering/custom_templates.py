@@ -29,8 +29,8 @@ from jinja2 import TemplateSyntaxError
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import git
-from loafer_kit.scaffold.project.commits import termination_as_exception
 from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
+from loafer_kit.scaffold.project.writing import termination_as_exception
 from loafer_kit.scaffold.rendering import fetching, formatting, templates, variables
 from loafer_kit.scaffold.rendering.builtin import Rendered
 from loafer_kit.scaffold.rendering.contexts import Context

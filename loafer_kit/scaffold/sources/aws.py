@@ -1,12 +1,12 @@
 """The source AWS: the queues of an account and their subscriptions. It only reads."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.local.environments import (
     ACCESS_KEY_ID,
     DEFAULT_REGION,
@@ -135,8 +135,7 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
     config = AioConfig(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT)
     try:
         session = get_session()
-        # botocore does not read AWS_REGION, which Lambda and ECS set.
-        region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        region = find_region(session)
         if is_local(endpoint_url):
             region = region or DEFAULT_REGION
             if await session.get_credentials() is None:

@@ -21,30 +21,12 @@ _FORMATS = {
 # A model checks types only.
 _CHECKS = frozenset(
     [
-        "contains",
-        "dependentRequired",
-        "dependentSchemas",
-        "else",
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "if",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-        "maximum",
-        "minItems",
-        "minLength",
-        "minProperties",
-        "minimum",
-        "multipleOf",
-        "not",
-        "pattern",
-        "patternProperties",
-        "propertyNames",
-        "then",
-        "uniqueItems",
+        "contains", "dependentRequired", "dependentSchemas", "else", "exclusiveMaximum",
+        "exclusiveMinimum", "if", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
+        "minLength", "minProperties", "minimum", "multipleOf", "not", "pattern",
+        "patternProperties", "propertyNames", "then", "uniqueItems",
     ]
-)
+)  # fmt: skip
 
 
 class Schemas:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.errors import from_exception, queue_subject
+from loafer_kit.ext.aws.transport import Queue
 
 QUEUE_URL = "https://queue.example/123456789012/orders"
 
@@ -36,8 +37,7 @@ async def sqs(local_queues, opened):
 
 
 async def receive(transport, url, **parameters):
-    return await transport.receive_message(
-        url,
+    return await Queue("orders", url, transport).receive(
         MaxNumberOfMessages=10,
         MessageSystemAttributeNames=["All"],
         MessageAttributeNames=["All"],
@@ -60,7 +60,7 @@ async def test_sends_and_receives_what_botocore_would(sqs):
         {"Id": "1", "MessageBody": "second"},
     ]
 
-    assert await transport.send_message_batch(url, entries) == []
+    assert await Queue("orders", url, transport).send(entries) == []
     ours = await receive(transport, url, VisibilityTimeout=0)
     theirs = await client.receive_message(
         QueueUrl=url,
@@ -89,30 +89,27 @@ async def test_an_empty_queue_gives_an_empty_list(sqs):
 async def test_deletes_and_returns_the_entries_that_failed(sqs):
     """What SQS refuses of a batch is returned; the rest is done."""
     transport, _, url = sqs
-    await transport.send_message_batch(url, [{"Id": "0", "MessageBody": "x"}])
+    await Queue("orders", url, transport).send([{"Id": "0", "MessageBody": "x"}])
     [message] = await receive(transport, url)
-    entries = [
-        {"Id": "0", "ReceiptHandle": message["ReceiptHandle"]},
-        {"Id": "1", "ReceiptHandle": "nonsense"},
-    ]
+    queue = Queue("orders", url, transport)
 
-    [failure] = await transport.delete_message_batch(url, entries)
+    [failure] = await queue.delete([message["ReceiptHandle"], "nonsense"])
 
     assert failure["Id"] == "1"
     assert failure["SenderFault"] is True
     assert failure["Code"]
-    attributes = await transport.get_queue_attributes(url)
+    attributes = await queue.attributes()
     assert attributes["ApproximateNumberOfMessagesNotVisible"] == "0"
 
 
 async def test_gives_a_message_back_at_once(sqs):
     """A visibility timeout of 0 makes the message visible again."""
     transport, _, url = sqs
-    await transport.send_message_batch(url, [{"Id": "0", "MessageBody": "x"}])
+    await Queue("orders", url, transport).send([{"Id": "0", "MessageBody": "x"}])
     [message] = await receive(transport, url)
 
-    entry = {"Id": "0", "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-    assert await transport.change_message_visibility_batch(url, [entry]) == []
+    queue = Queue("orders", url, transport)
+    assert await queue.change_visibility([(message["ReceiptHandle"], 0)]) == []
 
     [again] = await receive(transport, url)
     assert again["Attributes"]["ApproximateReceiveCount"] == "2"
@@ -199,7 +196,7 @@ async def test_silence_is_transient(scripted_server, opened):
         opened(server.url, config=config) as (transport, _),
     ):
         with pytest.raises(TransientProviderError, match="orders"):
-            await transport.delete_message_batch(QUEUE_URL, [])
+            await transport.call("DeleteMessageBatch", QUEUE_URL, Entries=[])
 
 
 async def test_a_refused_connection_is_transient(opened):
@@ -269,7 +266,7 @@ async def test_adopts_the_time_of_aws(skew, scripted_server, opened):
 async def test_an_empty_answer_is_an_answer(scripted_server, opened):
     """SQS answers some actions with no body."""
     async with scripted_server(answer(200, "")) as server, opened(server.url) as (transport, _):
-        assert await transport.delete_message_batch(QUEUE_URL, []) == []
+        assert await Queue("orders", QUEUE_URL, transport).delete([]) == []
 
 
 async def test_says_who_asks(scripted_server, opened):
@@ -296,7 +293,7 @@ async def test_a_settlement_waits_for_no_poll(scripted_server, opened):
     ):
         poll = asyncio.create_task(receive(transport, QUEUE_URL))
         await server.asked.wait()
-        assert await transport.delete_message_batch(QUEUE_URL, []) == []
+        assert await Queue("orders", QUEUE_URL, transport).delete([]) == []
         poll.cancel()
         with pytest.raises(asyncio.CancelledError):
             await poll

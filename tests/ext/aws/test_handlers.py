@@ -6,7 +6,6 @@ import pytest
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.ext.aws import clients
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
-from loafer_kit.ext.aws.topics import arn_in_account
 from loafer_kit.local import LocalQueue
 
 OPTIONS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
@@ -126,13 +125,6 @@ async def test_a_topic_whose_account_cannot_be_asked_for(scripted_server):
         handler = SNSHandler("events", endpoint_url=server.url, **OPTIONS)
         with pytest.raises(ProviderError, match="given by its ARN"):
             await handler.publish("message")
-
-
-@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_an_arn_is_of_the_partition_of_the_account(partition):
-    """China and GovCloud have partitions of their own."""
-    identity = {"Arn": f"arn:{partition}:sts::123456789012:assumed-role/a/b", "Account": "1234"}
-    assert arn_in_account("t", "a-region", identity) == f"arn:{partition}:sns:a-region:1234:t"
 
 
 QUEUE_URL = "https://queue.example/123456789012/orders"

@@ -177,6 +177,22 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
     assert Intrinsics(Node(root)).resolve(value) == expected
 
 
+def test_a_fifo_queue_whose_name_lacks_the_suffix_is_a_problem(tmp_path):
+    """SQS would refuse it; the spec knows FIFO queues by their names."""
+    file = tmp_path / "template.yml"
+    file.write_text(
+        "Resources:\n"
+        "  A:\n"
+        "    Type: AWS::SQS::Queue\n"
+        "    Properties: {QueueName: orders, FifoQueue: true}\n"
+    )
+
+    (problem,) = cloudformation.read(file).problems
+
+    assert problem.message == "the name of a FIFO queue ends in '.fifo': name it 'orders.fifo'"
+    assert problem.line == 4
+
+
 def test_all_problems_have_the_lines_of_the_template(tmp_path):
     """Validation looks at a template's values as at those of a spec file."""
     file = tmp_path / "template.yml"

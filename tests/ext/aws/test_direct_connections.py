@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
-from loafer_kit.ext.aws import connections
+from loafer_kit.ext.aws import direct
 
 QUEUE_URL = "https://queue.example/123456789012/orders"
 KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
@@ -22,7 +22,7 @@ KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
 
 @pytest.fixture(autouse=True)
 def no_bundle_or_proxy(monkeypatch):
-    """Whatever this machine sets, it is not set here."""
+    """The settings of this machine do not reach the tests."""
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -66,7 +66,7 @@ async def test_trusts_the_bundle_of_the_environment(
     """A private authority is trusted where botocore would trust it."""
     monkeypatch.setenv(variable, certificate)
     async with tls_server as server, opened(server.url) as (transport, _):
-        assert await transport.receive_message(QUEUE_URL) == []
+        assert await transport.call("ReceiveMessage", QUEUE_URL) == {}
 
 
 async def test_verify_wins_over_the_environment(tls_server, opened, certificate, monkeypatch):
@@ -75,14 +75,14 @@ async def test_verify_wins_over_the_environment(tls_server, opened, certificate,
     async with tls_server as server:
         for verify in (certificate, False):
             async with opened(server.url, verify=verify) as (transport, _):
-                assert await transport.receive_message(QUEUE_URL) == []
+                assert await transport.call("ReceiveMessage", QUEUE_URL) == {}
 
 
 async def test_refuses_an_unknown_certificate(tls_server, opened):
-    """A certificate that nobody vouches for is final, and the error names the ways out."""
+    """An untrusted certificate is a final error that says what to do."""
     async with tls_server as server, opened(server.url) as (transport, _):
         with pytest.raises(ProviderError, match="AWS_CA_BUNDLE") as raised:
-            await transport.receive_message(QUEUE_URL)
+            await transport.call("ReceiveMessage", QUEUE_URL)
     assert not isinstance(raised.value, TransientProviderError)
 
 
@@ -110,16 +110,16 @@ async def test_leaves_to_botocore_what_it_cannot_honour(config):
     async with get_session().create_client(
         "sqs", region_name="us-east-1", config=AioConfig(**config), **KEYS
     ) as client:
-        assert not connections.can_serve(client)
+        assert not direct.can_replace(client)
 
 
 async def test_leaves_a_proxy_of_the_environment_to_botocore(monkeypatch):
     """HTTPS_PROXY counts unless NO_PROXY excepts the endpoint."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
     async with get_session().create_client("sqs", region_name="us-east-1", **KEYS) as client:
-        assert not connections.can_serve(client)
+        assert not direct.can_replace(client)
         monkeypatch.setenv("NO_PROXY", "amazonaws.com")
-        assert connections.can_serve(client)
+        assert direct.can_replace(client)
 
 
 async def test_asks_where_botocore_would_ask():
@@ -133,7 +133,7 @@ async def test_asks_where_botocore_would_ask():
                     await client.generate_presigned_url("get_queue_attributes", parameters)
                 )
                 scope = urllib.parse.parse_qs(signed.query)["X-Amz-Credential"][0].split("/")
-                assert connections.can_serve(client)
+                assert direct.can_replace(client)
                 assert client.meta.endpoint_url == f"{signed.scheme}://{signed.netloc}"
                 assert client.meta.region_name == scope[2]
                 assert client.meta.service_model.signing_name == scope[3]
