@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions, own_templates, writing
+from loafer_kit.cli import completions, custom_templates, writing
 from loafer_kit.cli.options import Diff, DryRun, Json, ProjectOption
 from loafer_kit.cli.output import say_json
 from loafer_kit.cli.typer_commands import Command, Group
@@ -44,7 +44,7 @@ def queue(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Add a queue, with its route and its handler.
 
@@ -69,7 +69,7 @@ def route(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Add the route of a queue that is in loafer.toml.
 
@@ -91,7 +91,7 @@ def handler(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Add a handler and its test.
 
@@ -129,11 +129,17 @@ def extension(
 
 
 def _maker(project: Path, *, trust: bool) -> Generator:
-    return own_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
+    return custom_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
 
 
 def _draft(project: Path) -> Draft:
     file = project / "loafer.toml"
+    lock = None if file.exists() else locks.find(project)
+    if lock is not None and lock.template.name == "service":
+        raise ConfigurationError(
+            f"There is no {file}: {lock.template.origin} is not a template for services, so `add` "
+            "has no spec to add to"
+        )
     if not file.exists():
         raise ConfigurationError(
             f"There is no {file}: go to a service's folder or name it with --path; "

@@ -8,6 +8,7 @@ import typer
 from loafer_kit.cli.options import Json, Project
 from loafer_kit.cli.output import say, say_json
 from loafer_kit.scaffold.project import drift, projects
+from loafer_kit.scaffold.project.locks import Lock
 
 
 def check(path: Project = Path(), *, json: Json = False) -> None:
@@ -16,13 +17,21 @@ def check(path: Project = Path(), *, json: Json = False) -> None:
     Each drift is one line with its remedy, and the exit code is then 1. The service's code is
     read and never imported.
     """
-    found = drift.find(path, projects.find_lock(path))
+    lock = projects.find_lock(path)
+    found = drift.find(path, lock)
     if json:
         say_json({"project": str(path), "drifts": [asdict(item) for item in found]})
     else:
         for item in found:
             say(item)
         if not found:
-            say("spec, code and lock agree")
+            say(_agreement(lock))
     if found:
         raise typer.Exit(1)
+
+
+def _agreement(lock: Lock) -> str:
+    if lock.template.name == "service" and projects.SPEC not in lock.files:
+        what = f"{lock.template.origin} is not a template for services"
+        return f"no conflict is left; {what}: there is no spec to compare with the code"
+    return "spec, code and lock agree"

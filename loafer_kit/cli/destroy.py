@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from loafer_kit.cli import own_templates, writing
+from loafer_kit.cli import custom_templates, writing
 from loafer_kit.cli.options import Diff, DryRun, Json, Project
 from loafer_kit.scaffold.project import locks, projects, undo
 from loafer_kit.scaffold.project import writing as disk
@@ -15,7 +15,7 @@ def destroy(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Undo the last `new` or `add` in a project.
 
@@ -23,7 +23,7 @@ def destroy(
     loafer-kit did not write stay.
     """
     show = writing.Show(dry_run=dry_run, diff=diff, json=json)
-    wanted = own_templates.Wanted(trust=trust)
+    wanted = custom_templates.Wanted(trust=trust)
     if not show.only:
         disk.recover(path)
     lock = projects.find_lock(path)

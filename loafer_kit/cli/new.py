@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions, own_templates, writing
+from loafer_kit.cli import completions, custom_templates, writing
 from loafer_kit.cli.options import Diff, DryRun, Force, Git, Json, OutputDir
 from loafer_kit.cli.output import say, waiting
 from loafer_kit.cli.prompts import Terminal, is_interactive
@@ -104,11 +104,11 @@ def service(
             "kubernetes, ecs; repeatable.",
         ),
     ] = None,
-    template: own_templates.TemplateName = None,
-    checkout: own_templates.Checkout = None,
-    directory: own_templates.Directory = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    template: custom_templates.TemplateName = None,
+    checkout: custom_templates.Checkout = None,
+    directory: custom_templates.Directory = None,
+    set_: custom_templates.Set = None,
+    trust: custom_templates.Trust = False,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     diff: Diff = False,
@@ -136,17 +136,24 @@ def service(
     )
     draft = flags.merge(draft, name, queue or [])
     draft = flags.ship(draft, ship or [])
-    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
+    wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
     ask = is_interactive() and not json
-    if ask and not draft.problems:
-        draft = questions.complete(draft, Terminal())
-    found = validation.service(draft)
+    maker = wanted.maker("service", ask=ask)
+    if not (maker.takes_spec or draft.values.get("queues") or draft.problems):
+        context = kept = {"name": name} if name else {}
+        if save_spec is not None:
+            raise typer.BadParameter("--save-spec goes with a template for services")
+    else:
+        if ask and not draft.problems:
+            draft = questions.complete(draft, Terminal())
+        context, kept = contexts.service(validation.service(draft)), None
     _show_notes(draft)
     writing.generate(
-        wanted.maker("service", ask=ask),
-        contexts.service(found),
+        maker,
+        context,
         output_dir,
         command="new service",
+        spec=kept,
         show=writing.Show(dry_run=dry_run, diff=diff, json=json),
         force=force,
         git=git,
@@ -155,7 +162,7 @@ def service(
         next_steps={
             "loafer-kit dev": "run it on a local SQS server",
             "python -m pytest": "run its tests",
-            f"python -m {found.package}": "run it on AWS",
+            f"python -m {context.get('package')}": "run it on AWS",
         },
     )
 
@@ -181,11 +188,11 @@ def extension(
     cli: Annotated[
         bool, typer.Option("--cli", help="Include commands for the command line.")
     ] = False,
-    template: own_templates.TemplateName = None,
-    checkout: own_templates.Checkout = None,
-    directory: own_templates.Directory = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    template: custom_templates.TemplateName = None,
+    checkout: custom_templates.Checkout = None,
+    directory: custom_templates.Directory = None,
+    set_: custom_templates.Set = None,
+    trust: custom_templates.Trust = False,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     diff: Diff = False,
@@ -202,7 +209,7 @@ def extension(
     elif name is None:
         name = extensions.DEFAULT_NAME
         say(f"No name was given: the extension is named {name}.", err=json)
-    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
+    wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
         wanted.maker("extension", ask=is_interactive() and not json),

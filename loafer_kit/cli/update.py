@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import own_templates, writing
+from loafer_kit.cli import custom_templates, writing
 from loafer_kit.cli.options import Diff, DryRun, Json, Project
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import drift, projects, updates
@@ -22,9 +22,9 @@ def update(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    checkout: own_templates.Checkout = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    checkout: custom_templates.Checkout = None,
+    set_: custom_templates.Set = None,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Bring a project up to date with its template and spec.
 
@@ -33,12 +33,13 @@ def update(
     and the exit code is 1.
     """
     show = writing.Show(dry_run=dry_run or check, diff=diff, json=json)
-    wanted = own_templates.Wanted(checkout=checkout, settings=set_ or [], trust=trust)
+    wanted = custom_templates.Wanted(checkout=checkout, settings=set_ or [], trust=trust)
     if not show.only:
         disk.recover(path)
     lock = projects.find_lock(path)
     drift.refuse_conflicts(path, lock)
     rendering = wanted.maker_of(path, lock).again(projects.draft(path, lock))
+    writing.show_notes(rendering)
     changed = updates.update(path, lock, rendering)
     if not check:
         writing.write(changed, path, show=show)

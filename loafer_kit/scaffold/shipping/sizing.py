@@ -1,4 +1,4 @@
-"""The figures that follow from a spec: when to add a task, when to wake somebody, when to kill."""
+"""Scaling, alarm and stop thresholds that follow from a queue's options."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from loafer_kit.scaffold.spec.fields import Value
 # Seconds that a message may wait before another task is worth its cost.
 _ACCEPTABLE_WAIT = 60
 
-# Seconds of handling where the spec sets no limit: the templates say that it is a guess.
+# Seconds to handle a message if the spec sets no limit; the templates call it a guess.
 _ASSUMED_HANDLING = 1.0
 
-# SQS hands out no more messages of a queue at the same time.
+# SQS limits the messages of a queue that are in flight.
 _MOST_IN_FLIGHT = 120_000
 
-# What a route does by itself; `tests/scaffold/shipping/test_figures.py` compares it with the runtime.
+# The default of a route; `tests/scaffold/shipping/test_sizing.py` compares it with the runtime.
 DEFAULT_CONCURRENCY = 10
 
-# Seconds until a stopping service has ended: its grace time, and then some to settle and close.
+# Seconds within which a service stops: its grace time, and some to settle and close.
 STOP = 45
 
 _LEAST_ALARM_AGE = 300
@@ -26,10 +26,10 @@ _DEFAULT_VISIBILITY_TIMEOUT = 30
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """For how many messages there should be a task.
+    """The number of waiting messages for which there should be one task.
 
-    It is what one works off while the last of them waits for a minute; `at_once` says that it is
-    what one handles at the same time, since that is more.
+    It is the number that a task handles in a minute. With `at_once` it is the number that a task
+    handles at the same time, because that is larger.
     """
 
     messages: int
@@ -60,9 +60,9 @@ def backlog(options: Mapping[str, Value]) -> Backlog:
 
 
 def alarm_age(options: Mapping[str, Value]) -> int:
-    """How old, in seconds, the oldest message is when somebody should look.
+    """The age of the oldest message, in seconds, at which the alarm goes off.
 
-    A message in a handler's hands ages too: one round of a failing message is no alarm.
+    A message ages while it is handled too: one failed attempt does not set off the alarm.
     """
     round_trip = max(
         float(options.get("visibility_timeout", _DEFAULT_VISIBILITY_TIMEOUT)),

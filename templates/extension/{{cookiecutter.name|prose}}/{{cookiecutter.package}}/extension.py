@@ -22,15 +22,23 @@ class {{ cookiecutter.class_name }}(Extension):
     """Gives a service a connection, which opens and closes with it."""
 
     DEFAULT_SETTINGS: ClassVar[Mapping[str, Any]] = {
-{% for setting in cookiecutter.settings %}
+{%- for setting in cookiecutter.settings +%}
         "{{ setting.name }}": {{ setting.default|py }},
-{% endfor %}
-    }
+{%- if loop.last +%}
+    {%+ endif %}
+{%- endfor %}
+}
     REQUIRED_SETTINGS: ClassVar[tuple[str, ...]] = (
-{% for name in cookiecutter.required %}
+{%- if cookiecutter.required|length == 1 %}
+"{{ cookiecutter.required[0] }}",
+{%- else %}
+{% for name in cookiecutter.required +%}
         "{{ name }}",
-{% endfor %}
-    )
+{%- if loop.last +%}
+    {%+ endif %}
+{%- endfor %}
+{% endif %}
+)
 
     def __init__(self, app: Service | None = None) -> None:
         self._connection: Connection | None = None

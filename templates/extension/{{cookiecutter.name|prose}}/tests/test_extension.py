@@ -8,9 +8,9 @@ from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
 from {{ cookiecutter.package }} import {{ cookiecutter.class_name }}
-
 {% if cookiecutter.required %}
-#: What the extension requires.
+
+#: The settings that the extension requires.
 SETTINGS = {
 {% for name in cookiecutter.required %}
     "{{ name }}": "required",
@@ -44,7 +44,13 @@ def make_manager() -> LoaferManager:
         manager.settings["WAS_OPEN"] = extension.connection.is_open
         return True
 
-    manager = LoaferManager([Route(InMemoryProvider(["message"]), handler)]{% if cookiecutter.required %}, settings=SETTINGS{% endif %})
+{% if cookiecutter.required %}
+    manager = LoaferManager(
+        [Route(InMemoryProvider(["message"]), handler)], settings=SETTINGS
+    )
+{% else %}
+    manager = LoaferManager([Route(InMemoryProvider(["message"]), handler)])
+{% endif %}
     return manager
 
 
