@@ -13,10 +13,9 @@ from loafer_kit.scaffold.escaping import in_one_line
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import extensions, names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.extensions import ExtensionSpec
 from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec
 
 # The Jinja in the names of files and in private variables: look-ups in `cookiecutter`, and filters.
 _LOOKUP = r"cookiecutter(?:\.[a-z]\w*)*(?:\|[a-z]\w*)*"

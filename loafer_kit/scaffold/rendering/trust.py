@@ -42,7 +42,9 @@ class Code:
 
 
 def code_of(template: Template) -> Code:
-    """What a template would run if it were trusted."""
+    """What a template would run if it were trusted; the built-in ones run nothing here."""
+    if template.origin is None:
+        return Code()
     hooks = [f"hooks/{name}" for stem in (_BEFORE, _AFTER) for name in _hooks(template, stem)]
     extensions = [name for name in template.extensions if name not in SAFE_EXTENSIONS]
     return Code(tuple(hooks), tuple(extensions))
