@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loafer_kit.cli import completions, own_templates
+from loafer_kit.cli import completions, custom_templates
 from loafer_kit.cli.new import Diff, DryRun, Json
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def queue(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Add a queue, with its route and its handler.
 
@@ -68,7 +68,7 @@ def route(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Add the route of a queue that loafer.toml has.
 
@@ -93,7 +93,7 @@ def handler(
     dry_run: DryRun = False,
     diff: Diff = False,
     json: Json = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Add a handler and its test.
 
@@ -138,15 +138,22 @@ def extension(
 def _maker(project: Path, *, trust: bool) -> "Generator":
     from loafer_kit.scaffold.project import locks
 
-    return own_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
+    return custom_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
 
 
 def _draft(project: Path) -> "Draft":
     from loafer_kit.exceptions import ConfigurationError
+    from loafer_kit.scaffold.project import locks
     from loafer_kit.scaffold.project.plans import refuse_links
     from loafer_kit.scaffold.sources import documents
 
     file = project / "loafer.toml"
+    lock = None if file.exists() else locks.find(project)
+    if lock is not None and lock.template.name == "service":
+        raise ConfigurationError(
+            f"There is no {file}: {lock.template.origin} is not a template for services, so `add` "
+            "has no spec to add to"
+        )
     if not file.exists():
         raise ConfigurationError(
             f"There is no {file}: go to a service's folder or name it with --path; "

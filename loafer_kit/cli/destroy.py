@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import own_templates
+from loafer_kit.cli import custom_templates
 
 
 def destroy(
@@ -20,7 +20,7 @@ def destroy(
         typer.Option("--diff", help="Show what would be taken back as diffs, and write nothing."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
-    trust: own_templates.Trust = False,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Take back the last `new` or `add` of a project.
 
@@ -30,5 +30,5 @@ def destroy(
     from loafer_kit.cli import upkeep
     from loafer_kit.cli.showing import Show
 
-    wanted = own_templates.Wanted(trust=trust)
+    wanted = custom_templates.Wanted(trust=trust)
     upkeep.destroy(path, wanted, show=Show(dry_run=dry_run, diff=diff, json=json))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions, own_templates
+from loafer_kit.cli import completions, custom_templates
 from loafer_kit.cli.printing import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
@@ -94,11 +94,11 @@ def service(
         Path | None, typer.Option(help="Write the spec, however it was given, to this TOML file.")
     ] = None,
     ship: With = None,
-    template: own_templates.TemplateName = None,
-    checkout: own_templates.Checkout = None,
-    directory: own_templates.Directory = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    template: custom_templates.TemplateName = None,
+    checkout: custom_templates.Checkout = None,
+    directory: custom_templates.Directory = None,
+    set_: custom_templates.Set = None,
+    trust: custom_templates.Trust = False,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     diff: Diff = False,
@@ -131,17 +131,24 @@ def service(
     )
     draft = flags.merge(draft, name, queue or [])
     draft = flags.ship(draft, ship or [])
-    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
+    wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
     ask = terminal.is_interactive() and not json
-    if ask and not draft.problems:
-        draft = questions.complete(draft, terminal.Terminal())
-    found = validation.service(draft)
+    maker = wanted.maker("service", ask=ask)
+    if not (maker.takes_spec or draft.values.get("queues") or draft.problems):
+        context = kept = {"name": name} if name else {}
+        if save_spec is not None:
+            raise typer.BadParameter("--save-spec goes with a template for services")
+    else:
+        if ask and not draft.problems:
+            draft = questions.complete(draft, terminal.Terminal())
+        context, kept = contexts.service(validation.service(draft)), None
     sources.show_notes(draft)
     writing.generate(
-        wanted.maker("service", ask=ask),
-        contexts.service(found),
+        maker,
+        context,
         output_dir,
         command="new service",
+        spec=kept,
         show=showing.Show(dry_run=dry_run, diff=diff, json=json),
         force=force,
         git=git,
@@ -150,7 +157,7 @@ def service(
         next_steps={
             "loafer-kit dev": "run it on a local SQS server",
             "python -m pytest": "run its tests",
-            f"python -m {found.package}": "run it on AWS",
+            f"python -m {context.get('package')}": "run it on AWS",
         },
     )
 
@@ -177,11 +184,11 @@ def extension(
     cli: Annotated[
         bool, typer.Option("--cli", help="With commands of its own for the command line.")
     ] = False,
-    template: own_templates.TemplateName = None,
-    checkout: own_templates.Checkout = None,
-    directory: own_templates.Directory = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    template: custom_templates.TemplateName = None,
+    checkout: custom_templates.Checkout = None,
+    directory: custom_templates.Directory = None,
+    set_: custom_templates.Set = None,
+    trust: custom_templates.Trust = False,
     output_dir: OutputDir = Path(),
     dry_run: DryRun = False,
     diff: Diff = False,
@@ -202,7 +209,7 @@ def extension(
     elif name is None:
         name = extensions.DEFAULT_NAME
         say(f"No name was given: the extension is named {name}.", err=json)
-    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
+    wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
         wanted.maker("extension", ask=terminal.is_interactive() and not json),

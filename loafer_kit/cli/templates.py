@@ -1,6 +1,5 @@
 """`loafer-kit templates`: what there is to make projects of."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +22,7 @@ def templates(
     from loafer_kit.exceptions import ConfigurationError
     from loafer_kit.scaffold.sources import installed
 
-    rows = _ours()
+    rows = _builtin()
     warnings = []
     for plugin in (*installed.plugins("templates"), *installed.plugins("sources")):
         try:
@@ -40,7 +39,7 @@ def templates(
         say(f"warning: {warning}", err=True)
 
 
-def _ours() -> list[Row]:
+def _builtin() -> list[Row]:
     from loafer_kit import __version__
     from loafer_kit.scaffold.rendering import templates as all_templates
 
@@ -57,7 +56,6 @@ def _ours() -> list[Row]:
 
 def _described(plugin: "Plugin") -> Row:
     """How a plugin is used; ConfigurationError when it cannot be."""
-    from loafer_kit.scaffold.rendering import origins
     from loafer_kit.scaffold.rendering import templates as all_templates
     from loafer_kit.scaffold.sources import installed
 
@@ -66,6 +64,6 @@ def _described(plugin: "Plugin") -> Row:
         plugin.load()
         return {**row, "use": f"new service --source {plugin.name}=…", "place": plugin.entry.value}
     place = installed.folder(plugin)
-    purpose = all_templates.load(origins.Origin(str(place)), Path()).purpose
+    purpose = all_templates.purpose_in(place)
     use = f"new {purpose or 'service'} --template {plugin.name}"
     return {**row, "use": use, "place": str(place)}

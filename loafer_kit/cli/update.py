@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import own_templates
+from loafer_kit.cli import custom_templates
 
 
 def update(
@@ -24,9 +24,9 @@ def update(
         typer.Option("--diff", help="Show what would be written as diffs, and write nothing."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
-    checkout: own_templates.Checkout = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    checkout: custom_templates.Checkout = None,
+    set_: custom_templates.Set = None,
+    trust: custom_templates.Trust = False,
 ) -> None:
     """Bring a project up to its template and spec.
 
@@ -37,5 +37,5 @@ def update(
     from loafer_kit.cli.showing import Show
 
     show = Show(dry_run=dry_run or check, diff=diff, json=json)
-    wanted = own_templates.Wanted(checkout=checkout, settings=set_ or [], trust=trust)
+    wanted = custom_templates.Wanted(checkout=checkout, settings=set_ or [], trust=trust)
     upkeep.update(path, wanted, show=show, check=check)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from loafer_kit.cli.own_templates import Wanted
+from loafer_kit.cli.custom_templates import Wanted
 from loafer_kit.cli.printing import say, say_json
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
@@ -16,14 +16,20 @@ from loafer_kit.scaffold.project.plans import marked
 
 def check(project: Path, *, json: bool) -> None:
     """Print every drift; exit code 1 when there is one."""
-    drifts = checks.drifts(project, projects.find_lock(project))
+    lock = projects.find_lock(project)
+    drifts = checks.drifts(project, lock)
     if json:
         listed = [asdict(drift) for drift in drifts]
         say_json({"project": str(project), "drifts": listed})
     else:
         for drift in drifts:
             say(drift)
-        if not drifts:
+        if drifts:
+            pass
+        elif lock.template.name == "service" and projects.SPEC not in lock.files:
+            what = f"{lock.template.origin} is not a template for services"
+            say(f"no conflict is left; {what}: there is no spec to compare with the code")
+        else:
             say("spec, code and lock agree")
     if drifts:
         raise typer.Exit(1)
@@ -40,6 +46,7 @@ def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
     checks.refuse_conflicts(project, lock)
     maker = wanted.maker_of(project, lock)
     rendering = maker.again(projects.draft(project, lock))
+    writing.show_notes(rendering)
     found = projects.candidates(project, lock, rendering)
     changed = marked([candidate.merged() for candidate in found], rendering.plan)
     changed.append(projects.lock_change(project, rendering.locked(lock.records)))

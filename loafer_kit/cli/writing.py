@@ -52,6 +52,7 @@ def generate(
     rendering = maker.render(context, spec)
     target = output_dir / rendering.folder
     rendering = rendering.moved(target)
+    show_notes(rendering)
     saved = None
     if save_spec is not None:
         ours = rendering if projects.SPEC in rendering.plan.files else _ours(context)
@@ -65,14 +66,22 @@ def generate(
     before = lock.records if lock else ()
     after = rendering.locked((*before, record) if record.edits else before)
     changed = [*changed, projects.lock_change(target, after)]
+    if rendering.notes:
+        notes = [*(notes or ()), *rendering.notes]
     write(changed, target, show=show, saved=saved, notes=notes)
     if git:
         _begin_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell(f"\nNext: cd {shlex.quote(str(target))}")
-    if maker.template.purpose is not None:
+    if maker.takes_spec:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():
             show.tell(f"  {step:<{width}}  {purpose}")
+
+
+def show_notes(rendering: Rendering) -> None:
+    """Name what a template made and the project does not get."""
+    for note in rendering.notes:
+        say(f"left out: {note}", err=True)
 
 
 def _refuse_missing_git() -> None:

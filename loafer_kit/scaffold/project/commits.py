@@ -30,7 +30,7 @@ def commit(plan: Plan, target: Path, *, force: bool = False) -> tuple[Change, ..
 
 def apply(changed: Sequence[Change], target: Path) -> None:
     """Make all changes, or none; ConfigurationError where a file is not what it was before."""
-    with _failures_in_one_line(target), _termination_as_exception():
+    with _failures_in_one_line(target), termination_as_exception():
         if os.path.lexists(target):
             journal.write(target, changed)
         else:
@@ -40,7 +40,7 @@ def apply(changed: Sequence[Change], target: Path) -> None:
 def recover(target: Path) -> None:
     """Undo what a run that was killed left half done in a folder; nothing to do as a rule."""
     if target.is_dir():
-        with _failures_in_one_line(target), _termination_as_exception():
+        with _failures_in_one_line(target), termination_as_exception():
             journal.recover(target)
 
 
@@ -106,7 +106,7 @@ def _unwritable(error: OSError, target: Path) -> Path:
 
 
 @contextmanager
-def _termination_as_exception() -> Iterator[None]:
+def termination_as_exception() -> Iterator[None]:
     """Let SIGTERM and SIGHUP undo what was begun, as Ctrl-C does."""
 
     def leave(number: int, _frame: FrameType | None) -> None:

@@ -30,15 +30,13 @@ _FORMAT = 1
 class TemplateRef:
     """The template that made a project: what it is for, and where it comes from if not from us.
 
-    `answers` are the values of its variables, as far as the spec does not say them. `trusted`: code
-    that it brings ran then. That is no leave to run it again, for whoever wrote the lock.
+    `answers` are the values of its variables, as far as the spec does not say them.
     """
 
     name: str
     digest: str
     origin: Origin | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
-    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def _described(template: TemplateRef) -> dict[str, Any]:
     if template.origin is not None:
         origin = asdict(template.origin).items()
         described["origin"] = {key: value for key, value in origin if value is not None}
-        described |= {"answers": template.answers, "trusted": template.trusted}
+        described["answers"] = template.answers
     return described
 
 
@@ -130,7 +128,6 @@ def _template(values: Mapping[str, Any]) -> TemplateRef:
         digest=_text(values["digest"]),
         origin=None if origin is None else _origin(_table(origin)),
         answers=_table(values.get("answers", {})),
-        trusted=values.get("trusted") is True,
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,17 +16,19 @@ from loafer_kit.scaffold.project.plans import Change, Plan, change, read, refuse
 from loafer_kit.scaffold.project.updates import Candidate
 from loafer_kit.scaffold.rendering import contexts, templates
 from loafer_kit.scaffold.rendering.contexts import Context
-from loafer_kit.scaffold.rendering.origins import refuse_unsafe
+from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.rendering.templates import Template
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.rendering.trust import Leave
-    from loafer_kit.scaffold.rendering.variables import Ask
+    from loafer_kit.scaffold.rendering.custom_templates import CustomTemplate
 
 SPEC = "loafer.toml"
+
+#: Fetches a custom template, a relative path being seen from a folder.
+Load = Callable[[Origin, Path], "CustomTemplate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Rendering:
     spec: Mapping[str, Any]
     plan: Plan
     folder: str
+    notes: tuple[str, ...] = ()
 
     def differs_from(self, lock: Lock) -> bool:
         """Whether a project with this lock has still to take the rendering in."""
@@ -62,14 +65,13 @@ class Rendering:
 class Generator:
     """A template, and all that it needs besides a spec; `name` says what it makes.
 
-    Code that the template brings runs only with `leave`.
+    With `ask` a person is asked for the variables of a custom template.
     """
 
     name: str
-    template: Template
+    template: "Template | CustomTemplate"
     answers: Mapping[str, object] = field(default_factory=dict)
-    ask: "Ask | None" = None
-    leave: "Leave | None" = None
+    ask: bool = False
 
     def __post_init__(self) -> None:
         purpose = self.template.purpose
@@ -78,24 +80,26 @@ class Generator:
                 f"{self.template.origin} is a template for `loafer-kit new {shlex.quote(purpose)}`"
             )
 
+    @property
+    def takes_spec(self) -> bool:
+        """Whether the template is for a service or an extension, not for any project."""
+        return self.template.purpose is not None
+
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
         """Render a context; a service's spec is what its `loafer.toml` says, or would say."""
-        if self.template.origin is None:
-            from loafer_kit.scaffold.rendering import builtin
+        if isinstance(self.template, Template):
+            from loafer_kit.scaffold.rendering import render as rendering
 
-            made = builtin.render(self.template, context)
+            made = rendering.render(self.template, context)
         else:
-            from loafer_kit.scaffold.rendering import render
+            from loafer_kit.scaffold.rendering import custom_templates
 
-            made = render.render(
-                self.template, context, answers=self.answers, ask=self.ask, leave=self.leave
-            )
+            made = custom_templates.render(self.template, context, self.answers, ask=self.ask)
         if spec is None:
             spec = contexts.kept(context)
-        template = locks.TemplateRef(
-            self.name, self.template.digest, self.template.origin, made.answers, made.ran_code
-        )
-        return Rendering(template, spec, made.plan, made.folder)
+        origin, digest = self.template.origin, self.template.digest
+        template = locks.TemplateRef(self.name, digest, origin, made.answers)
+        return Rendering(template, spec, made.plan, made.folder, made.notes)
 
     def again(self, spec: Draft) -> Rendering:
         """Render what a project's spec says now."""
@@ -104,6 +108,9 @@ class Generator:
 
             context = extensions.context(extensions.from_lock(spec.values))
             return self.render(context, spec.values)
+        if not self.takes_spec and not spec.values.get("queues"):
+            name = spec.values.get("name")
+            return self.render({"name": name} if isinstance(name, str) else {}, spec.values)
         return self.render(contexts.service(validation.service(spec)))
 
 
@@ -115,7 +122,7 @@ def refuse_missing_extra() -> None:
 
 def ours(name: str) -> Generator:
     """One of our own templates."""
-    return Generator(name, templates.ours(name))
+    return Generator(name, templates.builtin(name))
 
 
 def maker_of(
@@ -124,11 +131,11 @@ def maker_of(
     *,
     checkout: str | None = None,
     answers: Mapping[str, object] | None = None,
-    leave: "Leave | None" = None,
+    load: Load | None = None,
 ) -> Generator:
     """The template that made a project, as it is now, or of another revision.
 
-    ConfigurationError where it is no longer there, or ran code then and may not now.
+    ConfigurationError where a custom template is no longer there, or there is no `load` for it.
     """
     if lock is None:
         return ours("service")
@@ -138,21 +145,19 @@ def maker_of(
         raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
     if made.origin is None:
         return ours(made.name)
-    if made.trusted and leave is None:
-        raise ConfigurationError(
-            f"{made.origin} ran code of its own when it made this project: --trust lets it again"
-        )
     origin = made.origin
     if checkout is not None:
         origin = replace(origin, checkout=checkout)
         refuse_unsafe(origin)
-    if origin.is_path and not os.path.lexists(project / origin.reference):
+    if origin.is_path and not os.path.lexists(project / origin.place):
         raise ConfigurationError(
-            f"there is no {project / origin.reference}, of which this project was made: where the "
+            f"there is no {project / origin.place}, of which this project was made: where the "
             f"template is now, say in {project / locks.PATH} as the `reference` of its origin"
         )
-    template = templates.load(replace(origin, commit=None), project)
-    return Generator(made.name, template, {**made.answers, **(answers or {})}, leave=leave)
+    if load is None:
+        raise ConfigurationError(f"{origin} is not a template of loafer-kit: it may not run here")
+    template = load(replace(origin, commit=None), project)
+    return Generator(made.name, template, {**made.answers, **(answers or {})})
 
 
 def find_lock(project: Path) -> Lock:

@@ -10,7 +10,7 @@ from damage import damaged, damaged_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kept_projects import loafer_kit
-from scaffold.own_templates import write
+from scaffold.custom_templates import write
 
 from loafer_kit.cli.showing import diff
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
@@ -19,6 +19,7 @@ from loafer_kit.scaffold.additions.results import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project import agreements, checks, locks, projects
 from loafer_kit.scaffold.project import history as records
 from loafer_kit.scaffold.project import undo as reversals
+from loafer_kit.scaffold.rendering import custom_templates
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -26,8 +27,10 @@ VARIABLES = {"slug": "other", "kind": ["a", "b"], "more": {"a": "1"}, "sure": Tr
 NEW = {
     "service": ["new", "service", "shop", "--queue", "orders,error_handler=e"],
     "extension": ["new", "extension", "redis", "--setting", "A=1", "--required", "URL", "--cli"],
-    "own": ["new", "service", "shop", "--queue", "a", "--template", "./theirs"],
+    "own": ["new", "service", "shop", "--queue", "a", "--template", "./theirs", "--trust"],
 }
+trusting = partial(custom_templates.load, consent=lambda code: True)
+maker_of = partial(projects.maker_of, load=trusting)
 
 
 @pytest.fixture(scope="module", params=NEW)
@@ -51,19 +54,19 @@ def checked(project):
 
 def updated(project):
     lock = projects.find_lock(project)
-    rendering = projects.maker_of(project, lock).again(projects.draft(project, lock))
+    rendering = maker_of(project, lock).again(projects.draft(project, lock))
     changed = [item.merged() for item in projects.candidates(project, lock, rendering)]
     return map(diff, [*changed, projects.lock_change(project, rendering.locked(lock.records))])
 
 
 def destroyed(project):
     lock = projects.find_lock(project)
-    return map(diff, reversals.last(project, lock, partial(projects.maker_of, project, lock)))
+    return map(diff, reversals.last(project, lock, partial(maker_of, project, lock)))
 
 
 def added(project):
     lock = projects.find_lock(project)
-    maker = projects.maker_of(project, lock)
+    maker = maker_of(project, lock)
     addition = queues.plan(projects.draft(project, lock), "c", maker)
     changed = results.changes(project, addition.after, addition.apply)
     return map(diff, results.recorded(project, changed, "add queue c", addition.apply))

@@ -1,7 +1,6 @@
 """From a spec to the files of a project, in memory."""
 
 import ast
-import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
-from loafer_kit.scaffold.rendering import contexts, origins, render, templates
+from loafer_kit.scaffold.rendering import contexts, render, templates
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, schema, validation
 from loafer_kit.scaffold.spec.problems import SpecError
@@ -44,14 +43,9 @@ def spec(*queues, name="foobar", **more):
     return validation.service(Draft({"name": name, "queues": list(queues), **more}))
 
 
-def read(folder):
-    """A folder as one of our templates."""
-    return dataclasses.replace(templates.load(origins.named(str(folder)), Path()), origin=None)
-
-
 def rendered(*queues, **more):
     service = spec(*queues, **more)
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 
@@ -174,7 +168,7 @@ def test_no_compiled_module_is_carried_into_a_project(tmp_path):
     cache.mkdir()
     (cache / "test_handlers.cpython-311.pyc").write_bytes(b"\0")
 
-    plan = render.render(read(template), contexts.service(spec({"name": "a"}))).plan
+    plan = render.render(templates.read(template), contexts.service(spec({"name": "a"}))).plan
 
     assert list(plan.files) == FILES
 
@@ -185,7 +179,7 @@ def test_the_hooks_of_a_template_do_not_run(tmp_path):
     shutil.copytree(templates.locate("service"), template)
     (template / "hooks/pre_gen_project.py").write_text("raise SystemExit('ran')")
 
-    assert render.render(read(template), contexts.service(spec({"name": "a"})))
+    assert render.render(templates.read(template), contexts.service(spec({"name": "a"})))
 
 
 def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
@@ -198,9 +192,9 @@ def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
 
     context = contexts.service(spec({"name": "a"}))
 
-    made = render.render(read(template), context).plan
+    made = render.render(templates.read(template), context).plan
 
-    assert made == render.render(templates.ours("service"), context).plan
+    assert made == render.render(templates.builtin("service"), context).plan
 
 
 @pytest.mark.parametrize("value", [Path(), object(), None, ("a",), len, fields.OPTIONS[0]])
@@ -224,14 +218,14 @@ def test_a_context_has_an_end():
 def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):
     """Reading `loafer.toml` gives the spec again, and making the project again the same bytes."""
     service = valid(values)
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
     kept = tmp_path_factory.mktemp("kept") / "loafer.toml"
     kept.write_bytes(plan.files["loafer.toml"])
 
     again = validation.service(documents.read(kept))
 
     assert again == service
-    assert render.render(templates.ours("service"), contexts.service(again)).plan == plan
+    assert render.render(templates.builtin("service"), contexts.service(again)).plan == plan
     assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["name"] == service.name
 
 
@@ -294,7 +288,7 @@ def test_no_hostile_value_reaches_a_file(queue):
         service = spec(queue)
     except SpecError:
         return
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
     for path, content in plan.files.items():
         assert content.isascii()
         assert all(character >= 32 or character == 10 for character in content)

@@ -34,7 +34,7 @@ def ship():
 
     def ship(*wanted, queues=QUEUES, name="foobar"):
         context = contexts.service(_spec(*queues, name=name, wanted=wanted))
-        plan = render.render(templates.ours("service"), context).plan
+        plan = render.render(templates.builtin("service"), context).plan
         return {path: content.decode() for path, content in plan.files.items()}
 
     return ship

@@ -29,7 +29,7 @@ FILES = [
 
 def rendered(name="redis", settings=(), required=(), **keywords):
     spec = extensions.extension(name, settings, required, **keywords)
-    plan = render.render(templates.ours("extension"), extensions.context(spec)).plan
+    plan = render.render(templates.builtin("extension"), extensions.context(spec)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 

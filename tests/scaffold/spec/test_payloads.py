@@ -56,7 +56,7 @@ def problems(models, *queues):
 
 
 def files(service):
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 

@@ -1,11 +1,11 @@
-"""Templates of a user's own, for tests: written as files, read as a user names them."""
+"""Custom templates for tests: written as files, loaded as a user names them."""
 
 import json
 import os
 import subprocess
 from pathlib import Path
 
-from loafer_kit.scaffold.rendering import origins, render, templates
+from loafer_kit.scaffold.rendering import custom_templates, origins
 
 SPEC = {"name": "foobar", "package": "foobar", "queues": []}
 VARIABLES = {"project_name": "My Thing", "slug": "{{ cookiecutter.project_name|lower }}"}
@@ -24,22 +24,33 @@ def write(folder, files, variables=VARIABLES, project=PROJECT):
     return folder
 
 
-def load(reference, checkout=None, directory=None):
-    """A template as a user names it."""
-    return templates.load(origins.named(str(reference), checkout, directory), Path())
+def load(reference, checkout=None, directory=None, consent=lambda code: True):
+    """A template as a user names it, who lets it run."""
+    origin = origins.named(str(reference), checkout, directory)
+    return custom_templates.load(origin, Path(), consent)
 
 
-def leave(_lines):
-    """Let any code run."""
-    return True
-
-
-def rendered(template, context=SPEC, *, leave=None, **keywords):
-    """What a template makes, a path or one that was read: every file's text by its path."""
+def render(template, context=SPEC, answers=None, **keywords):
+    """What a template makes, a path or one that was loaded."""
     if isinstance(template, (str, Path)):
         template = load(template)
-    made = render.render(template, context, leave=leave, **keywords)
+    return custom_templates.render(template, context, answers or {}, **keywords)
+
+
+def rendered(template, context=SPEC, answers=None, **keywords):
+    """The same, as every file's text by its path."""
+    made = render(template, context, answers, **keywords)
     return {path: content.decode() for path, content in made.plan.files.items()}
+
+
+def hooked(folder, **hooks):
+    """A template with hooks: `post_gen_project_py="…"`."""
+    template = write(folder, {"a": "a", "b": "b"})
+    (template / "hooks").mkdir()
+    for name, text in hooks.items():
+        stem, _, suffix = name.rpartition("_")
+        (template / f"hooks/{stem}.{suffix}").write_text(text)
+    return template
 
 
 def git(folder, *arguments, content=""):

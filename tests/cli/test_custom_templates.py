@@ -1,17 +1,18 @@
-"""`--template`: projects made of a user's own templates, and kept up with them."""
+"""`--template`: projects made of custom templates, and kept up with them."""
 
 import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 from installed_packages import install
 from kept_projects import content, loafer_kit, replace
-from scaffold.own_templates import PROJECT, commit, git, write
-from terminals import Person
+from scaffold.custom_templates import PROJECT, commit, git, load, write
+from terminals import COMMAND, Person
 
 from loafer_kit.scaffold.project import locks
 from loafer_kit.scaffold.rendering import templates
@@ -49,14 +50,25 @@ def ours(here):
 
 
 def new(*arguments, name="foobar", queue="orders"):
-    return loafer_kit("new", "service", name, "--queue", queue, *arguments)
+    return loafer_kit("new", "service", name, "--queue", queue, "--trust", *arguments)
+
+
+def update(*arguments):
+    return loafer_kit("update", "--trust", *arguments)
+
+
+def shown(origin, hooks="none", extensions="none", revision=None):
+    """What is shown before anything of a template runs."""
+    rows = {"origin": origin, "revision": revision, "hooks": hooks, "extensions": extensions}
+    lines = [f"  {key:<10}  {value}\n" for key, value in rows.items() if value]
+    return "the template is code that runs with your rights:\n" + "".join(lines)
 
 
 def test_a_plain_cookiecutter_template_works_as_it_is(here):
     """Its own variables, the folder that it names, and the modes of its files."""
     done = new("--template", "theirs", "--set", "license=BSD", "--set", "slug=other")
 
-    assert (done.code, done.error) == (0, "")
+    assert (done.code, done.error) == (0, shown("./theirs"))
     assert set(content(here / "other")) == {"README.md", "run.sh", locks.PATH}
     assert (here / "other/README.md").read_text() == "# foobar\n\none\n\ntwo\n\nBSD\n"
     assert os.access(here / "other/run.sh", os.X_OK)
@@ -71,9 +83,7 @@ def test_the_lock_says_what_a_project_was_made_from(here, ours):
 
     assert lock.template.origin.reference == "../../../theirs"
     assert lock.template.answers == {"slug": "foobar", "license": "MIT"}
-    assert (
-        lock.template.digest == templates.load(lock.template.origin, Path("deep/er/foobar")).digest
-    )
+    assert lock.template.digest == load("theirs").digest
     assert lock.spec == {
         "name": "foobar",
         "queues": [{"name": "orders", "handler": "handle_orders"}],
@@ -90,18 +100,18 @@ def test_a_template_made_of_ours_keeps_every_command(here, ours):
     assert new("--template", "acme").code == 0
     assert Path("foobar/Dockerfile").read_text().startswith("# Of Acme.\n")
     assert loafer_kit("check", "foobar").code == 0
-    assert loafer_kit("update", "foobar", "--check").code == 0
-    assert loafer_kit("add", "queue", "refunds", "--path", "foobar").code == 0
+    assert update("foobar", "--check").code == 0
+    assert loafer_kit("add", "queue", "refunds", "--path", "foobar", "--trust").code == 0
     assert "handle_refunds" in Path("foobar/foobar/handlers.py").read_text()
     assert loafer_kit("check", "foobar").code == 0
-    assert loafer_kit("update", "foobar", "--check").code == 0
-    assert loafer_kit("destroy", "foobar").code == 0
-    assert loafer_kit("update", "foobar", "--check").code == 0
+    assert update("foobar", "--check").code == 0
+    assert loafer_kit("destroy", "foobar", "--trust").code == 0
+    assert update("foobar", "--check").code == 0
     assert loafer_kit("destroy", "foobar").code == 0
     assert not Path("foobar").exists()
 
 
-def test_a_service_of_an_own_template_passes_its_own_tests(here, ours):
+def test_a_service_of_a_custom_template_passes_its_own_tests(here, ours):
     """Written by the command line, run by pytest."""
     assert new("--template", "acme").code == 0
     done = subprocess.run(
@@ -118,8 +128,8 @@ def test_a_service_of_an_own_template_passes_its_own_tests(here, ours):
 def test_a_zip_makes_the_same_project(here, ours):
     """As its folder does, but for the lock."""
     with zipfile.ZipFile("acme.zip", "w") as archive:
-        for path in ours.rglob("*"):
-            if ".git/" not in path.as_posix() and path.is_file():
+        for path in (ours, *ours.rglob("*")):
+            if ".git" not in path.parts:
                 archive.write(path, path.relative_to(here))
     assert new("--template", "acme").code == 0
     assert new("--template", "acme.zip", "--output-dir", "zip").code == 0
@@ -139,29 +149,29 @@ def test_an_update_takes_a_template_s_change_in(here):
     (here / "theirs" / PROJECT / "new.sh").write_text("#!/bin/sh\n")
     (here / "theirs" / PROJECT / "new.sh").chmod(0o755)
 
-    assert loafer_kit("update", "foobar", "--check").code == 1
-    done = loafer_kit("update", "foobar")
+    assert update("foobar", "--check").code == 1
+    done = update("foobar")
 
     assert done.code == 0, done.error
     assert readme.read_text() == "# foobar\n\none, theirs\n\ntwo, mine\n\nBSD\n"
     assert os.access(here / "foobar/new.sh", os.X_OK)
-    assert loafer_kit("update", "foobar", "--check").code == 0
+    assert update("foobar", "--check").code == 0
 
 
 def test_an_update_may_answer_anew_or_go_to_another_revision(here, ours):
     """What was answered once is otherwise kept."""
     new("--template", "theirs")
-    assert loafer_kit("update", "foobar", "--set", "license=BSD").code == 0
+    assert update("foobar", "--set", "license=BSD").code == 0
     assert Path("foobar/README.md").read_text().endswith("BSD\n")
-    assert loafer_kit("update", "foobar").code == 0
+    assert update("foobar").code == 0
     assert Path("foobar/README.md").read_text().endswith("BSD\n")
 
     new("--template", "acme", "--checkout", "v1", name="shop")
     replace(ours / "{{cookiecutter.package}}/Dockerfile", "# Of Acme.", "# Of Acme, 2.")
     commit(ours)
     git(ours, "tag", "v2")
-    assert loafer_kit("update", "shop", "--check").code == 0
-    assert loafer_kit("update", "shop", "--checkout", "v2").code == 0
+    assert update("shop", "--check").code == 0
+    assert update("shop", "--checkout", "v2").code == 0
     assert Path("shop/Dockerfile").read_text().startswith("# Of Acme, 2.\n")
     assert locks.find(Path("shop")).template.origin.checkout == "v2"
 
@@ -171,7 +181,7 @@ def test_a_template_that_has_moved_is_named_in_the_lock(here):
     new("--template", "theirs")
     (here / "theirs").rename(here / "moved")
 
-    done = loafer_kit("update", "foobar")
+    done = update("foobar")
 
     assert done.code == 1
     assert done.error == (
@@ -179,13 +189,13 @@ def test_a_template_that_has_moved_is_named_in_the_lock(here):
         "say in foobar/.loafer-kit/lock.json as the `reference` of its origin"
     )
     replace(here / "foobar" / locks.PATH, '"../theirs"', '"../moved"')
-    assert loafer_kit("update", "foobar", "--check").code == 0
+    assert update("foobar", "--check").code == 0
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("git+./theirs", "'theirs' is no git repository: a plain folder is named without git+"),
+        ("git+./theirs", "it is not a git repository: a plain folder is named without git+"),
         (
             "service",
             "'service' is built in: use `loafer-kit new service` without --template",
@@ -207,7 +217,7 @@ def test_a_project_is_found_from_another_folder(here, monkeypatch):
     new("--template", "theirs")
     monkeypatch.chdir(here / "foobar")
 
-    assert loafer_kit("update", "--check").code == 0
+    assert update("--check").code == 0
     assert loafer_kit("check").code == 0
 
 
@@ -215,11 +225,14 @@ def test_a_project_is_found_from_another_folder(here, monkeypatch):
     ("arguments", "message"),
     [
         (["--template", "nowhere"], "'nowhere' is neither a folder, a zip file, a URL nor an inst"),
-        (["--template", "./nowhere"], "nowhere is no folder and no zip file"),
+        (
+            ["--template", "./nowhere"],
+            "nowhere: there is neither such a folder nor such a zip file",
+        ),
         (["--template", "theirs", "--set", "licence=MIT"], "did you mean 'license'?"),
         (["--template", "theirs", "--directory", "x"], "has no folder 'x'"),
         (["--template", "theirs.zip", "--checkout", "v1"], "has no revisions"),
-        (["--template", "theirs", "--checkout", "v1"], "is no git repository"),
+        (["--template", "theirs", "--checkout", "v1"], "it is not a git repository"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(here, arguments, message):
@@ -251,24 +264,24 @@ def test_wrong_usage_says_so(here, arguments):
     done = new(*arguments)
 
     assert done.code == 2
-    assert "for a template of one's own" in done.error or "--set" in done.error
+    assert "for a custom template" in done.error or "--set" in done.error
 
 
 def test_a_template_for_services_makes_no_extension(here, ours):
     """The error says what it is for."""
-    done = loafer_kit("new", "extension", "redis", "--template", "acme")
+    done = loafer_kit("new", "extension", "redis", "--template", "acme", "--trust")
 
     assert (done.code, done.error) == (1, "./acme is a template for `loafer-kit new service`")
 
 
-def test_an_extension_can_be_made_of_an_own_template(here):
+def test_an_extension_can_be_made_of_a_custom_template(here):
     """And is kept up with it."""
     subprocess.run(["cp", "-r", templates.locate("extension"), "mine"], check=True)  # noqa: S607
     replace(here / "mine/{{cookiecutter.name}}/CHANGELOG.md", "# Changelog", "# Changes")
 
-    assert loafer_kit("new", "extension", "redis", "--template", "mine").code == 0
+    assert loafer_kit("new", "extension", "redis", "--template", "mine", "--trust").code == 0
     assert Path("loafer-kit-redis/CHANGELOG.md").read_text().startswith("# Changes\n")
-    assert loafer_kit("update", "loafer-kit-redis", "--check").code == 0
+    assert update("loafer-kit-redis", "--check").code == 0
 
 
 # Trust
@@ -282,93 +295,182 @@ def hooked(here):
     return here
 
 
-def test_a_hook_is_left_off_and_named(hooked):
-    """What is made is the project without it."""
-    done = new("--template", "theirs")
-
-    assert done.code == 0
-    assert done.error == (
-        "left off, of ./theirs: hooks/post_gen_project.py; --trust shows and runs it\n"
-    )
-    assert not (hooked / "foobar/made").exists()
+def test_without_trust_nothing_of_a_template_runs(hooked):
+    """Where there is nobody to ask; it is not even fetched."""
+    before = content(hooked)
+    new_service = ("new", "service", "foobar", "--queue", "a", "--template")
+    for template in ("theirs", "git+./theirs", "https://example.invalid/x.git", "gh:user/x"):
+        done = loafer_kit(*new_service, template)
+        assert done.code == 1
+        assert done.error.endswith(
+            "is not a template of loafer-kit: its code runs only with --trust"
+        )
+    assert content(hooked) == before
 
 
 def test_trust_shows_what_runs_and_runs_it(hooked):
-    """Its output is on standard error, and JSON stays JSON."""
-    done = new("--template", "theirs", "--trust", "--json")
-
-    assert done.code == 0
-    assert done.error == (
-        "the template runs:\n  hooks/post_gen_project.py:\n    | open('made', 'w').write('by it')\n"
+    """What hooks print is on standard error, and JSON stays JSON."""
+    with (hooked / "theirs/hooks/post_gen_project.py").open("a") as hook:
+        hook.write("print('hello')\n")
+    done = subprocess.run(
+        [*COMMAND, *NEW, "--trust", "--json"], check=False, capture_output=True, text=True
     )
-    assert "made" in [change["path"] for change in json.loads(done.output)["changes"]]
+
+    assert done.returncode == 0
+    assert done.stderr == shown("./theirs", hooks="hooks/post_gen_project.py") + "hello\n"
+    assert "made" in [change["path"] for change in json.loads(done.stdout)["changes"]]
     assert (hooked / "foobar/made").read_text() == "by it"
 
 
 def test_what_was_trusted_once_is_not_trusted_for_ever(hooked):
-    """Whoever wrote the lock may be somebody else: each command asks for leave anew."""
-    new("--template", "theirs", "--trust")
+    """Whoever wrote the lock may be somebody else: each command asks for consent anew."""
+    new("--template", "theirs")
     before = content(hooked / "foobar")
     for command in (["update", "foobar"], ["update", "foobar", "--check"]):
         done = loafer_kit(*command)
         assert done.code == 1
-        assert "ran code of its own when it made this project: --trust lets it again" in done.error
+        assert "its code runs only with --trust" in done.error
     assert content(hooked / "foobar") == before
 
-    assert loafer_kit("update", "foobar", "--trust").code == 0
+    assert update("foobar").code == 0
     assert content(hooked / "foobar") == before
 
 
-def test_trust_without_code_is_not_remembered(here):
-    """Nothing ran, so nothing is asked for later."""
-    new("--template", "theirs", "--trust")
+def test_what_a_project_cannot_hold_is_said(hooked):
+    """In a note, for people and for machines; an update says it again."""
+    hook = "import os, subprocess; subprocess.run(['git', 'init', '-q']); os.symlink('/', 'root')"
+    (hooked / "theirs/hooks/post_gen_project.py").write_text(hook)
+    notes = [
+        "root, a link that leads out of its folder",
+        ".git, which belongs to git; --git begins a repository",
+    ]
 
-    assert not locks.find(Path("foobar")).template.trusted
-    assert loafer_kit("update", "foobar").code == 0
+    done = new("--template", "theirs", "--json")
+    assert json.loads(done.output)["notes"] == notes
+    for said in (done.error, update("foobar").error):
+        assert said.endswith("".join(f"left out: {note}\n" for note in notes))
+    assert set(content(hooked / "foobar")) == {"README.md", "run.sh", locks.PATH}
+
+
+def test_a_hook_that_fails_is_one_line_and_nothing_is_written(hooked):
+    """In a folder that exists as well."""
+    new("--template", "theirs")
+    (hooked / "theirs/hooks/post_gen_project.py").write_text("open('b', 'w'); raise SystemExit(3)")
+    before = content(hooked)
+
+    message = "theirs: post_gen_project: Hook script failed (exit status: 3): nothing was written"
+    for done in (new("--template", "theirs", name="other"), update("foobar")):
+        assert done.code == 1
+        assert done.error.endswith(message)
+    assert content(hooked) == before
 
 
 NEW = ["new", "service", "foobar", "--queue", "a", "--template", "theirs"]
 
 
 def answer_questions(person):
-    person.answer("slug [foobar]", "\n")
-    person.answer("license (MIT, BSD)", "MIT\n")
+    person.answer("slug", "\n")
+    person.answer("Choose from", "1\n")
 
 
-def test_on_a_terminal_trust_is_asked_for(hooked):
+def test_on_a_terminal_consent_is_asked_for(hooked):
     """After what would run was shown; no is the default, and then nothing is written."""
-    with Person(*NEW, "--trust") as person:
-        answer_questions(person)
-        person.wait_for("| open('made'")
+    with Person(*NEW) as person:
+        person.wait_for("hooks/post_gen_project.py")
         person.answer("Let it run?", "\n")
-        person.wait_for("its code may not run: nothing was written")
+        person.wait_for("it may not run: nothing was written")
         assert person.leave() == 1
     assert not (hooked / "foobar").exists()
 
-    with Person(*NEW, "--trust") as person:
-        answer_questions(person)
+    with Person(*NEW) as person:
         person.answer("Let it run?", "y\n")
+        answer_questions(person)
         assert person.leave() == 0
     assert (hooked / "foobar/made").exists()
 
+    with Person("update", "foobar", "--check") as person:
+        person.answer("Let it run?", "y\n")
+        assert person.leave() == 0
+
 
 def test_on_a_terminal_variables_are_asked_for_until_they_can_be(here):
-    """Those that were set are not."""
-    with Person(*NEW, "--set", "slug=x") as person:
-        person.answer("license (MIT, BSD) [MIT]", "GPL\n")
-        person.answer("is none of MIT, BSD", "BSD\n")
+    """Those that were set are not; with `--trust` there is no other question."""
+    with Person(*NEW, "--set", "slug=x", "--trust") as person:
+        person.wait_for("[1/1]")
+        person.answer("Choose from", "3\n")
+        person.answer("Choose from", "2\n")
         assert person.leave() == 0, person.shown
     assert (here / "x/README.md").read_text().endswith("BSD\n")
 
 
-def test_ctrl_c_at_a_question_ends_it_all(here):
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_ctrl_c_and_ctrl_d_at_a_question_end_it_all(here, key):
     """As at any other question."""
-    with Person(*NEW) as person:
-        person.wait_for("slug [foobar]")
-        person.interrupt()
+    with Person(*NEW, "--trust") as person:
+        person.wait_for("slug")
+        person.wait_for(":")
+        while person.process.poll() is None:
+            person.type(key)
+            time.sleep(0.3)
         assert person.leave() != 0
         assert "error:" not in person.shown
     assert not (here / "foobar").exists()
+
+
+def test_the_template_s_words_are_shown_without_harm(here):
+    """Nothing in them moves the cursor before somebody has consented."""
+    variables = {**VARIABLES, "_extensions": ["evil\x1b[1A\x1b[2K"]}
+    write(here / "theirs", {}, variables)
+
+    with Person(*NEW) as person:
+        person.wait_for(r"evil\x1b[1A\x1b[2K")
+        person.answer("Let it run?", "n\n")
+        assert person.leave() == 1
+
+
+# Templates for any project
+
+
+def test_a_template_for_no_service_needs_no_queue(here):
+    """Nor a name: its own variables make the project. `check` and `add` say what they cannot do."""
+    done = loafer_kit("new", "service", "--template", "theirs", "--trust")
+    assert (done.code, done.error) == (0, shown("./theirs"))
+    assert Path("my thing/README.md").read_text().startswith("# My Thing\n")
+
+    new_named = ("new", "service", "foobar", "--template", "theirs", "--trust")
+    assert loafer_kit(*new_named).code == 0
+    assert locks.find(Path("foobar")).spec == {"name": "foobar"}
+
+    for folder in ("my thing", "foobar"):
+        assert update(folder, "--check").code == 0
+        done = loafer_kit("check", folder)
+        assert done.output == (
+            "no conflict is left; ../theirs is not a template for services: "
+            "there is no spec to compare with the code\n"
+        )
+        for what in ("queue", "handler", "route"):
+            done = loafer_kit("add", what, "x", "--path", folder, "--trust")
+            assert done.code == 1
+            assert done.error == (
+                f"There is no {folder}/loafer.toml: ../theirs is not a template for services, "
+                "so `add` has no spec to add to"
+            )
+    replace(here / "theirs" / PROJECT / "README.md", "one", "one, theirs")
+    assert update("foobar").code == 0
+    assert "one, theirs" in Path("foobar/README.md").read_text()
+    assert loafer_kit("destroy", "foobar").code == 0
+    assert not Path("foobar").exists()
+    assert loafer_kit(*new_named, "--save-spec", "x.toml").code == 2
+
+
+def test_on_a_terminal_a_template_for_no_service_asks_its_own_questions(here):
+    """And no others."""
+    with Person("new", "service", "--template", "theirs", "--trust") as person:
+        person.answer("project_name", "Other\n")
+        answer_questions(person)
+        assert person.leave() == 0
+        assert "Queue" not in person.shown
+    assert Path("other/README.md").read_text().startswith("# Other\n")
 
 
 # A lock from somebody else
@@ -379,7 +481,10 @@ def test_ctrl_c_at_a_question_ends_it_all(here):
     [
         ({"reference": "git+ext::sh -c 'touch ran'"}, "a template is fetched by https, ssh or"),
         ({"reference": "git+-oX"}, "a template is fetched by https, ssh or"),
-        ({"reference": "git+https://x", "checkout": "--upload-pack=touch ran"}, "is no revision"),
+        (
+            {"reference": "git+https://x", "checkout": "--upload-pack=touch ran"},
+            "neither a revision",
+        ),
         ({"reference": "../theirs", "directory": "../.."}, "leads out of the template"),
         ({"reference": "../nowhere"}, "there is no foobar/../nowhere"),
         ({"reference": 1}, "is damaged"),
@@ -396,7 +501,7 @@ def test_a_hostile_lock_runs_and_writes_nothing(here, origin, message):
     file.write_text(json.dumps(values))
     before = content(here)
 
-    done = loafer_kit("update", "foobar")
+    done = update("foobar")
 
     assert done.code == 1
     assert message in done.error
@@ -416,7 +521,7 @@ def test_hostile_answers_in_a_lock_are_values_and_nothing_else(here):
     ):
         values["template"]["answers"] = answers
         file.write_text(json.dumps(values))
-        done = loafer_kit("update", "foobar")
+        done = update("foobar")
         assert done.code == 1
         assert message in done.error
 
@@ -488,7 +593,7 @@ def test_installed_templates_and_sources_are_listed_and_used(here, tmp_path, mon
         assert new("--template", name, "--set", f"slug={name}").code == 0
         assert Path(name, "a").read_text() == name
     assert locks.find(Path("acme-path")).template.origin.reference == "acme-path"
-    assert loafer_kit("update", "acme-path", "--check").code == 0
+    assert update("acme-path", "--check").code == 0
     assert "did you mean 'acme'?" in new("--template", "acmee").error
     assert "no disk" in new("--template", "raising").error
 
