@@ -277,7 +277,7 @@ def test_a_template_for_services_makes_no_extension(here, ours):
 def test_an_extension_can_be_made_of_a_custom_template(here):
     """And is kept up with it."""
     subprocess.run(["cp", "-r", templates.locate("extension"), "mine"], check=True)  # noqa: S607
-    replace(here / "mine/{{cookiecutter.name}}/CHANGELOG.md", "# Changelog", "# Changes")
+    replace(here / "mine/{{cookiecutter.name|prose}}/CHANGELOG.md", "# Changelog", "# Changes")
 
     assert loafer_kit("new", "extension", "redis", "--template", "mine", "--trust").code == 0
     assert Path("loafer-kit-redis/CHANGELOG.md").read_text().startswith("# Changes\n")
