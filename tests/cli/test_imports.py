@@ -25,10 +25,10 @@ SLOW = {
 }
 RENDERING = {
     "loafer_kit.scaffold.spec.extensions",
+    "loafer_kit.scaffold.rendering.builtin",
     "loafer_kit.scaffold.rendering.custom_templates",
     "loafer_kit.scaffold.rendering.fetching",
     "loafer_kit.scaffold.rendering.formatting",
-    "loafer_kit.scaffold.rendering.render",
     "loafer_kit.scaffold.shipping.contexts",
     "loafer_kit.scaffold.shipping.resources",
     "loafer_kit.scaffold.shipping.sizing",

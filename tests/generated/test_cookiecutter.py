@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loafer_kit.scaffold.rendering import answers, contexts, render, templates
+from loafer_kit.scaffold.rendering import answers, builtin, contexts, templates
 from loafer_kit.scaffold.spec import extensions
 
 SERVICES = {
@@ -92,7 +92,7 @@ def test_a_service_is_the_same_and_passes_its_tests(cookiecutter, checkout, tmp_
     done = cookiecutter("service", values)
 
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    expected = render.render(templates.builtin("service"), contexts.service(spec))
+    expected = builtin.render(templates.builtin("service"), contexts.service(spec))
     assert written(tmp_path / expected.folder) == expected.plan.files
     judge(checkout, tmp_path / expected.folder)
 
@@ -106,7 +106,7 @@ def test_an_extension_is_the_same_and_passes_its_tests(cookiecutter, checkout, t
     done = cookiecutter("extension", values)
 
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    expected = render.render(templates.builtin("extension"), extensions.context(spec))
+    expected = builtin.render(templates.builtin("extension"), extensions.context(spec))
     assert written(tmp_path / expected.folder) == expected.plan.files
     judge(checkout, tmp_path / expected.folder)
 

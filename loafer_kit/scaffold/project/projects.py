@@ -88,9 +88,9 @@ class Generator:
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
         """Render a context; a service's spec is what its `loafer.toml` says, or would say."""
         if isinstance(self.template, Template):
-            from loafer_kit.scaffold.rendering import render as rendering
+            from loafer_kit.scaffold.rendering import builtin
 
-            made = rendering.render(self.template, context)
+            made = builtin.render(self.template, context)
         else:
             from loafer_kit.scaffold.rendering import custom_templates
 

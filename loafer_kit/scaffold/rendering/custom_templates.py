@@ -18,42 +18,27 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from cookiecutter import exceptions
 from cookiecutter.find import find_template
 from cookiecutter.generate import generate_context, generate_files
 from cookiecutter.hooks import find_hook, run_pre_prompt_hook
-from cookiecutter.prompt import (
-    YesNoPrompt,
-    process_json,
-    read_user_choice,
-    read_user_dict,
-    read_user_variable,
-    read_user_yes_no,
-    render_variable,
-)
 from cookiecutter.utils import create_env_with_context
-from jinja2 import Environment, TemplateSyntaxError, UndefinedError
-from rich.prompt import InvalidResponse
+from jinja2 import TemplateSyntaxError
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.project.commits import termination_as_exception
-from loafer_kit.scaffold.project.plans import refuse_reserved
-from loafer_kit.scaffold.rendering import fetching, templates
-from loafer_kit.scaffold.rendering import render as rendering
+from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
+from loafer_kit.scaffold.rendering import fetching, formatting, templates, variables
+from loafer_kit.scaffold.rendering.builtin import Rendered
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.rendering.fetching import CACHE, Fetched
 from loafer_kit.scaffold.rendering.origins import Origin
-from loafer_kit.scaffold.rendering.render import Rendered
 from loafer_kit.scaffold.rendering.templates import VARIABLES, File
+from loafer_kit.scaffold.rendering.variables import Values
 from loafer_kit.scaffold.spec import names
-
-Values = Mapping[str, Any]
 
 _HOOKS = ("pre_prompt", "pre_gen_project", "post_gen_project")
 # What cookiecutter itself reads, besides `cookiecutter.json` and the project's folder.
@@ -141,15 +126,15 @@ def _declared(folder: Path) -> Values:
     if not (folder / VARIABLES).is_file():
         inside = [place.parent.name for place in sorted(folder.glob(f"*/{VARIABLES}"))]
         raise ConfigurationError(f"it has no {VARIABLES}{_several(inside)}")
-    variables = generate_context(str(folder / VARIABLES))["cookiecutter"]
-    if not isinstance(variables, dict):
+    declared = generate_context(str(folder / VARIABLES))["cookiecutter"]
+    if not isinstance(declared, dict):
         raise ConfigurationError(f"{VARIABLES} does not hold a table of variables")
-    nested = variables.get("templates")
-    if nested is not None or "template" in variables:
+    nested = declared.get("templates")
+    if nested is not None or "template" in declared:
         tables = nested.values() if isinstance(nested, dict) else ()
         paths = [str(table.get("path", "")) for table in tables if isinstance(table, dict)]
         raise ConfigurationError(f"it holds several templates{_several(paths)}")
-    return variables
+    return declared
 
 
 def _several(folders: Iterable[str]) -> str:
@@ -183,25 +168,25 @@ def render(
     ):
         declared = copy.deepcopy(dict(template.variables))
         known = _known(template, context)
-        values = _values(declared, known, answers, ask=ask)
-        kept = {name: values[name] for name in _public(declared) if name not in known}
+        values = variables.resolve(declared, known, answers, ask=ask)
+        kept = {name: values[name] for name in variables.public(declared) if name not in known}
         output = tempfile.mkdtemp()
-        variables = copy.deepcopy(values) | {
+        given = copy.deepcopy(values) | {
             "_template": template.fetched.address,
             "_output_dir": output,
             "_repo_dir": str(folder),
             "_checkout": template.origin.checkout,
         }
         whole = {
-            "cookiecutter": variables,
-            "_cookiecutter": {name: declared[name] for name in _public(declared)},
+            "cookiecutter": given,
+            "_cookiecutter": {name: declared[name] for name in variables.public(declared)},
         }
         _refuse_names(folder, whole)
         with _stdout_as_stderr():
             project = Path(generate_files(str(folder), whole, output))
         notes: list[str] = []
         files = _files(project, notes)
-        plan = rendering.plan(files, template.purpose)
+        plan = _plan(files, template.purpose)
     return Rendered(project.name, plan, kept, (*template.fetched.notes, *notes))
 
 
@@ -214,96 +199,6 @@ def _known(template: CustomTemplate, context: Context) -> Values:
         return context
     is_wanted = "project_name" in template.variables and "name" in context
     return {"project_name": context["name"]} if is_wanted else {}
-
-
-def _public(declared: Values) -> list[str]:
-    """The variables that have a question."""
-    return [name for name in declared if not name.startswith("_")]
-
-
-def _values(declared: Values, known: Values, answers: Values, *, ask: bool) -> dict[str, Any]:
-    """The value of every variable: known, else answered or asked for, else its default.
-
-    cookiecutter itself would render an answer as a template, and ask again for what is answered.
-    """
-    wanted = [name for name in _public(declared) if name not in known]
-    _refuse_unknown(answers, wanted, known)
-    open_questions = [name for name in wanted if name not in answers]
-    environment = create_env_with_context({"cookiecutter": declared})
-    values: dict[str, Any] = copy.deepcopy({**known})
-    # As in cookiecutter tables come last: their defaults may name all the others.
-    for name, raw in sorted(declared.items(), key=lambda item: isinstance(item[1], dict)):
-        if name in known:
-            continue
-        if name.startswith("_") and not name.startswith("__"):
-            values[name] = raw
-        elif name != "__prompts__":
-            default = _default(environment, name, raw, values)
-            if name in answers:
-                values[name] = _typed(name, default, answers[name])
-            elif ask and name in open_questions:
-                count = f"{open_questions.index(name) + 1}/{len(open_questions)}"
-                values[name] = _asked(name, default, declared, f"  [dim][{count}][/] ")
-            else:
-                is_choice = isinstance(default, list) and not name.startswith("_")
-                values[name] = default[0] if is_choice else default
-    return values
-
-
-def _default(environment: Environment, name: str, raw: Any, values: Values) -> Any:
-    try:
-        default = render_variable(environment, raw, values)
-    except UndefinedError as error:
-        message = f"the default of {in_one_line(name)}"
-        raise exceptions.UndefinedVariableInTemplate(message, error, {}) from error
-    if default == [] and not name.startswith("_"):
-        raise ConfigurationError(f"{in_one_line(name)} has no choices")
-    return default
-
-
-def _asked(name: str, default: Any, declared: Values, prefix: str) -> Any:
-    """Ask as cookiecutter does."""
-    prompts = declared.get("__prompts__", {})
-    if isinstance(default, list):
-        return read_user_choice(name, default, prompts, prefix)
-    if isinstance(default, bool):
-        return read_user_yes_no(name, default, prompts, prefix)
-    read = read_user_dict if isinstance(default, dict) else read_user_variable
-    return read(name, default, prompts, prefix)
-
-
-def _typed(name: str, default: Any, answer: Any) -> Any:
-    """An answer as a value of its variable; ConfigurationError when it cannot be one."""
-    problem = None
-    try:
-        if isinstance(default, list):
-            problem = None if answer in default else f"is none of {_listed(default)}"
-        elif isinstance(default, bool):
-            return YesNoPrompt().process_response(str(answer))
-        elif isinstance(default, dict):
-            return answer if isinstance(answer, dict) else process_json(answer)
-        elif not (isinstance(answer, str) or answer == default):
-            problem = "must be a text"
-    except (InvalidResponse, TypeError):
-        problem = "must be yes or no" if isinstance(default, bool) else "must be a table in JSON"
-    if problem is not None:
-        raise ConfigurationError(f"{in_one_line(name)}: {names.shown(str(answer))} {problem}")
-    return answer
-
-
-def _refuse_unknown(answers: Values, wanted: list[str], known: Values) -> None:
-    for name in answers:
-        if name in known:
-            raise ConfigurationError(f"{names.shown(name)} comes from the spec")
-        if name not in wanted:
-            near = get_close_matches(name, wanted, n=1)
-            listed = f"it has {_listed(wanted)}" if wanted else "it has none of its own"
-            hint = f"did you mean {near[0]!a}?" if near else listed
-            raise ConfigurationError(f"the template has no variable {names.shown(name)}; {hint}")
-
-
-def _listed(words: Iterable[Any]) -> str:
-    return ", ".join(in_one_line(str(word)) for word in words)
 
 
 def _refuse_names(folder: Path, context: Values) -> None:
@@ -345,6 +240,24 @@ def _files(project: Path, notes: list[str]) -> dict[str, File]:
             else:
                 notes.append(f"{path}, which is not a regular file")
     return files
+
+
+def _plan(files: Mapping[str, File], purpose: str | None) -> Plan:
+    """The plan that writes these files; those of a template for loafer-kit are formatted first."""
+    for path in files:
+        refuse_reserved(path)
+    contents = {path: file.content for path, file in files.items()}
+    if purpose is not None:
+        contents = {path: _finished(path, content) for path, content in contents.items()}
+    return Plan(contents, frozenset(path for path, file in files.items() if file.executable))
+
+
+def _finished(path: str, content: bytes) -> bytes:
+    try:
+        return formatting.finish(path, content)
+    except Exception as error:
+        error.add_note(path)
+        raise
 
 
 @contextmanager
@@ -402,7 +315,7 @@ def _failures_in_one_line(origin: Origin, workspace: Path) -> Iterator[None]:
     except EOFError:  # nobody answers any longer
         raise
     except Exception as error:
-        message = " ".join((_hook(error) + _message(error, workspace)).split())
+        message = " ".join((_local(error, "hook_name") + _message(error, workspace)).split())
         message = message.replace(f"{workspace}/", "")
         raise ConfigurationError(f"{origin}: {message}") from error
 
@@ -432,7 +345,8 @@ def _message(error: Exception, place: Path) -> str:  # noqa: C901, PLR0911 - one
             file = str(error.filename)
             return f"{file}: {error.strerror}" if file.startswith(str(place)) else error.strerror
     notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
-    return f"{notes}{_place(error)}{type(error).__name__}: {error}"
+    place_in_template = _place(error) or _local(error, "infile")
+    return f"{notes}{place_in_template}{type(error).__name__}: {error}"
 
 
 def _place(error: BaseException) -> str:
@@ -446,8 +360,8 @@ def _place(error: BaseException) -> str:
     return places[-1] if places else ""
 
 
-def _hook(error: BaseException) -> str:
-    """The name of the hook that failed, which cookiecutter only logs."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    hooks = [frame.f_locals["hook_name"] for frame in frames if "hook_name" in frame.f_locals]
-    return f"{hooks[0]}: " if hooks else ""
+def _local(error: BaseException, name: str) -> str:
+    """What cookiecutter was at when an error occurred: it names hooks and files in its log alone."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    found = [frame.f_locals[name] for frame in frames if name in frame.f_locals]
+    return f"{found[0]}: " if found else ""

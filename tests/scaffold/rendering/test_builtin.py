@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, specs, valid
 
-from loafer_kit.scaffold.rendering import answers, contexts, render, templates
+from loafer_kit.scaffold.rendering import answers, builtin, contexts, templates
 from loafer_kit.scaffold.spec import extensions
 
 
@@ -27,7 +27,7 @@ def formatted(files):
 @few
 def test_a_service_of_any_spec_is_formatted(values):
     """Black has nothing to change, whatever the lengths of names and values."""
-    found = python(render.render(templates.builtin("service"), contexts.service(valid(values))))
+    found = python(builtin.render(templates.builtin("service"), contexts.service(valid(values))))
 
     assert formatted(found) == found
 
@@ -49,7 +49,7 @@ def test_any_extension_is_formatted(name, settings, required, consumer, cli):
     pairs = [f"{key}={value}" for key, value in settings.items()]
     spec = extensions.extension(name, pairs, required, consumer=consumer, cli=cli)
 
-    found = python(render.render(templates.builtin("extension"), extensions.context(spec)))
+    found = python(builtin.render(templates.builtin("extension"), extensions.context(spec)))
 
     assert formatted(found) == found
 
@@ -60,5 +60,5 @@ def test_black_is_not_needed_for_lines_that_fit(monkeypatch):
     service = answers.service({"name": "foobar", "queue": "loafer-test", "with": "ci,ecs"})
     extension = extensions.extension("redis", ["URL=x"], ["PASSWORD"], consumer=True, cli=True)
 
-    render.render(templates.builtin("service"), contexts.service(service))
-    render.render(templates.builtin("extension"), extensions.context(extension))
+    builtin.render(templates.builtin("service"), contexts.service(service))
+    builtin.render(templates.builtin("extension"), extensions.context(extension))

@@ -244,6 +244,7 @@ def test_a_template_cannot_change_what_it_declares(tmp_path):
         ({"{{cookiecutter.nme}}/a": ""}, "Unable to create directory 'foobar/{{cookiecutter.nme}}"),
         ({"a.txt": "{% include 'b' %}"}, "a.txt:1: TemplateNotFound: 'b' not found"),
         ({"{{'x'}}/a": "", "{{'X'|lower}}/b": ""}, "two of its folders come out with one name: "),
+        ({"a.txt": b"caf\xe9\n"}, "a.txt: UnicodeDecodeError: 'utf-8' codec can't decode byte"),
         ({"{% if 0 %}x{% endif %}/a": ""}, "the name of the folder '{% if 0 %}x{% endif %}' is"),
     ],
 )

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
-from loafer_kit.scaffold.rendering import contexts, render, templates
+from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, schema, validation
 from loafer_kit.scaffold.spec.problems import SpecError
@@ -45,7 +45,7 @@ def spec(*queues, name="foobar", **more):
 
 def rendered(*queues, **more):
     service = spec(*queues, **more)
-    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 
@@ -168,7 +168,7 @@ def test_no_compiled_module_is_carried_into_a_project(tmp_path):
     cache.mkdir()
     (cache / "test_handlers.cpython-311.pyc").write_bytes(b"\0")
 
-    plan = render.render(templates.read(template), contexts.service(spec({"name": "a"}))).plan
+    plan = builtin.render(templates.read(template), contexts.service(spec({"name": "a"}))).plan
 
     assert list(plan.files) == FILES
 
@@ -179,7 +179,7 @@ def test_the_hooks_of_a_template_do_not_run(tmp_path):
     shutil.copytree(templates.locate("service"), template)
     (template / "hooks/pre_gen_project.py").write_text("raise SystemExit('ran')")
 
-    assert render.render(templates.read(template), contexts.service(spec({"name": "a"})))
+    assert builtin.render(templates.read(template), contexts.service(spec({"name": "a"})))
 
 
 def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
@@ -192,25 +192,9 @@ def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
 
     context = contexts.service(spec({"name": "a"}))
 
-    made = render.render(templates.read(template), context).plan
+    made = builtin.render(templates.read(template), context).plan
 
-    assert made == render.render(templates.builtin("service"), context).plan
-
-
-@pytest.mark.parametrize("value", [Path(), object(), None, ("a",), len, fields.OPTIONS[0]])
-def test_a_context_holds_plain_values_only(value):
-    """A rich object would hand its methods to the template."""
-    with pytest.raises(TypeError, match="cannot hold"):
-        render.plain({"x": [value]})
-
-
-def test_a_context_has_an_end():
-    """What contains itself would be looked at for ever."""
-    value = []
-    value.append({"x": value})
-
-    with pytest.raises(ValueError, match="nested too deeply"):
-        render.plain(value)
+    assert made == builtin.render(templates.builtin("service"), context).plan
 
 
 @given(specs)
@@ -218,14 +202,14 @@ def test_a_context_has_an_end():
 def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):
     """Reading `loafer.toml` gives the spec again, and making the project again the same bytes."""
     service = valid(values)
-    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     kept = tmp_path_factory.mktemp("kept") / "loafer.toml"
     kept.write_bytes(plan.files["loafer.toml"])
 
     again = validation.service(documents.read(kept))
 
     assert again == service
-    assert render.render(templates.builtin("service"), contexts.service(again)).plan == plan
+    assert builtin.render(templates.builtin("service"), contexts.service(again)).plan == plan
     assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["name"] == service.name
 
 
@@ -288,7 +272,7 @@ def test_no_hostile_value_reaches_a_file(queue):
         service = spec(queue)
     except SpecError:
         return
-    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     for path, content in plan.files.items():
         assert content.isascii()
         assert all(character >= 32 or character == 10 for character in content)

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scaffold.any_specs import model_names, tables
 
-from loafer_kit.scaffold.rendering import contexts, render, templates
+from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.spec import payloads, schema, validation
 from loafer_kit.scaffold.spec.problems import SpecError
 from loafer_kit.scaffold.spec.specs import Draft
@@ -56,7 +56,7 @@ def problems(models, *queues):
 
 
 def files(service):
-    plan = render.render(templates.builtin("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 
