@@ -17,9 +17,12 @@ from loafer_kit.scaffold.spec.extensions import ExtensionSpec
 from loafer_kit.scaffold.spec.problems import SpecError
 from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec
 
-# The Jinja in the names of files and in private variables: look-ups in `cookiecutter`, and filters.
-_LOOKUP = r"cookiecutter(?:\.[a-z]\w*)*(?:\|[a-z]\w*)*"
-_HARMLESS = re.compile(rf"\{{\{{ ?{_LOOKUP} ?\}}\}}|\{{% if {_LOOKUP} %\}}|\{{% endif %\}}")
+# The Jinja in the names of files and in defaults: look-ups in `cookiecutter`, filters without
+# arguments, comparisons with texts.
+_TERM = r"""cookiecutter(?:\.[a-z]\w*)*(?:\|[a-z]\w*)*|"[^"{}]*"|'[^'{}]*'|[!=]=|and|or|not|in|\s"""
+_HARMLESS = re.compile(
+    rf"\{{\{{(?:{_TERM})*\}}\}}|\{{% if (?:{_TERM})*%\}}|\{{% (?:else|endif) %\}}"
+)
 _MARKS = ("{{", "{%", "{#")
 
 
