@@ -1,12 +1,17 @@
 """Projects for the tests of the commands that keep them up."""
 
+import contextlib
+import io
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from typer.testing import CliRunner
 
-from loafer_kit.cli import app
+from loafer_kit.cli import app, main
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.rendering import templates
 
@@ -28,6 +33,36 @@ def loafer_kit(*arguments):
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def run(*arguments, stdin=""):
+    """Run `python -m loafer_kit` in this process; the result is what `subprocess.run` gives."""
+    words = ["loafer-kit", *map(str, arguments)]
+    code = 0
+    with contextlib.ExitStack() as stack:
+        output, error = (stack.enter_context(_TextFile()) for _ in range(2))
+        for name, value in {
+            "argv": words,
+            "stdin": stack.enter_context(_TextFile(stdin)),
+            "stdout": output,
+            "stderr": error,
+        }.items():
+            stack.enter_context(mock.patch.object(sys, name, value))
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return subprocess.CompletedProcess(words, code, output.text(), error.text())
+
+
+class _TextFile(io.TextIOWrapper):
+    """A text file in memory, with its bytes below it, as standard streams have them."""
+
+    def __init__(self, content=""):
+        super().__init__(io.BytesIO(content.encode()), "utf-8", write_through=True)
+
+    def text(self):
+        return self.buffer.getvalue().decode()
 
 
 def content(folder):

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 # What judges the style of a generated project: a reader's code is to be as clean as ours.
 TOOLS = ("ruff check --no-cache .", "black --check .")

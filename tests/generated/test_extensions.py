@@ -10,6 +10,8 @@ import pytest
 
 from loafer_kit.local import LocalQueues
 
+pytestmark = pytest.mark.slow
+
 EXTENSIONS = {
     "bare": [],
     "settings": ["--setting", "URL=redis://localhost", "--setting", "TIMEOUT=5"],

@@ -14,6 +14,8 @@ from loafer_kit.local import LocalQueue, LocalQueues
 from loafer_kit.scaffold.sources import files
 from loafer_kit.scaffold.spec import validation
 
+pytestmark = pytest.mark.slow
+
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/Bills"
 SERVICES = {
     "one queue": ["foobar", "--queue", "loafer-test"],

@@ -13,6 +13,8 @@ from loafer_kit.scaffold.project import history as records
 from loafer_kit.scaffold.project import undo as reversals
 from loafer_kit.scaffold.rendering import contexts
 
+pytestmark = pytest.mark.slow
+
 
 @given(specs)
 @few

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = Path(__file__).parent / "documents"
 SOURCES = {
     "parcels": ("--asyncapi", "parcels-3.yaml"),
