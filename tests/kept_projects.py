@@ -1,4 +1,4 @@
-"""Projects for the tests of the commands that keep them up."""
+"""Helpers for tests that run commands on projects."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from loafer_kit.scaffold.rendering import templates
 
 @dataclass(frozen=True)
 class Done:
-    """What a command said, and its exit code as `main` gives it."""
+    """The output of a command, its error, and its exit code."""
 
     code: int
     output: str
@@ -26,7 +26,7 @@ class Done:
 
 
 def loafer_kit(*arguments):
-    """Run the command line in this process; a bug comes out as itself."""
+    """Run the command line in this process; unexpected exceptions are raised."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if isinstance(result.exception, LoaferKitError):
         return Done(1, result.stdout, str(result.exception))
@@ -36,7 +36,7 @@ def loafer_kit(*arguments):
 
 
 def run(*arguments, stdin=""):
-    """Run `python -m loafer_kit` in this process; the result is what `subprocess.run` gives."""
+    """Run `main` in this process; the result is like that of `subprocess.run`."""
     words = ["loafer-kit", *map(str, arguments)]
     code = 0
     with contextlib.ExitStack() as stack:
@@ -66,7 +66,7 @@ class _TextFile(io.TextIOWrapper):
 
 
 def content(folder):
-    """Every file of a folder and its bytes."""
+    """The bytes of every file of a folder, by path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -75,20 +75,20 @@ def content(folder):
 
 
 def replace(file, old, new):
-    """Edit a file as a person would."""
+    """Replace a text that must be in the file."""
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
 
 
 def check_out_with_crlf(project):
-    """Check a project out anew as git does where `core.autocrlf` is true."""
+    """Give files the line ends of a checkout with `core.autocrlf`."""
     for path, file in content(project).items():
         (project / path).write_bytes(file.replace(b"\n", b"\r\n"))
 
 
 class OwnTemplates:
-    """Copies of our templates that a test may change, as a later release would."""
+    """Copies of the built-in templates that a test may change, as a later release might."""
 
     def __init__(self, folder: Path, monkeypatch) -> None:
         shutil.copytree(
