@@ -101,7 +101,6 @@ def test_a_template_made_of_ours_keeps_every_command(here, ours):
     assert not Path("foobar").exists()
 
 
-@pytest.mark.slow
 def test_a_service_of_an_own_template_passes_its_own_tests(here, ours):
     """Written by the command line, run by pytest."""
     assert new("--template", "acme").code == 0
@@ -336,7 +335,6 @@ def answer_questions(person):
     person.answer("license (MIT, BSD)", "MIT\n")
 
 
-@pytest.mark.slow
 def test_on_a_terminal_trust_is_asked_for(hooked):
     """After what would run was shown; no is the default, and then nothing is written."""
     with Person(*NEW, "--trust") as person:
@@ -354,7 +352,6 @@ def test_on_a_terminal_trust_is_asked_for(hooked):
     assert (hooked / "foobar/made").exists()
 
 
-@pytest.mark.slow
 def test_on_a_terminal_variables_are_asked_for_until_they_can_be(here):
     """Those that were set are not."""
     with Person(*NEW, "--set", "slug=x") as person:
@@ -364,7 +361,6 @@ def test_on_a_terminal_variables_are_asked_for_until_they_can_be(here):
     assert (here / "x/README.md").read_text().endswith("BSD\n")
 
 
-@pytest.mark.slow
 def test_ctrl_c_at_a_question_ends_it_all(here):
     """As at any other question."""
     with Person(*NEW) as person:

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from moto.sns.responses import SNSResponse
+from moto.sqs.responses import SQSResponse
 
 _ERROR = "<Error><Code>AuthorizationError</Code><Message>not yours</Message></Error>"
 _SERVICES = {
-    "sns": ("SNSResponse", f"<ErrorResponse>{_ERROR}</ErrorResponse>"),
-    "sqs": ("SQSResponse", json.dumps({"__type": "com.amazonaws.sqs#AccessDeniedException"})),
+    "sns": (SNSResponse, f"<ErrorResponse>{_ERROR}</ErrorResponse>"),
+    "sqs": (SQSResponse, json.dumps({"__type": "com.amazonaws.sqs#AccessDeniedException"})),
 }
 
 
@@ -16,8 +18,7 @@ def deny(monkeypatch):
     """Denies an operation of `sns` or `sqs`, under its name in Python."""
 
     def by(service, operation):
-        name, error = _SERVICES[service]
-        place = f"moto.{service}.responses.{name}.{operation}"
-        monkeypatch.setattr(place, lambda self: (403, {"status": 403}, error))
+        responses, error = _SERVICES[service]
+        monkeypatch.setattr(responses, operation, lambda self: (403, {"status": 403}, error))
 
     return by

@@ -304,7 +304,6 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
     assert "is a link" in refused(zipped(tmp_path / "a.zip", [(entry, "/etc/passwd")]))
 
 
-@pytest.mark.slow
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
     """By what the zip says of itself, or by what comes out of it; too many files as well."""
     bomb = zipped(tmp_path / "a.zip", [(f"{PROJECT}/b", b"\0" * 70 * 1024 * 1024)])
@@ -372,7 +371,6 @@ def damaged(draw):
     return bytes(content[: draw(st.just(len(content)) | places)])
 
 
-@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(damaged())
 def test_whatever_is_wrong_with_a_zip_is_one_line(content):
@@ -550,7 +548,6 @@ def test_a_revision_that_is_none_is_one_line(repository, revision):
         load(repository, revision)
 
 
-@pytest.mark.slow
 def test_a_repository_that_is_too_large_is_refused(repository):
     """Before it is in memory, by what git says of it."""
     (repository / "unused").write_bytes(b"\0" * 70 * 1024 * 1024)
@@ -791,7 +788,6 @@ def test_extensions_are_not_imported_without_trust(tmp_path):
 DOUBLE = "{% set ns = namespace(x='a') %}{% for _ in range(40) %}STEP{% endfor %}"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit")
 @pytest.mark.parametrize(
     "text",

@@ -2,6 +2,9 @@
 
 import re
 
+import hcl2
+from cfnlint import decode
+
 PATHS = {
     "cloudformation": "deploy/cloudformation.yaml",
     "sam": "deploy/sam.yaml",
@@ -26,8 +29,6 @@ class CloudFormation:
     """A template: SAM's and that of ECS too."""
 
     def __init__(self, text):
-        from cfnlint import decode  # a second, which the collection of all tests would wait for
-
         self.template, problems = decode.decode_str(text)
         assert problems == []
 
@@ -72,8 +73,6 @@ class Terraform:
     """A module of one file."""
 
     def __init__(self, text):
-        import hcl2
-
         self._module = hcl2.loads(text)
         self.resources = self._blocks("resource")
         self.data = self._blocks("data")
