@@ -13,7 +13,7 @@ __all__ = ["Abort", "Application", "Extension", "LoaferManager", "__version__"]
 
 __version__ = "0.1.0"
 
-# Imported when they are asked for: importing the package, as every command does, costs nothing.
+# Imported on first use: every command imports this package.
 _HOMES = {
     "Abort": "loafer_kit.exceptions",
     "Application": "loafer_kit.applications",

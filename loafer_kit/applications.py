@@ -1,32 +1,34 @@
-"""Application: one process, one consumer."""
+"""Application: a service with one consumer and one callback, as in Doozer."""
 
 import asyncio
 import contextlib
 from collections.abc import Mapping
 
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.application_route import ApplicationRoute
 from loafer_kit.engine.callables import is_async
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
-from loafer_kit.engine.consumer_routes import ConsumerRoute
 from loafer_kit.exceptions import ConfigurationError, ConsumerError
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
 from loafer_kit.types import Callback, Consumer
 
-#: Seconds: what was read is finished, however long it takes; a second signal shortens it.
+#: Seconds: a message that was read is handled to its end, since it cannot be given back. A second
+#: signal shortens this.
 _GRACE_TIME = 86_400.0
 
 
-class NotRunnable(ConfigurationError, TypeError):  # noqa: N818 - a state, told as a TypeError
-    """An Application lacks what it needs before it can run."""
+class NotRunnable(ConfigurationError, TypeError):  # noqa: N818 - Doozer raises a TypeError
+    """An Application has no consumer, or no callback that is a coroutine function."""
 
 
 class Application(Service):
     """A service that gives each message of its consumer to a callback.
 
     `consumer` has a coroutine method `read()`; `callback(app, message)` is a coroutine function
-    that returns an iterable of results, or None. A payload type that `message` is annotated with is
-    decoded and validated. `settings` may be a mapping or an object with upper-case attributes.
+    that returns an iterable of results, or None. If `message` is annotated with a payload type, it
+    is validated and arrives as that type. `settings` may be a mapping or an object with upper-case
+    attributes.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Application(Service):
         super().__init__(name, settings)
         self.consumer = consumer
         self.callback = callback
-        #: What is registered for each occasion, open to insertions at another place.
+        #: The callbacks by occasion; use `insert` to put one before others.
         self.callbacks: Mapping[str, CallbackList] = {
             "startup": self._startup,
             "message_preprocessor": CallbackList(),
@@ -57,22 +59,22 @@ class Application(Service):
         return f"<{type(self).__name__}: {self.name}>"
 
     def message_preprocessor(self, callback: CallbackType) -> CallbackType:
-        """Register `callback(app, message)`; what it returns is the message from then on."""
+        """Register `callback(app, message)`, which returns the message to go on with."""
         return self.callbacks["message_preprocessor"].register(callback)
 
     def result_postprocessor(self, callback: CallbackType) -> CallbackType:
-        """Register `callback(app, result)`; what it returns is the result from then on.
+        """Register `callback(app, result)`, which returns the result to go on with.
 
         An `Abort` drops the result; another exception stops the application.
         """
         return self.callbacks["result_postprocessor"].register(callback)
 
     def error(self, callback: CallbackType) -> CallbackType:
-        """Register `callback(app, message, exception)`; an `Abort` in it stops the later ones."""
+        """Register `callback(app, message, exception)`; an `Abort` skips the later ones."""
         return self.callbacks["error"].register(callback)
 
     def message_acknowledgement(self, callback: CallbackType) -> CallbackType:
-        """Register `callback(app, original_message)`, run once a message is fully processed."""
+        """Register `callback(app, original_message)`, called when a message is fully processed."""
         return self.callbacks["message_acknowledgement"].register(callback)
 
     def run_forever(
@@ -81,10 +83,10 @@ class Application(Service):
         loop: asyncio.AbstractEventLoop | None = None,
         debug: bool = False,
     ) -> None:
-        """Consume until the consumer aborts or fails, a callback crashes, or a signal comes.
+        """Run until the consumer aborts or fails, a callback fails, or a signal arrives.
 
-        Returns after a failure of the consumer, which is logged; raises what a postprocessor, an
-        error callback or an acknowledgement raised. `TypeError` without consumer or callback.
+        Logs a failure of the consumer and returns; raises what a postprocessor, an error callback
+        or an acknowledgement raises. Raises `TypeError` without consumer or callback.
         """
         with contextlib.suppress(ConsumerError):
             self.run(num_workers, loop, debug)
@@ -95,10 +97,10 @@ class Application(Service):
         loop: asyncio.AbstractEventLoop | None = None,
         debug: bool = False,
     ) -> None:
-        """Do as `run_forever`, but raise `ConsumerError` when the consumer failed."""
+        """Like `run_forever`, but raises `ConsumerError` if the consumer fails."""
         if self.consumer is None:
             raise NotRunnable("The Application's consumer cannot be None.")
         if self.callback is None or not is_async(self.callback):
             raise NotRunnable("The Application's callback must be a coroutine.")
-        dispatcher = LoaferDispatcher([ConsumerRoute(self, num_workers)], grace_time=_GRACE_TIME)
+        dispatcher = LoaferDispatcher([ApplicationRoute(self, num_workers)], grace_time=_GRACE_TIME)
         self._run(dispatcher, LoaferRunner(), debug=debug, loop=loop)

@@ -1,4 +1,4 @@
-"""The path under which Doozer's users import `Application`."""
+"""The import path of Doozer's `Application`."""
 
 from loafer_kit.applications import Application
 

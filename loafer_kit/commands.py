@@ -1,6 +1,6 @@
-"""The commands that extensions ask for, until the command line is built from them.
+"""Registers the commands of extensions, from which the command line is built later.
 
-A service whose extensions have commands imports this, and none of the command line.
+A service imports only this module, not the command line.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What one call of `register_commands` asked for."""
+    """One call of `register_commands`."""
 
     namespace: str
     functions: tuple[Callable[..., Any], ...]
@@ -30,14 +30,14 @@ def register_commands(
 ) -> None:
     """Add `functions` to the command line as `loafer-kit --app PATH NAMESPACE FUNCTION`.
 
-    Each command's interface follows from its function's signature: positional parameters are
-    required arguments, those with a default optional ones, keyword-only ones are options. A
-    parameter named `app` receives the service that `--app` names; `quiet` and `verbose` receive
-    how often they were given. The docstring is the help. What the function returns or yields is
-    printed; coroutine functions are awaited.
+    The function's signature is the command's interface: positional parameters are required
+    arguments, or optional ones if they have a default; keyword-only parameters are options. A
+    parameter named `app` receives the service of `--app`; `quiet` and `verbose` receive how often
+    they were given. The docstring is the help. Returned or yielded values are printed; coroutine
+    functions are awaited.
 
-    `namespace_kwargs` may hold `title`, `description`, `help` and `epilog`; `func_kwargs`, which
-    go to every command of this call, `description`, `help`, `epilog`, `hidden` and `deprecated`.
+    `namespace_kwargs` may hold `title`, `description`, `help` and `epilog`. `func_kwargs` apply to
+    every command of this call: `description`, `help`, `epilog`, `hidden` and `deprecated`.
     """
     _registrations.append(
         Registration(namespace, tuple(functions), namespace_kwargs or {}, func_kwargs or {})
@@ -45,13 +45,13 @@ def register_commands(
 
 
 def registrations() -> tuple[Registration, ...]:
-    """Return what has been registered, oldest first."""
+    """Return all registrations, oldest first."""
     return tuple(_registrations)
 
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Begin with nothing registered; afterwards what was registered before is back."""
+    """Start with no registrations, and restore the previous ones at the end."""
     kept = _registrations[:]
     _registrations.clear()
     try:

@@ -9,7 +9,7 @@ class Config(dict[str, Any]):
 
     @classmethod
     def of(cls, settings: object | None) -> Self:
-        """Make a config of what a service was given: a mapping, an object or nothing."""
+        """Make a config from a mapping, an object, or None."""
         config = cls()
         if isinstance(settings, Mapping):
             config.from_mapping(settings)
@@ -18,13 +18,13 @@ class Config(dict[str, Any]):
         return config
 
     def from_mapping(self, mapping: Mapping[Any, Any]) -> None:
-        """Take over the upper-case keys of `mapping`; they extend and overwrite what is here."""
-        self.update({key: mapping[key] for key in mapping if _is_name_of_setting(key)})
+        """Add the upper-case keys of `mapping`, overwriting existing ones."""
+        self.update({key: mapping[key] for key in mapping if _is_setting_name(key)})
 
     def from_object(self, obj: object) -> None:
-        """Take over the upper-case attributes of `obj`; they extend and overwrite what is here."""
-        self.update({key: getattr(obj, key) for key in dir(obj) if _is_name_of_setting(key)})
+        """Add the upper-case attributes of `obj`, overwriting existing ones."""
+        self.update({key: getattr(obj, key) for key in dir(obj) if _is_setting_name(key)})
 
 
-def _is_name_of_setting(key: object) -> bool:
+def _is_setting_name(key: object) -> bool:
     return isinstance(key, str) and key.isupper()

@@ -1,12 +1,12 @@
-"""The engine: every route at work beside the others, and one end for all."""
+"""LoaferDispatcher: runs routes side by side and ends them together."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 
 from loafer_kit import outcomes
+from loafer_kit.engine.backlog import Slots
 from loafer_kit.engine.deliveries import FailurePolicy, deliver
-from loafer_kit.engine.slots import Slots
 from loafer_kit.engine.workers import RouteWorker
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 class LoaferDispatcher:
-    """Runs routes until one of them cannot go on, or until it is stopped.
+    """Runs routes until one of them fails, or until `stop`.
 
-    `max_jobs` limits the handlers of all routes together; by default it is the sum of the routes'
-    own limits (ten each). `grace_time` is how many seconds handlers get to end after `stop`.
+    `max_jobs` limits the handlers of all routes together; the default is the sum of the routes'
+    own limits (ten each). Handlers get `grace_time` seconds to end after `stop`.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class LoaferDispatcher:
         self._stopping = False
 
     async def dispatch_message(self, message: Message, route: Route) -> bool:
-        """Deliver one message to a route; tell whether it is to be acknowledged.
+        """Deliver one message to a route; return True if it should be acknowledged.
 
-        Nothing is settled. An empty message is ignored; a cancelled handler acknowledges nothing.
+        Does not settle it. Returns False for an empty message and for a cancelled handler.
         """
         if not message:
             logger.warning("message.ignored route=%s: it is empty", route.name)
@@ -52,14 +52,14 @@ class LoaferDispatcher:
         return delivery.outcome is outcomes.ACKNOWLEDGE
 
     async def dispatch_providers(self, forever: bool = True) -> None:
-        """Run all routes: for ever, or for one fetch of each.
+        """Run all routes, forever or for one fetch each.
 
-        Raises what stopped the first route that failed, after every route has finished and
-        settled what it had in hand.
+        If a route fails, all routes finish and settle the messages in hand; then the first error
+        is raised.
         """
         slots = Slots(self.max_jobs)
         self._workers = [RouteWorker(route, slots, self.failure_policy) for route in self.routes]
-        if self._stopping:  # told to while the service was starting up
+        if self._stopping:  # `stop` was called while the service was starting up
             self.stop()
         tasks = [
             asyncio.create_task(
@@ -81,13 +81,13 @@ class LoaferDispatcher:
             raise errors[0]
 
     def stop(self) -> None:
-        """Fetch nothing more; finish and settle what is in hand. Stopping twice is harmless."""
+        """Fetch nothing more; finish and settle the messages in hand. May be called again."""
         self._stopping = True
         for worker in self._workers:
             worker.stop()
 
     def stop_now(self) -> None:
-        """Cancel what is being handled and give it back."""
+        """Cancel the running handlers and release their messages."""
         self._stopping = True
         for worker in self._workers:
             worker.stop_now()

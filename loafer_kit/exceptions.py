@@ -4,15 +4,15 @@ from typing import Any
 
 
 class LoaferKitError(Exception):
-    """The base of every error below: catch it to tell a reported problem from a bug."""
+    """The base of all errors below: any other exception is a bug."""
 
 
 class ConfigurationError(LoaferKitError):
-    """What was configured cannot work. Every operation stops."""
+    """The configuration cannot work. Every operation stops."""
 
 
 class MissingExtraError(LoaferKitError):
-    """A feature needs a package that the base install does not carry."""
+    """A feature needs a package that the base install does not include."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(
@@ -23,13 +23,13 @@ class MissingExtraError(LoaferKitError):
 
 
 class ProviderError(LoaferKitError):
-    """A provider failed in a way that trying again does not cure. Every operation stops."""
+    """A provider failed permanently. Every operation stops."""
 
 
 class TransientProviderError(ProviderError):
-    """A provider failed for a passing reason: the engine backs off and tries again.
+    """A provider failed temporarily: the engine backs off and tries again.
 
-    `retry_after` is the least number of seconds to wait, when the source named one.
+    `retry_after` is the minimum wait in seconds, if the source named one.
     """
 
     def __init__(self, *args: object, retry_after: float | None = None) -> None:
@@ -42,11 +42,11 @@ class ConsumerError(LoaferKitError):
 
 
 class SourceExhausted(LoaferKitError):  # noqa: N818 - an end, not an error
-    """Raised by a provider's fetch when no message will ever come again: its route ends cleanly."""
+    """Raised by a provider's fetch when there are no more messages: its route ends cleanly."""
 
 
 class LoaferException(LoaferKitError):  # noqa: N818 - the documented name
-    """The base of what a handler raises (or returns) to say what becomes of its message."""
+    """The base of the requests that a handler raises or returns to decide its message's outcome."""
 
 
 class DeleteMessage(LoaferException):
@@ -56,7 +56,7 @@ class DeleteMessage(LoaferException):
 class RetryMessage(LoaferException):
     """Make the message visible again after `delay` seconds.
 
-    Without a delay it is computed from the receive count: exponential, with full jitter.
+    Without a delay, it grows exponentially with the receive count, with full jitter.
     """
 
     def __init__(self, reason: str = "", *, delay: float | None = None) -> None:
@@ -76,13 +76,13 @@ class RejectMessage(LoaferException):
 
 
 class InvalidPayloadError(LoaferKitError, ValueError):
-    """A message's content does not fit the type that its handler takes."""
+    """A message's content does not fit the type that its handler names."""
 
 
 class Abort(LoaferKitError):  # noqa: N818 - the documented name
     """Stop processing a message; from a consumer's `read()`, stop reading.
 
-    `reason` has the form "noun.verb" (e.g. "provider.ignored"); `message` is what is aborted.
+    `reason` has the form "noun.verb" (e.g. "provider.ignored"); `message` is the aborted message.
     """
 
     def __init__(self, reason: str, message: Any) -> None:
@@ -92,4 +92,4 @@ class Abort(LoaferKitError):  # noqa: N818 - the documented name
 
 
 class FatalError(LoaferKitError):
-    """Raised by a route to stop the whole service; its `__cause__` comes out of `run`."""
+    """Raised by a route to stop the whole service; `run` raises its `__cause__`."""

@@ -1,4 +1,4 @@
-"""Extension: what gives a service a resource, settings, callbacks and commands."""
+"""Extension: adds a resource, settings, callbacks and commands to a service."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -6,16 +6,16 @@ from typing import Any, ClassVar
 
 
 class Extension:
-    """The base of an extension; it works on an `Application` and on a `LoaferManager`.
+    """The base of extensions, for an `Application` and for a `LoaferManager`.
 
-    A subclass that has state sets it before it calls `super().__init__(app)`. If it has a method
-    `register_cli`, that is called while the service is being initialised.
+    A subclass sets its own attributes before it calls `super().__init__(app)`, which calls
+    `init_app`. A method `register_cli`, if it has one, is called at the end of `init_app`.
     """
 
-    #: Given to a service that does not set them itself.
+    #: Defaults for settings that the service does not set.
     DEFAULT_SETTINGS: ClassVar[Mapping[str, Any]] = {}
 
-    #: The settings that a service must set, because no default can be right.
+    #: Settings that the service must set, because they have no sensible default.
     REQUIRED_SETTINGS: ClassVar[Iterable[str]] = ()
 
     def __init__(self, app: Any = None) -> None:
@@ -25,7 +25,7 @@ class Extension:
 
     @property
     def app(self) -> Any:
-        """The service that this extension was last initialised with."""
+        """The service that was last passed to `init_app`."""
         if self._app is None:
             raise RuntimeError(
                 "No application has been assigned to this instance. "
@@ -34,22 +34,19 @@ class Extension:
         return self._app
 
     def init_app(self, app: Any) -> None:
-        """Settle the settings of `app` and register with it.
+        """Fill in the default settings of `app` and register with it.
 
-        `app` is anything that has `settings` and `extensions`, both dicts. Raises `KeyError` that
-        names every required setting which `app` lacks.
+        `app` is any object with the dicts `settings` and `extensions`. Raises `KeyError` with the
+        names of all missing required settings.
         """
         for name, value in self.DEFAULT_SETTINGS.items():
             if name not in app.settings:
                 app.settings[name] = copy.deepcopy(value)
-        self._check_required_settings(app.settings)
+        missing = sorted(name for name in self.REQUIRED_SETTINGS if name not in app.settings)
+        if missing:
+            raise KeyError(f"{type(self).__name__} requires the settings {', '.join(missing)}.")
         self._app = app
         app.extensions[type(self).__name__.lower()] = self
         register_cli = getattr(self, "register_cli", None)
         if register_cli is not None:
             register_cli()
-
-    def _check_required_settings(self, settings: Mapping[str, Any]) -> None:
-        missing = sorted(name for name in self.REQUIRED_SETTINGS if name not in settings)
-        if missing:
-            raise KeyError(f"{type(self).__name__} requires the settings {', '.join(missing)}.")

@@ -1,4 +1,4 @@
-"""LoaferManager: one process, many routes."""
+"""LoaferManager: a service with any number of routes, as in Loafer."""
 
 import logging
 from collections.abc import Sequence
@@ -17,9 +17,10 @@ logger = logging.getLogger(__name__)
 class LoaferManager(Service):
     """Runs routes in one process.
 
-    `_concurrency_limit` limits the handlers of all routes together, `_max_threads` the threads
-    for handlers that are plain functions (by default one for each handler that may run). `settings` are shared with the extensions.
-    `grace_time` is how many seconds handlers get to end once the process is told to.
+    `_concurrency_limit` limits the handlers of all routes together, `_max_threads` the threads for
+    plain (not `async`) handlers; by default there is a thread for each handler that may run.
+    `settings` are shared with the extensions. Handlers get `grace_time` seconds to end after a
+    signal.
     """
 
     def __init__(
@@ -38,31 +39,24 @@ class LoaferManager(Service):
         self.runner = runner or LoaferRunner(_max_threads or _handlers_at_once(routes))
         self.grace_time = grace_time
         self._concurrency_limit = _concurrency_limit
-        for option, value in (
-            ("_concurrency_limit", _concurrency_limit),
-            ("_max_threads", _max_threads),
-        ):
-            check_number(option, value, at_least=1, whole=True)
+        check_number("_concurrency_limit", _concurrency_limit, at_least=1, whole=True)
+        check_number("_max_threads", _max_threads, at_least=1, whole=True)
 
     @cached_property
     def dispatcher(self) -> LoaferDispatcher:
-        """The engine over the routes; raises `ConfigurationError` when they are none, or no routes."""
+        """Runs the routes. Raises `ConfigurationError` without routes, or for other objects."""
         if not self.routes:
             raise ConfigurationError("A LoaferManager needs at least one route.")
         for route in self.routes:
             if not isinstance(route, Route):
                 raise ConfigurationError(f"A LoaferManager runs routes, but got {route!r}.")
-        return LoaferDispatcher(
-            self.routes,
-            self._concurrency_limit,
-            grace_time=self.grace_time,
-        )
+        return LoaferDispatcher(self.routes, self._concurrency_limit, grace_time=self.grace_time)
 
     def run(self, forever: bool = True, debug: bool = False) -> None:
-        """Run until a signal, or until a route cannot go on; with `forever=False`, for one fetch.
+        """Run until a signal or a failure; with `forever=False`, for one fetch of each route.
 
-        Raises `ConfigurationError`, what a startup or teardown callback raised, and `SystemExit`
-        with code 1 after logging one line when a provider failed for good.
+        Raises `ConfigurationError`, and what a startup or teardown callback raises. If a provider
+        fails permanently, logs one line and raises `SystemExit` with code 1.
         """
         dispatcher = self.dispatcher
         dispatcher.failure_policy = self.failure_policy
@@ -74,5 +68,5 @@ class LoaferManager(Service):
 
 
 def _handlers_at_once(routes: Sequence[object]) -> int | None:
-    """Return how many handlers may run; what is no route is reported by `dispatcher`."""
+    """Return how many handlers may run; `dispatcher` reports objects that are not routes."""
     return sum(route.options.concurrency for route in routes if isinstance(route, Route)) or None

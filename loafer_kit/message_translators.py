@@ -1,4 +1,4 @@
-"""The contract between a provider's raw message and a handler."""
+"""Message translators turn a provider's raw message into a handler's arguments."""
 
 from abc import ABC, abstractmethod
 
@@ -6,14 +6,14 @@ from loafer_kit.types import Message, TranslatedMessage
 
 
 class AbstractMessageTranslator(ABC):
-    """Turns a raw message into what the handler takes."""
+    """The contract of a message translator."""
 
     @abstractmethod
     def translate(self, message: Message) -> TranslatedMessage:
         """Return `{"content": …, "metadata": {…}}`; `metadata` may be left out.
 
-        A content of None means "no content" and fails the message; `0`, `False`, `""`, `[]` and
-        `{}` are content.
+        A content of None means "no content": the message fails. `0`, `False`, `""`, `[]` and `{}`
+        are content.
         """
 
 

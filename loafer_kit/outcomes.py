@@ -1,4 +1,4 @@
-"""What becomes of a message: the one value that a handler's answer ends up as."""
+"""Outcomes: what the provider does with a handled message."""
 
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from loafer_kit.exceptions import DeleteMessage, LoaferException, RejectMessage,
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """Done: the provider removes the message from its source."""
+    """Success: the provider removes the message from its source."""
 
     def __str__(self) -> str:
         return "acknowledged"
@@ -16,7 +16,7 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Not done: nothing is said to the source, which redelivers the message in its own time."""
+    """Failure: the source is told nothing and redelivers the message in its own time."""
 
     def __str__(self) -> str:
         return "left"
@@ -24,7 +24,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not done: redeliver after `delay` seconds; None lets the provider compute the delay."""
+    """Failure: redeliver after `delay` seconds; with None the provider computes the delay."""
 
     delay: float | None = None
 
@@ -34,7 +34,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Never to succeed: to the dead-letter queue with the reason, or left where there is none."""
+    """Permanent failure: to the dead-letter queue, or like `Leave` if there is none."""
 
     reason: str
 
@@ -46,18 +46,16 @@ Outcome = Acknowledge | Leave | Retry | DeadLetter
 
 ACKNOWLEDGE = Acknowledge()
 LEAVE = Leave()
-#: For a message that was never started: it goes back at once.
+#: For a message whose handler did not run to its end: it goes back at once.
 RELEASE = Retry(delay=0)
 
 
 def from_answer(answer: object) -> Outcome:
-    """Return the outcome of what a handler returned.
+    """Return the outcome for a handler's answer.
 
-    An instance (or the class) of `DeleteMessage`, `RetryMessage` or `RejectMessage` means what it
-    means when raised; anything else counts by its truth.
+    An instance (or the class) of `DeleteMessage`, `RetryMessage` or `RejectMessage` means the same
+    as when raised; any other answer acknowledges if it is truthy.
     """
-    if answer is True:
-        return ACKNOWLEDGE
     if isinstance(answer, LoaferException):
         return from_exception(answer)
     if isinstance(answer, type) and issubclass(answer, LoaferException):
@@ -66,7 +64,7 @@ def from_answer(answer: object) -> Outcome:
 
 
 def from_exception(exc: LoaferException) -> Outcome:
-    """Return the outcome that a handler asked for by raising `exc`."""
+    """Return the outcome that a handler requests by raising `exc`."""
     match exc:
         case DeleteMessage():
             return ACKNOWLEDGE
@@ -80,10 +78,9 @@ def from_exception(exc: LoaferException) -> Outcome:
 def from_batch_answer(answer: object, size: int) -> list[Outcome]:
     """Return the outcomes of a batch handler's answer, in the order of the messages.
 
-    A sequence (or what is iterated like one: `map(…)`, a generator, a dict's values) answers message
-    by message; a mapping of positions answers those it names; any
-    other answer is for all. A message that is not answered has failed. Raises `TypeError` for an
-    answer that is longer than the batch, or for a position outside it.
+    A sequence, an iterator or a dict's values hold an answer for each message; a mapping, answers
+    by position; any other answer is for all messages. A message without an answer has failed.
+    Raises `TypeError` for an answer that is longer than the batch, or for a position outside it.
     """
     if isinstance(answer, Mapping):
         answers = dict(answer)

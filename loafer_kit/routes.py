@@ -1,4 +1,4 @@
-"""A route: what happens to one message."""
+"""A route: translates a message, validates it and calls the handler."""
 
 import asyncio
 import inspect
@@ -28,17 +28,17 @@ logger = logging.getLogger(__name__)
 class Route:
     """Links a provider to a handler.
 
-    `handler` is a callable `(content, metadata)` or an object with such a `handle`. If it
-    annotates its first parameter with a dataclass, a TypedDict or a pydantic model, or with a type
-    that mentions one, the content is validated and arrives as that. `name` stands in the logs;
-    `options` are the keywords of `RouteOptions`.
+    `handler` is a callable `(content, metadata)` or an object with such a method `handle`. If its
+    first parameter is annotated with a dataclass, a TypedDict or a pydantic model, or with a type
+    that mentions one, the content is validated and arrives as that type. `name` appears in the
+    logs; `options` are the keywords of `RouteOptions`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
-    for a handler that cannot be called, `ConfigurationError` for an option that cannot work or an
-    annotation that cannot be validated.
+    for a handler that is not callable, `ConfigurationError` for an invalid option or an annotation
+    that cannot be validated.
     """
 
-    #: Which of the handler's arguments the content is.
+    #: The position of the content among the handler's arguments.
     _content_position = 0
 
     def __init__(
@@ -54,8 +54,8 @@ class Route:
             raise TypeError(f"The provider must be an AbstractProvider, not {provider!r}.")
         if message_translator is not None and not _translates(message_translator):
             raise TypeError(
-                "The message translator must be an AbstractMessageTranslator, or have its `translate`, "
-                f"not be {message_translator!r}."
+                "The message translator must be an AbstractMessageTranslator or have its method "
+                f"`translate`, not {message_translator!r}."
             )
         if error_handler is not None and not callable(error_handler):
             raise TypeError(f"The error handler must be callable, not {error_handler!r}.")
@@ -87,27 +87,28 @@ class Route:
     def apply_message_translator(self, message: Message) -> TranslatedMessage:
         """Return the handler's arguments for a raw message.
 
-        Raises whatever the translator raises, and `ValueError` when it gives no content.
+        Raises what the translator raises, and `ValueError` if it returns no content.
         """
         if not self.message_translator:
             return {"content": message, "metadata": {}}
         translated = self.message_translator.translate(message)
         if translated.get("content") is None:
             raise ValueError(
-                f"{type(self.message_translator).__name__} gave no content for a message of route {self.name!r}."
+                f"{type(self.message_translator).__name__} returned no content for a message of "
+                f"route {self.name!r}."
             )
         return {"content": translated["content"], "metadata": translated.get("metadata") or {}}
 
     async def deliver(self, raw_message: Message) -> Any:
         """Translate one message, call the handler and return its answer.
 
-        Raises what the translator or the handler raises; `TimeoutError` when the handler takes
+        Raises what the translator or the handler raises, and `TimeoutError` if the handler takes
         longer than `handler_timeout`.
         """
         return await self.call(*self.arguments_for(raw_message))
 
     def arguments_for(self, raw_message: Message) -> tuple[Any, Mapping[str, Any]]:
-        """Return the content and the metadata of a message; `is_undecodable` knows what it raises."""
+        """Return content and metadata of a message; `is_undecodable` is true of what it raises."""
         try:
             translated = self.apply_message_translator(raw_message)
             content = translated["content"]
@@ -121,7 +122,7 @@ class Route:
         return content, translated.get("metadata", {})
 
     async def call(self, content: Any, metadata: Any) -> Any:
-        """Call the handler within its time limit."""
+        """Call the handler within `handler_timeout`."""
         limit = self.options.handler_timeout
         if limit is None:
             return await self._call(content, metadata)
@@ -142,13 +143,13 @@ class Route:
             return await run_in_executor(self.handler, content, metadata)
         except asyncio.CancelledError:
             logger.warning(
-                "handler.runs_on route=%s: a plain function cannot be stopped; its thread goes on to its end",
+                "handler.runs_on route=%s: a thread cannot be cancelled and runs on",
                 self.name,
             )
             raise
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
-        """Report a failure; True acknowledges the message all the same.
+        """Call the error handler; True acknowledges the failed message.
 
         A handler with exactly three required positional parameters gets
         `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
@@ -172,17 +173,17 @@ class Route:
 
 
 def mark_undecodable(exc: Exception) -> None:
-    """Remember on `exc` that it was raised while a message was translated."""
+    """Mark `exc` as raised while a message was translated or validated."""
     exc.__dict__["_loafer_kit_undecodable"] = True
 
 
 def is_undecodable(exc: BaseException) -> bool:
-    """Tell whether `exc` was raised while a message was translated."""
+    """True if `exc` was raised while a message was translated or validated."""
     return "_loafer_kit_undecodable" in exc.__dict__
 
 
 def _translates(translator: object) -> bool:
-    """Loafer's guide shows a translator without the base class; a text has another `translate`."""
+    """True also without the base class, as in Loafer's guide; `str.translate` does not count."""
     return not isinstance(translator, type | str) and callable(
         getattr(translator, "translate", None)
     )

@@ -1,4 +1,4 @@
-"""The runner: an event loop, the handlers' threads, and the signals that end it."""
+"""LoaferRunner: owns the event loop, the handler threads and the signal handlers."""
 
 import asyncio
 import contextlib
@@ -14,17 +14,16 @@ logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: Seconds that tasks left behind are given to end once they are cancelled.
+#: Seconds that leftover tasks get to end after their cancellation.
 _LEFT_BEHIND_GRACE = 1.0
 
 
 class LoaferRunner:
-    """Runs a coroutine, or just the loop, until a signal ends it.
+    """Runs a coroutine, or only the event loop, until it ends or a signal arrives.
 
-    The first SIGINT or SIGTERM asks for an orderly end, the second for one at once, a third has the
-    system's own effect. `max_workers`
-    limits the threads for handlers that are plain functions; `on_stop_callback` is called when
-    the end begins. Can be started again.
+    The first SIGINT or SIGTERM stops in an orderly way, the second at once, the third has its
+    default effect. `max_workers` limits the threads for plain (not `async`) handlers.
+    `on_stop_callback` is called when stopping begins. A runner can be started again.
     """
 
     def __init__(
@@ -40,13 +39,13 @@ class LoaferRunner:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the next or current start; uvloop's, where it is installed."""
+        """The event loop of the current or next run; uvloop's, if it is installed."""
         if self._loop is None or self._loop.is_closed():
             self._loop = _new_event_loop()
         return self._loop
 
     def start(self, debug: bool = False) -> None:
-        """Run the loop until `prepare_stop`; then cancel what is left, and close it."""
+        """Run the loop until `prepare_stop`; then cancel leftover tasks and close it."""
         self._run(self.loop, self.loop.run_forever, debug=debug)
 
     def run(
@@ -60,8 +59,8 @@ class LoaferRunner:
     ) -> None:
         """Run `main` to its end and raise what it raises.
 
-        The first signal calls `stop`, the second `stop_now`: both are to make `main` end. A
-        `loop` that is passed in is used and not closed.
+        The first signal calls `stop`, the second `stop_now`: both must make `main` end. A `loop`
+        that is passed in is not closed.
         """
         self._stop, self._stop_now = stop, stop_now
         if loop is not None:
@@ -77,24 +76,26 @@ class LoaferRunner:
                 self._loop = None
 
     def prepare_stop(self, *_: object) -> None:
-        """Begin the end; called again, make it quick."""
+        """Stop in an orderly way; the second call stops at once."""
         self._stop_requests += 1
         if self._stop is None or self._stop_now is None:
             self.loop.stop()
         elif self._stop_requests == 1:
-            logger.info("service.stopping: finishing what is in hand; signal again to end at once")
+            logger.info(
+                "service.stopping: finishing the messages in hand; signal again to end at once"
+            )
             self._announce_stop()
             self._stop()
         else:
             logger.warning(
-                "service.stopping_now: what is in hand is given back; signal again to kill"
+                "service.stopping_now: the messages in hand are released; signal again to kill"
             )
             self._stop_now()
-            for number in _SIGNALS:  # a callback that hangs must not make the process immortal
+            for number in _SIGNALS:  # so that a third one kills a process that hangs
                 self.loop.remove_signal_handler(number)
 
     def stop(self, *_: object) -> None:
-        """Cancel every task that is left."""
+        """Cancel the leftover tasks."""
         self._announce_stop()
         if self._loop is None or self._loop.is_closed() or self._loop.is_running():
             return
@@ -146,7 +147,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 @contextlib.contextmanager
 def _signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> Iterator[None]:
-    """Call `handler` on SIGINT and SIGTERM; outside the main thread nothing can."""
+    """Call `handler` on SIGINT and SIGTERM; outside the main thread this does nothing."""
     handled = []
     for number in _SIGNALS:
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):

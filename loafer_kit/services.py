@@ -1,4 +1,4 @@
-"""What both faces share: settings, extensions, startup and teardown, and one way to run."""
+"""Service: the base of `Application` and `LoaferManager`."""
 
 import asyncio
 import logging
@@ -14,28 +14,28 @@ from loafer_kit.runners import LoaferRunner
 class Service:
     """A process that handles messages.
 
-    `settings` may be a mapping or an object with upper-case attributes. `extensions` holds the
-    extensions by name.
+    `settings` may be a mapping or an object with upper-case attributes.
     """
 
     def __init__(self, name: str, settings: object | None = None) -> None:
         self.name = name
         self.settings = Config.of(settings)
+        #: The extensions by lower-case class name.
         self.extensions: dict[str, Any] = {}
         self.logger = logging.getLogger(name)
-        #: Decides about failed messages that neither the handler nor the error handler decided.
+        #: Decides the outcome of a failed message if the handler and the error handler do not.
         self.failure_policy: FailurePolicy | None = None
         self._startup = CallbackList()
         self._teardown = CallbackList()
 
     def startup(self, callback: CallbackType) -> CallbackType:
-        """Register a coroutine function that is awaited with the service before it starts."""
+        """Register a coroutine function `callback(service)`, awaited before the first fetch."""
         return self._startup.register(callback)
 
     def teardown(self, callback: CallbackType) -> CallbackType:
-        """Register a coroutine function that is awaited with the service after it has ended.
+        """Register a coroutine function `callback(service)`, awaited after the last settlement.
 
-        Every one runs, whatever ended the service, and whatever the ones before it raised.
+        All of them run, even if the service or an earlier callback failed.
         """
         return self._teardown.register(callback)
 

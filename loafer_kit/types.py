@@ -1,16 +1,17 @@
-"""The shapes that travel between the parts: what users pass in, and what they get."""
+"""Types of messages, handlers, callbacks and consumers, for users to annotate with."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 #: A message as its provider delivers it (SQS: the dict that ReceiveMessage gives).
 Message = Any
 
-#: What `sys.exc_info()` gives inside an `except`.
+#: The result of `sys.exc_info()` inside an `except`.
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
-#: `handler(content, metadata)`; its answer says what becomes of the message.
+#: `handler(content, metadata)`; its answer decides the outcome of the message.
 HandlerFunction = Callable[..., Any]
 
 #: `error_handler(exc_info, message)` or `error_handler(exc_type, exc, message)`; truthy acknowledges.
@@ -31,18 +32,35 @@ class ClassHandler(Protocol):
 Handler = HandlerFunction | ClassHandler
 
 
-class _TranslatedContent(TypedDict):
+class TranslatedMessage(TypedDict):
+    """The result of a translator: the handler's two arguments."""
+
     content: Any
-
-
-class TranslatedMessage(_TranslatedContent, total=False):
-    """What a translator returns: the handler's two arguments."""
-
-    metadata: Mapping[str, Any]
+    metadata: NotRequired[Mapping[str, Any]]
 
 
 class Consumer(Protocol):
-    """Where an Application reads from."""
+    """The source that an Application reads from."""
 
     async def read(self) -> Message:
-        """Return the next message; raise `Abort` when there will be none."""
+        """Return the next message; raise `Abort` at the end."""
+
+
+class QueueConsumer(ABC):
+    """A consumer that also takes part in stopping, ordering and logging."""
+
+    @abstractmethod
+    async def read(self) -> Message:
+        """Return the next message; raise `Abort` at the end."""
+
+    @abstractmethod
+    def stop_reading(self) -> None:
+        """Make an open `read()` raise `Abort` soon; any other consumer's `read()` is cancelled."""
+
+    def order_key(self, message: Message) -> Hashable | None:
+        """Return the key that messages share if they must be handled one after another."""
+        return None
+
+    def describe(self, message: Message) -> Mapping[str, object]:
+        """Return the facts that identify `message` in a log line."""
+        return {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import NotRequired, TypedDict
+from typing import NotRequired
+
+from typing_extensions import TypedDict
 
 if typing.TYPE_CHECKING:
     from somewhere import Metadata, Unseen

@@ -343,7 +343,7 @@ async def test_a_fatal_error_stops_the_service_with_its_cause():
 
 
 async def test_a_provider_error_stops_every_route():
-    """All routes finish what they have in hand, then the error comes out."""
+    """All routes finish the messages in hand, then the error is raised."""
     other = Source(names(1), ends=False)
     with pytest.raises(ProviderError, match="no such queue"):
         await run(
@@ -352,8 +352,9 @@ async def test_a_provider_error_stops_every_route():
     assert other.events[-2] == "close"
 
 
-async def test_a_passing_failure_is_backed_off_and_tried_again(caplog):
+async def test_a_passing_failure_is_backed_off_and_tried_again(caplog, monkeypatch):
     """The service stays up over a throttled or broken fetch, and says so."""
+    monkeypatch.setattr("loafer_kit.engine.fetchers._BACKOFF", 0.001)
     source = Source(names(2), faults=[TransientProviderError("throttled")] * 2)
     await run(Route(source, accept))
     assert sorted(source.acknowledged) == names(2)
@@ -504,7 +505,7 @@ async def test_a_lost_message_cancels_its_handler_and_settles_nothing():
 
 async def test_a_settlement_that_fails_is_tried_again_then_logged(caplog, monkeypatch):
     """A broken confirmation does not stop the service; the message comes back by itself."""
-    monkeypatch.setattr("loafer_kit.engine.settling._BACKOFF", 0.001)
+    monkeypatch.setattr("loafer_kit.engine.deliveries._BACKOFF", 0.001)
     source = Source(["m", "n"])
     attempts = []
 
@@ -593,7 +594,7 @@ async def test_a_batch_waits_no_longer_than_told():
 
 
 async def test_a_plain_function_runs_in_a_thread_with_the_context():
-    """Context variables of the service are visible in handlers that are no coroutines."""
+    """Context variables of the service are visible in plain handlers."""
     variable = contextvars.ContextVar("variable")
     variable.set("seen")
     source = Source(["m"])

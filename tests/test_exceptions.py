@@ -1,4 +1,4 @@
-"""The exceptions: what they carry, and their common base."""
+"""The exceptions: their arguments and their common base."""
 
 import pytest
 
@@ -11,13 +11,6 @@ from loafer_kit import exceptions
 def test_documented_exceptions_share_one_base(name):
     """One `except` tells a reported problem from a bug."""
     assert issubclass(getattr(exceptions, name), exceptions.LoaferKitError)
-
-
-def test_abort_carries_reason_and_message():
-    """`args` holds the reason alone, as extensions rely on."""
-    abort = exceptions.Abort("provider.ignored", {"key": 1})
-    assert abort.args == ("provider.ignored",)
-    assert (abort.reason, abort.message) == ("provider.ignored", {"key": 1})
 
 
 def test_retry_refuses_a_negative_delay():

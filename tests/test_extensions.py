@@ -1,4 +1,4 @@
-"""Extension: settings, registry, and what it needs from a service."""
+"""Extension: settings, registry, and the service that it needs."""
 
 import sqlite3
 from types import SimpleNamespace

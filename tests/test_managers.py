@@ -1,4 +1,4 @@
-"""LoaferManager: what it checks, and how it ends."""
+"""LoaferManager: its checks, its runs and its end."""
 
 import threading
 
@@ -28,22 +28,6 @@ class Source(AbstractProvider):
 
 async def accept(message, metadata):
     return True
-
-
-@pytest.mark.parametrize("routes", [(), [], [object()]])
-def test_routes_are_checked(routes):
-    """None, or something that is no route: `ConfigurationError` to the caller of `run`."""
-    with pytest.raises(ConfigurationError):
-        LoaferManager(routes=routes).run()
-
-
-def test_the_dispatcher_is_built_lazily_and_once():
-    """With ten handlers for each route unless told otherwise."""
-    routes = [Route(Source(), accept), Route(Source(), accept)]
-    manager = LoaferManager(routes)
-    assert manager.dispatcher is manager.dispatcher
-    assert manager.dispatcher.max_jobs == 20
-    assert LoaferManager(routes, _concurrency_limit=3).dispatcher.max_jobs == 3
 
 
 @pytest.mark.parametrize("option", ["_concurrency_limit", "_max_threads"])

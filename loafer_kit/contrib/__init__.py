@@ -1,1 +1,1 @@
-"""Extensions that ship with loafer_kit."""
+"""Optional extensions that ship with loafer_kit; those for one broker or vendor are in `ext`."""

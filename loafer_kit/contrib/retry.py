@@ -1,4 +1,4 @@
-"""Retry: a message whose handling failed is tried again, later and not for ever."""
+"""Retry: an extension that handles failed messages again, with delays and limits."""
 
 import functools
 import random
@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 
 from loafer_kit import outcomes
 from loafer_kit.applications import Application
+from loafer_kit.engine.application_route import Postpone
 from loafer_kit.engine.callables import is_async
-from loafer_kit.engine.consumers import Postpone
 from loafer_kit.exceptions import Abort, ConfigurationError
 from loafer_kit.extensions import Extension
 from loafer_kit.outcomes import DeadLetter, Outcome
@@ -20,12 +20,12 @@ _LONGEST_DELAY = 365 * 86_400.0
 
 
 class RetryableException(Exception):  # noqa: N818 - the documented name
-    """Exception to be raised when a message should be retried."""
+    """Raised by a callback or handler to have its message retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Whether and when to retry after one kind of exception. Durations are in seconds."""
+    """Decides whether and when to retry after an exception. Durations are in seconds."""
 
     delay: float
     backoff: float
@@ -42,14 +42,14 @@ class RetryPolicy:
 
     @classmethod
     def setting_names(cls) -> dict[str, str]:
-        """Return which setting each field is read from."""
+        """Return the name of each field's setting."""
         return {field.name: f"RETRY_{field.name.upper()}" for field in fields(cls)}
 
     @classmethod
     def for_error(cls, settings: Mapping[str, Any], error: BaseException) -> Self | None:
-        """Return the policy for `error`; None when it is not retryable.
+        """Return the policy for `error`; None if it is not retryable.
 
-        The override of the nearest class counts; an exception that has one is retryable.
+        An exception with an override is retryable; the override of its nearest base class counts.
         """
         overrides = settings["RETRY_OVERRIDES"]
         for kind in type(error).__mro__:
@@ -58,10 +58,10 @@ class RetryPolicy:
         return cls.of(settings) if isinstance(error, settings["RETRY_EXCEPTIONS"]) else None
 
     def delay_after(self, count: int, elapsed: float, chance: float = 0.0) -> float | None:
-        """Return the seconds until the next retry; None when there is to be none.
+        """Return the seconds until the next retry; None for no retry.
 
-        `count` retries were made, `elapsed` seconds have passed since the first failure; `chance`
-        is drawn from 0 to 1.
+        `count` retries were made in the `elapsed` seconds since the first failure. `chance` is a
+        random number from 0 to 1.
         """
         if self.threshold is not None and count >= self.threshold:
             return None
@@ -75,7 +75,7 @@ class RetryPolicy:
         return delay * (1 - self.jitter * chance)
 
     def check(self, *, needs_callback: bool) -> None:
-        """Raise `ValueError` or `TypeError` for what cannot work, the documented checks first."""
+        """Raise `ValueError` or `TypeError` for invalid settings, as Doozer does."""
         if self.delay < 0:
             raise ValueError("The delay cannot be negative.")
         if self.backoff < 0:
@@ -94,10 +94,10 @@ _OVERRIDABLE = frozenset(RetryPolicy.setting_names().values())
 class Retry(Extension):
     """Retries messages whose handling raised a retryable exception.
 
-    On an `Application`, RETRY_CALLBACK gives the message back to its source, with its history in
-    `message["_retry"]`. On a `LoaferManager` the message is left where it lives and becomes
-    visible again after the delay, computed from its receive count; one that is not to be retried
-    again is sent to the dead-letter queue.
+    On an `Application`, RETRY_CALLBACK puts the message back into its source, with its history in
+    `message["_retry"]`. On a `LoaferManager`, the message stays in its queue and becomes visible
+    again after a delay that depends on its receive count; after the last retry it goes to the
+    dead-letter queue.
     """
 
     DEFAULT_SETTINGS: ClassVar[Mapping[str, Any]] = {
@@ -113,9 +113,9 @@ class Retry(Extension):
     REQUIRED_SETTINGS = ("RETRY_CALLBACK",)
 
     def init_app(self, app: Any) -> None:
-        """Begin to retry; raise `KeyError`, `ValueError` or `TypeError` for wrong settings."""
+        """Register with `app`. Raises `KeyError`, `ValueError` or `TypeError` for wrong settings."""
         is_application = isinstance(app, Application)
-        if not is_application:  # the message goes back where it came from: nothing to call
+        if not is_application:  # SQS redelivers the message: no callback is needed
             app.settings.setdefault("RETRY_CALLBACK", None)
         super().init_app(app)
         _check(app.settings, needs_callback=is_application)
@@ -130,12 +130,12 @@ class Retry(Extension):
             return
         if not isinstance(message, MutableMapping):
             app.logger.error(
-                "message.not_retryable: Retry keeps its count in message['_retry'], which needs a "
+                "message.not_retryable: Retry keeps its count in message['_retry'], so it needs a "
                 "mapping, but the message is of type %s",
                 type(message).__name__,
             )
             return
-        now = time.time()  # it travels with the message, so no monotonic clock can tell it
+        now = time.time()  # wall clock: it travels with the message between processes
         count, started = _history(message, now)
         delay = policy.delay_after(count, now - started, random.random())  # noqa: S311
         if delay is None:
@@ -177,9 +177,9 @@ def _check(settings: Mapping[str, Any], *, needs_callback: bool) -> None:
 
 
 def _history(message: Message, now: float) -> tuple[int, float]:
-    """Return how many retries were made, and when the first failure was."""
+    """Return the number of retries so far and the time of the first failure."""
     history = message.get("_retry")
     try:
         return int(history["count"]), float(history["start_time"])
-    except (KeyError, TypeError, ValueError):  # none yet, or not ours
+    except (KeyError, TypeError, ValueError):  # the first failure, or another library's key
         return 0, now

@@ -1,4 +1,4 @@
-"""A Sphinx directive that documents the commands which an extension adds.
+"""A Sphinx directive that documents the commands of an extension.
 
 Put `loafer_kit.contrib.sphinx` into the `extensions` of `conf.py`, then::
 
@@ -41,10 +41,10 @@ class Style:
 class LoaferKitCLIDirective(SphinxDirective):
     """Documents an extension's commands; `doozercli` is its older name.
 
-    The extension is made without a service, and its `register_cli` is called. `start_command`
-    names the command (`namespace` or `namespace command`) to begin with, `maxdepth` how many
-    levels are shown, `groups` shows arguments and options apart, `strip_usage` shortens the
-    program in the usage to its last word, `no_usage_codeblock` shows the usage as plain text.
+    Creates the extension without a service and calls its `register_cli`. `start_command` is the
+    command to begin with (`namespace` or `namespace command`), `maxdepth` the number of levels.
+    `groups` separates arguments and options, `strip_usage` shortens the program in the usage to its
+    last word, `no_usage_codeblock` shows the usage as plain text.
     """
 
     required_arguments = 1
@@ -69,7 +69,7 @@ class LoaferKitCLIDirective(SphinxDirective):
 
 
 def commands_of(path: str) -> dict[str, TyperGroup]:
-    """Return what the extension at `module:Extension` adds to the command line, by namespace."""
+    """Return the commands of the extension at `module:Extension`, by namespace."""
     module, _, name = path.partition(":")
     extension = getattr(importlib.import_module(module), name)()
     with isolated():
@@ -95,7 +95,7 @@ def _describe(command: Any, path: str, style: Style, depth: int) -> Iterator[str
     context = typer.Context(
         command, info_name=path.rsplit(maxsplit=1)[-1] if style.strip_usage else program
     )
-    title = f"``{program}``"  # else typography makes a dash of two hyphens
+    title = f"``{program}``"  # a literal: Sphinx turns two hyphens into a dash
     yield from ("", title, _UNDERLINES[depth] * len(title), "")
     yield from (inspect.cleandoc(command.help or "").splitlines())
     yield from _usage(command.get_usage(context), style)

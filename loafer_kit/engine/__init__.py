@@ -1,1 +1,1 @@
-"""The engine: runs routes. It knows no broker, no file and no command line."""
+"""The engine: fetches, starts handlers, decides, settles. Knows no broker, no command line."""

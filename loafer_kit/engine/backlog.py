@@ -1,21 +1,21 @@
-"""Messages received and not yet started, in order: one at a time for each order key."""
+"""Decides which message may start next: a route's backlog, and the slots that all routes share."""
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from loafer_kit.types import Message
 
 
 class Backlog:
-    """What a route holds ready.
+    """The messages that a route has fetched and not started.
 
-    Messages without a key are taken in the order of their arrival. Of the messages with one key,
-    the next may be taken only when `finished` was called for the one before.
+    Messages without an order key start in the order of their arrival. Messages with the same key
+    start one at a time: the next one becomes ready when `finished` is called for the one before.
     """
 
     def __init__(self) -> None:
         self._ready: deque[tuple[Message, Hashable | None]] = deque()
-        #: What waits behind the one message of each key that is ready or being handled.
+        #: For each key with a message that is ready or being handled: the messages behind it.
         self._behind: dict[Hashable, deque[Message]] = {}
         self._size = 0
 
@@ -38,12 +38,12 @@ class Backlog:
         self._ready.append((message, key))
 
     def take(self) -> tuple[Message, Hashable | None]:
-        """Remove and return the next message that may start, with its key."""
+        """Remove and return the next ready message, with its key."""
         self._size -= 1
         return self._ready.popleft()
 
     def finished(self, key: Hashable | None) -> None:
-        """Let the next message of `key` start: the one before is done."""
+        """Make the next message of `key` ready: the one before succeeded."""
         behind = self._behind.get(key)
         if behind:
             self._ready.append((behind.popleft(), key))
@@ -51,15 +51,20 @@ class Backlog:
             del self._behind[key]
 
     def withdraw(self, key: Hashable | None) -> list[Message]:
-        """Remove and return, last first, what waits behind a failed message of `key`."""
+        """Remove and return, last first, the messages behind a failed message of `key`.
+
+        The failed message comes back from its source later. Handling those behind it now would
+        break their order, so they go back as well. Last first, so that at no time a later message
+        can be received before an earlier one.
+        """
         behind = self._behind.pop(key, deque())
         self._size -= len(behind)
         return list(reversed(behind))
 
     def remove(self, message: Message) -> list[Message]:
-        """Remove a message, known by its identity, that may not start any more.
+        """Remove a message, by identity, that another consumer may have received.
 
-        Returns, last first, what waited behind it: that may not start before it either.
+        Returns, last first, the messages behind it, which must not start before it.
         """
         for ready, key in self._ready:
             if ready is message:
@@ -76,7 +81,7 @@ class Backlog:
         return []
 
     def clear(self) -> list[Message]:
-        """Remove and return everything that was not started, last first."""
+        """Remove and return every message, last first."""
         messages = [message for message, _ in self._ready]
         for behind in self._behind.values():
             messages.extend(behind)
@@ -87,3 +92,34 @@ class Backlog:
         self._size = 0
         messages.reverse()
         return messages
+
+
+class Slots:
+    """Limits the handlers of all routes together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._used = 0
+        self._waiting: dict[Callable[[], None], None] = {}  # an ordered set
+
+    def ready_or_notify(self, wake: Callable[[], None]) -> bool:
+        """True if a slot is free; otherwise `wake` is called once, when one may be."""
+        if self._used < self.limit:
+            return True
+        self._waiting[wake] = None
+        return False
+
+    def take(self) -> None:
+        """Use a slot that `ready_or_notify` found free."""
+        self._used += 1
+
+    def give_back(self) -> None:
+        """Free a slot and wake the routes that wait, the longest first, until one takes it.
+
+        A woken route may have nothing to start, so one call may not be enough.
+        """
+        self._used -= 1
+        while self._waiting and self._used < self.limit:
+            wake = next(iter(self._waiting))
+            del self._waiting[wake]
+            wake()

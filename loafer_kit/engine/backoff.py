@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""Computes the wait before the next attempt."""
 
 import random
 
@@ -6,10 +6,10 @@ _LARGEST_EXPONENT = 62
 
 
 def full_jitter(attempt: int, *, base: float, cap: float) -> float:
-    """Return a delay in seconds, drawn evenly from 0 to `min(cap, base * 2 ** attempt)`.
+    """Return a random delay in seconds, from 0 to `min(cap, base * 2 ** attempt)`.
 
-    `attempt` counts from 0. "Full jitter" as in the AWS architecture blog's study of backoff:
-    it spreads the clients of one failed resource best.
+    `attempt` counts from 0. "Full jitter" spreads the clients of a failed resource best:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
     ceiling = min(cap, base * 2 ** min(max(attempt, 0), _LARGEST_EXPONENT))
-    return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing
+    return random.uniform(0, ceiling)  # noqa: S311 - not for security

@@ -1,4 +1,4 @@
-"""CallbackList: the callbacks registered for one occasion, in the order in which they run."""
+"""CallbackList: the callbacks for one occasion, in the order of their calls."""
 
 from typing import Any, TypeVar
 
@@ -9,10 +9,10 @@ CallbackType = TypeVar("CallbackType", bound=Callback)
 
 
 class CallbackList(list[Callback]):
-    """A list: `insert(0, callback)` puts a callback before those that are registered already."""
+    """A list of coroutine functions; `insert(0, callback)` puts one before the others."""
 
     def register(self, callback: CallbackType) -> CallbackType:
-        """Append `callback` and return it, so that this serves as a decorator.
+        """Append `callback` and return it, so that this works as a decorator.
 
         Raises `TypeError` for a plain function.
         """
@@ -22,12 +22,12 @@ class CallbackList(list[Callback]):
         return callback
 
     async def notify(self, *args: Any) -> None:
-        """Await every callback with `args`, in order; the first exception ends it."""
+        """Await every callback with `args`, in order, until one raises."""
         for callback in tuple(self):
             await callback(*args)
 
     async def pipe(self, owner: object, value: Any) -> Any:
-        """Await `callback(owner, value)`, feeding each the last one's answer; return the last."""
+        """Await `callback(owner, value)` in order, passing each result to the next callback."""
         for callback in tuple(self):
             value = await callback(owner, value)
         return value

@@ -1,11 +1,13 @@
-"""Delivering messages to a route's handler: the one place that decides what becomes of them."""
+"""Delivers messages to handlers: the one place that decides an outcome and has it carried out."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit import outcomes
+from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import FatalError, LoaferException
 from loafer_kit.outcomes import Outcome
 from loafer_kit.routes import Route, is_undecodable
@@ -13,76 +15,77 @@ from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
-#: `policy(exc, facts)` may replace the outcome of a failed message that nothing else decided;
-#: `facts` is what `provider.describe(message)` gives, and `first_received`. None: it is left.
+#: `policy(exc, facts)` may decide the outcome of a failed message that nothing else decided; None
+#: leaves the message. `facts` is what `provider.describe(message)` gives, and `first_received`.
 FailurePolicy = Callable[[BaseException, Mapping[str, object]], Outcome | None]
+
+_SETTLE_ATTEMPTS = 3
+_BACKOFF, _LONGEST_BACKOFF = 0.2, 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one message, and the exception that decided it, if one did."""
+    """The outcome of one message, and the exception that led to it, if any."""
 
     outcome: Outcome
     error: BaseException | None = None
 
 
 async def deliver(route: Route, message: Message, policy: FailurePolicy | None = None) -> Delivery:
-    """Deliver one message; only `FatalError` and a cancellation get out."""
+    """Deliver one message. Raises only `FatalError` and `CancelledError`."""
     try:
         return Delivery(outcomes.from_answer(await route.deliver(message)))
-    except FatalError:
-        raise
-    except LoaferException as request:
-        return Delivery(outcomes.from_exception(request))
-    except Exception as exc:  # noqa: BLE001 - whatever a handler raises is its message's failure
-        return Delivery(await _decide_failure(route, message, exc, policy), exc)
+    except Exception as exc:  # noqa: BLE001 - any failure of a handler belongs to its message
+        return await _failed(route, message, exc, policy)
 
 
 async def deliver_batch(
     route: Route, messages: Sequence[Message], policy: FailurePolicy | None = None
 ) -> list[Delivery]:
-    """Deliver messages together; return what became of each, in their order."""
-    decodable: dict[int, tuple[Any, Any]] = {}
+    """Deliver messages in one handler call; return a delivery for each, in their order.
+
+    A message that cannot be decoded fails alone; the handler gets the others.
+    """
+    decoded: dict[int, tuple[Any, Any]] = {}
     deliveries: dict[int, Delivery] = {}
     for position, message in enumerate(messages):
         try:
-            decodable[position] = route.arguments_for(message)
-        except LoaferException as request:
-            deliveries[position] = Delivery(outcomes.from_exception(request))
+            decoded[position] = route.arguments_for(message)
         except Exception as exc:  # noqa: BLE001 - as in `deliver`
-            deliveries[position] = Delivery(await _decide_failure(route, message, exc, policy), exc)
-    if decodable:
-        deliveries |= await _deliver_decoded(route, messages, decodable, policy)
+            deliveries[position] = await _failed(route, message, exc, policy)
+    if decoded:
+        contents, metadata = map(list, zip(*decoded.values(), strict=True))
+        try:
+            answer = await route.call(contents, metadata)
+            batch_outcomes = outcomes.from_batch_answer(answer, len(contents))
+            deliveries |= zip(decoded, map(Delivery, batch_outcomes), strict=True)
+        except Exception as exc:  # noqa: BLE001 - as in `deliver`
+            for position in decoded:
+                deliveries[position] = await _failed(route, messages[position], exc, policy)
     return [deliveries[position] for position in range(len(messages))]
 
 
-async def _deliver_decoded(
-    route: Route,
-    messages: Sequence[Message],
-    arguments: Mapping[int, tuple[Any, Any]],
-    policy: FailurePolicy | None,
-) -> dict[int, Delivery]:
-    contents = [content for content, _ in arguments.values()]
-    metadata = [facts for _, facts in arguments.values()]
-    try:
-        answers = outcomes.from_batch_answer(await route.call(contents, metadata), len(contents))
-    except FatalError:
-        raise
-    except LoaferException as request:
-        return dict.fromkeys(arguments, Delivery(outcomes.from_exception(request)))
-    except Exception as exc:  # noqa: BLE001 - as in `deliver`
-        return {
-            position: Delivery(await _decide_failure(route, messages[position], exc, policy), exc)
-            for position in arguments
-        }
-    return dict(zip(arguments, map(Delivery, answers), strict=True))
-
-
-async def _decide_failure(
+async def _failed(
     route: Route, message: Message, exc: Exception, policy: FailurePolicy | None
-) -> Outcome:
+) -> Delivery:
+    """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
+    if isinstance(exc, FatalError):
+        raise exc
+    if isinstance(exc, LoaferException):
+        return Delivery(outcomes.from_exception(exc))
     facts = route.provider.describe(message)
     _log_failure(route, exc, facts)
+    return Delivery(await _decide(route, message, exc, facts, policy), exc)
+
+
+async def _decide(
+    route: Route,
+    message: Message,
+    exc: Exception,
+    facts: Mapping[str, object],
+    policy: FailurePolicy | None,
+) -> Outcome:
+    """Ask, in this order: the error handler, `reject_on`, the failure policy."""
     try:
         if await route.error_handler((type(exc), exc, exc.__traceback__), message):
             return outcomes.ACKNOWLEDGE
@@ -104,25 +107,56 @@ async def _decide_failure(
 
 
 def _log_failure(route: Route, exc: Exception, facts: Mapping[str, object]) -> None:
-    if is_undecodable(exc):  # the message's fault, where a traceback tells nothing
-        logger.error(
-            "message.undecodable route=%s %s: %s: %s",
-            route.name,
-            as_pairs(facts),
-            type(exc).__name__,
-            exc,
-            extra=dict(facts),
-        )
+    where = (route.name, as_pairs(facts))
+    if is_undecodable(exc):  # a traceback would show only the decoder
+        problem = f"{type(exc).__name__}: {exc}"
+        logger.error("message.undecodable route=%s %s: %s", *where, problem, extra=dict(facts))
     else:
-        logger.error(
-            "message.failed route=%s %s",
-            route.name,
-            as_pairs(facts),
-            exc_info=exc,
-            extra=dict(facts),
-        )
+        logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=dict(facts))
+
+
+async def settle(route: Route, message: Message, outcome: Outcome) -> None:
+    """Have the provider carry out `outcome`. Raises only `FatalError` and `CancelledError`.
+
+    A provider that fails is asked three times; after that the source redelivers the message.
+    """
+    for attempt in range(_SETTLE_ATTEMPTS):
+        try:
+            await route.provider.settle(message, outcome)
+        except FatalError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one message must not end the service
+            failure = error
+            await asyncio.sleep(full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF))
+        else:
+            return
+    facts = route.provider.describe(message)
+    logger.error(
+        "message.not_settled route=%s outcome=%s %s: it comes back by itself",
+        route.name,
+        outcome,
+        as_pairs(facts),
+        exc_info=failure,
+        extra=dict(facts),
+    )
+
+
+def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float) -> None:
+    """Write the INFO line of a handled message; its body only at DEBUG."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    facts = route.provider.describe(message)
+    logger.info(
+        "message.handled route=%s %s outcome=%r duration=%.3fs",
+        route.name,
+        as_pairs(facts),
+        str(outcome),
+        seconds,
+        extra={**facts, "route": route.name, "outcome": str(outcome), "duration": seconds},
+    )
+    logger.debug("message.body route=%s %s: %r", route.name, as_pairs(facts), message)
 
 
 def as_pairs(facts: Mapping[str, object]) -> str:
-    """Return facts as they stand in a log line: `queue=orders message_id=…`."""
+    """Format facts for a log line: `queue=orders message_id=…`."""
     return " ".join(f"{name}={value}" for name, value in facts.items())

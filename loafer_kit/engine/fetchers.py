@@ -1,15 +1,15 @@
-"""The open fetches of one route: starting them, backing off, letting them return at the end."""
+"""Fetches for one route: how many fetches are open, when they back off, how they end."""
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import logging
 from collections.abc import Callable, Sequence
 
 from loafer_kit.engine.backoff import full_jitter
-from loafer_kit.engine.receivers import PollScaler
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.providers import AbstractProvider
+from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -17,33 +17,73 @@ logger = logging.getLogger(__name__)
 #: Seconds: the first and the longest pause after a fetch that failed for a passing reason.
 _BACKOFF, _LONGEST_BACKOFF = 0.2, 30.0
 
-#: Seconds: a fetch that comes back empty sooner than this did not wait for messages, so the next
-#: one waits up to as long, lest an idle source be asked without a pause.
+#: Seconds: a fetch that returns nothing sooner than this did not wait for messages. The route then
+#: pauses, up to the longest pause, so that it does not ask an idle source in a tight loop.
 _IMMEDIATELY, _LONGEST_PAUSE = 0.05, 1.0
 
-#: Seconds that a cancelled fetch is given to end.
+#: Seconds that a cancelled fetch gets to end.
 _CANCEL_GRACE = 5.0
 
 
-class Fetcher:
-    """Fetches for one route.
+class PollScaler:
+    """Decides how many fetches of a route are open at once, from 1 to `maximum`.
 
-    `arrived(messages)` gets what a fetch brought, `failed(error)` what stops the route.
+    One while the source is empty, one more for each full response that found idle slots. Only
+    responses to full-sized fetches count; how long handlers take has no influence.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.wanted = 1
+
+    def observe(self, received: int, limit: int, batch_size: int, *, slots_idle: bool) -> None:
+        """Adapt to a response of `received` messages to a fetch for up to `limit`."""
+        if received == 0:
+            self.wanted = 1
+        elif limit < batch_size:
+            return
+        elif received < limit:
+            self.wanted = max(1, self.wanted - 1)
+        elif slots_idle:
+            self.wanted = min(self.maximum, self.wanted + 1)
+
+    def failed(self) -> None:
+        """Drop to one fetch, which is enough to notice that the source is back."""
+        self.wanted = 1
+
+
+def fetch_limit(*, in_hand: int, handled_at_once: int, prefetch: int, batch_size: int) -> int:
+    """Return how many messages the next fetch may bring; 0 for no fetch.
+
+    A fetch starts when a full batch fits, or when a slot would idle without it. Fetching one
+    message each time a handler ends would cost one request per message.
+    """
+    room = handled_at_once + prefetch - in_hand
+    if room >= batch_size:
+        return batch_size
+    return max(0, room) if in_hand < handled_at_once else 0
+
+
+class Fetcher:
+    """The open fetches of one route.
+
+    `arrived(messages)` gets the result of a fetch, `failed(error)` an error that stops the route.
+    `slots_idle()` is true while the route could start more handlers.
     """
 
     def __init__(
         self,
-        name: str,
-        provider: AbstractProvider,
+        route: Route,
+        *,
         arrived: Callable[[Sequence[Message]], None],
         failed: Callable[[BaseException], None],
         slots_idle: Callable[[], bool],
     ) -> None:
-        self.receivers = PollScaler(provider.max_receivers)
-        #: Messages that the open fetches may still bring.
+        self.scaler = PollScaler(route.provider.max_receivers)
+        #: The most messages that the open fetches may still bring.
         self.expected = 0
-        self._name = name
-        self._provider = provider
+        self._name = route.name
+        self._provider = route.provider
         self._arrived = arrived
         self._failed = failed
         self._slots_idle = slots_idle
@@ -63,12 +103,44 @@ class Fetcher:
     def start(self, limit: int) -> None:
         """Open a fetch for up to `limit` messages."""
         self.expected += limit
-        # Often the end of a handler starts it, whose context it must not see.
+        # The end of a handler often starts the next fetch, which must not see that handler's
+        # context variables.
         task = asyncio.get_running_loop().create_task(
             self._fetch(limit), name=f"fetch {self._name}", context=self._context.copy()
         )
         self._open.add(task)
         task.add_done_callback(lambda done: self._returned(done, limit))
+
+    def stop(self) -> None:
+        """End the fetches that back off; from now on a cancelled fetch is not an error."""
+        self._stopping.set()
+
+    def cancel(self) -> None:
+        """Cancel the open fetches; the source redelivers what it may have handed out."""
+        self.stop()
+        for task in self._open:
+            task.cancel()
+
+    async def finish(self) -> None:
+        """Let the open fetches return within the provider's `poll_grace`, then cancel them.
+
+        A response may already be on its way: cancelling it at once would hide its messages until
+        their visibility timeout ends.
+        """
+        self.stop()
+        if not self._open:
+            return
+        grace = self._provider.poll_grace
+        logger.info(
+            "fetch.finishing route=%s open=%d within=%gs", self._name, len(self._open), grace
+        )
+        _, late = await asyncio.wait(self._open, timeout=grace)
+        if late:
+            logger.warning("fetch.cancelled route=%s open=%d", self._name, len(late))
+            self.cancel()
+            _, stuck = await asyncio.wait(late, timeout=_CANCEL_GRACE)
+            if stuck:
+                logger.error("fetch.stuck route=%s open=%d: left behind", self._name, len(stuck))
 
     async def _fetch(self, limit: int) -> Sequence[Message]:
         loop = asyncio.get_running_loop()
@@ -86,17 +158,15 @@ class Fetcher:
         return ()
 
     async def _back_off(self, attempt: int, error: TransientProviderError) -> None:
-        self.receivers.failed()
+        self.scaler.failed()
         delay = full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF)
         delay = max(delay, error.retry_after or 0.0)
         logger.warning("fetch.failed route=%s retry_in=%.1fs: %s", self._name, delay, error)
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay)
-        except TimeoutError:
-            return
 
     def _observe(self, received: int, limit: int, elapsed: float) -> None:
-        self.receivers.observe(
+        self.scaler.observe(
             received, limit, self._provider.batch_size, slots_idle=self._slots_idle()
         )
         if received or elapsed > _IMMEDIATELY:
@@ -118,32 +188,5 @@ class Fetcher:
             return
         try:
             self._arrived(task.result())
-        except Exception as failure:  # noqa: BLE001 - raised here, nobody would learn of it
+        except Exception as failure:  # noqa: BLE001 - a done callback cannot raise to anybody
             self._failed(failure)
-
-    def stop(self) -> None:
-        """Learn that the route stops: a fetch may be cancelled, and what backs off ends."""
-        self._stopping.set()
-
-    async def finish(self) -> None:
-        """Let the open fetches return within the provider's `poll_grace`, then cancel them."""
-        self.stop()
-        if not self._open:
-            return
-        grace = self._provider.poll_grace
-        logger.info(
-            "fetch.finishing route=%s open=%d within=%gs", self._name, len(self._open), grace
-        )
-        _, late = await asyncio.wait(self._open, timeout=grace)
-        if late:
-            logger.warning("fetch.cancelled route=%s open=%d", self._name, len(late))
-            self.cancel()
-            _, stuck = await asyncio.wait(late, timeout=_CANCEL_GRACE)
-            if stuck:
-                logger.error("fetch.stuck route=%s open=%d: left behind", self._name, len(stuck))
-
-    def cancel(self) -> None:
-        """Cancel the open fetches: what they were handed out comes back by itself."""
-        self.stop()
-        for task in self._open:
-            task.cancel()

@@ -1,18 +1,15 @@
-"""How fast a route may go: pause, rate limit, circuit breaker. All adjustable while it runs."""
+"""Flow control of a route: pause, rate limit and circuit breaker, adjustable while it runs."""
 
-import logging
 import time
 from collections.abc import Callable
 
 from loafer_kit.outcomes import Leave, Outcome, Retry
 
-logger = logging.getLogger(__name__)
-
 Clock = Callable[[], float]
 
 
 class RateLimit:
-    """A token bucket: `rate` starts per second, and at most a tenth of a second's worth at once."""
+    """A token bucket: `rate` starts per second, with a burst of at most a tenth of a second's."""
 
     def __init__(self, rate: float, clock: Clock = time.monotonic) -> None:
         self.rate = rate
@@ -21,7 +18,7 @@ class RateLimit:
         self._counted = clock()
 
     def take(self) -> float:
-        """Take one start: 0.0 when it may happen now, else the seconds until one may."""
+        """Take one start and return 0.0; if there is none, return the seconds until there is."""
         now = self._clock()
         self._tokens = min(
             max(1.0, self.rate / 10), self._tokens + (now - self._counted) * self.rate
@@ -34,12 +31,12 @@ class RateLimit:
 
 
 class CircuitBreaker:
-    """Stops fetching and starting when handling keeps failing, then lets single messages probe.
+    """Stops fetching and starting while handling keeps failing, then probes with single messages.
 
-    Opens after `threshold` failures in a row (None: never), or at once for one of `exceptions`;
-    after `recovery` seconds one message is started: if it succeeds the breaker closes, else it
-    stays open for as long again. What runs when it opens goes on, and counts; what was fetched by
-    then waits.
+    Opens after `threshold` failures in a row (None: never), or at once for one of `exceptions`.
+    After `recovery` seconds one message is started: if it succeeds, the breaker closes; otherwise
+    it stays open for another `recovery` seconds. Handlers that run when it opens go on, and their
+    outcomes count; messages that are fetched by then wait.
     """
 
     def __init__(
@@ -58,15 +55,15 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the breaker has opened and no probe has succeeded since."""
+        """True from its opening until a message succeeds."""
         return self._open_until is not None
 
     def wait(self) -> float:
-        """Return the seconds until a message may probe."""
+        """Return the seconds until the next probe."""
         return 0.0 if self._open_until is None else max(0.0, self._open_until - self._clock())
 
     def record(self, outcome: Outcome, error: BaseException | None) -> None:
-        """Count what became of a message: left or retried is a failure."""
+        """Count an outcome: `Leave` and `Retry` are failures."""
         named = isinstance(error, self.exceptions)
         if not named and not isinstance(outcome, Leave | Retry):
             self._failures, self._open_until = 0, None
@@ -78,7 +75,10 @@ class CircuitBreaker:
 
 
 class Flow:
-    """A route's valve, for any thread. `on_change` is called when more may flow than before."""
+    """The flow control of one route, for use from any thread.
+
+    `on_change` is called when the route may start more than before.
+    """
 
     def __init__(self, rate_limit: float | None, breaker: CircuitBreaker) -> None:
         self._rate = RateLimit(rate_limit) if rate_limit is not None else None
@@ -88,21 +88,21 @@ class Flow:
 
     @property
     def paused(self) -> bool:
-        """Whether the route was told to neither fetch nor start messages."""
+        """True while the route neither fetches nor starts messages."""
         return self._paused
 
     def pause(self) -> None:
-        """Stop fetching and starting; what runs goes on, what waits keeps waiting."""
+        """Stop fetching and starting; running handlers go on, fetched messages wait."""
         self._paused = True
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Undo `pause`."""
         self._paused = False
         self.on_change()
 
     @property
     def rate_limit(self) -> float | None:
-        """Handler starts per second; None is no limit."""
+        """Handler starts per second; None means no limit."""
         return self._rate.rate if self._rate else None
 
     @rate_limit.setter
@@ -113,5 +113,5 @@ class Flow:
         self.on_change()
 
     def acquire(self) -> float:
-        """Take one handler start: 0.0 when it may happen now, else the seconds until one may."""
+        """Take one handler start and return 0.0; or return the seconds until the next one."""
         return self._rate.take() if self._rate else 0.0

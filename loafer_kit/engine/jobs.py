@@ -1,4 +1,4 @@
-"""The messages of one route that are being handled: from the start of a handler to settlement."""
+"""The handler calls of one route: from the start of a handler to the settlement of its messages."""
 
 import asyncio
 import contextvars
@@ -8,36 +8,41 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loafer_kit import outcomes
-from loafer_kit.engine.backlog import Backlog
-from loafer_kit.engine.deliveries import Delivery, FailurePolicy, deliver, deliver_batch
-from loafer_kit.engine.settling import log_handled, settle
-from loafer_kit.engine.slots import Slots
+from loafer_kit.engine.backlog import Backlog, Slots
+from loafer_kit.engine.deliveries import (
+    Delivery,
+    FailurePolicy,
+    deliver,
+    deliver_batch,
+    log_handled,
+    settle,
+)
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a cancelled handler is given to end.
+#: Seconds that a cancelled handler gets to end.
 _CANCEL_GRACE = 5.0
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One call of a handler: a message, or the messages of a batch, and their order keys."""
+    """One handler call: a message or the messages of a batch, and their order keys."""
 
     messages: list[Message]
     keys: list[Hashable | None]
     task: asyncio.Task[None] | None = None
-    #: Positions of messages that another consumer may have got.
+    #: Positions of messages that another consumer may have received. They are not settled.
     lost: set[int] = field(default_factory=set)
 
 
 class Jobs:
     """Runs the jobs of one route.
 
-    `freed()` is called when a job's handler has ended and its slot is free, and when nothing is
-    left to settle; `failed(error)` gets what stops the route.
+    `freed()` is called when a handler has ended and its slot is free, and when the last message is
+    settled; `failed(error)` gets an error that stops the route.
     """
 
     def __init__(
@@ -57,31 +62,31 @@ class Jobs:
         self._freed = freed
         self._failed = failed
         self._context = contextvars.copy_context()
-        #: Jobs whose handlers run; their number is the number of slots in use.
+        #: Jobs whose handlers run; each uses one slot.
         self._running: set[Job] = set()
-        #: Every task that is not done: handlers, those that go on to settle, and releases.
+        #: Every unfinished task: running handlers, their settlements, and releases.
         self._tasks: set[asyncio.Task[None]] = set()
-        #: Messages whose handlers run.
+        #: The number of messages whose handlers run.
         self.handling = 0
-        #: Whether a cancellation means that the service ends.
+        #: Whether the route is ending; a cancelled handler's messages are then released.
         self.ending = False
         self._cancelled = False
         self._grace: asyncio.Timeout | None = None
 
     @property
     def running(self) -> int:
-        """The number of handlers that run."""
+        """The number of running handlers."""
         return len(self._running)
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
     def runs(self, job: Job | None) -> bool:
-        """Whether the handler of a job runs."""
+        """True while the handler of `job` runs."""
         return job in self._running
 
     def start(self, job: Job) -> None:
-        """Call the handler in a task of its own."""
+        """Call the handler in a new task."""
         self._slots.take()
         self._running.add(job)
         self.handling += len(job.messages)
@@ -91,13 +96,13 @@ class Jobs:
     def release(self, messages: Sequence[Message]) -> None:
         """Give back messages that were not started, in this order."""
         if messages:
-            task = self._spawn(self._settle(messages, outcomes.RELEASE))
+            task = self._spawn(self._release(messages))
             task.add_done_callback(self._settled)
 
     def lose(self, message: Message) -> bool:
-        """Settle `message` no more and cancel its handler; tell whether it was being handled.
+        """Do not settle `message` and cancel its handler; return False if no handler has it.
 
-        A batch handler goes on: its other messages are still ours.
+        A batch handler goes on as long as one of its messages is not lost.
         """
         for job in self._running:
             for position, handled in enumerate(job.messages):
@@ -109,7 +114,7 @@ class Jobs:
         return False
 
     def cancel(self) -> None:
-        """Cancel every handler that runs; their messages are given back. `finish` waits less long."""
+        """Cancel every running handler, release its messages, and shorten a wait in `finish`."""
         if not self._cancelled and self._grace is not None and not self._grace.expired():
             soon = asyncio.get_running_loop().time() + _CANCEL_GRACE
             self._grace.reschedule(min(soon, self._grace.when() or soon))
@@ -119,7 +124,7 @@ class Jobs:
                 job.task.cancel()
 
     async def finish(self, grace_time: float) -> None:
-        """Wait for the handlers, cancel those that take longer than `grace_time`, settle all."""
+        """Wait for handlers and settlements; cancel those that take longer than `grace_time`."""
         name = self._route.name
         if self._running:
             logger.info(
@@ -136,8 +141,13 @@ class Jobs:
             )
             self._tasks.discard(task)
 
+    async def settle_rest(self) -> None:
+        """Wait until the messages that were released meanwhile are settled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def _within_grace(self, seconds: float) -> set[asyncio.Task[None]]:
-        """Wait for the tasks, less long once `cancel` was called; return those that are not done."""
+        """Wait for the tasks and return the unfinished ones; `cancel` shortens the wait."""
         tasks = set(self._tasks)
         if self._cancelled:
             seconds = min(seconds, _CANCEL_GRACE)
@@ -151,29 +161,26 @@ class Jobs:
             self._grace = None
         return {task for task in tasks if not task.done()}
 
-    async def settle_rest(self) -> None:
-        """Wait until everything that was given back meanwhile is settled."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
     async def _run(self, job: Job) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        size = len(job.messages)
         try:
             deliveries = await self._deliver(job)
         except asyncio.CancelledError:
-            # The service ends, the message is lost, or the handler awaited something cancelled.
-            deliveries = [Delivery(outcomes.RELEASE if self.ending else outcomes.LEAVE)] * len(
-                job.messages
-            )
+            # Three causes: the service ends (the message can be retried at once), the message is
+            # lost (it is not settled), or the handler awaited something that was cancelled.
+            outcome = outcomes.RELEASE if self.ending else outcomes.LEAVE
+            deliveries = [Delivery(outcome)] * size
         except FatalError as error:
             self._failed(error.__cause__ or error)
-            deliveries = [Delivery(outcomes.LEAVE)] * len(job.messages)
+            deliveries = [Delivery(outcomes.LEAVE)] * size
         seconds = loop.time() - started
         withdrawn = self._free(job, deliveries)
         self._freed()
-        if withdrawn:
-            await self._settle(withdrawn, outcomes.RELEASE)
+        # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
+        # its group, so no other consumer can receive the withdrawn ones out of order.
+        await self._release(withdrawn)
         for position, (message, delivery) in enumerate(zip(job.messages, deliveries, strict=True)):
             if position not in job.lost:
                 log_handled(self._route, message, delivery.outcome, seconds)
@@ -185,7 +192,7 @@ class Jobs:
         return await deliver_batch(self._route, job.messages, self._policy)
 
     def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
-        """Free the slot; return what must go back because a message before it has failed."""
+        """Free the slot; return the messages to release because one before them failed."""
         self._running.discard(job)
         self.handling -= len(job.messages)
         withdrawn: list[Message] = []
@@ -203,11 +210,12 @@ class Jobs:
             )
         elif was_open and not breaker.is_open:
             logger.info("breaker.closed route=%s", self._route.name)
-        self._slots.give_back()  # wakes routes, which look at the breaker and the backlog
+        # Last: this wakes routes, which look at the breaker and the backlog.
+        self._slots.give_back()
         return withdrawn
 
     def _done(self, job: Job, task: asyncio.Task[None]) -> None:
-        if job in self._running:  # cancelled before its first step
+        if job in self._running:  # cancelled before its first step: `_run` never ran
             withdrawn = self._free(job, [Delivery(outcomes.RELEASE)] * len(job.messages))
             kept = [m for position, m in enumerate(job.messages) if position not in job.lost]
             self.release([*withdrawn, *reversed(kept)])
@@ -220,12 +228,12 @@ class Jobs:
         if not self._tasks:
             self._freed()
 
-    async def _settle(self, messages: Iterable[Message], outcome: outcomes.Outcome) -> None:
+    async def _release(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            await settle(self._route, message, outcome)
+            await settle(self._route, message, outcomes.RELEASE)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        # A job is often started by the end of another one, whose context it must not see.
+        # The end of one job often starts the next one, which must not see its context variables.
         task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,4 +1,4 @@
-"""What a user may set on any route, checked when the route is made."""
+"""RouteOptions: the options of every route, validated when the route is made."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,36 +10,36 @@ from loafer_kit.exceptions import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteOptions:
-    """The options of a route that every provider shares. Durations are in seconds."""
+    """The options that routes of all providers share. Durations are in seconds."""
 
-    #: Handlers that may run at the same time; of a batch handler, batches.
+    #: The most handlers that run at the same time.
     concurrency: int = 10
 
-    #: Messages held ready beyond those being handled; None: one fetch for each receiver.
+    #: The most messages that wait beside those being handled; None: one fetch per receiver.
     prefetch: int | None = None
 
-    #: How long one handler call may take; None: for ever.
+    #: The longest handler call; None: no limit.
     handler_timeout: float | None = None
 
-    #: Exceptions that no further attempt cures: the message is rejected.
+    #: Exceptions that are permanent: the message goes to the dead-letter queue.
     reject_on: tuple[type[BaseException], ...] = ()
 
-    #: Messages that a batch handler takes at the most; None: the handler takes one message.
+    #: The most messages of one batch handler call; None: the handler takes a single message.
     batch_handler_size: int | None = None
 
-    #: How long the first message of a batch waits for others.
+    #: The longest wait of a batch's first message for others.
     batch_handler_wait: float = 1.0
 
-    #: Handler starts per second; None: no limit. Adjustable: `route.flow.rate`.
+    #: Handler starts per second; None: no limit. Adjustable: `route.flow.rate_limit`.
     rate_limit: float | None = None
 
-    #: Failures in a row that open the circuit breaker; None: it never opens.
+    #: The failures in a row that open the circuit breaker; None: it never opens.
     breaker_threshold: int | None = None
 
     #: Exceptions that open the circuit breaker at once.
     breaker_exceptions: tuple[type[BaseException], ...] = ()
 
-    #: How long the breaker stays open before one message probes.
+    #: The wait of an open breaker before one message probes.
     breaker_recovery: float = 30.0
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class RouteOptions:
 
     @classmethod
     def from_keywords(cls, route: str, keywords: dict[str, Any]) -> Self:
-        """Make the options of the named route; raise a one-line `ConfigurationError` that names it."""
+        """Validate the keywords of a route; raise a one-line `ConfigurationError` that names it."""
         known = [field.name for field in fields(cls)]
         for name in keywords:
             if name not in known:
@@ -69,7 +69,7 @@ ROUTE_OPTIONS = frozenset(field.name for field in fields(RouteOptions))
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return what follows "There is no option …": the likeliest of the known names, or all."""
+    """Return the hint after an unknown name: the closest known name, or all of them."""
     close = difflib.get_close_matches(name, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(sorted(known))}."
 
@@ -82,7 +82,7 @@ def check_number(
     more_than: float | None = None,
     whole: bool = False,
 ) -> None:
-    """Raise a one-line `ConfigurationError` unless `value` is such a number, or None."""
+    """Raise a one-line `ConfigurationError` unless `value` is None or fits the bounds."""
     if value is None:
         return
     kind = "a whole number" if whole else "a number"

@@ -1,4 +1,4 @@
-"""The threads in which plain (not `async`) handlers run."""
+"""The threads of plain (not `async`) handlers."""
 
 import os
 import queue
@@ -13,8 +13,8 @@ _Work = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 class DaemonThreadPool(Executor):
     """An executor whose threads never keep the process alive.
 
-    The standard pool is joined when the interpreter exits: one handler that hangs would keep a
-    service from ending, however often it is told to.
+    The interpreter joins the threads of `ThreadPoolExecutor` at exit, so a handler that hangs would
+    keep the service from ending, even after repeated signals.
     """
 
     def __init__(self, max_workers: int | None = None) -> None:
@@ -24,7 +24,7 @@ class DaemonThreadPool(Executor):
         self._threads = 0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run `fn` in a thread: an idle one, a new one, or the next that is free."""
+        """Run `fn` in an idle thread, in a new one, or in the next free one."""
         future: Future[Any] = Future()
         self._queue.put((future, fn, args, kwargs))
         if not self._idle.acquire(blocking=False) and self._threads < self._max_workers:
@@ -35,7 +35,7 @@ class DaemonThreadPool(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the threads end when they are done; running calls are not waited for."""
+        """End the threads after their current calls, without waiting for them."""
         for _ in range(self._threads):
             self._queue.put(None)
 
@@ -46,7 +46,7 @@ class DaemonThreadPool(Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001 - it belongs to who waits for it
+                except BaseException as error:  # noqa: BLE001 - the future's owner gets it
                     future.set_exception(error)
             del future, function, args, kwargs
             self._idle.release()

@@ -1,16 +1,14 @@
-"""One route at work: what it fetches, what it starts, and how it ends."""
+"""One running route: it decides what to fetch and what to start, and it drains at the end."""
 
 import asyncio
 import functools
 import logging
 from collections.abc import Sequence
 
-from loafer_kit.engine.backlog import Backlog
+from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import FailurePolicy
-from loafer_kit.engine.fetchers import Fetcher
+from loafer_kit.engine.fetchers import Fetcher, fetch_limit
 from loafer_kit.engine.jobs import Job, Jobs
-from loafer_kit.engine.receivers import fetch_limit
-from loafer_kit.engine.slots import Slots
 from loafer_kit.exceptions import SourceExhausted
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -21,9 +19,8 @@ logger = logging.getLogger(__name__)
 class RouteWorker:
     """Runs one route, independently of all others.
 
-    Nothing here waits for a turn: whatever changes (messages arrive, a handler ends, a slot is
-    freed, a pause is over) calls `pump`, which starts the handlers and fetches that there is room
-    for.
+    No loop waits here. Every change (messages arrive, a handler ends, a slot is freed, a
+    timer is due) calls `pump`, which starts all the handlers and fetches that have room now.
     """
 
     def __init__(self, route: Route, slots: Slots, policy: FailurePolicy | None) -> None:
@@ -33,12 +30,12 @@ class RouteWorker:
         self._backlog = Backlog()
         self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
         self._fetcher = Fetcher(
-            route.name, route.provider, self._arrived, self._fetch_failed, self._slots_idle
+            route, arrived=self._arrived, failed=self._fetch_failed, slots_idle=self._slots_idle
         )
         self._batch_since = 0.0
         self._fetching = True
         self._forever = True
-        #: The job that started while the breaker was open.
+        #: The job that was started while the breaker was open.
         self._probe: Job | None = None
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
@@ -46,10 +43,10 @@ class RouteWorker:
         self._starting: asyncio.Timeout | None = None
 
     async def run(self, *, forever: bool, grace_time: float) -> None:
-        """Work until `stop`, until the source is exhausted or, unless `forever`, for one fetch.
+        """Run until `stop`, until the source is exhausted or, unless `forever`, for one fetch.
 
-        That one ends too where an open breaker holds back what it brought: this is given back.
-        Raises what stopped the route; whatever the reason, what was in hand has been settled.
+        A run of one fetch does not wait for an open breaker: it ends and releases what it fetched.
+        Raises the error that stopped the route. In every case, all messages in hand are settled.
         """
         self._forever = forever
         try:
@@ -65,7 +62,7 @@ class RouteWorker:
             raise self._error
 
     def stop(self) -> None:
-        """Fetch and start nothing more; what is being handled goes on to its end."""
+        """Fetch and start nothing more; running handlers go on."""
         if self._jobs.ending:
             return
         self._jobs.ending = True
@@ -75,17 +72,17 @@ class RouteWorker:
             self._starting.reschedule(0)
         try:
             self._provider.stop()
-        except Exception as error:  # noqa: BLE001 - the other routes are still to be stopped
+        except Exception as error:  # noqa: BLE001 - the other routes must still be stopped
             self._error = self._error or error
 
     def stop_now(self) -> None:
-        """Cancel what is being handled, and the open fetches."""
+        """Cancel the running handlers and the open fetches."""
         self.stop()
         self._fetcher.cancel()
         self._jobs.cancel()
 
     def pump(self) -> None:
-        """Start the handlers and the fetches that there is room for now."""
+        """Start the handlers and the fetches that have room now."""
         if self._jobs.ending:
             return
         if not self.route.flow.breaker.is_open:
@@ -99,7 +96,7 @@ class RouteWorker:
             self._ended.set()
 
     async def _start_provider(self) -> None:
-        """Start the provider; `stop` cuts that off, since nothing is in hand yet."""
+        """Start the provider; `stop` interrupts it, since there are no messages in hand yet."""
         if self._jobs.ending:
             return
         try:
@@ -117,30 +114,34 @@ class RouteWorker:
     def _may_start(self) -> bool:
         if not self._backlog.ready or not self._slots_idle() or self.route.flow.paused:
             return False
-        if not self._breaker_lets_through() or not self._slots.ready_or_notify(self.pump):
+        if not self._breaker_allows() or not self._slots.ready_or_notify(self.pump):
             return False
+        # The rate limit comes last: asking it uses up a start.
         return self._batch_is_ready() and self._due_or_reschedule(self.route.flow.acquire())
 
     def _has_to_start(self) -> bool:
-        """Whether what waits is to be started by this run, however long that takes."""
+        """True if this run must wait for messages that are fetched and not started."""
         return bool(self._backlog) and (self._forever or not self.route.flow.breaker.is_open)
 
-    def _breaker_lets_through(self) -> bool:
-        """Whether the breaker is closed, or it is time for a probe and none runs."""
+    def _breaker_allows(self) -> bool:
+        """True if the breaker is closed, or if a probe is due and none is running.
+
+        An open breaker lets one message through at a time. Its outcome closes the breaker or
+        keeps it open for another `breaker_recovery`.
+        """
         breaker = self.route.flow.breaker
         if not breaker.is_open:
             return True
         return not self._jobs.runs(self._probe) and self._due_or_reschedule(breaker.wait())
 
     def _batch_is_ready(self) -> bool:
-        size = self._batch_size()
-        if self._backlog.ready >= size or not self._fetching:
+        if self._backlog.ready >= self._batch_size() or not self._fetching:
             return True
         waited = asyncio.get_running_loop().time() - self._batch_since
         return self._due_or_reschedule(self.route.options.batch_handler_wait - waited)
 
     def _batch_size(self) -> int:
-        """How many messages the next job takes at the most: one where it probes."""
+        """Return the most messages of the next job: one for a probe."""
         is_probe = self.route.flow.breaker.is_open
         return 1 if is_probe else self.route.options.batch_handler_size or 1
 
@@ -153,14 +154,15 @@ class RouteWorker:
         return job
 
     def _room_for_fetch(self) -> int:
+        """Return how many messages to fetch now; 0 for no fetch."""
         flow, fetcher, options = self.route.flow, self._fetcher, self.route.options
-        if len(fetcher) >= fetcher.receivers.wanted or flow.paused:
+        if len(fetcher) >= fetcher.scaler.wanted or flow.paused:
             return 0
         if not self._slots.ready_or_notify(self.pump):
             return 0
-        if not self._due_or_reschedule(fetcher.wait()) or not self._breaker_lets_through():
+        if not self._due_or_reschedule(fetcher.wait()) or not self._breaker_allows():
             return 0
-        if flow.breaker.is_open:
+        if flow.breaker.is_open:  # one message to probe with, unless there is one already
             return 0 if fetcher or self._backlog or not self._slots_idle() else 1
         batch_size, prefetch = self._provider.batch_size, options.prefetch
         if not self._forever:
@@ -169,12 +171,12 @@ class RouteWorker:
         return fetch_limit(
             in_hand=in_hand,
             handled_at_once=options.concurrency * (options.batch_handler_size or 1),
-            prefetch=batch_size * fetcher.receivers.wanted if prefetch is None else prefetch,
+            prefetch=batch_size * fetcher.scaler.wanted if prefetch is None else prefetch,
             batch_size=batch_size,
         )
 
     def _due_or_reschedule(self, seconds: float) -> bool:
-        """Return True when there is nothing to wait for; else pump again when there is not."""
+        """True if due; otherwise schedule a pump."""
         if seconds <= 0:
             return True
         loop = asyncio.get_running_loop()
@@ -190,7 +192,7 @@ class RouteWorker:
         self.pump()
 
     def _arrived(self, messages: Sequence[Message]) -> None:
-        if self._jobs.ending:
+        if self._jobs.ending:  # a fetch may return while the route drains
             self._jobs.release(messages[::-1])
             return
         if not self._backlog.ready:
@@ -216,7 +218,13 @@ class RouteWorker:
             self._jobs.release(self._backlog.remove(message))
 
     async def _drain(self, grace_time: float) -> None:
-        """Give back what was not started, finish the rest, settle everything, close the provider."""
+        """Release unstarted messages, finish and settle the others, close the provider.
+
+        The order matters. Messages that were not started go back first, so that others can handle
+        them during the grace time. Open fetches and handlers then finish together; a fetch that
+        returns late adds releases, which `settle_rest` waits for. `flush` comes after the last
+        settlement, `close` after everything, even after a failure.
+        """
         self.stop()
         self.route.flow.on_change = lambda: None
         if self._timer is not None:

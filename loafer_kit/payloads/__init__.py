@@ -1,1 +1,1 @@
-"""Typed handlers: message content as the type that a handler names. It knows no queue."""
+"""Typed handlers: validates message content as the type a handler names. Knows no queue."""

@@ -1,4 +1,4 @@
-"""What a handler's annotation asks for, seen through whatever kind of callable it is."""
+"""Finds the payload type in a handler's annotation, for any kind of callable."""
 
 import dataclasses
 import functools
@@ -17,15 +17,16 @@ def payload_annotation(handler: Callable[..., Any], position: int = 0) -> Any | 
     """Return the annotation of a handler's parameter if it names a payload type; None if not.
 
     Payload types are dataclasses, TypedDicts and pydantic models; they are found inside other types
-    too. Sees through methods, `functools.partial`, decorators that use `functools.wraps`, and
-    callable objects. No other parameter's annotation is resolved; if this one cannot be, a warning
-    says so and the answer is None: existing handlers may name what only a type checker can see.
+    too. Works for functions, methods, `functools.partial`, decorators that use `functools.wraps`
+    and callable objects. Only this parameter's annotation is resolved. If it cannot be, a warning
+    is logged and the answer is None: existing handlers may name types that exist only for a type
+    checker.
     """
     annotation: Any = None
     try:
         annotation = _written_annotation(handler, position)
         annotation = _resolved(handler, annotation)
-        return annotation if names_payload(annotation) else None
+        return annotation if any(map(_is_payload_type, parts(annotation))) else None
     except Exception as error:  # noqa: BLE001 - an annotation may be any expression
         logger.warning(
             "handler.unchecked handler=%s: the annotation %s cannot be resolved (%s), so messages "
@@ -37,14 +38,9 @@ def payload_annotation(handler: Callable[..., Any], position: int = 0) -> Any | 
         return None
 
 
-def names_payload(annotation: Any) -> bool:
-    """Tell whether an annotation is a payload type or mentions one."""
-    return any(_is_payload_type(part) for part in parts(annotation))
-
-
 def parts(annotation: Any, *, of_fields: bool = False) -> Iterable[Any]:
-    """Return an annotation and every type that it is made of; on request, those of fields too."""
-    found: dict[int, Any] = {}  # what is in it stays alive, so that no id comes twice
+    """Return an annotation and every type it mentions; with `of_fields`, those of fields too."""
+    found: dict[int, Any] = {}  # keeps the parts alive, so that each id stays unique
     waiting = [annotation]
     while waiting:
         part = waiting.pop()
@@ -57,15 +53,15 @@ def parts(annotation: Any, *, of_fields: bool = False) -> Iterable[Any]:
 
 
 def field_types(kind: type) -> dict[str, Any]:
-    """Return the types of a class's fields; none where they cannot be resolved."""
+    """Return the types of a class's fields; an empty dict if they cannot be resolved."""
     try:
         return typing.get_type_hints(kind, include_extras=True)
-    except Exception:  # noqa: BLE001 - who needs the fields tells what is wrong with them
+    except Exception:  # noqa: BLE001 - pydantic reports the reason
         return {}
 
 
 def without_metadata(annotation: Any) -> Any:
-    """Return what an alias stands for, or what `Annotated` says something about."""
+    """Return the type behind aliases and `Annotated`."""
     while True:
         if typing.get_origin(annotation) is Annotated:
             annotation = annotation.__origin__
@@ -76,7 +72,7 @@ def without_metadata(annotation: Any) -> Any:
 
 
 def shown(annotation: Any) -> str:
-    """Return an annotation as a message shows it: without modules."""
+    """Format an annotation for an error message, without modules."""
     if isinstance(annotation, str):
         return repr(annotation)
     if typing.get_origin(annotation) is Annotated:
@@ -85,13 +81,13 @@ def shown(annotation: Any) -> str:
 
 
 def name_of(handler: Callable[..., Any]) -> str:
-    """Return the dotted name of what a handler comes down to."""
+    """Return the dotted name of the function behind a handler."""
     function, _ = _unwrapped(handler)
     return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
+    """Return the first line of an error's message, or the name of its class."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -107,8 +103,9 @@ def _written_annotation(handler: Callable[..., Any], position: int) -> Any:
 
 
 def _resolved(handler: Callable[..., Any], annotation: Any) -> Any:
-    """Return an annotation with the types that its texts name."""
+    """Return an annotation with its strings resolved to types."""
     function, owner = _unwrapped(handler)
+    # Only this annotation, since others may name types that exist for a type checker only.
     alone = types.SimpleNamespace(__annotations__={"it": annotation})
     names = getattr(function, "__globals__", {})
     own = {variable.__name__: variable for variable in getattr(function, "__type_params__", ())}
@@ -117,7 +114,7 @@ def _resolved(handler: Callable[..., Any], annotation: Any) -> Any:
 
 
 def _unwrapped(handler: Any) -> tuple[Any, type | None]:
-    """Return the function that a handler comes down to, and the class whose method it is."""
+    """Return the function behind a handler, and the class if it is a method."""
     owner = None
     while True:
         if isinstance(handler, functools.partial):
@@ -134,7 +131,7 @@ def _unwrapped(handler: Any) -> tuple[Any, type | None]:
 
 
 def _type_arguments(owner: type | None) -> dict[Any, Any]:
-    """Return what the bases of a generic handler's subclass put in place of type variables."""
+    """Return the types that a subclass of a generic handler gives for its type variables."""
     found: dict[Any, Any] = {}
     for kind in owner.__mro__ if owner else ():
         for base in vars(kind).get("__orig_bases__", ()):
@@ -156,9 +153,9 @@ def _filled(hint: Any, arguments: dict[Any, Any]) -> Any:
 def _is_payload_type(part: Any) -> bool:
     return isinstance(part, type) and (
         dataclasses.is_dataclass(part)
-        # `typing.is_typeddict` does not know those of typing_extensions on every Python
+        # `typing.is_typeddict` rejects typing_extensions' TypedDicts on some versions of Python
         or hasattr(part, "__required_keys__")
-        # `BaseModel` itself names no model
+        # not `BaseModel` itself
         or (hasattr(part, "__pydantic_validator__") and part.__module__ != "pydantic.main")
     )
 

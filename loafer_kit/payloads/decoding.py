@@ -1,28 +1,29 @@
-"""Typed handlers: a message's content as the type that the handler's parameter names."""
+"""Validates a message's content as the type that the handler's parameter names."""
 
 import dataclasses
 import json
+import sys
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError, InvalidPayloadError
-from loafer_kit.payloads import annotations, typed_dicts
+from loafer_kit.payloads import annotations
 
 Decode = Callable[[Any], Any]
 
-#: What pydantic validates only while it is iterated, when the handler has begun.
+#: Types that pydantic validates only while the handler iterates over the value.
 _LAZY = (Iterable, Iterator, Generator)
 
 
 def decoder_for(
     handler: Callable[..., Any], *, batch: bool = False, position: int = 0
 ) -> Decode | None:
-    """Return what makes content fit the annotation of the handler's parameter at `position`.
+    """Return a function that validates content as the handler's parameter at `position` says.
 
-    Content is decoded and validated where the annotation is or mentions a dataclass, a TypedDict or
-    a pydantic model; of a batch handler, as an item of its list (`list[Order]`). Any other
-    annotation, or none, leaves the content alone: None. The decoder raises `InvalidPayloadError`.
+    The content is validated if the annotation is or mentions a dataclass, a TypedDict or a pydantic
+    model; for a batch handler, if the items of its list do (`list[Order]`). For any other
+    annotation, or none, the answer is None. The decoder raises `InvalidPayloadError`.
 
     Raises a one-line `ConfigurationError` for an annotation that cannot be validated.
     """
@@ -51,7 +52,10 @@ def _decoder(annotation: Any) -> Decode:
     import pydantic
 
     _check(annotation)
-    validate = _validation(_adapter(annotation))
+    adapter = pydantic.TypeAdapter(annotation)
+    if adapter.rebuild() is False:  # it would fail at each message instead
+        raise TypeError("one of its types is not complete")
+    validate = _validation(adapter)
     shown = annotations.shown(annotation)
 
     def decode(content: Any) -> Any:
@@ -65,16 +69,22 @@ def _decoder(annotation: Any) -> Decode:
 
 
 def _check(annotation: Any) -> None:
-    """Raise a `TypeError` for what pydantic would take and leave unvalidated."""
+    """Raise a `TypeError` for types that pydantic would not validate, or would refuse obscurely."""
     if any(typing.get_origin(part) in _LAZY for part in annotations.parts(annotation)):
         raise TypeError("iterables are not validated before they are used, as a list is")
     for part in annotations.parts(annotation, of_fields=True):
-        if dataclasses.is_dataclass(part) or hasattr(part, "__required_keys__"):
+        is_typed_dict = hasattr(part, "__required_keys__")
+        if is_typed_dict and type(part).__module__ == "typing" and sys.version_info < (3, 12):
+            raise TypeError(
+                f"{part.__name__} is a typing.TypedDict: "
+                "use typing_extensions.TypedDict before Python 3.12"
+            )
+        if is_typed_dict or dataclasses.is_dataclass(part):
             _check_fields(part)
 
 
 def _check_fields(kind: Any) -> None:
-    """Pydantic models fill in the type variables of their bases; these types do not."""
+    """Refuse unbound type variables of a base: pydantic binds them in its own models only."""
     for name, hint in annotations.field_types(kind).items():
         for part in annotations.parts(hint):
             if isinstance(part, typing.TypeVar) and part not in getattr(kind, "__parameters__", ()):
@@ -83,21 +93,10 @@ def _check_fields(kind: Any) -> None:
                 )
 
 
-def _adapter(annotation: Any) -> Any:
-    """Return pydantic's adapter, complete: what cannot work is to fail now, not at each message."""
-    import pydantic
-
-    with typed_dicts.accepted(annotation):
-        adapter = pydantic.TypeAdapter(annotation)
-        if adapter.rebuild() is False:
-            raise TypeError("one of its types is not complete")
-    return adapter
-
-
 def _validation(adapter: Any) -> Callable[[Any], Any]:
-    """Return how content is validated: what is strict, as JSON if it can be that.
+    """Return the adapter's validation; for strict types, validation as JSON where possible.
 
-    JSON has no dates and no enums; a strict model takes their texts from JSON alone.
+    JSON has no dates and no enums. A strict type accepts their strings from JSON, not from Python.
     """
     if not _is_strict(adapter.core_schema):
         return adapter.validate_python  # type: ignore[no-any-return]
@@ -105,7 +104,7 @@ def _validation(adapter: Any) -> Callable[[Any], Any]:
     def validate(content: Any) -> Any:
         try:
             text = json.dumps(content)
-        except (TypeError, ValueError):  # a translator has made other things of it
+        except (TypeError, ValueError):  # a translator has made other objects of it
             return adapter.validate_python(content)
         return adapter.validate_json(text)
 
@@ -114,7 +113,8 @@ def _validation(adapter: Any) -> Callable[[Any], Any]:
 
 def _is_strict(schema: Any) -> bool:
     if isinstance(schema, dict):
-        # a text is one from either source; pydantic makes strict ones part of types that are not
+        # Strict strings do not count: they are strings in JSON and in Python, and pydantic makes
+        # them part of types that are not strict.
         strict = schema.get("strict") is True and schema.get("type") != "str"
         return strict or any(map(_is_strict, schema.values()))
     return isinstance(schema, list | tuple) and any(map(_is_strict, schema))

@@ -1,7 +1,7 @@
-"""Help for the tests of a service: pytest fixtures and stand-ins, all of them real code.
+"""For the tests of services: pytest fixtures, an in-memory provider and helpers.
 
-This is the pytest plugin, loaded by every run of an environment that has loafer_kit: only the
-fixtures are imported with it, the rest when it is used.
+This is a pytest plugin. pytest loads it in every environment that has loafer_kit, so it imports
+only the fixtures; the rest is imported on first use.
 """
 
 import importlib

@@ -1,8 +1,11 @@
-"""One message through a route, without a server."""
+"""Delivers one message to a route, without a server."""
 
 from typing import Any
 
 from loafer_kit.engine import deliveries
+from loafer_kit.ext.aws.message_translators import SNSMessageTranslator
+from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.ext.aws.routes import SNSQueueRoute
 from loafer_kit.outcomes import Outcome
 from loafer_kit.routes import Route
 from loafer_kit.testing.messages import sns_message, sqs_message
@@ -10,11 +13,11 @@ from loafer_kit.types import Message
 
 
 async def deliver(route: Route, body: Any, **facts: Any) -> Outcome:
-    """Deliver one message to a route as the engine does, and return what becomes of it.
+    """Deliver one message to a route as the engine does, and return its outcome.
 
-    The route's own translator, handler and error handler run; nothing is fetched or settled. A
-    route on SQS gets `body` as `sqs_message` or `sns_message` wraps it, with their keywords as
-    `facts`; any other route gets `body` as it is.
+    Runs the route's translator, handler and error handler; fetches and settles nothing. A route on
+    SQS gets `body` wrapped by `sqs_message` or `sns_message`, with their keywords as `facts`; any
+    other route gets `body` as it is.
 
         assert asyncio.run(deliver(routes[0], {"hello": "world"})) == ACKNOWLEDGE
     """
@@ -23,10 +26,6 @@ async def deliver(route: Route, body: Any, **facts: Any) -> Outcome:
 
 
 def _raw_message(route: Route, body: Any, facts: dict[str, Any]) -> Message:
-    from loafer_kit.ext.aws.message_translators import SNSMessageTranslator
-    from loafer_kit.ext.aws.providers import SQSProvider
-    from loafer_kit.ext.aws.routes import SNSQueueRoute
-
     if isinstance(route, SNSQueueRoute) or isinstance(
         route.message_translator, SNSMessageTranslator
     ):
@@ -34,5 +33,7 @@ def _raw_message(route: Route, body: Any, facts: dict[str, Any]) -> Message:
     if isinstance(route.provider, SQSProvider):
         return sqs_message(body, **facts)
     if facts:
-        raise TypeError(f"Only messages of SQS have {', '.join(facts)}; {route} is on no queue.")
+        raise TypeError(
+            f"Only messages of SQS have {', '.join(facts)}; {route} does not read from SQS."
+        )
     return body

@@ -1,4 +1,4 @@
-"""The pytest fixtures of a service's tests."""
+"""The pytest fixtures `local_server` and `local_queues`."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def local_server() -> Iterator["LocalServer"]:
-    """The embedded SQS and SNS server, one for the whole run (needs the extra `local`)."""
+    """The embedded SQS and SNS server, one per test run (needs the extra `local`)."""
     from loafer_kit.local import LocalServer
 
     with LocalServer() as server:
@@ -23,7 +23,7 @@ def local_server() -> Iterator["LocalServer"]:
 def local_queues(
     local_server: "LocalServer", monkeypatch: pytest.MonkeyPatch
 ) -> Iterator["LocalQueues"]:
-    """The server's queues, none at first; while the test runs, AWS clients find the server."""
+    """The queues of an empty server; during the test, AWS clients connect to it."""
     from loafer_kit.local import LocalQueues
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:

@@ -1,4 +1,4 @@
-"""Raw messages as SQS delivers them; pure but for their fresh ids."""
+"""Builds raw messages as SQS and SNS deliver them."""
 
 import hashlib
 import json
@@ -15,9 +15,9 @@ def sqs_message(
     receive_count: int = 1,
     group: str | None = None,
 ) -> dict[str, Any]:
-    """Return a message as ReceiveMessage gives it; a body that is no string becomes JSON.
+    """Return a message as ReceiveMessage returns it; a body other than a string becomes JSON.
 
-    `attributes` are the sender's own, `receive_count` and `group` SQS's.
+    `attributes` are message attributes; `receive_count` and `group` become SQS's attributes.
     """
     text = _text(body)
     now = str(int(time.time() * 1000))
@@ -48,9 +48,9 @@ def sns_message(
     receive_count: int = 1,
     group: str | None = None,
 ) -> dict[str, Any]:
-    """Return a message that SNS put into a queue: its own envelope in the body of SQS's.
+    """Return an SQS message whose body is an SNS notification.
 
-    `attributes` are the publisher's own.
+    `attributes` are the notification's message attributes.
     """
     envelope: dict[str, Any] = {
         "Type": "Notification",

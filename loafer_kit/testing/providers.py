@@ -1,4 +1,4 @@
-"""A provider without a server: what a test puts in, and what became of it."""
+"""InMemoryProvider: a provider without a server, which records the outcomes."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,11 @@ class _Entry:
 
 
 class InMemoryProvider(AbstractProvider):
-    """Delivers `messages` as they are, and keeps what became of each.
+    """Delivers `messages` and records the outcome of each.
 
-    The route ends once every message is settled; an `endless` provider waits for more, each fetch
-    up to `wait_time` seconds. A message that was left is delivered again after
-    `visibility_timeout` seconds; without one it stays in `left`. A retry without a delay is
-    immediate.
+    The route ends when every message is settled. An `endless` provider waits for more: each fetch
+    up to `wait_time` seconds. A message that is left is redelivered after `visibility_timeout`
+    seconds, or stays in `left` if that is None. A retry without a delay is immediate.
     """
 
     batch_size = 10
@@ -42,7 +41,7 @@ class InMemoryProvider(AbstractProvider):
     ) -> None:
         self.acknowledged: list[Message] = []
         self.left: list[Message] = []
-        #: Rejected messages, each with its reason.
+        #: Rejected messages, with their reasons.
         self.dead_letters: list[tuple[Message, str]] = []
         self._visibility_timeout = visibility_timeout
         self._endless = endless
@@ -58,30 +57,27 @@ class InMemoryProvider(AbstractProvider):
 
     @property
     def remaining(self) -> int:
-        """How many messages are not settled yet."""
+        """The number of messages that are not settled."""
         return len(self._ready) + len(self._delayed) + len(self._in_flight)
 
     def put(self, message: Message) -> None:
-        """Add a message; in the thread of the event loop, when one runs."""
+        """Add a message. While the route runs, call this in the event loop's thread."""
         self._ready.append(_Entry(message, next(self._ids)))
         self._changed.set()
 
     async def start(self, lost: object) -> None:
-        """Begin, or begin again."""
         self._stopped = False
         self._changed = asyncio.Event()
 
     def stop(self) -> None:
-        """Let the open fetch return."""
         self._stopped = True
         self._changed.set()
 
     async def fetch_messages(self) -> Sequence[Message]:
-        """Return up to ten messages."""
         return await self.fetch(self.batch_size)
 
     async def fetch(self, limit: int) -> Sequence[Message]:
-        """Return up to `limit` messages; wait for some up to the wait time."""
+        """Return up to `limit` messages; wait for the first one up to `wait_time`."""
         deadline = asyncio.get_running_loop().time() + self._wait_time
         while True:
             now = asyncio.get_running_loop().time()
@@ -96,13 +92,11 @@ class InMemoryProvider(AbstractProvider):
             await self._change_until(min([deadline, *(due for due, _, _ in self._delayed[:1])]))
 
     async def confirm_message(self, message: Message) -> None:
-        """Acknowledge a message."""
         await self.settle(message, Acknowledge())
 
     async def settle(self, message: Message, outcome: Outcome) -> None:
-        """Carry out what became of a message; one that is not in flight is none of ours."""
         entry = self._entry_of(message)
-        if entry is None:
+        if entry is None:  # settled already
             return
         self._in_flight.remove(entry)
         match outcome:
@@ -119,7 +113,6 @@ class InMemoryProvider(AbstractProvider):
         self._changed.set()
 
     def describe(self, message: Message) -> Mapping[str, object]:
-        """Return "memory", the message's number, and how often it was received."""
         entry = self._entry_of(message)
         if entry is None:
             return {}
@@ -152,5 +145,5 @@ class InMemoryProvider(AbstractProvider):
                 await self._changed.wait()
 
     def _entry_of(self, message: Message) -> _Entry | None:
-        # By identity: equal messages are different ones.
+        # By identity: a test may put equal messages.
         return next((entry for entry in self._in_flight if entry.message is message), None)

@@ -1,30 +1,30 @@
-"""A whole service in a test: from sent messages to empty queues."""
+"""Runs a whole service in a test, until its queues are empty."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.managers import LoaferManager
+
 if TYPE_CHECKING:
     from loafer_kit.local import LocalQueues
-    from loafer_kit.managers import LoaferManager
 
-#: Seconds between two looks at the queues.
+#: Seconds between two counts of the queues' messages.
 _LOOK_EVERY = 0.05
 
 
 def run_until_empty(
-    manager: "LoaferManager", queues: "LocalQueues", *, timeout: float = 30.0
+    manager: LoaferManager, queues: "LocalQueues", *, timeout: float = 30.0
 ) -> None:
-    """Run a manager until the SQS queues it reads hold nothing any more.
+    """Run a manager until the SQS queues that it reads are empty.
 
-    For a plain test function: the manager brings its own event loop. Messages that are handled,
-    delayed or waiting to be redelivered count; dead-letter queues do not. Raises `TimeoutError`
-    that says what is left after `timeout` seconds, and whatever the service fails with.
+    For a plain (not `async`) test function: the manager has its own event loop. Messages in flight
+    and delayed messages count; dead-letter queues do not. After `timeout` seconds, raises
+    `TimeoutError` with the remaining messages. Also raises what the service raises.
 
         run_until_empty(manager, local_queues)
     """
-    from loafer_kit.ext.aws.providers import SQSProvider
-
     providers = [route.provider for route in manager.dispatcher.routes]
     names = [provider.name for provider in providers if isinstance(provider, SQSProvider)]
     if not _left(queues, names):
@@ -36,9 +36,9 @@ def run_until_empty(
 
 
 async def _stop_when_empty(
-    manager: "LoaferManager", queues: "LocalQueues", names: list[str], patience: float
+    manager: LoaferManager, queues: "LocalQueues", names: list[str], patience: float
 ) -> list[str]:
-    """Stop the manager when the queues are empty or the time is over; return what is left."""
+    """Stop the manager when the queues are empty or time is up; return the rest."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
     try:
@@ -50,7 +50,7 @@ async def _stop_when_empty(
         return left
     finally:
         manager.runner.prepare_stop()
-        manager.runner.prepare_stop()  # at once: open polls need not be waited for
+        manager.runner.prepare_stop()  # the second request does not wait for open polls
 
 
 def _left(queues: "LocalQueues", names: list[str]) -> list[str]:

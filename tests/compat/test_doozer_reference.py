@@ -116,7 +116,7 @@ DECORATORS = (
 
 @pytest.mark.parametrize("decorator", DECORATORS)
 def test_decorators_append_and_return_the_callback(decorator):
-    """A decorated function stays what it was."""
+    """A decorated function stays unchanged."""
     app = Application("name")
     register = getattr(app, decorator)
     assert register(callback) is callback
@@ -201,7 +201,7 @@ def test_run_forever_can_be_called_again():
 
 @pytest.mark.parametrize(("setting", "argument"), [(True, False), (False, True)])
 def test_debug_by_setting_or_argument(setting, argument, capfd):
-    """The loop is in debug mode, and the logger's DEBUG messages are to be seen."""
+    """The loop is in debug mode, and the logger's DEBUG messages appear."""
     modes = []
 
     async def note_mode(app, message):
@@ -371,7 +371,7 @@ def test_step_4_error_callbacks_get_the_last_good_message():
 
 
 def test_step_5_no_results():
-    """None is no result, not a result that is None."""
+    """None means no results, not a result that is None."""
 
     async def nothing(app, message):
         return None
@@ -565,7 +565,7 @@ def test_references_to_a_message_are_dropped_when_it_is_done():
 
 
 def test_sleep_time_is_accepted():
-    """A setting that Doozer has and that nothing needs any more."""
+    """A setting of Doozer that has no effect."""
     app = make_app(1)
     app.settings["SLEEP_TIME"] = 0.1
     app.run_forever()

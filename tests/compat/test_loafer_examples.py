@@ -117,7 +117,7 @@ def queue(local_queues):
 
 
 def test_the_tutorial_runs_as_a_process(local_server, local_queues, write, tmp_path):
-    """`python -m foobar` prints and deletes a message, reports one that is no JSON, ends on TERM."""
+    """`python -m foobar` prints and deletes a message, reports one that is not JSON, ends on TERM."""
     write("foobar", handlers=HANDLERS, routes=ROUTES, __main__=MAIN)
     local_queues.create(QUEUE)
     environment = local_server.child_environment() | {"PYTHONUNBUFFERED": "1"}

@@ -295,7 +295,7 @@ def test_missing_credentials_end_the_process(run_process):
 
 
 async def test_an_incurable_error_stops_every_route(local_queues, queue):
-    """The other routes finish what they have in hand and settle it."""
+    """The other routes finish and settle the messages in hand."""
     local_queues.send(queue, 1)
     good = a_route(queue, lambda message, metadata: True)
     bad = a_route("missing", lambda message, metadata: True)
@@ -327,7 +327,7 @@ async def test_what_passes_is_backed_off_and_tried_again(local_server, local_que
 
 
 def test_forever_false(local_queues):
-    """One fetch for each route; what it brings is handled and settled; it can be called again."""
+    """One fetch for each route, whose messages are handled and settled; can be called again."""
     names = [local_queues.fresh(), local_queues.fresh()]
     for name in names:
         for number in range(3):

@@ -99,7 +99,7 @@ def test_exceptions():
 
 
 def test_manager_signature():
-    """The constructor and `run` take what they took."""
+    """The constructor and `run` take Loafer's arguments."""
     assert parameters(LoaferManager) == {
         "routes": REQUIRED,
         "runner": None,
@@ -122,7 +122,7 @@ def test_manager_builds_its_dispatcher_lazily():
 
 @pytest.mark.parametrize("routes", [[], [object()], [Route(Provider(), accept), None]])
 def test_manager_run_raises_configuration_errors(routes):
-    """No routes, or an item that is none: the caller of `run` gets the error."""
+    """No routes, or an item that is not a route: the caller of `run` gets the error."""
     with pytest.raises(ConfigurationError):
         LoaferManager(routes).run(forever=False)
 

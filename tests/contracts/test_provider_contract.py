@@ -1,4 +1,4 @@
-"""What the engine relies on in every provider."""
+"""The contract that the engine relies on, for every provider."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ class SQSQueue:
 
 
 class Memory:
-    """The provider that lives in memory."""
+    """The in-memory provider."""
 
     def __init__(self, local_queues):
         self._provider = InMemoryProvider(endless=True, wait_time=0)
@@ -79,7 +79,7 @@ async def fetch(provider, count=1):
 
 
 async def test_fetch_brings_what_was_sent(source, provider):
-    """A fetch gives messages, no more than its limit."""
+    """A fetch returns at most as many messages as its limit."""
     await source.put("1", "2", "3")
     messages = await provider.fetch(2)
     assert 1 <= len(messages) <= 2

@@ -293,7 +293,7 @@ def test_a_retry_callback_that_crashes_stops_the_application(delay):
 
 @pytest.mark.parametrize("delay", [0, 0.01])
 def test_a_retry_callback_may_abort(delay):
-    """That is no crash: the message is acknowledged."""
+    """The application goes on and acknowledges the message."""
 
     async def abort(app, message):
         app.consumer.queue.put_nowait(None)
@@ -311,7 +311,7 @@ def test_a_retry_callback_may_abort(delay):
 
 def test_a_retry_callback_that_hangs_does_not_hold_up_the_end(monkeypatch):
     """It is cancelled after a while, and its message is not acknowledged."""
-    monkeypatch.setattr("loafer_kit.engine.consumers._FLUSH_GRACE", 0.05)
+    monkeypatch.setattr("loafer_kit.engine.application_route._FLUSH_GRACE", 0.05)
 
     async def hang(app, message):
         await asyncio.Event().wait()

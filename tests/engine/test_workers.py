@@ -1,4 +1,4 @@
-"""Routes at work where something goes wrong or comes at an awkward time."""
+"""Running routes: failures, and events at awkward times."""
 
 import asyncio
 import contextvars
@@ -6,9 +6,8 @@ import contextvars
 import pytest
 
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.backlog import Backlog
+from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.jobs import Job, Jobs
-from loafer_kit.engine.slots import Slots
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -119,7 +118,7 @@ async def test_a_stop_before_the_start_opens_nothing():
             started.append(self)
 
         async def fetch(self, limit):
-            raise AssertionError("nothing is to be fetched")
+            raise AssertionError("nothing may be fetched")
 
     dispatcher = LoaferDispatcher([Route(Recording(["a"]), accept)])
     dispatcher.stop()
@@ -128,7 +127,7 @@ async def test_a_stop_before_the_start_opens_nothing():
 
 
 async def test_a_provider_that_fails_on_what_it_fetched_stops_the_route():
-    """An error outside the fetch itself is no reason to fall silent."""
+    """An error after the fetch itself is raised too."""
 
     class Broken(InMemoryProvider):
         def order_key(self, message):
@@ -152,7 +151,7 @@ async def test_a_fetch_that_was_cancelled_by_somebody_else_stops_the_route():
 
 
 async def test_stop_now_does_not_wait_for_a_handler_that_ignores_it(monkeypatch):
-    """A second signal shortens the grace time, however long it is."""
+    """A second signal shortens even a long grace time."""
     monkeypatch.setattr("loafer_kit.engine.jobs._CANCEL_GRACE", 0.05)
     release = asyncio.Event()
 
@@ -243,14 +242,14 @@ async def test_the_flow_may_be_changed_by_any_thread():
     await asyncio.to_thread(route.flow.resume)
     await asyncio.wait_for(running, 2)
     assert provider.acknowledged == ["a", "b"]
-    route.flow.resume()  # nobody listens any more
+    route.flow.resume()  # the route has ended
 
 
 @pytest.mark.parametrize(
     "lazily", [iter, lambda answers: map(bool, answers), lambda a: dict(enumerate(a)).values()]
 )
 async def test_a_lazy_batch_answer_is_read_message_by_message(lazily):
-    """An iterator is no consent for the whole batch, though every iterator is true."""
+    """An iterator is always truthy, which must not acknowledge the whole batch."""
 
     async def handler(messages, metadata):
         return lazily([message != "b" for message in messages])

@@ -1,4 +1,4 @@
-"""What a handler asks for: its annotation, whatever kind of callable it is."""
+"""Finding the payload type in the annotation of any kind of callable."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Typed handlers: what their annotations make of a message's content."""
+"""Typed handlers: validation of a message's content."""
 
 import dataclasses
 import datetime as dt
@@ -7,13 +7,15 @@ import pathlib
 import subprocess
 import sys
 import threading
+import typing
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Generic, Literal, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Generic, Literal, NotRequired, TypeVar
 
 import postponed_annotations
 import pydantic
 import pytest
 import typing_extensions
+from typing_extensions import TypedDict
 
 from loafer_kit.exceptions import ConfigurationError, InvalidPayloadError
 from loafer_kit.payloads.decoding import decoder_for
@@ -83,7 +85,7 @@ class Strict(TypedDict):
     city: str
 
 
-class New(typing_extensions.TypedDict):
+class New(TypedDict):
     address: Address
 
 
@@ -261,7 +263,7 @@ FITTING = [
 
 @pytest.mark.parametrize(("annotation", "content", "decoded"), FITTING, ids=str)
 def test_content_is_decoded_wherever_the_payload_type_stands(annotation, content, decoded):
-    """Alone, in unions, containers and generics; TypedDicts at any depth, on every Python."""
+    """Alone, in unions, containers and generics; TypedDicts at any depth."""
     assert decoder_for(taking(annotation))(content) == decoded
 
 
@@ -444,22 +446,41 @@ def test_what_cannot_be_validated_is_refused_when_the_route_is_made(annotation, 
     assert "\n" not in told
 
 
+class Old(typing.TypedDict):
+    city: str
+
+
+class OldInside(typing.TypedDict):
+    address: Old
+
+
+@dataclasses.dataclass
+class Outer:
+    inside: OldInside | None
+
+
+class OuterModel(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(defer_build=True)
+
+    by_name: dict[str, Old]
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic takes them since Python 3.12")
-def test_typed_dicts_are_left_as_they_were():
-    """The way past pydantic's refusal ends with the route's making, also when that fails."""
+@pytest.mark.parametrize(
+    ("annotation", "refused"),
+    [(Old, "Old"), (list[Old | Line], "Old"), (Outer, "OldInside"), (OuterModel, "Old")],
+    ids=str,
+)
+def test_a_typed_dict_of_typing_is_refused_before_python_3_12(annotation, refused):
+    """At any depth, in one line that names it and says what to use."""
+    with pytest.raises(ConfigurationError) as caught:
+        Route(Provider(), taking(annotation))
 
-    @dataclasses.dataclass
-    class Both:
-        address: Address
-        lock: threading.Lock
-
-    decoder_for(taking(Everywhere))
-    with pytest.raises(ConfigurationError):
-        decoder_for(taking(Both))
-
-    assert type(Address).__module__ == "typing"
-    with pytest.raises(pydantic.errors.PydanticUserError):
-        pydantic.TypeAdapter(Address)
+    assert (
+        f": {refused} is a typing.TypedDict: use typing_extensions.TypedDict before Python 3.12. "
+        in str(caught.value)
+    )
+    assert "\n" not in str(caught.value)
 
 
 Orders = typing_extensions.TypeAliasType("Orders", list[Order])
@@ -478,7 +499,7 @@ Orders = typing_extensions.TypeAliasType("Orders", list[Order])
     ids=str,
 )
 def test_a_batch_handler_may_name_its_list_in_many_ways(annotation):
-    """Whatever a list can be given for."""
+    """Any annotation that accepts a list."""
     decode = decoder_for(taking(annotation), batch=True)
 
     assert decode({"number": 1, "lines": []}) == Order(1, [])

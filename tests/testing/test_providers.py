@@ -1,4 +1,4 @@
-"""The provider that lives in memory: what it delivers, and what becomes of it."""
+"""InMemoryProvider: deliveries and recorded outcomes."""
 
 import asyncio
 
@@ -48,7 +48,7 @@ def test_a_retried_message_comes_back():
 
 
 def test_a_left_message_comes_back_after_the_visibility_timeout():
-    """With a visibility timeout, leaving is no end."""
+    """With a visibility timeout, a message that is left comes back."""
     answers = [False, True]
     provider = InMemoryProvider(["again"], visibility_timeout=0.001)
 

@@ -5,11 +5,10 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from loafer_kit.applications import Application
-from loafer_kit.engine.consumers import QueueConsumer
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.outcomes import ACKNOWLEDGE, RELEASE
-from loafer_kit.types import Message
+from loafer_kit.types import Message, QueueConsumer
 
 
 class SQSConsumer(QueueConsumer):

@@ -1,4 +1,4 @@
-"""Typed handlers with types of any shape: what fits arrives, what does not is refused."""
+"""Typed handlers with generated types: fitting content arrives, other content is refused."""
 
 import dataclasses
 import datetime as dt
@@ -29,7 +29,7 @@ class Wrapped(Generic[T]):
     inner: T
 
 
-class WrappedDict(typing.TypedDict, Generic[T]):
+class WrappedDict(typing_extensions.TypedDict, Generic[T]):
     inner: T
 
 
@@ -199,11 +199,11 @@ def model_of(fields):
 
 
 def shapes(*, in_model=False):
-    """Any types; before Python 3.12 a pydantic model refuses typed dicts of `typing` itself."""
-    mine = sys.version_info >= (3, 12) or not in_model
-    made = st.sampled_from([typing, typing_extensions] if mine else [typing_extensions])
+    """Any types; before Python 3.12, no TypedDict of `typing` itself."""
+    modules = [typing, typing_extensions] if sys.version_info >= (3, 12) else [typing_extensions]
+    made = st.sampled_from(modules)
     typed_dicts = st.builds(typed_dict_of, made.map(lambda module: module.TypedDict), st.booleans())
-    generics = [Wrapped, WrappedDict] if mine else [Wrapped]
+    generics = [Wrapped, WrappedDict]
 
     def extended(inner):
         fields = st.lists(st.tuples(inner, st.booleans()), min_size=1, max_size=3).map(
@@ -228,12 +228,10 @@ def shapes(*, in_model=False):
 
 
 def payloads():
-    """A type that names a payload type, whatever else it is made of."""
+    """A type that mentions a payload type."""
     anything = shapes() | shapes(in_model=True)
     as_field = anything.map(lambda shape: Fields([("top", shape, True)]))
-    kinds = [dataclass_of, typed_dict_of(typing.TypedDict, total=False), model_of]
-    if sys.version_info < (3, 12):
-        kinds.pop()
+    kinds = [dataclass_of, typed_dict_of(typing_extensions.TypedDict, total=False), model_of]
     return st.one_of(anything.map(wrapped(Wrapped)), *(as_field.map(kind) for kind in kinds))
 
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
-from typing import TypedDict
 
 import postponed_annotations
 import pytest
+from typing_extensions import TypedDict
 
 from loafer_kit import Abort, Application
 from loafer_kit.exceptions import ConfigurationError, InvalidPayloadError
@@ -55,7 +55,7 @@ def run(callback, *messages):
 
 
 def test_a_callback_gets_messages_as_the_type_that_it_names():
-    """It is the second parameter that names it."""
+    """The second parameter names the type."""
 
     async def callback(app, order: Order):
         app.seen.append(order)
@@ -102,7 +102,7 @@ def test_preprocessors_make_what_is_validated():
 
 
 def test_other_annotations_leave_the_message_alone(caplog):
-    """Also of the application itself, whatever it names."""
+    """Also the annotation of `app`, even of an unknown name."""
 
     async def callback(app: "Unknown", message: dict):  # noqa: F821
         app.seen.append(message)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.engine.receivers import PollScaler, fetch_limit
+from loafer_kit.engine.fetchers import PollScaler, fetch_limit
 
 
 def observe(receivers, received, limit=10, *, idle=True):

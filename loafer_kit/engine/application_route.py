@@ -1,0 +1,256 @@
+"""An Application as a route: its consumer is the provider, its callbacks handle the messages."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from loafer_kit.engine.callbacks import CallbackList
+from loafer_kit.exceptions import (
+    Abort,
+    ConsumerError,
+    FatalError,
+    SourceExhausted,
+    TransientProviderError,
+)
+from loafer_kit.outcomes import Outcome, Retry
+from loafer_kit.providers import AbstractProvider
+from loafer_kit.routes import Route
+from loafer_kit.types import Callback, Consumer, Message, QueueConsumer
+
+#: Seconds that postponed work gets when the service stops.
+_FLUSH_GRACE = 25.0
+
+
+class Postpone(Abort):
+    """Raised by an error callback: `work` is awaited after `delay` seconds.
+
+    Meanwhile the message occupies no worker; it is acknowledged after the work. When the
+    application stops, the rest of the delay is skipped.
+    """
+
+    def __init__(
+        self, reason: str, message: Message, delay: float, work: Callable[[], Awaitable[object]]
+    ) -> None:
+        super().__init__(reason, message)
+        self.delay = delay
+        self.work = work
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Reading:
+    """One message as it was read: two readings differ even when they hold the same object."""
+
+    message: Message
+    started: bool = False
+
+    def __repr__(self) -> str:
+        return repr(self.message)
+
+
+class ConsumerProvider(AbstractProvider):
+    """Reads one message at a time, whenever a worker is free for it.
+
+    The route acknowledges: acknowledging belongs to the worker that handled the message.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        logger: logging.Logger,
+        deliver: Callable[[Reading], Awaitable[object]],
+    ) -> None:
+        self._consumer = consumer
+        self._queue_consumer = consumer if isinstance(consumer, QueueConsumer) else None
+        self._logger = logger
+        self._deliver = deliver
+        self._reader: asyncio.Task[Any] | None = None
+        self._postponed: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def fetch_messages(self) -> Sequence[Reading]:
+        """Return what one `read()` gives; its `Abort` ends the route cleanly."""
+        if self._failure is not None:
+            raise self._failure
+        self._reader = asyncio.current_task()
+        try:
+            return [Reading(await self._consumer.read())]
+        except Abort as abort:
+            self._logger.debug("consumer.aborted reason=%s", abort.reason)
+            raise SourceExhausted from abort
+        except TransientProviderError:
+            raise
+        except asyncio.CancelledError:
+            if self._failure is not None:  # `_fail` cancelled the read
+                raise self._failure from None
+            raise
+        except Exception as error:
+            self._logger.exception("consumer.failed")
+            raise ConsumerError(f"The consumer failed: {type(error).__name__}: {error}") from error
+        finally:
+            self._reader = None
+
+    def stop(self) -> None:
+        """Have the open `read()` return: by `stop_reading`, or else by cancelling it."""
+        if self._queue_consumer is not None:
+            self._queue_consumer.stop_reading()
+        elif self._reader is not None:
+            self._reader.cancel()
+
+    def order_key(self, message: Reading) -> Hashable | None:
+        consumer = self._queue_consumer
+        return None if consumer is None else consumer.order_key(message.message)
+
+    def describe(self, message: Reading) -> Mapping[str, object]:
+        consumer = self._queue_consumer
+        return {} if consumer is None else consumer.describe(message.message)
+
+    async def confirm_message(self, message: Reading) -> None:
+        """Do nothing: the acknowledgement callbacks have run."""
+
+    async def settle(self, message: Reading, outcome: Outcome) -> None:
+        """Handle a message that was read while the service began to stop.
+
+        A consumer has no way to give a message back, so the engine's "release" would lose it.
+        """
+        if isinstance(outcome, Retry) and not message.started:
+            try:
+                await self._deliver(message)
+            except FatalError as error:
+                self._fail(error.__cause__ or error)
+
+    def postpone(self, delay: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Await `work` after `delay` seconds, or as soon as the service stops."""
+        task = asyncio.create_task(self._work_later(delay, work))
+        self._postponed.add(task)
+        task.add_done_callback(self._postponed.discard)
+
+    async def flush(self) -> None:
+        """Finish the postponed work; raise what failed meanwhile."""
+        self._ending.set()
+        if self._postponed:
+            _, late = await asyncio.wait(self._postponed, timeout=_FLUSH_GRACE)
+            for task in late:
+                self._logger.warning("postponed.cancelled: still running after %gs", _FLUSH_GRACE)
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_FLUSH_GRACE)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _work_later(self, delay: float, work: Callable[[], Awaitable[object]]) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), delay)
+        try:
+            await work()
+        except FatalError as error:
+            self._fail(error.__cause__ or error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        if self._reader is not None:
+            self._reader.cancel()
+
+
+class ConsumingService(Protocol):
+    """The attributes of an Application that `ApplicationRoute` uses."""
+
+    name: str
+    logger: logging.Logger
+    consumer: Any
+    callback: Any
+    callbacks: Mapping[str, CallbackList]
+
+
+class ApplicationRoute(Route):
+    """Takes each message through an Application's callbacks, in one of its workers."""
+
+    provider: ConsumerProvider
+    _content_position = 1  # callback(app, message)
+
+    def __init__(self, app: ConsumingService, num_workers: int) -> None:
+        provider = ConsumerProvider(app.consumer, app.logger, self.deliver)
+        super().__init__(provider, app.callback, app.name, concurrency=num_workers, prefetch=0)
+        self._app = app
+        self._callback: Callback = app.callback
+        self._callbacks = app.callbacks
+
+    async def deliver(self, raw_message: Reading) -> bool:
+        """Preprocess, decode, call back, postprocess, acknowledge.
+
+        Raises `FatalError`, without acknowledging the message, when a postprocessor, an error
+        callback or an acknowledgement fails.
+        """
+        raw_message.started = True
+        original = raw_message.message
+        postponement = await self._process(original)
+        if postponement is None:
+            await self._acknowledge(original)
+        else:
+            self._postpone(postponement, original)
+        return True
+
+    async def _process(self, message: Message) -> Postpone | None:
+        """Do everything but acknowledge; return what an error callback postpones."""
+        try:
+            for preprocess in tuple(self._callbacks["message_preprocessor"]):
+                message = await preprocess(self._app, message)
+            content = message if self._decode is None else self._decode(message)
+            results = await self._callback(self._app, content)
+        except Abort as abort:
+            self._log_abort(abort)
+            return None
+        except Exception as error:
+            self._app.logger.exception("message.failed")
+            return await self._report(message, error)
+        with _fatal("A result could not be processed"):
+            await self._postprocess(results)
+        return None
+
+    async def _report(self, message: Message, error: Exception) -> Postpone | None:
+        try:
+            with _fatal("An error callback failed"):
+                await self._callbacks["error"].notify(self._app, message, error)
+        except Abort as abort:
+            self._log_abort(abort)
+            return abort if isinstance(abort, Postpone) else None
+        return None
+
+    async def _postprocess(self, results: Any) -> None:
+        for result in () if results is None else results:
+            try:
+                await self._callbacks["result_postprocessor"].pipe(self._app, result)
+            except Abort as abort:
+                self._log_abort(abort)
+
+    async def _acknowledge(self, original: Message) -> None:
+        with _fatal("A message could not be acknowledged"):
+            await self._callbacks["message_acknowledgement"].notify(self._app, original)
+
+    def _postpone(self, postponement: Postpone, original: Message) -> None:
+        async def work() -> None:
+            try:
+                with _fatal("Postponed work failed"):
+                    await postponement.work()
+            except Abort as abort:
+                self._log_abort(abort)
+            await self._acknowledge(original)
+
+        self.provider.postpone(postponement.delay, work)
+
+    def _log_abort(self, abort: Abort) -> None:
+        self._app.logger.debug("callback.aborted reason=%s", abort.reason)
+
+
+@contextlib.contextmanager
+def _fatal(what: str) -> Iterator[None]:
+    """Turn any exception but `Abort` into one that ends the service."""
+    try:
+        yield
+    except Abort:
+        raise
+    except Exception as error:
+        raise FatalError(f"{what}: {error}") from error
