@@ -220,6 +220,7 @@ def test_a_context_has_an_end():
         render.plain(value)
 
 
+@pytest.mark.slow
 @given(specs)
 @few
 def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):

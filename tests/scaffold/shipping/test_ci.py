@@ -11,6 +11,7 @@ import yaml
 PATH = ".github/workflows/ci.yml"
 
 
+@pytest.mark.slow
 def test_github_takes_it(ship, tmp_path):
     """By GitHub's own schema of workflows."""
     (tmp_path / "ci.yml").write_text(ship("ci")[PATH])
