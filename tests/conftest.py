@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import functools
+import os
 
 import pytest
 from hypothesis import settings
@@ -19,4 +20,15 @@ def _botocore_data_is_parsed_once():
     load_file = functools.cache(JSONFileLoader().load_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", staticmethod(load_file))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mypy_results_are_shared(tmp_path_factory):
+    """Let all runs of mypy, in all workers, share what it finds out about installed packages."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MYPY_CACHE_DIR", str(folder / "mypy"))
         yield

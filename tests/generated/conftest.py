@@ -21,7 +21,6 @@ class Installation:
     """A Python in which loafer_kit is installed."""
 
     python: str
-    caches: Path
 
     def run(self, *arguments, cwd, environment=None, check=True):
         """Run a module of this Python; fail with its output if it fails."""
@@ -50,19 +49,13 @@ def _environment():
 
 
 @pytest.fixture(scope="session")
-def caches(tmp_path_factory):
-    """The folder for the caches of tools, outside the projects."""
-    return tmp_path_factory.mktemp("caches")
-
-
-@pytest.fixture(scope="session")
-def checkout(caches):
+def checkout():
     """The checkout that these tests belong to."""
-    return Installation(sys.executable, caches)
+    return Installation(sys.executable)
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory, caches):
+def wheel(tmp_path_factory):
     """A new environment with a built wheel, made once for all workers.
 
     The dependencies come from the environment of the tests; nothing is downloaded.
@@ -75,7 +68,7 @@ def wheel(tmp_path_factory, caches):
         if not (environment / "complete").exists():
             _install_wheel(environment)
             (environment / "complete").touch()
-    return Installation(str(environment / "bin/python"), caches)
+    return Installation(str(environment / "bin/python"))
 
 
 def _install_wheel(environment):

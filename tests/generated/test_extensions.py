@@ -56,7 +56,7 @@ def judge(installation, folder, arguments):
     project = folder / "loafer-kit-my-redis"
     installation.run("black", "--check", ".", cwd=project)
     subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    installation.run("mypy", "--cache-dir", installation.caches, cwd=project)
+    installation.run("mypy", cwd=project)
     installation.run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", cwd=project)
 
 

@@ -59,7 +59,7 @@ def test_a_service_is_clean_and_passes_its_own_tests(checkout, tmp_path, argumen
 
     checkout.run("black", "--check", ".", cwd=project)
     subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    checkout.run("mypy", "--strict", ".", "--cache-dir", checkout.caches, cwd=project)
+    checkout.run("mypy", "--strict", ".", cwd=project)
     checkout.run(*PYTEST, cwd=project)
 
 
