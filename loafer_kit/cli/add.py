@@ -11,7 +11,7 @@ from loafer_kit.cli.new import Diff, DryRun, Json
 
 if TYPE_CHECKING:
     from loafer_kit.cli.showing import Show
-    from loafer_kit.scaffold.additions.results import Apply
+    from loafer_kit.scaffold.additions.pieces import Apply
     from loafer_kit.scaffold.project.projects import Generator
     from loafer_kit.scaffold.spec.drafts import Draft
 
@@ -122,13 +122,13 @@ def extension(
     It is called in the package's `__init__.py`. What the service has to depend on is said.
     """
     from loafer_kit.cli import showing
-    from loafer_kit.scaffold.additions import dependencies, extensions
+    from loafer_kit.scaffold.additions import extensions
     from loafer_kit.scaffold.spec import validation
 
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
     show = showing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
-    missing = dependencies.missing(path, addition.package, addition.module)
+    missing = extensions.missing_distribution(path, addition.package, addition.module)
     if missing is not None:
         show.tell(
             f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
@@ -167,21 +167,22 @@ def _write(
 ) -> None:
     from loafer_kit.cli import writing
     from loafer_kit.cli.printing import say_json
-    from loafer_kit.scaffold.additions import results
-    from loafer_kit.scaffold.project import checks, commits, locks
+    from loafer_kit.scaffold.additions import pieces
+    from loafer_kit.scaffold.project import drift, locks
+    from loafer_kit.scaffold.project import writing as disk
 
     if not show.only:
-        commits.recover(project)
-    checks.refuse_conflicts(project, locks.find(project), paths)
+        disk.recover(project)
+    drift.refuse_conflicts(project, locks.find(project), paths)
     try:
-        changed = results.changes(project, paths, apply)
-    except results.AdditionError as error:
+        changed = pieces.changes(project, paths, apply)
+    except pieces.AdditionError as error:
         if show.json:
             keys = ("path", "why", "snippet")
             missing = [{key: getattr(item, key) for key in keys} for item in error.unplaced]
             say_json({"written": False, "missing": missing})
         raise
-    everything = results.recorded(project, changed, command, apply if rebase else None)
+    everything = pieces.recorded(project, changed, command, apply if rebase else None)
     writing.write(everything, project, show=show)
     if not any(change.writes for change in changed):
         show.tell(f"nothing to do: {command.removeprefix('add ')} is there already")

@@ -68,7 +68,7 @@ class Wanted:
         projects.refuse_missing_extra()
         if self.reference is None:
             self._refuse_options()
-            return projects.ours(name)
+            return projects.builtin(name)
         origin = origins.named(self.reference, self.checkout, self.directory)
         with waiting(f"reading the template {origin}"):
             template = templates.load(origin, Path())
@@ -86,7 +86,7 @@ class Wanted:
             self._refuse_options()
         settings = answers(self.settings)
         with waiting("reading the project's template"):
-            maker = projects.maker_of(
+            maker = projects.generator_of(
                 project, lock, checkout=self.checkout, answers=settings, leave=self._leave()
             )
         self._tell_what_is_left_off(maker.template)

@@ -10,42 +10,39 @@ from loafer_kit.cli.own_templates import Wanted
 from loafer_kit.cli.printing import say, say_json
 from loafer_kit.cli.showing import Show
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import checks, locks, projects
-from loafer_kit.scaffold.project.plans import marked
+from loafer_kit.scaffold.project import drift, locks, projects
 
 
 def check(project: Path, *, json: bool) -> None:
     """Print every drift; exit code 1 when there is one."""
-    drifts = checks.drifts(project, projects.find_lock(project))
+    found = drift.find(project, projects.find_lock(project))
     if json:
-        listed = [asdict(drift) for drift in drifts]
+        listed = [asdict(item) for item in found]
         say_json({"project": str(project), "drifts": listed})
     else:
-        for drift in drifts:
-            say(drift)
-        if not drifts:
+        for item in found:
+            say(item)
+        if not found:
             say("spec, code and lock agree")
-    if drifts:
+    if found:
         raise typer.Exit(1)
 
 
 def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
     """Merge what the template renders today; with `check`, only judge whether that is needed."""
     from loafer_kit.cli import writing
-    from loafer_kit.scaffold.project import commits
+    from loafer_kit.scaffold.project import updates
+    from loafer_kit.scaffold.project import writing as disk
 
     if not show.only:
-        commits.recover(project)
+        disk.recover(project)
     lock = projects.find_lock(project)
-    checks.refuse_conflicts(project, lock)
-    maker = wanted.maker_of(project, lock)
-    rendering = maker.again(projects.draft(project, lock))
-    found = projects.candidates(project, lock, rendering)
-    changed = marked([candidate.merged() for candidate in found], rendering.plan)
-    changed.append(projects.lock_change(project, rendering.locked(lock.records)))
+    drift.refuse_conflicts(project, lock)
+    rendering = wanted.maker_of(project, lock).again(projects.draft(project, lock))
+    changed = updates.update(project, lock, rendering)
     if check:
         show.changes(changed, project)
-        if rendering.differs_from(lock):
+        if rendering.differs_from(project, lock):
             raise ConfigurationError("the project is behind its template: run `loafer-kit update`")
         return
     writing.write(changed, project, show=show)
@@ -54,13 +51,13 @@ def update(project: Path, wanted: Wanted, *, show: Show, check: bool) -> None:
 def destroy(project: Path, wanted: Wanted, *, show: Show) -> None:
     """Take back what the lock's last record wrote."""
     from loafer_kit.cli import writing
-    from loafer_kit.scaffold.project import commits
-    from loafer_kit.scaffold.project import undo as reversals
+    from loafer_kit.scaffold.project import undo
+    from loafer_kit.scaffold.project import writing as disk
 
     if not show.only:
-        commits.recover(project)
+        disk.recover(project)
     lock = projects.find_lock(project)
-    changed = reversals.last(project, lock, partial(wanted.maker_of, project, lock))
+    changed = undo.last(project, lock, partial(wanted.maker_of, project, lock))
     writing.write(changed, project, show=show)
     if any(change.path == locks.PATH and change.after is None for change in changed):
         _remove(project, show)

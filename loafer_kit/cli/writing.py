@@ -11,8 +11,9 @@ from loafer_kit.cli import collisions, terminal
 from loafer_kit.cli.printing import say
 from loafer_kit.cli.showing import Show, described
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import commits, locks, projects, repositories, updates
-from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.project import git as repositories
+from loafer_kit.scaffold.project import history, locks, projects, updates
+from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.plans import Change, Plan, changes, marked
 from loafer_kit.scaffold.project.projects import Generator, Rendering
 from loafer_kit.scaffold.project.updates import Candidate
@@ -57,13 +58,13 @@ def generate(
         ours = rendering if projects.SPEC in rendering.plan.files else _ours(context)
         saved = _saved(ours.plan.files[projects.SPEC], save_spec, target, force=force or show.only)
     if not show.only:
-        commits.recover(target)
+        disk.recover(target)
     lock = locks.find(target)
     found = updates.candidates(lock.files if lock else {}, rendering.plan.files, target)
     changed = marked(_decided(found, target, force=force, show=show), rendering.plan)
-    record = records.record(command, changed, lock.spec if lock else None)
+    record = history.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
-    after = rendering.locked((*before, record) if record.edits else before)
+    after = rendering.locked(target, lock, (*before, record) if record.edits else before)
     changed = [*changed, projects.lock_change(target, after)]
     write(changed, target, show=show, saved=saved, notes=notes)
     if git:
@@ -95,7 +96,7 @@ def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
 
 
 def _ours(context: Context) -> Rendering:
-    return projects.ours("service").render(context)
+    return projects.builtin("service").render(context)
 
 
 def _saved(spec: bytes, path: Path, target: Path, *, force: bool) -> _Beside:
@@ -131,7 +132,7 @@ def write(
         show.changes(changed, target, more)
     show.end([*changed, *beside])
     with _written(saved):
-        commits.apply(changed, target)
+        disk.apply(changed, target)
     if show.json:
         show.changes(changed, target, more)
     conflicts = [change.path for change in changed if change.conflicts]
@@ -150,12 +151,12 @@ def _written(saved: _Beside | None) -> Iterator[None]:
         yield
         return
     change, is_new = saved.change, not saved.folder.exists()
-    commits.apply([change], saved.folder)
+    disk.apply([change], saved.folder)
     try:
         yield
     except BaseException:
         back = Change(change.path, "overwrite", change.after, change.before)
-        commits.apply([back], saved.folder)
+        disk.apply([back], saved.folder)
         if is_new:
             with suppress(OSError):
                 saved.folder.rmdir()

@@ -22,6 +22,7 @@ SLOW = {
     "loafer_kit.local",
     "loafer_kit.managers",
     "moto",
+    "pathspec",
     "rich",
     "yaml",
 }
@@ -40,9 +41,9 @@ RENDERING = {
 WRITING = {
     "loafer_kit.cli.collisions",
     "loafer_kit.cli.writing",
-    "loafer_kit.scaffold.project.commits",
-    "loafer_kit.scaffold.project.journal",
+    "loafer_kit.scaffold.project.updates",
     "loafer_kit.scaffold.project.undo",
+    "loafer_kit.scaffold.project.writing",
 }
 SPECS = {
     "loafer_kit.scaffold.rendering.contexts",

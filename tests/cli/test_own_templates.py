@@ -175,8 +175,8 @@ def test_a_template_that_has_moved_is_named_in_the_lock(here):
 
     assert done.code == 1
     assert done.error == (
-        "there is no foobar/../theirs, of which this project was made: where the template is now, "
-        "say in foobar/.loafer-kit/lock.json as the `reference` of its origin"
+        "there is no foobar/../theirs, the template of this project: write its new place into "
+        "foobar/.loafer-kit/lock.json, as the `reference` of its origin"
     )
     replace(here / "foobar" / locks.PATH, '"../theirs"', '"../moved"')
     assert loafer_kit("update", "foobar", "--check").code == 0
@@ -312,7 +312,9 @@ def test_what_was_trusted_once_is_not_trusted_for_ever(hooked):
     for command in (["update", "foobar"], ["update", "foobar", "--check"]):
         done = loafer_kit(*command)
         assert done.code == 1
-        assert "ran code of its own when it made this project: --trust lets it again" in done.error
+        assert (
+            "ran code of its own when it made this project: --trust allows it again" in done.error
+        )
     assert content(hooked / "foobar") == before
 
     assert loafer_kit("update", "foobar", "--trust").code == 0

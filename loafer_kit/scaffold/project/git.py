@@ -1,13 +1,14 @@
-"""Runs git, the user's own, without asking anybody, and without any hook."""
+"""Runs the user's git without prompts and hooks, and begins a project's repository."""
 
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 
-# What would make git look at another repository than the one that is named.
+# These variables point git at another repository than the named one.
 _ELSEWHERE = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -23,16 +24,16 @@ _ELSEWHERE = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# What a repository, or a template for repositories, brings is for its owner's own commands.
+# Hooks and monitors of a repository, or of git's template for one, do not run.
 _NOTHING_RUNS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 class GitError(ConfigurationError):
-    """git could not do what it was asked for; the message has its own words."""
+    """git failed; the message quotes it."""
 
 
 class TooMuchError(GitError):
-    """git printed more than was asked for."""
+    """git printed more than the limit."""
 
 
 def run(
@@ -41,9 +42,9 @@ def run(
     environment: Mapping[str, str] | None = None,
     most: int | None = None,
 ) -> bytes:
-    """What git prints; `content` is its standard input.
+    """Run git and return its output; `content` is its standard input.
 
-    TooMuchError, once it has printed more than `most` bytes.
+    TooMuchError once it has printed more than `most` bytes.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     kept |= {"LC_ALL": "C", **(environment or {})}
@@ -51,7 +52,7 @@ def run(
         given.write(content)
         given.seek(0)
         try:
-            process = subprocess.Popen(  # noqa: S603 - the words are checked by whoever gives them
+            process = subprocess.Popen(  # noqa: S603 - callers check the arguments
                 ["git", *_NOTHING_RUNS, *arguments],  # noqa: S607 - the user's own git
                 env=kept,
                 stdin=given,
@@ -69,7 +70,7 @@ def run(
 
 
 def _printed(process: subprocess.Popen[bytes], most: int | None) -> bytes:
-    """All that a process prints, which has ended then, in whatever way."""
+    """The output of a process, which has ended on return."""
     with process:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         try:
@@ -81,3 +82,49 @@ def _printed(process: subprocess.Popen[bytes], most: int | None) -> bytes:
             process.kill()
             raise TooMuchError(f"git: it printed more than {most} bytes")
     return printed
+
+
+def refuse_missing_git() -> None:
+    """Raise GitError if git is not installed."""
+    run("--version")
+
+
+def around(folder: Path) -> Path | None:
+    """The work tree that contains a folder, or will contain it; None if there is none."""
+    existing = next(place for place in (folder, *folder.resolve().parents) if place.is_dir())
+    try:
+        found = run("-C", str(existing), "rev-parse", "--show-toplevel")
+    except GitError:
+        return None
+    return Path(found.decode().rstrip("\n"))
+
+
+def begin(project: Path, paths: Iterable[str], message: str) -> bool:
+    """Begin a repository with a commit of these files, except those its .gitignore covers.
+
+    Returns whether the commit was made: if git does not know the author, the files are only
+    staged. ConfigurationError quotes git when it fails; the project is written by then.
+    """
+    here = ("-C", str(project), "--literal-pathspecs")
+    try:
+        run("init", "--quiet", "--", str(project))
+        found = run(*here, "ls-files", "-z", "--others", "--exclude-standard")
+        wanted = b"\0".join(sorted(set(found.split(b"\0")) & set(map(os.fsencode, paths))))
+        run(*here, "add", "--pathspec-from-file=-", "--pathspec-file-nul", content=wanted)
+        if not _knows_author(project):
+            return False
+        run(*here, "commit", "--quiet", "--message", message)
+    except GitError as error:
+        raise ConfigurationError(
+            f"{project} is written, but has no first commit: {error}"
+        ) from error
+    return True
+
+
+def _knows_author(project: Path) -> bool:
+    """Whether the author is configured; git would otherwise derive one from the host."""
+    try:
+        run("-C", str(project), "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
+    except GitError:
+        return False
+    return True

@@ -158,7 +158,7 @@ def test_no_name_leads_out_of_the_project(tmp_path, path):
     """However a template makes it; nor into what is git's or ours."""
     name = "{{ 'X' }}".replace("X", path.replace("/", "\\x2f").replace(".", "\\x2e"))
 
-    assert "is no path" in refused(write(tmp_path, {name: "a"}))
+    assert "is not a path" in refused(write(tmp_path, {name: "a"}))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_no_folder_of_a_project_leads_elsewhere(tmp_path, folder):
     template = write(tmp_path, {"a": "a"}, {"slug": "x"})
 
     message = refused(template, answers={"slug": folder})
-    assert "is no path" in message or "cannot be a project's folder" in message
+    assert "is not a path" in message or "cannot be a project's folder" in message
 
 
 def test_a_file_in_another_file_s_place_is_refused(tmp_path):
@@ -177,7 +177,7 @@ def test_a_file_in_another_file_s_place_is_refused(tmp_path):
     template = write(tmp_path, {"a": "a", "{{ 'A'|lower }}/b": "b"})
 
     message = refused(template)
-    assert message.endswith(": 'a', in which 'a/b' is, cannot be a file and a folder")
+    assert message.endswith(": 'a', which contains 'a/b', cannot be both a file and a folder")
 
     (template / "hooks").mkdir()
     (template / "hooks/pre_gen_project.py").write_text("open('a', 'w')")
@@ -192,7 +192,7 @@ def test_a_name_by_chance_is_checked_as_any_other(tmp_path):
         try:
             assert rendered(template) == {"ok": "a"}
         except ConfigurationError as error:
-            assert "is no path" in str(error)  # noqa: PT017 - one of two endings
+            assert "is not a path" in str(error)  # noqa: PT017 - one of two endings
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path):
@@ -292,7 +292,7 @@ def test_an_entry_that_leads_out_of_its_zip_is_refused(tmp_path, name):
     """Though nothing is ever unpacked."""
     template = zipped(tmp_path / "a.zip", [(name, "evil")])
 
-    assert "is no path" in refused(template)
+    assert "is not a path" in refused(template)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]
 
 

@@ -107,7 +107,7 @@ def test_a_hook_leaves_nothing_where_only_we_and_git_write(tmp_path, path):
     text += "f.parent.mkdir(parents=True); f.write_text('x')\n"
     template = hooked(tmp_path, post_gen_project_py=text)
 
-    with pytest.raises(ConfigurationError, match="is no path of a template's file"):
+    with pytest.raises(ConfigurationError, match="is not a path for a template's file"):
         rendered(template, leave=leave)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import commits, journal
-from loafer_kit.scaffold.project.plans import Change, Plan
+from loafer_kit.scaffold.project import writing
+from loafer_kit.scaffold.project.plans import Change, Plan, changes
 
 PLAN = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
 
@@ -28,6 +28,12 @@ def project(tmp_path):
     (target / "f").write_bytes(b"same")
     (target / "mine").write_bytes(b"mine")
     return target
+
+
+def commit(plan, target):
+    """Write a plan into a folder."""
+    writing.recover(target)
+    writing.apply(changes(plan, target), target)
 
 
 def content(folder):
@@ -52,7 +58,7 @@ def interrupted_at(monkeypatch, owner, name, turn, error):
 
 def test_a_new_folder_appears_whole(tmp_path):
     """With the folders above it, and nothing beside it."""
-    commits.commit(PLAN, tmp_path / "x/y/project")
+    commit(PLAN, tmp_path / "x/y/project")
 
     assert content(tmp_path / "x/y") == {
         "project": None, "project/a": b"new", "project/b": None, "project/b/c": b"new",
@@ -71,7 +77,7 @@ def test_the_next_run_clears_what_a_killed_one_left_beside_a_new_folder(tmp_path
     assert left.name == ".new.loafer-kit"
     (left / "stale").write_bytes(b"of an older template")
 
-    commits.commit(Plan({"a": b"new"}), target)
+    commit(Plan({"a": b"new"}), target)
 
     assert content(tmp_path) == {"new": None, "new/a": b"new"}
 
@@ -83,7 +89,7 @@ def test_a_link_in_the_place_of_what_is_left_is_not_followed(tmp_path):
     (tmp_path / ".new.loafer-kit").symlink_to(tmp_path / "mine")
 
     with pytest.raises(ConfigurationError, match=r"\.new\.loafer-kit: Not a directory"):
-        commits.commit(PLAN, tmp_path / "new")
+        commit(PLAN, tmp_path / "new")
 
     assert (tmp_path / "mine/file").read_bytes() == b"mine"
 
@@ -95,10 +101,10 @@ def test_two_runs_cannot_make_one_folder(tmp_path):
     (staging / "a").write_bytes(b"its own")
 
     with (
-        journal.locked(staging, tmp_path / "new"),
+        writing.locked(staging, tmp_path / "new"),
         pytest.raises(ConfigurationError, match="another loafer-kit is writing into"),
     ):
-        commits.commit(PLAN, tmp_path / "new")
+        commit(PLAN, tmp_path / "new")
 
     assert (staging / "a").read_bytes() == b"its own"
 
@@ -107,7 +113,7 @@ def test_files_get_the_modes_of_the_users_umask(tmp_path):
     """No folder is closed to the user's group because it was staged."""
     before = os.umask(0o027)
     try:
-        commits.commit(PLAN, tmp_path / "project")
+        commit(PLAN, tmp_path / "project")
     finally:
         os.umask(before)
 
@@ -125,7 +131,7 @@ def test_a_new_folder_that_fails_leaves_nothing(tmp_path, monkeypatch, turn, err
     interrupted_at(monkeypatch, Path, "write_bytes", turn, error)
 
     with pytest.raises((ConfigurationError, KeyboardInterrupt, SystemExit)):
-        commits.commit(PLAN, tmp_path / "x/y/project")
+        commit(PLAN, tmp_path / "x/y/project")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -146,7 +152,7 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch, existi
     monkeypatch.setattr(Path, "mkdir", mkdir)
 
     with pytest.raises(ConfigurationError) as caught:
-        commits.commit(PLAN, target, force=existing)
+        commit(PLAN, target)
 
     folder = target if existing else tmp_path
     assert str(caught.value) == (
@@ -166,24 +172,14 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "rename", rename)
 
     with pytest.raises(ConfigurationError, match="nothing was written"):
-        commits.commit(PLAN, tmp_path / "project")
+        commit(PLAN, tmp_path / "project")
 
     assert content(tmp_path) == {"project": None, "project/theirs": b""}
 
 
-def test_an_existing_folder_is_only_touched_with_force(project):
-    """Without it, nothing happens."""
-    before = content(project)
-
-    with pytest.raises(ConfigurationError, match="--force"):
-        commits.commit(PLAN, project)
-
-    assert content(project) == before
-
-
-def test_force_writes_file_by_file(project):
+def test_an_existing_folder_is_written_file_by_file(project):
     """Other files stay, modes stay, and nothing of the work is left."""
-    commits.commit(PLAN, project, force=True)
+    commit(PLAN, project)
 
     assert content(project) == {
         "a": b"new", "b": None, "b/c": b"new", "b/d": None, "b/d/e": b"new", "f": b"same",
@@ -204,7 +200,7 @@ def test_a_failure_leaves_every_byte_as_it_was(project, monkeypatch, function, t
     interrupted_at(monkeypatch, Path, function, turn, error)
 
     with pytest.raises((ConfigurationError, KeyboardInterrupt, SystemExit)):
-        commits.commit(PLAN, project, force=True)
+        commit(PLAN, project)
 
     assert content(project) == before
     assert (project / "a").stat().st_mtime_ns == stat.st_mtime_ns
@@ -214,8 +210,8 @@ def test_a_failure_leaves_every_byte_as_it_was(project, monkeypatch, function, t
 KILLED = """
 import os, sys
 from pathlib import Path
-from loafer_kit.scaffold import commits
-from loafer_kit.scaffold.project.plans import Change, Plan
+from loafer_kit.scaffold.project import writing
+from loafer_kit.scaffold.project.plans import Plan, changes
 
 turns = iter(range(100))
 original = getattr(Path, sys.argv[4])
@@ -227,7 +223,9 @@ def replacement(self, *arguments):
 
 setattr(Path, sys.argv[4], replacement)
 plan = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
-commits.commit(plan, Path(sys.argv[1]), force=True)
+target = Path(sys.argv[1])
+writing.recover(target)
+writing.apply(changes(plan, target), target)
 """
 
 
@@ -242,7 +240,7 @@ def test_the_next_run_undoes_what_a_killed_one_left(project, turn):
     before = content(project)
     assert killed(project, turn, signal.SIGKILL) == -signal.SIGKILL
 
-    journal.recover(project)
+    writing.recover(project)
 
     assert content(project) == before
 
@@ -252,7 +250,7 @@ def test_what_was_edited_after_the_kill_is_kept(project):
     killed(project, 2, signal.SIGKILL)
     (project / "a").write_bytes(b"edited")
 
-    journal.recover(project)
+    writing.recover(project)
 
     assert (project / "a").read_bytes() == b"edited"
     assert not (project / "b").exists()
@@ -291,7 +289,7 @@ def test_a_hostile_journal_touches_nothing_outside(project, path):
     left_behind(project, json.dumps(entry(path=path)))
 
     with pytest.raises(ConfigurationError):
-        journal.recover(project)
+        writing.recover(project)
 
     assert outside.exists()
 
@@ -306,8 +304,8 @@ def test_a_hostile_journal_touches_nothing_of_git_s(project, path, existed):
     work = left_behind(project, json.dumps(entry(path=path, existed=existed)))
     (work / "0.old").write_bytes(b"#!/bin/sh")
 
-    with pytest.raises(ConfigurationError, match=r"is no path of a template's file\): remove "):
-        journal.recover(project)
+    with pytest.raises(ConfigurationError, match=r"is not a path for a template's file\): remove "):
+        writing.recover(project)
 
     assert file.read_bytes() == b""
 
@@ -317,7 +315,7 @@ def test_a_hostile_journal_brings_no_link(project):
     work = left_behind(project, json.dumps(entry(path="made", existed=True, digest=None)))
     (work / "0.old").symlink_to("/etc/passwd")
 
-    journal.recover(project)
+    writing.recover(project)
 
     assert not (project / "made").exists()
     assert not work.exists()
@@ -330,8 +328,8 @@ def test_a_hostile_journal_removes_no_folder_but_those_of_its_files(project):
     (project / "link").symlink_to(folder.parent)
     left_behind(project, json.dumps(entry(folders=["link/empty"])))
 
-    with pytest.raises(ConfigurationError, match="is in none of its folders"):
-        journal.recover(project)
+    with pytest.raises(ConfigurationError, match="lists a folder that does not contain it"):
+        writing.recover(project)
 
     assert folder.exists()
 
@@ -347,7 +345,7 @@ def test_a_damaged_journal_is_one_line(project, text):
     work = left_behind(project, text)
 
     with pytest.raises(ConfigurationError, match=f"remove {work}"):
-        journal.recover(project)
+        writing.recover(project)
 
     shutil.rmtree(work.parent)
     assert content(project) == before
@@ -359,10 +357,10 @@ def test_two_runs_cannot_write_into_one_folder(project):
     work.mkdir(parents=True)
 
     with (
-        journal.locked(work, project),
+        writing.locked(work, project),
         pytest.raises(ConfigurationError, match="another loafer-kit"),
     ):
-        commits.commit(PLAN, project, force=True)
+        commit(PLAN, project)
 
     assert work.is_dir()
 
@@ -377,10 +375,10 @@ def test_a_removal_is_undone_with_its_folder(project, monkeypatch):
     with monkeypatch.context() as patched:
         interrupted_at(patched, Path, "replace", 0, OSError(28, "No space left on device"))
         with pytest.raises(ConfigurationError, match="No space left"):
-            commits.apply([removal, edit], project)
+            writing.apply([removal, edit], project)
     assert content(project) == before
 
-    commits.apply([removal, edit], project)
+    writing.apply([removal, edit], project)
 
     assert not (project / "z").exists()
     assert (project / "a").read_bytes() == b"new"
@@ -392,7 +390,7 @@ def test_a_file_that_changed_since_it_was_shown_stops_everything(project, found)
     shown = [Change("a", "overwrite", found, b"new"), Change("n", "create", None, b"new")]
     before = content(project)
 
-    with pytest.raises(ConfigurationError, match="edited meanwhile"):
-        commits.apply(shown, project)
+    with pytest.raises(ConfigurationError, match="edited in the meantime"):
+        writing.apply(shown, project)
 
     assert content(project) == before
