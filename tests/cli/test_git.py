@@ -182,6 +182,7 @@ def test_nothing_of_a_template_for_repositories_runs(here, tmp_path):
     assert set(ran.read_text().split()) == {*(f"hooks/{name}" for name in names), "monitor"}
 
 
+@pytest.mark.slow
 def test_a_project_of_many_files_is_committed(here):
     """However long their paths are together: they stand on no command line."""
     folder = "/".join(["x" * 250] * 12)

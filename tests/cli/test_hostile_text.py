@@ -10,6 +10,8 @@ from terminals import COMMAND, Person
 
 from loafer_kit.scaffold.project import locks
 
+pytestmark = pytest.mark.slow
+
 #: Goes up a line and clears it: what stands there was never seen.
 HIDING = "safe\n\x1b[1A\x1b[2Kevil\u202e"
 VARIABLES = {"project_name": "x", "slug": "{{ cookiecutter.project_name }}"}

@@ -6,6 +6,8 @@ import sys
 import pytest
 from kept_projects import loafer_kit
 
+pytestmark = pytest.mark.slow
+
 # What takes long to import, and what only a running or a rendered service has use for.
 SLOW = {
     "aiobotocore",

@@ -218,6 +218,7 @@ def test_conflicts_are_counted_before_the_error(project):
     assert "conflicts are left in foobar/routes.py" in done.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["service", "extension"])
 def test_on_a_terminal_nobody_is_asked(tmp_path, what):
     """A question is no JSON."""

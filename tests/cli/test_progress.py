@@ -16,6 +16,8 @@ from terminals import COMMAND, Person
 
 from loafer_kit.cli.output import waiting
 
+pytestmark = pytest.mark.slow
+
 CLEARED = "\r\x1b[K"
 HIDDEN_CURSOR = "\x1b[?25l"
 

@@ -13,6 +13,8 @@ from kept_projects import loafer_kit, replace
 from scaffold.custom_templates import commit, write
 from terminals import COMMAND
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments, **options):
     return subprocess.run(

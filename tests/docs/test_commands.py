@@ -1,4 +1,4 @@
-"""The page about commands, and the README's table, list what there is."""
+"""The page about commands and the table in the README list every command."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ SHARED = {"--dry-run", "--diff", "--json"}
 
 
 def commands(command=None, *names):
-    """The commands at the ends of the tree, each with its names."""
+    """Every command that has no subcommands, with its names."""
     command = command or get_command(app)
     command = command.load() if isinstance(command, LazyCommand) else command
     inner = getattr(command, "commands", None)
@@ -33,7 +33,7 @@ def options(text):
     ("names", "command"), [pytest.param(*end, id=" ".join(end[0])) for end in commands()]
 )
 def test_each_command_is_described_with_its_options(names, command):
-    """In a section of its own, or in one that it shares; what no command has is not there."""
+    """Its section, which it may share, lists its options and no others."""
     sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
     section = sections.get(" ".join(names)) or sections[names[0]]
     has = {
@@ -50,7 +50,7 @@ def test_each_command_is_described_with_its_options(names, command):
 
 @pytest.mark.parametrize("name", [" ".join(names) for names, _ in commands()])
 def test_the_readme_lists_each_command(name):
-    """A command that is not in the table is not found."""
+    """Readers look for commands in this table."""
     table = (ROOT / "README.md").read_text().partition("## Commands")[2]
 
     assert name in [span.removeprefix("loafer-kit ") for span in re.findall("`(.*?)`", table)]
@@ -58,7 +58,7 @@ def test_the_readme_lists_each_command(name):
 
 @pytest.mark.parametrize("arguments", [[], ["new"], ["add"]])
 def test_no_summary_is_cut_off(arguments):
-    """What a list of commands says of each is a whole sentence."""
+    """Each command's summary fits on its line."""
     listed = CliRunner().invoke(app, [*arguments, "--help"]).stdout.partition("Commands:")[2]
     assert listed
     assert "..." not in listed

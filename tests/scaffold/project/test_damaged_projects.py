@@ -92,6 +92,7 @@ def damaged_locks(draw, whole):
     return {**whole, "files": {**whole["files"], path: entry}}
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_damaged_lock_is_fine_or_an_error(made, data):
@@ -133,6 +134,7 @@ def additions():
     return files, [*steps, (extension.apply, extension.path)]
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 def test_damaged_code_is_added_to_or_left_alone(additions, data):

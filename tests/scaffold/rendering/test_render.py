@@ -197,6 +197,7 @@ def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
     assert made == builtin.render(templates.builtin("service"), context).plan
 
 
+@pytest.mark.slow
 @given(specs)
 @few
 def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):

@@ -61,6 +61,7 @@ def _of_stack(alarm):
     return dimension["Value"], *(alarm[name] for name in SETTINGS)
 
 
+@pytest.mark.slow
 def test_a_module_has_the_alarms(ship, expected):
     """And they tell whom the module's variable names."""
     module = Terraform(ship("terraform")[PATHS["terraform"]])

@@ -56,6 +56,7 @@ def project(ship, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_queues_are_made_and_the_service_handles_their_messages(
     project, local_server, local_queues
 ):
@@ -83,6 +84,7 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
         assert service.wait(timeout=sizing.STOP) == 0
 
 
+@pytest.mark.slow
 def test_the_health_check_is_answered(project, local_server):
     """By the command that Compose runs in the server's container."""
     check = yaml.safe_load((project / PATH).read_text())["services"]["sqs"]["healthcheck"]["test"]

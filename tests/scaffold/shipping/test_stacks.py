@@ -12,7 +12,7 @@ from loafer_kit.local.clients import Clients
 from loafer_kit.scaffold.shipping import contexts, resources
 
 # The server knows stacks, but not these resources of theirs: it says so, and leaves them out.
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Tried to parse")]
 
 QUEUES = [
     {"name": "orders", "dead_letter_queue": "dead", "visibility_timeout": 60},

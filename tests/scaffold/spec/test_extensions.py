@@ -188,6 +188,7 @@ def test_the_same_words_give_the_same_bytes():
     assert rendered(settings=["A=1"], cli=True) == rendered(settings=["A=1"], cli=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.sampled_from(["{{ 1 }}", "{% raw %}", '"""', "\u2028", "`|`", "\\", "'"]))
 def test_any_default_arrives_as_it_is(text):

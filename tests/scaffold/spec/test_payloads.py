@@ -185,6 +185,7 @@ def test_examples_are_always_the_same():
     assert "note" not in payloads.example("Order", service.payloads, everything=False)
 
 
+@pytest.mark.slow
 @given(tables)
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_model_of_a_valid_spec_takes_its_own_example(models):
