@@ -13,6 +13,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import insertion
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
 from loafer_kit.scaffold.additions.pieces import UnplacedError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.spec import names
 
@@ -90,7 +91,7 @@ def plan(package: str, reference: str) -> ExtensionAddition:
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         raise ConfigurationError(
-            f"{names.shown(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
+            f"{quoted(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
         )
     return ExtensionAddition(package, found["module"], found["name"])
 

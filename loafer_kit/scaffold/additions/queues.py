@@ -10,6 +10,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import pieces
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import line_ends, merges
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import flags, lines
@@ -104,7 +105,7 @@ def plan(draft: Draft, text: str, generator: Generator) -> QueueAddition:
         return _planned(draft, spec, text, generator)
     except SpecError as error:  # the draft is valid: the problems are of the typed text
         problems = [Problem(item.path[2:], item.message) for item in error.problems]
-        raise SpecError(problems, names.shown(text)) from error
+        raise SpecError(problems, quoted(text)) from error
 
 
 def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
@@ -118,12 +119,12 @@ def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
             return _addition(spec, index, generator, known=True)
     if "," in name:
         why = f"a route has the settings of its queue, which are in {draft.origin}"
-        raise ConfigurationError(f"{names.shown(name)}: {why}")
+        raise ConfigurationError(f"{quoted(name)}: {why}")
     known = [queue.queue_name for queue in spec.queues]
     near = get_close_matches(names.queue_name(name), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigurationError(
-        f"{draft.origin}: there is no queue {names.shown(name)}; {hint}"
+        f"{draft.origin}: there is no queue {quoted(name)}; {hint}"
         "`loafer-kit add queue NAME` adds a queue and its route"
     )
 
@@ -187,7 +188,7 @@ def _refuse_other_settings(
     wanted = validation.service(Draft({**draft.values, "queues": queues})).queues[index]
     if wanted != spec.queues[index]:
         raise ConfigurationError(
-            f"{draft.origin}: the queue {names.shown(wanted.queue_name)} is there already with other "
+            f"{draft.origin}: the queue {quoted(wanted.queue_name)} is there already with other "
             "settings; change them there, then run `loafer-kit update`"
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import line_ends, locks
 from loafer_kit.scaffold.project.history import Record
 from loafer_kit.scaffold.project.locks import Lock
@@ -200,7 +201,7 @@ def generator_of(
         return builtin("service")
     made = lock.template
     if made.name not in _NAMES:
-        name = names.shown(made.name)
+        name = quoted(made.name)
         raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
     if made.origin is None:
         return replace(builtin(made.name), lock=lock)

@@ -28,6 +28,7 @@ from cookiecutter.utils import create_env_with_context
 from jinja2 import TemplateSyntaxError
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
 from loafer_kit.scaffold.project.writing import termination_as_exception
@@ -38,7 +39,6 @@ from loafer_kit.scaffold.rendering.fetching import CACHE, Fetched
 from loafer_kit.scaffold.rendering.origins import Origin
 from loafer_kit.scaffold.rendering.templates import VARIABLES, File
 from loafer_kit.scaffold.rendering.variables import Values
-from loafer_kit.scaffold.spec import names
 
 _HOOKS = ("pre_prompt", "pre_gen_project", "post_gen_project")
 # What cookiecutter itself reads, besides `cookiecutter.json` and the project's folder.
@@ -138,7 +138,7 @@ def _declared(folder: Path) -> Values:
 
 
 def _several(folders: Iterable[str]) -> str:
-    listed = ", ".join(map(names.shown, folders))
+    listed = ", ".join(map(quoted, folders))
     return f"; --directory names one of {listed}" if listed else ""
 
 
@@ -209,7 +209,7 @@ def _refuse_names(folder: Path, context: Values) -> None:
     # cookiecutter renders this name again, in those of the folders below it.
     marks = (environment.block_start_string, environment.variable_start_string)
     if "/" in name or name.startswith("-") or any(mark in name for mark in marks):
-        raise ConfigurationError(f"{names.shown(name)} cannot be a project's folder")
+        raise ConfigurationError(f"{quoted(name)} cannot be a project's folder")
     refuse_reserved(name)
     for place in fetching.places(project):
         try:
@@ -217,9 +217,9 @@ def _refuse_names(folder: Path, context: Values) -> None:
         except Exception:  # noqa: BLE001, S112 - cookiecutter names it, or copies the file as it is
             continue
         if place.is_dir() and path[-1:] in ("", "/"):
-            raise ConfigurationError(f"the name of the folder {names.shown(place.name)} is empty")
+            raise ConfigurationError(f"the name of the folder {quoted(place.name)} is empty")
         if path.startswith("/") or ".." in path.split("/"):
-            raise ConfigurationError(f"{names.shown(path)} leads out of the project")
+            raise ConfigurationError(f"{quoted(path)} leads out of the project")
 
 
 def _files(project: Path, notes: list[str]) -> dict[str, File]:

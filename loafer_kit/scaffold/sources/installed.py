@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Plugin:
     def what(self) -> str:
         """A description: kind, name and package."""
         kind = self.entry.group.rpartition(".")[2].removesuffix("s")
-        return f"the {kind} {names.shown(self.name)} of the package {self.package}"
+        return f"the {kind} {quoted(self.name)} of the package {self.package}"
 
     def __str__(self) -> str:
         return f"{self.what} cannot be used"
@@ -76,7 +77,7 @@ def one(group: Group, name: str) -> Plugin:
     found = [plugin for plugin in known if plugin.name == name]
     if len(found) > 1:
         packages = " and ".join(plugin.package for plugin in found)
-        raise ConfigurationError(f"{names.shown(name)} is added by {packages}: uninstall one")
+        raise ConfigurationError(f"{quoted(name)} is added by {packages}: uninstall one")
     if not found:
         raise ConfigurationError(_unknown(group, name, [plugin.name for plugin in known]))
     return found[0]
@@ -117,7 +118,7 @@ def read(text: str) -> "Draft":
         raise ConfigurationError(
             f"{plugin}: it returned a {type(found).__name__}; expected a mapping or a Draft"
         )
-    return Draft(found, f"{name} {names.shown(value)}")
+    return Draft(found, f"{name} {quoted(value)}")
 
 
 def _unknown(group: Group, name: str, known: list[str]) -> str:
@@ -128,4 +129,4 @@ def _unknown(group: Group, name: str, known: list[str]) -> str:
     what = "neither a folder, a zip file, a URL nor an installed template"
     if group == "sources":
         what = "not an installed source"
-    return f"{names.shown(name)} is {what}{hint or listed}"
+    return f"{quoted(name)} is {what}{hint or listed}"

@@ -2,9 +2,9 @@
 
 from urllib.parse import unquote
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import ImportResult
-from loafer_kit.scaffold.spec import names
 
 
 class References:
@@ -40,7 +40,7 @@ class References:
         if not isinstance(text, str) or not text.startswith("#"):
             self._result.problem(
                 reference,
-                f"{names.shown(str(text))} leads out of the document, and nothing is fetched: "
+                f"{quoted(str(text))} leads out of the document, and nothing is fetched: "
                 "bundle the document into one file first",
             )
             return None
@@ -50,6 +50,6 @@ class References:
             is_index = isinstance(target.value, list) and step.isdigit()
             target = target[int(step[:9]) if is_index else step]
         if not target.is_there:
-            self._result.problem(reference, f"{names.shown(text)} leads nowhere")
+            self._result.problem(reference, f"{quoted(text)} leads nowhere")
             return None
         return target

@@ -1,10 +1,10 @@
 """The bindings of AsyncAPI for SQS and SNS: the queues of an operation and their subscriptions."""
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.asyncapi.operations import Operation
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
 from loafer_kit.scaffold.sources.references import References
-from loafer_kit.scaffold.spec import names
 
 # Bindings of other protocols are not supported.
 _BINDINGS = keys("sns sqs")
@@ -86,7 +86,7 @@ class Bindings:
         for place in self._sns["consumers"].elements():
             consumer = self._references.follow(place)
             if consumer["protocol"].value != "sqs":
-                protocol = names.shown(str(consumer["protocol"].value))
+                protocol = quoted(str(consumer["protocol"].value))
                 self._result.note(consumer, f"is subscribed by {protocol}, not by a queue")
                 continue
             name = identified(self._endpoint(consumer))

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import ImportResult
 from loafer_kit.scaffold.sources.references import References
-from loafer_kit.scaffold.spec import names
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def received(root: Node, references: References, result: ImportResult) -> list[O
     version = root["asyncapi"]
     reader = _READERS.get(str(version.value)[:1])
     if reader is None:
-        message = f"must be a version 2.x or 3.x, not {names.shown(str(version.value))}"
+        message = f"must be a version 2.x or 3.x, not {quoted(str(version.value))}"
         result.problem(version, message)
         return []
     read, word = reader

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import aws, documents
 from loafer_kit.scaffold.sources.cloudformation.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.sources.cloudformation.resources import WHEN_DEPLOYED, Resources
@@ -17,7 +18,6 @@ from loafer_kit.scaffold.sources.import_results import (
     last_part,
     whole_number,
 )
-from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Draft
 
 _FORMATS = {**documents.YAML_WITH_TAGS, **documents.JSON}
@@ -87,7 +87,7 @@ class _Reader:
                 readers[kind](logical_id, resource)
         others = {kind for _, _, kind in resources} - {_QUEUE, *readers}
         if others:
-            listed = ", ".join(sorted(names.shown(kind).strip("'") for kind in others))
+            listed = ", ".join(sorted(quoted(kind).strip("'") for kind in others))
             self._result.note(self._root["Resources"], f"not looked at: {listed}")
         for name, settings in self._settings.items():
             self._result.queues.append(Queue(name, self._nodes[name], settings))
@@ -113,7 +113,7 @@ class _Reader:
     def _queue(self, logical_id: str, resource: Node) -> None:
         name = self._intrinsics.name(logical_id)
         if not self._intrinsics.is_named(resource):
-            called = names.shown(name).strip("'")
+            called = quoted(name).strip("'")
             self._result.note(resource, f"its name {WHEN_DEPLOYED}: the spec calls it {called}")
         properties = self._resources.properties(resource)
         self._described.append((name, properties))
@@ -160,7 +160,7 @@ class _Reader:
             return
         protocol = self._intrinsics.text(place["Protocol"].value)
         if protocol != "sqs":
-            self._result.note(place, f"delivers by {names.shown(protocol)}, not to a queue")
+            self._result.note(place, f"delivers by {quoted(protocol)}, not to a queue")
             return
         topic, queue = self._resources.target(topic_node), self._resources.target(place["Endpoint"])
         if topic and queue:
@@ -210,9 +210,7 @@ class _Reader:
             )
         elif self._intrinsics.boolean(through.value) is True:
             queue = queue_id
-            self._result.note(
-                through, f"its queue's name {WHEN_DEPLOYED}: called {names.shown(queue)}"
-            )
+            self._result.note(through, f"its queue's name {WHEN_DEPLOYED}: called {quoted(queue)}")
             self._add(queue, through, {})
             self._result.readers.append((queue, through))
         else:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import aws, documents
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
@@ -26,7 +27,6 @@ from loafer_kit.scaffold.sources.terraform.resources import (
     Resource,
     resources,
 )
-from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Draft
 
 _LARGEST = 64 * 1024 * 1024
@@ -75,7 +75,7 @@ class _Reader:
         known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING}
         others = {item.kind for item in self._resources} - known
         if others:
-            listed = ", ".join(names.shown(kind).strip("'") for kind in sorted(others))
+            listed = ", ".join(quoted(kind).strip("'") for kind in sorted(others))
             self._result.note(self._top, f"not looked at: {listed}")
         self._result.queues = list(self._queues.values())
         if not self._queues:
@@ -98,10 +98,10 @@ class _Reader:
                 self._note(resource, "is left out: no queue is subscribed to it")
 
     def _note_unsupported(self, resource: Resource, keys: Keys) -> None:
-        self._result.note_unsupported(resource.settings, keys, names.shown(resource.address))
+        self._result.note_unsupported(resource.settings, keys, quoted(resource.address))
 
     def _note(self, resource: Resource, message: str) -> None:
-        self._result.note(resource.node, f"{names.shown(resource.address)}: {message}")
+        self._result.note(resource.node, f"{quoted(resource.address)}: {message}")
 
     def _of(self, *kinds: str) -> list[Resource]:
         return [resource for resource in self._resources if resource.kind in kinds]
@@ -124,7 +124,7 @@ class _Reader:
         }
         self._result.check_fifo(name, resource["fifo_queue"])
         if name in self._queues:
-            self._note(resource, f"is left out: another queue is called {names.shown(name)}")
+            self._note(resource, f"is left out: another queue is called {quoted(name)}")
         self._queues.setdefault(name, Queue(name, resource.node, settings))
 
     def _redrive(self, resource: Resource) -> None:
@@ -142,9 +142,7 @@ class _Reader:
         if name not in self._queues:
             self._note(resource, "is left out: its queue is not described")
             return
-        self._result.note_unsupported(
-            where.parsed, aws.REDRIVE_POLICY, names.shown(resource.address)
-        )
+        self._result.note_unsupported(where.parsed, aws.REDRIVE_POLICY, quoted(resource.address))
         settings = self._queues[name].settings
         settings["dead_letter_queue"] = where.with_value(target)
         if where.is_there:
@@ -156,7 +154,7 @@ class _Reader:
     def _subscription(self, resource: Resource) -> None:
         protocol = str(resource["protocol"].value)
         if protocol != "sqs":
-            message = f"delivers by {names.shown(protocol)}, not to a queue"
+            message = f"delivers by {quoted(protocol)}, not to a queue"
             self._note(resource, message)
             return
         topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
