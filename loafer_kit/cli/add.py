@@ -51,7 +51,7 @@ def queue(
     Settings, code and tests change together. Edited files keep every line; new lines are
     inserted. If the queue exists already, nothing changes.
     """
-    addition = queues.plan(_draft(path), name, _maker(path, trust=trust))
+    addition = queues.plan(_draft(path), name, _generator(path, trust=trust))
     show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
 
@@ -75,7 +75,7 @@ def route(
 
     A missing handler and missing tests are added too. The settings do not change.
     """
-    addition = queues.plan_route(_draft(path), queue, _maker(path, trust=trust))
+    addition = queues.plan_route(_draft(path), queue, _generator(path, trust=trust))
     show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, addition.after, addition.apply, f"add route {queue}", show, rebase=True)
 
@@ -97,7 +97,7 @@ def handler(
 
     If a queue in loafer.toml names the handler, it is written for that queue.
     """
-    apply, paths = handlers.plan(_draft(path), name, _maker(path, trust=trust))
+    apply, paths = handlers.plan(_draft(path), name, _generator(path, trust=trust))
     show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, paths, apply, f"add handler {name}", show)
 
@@ -128,8 +128,8 @@ def extension(
         )
 
 
-def _maker(project: Path, *, trust: bool) -> Generator:
-    return custom_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
+def _generator(project: Path, *, trust: bool) -> Generator:
+    return custom_templates.Wanted(trust=trust).generator_of(project, locks.find(project))
 
 
 def _draft(project: Path) -> Draft:

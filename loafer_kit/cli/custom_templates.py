@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loafer_kit.cli import completions
+from loafer_kit.cli import completions, prompts
 from loafer_kit.cli.output import say, waiting
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line
+from loafer_kit.scaffold.project import projects
+from loafer_kit.scaffold.project.locks import Lock
+from loafer_kit.scaffold.project.projects import Generator
+from loafer_kit.scaffold.rendering import origins
+from loafer_kit.scaffold.rendering.origins import Origin
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.project.locks import Lock
-    from loafer_kit.scaffold.project.projects import Generator
     from loafer_kit.scaffold.rendering.custom_templates import Code, CustomTemplate
-    from loafer_kit.scaffold.rendering.origins import Origin
 
 TemplateName = Annotated[
     str | None,
@@ -51,7 +54,7 @@ Trust = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A template as the command line names it, or what it says about that of a project."""
+    """The options about a custom template: a new project's, or that of an existing one."""
 
     reference: str | None = None
     checkout: str | None = None
@@ -59,23 +62,18 @@ class Wanted:
     settings: Sequence[str] = ()
     trust: bool = False
 
-    def maker(self, name: str, *, ask: bool) -> "Generator":
+    def generator(self, name: str, *, ask: bool) -> Generator:
         """The generator of a project of the kind `name`, by default with loafer-kit's template."""
-        from loafer_kit.scaffold.project import projects
-        from loafer_kit.scaffold.rendering import origins
-
         projects.refuse_missing_extra()
         if self.reference is None:
             self._refuse_options()
             return projects.builtin(name)
         settings = answers(self.settings)
         origin = origins.named(self.reference, self.checkout, self.directory)
-        return projects.Generator(name, self._load(origin, Path()), settings, ask=ask)
+        return Generator(name, self._load(origin, Path()), settings, ask=ask)
 
-    def maker_of(self, project: Path, lock: "Lock | None") -> "Generator":
-        """The generator that made a project, with what is said about it here."""
-        from loafer_kit.scaffold.project import projects
-
+    def generator_of(self, project: Path, lock: Lock | None) -> Generator:
+        """The generator of an existing project, with these options."""
         projects.refuse_missing_extra()
         if lock is None or lock.template.origin is None:
             self._refuse_options()
@@ -84,11 +82,9 @@ class Wanted:
             project, lock, checkout=self.checkout, answers=settings, load=self._load
         )
 
-    def _load(self, origin: "Origin", base: Path) -> "CustomTemplate":
+    def _load(self, origin: Origin, base: Path) -> "CustomTemplate":
         """Fetch a template, where somebody can consent to it or has done so with `--trust`."""
-        from loafer_kit.cli import prompts
-        from loafer_kit.exceptions import ConfigurationError
-        from loafer_kit.scaffold.rendering import custom_templates
+        from loafer_kit.scaffold.rendering import custom_templates  # imports cookiecutter
 
         if not (self.trust or prompts.is_interactive()):
             raise ConfigurationError(
@@ -99,8 +95,6 @@ class Wanted:
 
     def _consent(self, code: "Code") -> bool:
         """Show what a template would run; without `--trust` ask whether it may."""
-        from loafer_kit.cli import prompts
-
         rows = {
             "origin": code.origin.reference,
             "directory": code.origin.directory,

@@ -27,7 +27,7 @@ def destroy(
     if not show.only:
         disk.recover(path)
     lock = projects.find_lock(path)
-    changed = undo.last(path, lock, partial(wanted.maker_of, path, lock))
+    changed = undo.last(path, lock, partial(wanted.generator_of, path, lock))
     writing.write(changed, path, show=show)
     if any(change.path == locks.PATH and change.after is None for change in changed):
         _remove_folder(path, show)

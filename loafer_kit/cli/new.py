@@ -138,8 +138,8 @@ def service(
     draft = flags.ship(draft, ship or [])
     wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
     ask = is_interactive() and not json
-    maker = wanted.maker("service", ask=ask)
-    if not (maker.takes_spec or draft.values.get("queues") or draft.problems):
+    generator = wanted.generator("service", ask=ask)
+    if not (generator.takes_spec or draft.values.get("queues") or draft.problems):
         context = kept = {"name": name} if name else {}
         if save_spec is not None:
             raise typer.BadParameter("--save-spec goes with a template for services")
@@ -149,7 +149,7 @@ def service(
         context, kept = contexts.service(validation.service(draft)), None
     _show_notes(draft)
     writing.generate(
-        maker,
+        generator,
         context,
         output_dir,
         command="new service",
@@ -212,7 +212,7 @@ def extension(
     wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
-        wanted.maker("extension", ask=is_interactive() and not json),
+        wanted.generator("extension", ask=is_interactive() and not json),
         extensions.context(spec),
         output_dir,
         command="new extension",

@@ -38,7 +38,7 @@ def update(
         disk.recover(path)
     lock = projects.find_lock(path)
     drift.refuse_conflicts(path, lock)
-    rendering = wanted.maker_of(path, lock).again(projects.draft(path, lock))
+    rendering = wanted.generator_of(path, lock).again(projects.draft(path, lock))
     writing.show_notes(rendering)
     changed = updates.update(path, lock, rendering)
     if not check:

@@ -191,7 +191,7 @@ def _written(saved: _Beside | None) -> Iterator[None]:
 
 
 def generate(
-    maker: Generator,
+    generator: Generator,
     context: Context,
     output_dir: Path,
     *,
@@ -211,7 +211,7 @@ def generate(
     """
     if git and not show.only:
         _refuse_missing_git()
-    rendering = maker.render(context, spec)
+    rendering = generator.render(context, spec)
     target = output_dir / rendering.folder
     rendering = rendering.moved(target)
     show_notes(rendering)
@@ -234,7 +234,7 @@ def generate(
     if git:
         _create_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell(f"\nNext: cd {shlex.quote(str(target))}")
-    if maker.takes_spec:
+    if generator.takes_spec:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():
             show.tell(f"  {step:<{width}}  {purpose}")
