@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions, custom_templates, writing
-from loafer_kit.cli.options import Diff, DryRun, Json, ProjectOption
+from loafer_kit.cli.options import ProjectOption, option_groups
 from loafer_kit.cli.output import say_json
 from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.exceptions import ConfigurationError
@@ -30,6 +30,7 @@ app = typer.Typer(
 
 
 @app.command(cls=Command)
+@option_groups
 def queue(
     name: Annotated[
         str,
@@ -41,9 +42,7 @@ def queue(
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Add a queue, with its route and its handler.
@@ -52,11 +51,11 @@ def queue(
     inserted. If the queue exists already, nothing changes.
     """
     addition = queues.plan(_draft(path), name, _generator(path, trust=trust))
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
 
 
 @app.command(cls=Command)
+@option_groups
 def route(
     queue: Annotated[
         str,
@@ -66,9 +65,7 @@ def route(
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Add the route of a queue that is in loafer.toml.
@@ -76,11 +73,11 @@ def route(
     A missing handler and missing tests are added too. The settings do not change.
     """
     addition = queues.plan_route(_draft(path), queue, _generator(path, trust=trust))
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, addition.after, addition.apply, f"add route {queue}", show, rebase=True)
 
 
 @app.command(cls=Command)
+@option_groups
 def handler(
     name: Annotated[
         str,
@@ -88,9 +85,7 @@ def handler(
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Add a handler and its test.
@@ -98,20 +93,18 @@ def handler(
     If a queue in loafer.toml names the handler, it is written for that queue.
     """
     apply, paths = handlers.plan(_draft(path), name, _generator(path, trust=trust))
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, paths, apply, f"add handler {name}", show)
 
 
 @app.command(cls=Command)
+@option_groups
 def extension(
     reference: Annotated[
         str, typer.Argument(metavar="MODULE:CLASS", help="The extension, as it is imported.")
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
 ) -> None:
     """Add an extension to the service.
 
@@ -119,7 +112,6 @@ def extension(
     it.
     """
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
     missing = extensions.missing_distribution(path, addition.package, addition.module)
     if missing is not None:

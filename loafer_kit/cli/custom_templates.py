@@ -56,11 +56,11 @@ Trust = Annotated[
 class Wanted:
     """The options about a custom template: a new project's, or that of an existing one."""
 
-    reference: str | None = None
-    checkout: str | None = None
-    directory: str | None = None
-    settings: Sequence[str] = ()
-    trust: bool = False
+    reference: TemplateName = None
+    checkout: Checkout = None
+    directory: Directory = None
+    settings: Set = None
+    trust: Trust = False
 
     def generator(self, name: str, *, ask: bool) -> Generator:
         """The generator of a project of the kind `name`, by default with loafer-kit's template."""
@@ -68,7 +68,7 @@ class Wanted:
         if self.reference is None:
             self._refuse_options()
             return projects.builtin(name)
-        settings = answers(self.settings)
+        settings = _answers(self.settings or ())
         origin = origins.named(self.reference, self.checkout, self.directory)
         return Generator(name, self._load(origin, Path()), settings, ask=ask)
 
@@ -77,7 +77,7 @@ class Wanted:
         projects.refuse_missing_extra()
         if lock is None or lock.template.origin is None:
             self._refuse_options()
-        settings = answers(self.settings)
+        settings = _answers(self.settings or ())
         return projects.generator_of(
             project, lock, checkout=self.checkout, answers=settings, load=self._load
         )
@@ -120,7 +120,7 @@ class Wanted:
                 raise typer.BadParameter(f"{flag} is for a custom template")
 
 
-def answers(settings: Sequence[str]) -> Mapping[str, str]:
+def _answers(settings: Sequence[str]) -> Mapping[str, str]:
     """The variables and their values, as they were typed."""
     given: dict[str, str] = {}
     for text in settings:

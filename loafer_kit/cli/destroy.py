@@ -4,17 +4,16 @@ from functools import partial
 from pathlib import Path
 
 from loafer_kit.cli import custom_templates, writing
-from loafer_kit.cli.options import Diff, DryRun, Json, Project
+from loafer_kit.cli.options import Project, option_groups
 from loafer_kit.scaffold.project import locks, projects, undo
 from loafer_kit.scaffold.project import writing as disk
 
 
+@option_groups
 def destroy(
     path: Project = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Undo the last `new` or `add` in a project.
@@ -22,7 +21,6 @@ def destroy(
     If one of its files was edited since, the command names it and undoes nothing. Files that
     loafer-kit did not write stay.
     """
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     wanted = custom_templates.Wanted(trust=trust)
     if not show.only:
         disk.recover(path)

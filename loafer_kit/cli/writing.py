@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from loafer_kit.cli.options import Diff, DryRun, Json
 from loafer_kit.cli.output import print_exactly, say, say_json
 from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.exceptions import ConfigurationError
@@ -39,9 +40,9 @@ _ANSWERS = (
 class Show:
     """How a command shows its changes, and whether it stops there."""
 
-    dry_run: bool = False
-    diff: bool = False
-    json: bool = False
+    dry_run: DryRun = False
+    diff: Diff = False
+    json: Json = False
 
     @property
     def only(self) -> bool:
