@@ -11,7 +11,13 @@ from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import insertion
-from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
+from loafer_kit.scaffold.additions.module import (
+    Module,
+    UnrecognisedError,
+    bound,
+    names_of,
+    targets,
+)
 from loafer_kit.scaffold.additions.pieces import UnplacedError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project.plans import read
@@ -102,7 +108,7 @@ def _service(module: Module) -> str:
         target.id
         for item in module.tree.body
         if isinstance(item, (ast.Assign, ast.AnnAssign)) and isinstance(item.value, ast.Call)
-        for target in (item.targets if isinstance(item, ast.Assign) else [item.target])
+        for target in targets(item)
         if isinstance(target, ast.Name) and _called(item.value) in _SERVICES
     ]
     if len(found) != 1:

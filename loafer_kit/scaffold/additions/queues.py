@@ -131,7 +131,7 @@ def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
 
 def plan_handler(spec: ServiceSpec, index: int, generator: Generator) -> QueueAddition:
     """The addition of the code for one queue's handler; its test goes beside the others."""
-    return _rendered(spec, index, generator, known=True, own_tests=())
+    return _rendered(spec, index, generator, known=True, separate_tests=())
 
 
 def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -> QueueAddition:
@@ -149,8 +149,8 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -
 def _addition(spec: ServiceSpec, index: int, generator: Generator, *, known: bool) -> QueueAddition:
     """The addition of one queue of a spec; its tests get a file unless the lock has them."""
     name = spec.queues[index].queue_name
-    own_tests = () if name in generator.locked_queues() else (name,)
-    return _rendered(spec, index, generator, known=known, own_tests=own_tests)
+    separate_tests = () if name in generator.locked_queues() else (name,)
+    return _rendered(spec, index, generator, known=known, separate_tests=separate_tests)
 
 
 def _rendered(
@@ -159,15 +159,13 @@ def _rendered(
     generator: Generator,
     *,
     known: bool,
-    own_tests: tuple[str, ...],
+    separate_tests: tuple[str, ...],
 ) -> QueueAddition:
     queue = spec.queues[index]
     others = tuple(item for item in spec.queues if item is not queue)
     before = generator.service(replace(spec, queues=others)).plan.files if others else {}
-    after = generator.service(spec, own_tests=own_tests).plan.files
-    if (
-        before and not own_tests
-    ):  # the lock has the queue's tests already: deleted ones stay deleted
+    after = generator.service(spec, separate_tests=separate_tests).plan.files
+    if before and not separate_tests:  # the lock has the queue's tests: deleted ones stay deleted
         tests = {path: file for path, file in after.items() if path.startswith("tests/")}
         before = {**tests, **before}
     return QueueAddition(

@@ -19,11 +19,11 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import gitignore, line_ends
 from loafer_kit.scaffold.project.history import Edit, Record
-from loafer_kit.scaffold.project.plans import LOCK, digest, read, refuse_reserved
+from loafer_kit.scaffold.project.plans import FOLDER, digest, read, refuse_reserved
 from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.sources.documents import refuse_depth
 
-PATH = LOCK
+PATH = f"{FOLDER}/lock.json"
 
 _FORMAT = 2
 _LARGEST_BINARY = 1024 * 1024

@@ -13,7 +13,6 @@ from loafer_kit.exceptions import ConfigurationError
 
 #: The folder that loafer-kit keeps in a project.
 FOLDER = ".loafer-kit"
-LOCK = f"{FOLDER}/lock.json"
 # A template's file may not be in these folders, even if a lock or a journal names it.
 _RESERVED = (FOLDER, ".git")
 
