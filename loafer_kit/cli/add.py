@@ -121,24 +121,24 @@ def extension(
 
 
 def _generator(project: Path, *, trust: bool) -> Generator:
-    return custom_templates.Wanted(trust=trust).generator_of(project, locks.find(project))
+    return custom_templates.TemplateOptions(trust=trust).generator_of(project, locks.find(project))
 
 
 def _draft(project: Path) -> Draft:
     file = project / "loafer.toml"
-    lock = None if file.exists() else locks.find(project)
+    if file.exists():
+        refuse_links(project, file.name)
+        return documents.read(file)
+    lock = None if project.is_file() else locks.find(project)
     if lock is not None and lock.template.name == "service":
         raise ConfigurationError(
             f"There is no {file}: {lock.template.origin} is not a template for services, so `add` "
             "has no spec to add to"
         )
-    if not file.exists():
-        raise ConfigurationError(
-            f"There is no {file}: go to a service's folder or name it with --path; "
-            "`loafer-kit new service` writes one"
-        )
-    refuse_links(project, "loafer.toml")
-    return documents.read(file)
+    raise ConfigurationError(
+        f"There is no {file}: go to a service's folder or name it with --path; "
+        "`loafer-kit new service` writes one"
+    )
 
 
 def _write(

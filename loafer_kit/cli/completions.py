@@ -19,7 +19,7 @@ from loafer_kit.scaffold.project import code
 from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, Field
+from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
 
 #: Text without a special meaning to a shell or a terminal.
 _PLAIN = re.compile(r"[\w@%+=:,.-]+")
@@ -164,13 +164,9 @@ def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
     free = [field for field in QUEUE + OPTIONS if field.name not in taken]
     fitting = [field for field in free if f"{field.name}=".startswith(key + equals)]
     for field in fitting:
-        values = _values(field) if len(fitting) == 1 else ()
-        for value in values or ("",):
+        choices = ("true", "false") if field.kind == "boolean" else field.choices
+        for value in choices if choices and len(fitting) == 1 else ("",):
             yield f"{before},{field.name}={value}", field.doc
-
-
-def _values(field: Field) -> tuple[str, ...]:
-    return ("true", "false") if field.kind == "boolean" else field.choices
 
 
 def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:

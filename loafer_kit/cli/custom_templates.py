@@ -20,30 +20,16 @@ from loafer_kit.scaffold.rendering.origins import Origin
 if TYPE_CHECKING:
     from loafer_kit.scaffold.rendering.custom_templates import Code, CustomTemplate
 
-TemplateName = Annotated[
-    str | None,
-    typer.Option(
-        "--template",
-        metavar="TEMPLATE",
-        autocompletion=completions.templates,
-        help="A cookiecutter template: a folder, a zip file, a git repository, or the name of an "
-        "installed one.",
-    ),
-]
 Checkout = Annotated[
     str | None,
     typer.Option("--checkout", metavar="REVISION", help="The repository's branch, tag or commit."),
-]
-Directory = Annotated[
-    str | None,
-    typer.Option("--directory", metavar="FOLDER", help="Where in TEMPLATE the template is."),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="A variable of the template; may be given several times.",
+        help="Set a variable of the template; repeatable.",
     ),
 ]
 Trust = Annotated[
@@ -53,12 +39,24 @@ Trust = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TemplateOptions:
     """The options about a custom template: a new project's, or that of an existing one."""
 
-    reference: TemplateName = None
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            metavar="TEMPLATE",
+            autocompletion=completions.templates,
+            help="A cookiecutter template: a folder, a zip file, a git repository, or the name of an "
+            "installed one.",
+        ),
+    ] = None
     checkout: Checkout = None
-    directory: Directory = None
+    directory: Annotated[
+        str | None,
+        typer.Option("--directory", metavar="FOLDER", help="Where in TEMPLATE the template is."),
+    ] = None
     settings: Set = None
     trust: Trust = False
 

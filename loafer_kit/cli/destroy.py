@@ -21,11 +21,11 @@ def destroy(
     If one of its files was edited since, the command names it and undoes nothing. Files that
     loafer-kit did not write stay.
     """
-    wanted = custom_templates.Wanted(trust=trust)
+    template = custom_templates.TemplateOptions(trust=trust)
     if not show.only:
         disk.recover(path)
     lock = projects.find_lock(path)
-    changed = undo.last(path, lock, partial(wanted.generator_of, path, lock))
+    changed = undo.last(path, lock, partial(template.generator_of, path, lock))
     writing.write(changed, path, show=show)
     if any(change.path == locks.PATH and change.after is None for change in changed):
         _remove_folder(path, show)

@@ -134,7 +134,7 @@ def service(
             "kubernetes, ecs; repeatable.",
         ),
     ] = None,
-    wanted: custom_templates.Wanted,
+    template: custom_templates.TemplateOptions,
     output_dir: OutputDir = Path(),
     show: writing.Show,
     force: Force = False,
@@ -148,7 +148,7 @@ def service(
     draft = flags.merge(sources.draft(), name, queue or [])
     draft = flags.ship(draft, ship or [])
     ask = is_interactive() and not show.json
-    generator = wanted.generator("service", ask=ask)
+    generator = template.generator("service", ask=ask)
     if not (generator.takes_spec or draft.values.get("queues") or draft.problems):
         context = kept = {"name": name} if name else {}
         if save_spec is not None:
@@ -199,7 +199,7 @@ def extension(
     cli: Annotated[
         bool, typer.Option("--cli", help="Include commands for the command line.")
     ] = False,
-    wanted: custom_templates.Wanted,
+    template: custom_templates.TemplateOptions,
     output_dir: OutputDir = Path(),
     show: writing.Show,
     force: Force = False,
@@ -216,7 +216,7 @@ def extension(
         say(f"No name was given: the extension is named {name}.", err=show.json)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
-        wanted.generator("extension", ask=is_interactive() and not show.json),
+        template.generator("extension", ask=is_interactive() and not show.json),
         extensions.context(spec),
         output_dir,
         command="new extension",

@@ -33,12 +33,12 @@ def update(
     and the exit code is 1.
     """
     show = replace(show, dry_run=show.dry_run or check)
-    wanted = custom_templates.Wanted(checkout=checkout, settings=set_, trust=trust)
+    template = custom_templates.TemplateOptions(checkout=checkout, settings=set_, trust=trust)
     if not show.only:
         disk.recover(path)
     lock = projects.find_lock(path)
     drift.refuse_conflicts(path, lock)
-    rendering = wanted.generator_of(path, lock).again(projects.draft(path, lock))
+    rendering = template.generator_of(path, lock).again(projects.draft(path, lock))
     writing.show_notes(rendering)
     changed = updates.update(path, lock, rendering)
     if not check:
