@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import typer
 
-from loafer_kit.local import records
 from loafer_kit.scaffold.project import code
 from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.spec import names
@@ -102,6 +101,8 @@ def _without_a_space(fitting: Mapping[str, str]) -> list[Candidate]:
 @_candidates
 def destinations(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The queues of running local servers, and those of the service in this folder."""
+    from loafer_kit.local import records  # all other commands do without local servers
+
     for record in records.running():
         yield from ((name, f"on the local server of {record.service}") for name in record.queues)
     for queue in _queues(context):

@@ -12,7 +12,7 @@ from loafer_kit.cli.output import say, waiting
 from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import flags, json_schemas, questions
+from loafer_kit.scaffold.sources import flags, questions
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -250,8 +250,11 @@ def _read(
         options = {"endpoint_url": endpoint_url} if endpoint_url is not None else {}
         with waiting("reading the queues on AWS" if flag == "--from-aws" else f"reading {value}"):
             draft = module.read(value, **options)
-    for path in schemas:
-        draft = json_schemas.add(draft, path)
+    if schemas:
+        from loafer_kit.scaffold.sources import json_schemas
+
+        for path in schemas:
+            draft = json_schemas.add(draft, path)
     return draft
 
 

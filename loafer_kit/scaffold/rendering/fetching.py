@@ -18,6 +18,7 @@ from cookiecutter.zipfile import unzip
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.rendering.origins import Origin
+from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.spec import names
 
 CACHE = "__pycache__"
@@ -44,8 +45,6 @@ def address(origin: Origin, base: Path) -> str:
         return origin.place
     if origin.is_path:
         return os.path.realpath(base / origin.place)
-    from loafer_kit.scaffold.sources import installed
-
     return str(installed.template(origin.reference))
 
 
