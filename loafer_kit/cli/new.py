@@ -27,10 +27,10 @@ app = typer.Typer(
 # The module in `loafer_kit.scaffold.sources` whose `read` takes a flag's value.
 _SOURCES = {
     "--spec": "documents",
-    "--asyncapi": "asyncapi.document",
-    "--from-cloudformation": "cloudformation.document",
-    "--from-sam": "cloudformation.document",
-    "--from-terraform": "terraform.document",
+    "--asyncapi": "asyncapi",
+    "--from-cloudformation": "cloudformation",
+    "--from-sam": "cloudformation",
+    "--from-terraform": "terraform",
     "--from-aws": "aws",
     "--source": "installed",
 }
