@@ -13,7 +13,7 @@ from loafer_kit.cli.output import say, waiting
 from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import flags, json_schemas, questions
+from loafer_kit.scaffold.sources import flags, questions
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -28,10 +28,10 @@ app = typer.Typer(
 # The module in `loafer_kit.scaffold.sources` whose `read` takes the option's value.
 _READERS = {
     "spec": "documents",
-    "asyncapi": "asyncapi.document",
-    "from_cloudformation": "cloudformation.document",
-    "from_sam": "cloudformation.document",
-    "from_terraform": "terraform.document",
+    "asyncapi": "asyncapi",
+    "from_cloudformation": "cloudformation",
+    "from_sam": "cloudformation",
+    "from_terraform": "terraform",
     "from_aws": "aws",
     "source": "installed",
 }
@@ -102,8 +102,11 @@ class _Sources:
             endpoint = {} if self.endpoint_url is None else {"endpoint_url": self.endpoint_url}
             with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
                 draft = module.read(value, **endpoint)
-        for path in self.json_schema or ():
-            draft = json_schemas.add(draft, path)
+        if self.json_schema:
+            from loafer_kit.scaffold.sources import json_schemas  # few services use it
+
+            for path in self.json_schema:
+                draft = json_schemas.add(draft, path)
         return draft
 
 

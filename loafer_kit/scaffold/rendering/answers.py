@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
+from cookiecutter.exceptions import ContextDecodingException
 from jinja2 import Environment
 from jinja2.ext import Extension
 
@@ -66,8 +67,6 @@ def _derive(answers: MutableMapping[str, Any], variables: Callable[[], Mapping[s
 
 def _refuse(message: str, cause: Exception | None = None) -> None:
     """Stop cookiecutter with one line, before it writes anything."""
-    from cookiecutter.exceptions import ContextDecodingException
-
     raise ContextDecodingException(escape_line(message)) from cause
 
 

@@ -96,7 +96,7 @@ def load(
     place = tempfile.TemporaryDirectory(prefix="loafer-kit-")
     workspace = Path(place.name).resolve()
     try:
-        with _failures_escape_line(origin, workspace), termination_as_exception():
+        with _failures_in_one_line(origin, workspace), termination_as_exception():
             with waiting or nullcontext(), _hosted(workspace):
                 fetched = fetching.fetch(origin, address, workspace / "fetched")
             _get_consent(fetched, consent)
@@ -162,7 +162,7 @@ def render(
     """
     workspace, folder = template.workspace, template.folder
     with (
-        _failures_escape_line(template.origin, workspace),
+        _failures_in_one_line(template.origin, workspace),
         _hosted(workspace, folder),
         termination_as_exception(),
     ):
@@ -248,16 +248,8 @@ def _plan(files: Mapping[str, File], purpose: str | None) -> Plan:
         refuse_reserved(path)
     contents = {path: file.content for path, file in files.items()}
     if purpose is not None:
-        contents = {path: _finished(path, content) for path, content in contents.items()}
+        contents = {path: formatting.finish(path, content) for path, content in contents.items()}
     return Plan(contents, frozenset(path for path, file in files.items() if file.executable))
-
-
-def _finished(path: str, content: bytes) -> bytes:
-    try:
-        return formatting.finish(path, content)
-    except Exception as error:
-        error.add_note(path)
-        raise
 
 
 @contextmanager
@@ -309,7 +301,7 @@ def _stdout_as_stderr() -> Iterator[None]:
 
 
 @contextmanager
-def _failures_escape_line(origin: Origin, workspace: Path) -> Iterator[None]:
+def _failures_in_one_line(origin: Origin, workspace: Path) -> Iterator[None]:
     try:
         yield
     except EOFError:  # nobody answers any longer

@@ -19,6 +19,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.rendering.origins import Origin
+from loafer_kit.scaffold.sources import installed
 
 CACHE = "__pycache__"
 # What lies beside a template and is not copied with it.
@@ -44,8 +45,6 @@ def address(origin: Origin, base: Path) -> str:
         return origin.place
     if origin.is_path:
         return os.path.realpath(base / origin.place)
-    from loafer_kit.scaffold.sources import installed
-
     return str(installed.template(origin.reference))
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources import installed
 
 _GIT = "git+"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[\w.-]+@[\w.-]+:.*", re.DOTALL)
@@ -103,8 +104,6 @@ def _is_path(reference: str) -> bool:
     """Whether a name is that of a folder or a file, and not of an installed template."""
     if os.sep in reference:
         return True
-    from loafer_kit.scaffold.sources import installed
-
     try:
         is_there = Path(reference).exists()
     except OSError:  # longer than a name may be

@@ -7,7 +7,6 @@ path, or a function without parameters that returns the path. It names a source 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.specs import Draft
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.spec.specs import Draft
+    from importlib.metadata import EntryPoint
 
 Group = Literal["templates", "sources"]
 
@@ -32,7 +32,7 @@ class Plugin:
     name: str
     package: str
     version: str
-    entry: EntryPoint
+    entry: "EntryPoint"
 
     def load(self) -> Any:
         """The object of the entry point; ConfigurationError if it cannot be imported."""
@@ -53,6 +53,8 @@ class Plugin:
 
 def plugins(group: Group) -> list[Plugin]:
     """The plugins of installed packages, by name; none is imported."""
+    from importlib.metadata import entry_points  # slow, and most commands use no plugin
+
     found = [
         Plugin(entry.name, entry.dist.name, entry.dist.version, entry)
         for entry in entry_points(group=f"loafer_kit.{group}")
@@ -99,11 +101,8 @@ def folder(plugin: Plugin) -> Path:
     return path
 
 
-def read(text: str) -> "Draft":
+def read(text: str) -> Draft:
     """The draft that an installed source makes of `NAME=VALUE`; its own errors pass through."""
-    # The list of installed templates does without specs.
-    from loafer_kit.scaffold.spec.specs import Draft
-
     name, _, value = text.partition("=")
     plugin = one("sources", name)
     source = plugin.load()

@@ -46,18 +46,11 @@ def test_the_queue_has_its_handler() -> None:
 def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message, one round of the service, and nothing is left."""
 {% if cookiecutter.needs_local_queue %}
-    local_queues.create(
-        LocalQueue(
-            {{ queue.queue_name|py }}
-{% if queue.topic %}
-            , topic={{ queue.topic|py }}
-{% endif %}
-{% if queue.dead_letter_queue %}
-            , dead_letter_queue={{ queue.dead_letter_queue|py }}
-            , max_receive_count={{ queue.max_receive_count }}
-{% endif %}
-        )
-    )
+    queue = LocalQueue({{ queue.queue_name|py }}
+{%- if queue.topic %}, topic={{ queue.topic|py }}{% endif %}
+{%- if queue.dead_letter_queue %}, dead_letter_queue={{ queue.dead_letter_queue|py }}, max_receive_count={{ queue.max_receive_count }}{% endif %}
+)
+    local_queues.create(queue)
 {% else %}
     local_queues.create({{ queue.queue_name|py }})
 {% endif %}

@@ -35,7 +35,7 @@ class Connection:
 {% if cookiecutter.consumer %}
 
     def send(self, message: Any) -> None:
-        """Send a message; None says that there will be no more."""
+        """Send a message; None marks the end."""
         self._messages.put_nowait(message)
 
     async def receive(self) -> Any:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.sources.asyncapi.bindings import (
+from loafer_kit.scaffold.sources.asyncapi_operations import (
     DEAD_LETTER_QUEUE,
     QUEUE,
     REDRIVE_POLICY,
     Bindings,
+    Operation,
+    received,
 )
-from loafer_kit.scaffold.sources.asyncapi.operations import Operation, received
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -21,8 +22,7 @@ from loafer_kit.scaffold.sources.import_results import (
     keys,
     whole_number,
 )
-from loafer_kit.scaffold.sources.payloads import Schemas
-from loafer_kit.scaffold.sources.references import References
+from loafer_kit.scaffold.sources.json_schemas import References, Schemas
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Draft
 
