@@ -15,7 +15,7 @@ from {{ cookiecutter.package }}.routes import routes
 
 
 def test_{{ queue.handler }}_accepts_a_message() -> None:
-    """What was handled is deleted."""
+    """A handled message is deleted."""
 {% if queue.payload %}
     message = TypeAdapter(payloads.{{ queue.payload }}).validate_python({{ queue.example|py }})
 {% else %}
@@ -27,7 +27,7 @@ def test_{{ queue.handler }}_accepts_a_message() -> None:
 {% if queue.error_handler %}
 
 def test_{{ queue.error_handler }}_leaves_the_message() -> None:
-    """What could not be handled stays on the queue."""
+    """A message that could not be handled stays on the queue."""
     error = RuntimeError("no luck")
 
     answer = asyncio.run(handlers.{{ queue.error_handler }}((RuntimeError, error, None), {}))

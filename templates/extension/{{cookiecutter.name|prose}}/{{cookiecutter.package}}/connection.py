@@ -1,4 +1,4 @@
-"""What the extension opens and closes."""
+"""The connection that the extension opens and closes."""
 
 {% if cookiecutter.consumer %}
 import asyncio
@@ -39,13 +39,13 @@ class Connection:
         self._messages.put_nowait(message)
 
     async def receive(self) -> Any:
-        """Return the next message, or None when there will be none; wait for it."""
+        """Wait for the next message and return it; None means the end."""
         message = await self._messages.get()
         if message is not None:
             self.unacknowledged.append(message)
         return message
 
     async def acknowledge(self, message: Any) -> None:
-        """Say that a message is done with."""
+        """Acknowledge a message."""
         self.unacknowledged.remove(message)
 {% endif %}
