@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.specs import Draft
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from loafer_kit.scaffold.spec.specs import Draft
 
 Group = Literal["templates", "sources"]
 
@@ -101,8 +102,10 @@ def folder(plugin: Plugin) -> Path:
     return path
 
 
-def read(text: str) -> Draft:
+def read(text: str) -> "Draft":
     """The draft that an installed source makes of `NAME=VALUE`; its own errors pass through."""
+    from loafer_kit.scaffold.spec.specs import Draft  # a list of templates does without
+
     name, _, value = text.partition("=")
     plugin = one("sources", name)
     source = plugin.load()
