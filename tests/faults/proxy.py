@@ -191,3 +191,23 @@ async def entries_failed(request, forward):
     ]
     body = json.dumps({"Successful": [], "Failed": failed}).encode()
     return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+
+
+def says(body, status=200, content_type="text/html"):
+    """Something else than the server answers; the server hears of nothing."""
+
+    async def breaks(request, forward):
+        return _response((status, {"Content-Type": content_type}, body))
+
+    return breaks
+
+
+async def entries_refused(request, forward):
+    """Every entry of a batch is refused, as the sender's fault."""
+    entries = json.loads(await request.read())["Entries"]
+    failed = [
+        {"Id": entry["Id"], "SenderFault": True, "Code": "InvalidMessageContents", "Message": "no"}
+        for entry in entries
+    ]
+    body = json.dumps({"Failed": failed}).encode()
+    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))

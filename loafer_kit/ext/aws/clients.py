@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from botocore import xform_name
 
 from loafer_kit import __version__
-from loafer_kit.ext.aws import addresses, direct, errors
+from loafer_kit.ext.aws import addresses, answers, direct, errors
 from loafer_kit.ext.aws.transport import BotocoreTransport, SQSTransport
 
 #: How requests to SQS are carried: over plain HTTP, or by aiobotocore at several times the cost.
@@ -72,8 +73,31 @@ class Clients:
         async with self._opening:
             if key not in self._clients:
                 context = self.session.create_client(service, **self._parameters(long_polling))
-                self._clients[key] = await context.__aenter__()
+                client = await context.__aenter__()
+                client.meta.events.register("before-parse", answers.check_parsable)
+                self._clients[key] = client
             return self._clients[key]
+
+    async def request(
+        self,
+        service: str,
+        action: str,
+        subject: str,
+        parameters: Mapping[str, Any],
+        *,
+        long_polling: bool = False,
+    ) -> dict[str, Any]:
+        """Return AWS's answer to `action`, asked by aiobotocore.
+
+        Raises as `SQSTransport.call` does; `subject` is how its errors name the queue or the topic.
+        """
+        try:
+            client = await self.client(service, long_polling=long_polling)
+            answer: dict[str, Any] = await getattr(client, xform_name(action))(**parameters)
+        except errors.REQUEST_ERRORS as exc:
+            permission = action if service == "sqs" else f"{service}:{action}"
+            raise errors.from_exception(exc, action=permission, subject=subject) from exc
+        return answer
 
     def _parameters(self, long_polling: bool) -> dict[str, Any]:
         config = AioConfig(
@@ -113,7 +137,7 @@ class Clients:
 
     async def _open_transport(self, kind: TransportKind, client: Any) -> SQSTransport:
         if kind == "botocore":
-            return BotocoreTransport(self.client)
+            return BotocoreTransport(self.request)
         parameters = self._parameters(long_polling=False)
         return await direct.open_transport(self.session, client, parameters)
 

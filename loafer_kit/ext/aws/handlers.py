@@ -3,13 +3,14 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.route_options import suggestion
 from loafer_kit.exceptions import ConfigurationError, TransientProviderError
-from loafer_kit.ext.aws import clients, errors
+from loafer_kit.ext.aws import answers, clients, errors
+from loafer_kit.ext.aws.clients import Clients
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,9 @@ class SQSHandler:
         async with clients.borrowed(self._client_options, self.queue_name) as shared:
             if self._queue_url is None:
                 self._queue_url = await shared.queue_url(self.queue_name)
-            return await _request(
-                (await shared.client("sqs")).send_message,
+            return await _publish(
+                shared,
+                "sqs",
                 "SendMessage",
                 errors.queue_subject(self.queue_name),
                 {"QueueUrl": self._queue_url, "MessageBody": body, **parameters},
@@ -90,9 +92,10 @@ class SNSHandler:
         async with clients.borrowed(self._client_options, self.topic, "sns") as shared:
             if self._topic_arn is None:
                 self._topic_arn = await shared.topic_arn(self.topic)
-            return await _request(
-                (await shared.client("sns")).publish,
-                "sns:Publish",
+            return await _publish(
+                shared,
+                "sns",
+                "Publish",
                 errors.topic_subject(self.topic),
                 {"TopicArn": self._topic_arn, **json_message(body), **parameters},
             )
@@ -116,21 +119,22 @@ def _checked(handler: str, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-async def _request(
-    operation: Callable[..., Awaitable[Answer]],
-    action: str,
-    subject: str,
-    parameters: dict[str, Any],
+async def _publish(
+    shared: Clients, service: str, action: str, subject: str, parameters: dict[str, Any]
 ) -> Answer:
     attempt = 1
     while True:
         try:
-            return await operation(**parameters)
-        except errors.REQUEST_ERRORS as exc:
-            error = errors.from_exception(exc, action=action, subject=subject)
-            if attempt == _ATTEMPTS or not isinstance(error, TransientProviderError):
-                raise error from exc
-        delay = full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY)
-        logger.warning("publish.repeated attempt=%d: %s", attempt, error)
-        await asyncio.sleep(max(delay, error.retry_after or 0))
+            answer = await shared.request(service, action, subject, parameters)
+            answers.check_published(answer, parameters, action, subject)
+        except TransientProviderError as error:
+            if attempt == _ATTEMPTS:
+                raise
+            pause = max(
+                full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY), error.retry_after or 0
+            )
+            logger.warning("publish.repeated attempt=%d: %s", attempt, error)
+        else:
+            return answer
+        await asyncio.sleep(pause)
         attempt += 1

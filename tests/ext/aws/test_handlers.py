@@ -130,10 +130,12 @@ async def test_a_topic_whose_account_cannot_be_asked_for(scripted_server):
 QUEUE_URL = "https://queue.example/123456789012/orders"
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
+SENT = b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\nConnection: close\r\n\r\n{"MessageId":"x"}'
+
 
 async def test_what_may_pass_is_repeated(scripted_server):
     """A server that is busy once gets the message at the second attempt."""
-    async with scripted_server(BUSY) as server:
+    async with scripted_server(BUSY, SENT) as server:
         handler = SQSHandler(QUEUE_URL, endpoint_url=server.url, **OPTIONS)
         await handler.publish("message")
     assert [request.body["MessageBody"] for request in server.requests] == ['"message"'] * 2
