@@ -147,3 +147,15 @@ async def test_a_deletion_that_is_not_confirmed_is_repeated(proxy, queues, queue
     async with running(route(proxy, queue, accept, transport=transport)):
         await until(lambda: queues.counts(queue).total == 0)
     assert [event for event, _ in proxy.events].count("handled") == 6
+
+
+@pytest.mark.parametrize("transport", ["direct", "botocore"])
+@pytest.mark.parametrize("action", ["GetQueueUrl", "GetQueueAttributes", "ReceiveMessage"])
+async def test_a_gateway_that_answers_for_sqs_is_outlasted(proxy, queues, queue, action, transport):
+    """At start and later: pages, redirects and empty answers do not end the service."""
+    queues.send(queue, 1)
+    for status, body in ((200, b""), (200, b"<html>Hello</html>"), (302, b""), (403, b"[1]")):
+        proxy.inject(faults.says(body, status), action)
+    async with running(route(proxy, queue, accept, transport=transport)):
+        await until(lambda: queues.counts(queue).total == 0, seconds=40)
+    assert all(fault.times == 0 for fault in proxy.faults)

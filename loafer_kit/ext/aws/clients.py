@@ -149,12 +149,8 @@ class Clients:
         if addresses.is_url(queue):
             return queue
         parameters = addresses.queue_parameters(queue)
-        try:
-            answer = await (await self.client()).get_queue_url(**parameters)
-        except errors.REQUEST_ERRORS as exc:
-            subject = errors.queue_subject(parameters["QueueName"])
-            raise errors.from_exception(exc, action="GetQueueUrl", subject=subject) from exc
-        return str(answer["QueueUrl"])
+        subject = errors.queue_subject(parameters["QueueName"])
+        return str((await self.request("sqs", "GetQueueUrl", subject, parameters))["QueueUrl"])
 
     async def topic_arn(self, topic: str) -> str:
         """Return the ARN of a topic; a name costs a request.
@@ -166,16 +162,9 @@ class Clients:
         """
         if addresses.is_arn(topic):
             return topic
-        try:
-            region = (await self.client("sns")).meta.region_name
-            identity = await (await self.client("sts")).get_caller_identity()
-        except errors.REQUEST_ERRORS as exc:
-            subject = (
-                f"{errors.topic_subject(topic)} (given by its ARN, it needs no request to STS)"
-            )
-            raise errors.from_exception(
-                exc, action="sts:GetCallerIdentity", subject=subject
-            ) from exc
+        subject = f"{errors.topic_subject(topic)} (given by its ARN, it needs no request to STS)"
+        identity = await self.request("sts", "GetCallerIdentity", subject, {})
+        region = (await self.client("sns")).meta.region_name
         return addresses.topic_arn_in_account(topic, region, identity)
 
     async def close(self) -> None:

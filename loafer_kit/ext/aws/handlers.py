@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
@@ -51,15 +51,16 @@ class SQSHandler:
             raise ValueError(f"{type(self).__name__} has no queue: name one, SQSHandler('orders').")
         body = encoder(message) if encoder else message
         async with clients.borrowed(self._client_options, self.queue_name) as shared:
-            if self._queue_url is None:
-                self._queue_url = await shared.queue_url(self.queue_name)
-            return await _publish(
-                shared,
-                "sqs",
-                "SendMessage",
-                errors.queue_subject(self.queue_name),
-                {"QueueUrl": self._queue_url, "MessageBody": body, **parameters},
-            )
+            return await _repeated(self._send, shared, {"MessageBody": body, **parameters})
+
+    async def _send(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
+        if self._queue_url is None:
+            self._queue_url = await shared.queue_url(str(self.queue_name))
+        subject = errors.queue_subject(self._queue_url)
+        parameters = {"QueueUrl": self._queue_url, **parameters}
+        answer = await shared.request("sqs", "SendMessage", subject, parameters)
+        answers.check_published(answer, parameters, "SendMessage", subject)
+        return answer
 
     async def handle(self, message: Any, *args: Any) -> Answer:
         """Publish the message of a route; SQS's answer acknowledges it."""
@@ -90,15 +91,16 @@ class SNSHandler:
             raise ValueError(f"{type(self).__name__} has no topic: name one, SNSHandler('orders').")
         body = encoder(message) if encoder else message
         async with clients.borrowed(self._client_options, self.topic, "sns") as shared:
-            if self._topic_arn is None:
-                self._topic_arn = await shared.topic_arn(self.topic)
-            return await _publish(
-                shared,
-                "sns",
-                "Publish",
-                errors.topic_subject(self.topic),
-                {"TopicArn": self._topic_arn, **json_message(body), **parameters},
-            )
+            return await _repeated(self._publish, shared, {**json_message(body), **parameters})
+
+    async def _publish(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
+        if self._topic_arn is None:
+            self._topic_arn = await shared.topic_arn(str(self.topic))
+        subject = errors.topic_subject(self._topic_arn)
+        parameters = {"TopicArn": self._topic_arn, **parameters}
+        answer = await shared.request("sns", "Publish", subject, parameters)
+        answers.check_published(answer, parameters, "Publish", subject)
+        return answer
 
     async def handle(self, message: Any, *args: Any) -> Answer:
         """Publish the message of a route; SNS's answer acknowledges it."""
@@ -119,22 +121,16 @@ def _checked(handler: str, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-async def _publish(
-    shared: Clients, service: str, action: str, subject: str, parameters: dict[str, Any]
+async def _repeated(
+    publish: Callable[[Clients, dict[str, Any]], Awaitable[Answer]],
+    shared: Clients,
+    parameters: dict[str, Any],
 ) -> Answer:
-    attempt = 1
-    while True:
+    for attempt in range(1, _ATTEMPTS):
         try:
-            answer = await shared.request(service, action, subject, parameters)
-            answers.check_published(answer, parameters, action, subject)
+            return await publish(shared, parameters)
         except TransientProviderError as error:
-            if attempt == _ATTEMPTS:
-                raise
-            pause = max(
-                full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY), error.retry_after or 0
-            )
+            pause = full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY)
             logger.warning("publish.repeated attempt=%d: %s", attempt, error)
-        else:
-            return answer
-        await asyncio.sleep(pause)
-        attempt += 1
+            await asyncio.sleep(max(pause, error.retry_after or 0))
+    return await publish(shared, parameters)

@@ -141,3 +141,128 @@ async def test_publishing_is_confirmed_by_a_message_id(scripted_server, kind, ad
         with pytest.raises(ProviderError, match=r"'orders'|'events'"):
             await handler.handle("message")
     assert len(server.requests) == 3
+
+
+ASKS = {
+    "ReceiveMessage": lambda queue: queue.receive(),
+    "GetQueueAttributes": lambda queue: queue.attributes(),
+}
+MESSAGE = {"MessageId": "1", "ReceiptHandle": "h", "Body": "b"}
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, ""),
+        (200, HTML),
+        (200, "[1]"),
+        (204, ""),
+        (302, ""),
+        (400, HTML),
+        (401, "[1]"),
+        (403, '{"message": "Forbidden"}'),
+        (404, "not found"),
+        (413, HTML),
+    ],
+)
+async def test_what_is_not_sqs_is_described_and_asked_again(answered, ask, status, body):
+    """A gateway's page does not end the service; one line says what answered."""
+    with pytest.raises(TransientProviderError) as raised:
+        await answered(ask, answer(body, status, "text/html"))
+    text = str(raised.value)
+    assert text.startswith("Queue 'orders': what answers ")
+    assert f"is not SQS: status {status}, text/html, '" in text
+    assert "\n" not in text
+    assert len(text) < 300
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+async def test_a_busy_server_is_not_called_another_service(answered, status):
+    """SQS itself may answer so; the page is quoted on one line, and not as a whole."""
+    with pytest.raises(TransientProviderError, match=f"answered status {status}") as raised:
+        await answered(ASKS["ReceiveMessage"], answer(HTML * 100, status, "text/html"))
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        "none",
+        {"0": MESSAGE},
+        [None],
+        ["message"],
+        [{}],
+        *([{**MESSAGE, name: value}] for name in MESSAGE for value in (None, 7)),
+        [{**MESSAGE, "MessageId": ""}],
+        [MESSAGE, {**MESSAGE, "ReceiptHandle": ""}],
+        [{**MESSAGE, "Attributes": ["a"]}],
+        [{**MESSAGE, "Attributes": {"ApproximateReceiveCount": "many"}}],
+        [{**MESSAGE, "MessageAttributes": ["a"]}],
+        [{**MESSAGE, "MessageAttributes": {"a": "b"}}],
+        [{**MESSAGE, "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "abc"}}}],
+        [{**MESSAGE, "MD5OfBody": "0" * 32}],
+        [{**MESSAGE, "Body": "\ud800", "MD5OfBody": "0" * 32}],
+    ],
+    ids=repr,
+)
+async def test_a_message_that_lacks_something_may_be_received_again(answered, messages):
+    """SQS never answers so."""
+    with pytest.raises(TransientProviderError, match="'orders'"):
+        await answered(ASKS["ReceiveMessage"], answer({"Messages": messages}))
+
+
+@pytest.mark.parametrize("messages", [None, [], [MESSAGE]], ids=repr)
+async def test_a_message_needs_no_attributes(answered, messages):
+    """What is optional may be left out."""
+    received = await answered(ASKS["ReceiveMessage"], answer({"Messages": messages}))
+    assert received == (messages or [])
+
+
+@pytest.mark.parametrize(
+    "attributes", [None, {}, [], "all", {"VisibilityTimeout": 30}, {"VisibilityTimeout": "x"}]
+)
+async def test_attributes_that_are_none_may_be_asked_for_again(answered, attributes):
+    """A queue has attributes, all of them are text, and its timeout is a number."""
+    with pytest.raises(TransientProviderError, match="is not SQS"):
+        await answered(ASKS["GetQueueAttributes"], answer({"Attributes": attributes}))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, ""),
+        (200, "{}"),
+        (200, HTML),
+        (200, "[1]"),
+        (200, {"QueueUrl": ""}),
+        (200, {"QueueUrl": 7}),
+        (302, HTML),
+        (403, HTML),
+    ],
+)
+async def test_a_queue_whose_url_is_not_answered_may_be_asked_for_again(
+    scripted_server, status, body
+):
+    """The same for the URL of a queue that is given by name."""
+    async with (
+        scripted_server(answer(body, status)) as server,
+        clients.borrowed({**KEYS, "endpoint_url": server.url}) as shared,
+    ):
+        with pytest.raises(TransientProviderError, match="what answers GetQueueUrl is not SQS"):
+            await shared.queue_url("orders")
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, HTML), (200, ""), (302, HTML), (403, "{}")])
+async def test_what_is_not_sts_or_sns_is_described(scripted_server, status, body):
+    """A topic by name asks STS for the account; the answer is as doubtful as SQS's."""
+    async with scripted_server(*[answer(body, status)] * 3) as server:
+        handler = SNSHandler("events", endpoint_url=server.url, **KEYS)
+        with pytest.raises(TransientProviderError, match="GetCallerIdentity is not STS: status"):
+            await handler.publish("message")
+        assert len(server.requests) == 3
+    async with scripted_server(*[answer(body, status)] * 3) as server:
+        handler = SNSHandler(TOPIC, endpoint_url=server.url, **KEYS)
+        with pytest.raises(TransientProviderError, match="Publish is not SNS: status"):
+            await handler.publish("message")
