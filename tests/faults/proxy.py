@@ -211,3 +211,18 @@ async def entries_refused(request, forward):
     ]
     body = json.dumps({"Failed": failed}).encode()
     return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+
+
+def refused_above(limit):
+    """A batch whose bodies and attributes have more bytes than `limit` is refused as a whole."""
+    refuse = _error("BatchRequestTooLong", 400)
+
+    async def breaks(request, forward):
+        size = 0
+        for entry in json.loads(await request.read())["Entries"]:
+            size += len(entry["MessageBody"].encode())
+            for name, value in entry.get("MessageAttributes", {}).items():
+                size += len(name) + sum(map(len, value.values()))
+        return await refuse(request, forward) if size > limit else _response(await forward())
+
+    return breaks

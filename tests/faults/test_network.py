@@ -159,3 +159,22 @@ async def test_a_gateway_that_answers_for_sqs_is_outlasted(proxy, queues, queue,
     async with running(route(proxy, queue, accept, transport=transport)):
         await until(lambda: queues.counts(queue).total == 0, seconds=40)
     assert all(fault.times == 0 for fault in proxy.faults)
+
+
+@pytest.mark.parametrize("transport", ["direct", "botocore"])
+async def test_a_full_message_is_dead_lettered_without_the_reason(proxy, queues, source, transport):
+    """The reason makes the request too long; the others of the batch keep theirs."""
+    queues.send(source, "x" * 5_000)
+    for number in range(5):
+        queues.send(source, number)
+
+    async def reject(message, metadata):
+        raise RejectMessage("no")
+
+    proxy.inject(faults.refused_above(5_000), "SendMessageBatch", times=100)
+    async with running(route(proxy, source, reject, transport=transport)):
+        await until(lambda: queues.counts(source).total == 0)
+    letters = queues.receive(source.removesuffix("-source"))
+    with_reason = {letter["Body"] for letter in letters if letter.get("MessageAttributes")}
+    assert with_reason == set("01234")
+    assert {letter["Body"] for letter in letters} - with_reason == {"x" * 5_000}

@@ -50,6 +50,28 @@ class BotocoreTransport:
         """Do nothing: the clients belong to `Clients`."""
 
 
+def copied_parameters(message: Message) -> dict[str, Any]:
+    """Return what a copy of a received message takes over, as parameters of SendMessage.
+
+    These are its message attributes and its trace header. The lists that SQS answers in an attribute
+    are left out: SendMessage refuses them.
+    """
+    parameters: dict[str, Any] = {}
+    if attributes := message.get("MessageAttributes"):
+        parameters["MessageAttributes"] = {
+            name: {key: part for key, part in value.items() if not key.endswith("ListValues")}
+            for name, value in attributes.items()
+        }
+    if trace_header := (message.get("Attributes") or {}).get("AWSTraceHeader"):
+        parameters["MessageSystemAttributes"] = {"AWSTraceHeader": text_attribute(trace_header)}
+    return parameters
+
+
+def text_attribute(value: str) -> dict[str, str]:
+    """Return a message attribute that holds a string."""
+    return {"DataType": "String", "StringValue": value}
+
+
 @dataclass(slots=True)
 class ActionStatistics:
     """The requests of one action; `seconds` is the sum of their durations."""
