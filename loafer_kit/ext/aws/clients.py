@@ -2,16 +2,17 @@
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession, get_session
 from botocore import xform_name
+from botocore.exceptions import ClientError
 
 from loafer_kit import __version__
 from loafer_kit.ext.aws import addresses, answers, direct, errors
+from loafer_kit.ext.aws.signing import Session
 from loafer_kit.ext.aws.transport import BotocoreTransport, SQSTransport
 
 #: How requests to SQS are carried: over plain HTTP, or by aiobotocore at several times the cost.
@@ -57,7 +58,7 @@ class Clients:
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.session: AioSession = get_session()
+        self.session = Session()
         self._options = dict(options)
         self._opening = asyncio.Lock()
         self._clients: dict[tuple[str, bool], Any] = {}
@@ -93,11 +94,27 @@ class Clients:
         """
         try:
             client = await self.client(service, long_polling=long_polling)
-            answer: dict[str, Any] = await getattr(client, xform_name(action))(**parameters)
+            return await self._ask(getattr(client, xform_name(action)), parameters)
         except errors.REQUEST_ERRORS as exc:
             permission = action if service == "sqs" else f"{service}:{action}"
             raise errors.from_exception(exc, action=permission, subject=subject) from exc
-        return answer
+
+    async def _ask(
+        self, operation: Callable[..., Awaitable[dict[str, Any]]], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return AWS's answer; repeat the request only to renew the credentials."""
+        credentials = self.session.found  # None if the options name others
+        used = await credentials.get_frozen_credentials() if credentials else None
+        try:
+            return await operation(**parameters)
+        except ClientError as exc:
+            if credentials is None or used is None:
+                raise
+            if not errors.is_about_credentials(errors.client_error_code(exc)):
+                raise
+            if not await credentials.renewed(used):
+                raise
+        return await operation(**parameters)
 
     def _parameters(self, long_polling: bool) -> dict[str, Any]:
         config = AioConfig(

@@ -9,6 +9,7 @@ actions of a consumer need none of that.
 import asyncio
 import base64
 import email.utils
+import itertools
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import yarl
@@ -29,7 +30,12 @@ from botocore.utils import get_environ_proxies
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws import answers, errors
 from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
-from loafer_kit.ext.aws.signing import FrozenCredentials, Signer
+from loafer_kit.ext.aws.signing import (
+    FrozenCredentials,
+    RenewableCredentials,
+    Signer,
+    find_credentials,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +49,9 @@ _ANSWER_MARGIN = 5.0
 #: Seconds: AWS accepts signatures up to five minutes old; a clock that is less wrong is left alone.
 _TOLERATED_SKEW = 240.0
 
+#: The most attempts of one request: the clock and the credentials may each be corrected.
+_ATTEMPTS = 3
+
 #: AWS's answers to a signature that is not valid: the request's time may be the reason.
 _SIGNATURE_ERRORS = frozenset(
     {
@@ -53,13 +62,6 @@ _SIGNATURE_ERRORS = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-
-
-class Credentials(Protocol):
-    """Where credentials come from; botocore's refresh themselves."""
-
-    async def get_frozen_credentials(self) -> FrozenCredentials:
-        """Return credentials that are valid now."""
 
 
 class DirectTransport:
@@ -74,7 +76,7 @@ class DirectTransport:
         self,
         url: str,
         signer: Signer,
-        credentials: Credentials | None,
+        credentials: RenewableCredentials | None,
         *,
         http: aiohttp.ClientSession,
         polls: aiohttp.ClientSession,
@@ -93,13 +95,14 @@ class DirectTransport:
         self._clock_offset = 0.0  # seconds that AWS's clock is ahead of this machine's
 
     async def call(self, action: str, url: str, /, **parameters: Any) -> dict[str, Any]:
-        """Return SQS's answer to `action`. A request is repeated only to correct the clock."""
+        """Return SQS's answer to `action`.
+
+        A request is repeated only to correct the clock or to renew the credentials.
+        """
         request = _ENCODER.encode({"QueueUrl": url, **parameters}).encode()
         subject = errors.queue_subject(url)
         try:
-            response, answer = await self._post(action, request)
-            if response.status != HTTPStatus.OK and self._corrects_clock(response, answer):
-                response, answer = await self._post(action, request)
+            response, answer = await self._ask(action, request)
             if response.status == HTTPStatus.OK and action == "ReceiveMessage":
                 _decode_binary_attributes(answer)
         except errors.REQUEST_ERRORS as error:
@@ -119,12 +122,28 @@ class DirectTransport:
         await self._polls.close()
         await self._http.close()
 
-    async def _post(
+    async def _ask(
         self, action: str, request: bytes
     ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
         if self._credentials is None:
             raise NoCredentialsError
-        credentials = await self._credentials.get_frozen_credentials()
+        for attempt in itertools.count(1):
+            credentials = await self._credentials.get_frozen_credentials()
+            response, answer = await self._post(action, request, credentials)
+            if response.status == HTTPStatus.OK or attempt == _ATTEMPTS:
+                break
+            code, _ = _failure(response, answer)
+            if not errors.is_about_credentials(code) and code not in _SIGNATURE_ERRORS:
+                break
+            if not self._corrects_clock(response, answer) and not (
+                errors.is_about_credentials(code) and await self._credentials.renewed(credentials)
+            ):
+                break
+        return response, answer
+
+    async def _post(
+        self, action: str, request: bytes, credentials: FrozenCredentials
+    ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
         moment = time.time() + self._clock_offset
         headers = self._signer.headers(credentials, f"AmazonSQS.{action}", request, moment)
         http, timeout = self._http, self._timeout
@@ -236,13 +255,12 @@ def _http(config: Any, verification: ssl.SSLContext | bool) -> aiohttp.ClientSes
     )
 
 
-async def _credentials(session: Any, options: Mapping[str, Any]) -> Credentials | None:
+async def _credentials(session: Any, options: Mapping[str, Any]) -> RenewableCredentials | None:
     key, secret = options.get("aws_access_key_id"), options.get("aws_secret_access_key")
     if key is not None and secret is not None:
-        given: Credentials = AioCredentials(key, secret, options.get("aws_session_token"))
-        return given
-    found: Credentials | None = await session.get_credentials()
-    return found
+        given = AioCredentials(key, secret, options.get("aws_session_token"))
+        return RenewableCredentials(given, None)
+    return await find_credentials(session.get_credentials)
 
 
 async def _verification(session: Any, url: str, verify: bool | str | None) -> ssl.SSLContext | bool:

@@ -97,6 +97,15 @@ class UnexpectedAnswerError(Exception):
         return self.status >= _SERVER_ERROR or self.status in _TRANSIENT_STATUSES
 
 
+class CredentialsError(Exception):
+    """The source of the credentials failed; `cause` is what it raised."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(
+            f"the AWS credentials cannot be obtained: {type(cause).__name__}: {one_line(str(cause))}"
+        )
+
+
 #: Raised by a request when AWS, the network or the configuration fails it. (botocore raises
 #: `ValueError` for an endpoint that is not a URL.)
 REQUEST_ERRORS: tuple[type[Exception], ...] = (
@@ -105,6 +114,7 @@ REQUEST_ERRORS: tuple[type[Exception], ...] = (
     boto.ClientError,
     OSError,  # a TimeoutError is one
     ResponseParserError,
+    CredentialsError,
     UnexpectedAnswerError,
     ValueError,
 )
@@ -153,6 +163,16 @@ def is_lease_lost(code: str, message: str) -> bool:
     return code in _LEASE_LOST or (
         code.startswith("InvalidParameterValue") and "handle" in message.lower()
     )
+
+
+def is_about_credentials(code: str) -> bool:
+    """Return whether AWS does not accept the credentials, or the signature made with them."""
+    return _short(code) in _BAD_CREDENTIALS
+
+
+def client_error_code(exc: boto.ClientError) -> str:
+    """Return AWS's code of an error that botocore raised."""
+    return str(exc.response.get("Error", {}).get("Code", ""))
 
 
 def from_code(
@@ -213,6 +233,8 @@ def from_exception(exc: BaseException, *, action: str, subject: str) -> Provider
             return _from_client_error(exc, action, subject)
         case UnexpectedAnswerError():
             return _from_unexpected_answer(exc, action, subject)
+        case CredentialsError():
+            return TransientProviderError(f"{subject}: {exc}")
     if lack := _lack(exc):
         return ProviderError(f"{subject}: {lack}")
     message = f"{subject}: {action} failed: {_description(exc)}"
@@ -272,7 +294,7 @@ def _from_client_error(exc: boto.ClientError, action: str, subject: str) -> Prov
     if exc.operation_name.startswith("AssumeRole"):  # asked for credentials, before the action
         action = f"sts:{exc.operation_name}"
     return from_code(
-        str(error.get("Code", "")),
+        client_error_code(exc),
         str(error.get("Message", "")),
         int(metadata.get("HTTPStatusCode", 0)),
         action=action,
