@@ -1,6 +1,7 @@
 """Clients: the session, connections and addresses that users with equal options share in a process."""
 
 import asyncio
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -105,12 +106,17 @@ class Clients:
         """Return AWS's answer; repeat the request only to renew the credentials."""
         credentials = self.session.found  # None if the options name others
         used = await credentials.get_frozen_credentials() if credentials else None
+        asked = time.time()
         try:
             return await operation(**parameters)
         except ClientError as exc:
+            code, headers = errors.client_error_code(exc), errors.client_error_headers(exc)
+            # The clock may have been set during the request.
+            if (skew := errors.clock_skew(code, headers, asked, time.time())) is not None:
+                raise errors.ClockError(skew) from exc
             if credentials is None or used is None:
                 raise
-            if not errors.is_about_credentials(errors.client_error_code(exc)):
+            if not errors.is_about_credentials(code):
                 raise
             if not await credentials.renewed(used):
                 raise

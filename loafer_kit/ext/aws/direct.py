@@ -8,7 +8,6 @@ actions of a consumer need none of that.
 
 import asyncio
 import base64
-import email.utils
 import itertools
 import json
 import logging
@@ -46,22 +45,8 @@ _KEEP_ALIVE = 12.0
 #: ask for the longest poll when the request names none.
 _ANSWER_MARGIN = 5.0
 
-#: Seconds: AWS accepts signatures up to five minutes old; a clock that is less wrong is left alone.
-_TOLERATED_SKEW = 240.0
-
 #: The most attempts of one request: the clock and the credentials may each be corrected.
 _ATTEMPTS = 3
-
-#: AWS's answers to a signature that is not valid: the request's time may be the reason.
-_SIGNATURE_ERRORS = frozenset(
-    {
-        "InvalidSignatureException",
-        "RequestExpired",
-        "RequestInTheFuture",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-    }
-)
 
 
 class DirectTransport:
@@ -129,22 +114,27 @@ class DirectTransport:
             raise NoCredentialsError
         for attempt in itertools.count(1):
             credentials = await self._credentials.get_frozen_credentials()
-            response, answer = await self._post(action, request, credentials)
-            if response.status == HTTPStatus.OK or attempt == _ATTEMPTS:
+            moment = time.time() + self._clock_offset
+            response, answer = await self._post(action, request, credentials, moment)
+            if response.status == HTTPStatus.OK:
                 break
             code, _ = _failure(response, answer)
-            if not errors.is_about_credentials(code) and code not in _SIGNATURE_ERRORS:
-                break
-            if not self._corrects_clock(response, answer) and not (
-                errors.is_about_credentials(code) and await self._credentials.renewed(credentials)
+            skew = errors.clock_skew(code, response.headers, moment)
+            if skew is not None:
+                if attempt == _ATTEMPTS:
+                    raise errors.ClockError(skew)
+                self._correct_clock(moment + skew)
+            elif (
+                attempt == _ATTEMPTS
+                or not errors.is_about_credentials(code)
+                or not await self._credentials.renewed(credentials)
             ):
                 break
         return response, answer
 
     async def _post(
-        self, action: str, request: bytes, credentials: FrozenCredentials
+        self, action: str, request: bytes, credentials: FrozenCredentials, moment: float
     ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
-        moment = time.time() + self._clock_offset
         headers = self._signer.headers(credentials, f"AmazonSQS.{action}", request, moment)
         http, timeout = self._http, self._timeout
         if action == "ReceiveMessage":
@@ -155,20 +145,12 @@ class DirectTransport:
             body = await response.read()
         return response, answers.parse_json(action, response.status, response.headers, body)
 
-    def _corrects_clock(self, response: aiohttp.ClientResponse, answer: dict[str, Any]) -> bool:
-        """Adopt AWS's time if this machine's clock is why the signature is not valid."""
-        if _failure(response, answer)[0] not in _SIGNATURE_ERRORS:
-            return False
-        try:
-            aws_time = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
-        except (KeyError, ValueError):
-            return False
+    def _correct_clock(self, aws_time: float) -> None:
+        """Adopt AWS's time; another request under way may have done so already."""
         offset = aws_time - time.time()
-        if abs(offset - self._clock_offset) < _TOLERATED_SKEW:
-            return False
+        if abs(offset - self._clock_offset) > 1.0:
+            logger.warning("clock.corrected offset=%.0f: this machine's clock is wrong", offset)
         self._clock_offset = offset
-        logger.warning("clock.corrected offset=%.0f: this machine's clock is wrong", offset)
-        return True
 
 
 def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:

@@ -1,10 +1,12 @@
 """Failures of requests to AWS: whether repeating can help, and what to do about it."""
 
+import email.utils
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 import aiohttp
 from botocore import exceptions as boto
+from botocore.awsrequest import HeadersDict
 from botocore.parsers import ResponseParserError
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
@@ -70,6 +72,20 @@ _BAD_CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
+#: AWS's answers to a signature that is not valid: the request's time may be the reason.
+_SIGNATURE_ERRORS = frozenset(
+    {
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+
+#: Seconds: AWS accepts signatures up to five minutes old; a clock that is less wrong is left alone.
+_TOLERATED_SKEW = 240.0
+
 _LEASE_LOST = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
 
 #: Statuses of errors that pass: request timeout, too many requests.
@@ -97,6 +113,15 @@ class UnexpectedAnswerError(Exception):
         return self.status >= _SERVER_ERROR or self.status in _TRANSIENT_STATUSES
 
 
+class ClockError(Exception):
+    """AWS refuses a signature because this machine's clock is wrong by `skew` seconds."""
+
+    def __init__(self, skew: float) -> None:
+        super().__init__(
+            f"AWS refuses the signature: its clock is {skew:+.0f} s from this machine's"
+        )
+
+
 class CredentialsError(Exception):
     """The source of the credentials failed; `cause` is what it raised."""
 
@@ -114,6 +139,7 @@ REQUEST_ERRORS: tuple[type[Exception], ...] = (
     boto.ClientError,
     OSError,  # a TimeoutError is one
     ResponseParserError,
+    ClockError,
     CredentialsError,
     UnexpectedAnswerError,
     ValueError,
@@ -170,9 +196,31 @@ def is_about_credentials(code: str) -> bool:
     return _short(code) in _BAD_CREDENTIALS
 
 
+def clock_skew(code: str, headers: Mapping[str, str], *moments: float) -> float | None:
+    """Return the seconds from a moment to AWS's time if they are why AWS refused a signature.
+
+    `moments` are the time that the request was signed with, and others that it may have been.
+    """
+    if _short(code) not in _SIGNATURE_ERRORS:
+        return None
+    try:
+        aws_time = email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
+    skew = max((aws_time - moment for moment in moments), key=abs)
+    return skew if abs(skew) >= _TOLERATED_SKEW else None
+
+
 def client_error_code(exc: boto.ClientError) -> str:
     """Return AWS's code of an error that botocore raised."""
     return str(exc.response.get("Error", {}).get("Code", ""))
+
+
+def client_error_headers(exc: boto.ClientError) -> Mapping[str, str]:
+    """Return the headers of the answer; their names are found in any case."""
+    metadata: dict[str, Any] = exc.response.get("ResponseMetadata", {})
+    headers: Mapping[str, str] = HeadersDict(metadata.get("HTTPHeaders", {}))
+    return headers
 
 
 def from_code(
@@ -233,7 +281,7 @@ def from_exception(exc: BaseException, *, action: str, subject: str) -> Provider
             return _from_client_error(exc, action, subject)
         case UnexpectedAnswerError():
             return _from_unexpected_answer(exc, action, subject)
-        case CredentialsError():
+        case ClockError() | CredentialsError():
             return TransientProviderError(f"{subject}: {exc}")
     if lack := _lack(exc):
         return ProviderError(f"{subject}: {lack}")
@@ -299,7 +347,7 @@ def _from_client_error(exc: boto.ClientError, action: str, subject: str) -> Prov
         int(metadata.get("HTTPStatusCode", 0)),
         action=action,
         subject=subject,
-        retry_after=retry_after(metadata.get("HTTPHeaders", {}).get("retry-after")),
+        retry_after=retry_after(client_error_headers(exc).get("Retry-After")),
     )
 
 
