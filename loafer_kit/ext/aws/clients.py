@@ -186,8 +186,12 @@ class Clients:
         if addresses.is_arn(topic):
             return topic
         subject = f"{errors.topic_subject(topic)} (given by its ARN, it needs no request to STS)"
+        try:
+            region = (await self.client("sns")).meta.region_name
+        except errors.REQUEST_ERRORS as exc:
+            subject = errors.topic_subject(topic)
+            raise errors.from_exception(exc, action="sns:Publish", subject=subject) from exc
         identity = await self.request("sts", "GetCallerIdentity", subject, {})
-        region = (await self.client("sns")).meta.region_name
         return addresses.topic_arn_in_account(topic, region, identity)
 
     async def close(self) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from urllib.parse import parse_qs
 from uuid import uuid4
 
@@ -287,3 +288,64 @@ async def test_sns_publishes_a_structure_only_if_asked(scripted_server):
     assert "MessageStructure" not in plain
     assert json.loads(structured["Message"][0]) == {"default": "a", "sqs": "b"}
     assert structured["MessageStructure"] == ["json"]
+
+
+ORDERS = "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders"
+
+
+@pytest.fixture
+def no_region(monkeypatch, tmp_path):
+    """Neither environment nor profile name a region or an endpoint."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in os.environ:
+        if name.startswith(("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL")):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("handler", "subject"),
+    [
+        (SQSHandler("orders"), "Queue 'orders'"),
+        (SQSHandler("https://queue.example/1/orders"), "Queue 'orders'"),
+        (SNSHandler("events"), "Topic 'events'"),
+        (SNSHandler("arn:aws:sns::123456789012:events"), "Topic 'events'"),
+    ],
+)
+async def test_publishing_without_a_region_is_one_line(no_region, handler, subject):
+    """The line says what to set, and no class of botocore."""
+    with pytest.raises(ProviderError) as raised:
+        await handler.publish("message")
+    assert str(raised.value).startswith(f"{subject}: no AWS region is set; set AWS_")
+    assert "NoRegionError" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "service"),
+    [(ORDERS, "sqs"), ("arn:aws:sns:eu-west-1:123456789012:events", "sns")],
+)
+async def test_the_region_of_the_target_counts_when_publishing(
+    no_region, monkeypatch, address, service
+):
+    """A queue's URL or a topic's ARN names the region, whatever the environment says."""
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    async with clients.borrowed({}, address, service) as shared:
+        assert (await shared.client(service)).meta.region_name == "eu-west-1"
+
+
+async def test_the_environment_counts_before_the_profile_when_publishing(
+    no_region, monkeypatch, tmp_path, scripted_server
+):
+    """A topic that is given by name is in the region of AWS_REGION."""
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\n")
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    identity = (
+        b"<GetCallerIdentityResponse><GetCallerIdentityResult><Account>1</Account>"
+        b"<Arn>arn:aws:iam::1:root</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>"
+    )
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(identity)
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    async with (
+        scripted_server(head + identity) as server,
+        clients.borrowed({**keys, "endpoint_url": server.url}, "events", "sns") as shared,
+    ):
+        assert await shared.topic_arn("events") == "arn:aws:sns:eu-north-1:1:events"
