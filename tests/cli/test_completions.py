@@ -14,6 +14,8 @@ from terminals import Person
 from loafer_kit.cli import completions
 from loafer_kit.local.records import ServerRecord, announce
 
+pytestmark = pytest.mark.slow
+
 LOAFER_TOML = """
 name = "shop"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project import code, locks, merges, projects
 from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
 from loafer_kit.scaffold.project.locks import Lock
@@ -43,7 +43,7 @@ class Drift:
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else self.path
-        return in_one_line(f"{where}: {self.message}; {self.remedy}")
+        return escape_line(f"{where}: {self.message}; {self.remedy}")
 
 
 def find(project: Path, lock: Lock) -> list[Drift]:

@@ -5,6 +5,7 @@ A template may write an identifier or a whole number as it is; every other value
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, Undefined
@@ -26,11 +27,22 @@ class Quoted(str):
 
 
 def python(value: object) -> Quoted:
-    """A Python literal of plain values; a text is in double quotes, as black would have it."""
-    text = ascii(value)
-    if isinstance(value, str) and '"' not in text:
-        return Quoted(f'"{text[1:-1]}"')
-    return Quoted(text)
+    """A Python literal of plain values, written as black writes it."""
+    if isinstance(value, str):
+        return Quoted(_python_text(value))
+    if isinstance(value, Mapping):
+        items = (f"{python(key)}: {python(item)}" for key, item in value.items())
+        return Quoted(f"{{{', '.join(items)}}}")
+    if isinstance(value, list):
+        return Quoted(f"[{', '.join(map(python, value))}]")
+    return Quoted(ascii(value).replace("e+", "e"))
+
+
+def _python_text(text: str) -> str:
+    """A string literal in double quotes, unless single ones need fewer backslashes."""
+    body = ascii(text + '"')[1:-2].replace("\\'", "'")
+    quote = '"' if text.count('"') <= text.count("'") else "'"
+    return quote + body.replace(quote, f"\\{quote}") + quote
 
 
 def toml(value: str | float) -> Quoted:
@@ -66,7 +78,7 @@ def shell_json(value: object) -> Quoted:
 def annotation(text: str, forward: bool = False) -> Quoted:
     """A payload type of a spec as a Python annotation, in quotes if its model comes later."""
     found = payload_types.parse(text).annotation
-    return python(found) if forward else Quoted(found)
+    return python(found) if forward else Quoted(found.replace("'", '"'))
 
 
 def prose(value: str) -> Quoted:

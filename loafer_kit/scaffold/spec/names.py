@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
+from loafer_kit.scaffold.escaping import quoted
+
+shown = quoted
+
 Rule = Callable[[str], str | None]
 
 # The import packages of the base install: a service of the same name would hide them.
@@ -43,7 +47,7 @@ QUEUE = re.compile(r"[A-Za-z0-9_-]+(?:\.fifo)?")
 QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:(?P<name>[^:]+)")
-_LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256, "shown": 60}
+_LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256}
 
 
 def project(name: str) -> str | None:
@@ -145,12 +149,6 @@ def snake_case(text: str) -> str:
     """Words in lower case: `OrderPlaced` and `order-placed` become `order_placed`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
     return re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_").lower()
-
-
-def shown(value: str) -> str:
-    """A value in quotes, as ASCII, short enough for one line."""
-    longest = _LONGEST["shown"]
-    return ascii(value if len(value) <= longest else value[: longest - 3] + "...")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.spec import names
 
 Path = tuple[str | int, ...]
@@ -35,7 +35,7 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.place}: " if self.path else ""
         line = f" (line {self.line})" if self.line else ""
-        return in_one_line(f"{where}{self.message}{line}")
+        return escape_line(f"{where}{self.message}{line}")
 
 
 def _written(key: str) -> str:

@@ -198,6 +198,7 @@ def edits(draw):
     return edit
 
 
+@pytest.mark.slow
 @given(edits(), st.sampled_from(["refunds", "refunds,topic=money,wait_time=3,error_handler=oops"]))
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_insertions_leave_every_other_byte_as_it_was(edit, queue):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.scaffold.rendering import contexts, render, templates
+from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -34,7 +34,7 @@ def ship():
 
     def ship(*wanted, queues=QUEUES, name="foobar"):
         context = contexts.service(_spec(*queues, name=name, wanted=wanted))
-        plan = render.render(templates.ours("service"), context).plan
+        plan = builtin.render(templates.builtin("service"), context).plan
         return {path: content.decode() for path, content in plan.files.items()}
 
     return ship

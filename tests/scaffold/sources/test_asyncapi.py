@@ -437,6 +437,7 @@ values = st.recursive(
 tables = st.dictionaries(keys, values, max_size=4)
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {"asyncapi": st.sampled_from(["2.6.0", "3.0.0"])},

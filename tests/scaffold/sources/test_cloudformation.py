@@ -301,6 +301,7 @@ resources = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("ABC") | hostile, resources | values, max_size=4) | values,
     st.dictionaries(st.sampled_from("AB"), values, max_size=2) | values,

@@ -19,6 +19,8 @@ from loafer_kit.scaffold.sources.yaml_nodes import TemplateLoader
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = Path(__file__).parent / "documents"
 
 

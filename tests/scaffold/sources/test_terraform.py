@@ -119,6 +119,7 @@ references = st.dictionaries(
 expressions = st.fixed_dictionaries({"address": addresses, "expressions": references | values})
 
 
+@pytest.mark.slow
 @given(
     st.lists(resources | values, max_size=4) | values,
     st.lists(expressions | values, max_size=3) | values,

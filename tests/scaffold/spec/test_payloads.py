@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scaffold.any_specs import model_names, tables
 
-from loafer_kit.scaffold.rendering import contexts, render, templates
+from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.spec import payloads, schema, validation
 from loafer_kit.scaffold.spec.problems import SpecError
 from loafer_kit.scaffold.spec.specs import Draft
@@ -56,7 +56,7 @@ def problems(models, *queues):
 
 
 def files(service):
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 
@@ -185,6 +185,7 @@ def test_examples_are_always_the_same():
     assert "note" not in payloads.example("Order", service.payloads, everything=False)
 
 
+@pytest.mark.slow
 @given(tables)
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_model_of_a_valid_spec_takes_its_own_example(models):
