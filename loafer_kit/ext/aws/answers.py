@@ -42,7 +42,7 @@ def _has_shape(action: str, answer: dict[str, Any]) -> bool:
     match action:
         case "ReceiveMessage":
             messages = answer.get("Messages")
-            return messages is None or _all(messages, _is_message)
+            return messages is None or _are_messages(messages)
         case "GetQueueUrl":
             return _is_text(answer.get("QueueUrl"))
         case "GetQueueAttributes":
@@ -68,20 +68,37 @@ def _is_entry(entry: object) -> bool:
     return isinstance(entry, dict) and _is_text(entry.get("Id"))
 
 
-def _is_message(message: object) -> bool:
-    if not isinstance(message, dict):
+def _are_messages(messages: object) -> bool:
+    """Return whether these are received messages; a plain loop, since each message passes here."""
+    if not isinstance(messages, list):
         return False
-    attributes = message.get("Attributes") or {}
+    for message in messages:
+        if not isinstance(message, dict):
+            return False
+        body, message_id = message.get("Body"), message.get("MessageId")
+        handle = message.get("ReceiptHandle")
+        if not (
+            isinstance(body, str)
+            and isinstance(message_id, str)
+            and isinstance(handle, str)
+            and message_id
+            and handle
+        ):
+            return False
+        attributes = message.get("Attributes")
+        if attributes and not _are_system_attributes(attributes):
+            return False
+        attributes = message.get("MessageAttributes")
+        if attributes and not _are_message_attributes(attributes):
+            return False
+    return True
+
+
+def _are_system_attributes(attributes: object) -> bool:
     return (
-        isinstance(message.get("Body"), str)
-        and _is_text(message.get("MessageId"))
-        and _is_text(message.get("ReceiptHandle"))
-        and isinstance(attributes, dict)
-        and all(
-            _is_number(attributes.get(name, "1"))
-            for name in ("ApproximateReceiveCount", "ApproximateFirstReceiveTimestamp")
-        )
-        and _are_message_attributes(message.get("MessageAttributes") or {})
+        isinstance(attributes, dict)
+        and _is_number(attributes.get("ApproximateReceiveCount", "1"))
+        and _is_number(attributes.get("ApproximateFirstReceiveTimestamp", "1"))
     )
 
 
