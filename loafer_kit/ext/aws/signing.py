@@ -154,8 +154,10 @@ def _equal(one: FrozenCredentials, other: FrozenCredentials) -> bool:
 
 
 def _on_one_line(record: logging.LogRecord) -> bool:
-    """Log a refresh that failed without its traceback: the request that needs it reports it."""
-    record.exc_info = None
+    """Log a refresh that failed with its reason instead of its traceback."""
+    if isinstance(record.exc_info, tuple) and isinstance(record.args, tuple):
+        record.msg, record.args = f"{record.msg} %r", (*record.args, record.exc_info[1])
+        record.exc_info = None
     return True
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from aiobotocore.credentials import AioRefreshableCredentials
 from botocore.credentials import ReadOnlyCredentials
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
@@ -201,3 +202,21 @@ async def test_publishing_outlasts_a_source_of_credentials_that_fails(
             TransientProviderError, match=r"Topic 'events'.*RuntimeError: no metadata"
         ):
             await handler.publish(1)
+
+
+async def test_a_refresh_that_fails_is_logged_on_one_line(caplog):
+    """botocore logs a traceback; the reason is kept, and the request reports the failure."""
+
+    async def refresh():
+        raise RuntimeError("no metadata")
+
+    credentials = AioRefreshableCredentials.create_from_metadata(
+        {"access_key": "a", "secret_key": "s", "token": "t", "expiry_time": "2020-01-01T00:00:00Z"},
+        refresh_using=refresh,
+        method="custom",
+    )
+    with pytest.raises(RuntimeError):
+        await credentials.get_frozen_credentials()
+    [record] = caplog.records
+    assert record.getMessage().endswith("refresh period. RuntimeError('no metadata')")
+    assert record.exc_info is None
