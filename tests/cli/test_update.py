@@ -55,7 +55,7 @@ def test_every_edit_is_carried_over_a_template_change(project, later):
     replace(project / "__main__.py", "import runpy", "import runpy  # mine")
     (project / "README.md").unlink()
     (project / "mine.py").write_text("mine = 1\n")
-    replace(later.file("foobar/handlers.py"), "True deletes a message.", "True: it is done.")
+    replace(later.file("foobar/handlers.py"), "True deletes its message.", "True is done with it.")
     replace(later.file("Dockerfile"), "python:3.13", "python:3.14")
     replace(later.file("pyproject.toml"), '"pytest"', '"pytest>=9"')
     replace(later.file("README.md"), "## Run", "## Running")
@@ -67,7 +67,7 @@ def test_every_edit_is_carried_over_a_template_change(project, later):
 
     assert done.code == 0, done.error
     handlers = (project / "foobar/handlers.py").read_text()
-    assert "True: it is done." in handlers
+    assert "True is done with it." in handlers
     assert handlers.count("print(message)") == 2
     assert "python:3.14" in (project / "Dockerfile").read_text()
     assert 'version = "1.0.0"' in (project / "pyproject.toml").read_text()
@@ -93,16 +93,16 @@ def shown(done, project):
 @pytest.fixture
 def torn(project, later):
     """A project and a template that changed the same line."""
-    replace(project / "foobar/handlers.py", "it comes back when", "it stays until")
-    replace(later.file("foobar/handlers.py"), "it comes back when", "it returns when")
+    replace(project / "foobar/handlers.py", "and comes back when", "and stays until")
+    replace(later.file("foobar/handlers.py"), "and comes back when", "and returns when")
     return project
 
 
 MARKED = """\
 <<<<<<< yours
-True deletes a message. False leaves it on its queue, as an exception does: it stays until
+message stays on its queue and stays until its visibility timeout ends.
 =======
-True deletes a message. False leaves it on its queue, as an exception does: it returns when
+message stays on its queue and returns when its visibility timeout ends.
 >>>>>>> template
 """
 
@@ -126,9 +126,13 @@ def test_a_conflict_stays_a_failure_until_it_is_resolved(torn):
     for command in (["update"], ["update", "--check"], ["check"]):
         done = loafer_kit(*command, torn)
         assert done.code == 1
-        assert "foobar/handlers.py:3: a conflict is left" in done.output + done.error
+        assert "foobar/handlers.py:4: a conflict is left" in done.output + done.error
     assert content(torn) == before
-    replace(torn / "foobar/handlers.py", MARKED, "True deletes a message. False: it stays until\n")
+    replace(
+        torn / "foobar/handlers.py",
+        MARKED,
+        "message stays there until its visibility timeout ends.\n",
+    )
     after = content(torn)
     assert loafer_kit("update", torn).code == 0
     assert loafer_kit("check", torn).code == 0
@@ -223,8 +227,8 @@ def test_a_checkout_with_crlf_is_up_to_date(project):
 
 def test_an_untouched_checkout_with_crlf_is_rendered_anew_with_crlf(project, later):
     """Byte by byte what a fresh rendering is, but for its line ends."""
-    replace(later.file("foobar/handlers.py"), "it comes back when", "it returns when")
-    replace(later.file("loafer.toml"), "this service was made from", "the service is made from")
+    replace(later.file("foobar/handlers.py"), "and comes back when", "and returns when")
+    replace(later.file("loafer.toml"), "The spec of this service", "The spec of the service")
     later.file(".gitignore").unlink()
     flags = ["--queue", "a,wait_time=3", "--queue", "b", "--output-dir", project.parent / "fresh"]
     loafer_kit("new", "service", "foobar", *flags)
@@ -249,7 +253,7 @@ def test_edits_of_a_checkout_with_crlf_are_merged_line_by_line(project, later):
     edited = handlers.read_bytes().replace(b"    # TODO", b"    print(message)  # TODO")
     handlers.write_bytes(b"\xef\xbb\xbf" + edited)
     docker.write_bytes(docker.read_bytes().replace(b"USER service\r", b"USER service"))
-    replace(later.file("foobar/handlers.py"), "it comes back when", "it returns when")
+    replace(later.file("foobar/handlers.py"), "and comes back when", "and returns when")
     replace(later.file("Dockerfile"), "python:3.13", "python:3.14")
     wanted = docker.read_bytes().replace(b"python:3.13", b"python:3.14")
 
@@ -257,7 +261,7 @@ def test_edits_of_a_checkout_with_crlf_are_merged_line_by_line(project, later):
 
     assert done.code == 0, done.error
     assert handlers.read_bytes() == b"\xef\xbb\xbf" + edited.replace(
-        b"it comes back when", b"it returns when"
+        b"and comes back when", b"and returns when"
     )
     assert docker.read_bytes() == wanted
 
@@ -271,7 +275,7 @@ def test_a_conflict_in_a_checkout_with_crlf_is_found_by_its_line(torn):
     handlers = (torn / "foobar/handlers.py").read_bytes()
     assert MARKED.replace("\n", "\r\n").encode() in handlers
     assert handlers.count(b"\r\n") == handlers.count(b"\n")
-    assert "foobar/handlers.py:3: a conflict is left" in loafer_kit("check", torn).output
+    assert "foobar/handlers.py:4: a conflict is left" in loafer_kit("check", torn).output
 
 
 def test_an_extension_is_updated_from_what_its_lock_keeps(tmp_path, later):

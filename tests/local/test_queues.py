@@ -49,7 +49,7 @@ def test_a_queue_lets_its_topic_send(local_queues):
     local_queues.create(LocalQueue("inbox", topic="news"))
     policy = local_queues.attributes("inbox")["Policy"]
     queue, topic = local_queues.queue_arn("inbox"), "arn:aws:sns:us-east-1:123456789012:news"
-    assert policies.judge(policy, queue, topic).result == "allowed"
+    assert policies.judge(policy, queue, topic) == "allowed"
 
 
 def test_a_fifo_topic_delivers_into_its_fifo_queue(local_queues):

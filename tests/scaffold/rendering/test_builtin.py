@@ -67,5 +67,5 @@ def test_black_is_not_needed_for_lines_that_fit(monkeypatch):
     extension = extensions.extension("redis", ["URL=x"], ["PASSWORD"], consumer=True, cli=True)
 
     builtin.render(templates.builtin("service"), contexts.service(service))
-    projects.builtin("service").service(validation.service(draft), own_tests=["orders"])
+    projects.builtin("service").service(validation.service(draft), separate_tests=["orders"])
     builtin.render(templates.builtin("extension"), extensions.context(extension))

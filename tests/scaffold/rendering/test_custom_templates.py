@@ -349,7 +349,7 @@ def test_no_folder_of_a_project_leads_elsewhere(tmp_path, folder):
     template = write(tmp_path, {"a": "a"}, {"slug": "x"})
 
     message = refused(template, answers={"slug": folder})
-    assert "is no path" in message or "cannot be a project's folder" in message
+    assert "is not a path" in message or "cannot be a project's folder" in message
 
 
 @pytest.mark.parametrize("path", [".loafer-kit/lock.json", "a/.GIT", "sub/.loafer-kit/x", "b\\c"])
@@ -358,7 +358,7 @@ def test_a_hook_leaves_nothing_where_only_we_and_git_write(tmp_path, path):
     text = f"import pathlib as p; f = p.Path({path!r}); p.Path('a').unlink()\n"
     text += "f.parent.mkdir(parents=True, exist_ok=True); f.write_text('x')\n"
 
-    assert "is no path" in refused(hooked(tmp_path, post_gen_project_py=text))
+    assert "is not a path" in refused(hooked(tmp_path, post_gen_project_py=text))
 
 
 def test_nothing_outside_is_included(tmp_path):
