@@ -106,6 +106,7 @@ class SQSProvider(AbstractProvider):
             visibility_timeout=timeout,
             dead_letters=dead_letters,
             lost=self._lost,
+            settled=self._settled,
         )
 
     async def _check_attributes(self, queue: Queue) -> dict[str, str]:
@@ -139,6 +140,15 @@ class SQSProvider(AbstractProvider):
         """Carry out the outcome of `message`, in one request with those of other messages."""
         session = self._session or await self._open()
         await session.settle(message, outcome)
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages SQS has not yet settled, though it was asked to."""
+        return 0 if self._session is None else self._session.unsettled
+
+    def _settled(self) -> None:
+        if self.on_settled is not None:
+            self.on_settled()
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
