@@ -465,6 +465,49 @@ def test_heartbeat_goes_on_while_handlers_drain(in_virtual_time, model_queue, co
     in_virtual_time(main)
 
 
+@pytest.mark.parametrize(("before", "after"), [(60, 2), (30, 0), (2, 60)])
+def test_queue_that_changes_its_visibility_timeout_changes_no_lease(
+    in_virtual_time, model_queue, consuming, before, after
+):
+    """Receives name the timeout that the leases count with: the message stays hidden."""
+    queue = model_queue(visibility_timeout=before)
+    queue.put("a", "b")
+
+    async def main():
+        async with consuming(queue, {"WaitTimeSeconds": 0}) as (provider, lost):
+            queue.visibility_timeout = after
+            messages = await provider.fetch(10)
+            for _ in range(200):
+                assert await provider.fetch(10) == []
+                await asyncio.sleep(0.5)
+            assert lost == []
+            for message in messages:
+                await provider.settle(message, outcomes.ACKNOWLEDGE)
+        assert [stored.receive_count for stored in queue.messages] == [1, 1]
+        assert queue.left() == []
+
+    in_virtual_time(main)
+
+
+def test_queue_whose_visibility_timeout_is_zero_gets_the_default(
+    in_virtual_time, model_queue, consuming, caplog
+):
+    """Each receive names 30 s, and a warning says so."""
+    queue = model_queue(visibility_timeout=0)
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue) as (provider, lost):
+            (message,) = await provider.fetch(10)
+            await asyncio.sleep(100)
+            assert lost == []
+            await provider.settle(message, outcomes.ACKNOWLEDGE)
+        assert queue.stored("a").receive_count == 1
+        assert "its visibility timeout is 0 s: receives set 30 s instead" in caplog.text
+
+    in_virtual_time(main)
+
+
 # FIFO
 
 
