@@ -16,7 +16,8 @@ from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.transport import BlockingQueue, Queue
+from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Retry
 from loafer_kit.types import Message
 
@@ -84,6 +85,7 @@ class QueueSession:
         queue: Queue,
         options: SQSOptions,
         *,
+        blocking_queue: BlockingQueue,
         receive_parameters: dict[str, Any],
         visibility_timeout: int,
         dead_letters: DeadLetterQueue | None,
@@ -91,6 +93,7 @@ class QueueSession:
         settled: Callable[[], object],
     ) -> None:
         self._queue = queue
+        self._blocking_queue = blocking_queue
         self._is_fifo = queue.is_fifo
         self._options = options
         self._visibility_timeout = visibility_timeout
@@ -102,18 +105,28 @@ class QueueSession:
             visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
         )
         self._receiver = Receiver(queue, receive_parameters)
-        visibility_lock = asyncio.Lock()
+        self._watchdog = watchdog()
+        self._clock = self._watchdog.clock
+        visibility_lock = VisibilityLock()
         self._settlement = Settlement(
             queue,
             linger=options.linger,
             visibility_lock=visibility_lock,
+            clock=self._clock,
             is_in_hand=self._leases.__contains__,
             parallel=max(PARALLEL, options.max_receivers),
             ended=settled,
         )
         self._heartbeat = Heartbeat(
-            queue, self._leases, visibility_lock=visibility_lock, lost=self._on_lost
+            queue,
+            self._leases,
+            blocking_queue=blocking_queue,
+            visibility_lock=visibility_lock,
+            lost=self._on_lost,
+            undeleted=self._settlement.undeleted,
+            clock=self._clock,
         )
+        self._watchdog.add(self._heartbeat)
         self._in_flight = InFlightWatch(queue)
         #: Messages of a FIFO queue in hand, by group.
         self._groups: Counter[str] = Counter()
@@ -123,11 +136,13 @@ class QueueSession:
 
     async def receive(self, limit: int) -> list[Message]:
         """Return up to `limit` messages that are neither in hand nor processed already."""
+        asked_at = self._clock()
         received = await self._receiver.receive(limit)
         self._in_flight.received(len(received))
         if not received:
             return received
-        messages, processed = self._leases.accept(received, self._loop.time())
+        received_at = self._watchdog.received_at(asked_at, self._clock())
+        messages, processed = self._leases.accept(received, received_at)
         self._heartbeat.messages_arrived()
         if self._is_fifo:
             self._groups.update(map(group_of, messages))
@@ -135,6 +150,19 @@ class QueueSession:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
             self._settlement.delete(lease)
         return messages
+
+    def holds(self, message: Message) -> bool:
+        """Return whether the lease of a message that is about to start lasts; forget it if not."""
+        lease = self._leases.get(message)
+        if lease is None:
+            return False
+        if lease.deadline > self._clock() and not lease.lost:
+            return True
+        self._leases.mark_lost(lease)
+        self._log_lost(lease)
+        self._lost_ids.add(lease.message_id)
+        self._forget(message)
+        return False
 
     @property
     def unsettled(self) -> int:
@@ -161,7 +189,7 @@ class QueueSession:
         if lease is not None:
             return lease
         # Not in hand: its lease was lost, or the message was received elsewhere.
-        now = self._loop.time()
+        now = self._clock()
         timeout = self._visibility_timeout
         lease = Lease(
             message["MessageId"], message["ReceiptHandle"], message, now, now, now + timeout, now
@@ -174,7 +202,7 @@ class QueueSession:
             options = self._options
             attempt = receive_count(lease.message) - 1
             delay = full_jitter(attempt, base=options.retry_delay, cap=options.retry_delay_cap)
-        return min(math.ceil(delay), lease.visibility_left(self._loop.time()))
+        return min(math.ceil(delay), lease.visibility_left(self._clock()))
 
     def _leave_group(self, message: Message) -> None:
         group = group_of(message)
@@ -228,14 +256,17 @@ class QueueSession:
             self._leave_group(message)
 
     def _on_lost(self, lease: Lease) -> None:
-        self._log(
-            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
-        )
+        self._log_lost(lease)
         if not self._options.cancel_on_lost_lease:
             return
         self._lost_ids.add(lease.message_id)
         self._forget(lease.message)
         self._notify_lost(lease.message)
+
+    def _log_lost(self, lease: Lease) -> None:
+        self._log(
+            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
+        )
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
@@ -256,7 +287,9 @@ class QueueSession:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._in_flight.close()
+        self._watchdog.remove(self._heartbeat)
         await self._heartbeat.close()
+        self._blocking_queue.close()
         await self._settlement.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ from loafer_kit.ext.aws.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.leases import Lease
 from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,15 @@ class Settlement:
         queue: Queue,
         *,
         linger: float,
-        visibility_lock: asyncio.Lock,
+        visibility_lock: VisibilityLock,
+        clock: Clock,
         is_in_hand: Callable[[str], bool],
         parallel: int = PARALLEL,
         ended: Callable[[], object] | None = None,
     ) -> None:
         self._queue = queue
         self._visibility_lock = visibility_lock
+        self._clock = clock
         self._is_in_hand = is_in_hand
         self._give_up_at = math.inf
         self._deletions: Batcher[Lease] = Batcher(
@@ -68,6 +71,10 @@ class Settlement:
     def pending(self) -> int:
         """The number of messages whose request is under way or waits until another one ends."""
         return self._deletions.pending + self._changes.pending
+
+    def undeleted(self) -> list[Lease]:
+        """Return the leases of messages that are being deleted; callable in another thread."""
+        return self._deletions.items()
 
     def delete(self, lease: Lease) -> None:
         """Delete a message soon."""
@@ -178,10 +185,10 @@ class Settlement:
 
     def _in_time(self, what: str, leases: list[Lease], pause: float, reason: str) -> list[Lease]:
         """Return the leases that are not over after `pause`; give the others up."""
-        then = asyncio.get_running_loop().time() + pause
-        if then >= self._give_up_at:
+        if asyncio.get_running_loop().time() + pause >= self._give_up_at:
             self._log_given_up(what, leases, reason)
             return []
+        then = self._clock() + pause
         late = [lease for lease in leases if lease.deadline <= then]
         if late:
             self._log_given_up(what, late, reason)

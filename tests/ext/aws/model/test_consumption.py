@@ -407,6 +407,37 @@ def test_missed_deadline_is_a_lost_lease(in_virtual_time, model_queue, consuming
     in_virtual_time(main)
 
 
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_lease_that_is_over_does_not_start_a_handler(
+    in_virtual_time, model_queue, consuming, caplog, cancel
+):
+    """The provider no longer holds the message, whatever `cancel_on_lost_lease` is; it is new
+    when it comes back.
+    """
+    queue = model_queue()
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue, heartbeat=False, cancel_on_lost_lease=cancel) as (provider, _):
+            (message,) = await provider.fetch(10)
+            assert provider.holds(message)
+            await asyncio.sleep(29.5)
+            assert provider.holds(message)
+            await asyncio.sleep(1)
+            assert not provider.holds(message)
+            assert not provider.holds(message)
+            (again,) = await provider.fetch(10)
+            assert not provider.holds(message)
+            assert provider.holds(again)
+            await provider.settle(message, outcomes.ACKNOWLEDGE)
+            await provider.flush()
+            assert queue.count("DeleteMessageBatch") == 0
+            await provider.settle(again, outcomes.RELEASE)
+
+    in_virtual_time(main)
+    assert "message.lost" in caplog.text
+
+
 def test_handler_may_go_on_without_its_lease(in_virtual_time, model_queue, consuming):
     """With `cancel_on_lost_lease=False` the engine hears nothing, and a redelivery is not run."""
     queue = model_queue()
