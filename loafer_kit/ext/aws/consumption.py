@@ -114,6 +114,7 @@ class QueueSession:
             visibility_lock=visibility_lock,
             clock=self._clock,
             is_in_hand=self._leases.__contains__,
+            group_of=group_of if queue.is_fifo else None,
             parallel=max(PARALLEL, options.max_receivers),
             ended=settled,
         )

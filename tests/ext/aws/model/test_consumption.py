@@ -561,6 +561,57 @@ def test_group_deletions_leave_when_the_group_is_done(in_virtual_time, model_que
     in_virtual_time(main)
 
 
+@pytest.mark.parametrize("fault", ["request", "answer", 9.0])
+def test_deletions_of_a_group_leave_in_its_order(in_virtual_time, model_queue, consuming, fault):
+    """While one is under way or repeated, later ones of its group wait; other groups do not."""
+    queue = model_queue(fifo=True, faults=Faults("DeleteMessageBatch", fault, 3))
+    queue.put("1", "2", "3", group="g")
+    queue.put("other", group="h")
+
+    async def main():
+        async with consuming(queue, linger=0) as (provider, _):
+            first, second, third, other = await provider.fetch(10)
+            for message in (first, second, third):
+                await provider.settle(message, outcomes.ACKNOWLEDGE)
+                await asyncio.sleep(0.02)
+            if fault == "request":
+                queue.faults.times = 2
+            await provider.settle(other, outcomes.ACKNOWLEDGE)
+            while queue.left():
+                left = [stored.body for stored in queue.left() if stored.group == "g"]
+                assert left in (["1", "2", "3"], ["2", "3"], [])
+                await asyncio.sleep(0.01)
+        requests = [len(entries) for name, entries in queue.requests if "Delete" in name]
+        assert max(requests) == 2
+
+    in_virtual_time(main)
+
+
+def test_a_group_with_a_deletion_that_was_given_up_comes_again_in_its_order(
+    in_virtual_time, model_queue, consuming, caplog
+):
+    """No later message of the same receive is deleted before it: all come back, and are deleted."""
+    queue = model_queue(fifo=True, faults=Faults("DeleteMessageBatch", "request", 1_000))
+    queue.put("1", "2", group="g")
+
+    async def main():
+        async with consuming(queue, {"WaitTimeSeconds": 1}) as (provider, _):
+            first, second = await provider.fetch(10)
+            await provider.settle(first, outcomes.ACKNOWLEDGE)
+            await asyncio.sleep(50)
+            queue.faults.times = 0
+            await provider.settle(second, outcomes.ACKNOWLEDGE)
+            await provider.flush()
+            assert [stored.body for stored in queue.left()] == ["1", "2"]
+            while queue.left():
+                assert await provider.fetch(10) == []
+                await provider.flush()
+                assert [stored.body for stored in queue.left()] in (["1", "2"], [])
+        assert caplog.text.count("deletion.given_up") == 2
+
+    in_virtual_time(main)
+
+
 def test_failed_receive_is_repeated_with_its_attempt_id(in_virtual_time, model_queue, consuming):
     """SQS then gives again what it had handed out; a receive that succeeded has a new id."""
     queue = model_queue(fifo=True, faults=Faults("ReceiveMessage", "answer", 1))
