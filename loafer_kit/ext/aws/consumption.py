@@ -178,7 +178,9 @@ class QueueSession:
         lease = self._take(message)
         if isinstance(outcome, Acknowledge):
             self._leases.remember_processed(lease.message_id)
-            if not lease.lost:
+            if lease.lost:
+                self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
+            else:
                 self._settlement.delete(lease)
         elif isinstance(outcome, Retry) and not lease.lost:
             self._settlement.change_visibility(lease, self._delay(lease, outcome.delay))

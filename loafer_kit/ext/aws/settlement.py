@@ -179,6 +179,7 @@ class Settlement:
             least_pause = 0.0
             try:
                 failures = await send(leases)
+                self._log_done(what, leases, failures)
                 reason = failures[0].get("Code", "") if failures else ""
                 leases = self._repeatable(what, leases, failures)
             except TransientProviderError as error:
@@ -229,6 +230,22 @@ class Settlement:
         if late:
             self._log_given_up(what, late, reason)
         return [lease for lease in leases if lease.deadline > then]
+
+    def _log_done(
+        self, what: str, leases: Sequence[Lease], failures: Sequence[BatchEntryFailure]
+    ) -> None:
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        failed = {failure["Id"] for failure in failures}
+        done = [lease.message_id for n, lease in enumerate(leases) if str(n) not in failed]
+        if done:
+            logger.debug(
+                "%s.done queue=%s message_ids=%s",
+                what,
+                self._queue.name,
+                ",".join(done),
+                extra={"queue": self._queue.name, "message_ids": done},
+            )
 
     def _log_given_up(self, what: str, leases: Sequence[Lease], reason: str) -> None:
         for lease in leases:
