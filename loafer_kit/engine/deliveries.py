@@ -99,7 +99,7 @@ async def _decide(
         )
         return outcomes.LEAVE
     if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
-        return outcomes.DeadLetter(f"{type(exc).__name__}: {exc}")
+        return outcomes.DeadLetter(outcomes.reason_text(exc))
     if policy is None:
         return outcomes.LEAVE
     first_received = route.provider.first_received(message)

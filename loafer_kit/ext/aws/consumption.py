@@ -219,8 +219,7 @@ class QueueSession:
             self._start(self._send_dead_letter(self._dead_letters, message, reason))
             return
         message_id = message["MessageId"]
-        if message_id not in self._rejected_in_vain:
-            self._rejected_in_vain.add(message_id)
+        if self._is_first_rejection(message_id):
             self._log(
                 "message.rejected_in_vain",
                 message_id,
@@ -228,6 +227,13 @@ class QueueSession:
                 level=logging.ERROR,
             )
         self._forget(message)
+
+    def _is_first_rejection(self, message_id: str) -> bool:
+        """Return whether the message has not been rejected in vain before: that is logged once."""
+        if message_id in self._rejected_in_vain:
+            return False
+        self._rejected_in_vain.add(message_id)
+        return True
 
     async def _send_dead_letter(
         self, dead_letters: DeadLetterQueue, message: Message, reason: str
@@ -246,9 +252,13 @@ class QueueSession:
             await dead_letters.send(message, reason, lambda: lease.deadline)
         except Exception as error:  # noqa: BLE001 - or the heartbeat would hold it for hours
             why = str(error) if isinstance(error, ProviderError) else repr(error)
-            self._log(
-                "message.not_dead_lettered", message_id, f"not deleted; {why}", level=logging.ERROR
-            )
+            if isinstance(error, TransientProviderError) or self._is_first_rejection(message_id):
+                self._log(
+                    "message.not_dead_lettered",
+                    message_id,
+                    f"not deleted; {why}",
+                    level=logging.ERROR,
+                )
             self._forget(message)
             return
         self._log("message.dead_lettered", message_id, reason)
