@@ -10,12 +10,14 @@ from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.batching import PARALLEL
 from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.transport import BlockingQueue, Queue
+from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Retry
 from loafer_kit.types import Message
 
@@ -75,7 +77,7 @@ class QueueSession:
     """Receives messages, keeps their leases and settles them; belongs to the running loop.
 
     `visibility_timeout` is the one that every receive gets; `lost(message)` is called when another
-    consumer may have a message.
+    consumer may have a message, `settled()` when `unsettled` has become smaller.
     """
 
     def __init__(
@@ -83,32 +85,49 @@ class QueueSession:
         queue: Queue,
         options: SQSOptions,
         *,
+        blocking_queue: BlockingQueue,
         receive_parameters: dict[str, Any],
         visibility_timeout: int,
         dead_letters: DeadLetterQueue | None,
         lost: Callable[[Message], None],
+        settled: Callable[[], object],
     ) -> None:
         self._queue = queue
+        self._blocking_queue = blocking_queue
         self._is_fifo = queue.is_fifo
         self._options = options
         self._visibility_timeout = visibility_timeout
         self._dead_letters = dead_letters
         self._notify_lost = lost
+        self._notify_settled = settled
         self._loop = asyncio.get_running_loop()
         self._leases = LeaseTable(
             visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
         )
         self._receiver = Receiver(queue, receive_parameters)
-        visibility_lock = asyncio.Lock()
+        self._watchdog = watchdog()
+        self._clock = self._watchdog.clock
+        visibility_lock = VisibilityLock()
         self._settlement = Settlement(
             queue,
             linger=options.linger,
             visibility_lock=visibility_lock,
+            clock=self._clock,
             is_in_hand=self._leases.__contains__,
+            group_of=group_of if queue.is_fifo else None,
+            parallel=max(PARALLEL, options.max_receivers),
+            ended=settled,
         )
         self._heartbeat = Heartbeat(
-            queue, self._leases, visibility_lock=visibility_lock, lost=self._on_lost
+            queue,
+            self._leases,
+            blocking_queue=blocking_queue,
+            visibility_lock=visibility_lock,
+            lost=self._on_lost,
+            undeleted=self._settlement.undeleted,
+            clock=self._clock,
         )
+        self._watchdog.add(self._heartbeat)
         self._in_flight = InFlightWatch(queue)
         #: Messages of a FIFO queue in hand, by group.
         self._groups: Counter[str] = Counter()
@@ -118,18 +137,38 @@ class QueueSession:
 
     async def receive(self, limit: int) -> list[Message]:
         """Return up to `limit` messages that are neither in hand nor processed already."""
+        asked_at = self._clock()
         received = await self._receiver.receive(limit)
         self._in_flight.received(len(received))
         if not received:
             return received
-        messages, processed = self._leases.accept(received, self._loop.time())
+        received_at = self._watchdog.received_at(asked_at, self._clock())
+        messages, processed = self._leases.accept(received, received_at)
         self._heartbeat.messages_arrived()
         if self._is_fifo:
             self._groups.update(map(group_of, messages))
         for lease in processed:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
-            await self._settlement.delete(lease)
+            self._settlement.delete(lease)
         return messages
+
+    def holds(self, message: Message) -> bool:
+        """Return whether the lease of a message that is about to start lasts; forget it if not."""
+        lease = self._leases.get(message)
+        if lease is None:
+            return False
+        if lease.deadline > self._clock() and not lease.lost:
+            return True
+        self._leases.mark_lost(lease)
+        self._log_lost(lease)
+        self._lost_ids.add(lease.message_id)
+        self._forget(message)
+        return False
+
+    @property
+    def unsettled(self) -> int:
+        """The number of messages whose outcome SQS has not carried out yet."""
+        return self._settlement.pending + len(self._tasks)
 
     async def settle(self, message: Message, outcome: Outcome) -> None:
         """Carry out an outcome, and return before the request is sent."""
@@ -139,10 +178,12 @@ class QueueSession:
         lease = self._take(message)
         if isinstance(outcome, Acknowledge):
             self._leases.remember_processed(lease.message_id)
-            if not lease.lost:
-                await self._settlement.delete(lease)
+            if lease.lost:
+                self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
+            else:
+                self._settlement.delete(lease)
         elif isinstance(outcome, Retry) and not lease.lost:
-            await self._settlement.change_visibility(lease, self._delay(lease, outcome.delay))
+            self._settlement.change_visibility(lease, self._delay(lease, outcome.delay))
         if self._is_fifo:
             self._leave_group(message)
 
@@ -151,7 +192,7 @@ class QueueSession:
         if lease is not None:
             return lease
         # Not in hand: its lease was lost, or the message was received elsewhere.
-        now = self._loop.time()
+        now = self._clock()
         timeout = self._visibility_timeout
         lease = Lease(
             message["MessageId"], message["ReceiptHandle"], message, now, now, now + timeout, now
@@ -164,7 +205,7 @@ class QueueSession:
             options = self._options
             attempt = receive_count(lease.message) - 1
             delay = full_jitter(attempt, base=options.retry_delay, cap=options.retry_delay_cap)
-        return min(math.ceil(delay), lease.visibility_left(self._loop.time()))
+        return min(math.ceil(delay), lease.visibility_left(self._clock()))
 
     def _leave_group(self, message: Message) -> None:
         group = group_of(message)
@@ -228,14 +269,17 @@ class QueueSession:
             self._leave_group(message)
 
     def _on_lost(self, lease: Lease) -> None:
-        self._log(
-            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
-        )
+        self._log_lost(lease)
         if not self._options.cancel_on_lost_lease:
             return
         self._lost_ids.add(lease.message_id)
         self._forget(lease.message)
         self._notify_lost(lease.message)
+
+    def _log_lost(self, lease: Lease) -> None:
+        self._log(
+            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
+        )
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
@@ -256,7 +300,9 @@ class QueueSession:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._in_flight.close()
+        self._watchdog.remove(self._heartbeat)
         await self._heartbeat.close()
+        self._blocking_queue.close()
         await self._settlement.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -266,6 +312,7 @@ class QueueSession:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._notify_settled()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("queue.task_failed queue=%s", self._queue.name, exc_info=error)
 

@@ -8,7 +8,12 @@ from typing import Any, Protocol
 
 from loafer_kit.ext.aws import answers
 from loafer_kit.ext.aws.addresses import is_fifo
-from loafer_kit.ext.aws.errors import BatchEntryFailure, queue_subject
+from loafer_kit.ext.aws.errors import (
+    REQUEST_ERRORS,
+    BatchEntryFailure,
+    from_exception,
+    queue_subject,
+)
 from loafer_kit.types import Message
 
 
@@ -119,10 +124,7 @@ class Queue:
         self, timeouts: Iterable[tuple[str, int]]
     ) -> list[BatchEntryFailure]:
         """Hide messages for so many seconds from now; each is given by its receipt handle."""
-        entries = [
-            {"Id": str(position), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
-            for position, (handle, seconds) in enumerate(timeouts)
-        ]
+        entries = _visibility_entries(timeouts)
         answer = await self._call("ChangeMessageVisibilityBatch", Entries=entries)
         return answers.unconfirmed(entries, answer)
 
@@ -161,3 +163,43 @@ class Queue:
             text,
             extra={"queue": self.name, "message_id": message_id},
         )
+
+
+class BlockingQueue:
+    """The requests to a queue that are made in another thread than the loop's.
+
+    `open_client` returns a client of botocore; it is called at the first request. Errors are those
+    of `SQSTransport.call`.
+    """
+
+    def __init__(self, url: str, open_client: Callable[[], Any]) -> None:
+        self._url = url
+        self._open_client = open_client
+        self._client: Any = None
+
+    def change_visibility(self, timeouts: Iterable[tuple[str, int]]) -> list[BatchEntryFailure]:
+        """Hide messages for so many seconds from now; each is given by its receipt handle."""
+        entries = _visibility_entries(timeouts)
+        try:
+            if self._client is None:
+                self._client = self._open_client()
+            answer = self._client.change_message_visibility_batch(
+                QueueUrl=self._url, Entries=entries
+            )
+        except REQUEST_ERRORS as exc:
+            raise from_exception(
+                exc, action="ChangeMessageVisibilityBatch", subject=queue_subject(self._url)
+            ) from exc
+        return answers.unconfirmed(entries, answer)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+
+
+def _visibility_entries(timeouts: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [
+        {"Id": str(position), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+        for position, (handle, seconds) in enumerate(timeouts)
+    ]
