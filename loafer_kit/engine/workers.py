@@ -40,6 +40,8 @@ class RouteWorker:
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
+        # Not `timer.when()`: uvloop's handles of timers due within half a millisecond have none.
+        self._timer_at = 0.0
         self._starting: asyncio.Timeout | None = None
 
     async def run(self, *, forever: bool, grace_time: float) -> None:
@@ -181,10 +183,10 @@ class RouteWorker:
             return True
         loop = asyncio.get_running_loop()
         at = loop.time() + seconds
-        if self._timer is None or self._timer.when() > at:
+        if self._timer is None or self._timer_at > at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(at, self._timer_due)
+            self._timer, self._timer_at = loop.call_at(at, self._timer_due), at
         return False
 
     def _timer_due(self) -> None:

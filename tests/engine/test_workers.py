@@ -258,3 +258,36 @@ async def test_a_lazy_batch_answer_is_read_message_by_message(lazily):
     route = Route(provider, handler, batch_handler_size=2)
     await LoaferDispatcher([route]).dispatch_providers(forever=False)
     assert (provider.acknowledged, provider.left) == (["a"], ["b"])
+
+
+@pytest.mark.parametrize("rate", [100, 1_000, 5_000])
+async def test_a_rate_limit_survives_timers_of_any_length(rate):
+    """uvloop's handle of a timer due within half a millisecond does not know when it is due."""
+    provider = InMemoryProvider(range(1, 201))
+    await LoaferDispatcher([Route(provider, accept, rate_limit=rate)]).dispatch_providers()
+    assert len(provider.acknowledged) == 200
+
+
+@pytest.mark.parametrize("wait", [0.0001, 0.0004, 0.0015])
+async def test_a_batch_that_waits_for_an_instant_is_handled(wait):
+    """Its timer, too, may be due at once."""
+    provider, sizes = InMemoryProvider(endless=True), []
+    done = asyncio.Event()
+
+    async def handler(messages, metadata):
+        sizes.append(len(messages))
+        if sum(sizes) == 50:
+            done.set()
+        return True
+
+    route = Route(provider, handler, batch_handler_size=5, batch_handler_wait=wait)
+    dispatcher = LoaferDispatcher([route])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    for number in range(50):
+        provider.put(number)
+        await asyncio.sleep(0.0007)
+    try:
+        await asyncio.wait_for(done.wait(), 5)
+    finally:
+        dispatcher.stop()
+        await running
