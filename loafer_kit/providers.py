@@ -25,6 +25,18 @@ class AbstractProvider(ABC):
     #: Seconds that an open fetch gets to return when the service stops, before it is cancelled.
     poll_grace: float = 5.0
 
+    #: Set by the engine: call it in the loop when `unsettled` has become smaller.
+    on_settled: Callable[[], object] | None = None
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages the source has not yet settled, though it was asked to.
+
+        They count as in hand, so fetching slows to the pace of settlements. A message that waits
+        only to share a request with others does not count.
+        """
+        return 0
+
     @abstractmethod
     async def fetch_messages(self) -> Sequence[Message]:
         """Return the next messages, in order; may wait for some, may return none."""
@@ -57,6 +69,14 @@ class AbstractProvider(ABC):
 
     async def close(self) -> None:  # noqa: B027
         """Close what `start` opened; called once, after the last settlement."""
+
+    def holds(self, message: Message) -> bool:
+        """Return whether `message`, which is about to start, is still this consumer's.
+
+        Called for every message, immediately before its handler: it must be fast. If another
+        consumer may have the message, it is neither started nor settled.
+        """
+        return True
 
     def order_key(self, message: Message) -> Hashable | None:
         """Return the key that messages share if they must be handled one after another."""
