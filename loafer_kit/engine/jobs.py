@@ -11,6 +11,7 @@ from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import (
     Delivery,
+    FailureCounts,
     FailurePolicy,
     deliver,
     deliver_batch,
@@ -59,6 +60,7 @@ class Jobs:
         self._backlog = backlog
         self._slots = slots
         self._policy = policy
+        self._failures = FailureCounts()
         self._freed = freed
         self._failed = failed
         self._context = contextvars.copy_context()
@@ -188,8 +190,8 @@ class Jobs:
 
     async def _deliver(self, job: Job) -> list[Delivery]:
         if self._route.options.batch_handler_size is None:
-            return [await deliver(self._route, job.messages[0], self._policy)]
-        return await deliver_batch(self._route, job.messages, self._policy)
+            return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
+        return await deliver_batch(self._route, job.messages, self._policy, self._failures)
 
     def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
         """Free the slot; return the messages to release because one before them failed."""

@@ -142,7 +142,7 @@ class QueueSession:
             if not lease.lost:
                 await self._settlement.delete(lease)
         elif isinstance(outcome, Retry) and not lease.lost:
-            await self._settlement.change_visibility(lease, self._delay(lease, outcome.delay))
+            await self._settlement.change_visibility(lease, self._delay(lease, outcome))
         if self._is_fifo:
             self._leave_group(message)
 
@@ -159,11 +159,13 @@ class QueueSession:
         lease.lost = lease.message_id in self._lost_ids
         return lease
 
-    def _delay(self, lease: Lease, delay: float | None) -> int:
+    def _delay(self, lease: Lease, retry: Retry) -> int:
+        delay = retry.delay
         if delay is None:
             options = self._options
-            attempt = receive_count(lease.message) - 1
-            delay = full_jitter(attempt, base=options.retry_delay, cap=options.retry_delay_cap)
+            # SQS's count includes receives that were given back unstarted.
+            failures = retry.failures or receive_count(lease.message)
+            delay = full_jitter(failures - 1, base=options.retry_delay, cap=options.retry_delay_cap)
         return min(math.ceil(delay), lease.visibility_left(self._loop.time()))
 
     def _leave_group(self, message: Message) -> None:

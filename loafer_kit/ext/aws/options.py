@@ -49,7 +49,8 @@ class SQSOptions:
     #: Whether a handler is cancelled when another consumer may have its message.
     cancel_on_lost_lease: bool = True
 
-    #: Retries without a delay of their own wait from 0 to `retry_delay * 2 ** (receive count - 1)`…
+    #: Retries without a delay of their own wait from 0 to `retry_delay * 2 ** (failures - 1)`, where
+    #: the failures of the message in this process count…
     retry_delay: float = 2.0
 
     #: … but no longer than this.

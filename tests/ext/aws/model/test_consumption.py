@@ -192,6 +192,25 @@ def test_retry_without_delay_backs_off_by_the_receive_count(
     assert max(seen[4:]) > 4
 
 
+def test_the_back_off_counts_failures_where_they_are_known(in_virtual_time, model_queue, consuming):
+    """Receives that were given back unstarted do not delay the first retry."""
+    queue = model_queue()
+    queue.put("a")
+    queue.stored("a").receive_count = 50
+
+    async def main():
+        async with consuming(queue, retry_delay=4, retry_delay_cap=900) as (provider, _):
+            for failures in (1, 2) * 20:
+                (message,) = await provider.fetch(10)
+                await provider.settle(message, Retry(failures=failures))
+                await provider.flush()
+                delay = queue.requests[-1][1][0]["VisibilityTimeout"]
+                assert delay <= 4 * failures
+                await asyncio.sleep(9)
+
+    in_virtual_time(main)
+
+
 def test_changes_leave_in_batches_and_in_order_on_fifo(in_virtual_time, model_queue, consuming):
     """Released messages share requests; on a FIFO queue one request follows the other."""
     queue = model_queue(fifo=True)
