@@ -27,14 +27,27 @@ def redrive_target(attributes: Mapping[str, str]) -> str | None:
     return json.loads(policy).get("deadLetterTargetArn") if policy else None
 
 
+def visibility_timeout(attributes: Mapping[str, str], options: SQSOptions) -> int:
+    """Return the visibility timeout in seconds that every receive names.
+
+    It is the option's or the queue's own. A queue without one, or with 0, which would deliver each
+    message again before it can be handled, gets SQS's default.
+    """
+    own = int(attributes.get("VisibilityTimeout", 0))
+    return options.visibility_timeout or own or SQS_DEFAULT_VISIBILITY
+
+
 def warnings(
     attributes: Mapping[str, str], options: SQSOptions, handler_timeout: float | None
 ) -> list[str]:
     """Return what may go wrong with a queue and its options; each text says what to do."""
     found = []
-    timeout = options.visibility_timeout or int(
-        attributes.get("VisibilityTimeout", SQS_DEFAULT_VISIBILITY)
-    )
+    timeout = visibility_timeout(attributes, options)
+    if attributes.get("VisibilityTimeout") == "0" and options.visibility_timeout is None:
+        found.append(
+            f"its visibility timeout is 0 s: receives set {timeout} s instead; "
+            "give the queue a visibility timeout"
+        )
     if timeout <= LONG_POLL_READ_TIMEOUT:
         found.append(
             f"the visibility timeout of {timeout} s does not exceed the client's read timeout of "

@@ -10,6 +10,7 @@ from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.batching import PARALLEL
 from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
@@ -75,7 +76,7 @@ class QueueSession:
     """Receives messages, keeps their leases and settles them; belongs to the running loop.
 
     `visibility_timeout` is the one that every receive gets; `lost(message)` is called when another
-    consumer may have a message.
+    consumer may have a message, `settled()` when `unsettled` has become smaller.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class QueueSession:
         visibility_timeout: int,
         dead_letters: DeadLetterQueue | None,
         lost: Callable[[Message], None],
+        settled: Callable[[], object],
     ) -> None:
         self._queue = queue
         self._is_fifo = queue.is_fifo
@@ -94,6 +96,7 @@ class QueueSession:
         self._visibility_timeout = visibility_timeout
         self._dead_letters = dead_letters
         self._notify_lost = lost
+        self._notify_settled = settled
         self._loop = asyncio.get_running_loop()
         self._leases = LeaseTable(
             visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
@@ -105,6 +108,8 @@ class QueueSession:
             linger=options.linger,
             visibility_lock=visibility_lock,
             is_in_hand=self._leases.__contains__,
+            parallel=max(PARALLEL, options.max_receivers),
+            ended=settled,
         )
         self._heartbeat = Heartbeat(
             queue, self._leases, visibility_lock=visibility_lock, lost=self._on_lost
@@ -128,8 +133,13 @@ class QueueSession:
             self._groups.update(map(group_of, messages))
         for lease in processed:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
-            await self._settlement.delete(lease)
+            self._settlement.delete(lease)
         return messages
+
+    @property
+    def unsettled(self) -> int:
+        """The number of messages whose outcome SQS has not carried out yet."""
+        return self._settlement.pending + len(self._tasks)
 
     async def settle(self, message: Message, outcome: Outcome) -> None:
         """Carry out an outcome, and return before the request is sent."""
@@ -140,9 +150,9 @@ class QueueSession:
         if isinstance(outcome, Acknowledge):
             self._leases.remember_processed(lease.message_id)
             if not lease.lost:
-                await self._settlement.delete(lease)
+                self._settlement.delete(lease)
         elif isinstance(outcome, Retry) and not lease.lost:
-            await self._settlement.change_visibility(lease, self._delay(lease, outcome))
+            self._settlement.change_visibility(lease, self._delay(lease, outcome))
         if self._is_fifo:
             self._leave_group(message)
 
@@ -258,6 +268,7 @@ class QueueSession:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._notify_settled()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("queue.task_failed queue=%s", self._queue.name, exc_info=error)
 

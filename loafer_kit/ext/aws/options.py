@@ -28,7 +28,8 @@ _NEEDED_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId")
 class SQSOptions:
     """The settings of one queue. Durations are in seconds."""
 
-    #: How long a received message stays hidden from other consumers; None: the queue's own setting.
+    #: How long a received message stays hidden from other consumers; None: the queue's own setting
+    #: at the start of the service. Every receive names it.
     visibility_timeout: int | None = None
 
     #: Where rejected messages go (name, URL or ARN); None: the target of the queue's redrive policy.

@@ -11,7 +11,6 @@ from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.clients import Clients, TransportKind
 from loafer_kit.ext.aws.consumption import QueueSession, group_of, receive_count
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.limits import SQS_DEFAULT_VISIBILITY
 from loafer_kit.ext.aws.transport import ActionStatistics, Queue, SQSTransport
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
@@ -89,23 +88,17 @@ class SQSProvider(AbstractProvider):
         dead_letters = DeadLetterQueue(target, queue, self._clients) if target else None
         if dead_letters and self.settings.dead_letter_queue:
             await dead_letters.find()
-        parameters = dict(self._receive_parameters)
-        timeout = self.settings.visibility_timeout
-        if timeout is None and "VisibilityTimeout" not in attributes:
-            timeout = (
-                SQS_DEFAULT_VISIBILITY  # the queue's own is unknown: each receive sets this one
-            )
-        if timeout is None:
-            timeout = int(attributes["VisibilityTimeout"])
-        else:
-            parameters["VisibilityTimeout"] = timeout
+        timeout = checks.visibility_timeout(attributes, self.settings)
         return QueueSession(
             queue,
             self.settings,
-            receive_parameters=parameters,
+            # Named in every receive: the queue's own timeout may change while the leases count
+            # with this one.
+            receive_parameters={**self._receive_parameters, "VisibilityTimeout": timeout},
             visibility_timeout=timeout,
             dead_letters=dead_letters,
             lost=self._lost,
+            settled=self._settled,
         )
 
     async def _check_attributes(self, queue: Queue) -> dict[str, str]:
@@ -139,6 +132,15 @@ class SQSProvider(AbstractProvider):
         """Carry out the outcome of `message`, in one request with those of other messages."""
         session = self._session or await self._open()
         await session.settle(message, outcome)
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages SQS has not yet settled, though it was asked to."""
+        return 0 if self._session is None else self._session.unsettled
+
+    def _settled(self) -> None:
+        if self.on_settled is not None:
+            self.on_settled()
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""

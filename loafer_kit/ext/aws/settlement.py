@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.batching import Batcher
+from loafer_kit.ext.aws.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.leases import Lease
 from loafer_kit.ext.aws.transport import Queue
@@ -37,7 +37,8 @@ class Settlement:
     """Deletes messages and changes their visibility.
 
     Raises nothing: a request that fails is repeated within the lease, then logged. Its message is
-    delivered again when the lease is over.
+    delivered again when the lease is over. At most `parallel` deletions, and as many visibility
+    changes, are under way. `ended` is called when `pending` has become smaller.
     """
 
     def __init__(
@@ -47,29 +48,34 @@ class Settlement:
         linger: float,
         visibility_lock: asyncio.Lock,
         is_in_hand: Callable[[str], bool],
+        parallel: int = PARALLEL,
+        ended: Callable[[], object] | None = None,
     ) -> None:
         self._queue = queue
         self._visibility_lock = visibility_lock
         self._is_in_hand = is_in_hand
         self._give_up_at = math.inf
-        self._deletions: Batcher[Lease] = Batcher(self._delete, linger)
+        self._deletions: Batcher[Lease] = Batcher(
+            self._delete, linger, parallel=parallel, ended=ended
+        )
         # On a FIFO queue one request follows the other. The messages of a group are released last
         # first; if an earlier message became visible after a later one, the group's order would break.
         self._changes: Batcher[VisibilityChange] = Batcher(
-            self._change, linger, **({"parallel": 1} if queue.is_fifo else {})
+            self._change, linger, parallel=1 if queue.is_fifo else parallel, ended=ended
         )
 
-    async def delete(self, lease: Lease) -> None:
+    @property
+    def pending(self) -> int:
+        """The number of messages whose request is under way or waits until another one ends."""
+        return self._deletions.pending + self._changes.pending
+
+    def delete(self, lease: Lease) -> None:
         """Delete a message soon."""
         self._deletions.add(lease, lease.deadline - _MARGIN)
-        if self._deletions.is_behind:
-            await self._deletions.caught_up()
 
-    async def change_visibility(self, lease: Lease, seconds: int) -> None:
+    def change_visibility(self, lease: Lease, seconds: int) -> None:
         """Hide a message for so many seconds, counted from when the request is sent."""
         self._changes.add(VisibilityChange(lease, seconds), lease.deadline - _MARGIN)
-        if self._changes.is_behind:
-            await self._changes.caught_up()
 
     def hurry(self, within: float) -> None:
         """Send waiting deletions within so many seconds."""

@@ -23,10 +23,27 @@ def test_healthy_queue_gives_no_warning():
 
 
 @pytest.mark.parametrize(
+    ("attributes", "option", "expected"),
+    [
+        ({}, None, 30),
+        ({"VisibilityTimeout": "0"}, None, 30),
+        ({"VisibilityTimeout": "0"}, 5, 5),
+        ({"VisibilityTimeout": "7"}, None, 7),
+        ({"VisibilityTimeout": "7"}, 60, 60),
+    ],
+)
+def test_visibility_timeout_of_the_receives(attributes, option, expected):
+    """The option, the queue's own, or SQS's default: never 0."""
+    options = SQSOptions(visibility_timeout=option)
+    assert checks.visibility_timeout(attributes, options) == expected
+
+
+@pytest.mark.parametrize(
     ("attributes", "options", "handler_timeout", "advice"),
     [
         ({"VisibilityTimeout": "10"}, {}, None, "read timeout of 25 s"),
         ({}, {"visibility_timeout": 5}, None, "visibility timeout of 5 s"),
+        ({"VisibilityTimeout": "0"}, {}, None, "receives set 30 s instead"),
         ({"RedrivePolicy": ""}, {}, None, "give the queue a dead-letter queue"),
         ({}, {"heartbeat": False}, 60, "raise visibility_timeout or set heartbeat=True"),
         ({}, {"max_processing_time": 50}, 60, "raise max_processing_time"),

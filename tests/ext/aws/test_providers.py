@@ -73,6 +73,20 @@ async def test_attributes_arrive_without_being_asked_for(local_queues, started):
     assert message["MessageAttributes"]["kind"]["StringValue"] == "test"
 
 
+async def test_queue_with_a_visibility_timeout_of_zero_delivers_a_message_once(
+    local_queues, started
+):
+    """Receives name a timeout of their own, so the message stays hidden while it is in hand."""
+    name = local_queues.fresh(visibility_timeout=0)
+    local_queues.send(name, 1)
+    provider = await started(name)
+    (message,) = await fetch_all(provider, 1)
+    assert await provider.fetch(10) == []
+    assert local_queues.counts(name).in_flight == 1
+    await provider.confirm_message(message)
+    assert local_queues.counts(name).total == 0
+
+
 async def test_missing_queue_stops_everything_with_the_way_out(local_queues):
     """A queue that does not exist is one line with its name and what to do."""
     provider = SQSProvider("no-such-queue")

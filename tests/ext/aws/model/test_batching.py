@@ -115,17 +115,86 @@ def test_requests_at_once_are_bounded(in_virtual_time, parallel):
     in_virtual_time(main)
 
 
-def test_adding_too_fast_waits(in_virtual_time):
-    """Above a thousand waiting items `caught_up` waits until there is room."""
+def test_pending_counts_what_waits_for_a_request_to_end(in_virtual_time):
+    """Items that only wait for others to share a request are not counted."""
 
     async def main():
-        batcher = Batcher(Sent(takes=1.0), 0.1, parallel=1)
-        for number in range(1_020):
+        ended = []
+        batcher = Batcher(
+            Sent(takes=1.0), 0.1, parallel=2, ended=lambda: ended.append(batcher.pending)
+        )
+        for number in range(19):
             batcher.add(number, 1e9)
-        assert batcher.is_behind
-        await batcher.caught_up()
-        assert not batcher.is_behind
-        await batcher.close()
+        assert batcher.pending == 10
+        for number in range(19, 33):
+            batcher.add(number, 1e9)
+        assert batcher.pending == 33
+        await batcher.flush()
+        assert ended == [23, 13, 3, 0]
+        assert batcher.pending == 0
+
+    in_virtual_time(main)
+
+
+def test_each_item_costs_the_same_however_many_wait(in_virtual_time):
+    """No step of a request's end depends on how many items wait: nothing waits in a task."""
+
+    async def main():
+        sent = Sent(takes=0.01)
+        batcher = Batcher(sent, 0.1, parallel=4)
+        for number in range(5_000):
+            batcher.add(number, 1e9)
+        assert len(asyncio.all_tasks()) <= 1 + 4
+        await batcher.flush()
+        assert [item for _, batch in sent.batches for item in batch] == list(range(5_000))
+
+    in_virtual_time(main)
+
+
+def by_letter(item):
+    return item[0]
+
+
+def test_items_of_a_key_leave_in_their_order(in_virtual_time):
+    """While a request carries items of a key, later ones wait; other keys do not."""
+
+    async def main():
+        sent = Sent(takes=5.0)
+        batcher = Batcher(sent, 0.1, key=by_letter)
+        batcher.add("a1", 1e9)
+        batcher.add("a2", 1e9)
+        await asyncio.sleep(1)
+        batcher.add("a3", 1e9)
+        batcher.add("b1", 1e9)
+        await asyncio.sleep(1)
+        batcher.add("a4", 1e9)
+        assert batcher.pending == 5
+        await batcher.flush()
+        assert sent.batches == [(0.1, ["a1", "a2"]), (1.1, ["b1"]), (5.1, ["a3", "a4"])]
+        assert batcher.pending == 0
+
+    in_virtual_time(main)
+
+
+def test_a_key_that_fills_more_than_one_request_stays_in_order(in_virtual_time):
+    """What does not fit into a request waits until it has ended."""
+
+    async def main():
+        sent = Sent(takes=1.0)
+        batcher = Batcher(sent, 0.1, parallel=1, key=by_letter)
+        batcher.add("x", 1e9)
+        await asyncio.sleep(0.5)
+        items = [f"{letter}{number}" for number in range(12) for letter in "ab"]
+        for item in items:
+            batcher.add(item, 1e9)
+        batcher._parallel = 3
+        await batcher.flush()
+        for letter in "ab":
+            left = [item for _, batch in sent.batches for item in batch if item[0] == letter]
+            assert left == [item for item in items if item[0] == letter]
+        for time, batch in sent.batches:
+            at_once = [other for at, other in sent.batches if at == time and other != batch]
+            assert not {item[0] for item in batch} & {item[0] for b in at_once for item in b}
 
     in_virtual_time(main)
 

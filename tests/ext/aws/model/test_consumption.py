@@ -143,6 +143,88 @@ def test_deletion_after_the_deadline_is_tried_and_logged(
     in_virtual_time(main)
 
 
+class Deletions:
+    """Makes the deletions slow (`seconds` each), or refuses them until `until`."""
+
+    def __init__(self, seconds=None, until=0.0):
+        self._seconds, self._until = seconds, until
+
+    def __call__(self, action):
+        if action != "DeleteMessageBatch":
+            return None
+        return "request" if asyncio.get_running_loop().time() < self._until else self._seconds
+
+
+@pytest.mark.parametrize(
+    ("queue_options", "within"),
+    [
+        ({"latency": 0.001}, 1),
+        ({"latency": 0.01}, 1),
+        ({"latency": 0.1}, 6),
+        ({"faults": Deletions(seconds=1.0)}, 5),
+        ({"faults": Deletions(until=10.0)}, 17),
+    ],
+    ids=["1 ms", "10 ms", "100 ms", "deletions of 1 s", "no deletions for 10 s"],
+)
+def test_receives_keep_the_pace_of_deletions(
+    in_virtual_time, model_queue, consuming, queue_options, within
+):
+    """A consumer that counts `unsettled` is as fast as the slower side, and holds little."""
+    messages, receivers, most = 2_000, 8, 1_000
+    queue = model_queue(**queue_options)
+    queue.put(*map(str, range(messages)))
+
+    async def main():
+        received, unsettled, tasks = [], [], []
+
+        async def receive(provider, settled):
+            while len(received) < messages:
+                while provider.unsettled >= most:
+                    settled.clear()
+                    await settled.wait()
+                for message in await provider.fetch(10):
+                    received.append(message["Body"])
+                    await provider.settle(message, outcomes.ACKNOWLEDGE)
+                unsettled.append(provider.unsettled)
+                tasks.append(len(asyncio.all_tasks()))
+
+        async with consuming(queue, {"WaitTimeSeconds": 0}) as (provider, _):
+            settled = asyncio.Event()
+            provider.on_settled = settled.set
+            await asyncio.gather(*(receive(provider, settled) for _ in range(receivers)))
+            await asyncio.sleep(0.3)
+            await provider.flush()
+            assert queue.now <= within
+            assert provider.unsettled == 0
+        assert queue.left() == []
+        assert sorted(map(int, received)) == list(range(messages))
+        assert max(unsettled) <= most + 10 * receivers
+        assert max(tasks) <= 100
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize(("fault", "times"), [(5.0, 1), ("request", 1_000)])
+def test_dead_letters_under_way_are_unsettled(
+    in_virtual_time, model_queue, consuming, fault, times
+):
+    """A dead letter counts until it is sent or given up."""
+    queue = model_queue(faults=Faults("SendMessageBatch", fault, times))
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue) as (provider, _):
+            told = []
+            provider.on_settled = lambda: told.append(provider.unsettled)
+            (message,) = await provider.fetch(10)
+            await provider.settle(message, DeadLetter("no"))
+            assert provider.unsettled == 1
+            await asyncio.sleep(30)
+            assert told[0] == 0
+
+    in_virtual_time(main)
+
+
 # Visibility
 
 
@@ -398,6 +480,49 @@ def test_heartbeat_goes_on_while_handlers_drain(in_virtual_time, model_queue, co
             assert lost == []
             await provider.settle(message, outcomes.ACKNOWLEDGE)
         assert queue.stored("a").receive_count == 1
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize(("before", "after"), [(60, 2), (30, 0), (2, 60)])
+def test_queue_that_changes_its_visibility_timeout_changes_no_lease(
+    in_virtual_time, model_queue, consuming, before, after
+):
+    """Receives name the timeout that the leases count with: the message stays hidden."""
+    queue = model_queue(visibility_timeout=before)
+    queue.put("a", "b")
+
+    async def main():
+        async with consuming(queue, {"WaitTimeSeconds": 0}) as (provider, lost):
+            queue.visibility_timeout = after
+            messages = await provider.fetch(10)
+            for _ in range(200):
+                assert await provider.fetch(10) == []
+                await asyncio.sleep(0.5)
+            assert lost == []
+            for message in messages:
+                await provider.settle(message, outcomes.ACKNOWLEDGE)
+        assert [stored.receive_count for stored in queue.messages] == [1, 1]
+        assert queue.left() == []
+
+    in_virtual_time(main)
+
+
+def test_queue_whose_visibility_timeout_is_zero_gets_the_default(
+    in_virtual_time, model_queue, consuming, caplog
+):
+    """Each receive names 30 s, and a warning says so."""
+    queue = model_queue(visibility_timeout=0)
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue) as (provider, lost):
+            (message,) = await provider.fetch(10)
+            await asyncio.sleep(100)
+            assert lost == []
+            await provider.settle(message, outcomes.ACKNOWLEDGE)
+        assert queue.stored("a").receive_count == 1
+        assert "its visibility timeout is 0 s: receives set 30 s instead" in caplog.text
 
     in_virtual_time(main)
 
