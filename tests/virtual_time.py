@@ -21,6 +21,8 @@ class JumpingSelector(selectors.SelectSelector):
 class ShortTimer:
     """The handle of a timer due within half a millisecond: like uvloop's, it has no `when()`."""
 
+    _source_traceback = None
+
     def __init__(self, timer):
         self.cancel = timer.cancel
         self.cancelled = timer.cancelled

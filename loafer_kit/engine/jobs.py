@@ -18,6 +18,7 @@ from loafer_kit.engine.deliveries import (
     log_handled,
     settle,
 )
+from loafer_kit.engine.pace import Pace
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -61,6 +62,7 @@ class Jobs:
         self._slots = slots
         self._policy = policy
         self._failures = FailureCounts()
+        self.pace = Pace(route.options.concurrency * (route.options.batch_handler_size or 1))
         self._freed = freed
         self._failed = failed
         self._context = contextvars.copy_context()
@@ -72,7 +74,7 @@ class Jobs:
         self.handling = 0
         #: Whether the route is ending; a cancelled handler's messages are then released.
         self.ending = False
-        self._cancelled = False
+        self.cancelled = False
         self._grace: asyncio.Timeout | None = None
 
     @property
@@ -117,10 +119,10 @@ class Jobs:
 
     def cancel(self) -> None:
         """Cancel every running handler, release its messages, and shorten a wait in `finish`."""
-        if not self._cancelled and self._grace is not None and not self._grace.expired():
+        if not self.cancelled and self._grace is not None and not self._grace.expired():
             soon = asyncio.get_running_loop().time() + _CANCEL_GRACE
             self._grace.reschedule(min(soon, self._grace.when() or soon))
-        self._cancelled = True
+        self.cancelled = True
         for job in self._running:
             if job.task is not None:
                 job.task.cancel()
@@ -150,18 +152,17 @@ class Jobs:
 
     async def _within_grace(self, seconds: float) -> set[asyncio.Task[None]]:
         """Wait for the tasks and return the unfinished ones; `cancel` shortens the wait."""
-        tasks = set(self._tasks)
-        if self._cancelled:
+        if self.cancelled:
             seconds = min(seconds, _CANCEL_GRACE)
         try:
             async with asyncio.timeout(seconds) as self._grace:
-                if tasks:
-                    await asyncio.wait(tasks)
+                while self._tasks:  # the end of one may start another
+                    await asyncio.wait(self._tasks)
         except TimeoutError:
             pass
         finally:
             self._grace = None
-        return {task for task in tasks if not task.done()}
+        return set(self._tasks)
 
     async def _run(self, job: Job) -> None:
         loop = asyncio.get_running_loop()
@@ -177,7 +178,9 @@ class Jobs:
         except FatalError as error:
             self._failed(error.__cause__ or error)
             deliveries = [Delivery(outcomes.LEAVE)] * size
-        seconds = loop.time() - started
+        now = loop.time()
+        seconds = now - started
+        self.pace.ended(size, seconds, now)
         withdrawn = self._free(job, deliveries)
         self._freed()
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
