@@ -35,6 +35,10 @@ class SQSOptions:
     #: Where rejected messages go (name, URL or ARN); None: the target of the queue's redrive policy.
     dead_letter_queue: str | None = None
 
+    #: Whether a message that fails on its last receive is sent to the redrive policy's target with the
+    #: reason. Otherwise, or without the permission to send there, SQS moves it without one.
+    dead_letter_exhausted: bool = True
+
     #: The most long polls that may be open at the same time.
     max_receivers: int = 8
 
