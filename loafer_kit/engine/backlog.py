@@ -129,13 +129,18 @@ class Slots:
         """Use a slot that `ready_or_notify` found free."""
         self._used += 1
 
-    def give_back(self) -> None:
+    def give_back(self, by: Callable[[], None]) -> None:
         """Free a slot and wake the routes that wait, the longest first, until one takes it.
 
-        A woken route may have nothing to start, so one call may not be enough.
+        A woken route may have nothing to start, so one call may not be enough. `by` is the route
+        that gives the slot back: it is woken once in any case, as it may now fetch.
         """
         self._used -= 1
+        woken = False
         while self._waiting and self._used < self.limit:
             wake = next(iter(self._waiting))
             del self._waiting[wake]
+            woken = woken or wake == by
             wake()
+        if not woken:
+            by()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -94,14 +95,12 @@ class Jobs:
         self._slots.take()
         self._running.add(job)
         self.handling += len(job.messages)
-        job.task = self._spawn(self._run(job))
-        job.task.add_done_callback(lambda task: self._done(job, task))
+        job.task = self._spawn(self._run(job), functools.partial(self._done, job))
 
     def release(self, messages: Sequence[Message]) -> None:
         """Give back messages that were not started, in this order."""
         if messages:
-            task = self._spawn(self._release(messages))
-            task.add_done_callback(self._settled)
+            self._spawn(self._release(messages), self._settled)
 
     def lose(self, message: Message) -> bool:
         """Do not settle `message` and cancel its handler; return False if no handler has it.
@@ -182,7 +181,6 @@ class Jobs:
         seconds = now - started
         self.pace.ended(size, seconds, now)
         withdrawn = self._free(job, deliveries)
-        self._freed()
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
         await self._release(withdrawn)
@@ -216,7 +214,7 @@ class Jobs:
         elif was_open and not breaker.is_open:
             logger.info("breaker.closed route=%s", self._route.name)
         # Last: this wakes routes, which look at the breaker and the backlog.
-        self._slots.give_back()
+        self._slots.give_back(self._freed)
         return withdrawn
 
     def _done(self, job: Job, task: asyncio.Task[None]) -> None:
@@ -224,10 +222,10 @@ class Jobs:
             withdrawn = self._free(job, [Delivery(outcomes.RELEASE)] * len(job.messages))
             kept = [m for position, m in enumerate(job.messages) if position not in job.lost]
             self.release([*withdrawn, *reversed(kept)])
-            self._freed()
         self._settled(task)
 
     def _settled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error.__cause__ or error if isinstance(error, FatalError) else error)
         if not self._tasks:
@@ -237,9 +235,13 @@ class Jobs:
         for message in messages:
             await settle(self._route, message, outcomes.RELEASE)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(
+        self,
+        work: Coroutine[Any, Any, None],
+        done: Callable[[asyncio.Task[None]], object],
+    ) -> asyncio.Task[None]:
         # The end of one job often starts the next one, which must not see its context variables.
         task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(done)
         return task

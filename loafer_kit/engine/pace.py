@@ -27,6 +27,8 @@ class Pace:
         self._per_second: float | None = None
         self._counted_from = -math.inf
         self._count = 0
+        #: The messages to hold ready: those of the next second; 0 before a handler has ended.
+        self.prefetch = 0
 
     def ended(self, messages: int, seconds: float, now: float) -> None:
         """Take note of a handler that took `seconds` for so many messages."""
@@ -42,13 +44,12 @@ class Pace:
                 earlier = counted if self._per_second is None else self._per_second
                 self._per_second = (earlier + counted) / 2
             self._counted_from, self._count = now, 0
+            self.prefetch = self._of_a_second(self._duration)
 
-    @property
-    def prefetch(self) -> int:
-        """The messages to hold ready: those of the next second; 0 before a handler has ended."""
-        if self._duration is None:
-            return 0
-        most = _MOST_READY if self._per_second is None else 2 * self._per_second
-        if self._duration > 0:
-            most = min(most, self._handled_at_once / self._duration)
-        return int(min(most, _MOST_READY))
+    def _of_a_second(self, duration: float) -> int:
+        most = float(_MOST_READY)
+        if self._per_second is not None:
+            most = min(most, 2 * self._per_second)
+        if duration > 0:
+            most = min(most, self._handled_at_once / duration)
+        return int(most)

@@ -34,6 +34,7 @@ class RouteWorker:
     def __init__(self, route: Route, slots: Slots, policy: FailurePolicy | None) -> None:
         self.route = route
         self._provider = route.provider
+        self._handled_at_once = route.options.concurrency * (route.options.batch_handler_size or 1)
         self._slots = slots
         self._backlog = Backlog()
         self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
@@ -173,35 +174,48 @@ class RouteWorker:
         return 1 if is_probe else self.route.options.batch_handler_size or 1
 
     def _next_job(self) -> Job:
-        size = min(self._batch_size(), self._backlog.ready)
-        taken = [self._backlog.take() for _ in range(size)]
-        job = Job([message for message, _ in taken], [key for _, key in taken])
+        size = self._batch_size()
+        if size == 1:
+            message, key = self._backlog.take()
+            job = Job([message], [key])
+        else:
+            taken = [self._backlog.take() for _ in range(min(size, self._backlog.ready))]
+            job = Job([message for message, _ in taken], [key for _, key in taken])
         if self.route.flow.breaker.is_open:
             self._probe = job
         return job
 
     def _room_for_fetch(self) -> int:
         """Return how many messages to fetch now; 0 for no fetch."""
-        flow, fetcher, options = self.route.flow, self._fetcher, self.route.options
+        flow, fetcher = self.route.flow, self._fetcher
         if len(fetcher) >= fetcher.scaler.wanted or flow.paused:
             return 0
-        if not self._slots.ready_or_notify(self.pump):
+        limit = self._limit()
+        if not limit:
             return 0
         if not self._due_or_reschedule(fetcher.wait()) or not self._breaker_allows():
             return 0
         if flow.breaker.is_open:  # one message to probe with, unless there is one already
             return 0 if fetcher or self._backlog or not self._slots_idle() else 1
-        batch_size = self._provider.batch_size
+        return limit
+
+    def _limit(self) -> int:
+        """Return how many messages fit beside those in hand."""
+        batch_size, handled_at_once = self._provider.batch_size, self._handled_at_once
+        if not self._slots.ready_or_notify(self.pump):
+            # What waits may start when a handler of this route ends, others when other routes let it.
+            handled_at_once = self._jobs.handling
+            if not handled_at_once:
+                return 0
         if not self._forever:
             return batch_size
-        handled_at_once = options.concurrency * (options.batch_handler_size or 1)
         room = handled_at_once + self._prefetch()
         # What is not settled counts as in hand, but apart: where settlements are as quick as fetches
         # there are as many of both.
         if self._provider.unsettled >= max(room, _UNSETTLED_BATCHES * batch_size):
-            room = 0
+            return 0
         return fetch_limit(
-            in_hand=self._jobs.handling + len(self._backlog) + fetcher.expected,
+            in_hand=self._jobs.handling + len(self._backlog) + self._fetcher.expected,
             handled_at_once=handled_at_once,
             room=room,
             batch_size=batch_size,

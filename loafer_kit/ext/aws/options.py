@@ -40,7 +40,7 @@ class SQSOptions:
     dead_letter_exhausted: bool = True
 
     #: The most long polls that may be open at the same time.
-    max_receivers: int = 8
+    max_receivers: int = 100
 
     #: How long a deletion or a visibility change waits for others, to share one request.
     linger: float = 0.2
