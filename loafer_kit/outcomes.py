@@ -1,4 +1,7 @@
-"""Outcomes: what the provider does with a handled message."""
+"""Outcomes: what was decided about a handled message, for its provider to carry out.
+
+`str(outcome)` names the decision. What the source made of it is logged by the provider.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
@@ -38,7 +41,7 @@ class Retry:
     failures: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return "retried" if self.delay is None else f"retried after {self.delay:g} s"
+        return "to be retried" + ("" if self.delay is None else f" after {self.delay:g} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class DeadLetter:
     reason: str
 
     def __str__(self) -> str:
-        return "dead-lettered"
+        return "rejected"
 
 
 Outcome = Acknowledge | Leave | Retry | DeadLetter

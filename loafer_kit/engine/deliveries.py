@@ -214,7 +214,10 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
 
 
 def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float) -> None:
-    """Write the INFO line of a handled message; its body only at DEBUG."""
+    """Write the INFO line of a handled message; its body only at DEBUG.
+
+    The outcome is what was decided: it is not carried out yet.
+    """
     if not logger.isEnabledFor(logging.INFO):
         return
     facts = route.provider.describe(message)

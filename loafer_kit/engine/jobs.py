@@ -164,6 +164,12 @@ class Jobs:
         return set(self._tasks)
 
     async def _run(self, job: Job) -> None:
+        holds = self._route.provider.holds
+        for position, message in enumerate(job.messages):
+            if not holds(message):
+                job.lost.add(position)
+        if job.lost:
+            self._drop_lost(job)
         loop = asyncio.get_running_loop()
         started = loop.time()
         size = len(job.messages)
@@ -189,7 +195,20 @@ class Jobs:
                 log_handled(self._route, message, delivery.outcome, seconds)
                 await settle(self._route, message, delivery.outcome)
 
+    def _drop_lost(self, job: Job) -> None:
+        """Take its lost messages out of a job that begins.
+
+        They are neither started nor settled; those behind them go back, as after a failure.
+        """
+        for position in sorted(job.lost, reverse=True):
+            del job.messages[position]
+            self.release(self._backlog.withdraw(job.keys.pop(position)))
+        self.handling -= len(job.lost)
+        job.lost.clear()
+
     async def _deliver(self, job: Job) -> list[Delivery]:
+        if not job.messages:
+            return []
         if self._route.options.batch_handler_size is None:
             return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
         return await deliver_batch(self._route, job.messages, self._policy, self._failures)

@@ -38,12 +38,12 @@ SERVICE = """
 class Process:
     """A service in a process of its own, and the lines it printed."""
 
-    def __init__(self, folder, url, queue, seconds=0.0):
+    def __init__(self, folder, url, queue, seconds=0.0, script=SERVICE):
         self._output = folder / f"output-{time.monotonic_ns()}"
         self._errors = self._output.with_suffix(".errors")
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(SERVICE), queue, str(seconds)],
+                [sys.executable, "-c", textwrap.dedent(script), queue, str(seconds)],
                 env=child_environment(url) | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 stdout=output,
                 stderr=errors,

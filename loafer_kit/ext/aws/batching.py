@@ -1,7 +1,6 @@
 """Batcher: collects items and sends up to ten of them in one request."""
 
 import asyncio
-import functools
 import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -46,7 +45,7 @@ class Batcher(Generic[Item]):
         self._timer: asyncio.TimerHandle | None = None
         #: When the timer fires; uvloop's handles cannot say it for delays below a millisecond.
         self._timer_at = 0.0
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], list[Item]] = {}
         self._under_way = 0
         self._loop = asyncio.get_running_loop()
 
@@ -76,6 +75,11 @@ class Batcher(Generic[Item]):
         """
         pending = self._under_way + sum(map(len, self._behind.values()))
         return pending + len(self._items) if len(self._sending) >= self._parallel else pending
+
+    def items(self) -> list[Item]:
+        """Return the items whose requests have not ended; callable in another thread."""
+        groups = [self._items, *list(self._sending.values()), *list(self._behind.values())]
+        return [item for group in groups for item in list(group)]
 
     def hurry(self, within: float) -> None:
         """Send the waiting items within so many seconds."""
@@ -110,8 +114,8 @@ class Batcher(Generic[Item]):
             self._hold_back(batch, self._key)
         self._under_way += len(batch)
         task = self._loop.create_task(self._run(batch))
-        self._sending.add(task)
-        task.add_done_callback(functools.partial(self._sent, batch))
+        self._sending[task] = batch
+        task.add_done_callback(self._sent)
 
     def _hold_back(self, batch: list[Item], key: Callable[[Item], Hashable]) -> None:
         """Make waiting and future items wait behind those of the same key in `batch`."""
@@ -126,8 +130,8 @@ class Batcher(Generic[Item]):
         except Exception:
             logger.exception("batch.failed size=%d", len(batch))
 
-    def _sent(self, batch: list[Item], task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        batch = self._sending.pop(task)
         self._under_way -= len(batch)
         if self._key is not None:
             self._let_follow(batch, self._key)

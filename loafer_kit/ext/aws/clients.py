@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+import botocore.session
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from botocore.config import Config
 
 from loafer_kit import __version__
 from loafer_kit.ext.aws import addresses, direct, errors
@@ -38,6 +40,7 @@ CLIENT_OPTIONS = frozenset(
 LONG_POLL_READ_TIMEOUT = 25.0
 _READ_TIMEOUT = 10.0
 _CONNECT_TIMEOUT = 5.0
+_BLOCKING_TIMEOUT = 3.0
 
 #: Every open long poll holds a connection. They are opened when needed: a high limit costs nothing.
 _POOL_SIZE = 1_000
@@ -116,6 +119,18 @@ class Clients:
             return BotocoreTransport(self.client)
         parameters = self._parameters(long_polling=False)
         return await direct.open_transport(self.session, client, parameters)
+
+    def blocking_client(self) -> Any:
+        """Return a client of botocore for SQS, for use in another thread while the loop is blocked.
+
+        The caller closes it. Its requests end soon, since the loop's changes of visibility wait for
+        them. Raises botocore's errors.
+        """
+        parameters = self._parameters(long_polling=False)
+        parameters["config"] = parameters["config"].merge(
+            Config(connect_timeout=_BLOCKING_TIMEOUT, read_timeout=_BLOCKING_TIMEOUT)
+        )
+        return botocore.session.get_session().create_client("sqs", **parameters)
 
     async def queue_url(self, queue: str) -> str:
         """Return the URL of a queue; a name or an ARN costs a request.

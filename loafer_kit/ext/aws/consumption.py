@@ -17,7 +17,8 @@ from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import Convoys, Receiver, group_of, receive_count
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.transport import BlockingQueue, Queue
+from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.types import Message
 
@@ -40,6 +41,7 @@ class QueueSession:
         queue: Queue,
         options: SQSOptions,
         *,
+        blocking_queue: BlockingQueue,
         receive_parameters: dict[str, Any],
         visibility_timeout: int,
         dead_letters: DeadLetterQueue | None,
@@ -49,6 +51,7 @@ class QueueSession:
         settled: Callable[[], object],
     ) -> None:
         self._queue = queue
+        self._blocking_queue = blocking_queue
         self._is_fifo = queue.is_fifo
         self._options = options
         self._visibility_timeout = visibility_timeout
@@ -61,18 +64,29 @@ class QueueSession:
         self._leases = LeaseTable(
             visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
         )
-        visibility_lock = asyncio.Lock()
+        self._watchdog = watchdog()
+        self._clock = self._watchdog.clock
+        visibility_lock = VisibilityLock()
         self._settlement = Settlement(
             queue,
             linger=options.linger,
             visibility_lock=visibility_lock,
+            clock=self._clock,
             is_in_hand=self._leases.__contains__,
+            group_of=group_of if queue.is_fifo else None,
             parallel=max(PARALLEL, options.max_receivers),
             ended=settled,
         )
         self._heartbeat = Heartbeat(
-            queue, self._leases, visibility_lock=visibility_lock, lost=self._on_lost
+            queue,
+            self._leases,
+            blocking_queue=blocking_queue,
+            visibility_lock=visibility_lock,
+            lost=self._on_lost,
+            undeleted=self._settlement.undeleted,
+            clock=self._clock,
         )
+        self._watchdog.add(self._heartbeat)
         self._in_flight = InFlightWatch(queue)
         #: Messages of a FIFO queue in hand, by group.
         self._groups: Counter[str] = Counter()
@@ -86,11 +100,13 @@ class QueueSession:
 
     async def receive(self, limit: int) -> list[Message]:
         """Return up to `limit` messages that are neither in hand nor processed already."""
+        asked_at = self._clock()
         received = await self._receiver.receive(limit)
         self._in_flight.received(len(received))
         if not received:
             return received
-        messages, processed = self._leases.accept(received, self._loop.time())
+        received_at = self._watchdog.received_at(asked_at, self._clock())
+        messages, processed = self._leases.accept(received, received_at)
         self._heartbeat.messages_arrived()
         if self._is_fifo:
             self._groups.update(map(group_of, messages))
@@ -100,6 +116,19 @@ class QueueSession:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
             self._settlement.delete(lease)
         return messages
+
+    def holds(self, message: Message) -> bool:
+        """Return whether the lease of a message that is about to start lasts; forget it if not."""
+        lease = self._leases.get(message)
+        if lease is None:
+            return False
+        if lease.deadline > self._clock() and not lease.lost:
+            return True
+        self._leases.mark_lost(lease)
+        self._log_lost(lease)
+        self._lost_ids.add(lease.message_id)
+        self._forget(message)
+        return False
 
     @property
     def unsettled(self) -> int:
@@ -121,7 +150,9 @@ class QueueSession:
     def _acknowledge(self, message: Message) -> None:
         lease = self._take(message)
         self._leases.remember_processed(lease.message_id)
-        if not lease.lost:
+        if lease.lost:
+            self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
+        else:
             self._settlement.delete(lease)
         if self._is_fifo:
             self._leave_group(message)
@@ -129,7 +160,7 @@ class QueueSession:
 
     def _put_back(self, message: Message, outcome: Leave | Retry) -> None:
         lease = self._take(message)
-        hidden_for = lease.deadline - self._loop.time()
+        hidden_for = lease.deadline - self._clock()
         if isinstance(outcome, Retry) and not lease.lost:
             hidden_for = self._delay(lease, outcome)
             self._settlement.change_visibility(lease, hidden_for)
@@ -142,7 +173,7 @@ class QueueSession:
         if lease is not None:
             return lease
         # Not in hand: its lease was lost, or the message was received elsewhere.
-        now = self._loop.time()
+        now = self._clock()
         timeout = self._visibility_timeout
         lease = Lease(
             message["MessageId"], message["ReceiptHandle"], message, now, now, now + timeout, now
@@ -151,15 +182,15 @@ class QueueSession:
         return lease
 
     def _delay(self, lease: Lease, retry: Retry) -> int:
-        now, delay = self._loop.time(), retry.delay
+        delay = retry.delay
         if delay is None:
             options = self._options
             # SQS's count includes receives that were given back unstarted.
             failures = retry.failures or receive_count(lease.message)
             delay = full_jitter(failures - 1, base=options.retry_delay, cap=options.retry_delay_cap)
         if self._is_fifo and not isinstance(retry, Release):
-            delay = max(delay, self._receiver.hide_for(now))
-        return min(math.ceil(delay), lease.visibility_left(now))
+            delay = max(delay, self._receiver.hide_for(self._loop.time()))
+        return min(math.ceil(delay), lease.visibility_left(self._clock()))
 
     def _is_last(self, message: Message) -> bool:
         most = self._max_receive_count
@@ -277,14 +308,17 @@ class QueueSession:
             self._convoys.failed(message, now, 0.0)
 
     def _on_lost(self, lease: Lease) -> None:
-        self._log(
-            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
-        )
+        self._log_lost(lease)
         if not self._options.cancel_on_lost_lease:
             return
         self._lost_ids.add(lease.message_id)
         self._forget(lease.message)
         self._notify_lost(lease.message)
+
+    def _log_lost(self, lease: Lease) -> None:
+        self._log(
+            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
+        )
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
@@ -305,7 +339,9 @@ class QueueSession:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._in_flight.close()
+        self._watchdog.remove(self._heartbeat)
         await self._heartbeat.close()
+        self._blocking_queue.close()
         await self._settlement.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -14,7 +14,8 @@ from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.transport import BlockingQueue, Queue
+from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ _BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 
 @dataclass(slots=True)
 class Lease:
-    """One delivery. Times are those of the event loop's clock."""
+    """One delivery. Times are those of the watchdog's clock."""
 
     message_id: str
     receipt_handle: str
@@ -196,12 +197,30 @@ class LeaseTable:
         left = int(self._longest - (now - lease.first_received_at))
         return max(0, min(self.timeout, left, lease.visibility_left(now)))
 
+    def in_thread(self, others: Iterable[Lease], now: float) -> list[tuple[Lease, int]]:
+        """Return the leases in hand, and of `others`, that are past half, with their extensions.
+
+        For another thread, while the loop may run: it changes nothing.
+        """
+        if not self._extend:
+            return []
+        half = self.timeout * _HALF
+        return [
+            (lease, seconds)
+            for lease in (*list(self._leases.values()), *others)
+            if not (lease.final or lease.lost)
+            and now < lease.deadline <= now + half
+            and (seconds := self.extension(lease, now))
+        ]
+
     def extended(self, lease: Lease, now: float, seconds: int) -> None:
         """Record that SQS hides the message for `seconds` from `now`."""
         if self._leases.get(lease.message_id) is not lease:
             return
         del self._leases[lease.message_id]
+        later = lease.deadline  # the watchdog may have extended it meanwhile
         self._append(lease, now, seconds)
+        lease.deadline = max(lease.deadline, later)
         if seconds < self.timeout:
             self.end(lease)
 
@@ -230,6 +249,10 @@ class Heartbeat:
 
     Calls `lost(lease)` for a lease that ended or was refused. `visibility_lock` is shared with the
     settlement, so that an extension under way cannot overtake a later change of the same message.
+
+    While the loop is blocked, the watchdog's thread calls `extend_in_thread`, which sends requests
+    by `blocking_queue`. It also keeps the leases that `undeleted()` returns: their handlers have
+    ended, but their deletions wait for the loop.
     """
 
     def __init__(
@@ -237,13 +260,19 @@ class Heartbeat:
         queue: Queue,
         leases: LeaseTable,
         *,
-        visibility_lock: asyncio.Lock,
+        blocking_queue: BlockingQueue,
+        visibility_lock: VisibilityLock,
         lost: Callable[[Lease], None],
+        undeleted: Callable[[], Iterable[Lease]],
+        clock: Clock,
     ) -> None:
         self._queue = queue
         self._leases = leases
+        self._blocking_queue = blocking_queue
         self._visibility_lock = visibility_lock
         self._lost = lost
+        self._undeleted = undeleted
+        self._clock = clock
         self._arrived = asyncio.Event()
         self._failures = 0
         self._loop = asyncio.get_running_loop()
@@ -258,6 +287,38 @@ class Heartbeat:
         self._task.cancel()
         await asyncio.wait([self._task])
 
+    @property
+    def timeout(self) -> float:
+        """The visibility timeout in seconds."""
+        return self._leases.timeout
+
+    def extend_in_thread(self) -> None:
+        """Extend the leases past half their time; called in another thread than the loop's."""
+        with self._visibility_lock.in_thread():
+            now = self._clock()
+            extensions = self._leases.in_thread(self._undeleted(), now)
+            for start in range(0, len(extensions), SQS_BATCH_SIZE):
+                self._extend_now(extensions[start : start + SQS_BATCH_SIZE])
+
+    def _extend_now(self, extensions: Sequence[tuple[Lease, int]]) -> None:
+        now = self._clock()
+        timeouts = [(lease.receipt_handle, seconds) for lease, seconds in extensions]
+        try:
+            failures = self._blocking_queue.change_visibility(timeouts)
+        except ProviderError as error:
+            logger.warning(
+                "heartbeat.delayed queue=%s messages=%d: the event loop is blocked; %s",
+                self._queue.name,
+                len(extensions),
+                error,
+            )
+            return
+        failed = {int(failure["Id"]) for failure in failures}
+        for position, (lease, seconds) in enumerate(extensions):
+            if position not in failed and lease.receipt_handle == timeouts[position][0]:
+                # At once: a handler that is about to start looks at it.
+                lease.deadline = max(lease.deadline, now + seconds)
+
     async def _run(self) -> None:
         while True:
             self._arrived.clear()
@@ -265,7 +326,7 @@ class Heartbeat:
             if look is None:
                 await self._arrived.wait()
                 continue
-            await asyncio.sleep(max(0.0, look - self._loop.time()))
+            await asyncio.sleep(max(0.0, look - self._clock()))
             try:
                 await self._beat()
             except Exception:
@@ -274,7 +335,7 @@ class Heartbeat:
 
     async def _beat(self) -> None:
         async with self._visibility_lock:
-            now = self._loop.time()
+            now = self._clock()
             due, lost = self._leases.due(now)
             for lease in lost:
                 self._lost(lease)
@@ -363,4 +424,4 @@ class Heartbeat:
             pause,
             reason,
         )
-        self._leases.look_again(leases, self._loop.time() + pause)
+        self._leases.look_again(leases, self._clock() + pause)

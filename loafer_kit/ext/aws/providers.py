@@ -12,7 +12,7 @@ from loafer_kit.ext.aws.clients import Clients, TransportKind
 from loafer_kit.ext.aws.consumption import QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.receiving import group_of, receive_count
-from loafer_kit.ext.aws.transport import ActionStatistics, Queue, SQSTransport
+from loafer_kit.ext.aws.transport import ActionStatistics, BlockingQueue, Queue, SQSTransport
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -97,6 +97,7 @@ class SQSProvider(AbstractProvider):
         return QueueSession(
             queue,
             self.settings,
+            blocking_queue=BlockingQueue(url, self._clients.blocking_client),
             # Named in every receive: the queue's own timeout may change while the leases count
             # with this one.
             receive_parameters={**self._receive_parameters, "VisibilityTimeout": timeout},
@@ -165,6 +166,10 @@ class SQSProvider(AbstractProvider):
             await session.close()
         if shared is not None:
             await clients.release(shared)
+
+    def holds(self, message: Message) -> bool:
+        """Return whether the lease of `message` lasts."""
+        return self._session is None or self._session.holds(message)
 
     def order_key(self, message: Message) -> Hashable | None:
         """Return the message group on a FIFO queue."""

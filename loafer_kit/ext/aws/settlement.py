@@ -12,6 +12,8 @@ from loafer_kit.ext.aws.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.leases import Lease
 from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
+from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,9 @@ _MARGIN = 1.0
 
 #: Seconds: the first and the longest pause before a request is repeated.
 _BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
+
+#: Message groups with an undeleted message that are remembered.
+_REMEMBERED_GROUPS = 10_000
 
 #: Seconds that the last settlements may take when the service stops.
 FLUSH_TIME = 10.0
@@ -38,7 +43,8 @@ class Settlement:
 
     Raises nothing: a request that fails is repeated within the lease, then logged. Its message is
     delivered again when the lease is over. At most `parallel` deletions, and as many visibility
-    changes, are under way. `ended` is called when `pending` has become smaller.
+    changes, are under way. `group_of` is given for a FIFO queue: the deletions of a group leave in
+    their order. `ended` is called when `pending` has become smaller.
     """
 
     def __init__(
@@ -46,17 +52,27 @@ class Settlement:
         queue: Queue,
         *,
         linger: float,
-        visibility_lock: asyncio.Lock,
+        visibility_lock: VisibilityLock,
+        clock: Clock,
         is_in_hand: Callable[[str], bool],
+        group_of: Callable[[Message], str] | None = None,
         parallel: int = PARALLEL,
         ended: Callable[[], object] | None = None,
     ) -> None:
         self._queue = queue
         self._visibility_lock = visibility_lock
+        self._clock = clock
         self._is_in_hand = is_in_hand
         self._give_up_at = math.inf
+        self._group_of = group_of
+        #: When the messages were received of which one could not be deleted, by group.
+        self._undeleted_since: dict[str, float] = {}
         self._deletions: Batcher[Lease] = Batcher(
-            self._delete, linger, parallel=parallel, ended=ended
+            self._delete,
+            linger,
+            parallel=parallel,
+            key=None if group_of is None else lambda lease: group_of(lease.message),
+            ended=ended,
         )
         # On a FIFO queue one request follows the other. The messages of a group are released last
         # first; if an earlier message became visible after a later one, the group's order would break.
@@ -68,6 +84,10 @@ class Settlement:
     def pending(self) -> int:
         """The number of messages whose request is under way or waits until another one ends."""
         return self._deletions.pending + self._changes.pending
+
+    def undeleted(self) -> list[Lease]:
+        """Return the leases of messages that are being deleted; callable in another thread."""
+        return self._deletions.items()
 
     def delete(self, lease: Lease) -> None:
         """Delete a message soon."""
@@ -99,7 +119,29 @@ class Settlement:
             "deletion",
             leases,
             lambda left: self._queue.delete([lease.receipt_handle for lease in left]),
+            is_void=self._is_out_of_order,
         )
+
+    def _is_out_of_order(self, lease: Lease) -> bool:
+        """Give up a deletion if SQS will deliver an earlier message of its group again.
+
+        The group is then delivered again in its order.
+        """
+        if self._group_of is None or not self._undeleted_since:
+            return False
+        group = self._group_of(lease.message)
+        if lease.received_at > self._undeleted_since.get(group, -math.inf):
+            return False
+        self._log_given_up("deletion", [lease], "an earlier message of its group was not deleted")
+        return True
+
+    def _note_undeleted(self, lease: Lease) -> None:
+        if self._group_of is not None:
+            group = self._group_of(lease.message)
+            since = self._undeleted_since.pop(group, -math.inf)
+            self._undeleted_since[group] = max(since, lease.received_at)
+            if len(self._undeleted_since) > _REMEMBERED_GROUPS:
+                del self._undeleted_since[next(iter(self._undeleted_since))]
 
     async def _change(self, changes: list[VisibilityChange]) -> None:
         seconds = {id(change.lease): change.seconds for change in changes}
@@ -124,12 +166,11 @@ class Settlement:
         what: str,
         leases: list[Lease],
         send: Callable[[Sequence[Lease]], Awaitable[list[BatchEntryFailure]]],
-        is_void: Callable[[Lease], bool] | None = None,
+        is_void: Callable[[Lease], bool],
     ) -> None:
         attempt = 0
         while True:
-            if is_void is not None:
-                leases = [lease for lease in leases if not is_void(lease)]
+            leases = [lease for lease in leases if not is_void(lease)]
             if not leases:
                 return
             if asyncio.get_running_loop().time() >= self._give_up_at:
@@ -138,6 +179,7 @@ class Settlement:
             least_pause = 0.0
             try:
                 failures = await send(leases)
+                self._log_done(what, leases, failures)
                 reason = failures[0].get("Code", "") if failures else ""
                 leases = self._repeatable(what, leases, failures)
             except TransientProviderError as error:
@@ -170,6 +212,8 @@ class Settlement:
                         lease.message_id,
                         f"its lease was over ({code}), another consumer may have it",
                     )
+                    if what == "deletion":
+                        self._note_undeleted(lease)
                 case "final":
                     self._log_given_up(what, [lease], f"{code}: {failure.get('Message', '')}")
                 case "transient":
@@ -178,17 +222,35 @@ class Settlement:
 
     def _in_time(self, what: str, leases: list[Lease], pause: float, reason: str) -> list[Lease]:
         """Return the leases that are not over after `pause`; give the others up."""
-        then = asyncio.get_running_loop().time() + pause
-        if then >= self._give_up_at:
+        if asyncio.get_running_loop().time() + pause >= self._give_up_at:
             self._log_given_up(what, leases, reason)
             return []
+        then = self._clock() + pause
         late = [lease for lease in leases if lease.deadline <= then]
         if late:
             self._log_given_up(what, late, reason)
         return [lease for lease in leases if lease.deadline > then]
 
+    def _log_done(
+        self, what: str, leases: Sequence[Lease], failures: Sequence[BatchEntryFailure]
+    ) -> None:
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        failed = {failure["Id"] for failure in failures}
+        done = [lease.message_id for n, lease in enumerate(leases) if str(n) not in failed]
+        if done:
+            logger.debug(
+                "%s.done queue=%s message_ids=%s",
+                what,
+                self._queue.name,
+                ",".join(done),
+                extra={"queue": self._queue.name, "message_ids": done},
+            )
+
     def _log_given_up(self, what: str, leases: Sequence[Lease], reason: str) -> None:
         for lease in leases:
+            if what == "deletion":
+                self._note_undeleted(lease)
             self._queue.log(
                 logger,
                 logging.ERROR,

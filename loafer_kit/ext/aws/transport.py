@@ -101,10 +101,7 @@ class Queue:
         self, timeouts: Iterable[tuple[str, int]]
     ) -> list[BatchEntryFailure]:
         """Hide messages for so many seconds from now; each is given by its receipt handle."""
-        entries = [
-            {"Id": str(position), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
-            for position, (handle, seconds) in enumerate(timeouts)
-        ]
+        entries = _visibility_entries(timeouts)
         answer = await self._call("ChangeMessageVisibilityBatch", Entries=entries)
         return answer.get("Failed") or []
 
@@ -143,3 +140,44 @@ class Queue:
             text,
             extra={"queue": self.name, "message_id": message_id},
         )
+
+
+class BlockingQueue:
+    """The requests to a queue that are made in another thread than the loop's.
+
+    `open_client` returns a client of botocore; it is called at the first request. Errors are those
+    of `SQSTransport.call`.
+    """
+
+    def __init__(self, url: str, open_client: Callable[[], Any]) -> None:
+        self._url = url
+        self._open_client = open_client
+        self._client: Any = None
+
+    def change_visibility(self, timeouts: Iterable[tuple[str, int]]) -> list[BatchEntryFailure]:
+        """Hide messages for so many seconds from now; each is given by its receipt handle."""
+        try:
+            if self._client is None:
+                self._client = self._open_client()
+            answer = self._client.change_message_visibility_batch(
+                QueueUrl=self._url, Entries=_visibility_entries(timeouts)
+            )
+        except errors.REQUEST_ERRORS as exc:
+            raise errors.from_exception(
+                exc,
+                action="ChangeMessageVisibilityBatch",
+                subject=errors.queue_subject(self._url),
+            ) from exc
+        return answer.get("Failed") or []
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+
+
+def _visibility_entries(timeouts: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [
+        {"Id": str(position), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+        for position, (handle, seconds) in enumerate(timeouts)
+    ]

@@ -188,7 +188,8 @@ def test_receives_keep_the_pace_of_deletions(
                 unsettled.append(provider.unsettled)
                 tasks.append(len(asyncio.all_tasks()))
 
-        async with consuming(queue, {"WaitTimeSeconds": 0}) as (provider, _):
+        options = {"WaitTimeSeconds": 0}
+        async with consuming(queue, options, max_receivers=receivers) as (provider, _):
             settled = asyncio.Event()
             provider.on_settled = settled.set
             await asyncio.gather(*(receive(provider, settled) for _ in range(receivers)))
@@ -426,6 +427,37 @@ def test_missed_deadline_is_a_lost_lease(in_virtual_time, model_queue, consuming
     in_virtual_time(main)
 
 
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_lease_that_is_over_does_not_start_a_handler(
+    in_virtual_time, model_queue, consuming, caplog, cancel
+):
+    """The provider no longer holds the message, whatever `cancel_on_lost_lease` is; it is new
+    when it comes back.
+    """
+    queue = model_queue()
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue, heartbeat=False, cancel_on_lost_lease=cancel) as (provider, _):
+            (message,) = await provider.fetch(10)
+            assert provider.holds(message)
+            await asyncio.sleep(29.5)
+            assert provider.holds(message)
+            await asyncio.sleep(1)
+            assert not provider.holds(message)
+            assert not provider.holds(message)
+            (again,) = await provider.fetch(10)
+            assert not provider.holds(message)
+            assert provider.holds(again)
+            await provider.settle(message, outcomes.ACKNOWLEDGE)
+            await provider.flush()
+            assert queue.count("DeleteMessageBatch") == 0
+            await provider.settle(again, outcomes.RELEASE)
+
+    in_virtual_time(main)
+    assert "message.lost" in caplog.text
+
+
 def test_handler_may_go_on_without_its_lease(in_virtual_time, model_queue, consuming):
     """With `cancel_on_lost_lease=False` the engine hears nothing, and a redelivery is not run."""
     queue = model_queue()
@@ -545,6 +577,57 @@ def test_group_deletions_leave_when_the_group_is_done(in_virtual_time, model_que
             await asyncio.sleep(0.1)
             assert queue.left() == []
             assert queue.count("DeleteMessageBatch") == 1
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("fault", ["request", "answer", 9.0])
+def test_deletions_of_a_group_leave_in_its_order(in_virtual_time, model_queue, consuming, fault):
+    """While one is under way or repeated, later ones of its group wait; other groups do not."""
+    queue = model_queue(fifo=True, faults=Faults("DeleteMessageBatch", fault, 3))
+    queue.put("1", "2", "3", group="g")
+    queue.put("other", group="h")
+
+    async def main():
+        async with consuming(queue, linger=0) as (provider, _):
+            first, second, third, other = await provider.fetch(10)
+            for message in (first, second, third):
+                await provider.settle(message, outcomes.ACKNOWLEDGE)
+                await asyncio.sleep(0.02)
+            if fault == "request":
+                queue.faults.times = 2
+            await provider.settle(other, outcomes.ACKNOWLEDGE)
+            while queue.left():
+                left = [stored.body for stored in queue.left() if stored.group == "g"]
+                assert left in (["1", "2", "3"], ["2", "3"], [])
+                await asyncio.sleep(0.01)
+        requests = [len(entries) for name, entries in queue.requests if "Delete" in name]
+        assert max(requests) == 2
+
+    in_virtual_time(main)
+
+
+def test_a_group_with_a_deletion_that_was_given_up_comes_again_in_its_order(
+    in_virtual_time, model_queue, consuming, caplog
+):
+    """No later message of the same receive is deleted before it: all come back, and are deleted."""
+    queue = model_queue(fifo=True, faults=Faults("DeleteMessageBatch", "request", 1_000))
+    queue.put("1", "2", group="g")
+
+    async def main():
+        async with consuming(queue, {"WaitTimeSeconds": 1}) as (provider, _):
+            first, second = await provider.fetch(10)
+            await provider.settle(first, outcomes.ACKNOWLEDGE)
+            await asyncio.sleep(50)
+            queue.faults.times = 0
+            await provider.settle(second, outcomes.ACKNOWLEDGE)
+            await provider.flush()
+            assert [stored.body for stored in queue.left()] == ["1", "2"]
+            while queue.left():
+                assert await provider.fetch(10) == []
+                await provider.flush()
+                assert [stored.body for stored in queue.left()] in (["1", "2"], [])
+        assert caplog.text.count("deletion.given_up") == 2
 
     in_virtual_time(main)
 

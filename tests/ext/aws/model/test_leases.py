@@ -95,6 +95,29 @@ def test_redelivery_of_a_lost_message_makes_it_ours_again(table):
     assert not table.get(message).lost
 
 
+def test_another_thread_extends_what_is_past_half_of_its_time(table):
+    """In hand or being deleted; neither what is fresh nor what is over, and nothing is changed."""
+    messages, _ = table.accept([delivery("a"), delivery("b")], 0.0)
+    table.accept([delivery("fresh")], 10.0)
+    deleting = table.take(messages[1])
+    assert table.in_thread([deleting], 14.0) == []
+    extensions = table.in_thread([deleting], 16.0)
+    assert [(lease.message_id, seconds) for lease, seconds in extensions] == [("a", 30), ("b", 30)]
+    assert table.in_thread([deleting], 16.0) == extensions
+    assert [lease.message_id for lease, _ in table.in_thread([deleting], 35.0)] == ["fresh"]
+    assert LeaseTable(30, extend=False).in_thread([deleting], 16.0) == []
+
+
+def test_an_extension_does_not_shorten_a_later_one(table):
+    """The answer to the loop's request comes after the watchdog has extended the lease."""
+    table.accept([delivery("a")], 0.0)
+    (lease,), _ = table.due(18.0)
+    lease.deadline = 70.0
+    table.extended(lease, 18.0, 30)
+    assert lease.deadline == 70.0
+    assert table.due(50.0) == ([lease], [])
+
+
 def test_processing_time_caps_the_extensions():
     """After `max_processing_time` a lease is extended no more, not even after a redelivery."""
     table = LeaseTable(30, extend=True, longest=40)

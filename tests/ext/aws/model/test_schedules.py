@@ -199,3 +199,70 @@ def test_killing_the_process_loses_nothing(in_virtual_time, make_service):
         in_virtual_time(main)
 
     check()
+
+
+def test_deletions_keep_the_order_of_a_group_whatever_happens(in_virtual_time, make_service):
+    """Deletions that fail, and kills: no message is on the queue when a later one is deleted.
+
+    A request that is carried out for a part of its messages only is left out.
+    """
+    faults_of_deletions = st.lists(
+        st.sampled_from([None, "request", "request", "answer", 2.0, 12.0, 40.0]), max_size=40
+    )
+    durations_of_messages = st.lists(st.sampled_from([0.3, 0.5, 5, 20]), min_size=2, max_size=20)
+    two_groups = st.lists(st.sampled_from("ab"), min_size=20, max_size=20)
+
+    def watch(queue):
+        """Return a list of what is deleted too early."""
+        carry_out, hand_out = queue._delete, queue._hand_out
+        owners, early = {}, []
+
+        def receive(stored, parameters):
+            received = hand_out(stored, parameters)
+            owners[received["ReceiptHandle"]] = stored
+            return received
+
+        def delete(entry):
+            failure = carry_out(entry)
+            if failure is None:
+                deleted = owners[entry["ReceiptHandle"]]
+                batch = next(entries for _, entries in reversed(queue.requests) if entry in entries)
+                together = [owners[other["ReceiptHandle"]] for other in batch]
+                early.extend(
+                    (stored.body, deleted.body)
+                    for stored in queue.messages[: queue.messages.index(deleted)]
+                    if not stored.deleted and stored.group == deleted.group
+                    if stored not in together
+                )
+            return failure
+
+        queue._delete, queue._hand_out = delete, receive
+        return early
+
+    @given(
+        durations_of_messages,
+        two_groups,
+        faults_of_deletions,
+        st.lists(st.floats(0, 60), max_size=3),
+    )
+    def check(durations, groups, faults, kills):
+        async def main():
+            plans = [[(seconds, True)] for seconds in durations]
+            service = make_service(plans, groups, concurrency=4)
+            early = watch(service.queue)
+            left = list(faults)
+
+            def fail(action):
+                return left.pop(0) if left and action == "DeleteMessageBatch" else None
+
+            for seconds in kills:
+                service.queue.faults = fail
+                await service.run(seconds, killed=True)
+            service.queue.faults = fail
+            await service.run()
+            service.check_all_done()
+            assert early == []
+
+        in_virtual_time(main)
+
+    check()
