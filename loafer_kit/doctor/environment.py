@@ -1,4 +1,4 @@
-"""The Python, the extras, the credentials and the region that a service would run with."""
+"""Checks the Python, the extras, the credentials and the region that a service runs with."""
 
 import platform
 import sys
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
+
 from loafer_kit.doctor.findings import Finding
 from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.local.environments import is_local
 
 _OLDEST_PYTHON = (3, 11)
-# What each extra is for, and a module that it brings.
+# The purpose of each extra, and a module that it installs.
 _EXTRAS = {
     "local": ("loafer-kit dev, and tests with queues", "moto"),
     "reload": ("--reloader", "watchfiles"),
@@ -22,7 +24,7 @@ _EXTRAS = {
 
 
 def interpreter() -> Iterator[Finding]:
-    """Whether this Python can run a service, and which extras are installed in it."""
+    """Yield whether this Python can run a service, and which extras are installed."""
     version = platform.python_version()
     if sys.version_info >= _OLDEST_PYTHON:
         yield Finding("ok", "Python", f"{version}, {sys.executable}")
@@ -38,9 +40,7 @@ def interpreter() -> Iterator[Finding]:
 
 
 def credentials(session: Any, endpoint_url: str | None) -> Finding:
-    """Whether there are credentials, and where they come from; nothing secret is told."""
-    from botocore.exceptions import BotoCoreError
-
+    """Return where the credentials come from, if there are any, and nothing secret."""
     remedy = (
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, an AWS_PROFILE, or run with a role; "
         "`loafer-kit dev` needs none"
@@ -58,7 +58,7 @@ def credentials(session: Any, endpoint_url: str | None) -> Finding:
 
 
 def region(session: Any, endpoint_url: str | None) -> Finding:
-    """Whether a region is named."""
+    """Return whether a region is configured."""
     name = find_region(session)
     if name is not None:
         return Finding("ok", "region", name)

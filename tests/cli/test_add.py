@@ -46,6 +46,7 @@ def content(folder):
     }
 
 
+@pytest.mark.slow
 def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
     """In a service that was edited before."""
     handlers = shop / "shop/handlers.py"
@@ -212,6 +213,7 @@ def known(shop):
     return shop
 
 
+@pytest.mark.slow
 def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
     """With handler and tests, in a service that was edited before; the settings stay."""
     handlers, settings = known / "shop/handlers.py", known / "loafer.toml"

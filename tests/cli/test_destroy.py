@@ -35,7 +35,9 @@ def test_files_of_somebody_elses_stay(project):
     done = loafer_kit("destroy", project)
 
     assert done.code == 0
-    assert done.output.endswith(f"{project} stays, with what loafer-kit did not write: foobar\n")
+    assert done.output.endswith(
+        f"{project} stays; it holds files that loafer-kit did not write: foobar\n"
+    )
     assert content(project) == {"foobar/mine.py": b"mine"}
 
 

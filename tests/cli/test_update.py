@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import zlib
@@ -20,13 +21,20 @@ def later(tmp_path, monkeypatch):
     return OwnTemplates(tmp_path / "templates", monkeypatch)
 
 
-@pytest.fixture
-def project(tmp_path, later):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A service with two queues, as it was written."""
+    folder = tmp_path_factory.mktemp("written")
     queues = ["--queue", "a,wait_time=3", "--queue", "b"]
-    done = loafer_kit("new", "service", "foobar", *queues, "--output-dir", tmp_path)
+    done = loafer_kit("new", "service", "foobar", *queues, "--output-dir", folder)
     assert done.code == 0, done.error
-    return tmp_path / "foobar"
+    return folder / "foobar"
+
+
+@pytest.fixture
+def project(tmp_path, later, written):
+    """A copy of that service."""
+    return shutil.copytree(written, tmp_path / "foobar")
 
 
 def test_a_project_that_is_up_to_date_is_left_alone(project):
@@ -326,6 +334,7 @@ def test_a_hostile_lock_touches_nothing(project, path):
     assert outside.read_bytes() == b"x"
 
 
+@pytest.mark.slow
 def test_neither_a_home_nor_git_nor_a_network_is_needed(project, later):
     """The base is in the lock, and nothing is written elsewhere."""
     spec = project / "loafer.toml"

@@ -9,6 +9,8 @@ from faults.service import check_nothing_handled_after_delete, route, running, u
 
 from loafer_kit.local import LocalQueue
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fifo(queues):

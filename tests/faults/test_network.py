@@ -6,6 +6,8 @@ import pytest
 from faults import proxy as faults
 from faults.service import check_nothing_handled_after_delete, route, running, until
 
+pytestmark = pytest.mark.slow
+
 BREAKS = {
     "internal error": faults.internal_error,
     "unavailable": faults.unavailable,

@@ -41,6 +41,7 @@ def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
         LocalServer().start()
 
 
+@pytest.mark.slow
 def test_the_first_server_of_a_process_starts_empty():
     """What an earlier server held is forgotten; servers that run together share their queues."""
     program = """

@@ -11,6 +11,8 @@ from scaffold.any_specs import few, runnable, specs, valid
 from loafer_kit.scaffold.project import drift, history, locks, projects, undo, updates, writing
 from loafer_kit.scaffold.rendering import contexts
 
+pytestmark = pytest.mark.slow
+
 
 @given(specs)
 @few

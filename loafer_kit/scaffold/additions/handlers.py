@@ -10,7 +10,7 @@ from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, boun
 from loafer_kit.scaffold.additions.pieces import Apply, UnplacedError
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 _HANDLER = '''
 from collections.abc import Mapping

@@ -14,9 +14,8 @@ from loafer_kit.scaffold.project import line_ends, merges
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import flags, lines
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import Problem, SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 Files = Mapping[str, bytes]
 

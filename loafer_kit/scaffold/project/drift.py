@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project import code, locks, merges, projects
 from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
 from loafer_kit.scaffold.project.locks import Lock
@@ -15,10 +15,9 @@ from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.fields import OPTIONS
 from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 Modules = Mapping[str, ast.Module]
 
@@ -44,7 +43,7 @@ class Drift:
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else self.path
-        return in_one_line(f"{where}: {self.message}; {self.remedy}")
+        return escape_line(f"{where}: {self.message}; {self.remedy}")
 
 
 def find(project: Path, lock: Lock) -> list[Drift]:

@@ -2,14 +2,13 @@
 
 import os
 import subprocess
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 
-# These variables point git at another repository than the named one.
-_ELSEWHERE = (
+#: These variables point git at another repository than the named one.
+ELSEWHERE = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_DIR",
@@ -32,56 +31,23 @@ class GitError(ConfigurationError):
     """git failed; the message quotes it."""
 
 
-class TooMuchError(GitError):
-    """git printed more than the limit."""
-
-
-def run(
-    *arguments: str,
-    content: bytes = b"",
-    environment: Mapping[str, str] | None = None,
-    most: int | None = None,
-) -> bytes:
-    """Run git and return its output; `content` is its standard input.
-
-    TooMuchError once it has printed more than `most` bytes.
-    """
-    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-    kept |= {"LC_ALL": "C", **(environment or {})}
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as told:
-        given.write(content)
-        given.seek(0)
-        try:
-            process = subprocess.Popen(  # noqa: S603 - callers check the arguments
-                ["git", *_NOTHING_RUNS, *arguments],  # noqa: S607 - the user's own git
-                env=kept,
-                stdin=given,
-                stdout=subprocess.PIPE,
-                stderr=told,
-            )
-        except FileNotFoundError as error:
-            raise GitError("git is not installed") from error
-        printed = _printed(process, most)
-        if process.returncode:
-            told.seek(0)
-            words = " ".join(told.read().decode(errors="replace").split())
-            raise GitError(f"git: {words or f'exit {process.returncode}'}")
-    return printed
-
-
-def _printed(process: subprocess.Popen[bytes], most: int | None) -> bytes:
-    """The output of a process, which has ended on return."""
-    with process:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        try:
-            printed = process.stdout.read(-1 if most is None else most + 1)
-        except BaseException:
-            process.kill()
-            raise
-        if most is not None and len(printed) > most:
-            process.kill()
-            raise TooMuchError(f"git: it printed more than {most} bytes")
-    return printed
+def run(*arguments: str, content: bytes = b"") -> bytes:
+    """Run git and return its output; `content` is its standard input."""
+    kept = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    try:
+        done = subprocess.run(  # noqa: S603 - callers check the arguments
+            ["git", *_NOTHING_RUNS, *arguments],  # noqa: S607 - the user's own git
+            env=kept | {"LC_ALL": "C"},
+            input=content,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise GitError("git is not installed") from error
+    if done.returncode:
+        words = " ".join(done.stderr.decode(errors="replace").split())
+        raise GitError(f"git: {words or f'exit {done.returncode}'}")
+    return done.stdout
 
 
 def refuse_missing_git() -> None:

@@ -43,15 +43,13 @@ Base = bytes | Digest
 class TemplateRef:
     """The template of a project; `origin` is None for a built-in one.
 
-    `answers` are the values of its variables that the spec does not set. `trusted` says that code of
-    the template ran. It is not a consent to run it again, because anybody may have written the lock.
+    `answers` are the values of its variables that the spec does not set.
     """
 
     name: str
     digest: str
     origin: Origin | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
-    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ def _described(template: TemplateRef) -> dict[str, Any]:
     if template.origin is not None:
         origin = asdict(template.origin).items()
         described["origin"] = {key: value for key, value in origin if value is not None}
-        described |= {"answers": template.answers, "trusted": template.trusted}
+        described["answers"] = template.answers
     return described
 
 
@@ -178,7 +176,6 @@ def _template(values: Mapping[str, Any]) -> TemplateRef:
         digest=_text(values["digest"]),
         origin=None if origin is None else _origin(_table(origin)),
         answers=_table(values.get("answers", {})),
-        trusted=values.get("trusted") is True,
     )
 
 

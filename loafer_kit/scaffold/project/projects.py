@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,20 +15,20 @@ from loafer_kit.scaffold.project.locks import Lock
 from loafer_kit.scaffold.project.plans import Change, Plan, change, read, refuse_links
 from loafer_kit.scaffold.rendering import contexts, templates
 from loafer_kit.scaffold.rendering.contexts import Context
-from loafer_kit.scaffold.rendering.origins import refuse_unsafe
-from loafer_kit.scaffold.rendering.template_files import File
-from loafer_kit.scaffold.rendering.templates import Template
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
+from loafer_kit.scaffold.rendering.templates import File, Template
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.rendering.trust import Leave
-    from loafer_kit.scaffold.rendering.variables import Ask
+    from loafer_kit.scaffold.rendering.custom_templates import CustomTemplate
 
 SPEC = "loafer.toml"
+
+#: Fetches a custom template; a relative path starts at the given folder.
+Load = Callable[[Origin, Path], "CustomTemplate"]
 # The built-in template of the tests of one queue.
 _QUEUE_TESTS = "templates/queue_tests.py"
 _VARIABLES = "cookiecutter.json"
@@ -39,13 +39,14 @@ _NAMES = ("extension", "service")
 class Rendering:
     """The files that a template renders, with the template and the spec that the lock keeps.
 
-    `folder` is the name of the project's folder.
+    `folder` is the name of the project's folder; `notes` name what the project cannot hold.
     """
 
     template: locks.TemplateRef
     spec: Mapping[str, Any]
     plan: Plan
     folder: str
+    notes: tuple[str, ...] = ()
 
     def locked(self, project: Path, before: Lock | None, records: tuple[Record, ...]) -> Lock:
         """The lock of a project after it took in this rendering; `before` is its lock until then."""
@@ -69,14 +70,14 @@ class Rendering:
 class Generator:
     """A template with everything it needs besides a spec; `name` is the kind of project it makes.
 
-    Code of the template runs only with `leave`. `lock` is that of an existing project.
+    With `ask` a person is asked for the variables of a custom template. `lock` is that of an existing
+    project.
     """
 
     name: str
-    template: Template
+    template: "Template | CustomTemplate"
     answers: Mapping[str, object] = field(default_factory=dict)
-    ask: "Ask | None" = None
-    leave: "Leave | None" = None
+    ask: bool = False
     lock: Lock | None = None
 
     def __post_init__(self) -> None:
@@ -86,19 +87,26 @@ class Generator:
                 f"{self.template.origin} is a template for `loafer-kit new {shlex.quote(purpose)}`"
             )
 
+    @property
+    def takes_spec(self) -> bool:
+        """Whether the template is for a service or an extension, not for any project."""
+        return self.template.purpose is not None
+
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
         """Render a context; without `spec`, the lock keeps what the service's `loafer.toml` says."""
-        from loafer_kit.scaffold.rendering import render as rendering
+        if isinstance(self.template, Template):
+            from loafer_kit.scaffold.rendering import builtin
 
-        made = rendering.render(
-            self.template, context, answers=self.answers, ask=self.ask, leave=self.leave
-        )
+            made = builtin.render(self.template, context)
+        else:
+            from loafer_kit.scaffold.rendering import custom_templates
+
+            made = custom_templates.render(self.template, context, self.answers, ask=self.ask)
         if spec is None:
             spec = contexts.kept(context)
-        template = locks.TemplateRef(
-            self.name, self.template.digest, self.template.origin, made.answers, made.ran_code
-        )
-        return Rendering(template, spec, made.plan, made.folder)
+        origin, digest = self.template.origin, self.template.digest
+        template = locks.TemplateRef(self.name, digest, origin, made.answers)
+        return Rendering(template, spec, made.plan, made.folder, made.notes)
 
     def again(self, spec: Draft) -> Rendering:
         """Render a project's current spec."""
@@ -107,6 +115,9 @@ class Generator:
 
             context = extensions.context(extensions.from_lock(spec.values))
             return self.render(context, spec.values)
+        if not self.takes_spec and not spec.values.get("queues"):
+            name = spec.values.get("name")
+            return self.render({"name": name} if isinstance(name, str) else {}, spec.values)
         return self.service(validation.service(spec))
 
     def service(self, spec: ServiceSpec, own_tests: Collection[str] = ()) -> Rendering:
@@ -116,7 +127,7 @@ class Generator:
         """
         rendering = self.render(contexts.service(spec))
         separate = self._separate(spec, own_tests, rendering.plan.files)
-        if not separate:
+        if not (separate and isinstance(self.template, Template)):
             return rendering
         project = self.template.project
         tests = {
@@ -145,7 +156,7 @@ class Generator:
         self, spec: ServiceSpec, own_tests: Collection[str], rendered: Collection[str]
     ) -> Mapping[str, QueueSpec]:
         """The queues whose tests have a file of their own, by its path; at least one has not."""
-        if _QUEUE_TESTS not in self.template.files:
+        if not isinstance(self.template, Template) or _QUEUE_TESTS not in self.template.files:
             return {}
         locked = self.lock.files if self.lock else ()
         found: dict[str, QueueSpec] = {}
@@ -157,8 +168,8 @@ class Generator:
         return found if len(found) < len(spec.queues) else {}
 
     def _tests(self, spec: ServiceSpec, files: Mapping[str, File]) -> Mapping[str, bytes]:
-        variables = {_VARIABLES: self.template.files[_VARIABLES]}
-        template = replace(self.template, files={**variables, **files})
+        assert isinstance(self.template, Template)  # noqa: S101 - only these have `separate` queues
+        template = Template({_VARIABLES: self.template.files[_VARIABLES], **files})
         return replace(self, template=template).render(contexts.service(spec)).plan.files
 
 
@@ -170,7 +181,7 @@ def refuse_missing_extra() -> None:
 
 def builtin(name: str) -> Generator:
     """The generator of a built-in template."""
-    return Generator(name, templates.ours(name))
+    return Generator(name, templates.builtin(name))
 
 
 def generator_of(
@@ -179,11 +190,11 @@ def generator_of(
     *,
     checkout: str | None = None,
     answers: Mapping[str, object] | None = None,
-    leave: "Leave | None" = None,
+    load: Load | None = None,
 ) -> Generator:
     """The generator of a project: its template as it is now, or at another revision.
 
-    ConfigurationError if the template is gone, or if it ran code before and has no `leave` now.
+    ConfigurationError if a custom template is gone, or there is no `load` for it.
     """
     if lock is None:
         return builtin("service")
@@ -193,23 +204,19 @@ def generator_of(
         raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
     if made.origin is None:
         return replace(builtin(made.name), lock=lock)
-    if made.trusted and leave is None:
-        raise ConfigurationError(
-            f"{made.origin} ran code of its own when it made this project: --trust allows it again"
-        )
     origin = made.origin
     if checkout is not None:
         origin = replace(origin, checkout=checkout)
         refuse_unsafe(origin)
-    if origin.is_path and not os.path.lexists(project / origin.reference):
+    if origin.is_path and not os.path.lexists(project / origin.place):
         raise ConfigurationError(
-            f"there is no {project / origin.reference}, the template of this project: write its "
+            f"there is no {project / origin.place}, the template of this project: write its "
             f"new place into {project / locks.PATH}, as the `reference` of its origin"
         )
-    template = templates.load(replace(origin, commit=None), project)
-    return Generator(
-        made.name, template, {**made.answers, **(answers or {})}, leave=leave, lock=lock
-    )
+    if load is None:
+        raise ConfigurationError(f"{origin} is not a template of loafer-kit: it may not run here")
+    template = load(replace(origin, commit=None), project)
+    return Generator(made.name, template, {**made.answers, **(answers or {})}, lock=lock)
 
 
 def find_lock(project: Path) -> Lock:
@@ -227,7 +234,7 @@ def draft(project: Path, lock: Lock) -> Draft:
     """The project's current spec: that of its own file, or the lock's if it has none."""
     refuse_links(project, SPEC)
     if (project / SPEC).exists():
-        return files.read(project / SPEC)
+        return documents.read(project / SPEC)
     return Draft(lock.spec, str(project / locks.PATH))
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
+from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project import history, locks, projects
 from loafer_kit.scaffold.project.history import Edit, Record
 from loafer_kit.scaffold.project.locks import Lock
 from loafer_kit.scaffold.project.plans import Change, digest, read
 from loafer_kit.scaffold.project.projects import Generator
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 
 def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[Change]:
@@ -28,7 +28,7 @@ def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[
     if edited:
         raise ConfigurationError(
             "nothing was taken back: edited since "
-            f"`loafer-kit {in_one_line(record.command)}`: "
+            f"`loafer-kit {escape_line(record.command)}`: "
             f"{', '.join(edited)}"
         )
     changed = [

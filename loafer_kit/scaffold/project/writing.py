@@ -37,7 +37,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 def apply(changed: Sequence[Change], target: Path) -> None:
     """Make all changes, or none; ConfigurationError where a file is not what it was before."""
-    with _failures_in_one_line(target), _termination_as_exception():
+    with _failures_in_one_line(target), termination_as_exception():
         if os.path.lexists(target):
             _write(target, changed)
         else:
@@ -47,7 +47,7 @@ def apply(changed: Sequence[Change], target: Path) -> None:
 def recover(target: Path) -> None:
     """Undo what a killed run left half done in a folder; usually there is nothing to undo."""
     if target.is_dir():
-        with _failures_in_one_line(target), _termination_as_exception():
+        with _failures_in_one_line(target), termination_as_exception():
             refuse_links(target, f"{_WORK}/{_JOURNAL}")
             work = target / _WORK
             if work.is_dir():
@@ -315,7 +315,7 @@ def _unwritable(error: OSError, target: Path) -> Path:
 
 
 @contextmanager
-def _termination_as_exception() -> Iterator[None]:
+def termination_as_exception() -> Iterator[None]:
     """Let SIGTERM and SIGHUP undo unfinished work, as Ctrl-C does."""
 
     def leave(number: int, _frame: FrameType | None) -> None:

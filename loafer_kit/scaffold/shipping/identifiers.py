@@ -1,32 +1,32 @@
-"""What queues and topics are called in the files that create them."""
+"""Identifiers of queues and topics in CloudFormation and Terraform."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Where a word begins within another: between `orders` and `Created`, `HTTP` and `Errors`.
+# The boundaries of words in camel case: between `orders` and `Created`, `HTTP` and `Errors`.
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """The words of a name; a letter comes first."""
+    """The words of a name; the first begins with a letter."""
 
     words: tuple[str, ...]
 
     @property
     def camel_case(self) -> str:
-        """As CloudFormation takes it: OrdersCreated."""
+        """For CloudFormation: OrdersCreated."""
         return "".join(word[0].upper() + word[1:] for word in self.words)
 
     @property
     def snake_case(self) -> str:
-        """As Terraform takes it: `orders_created`."""
+        """For Terraform: `orders_created`."""
         return "_".join(self.words).lower()
 
 
 def identifiers(of: Iterable[str]) -> Mapping[str, Identifier]:
-    """One for each name, unlike any other whatever the case: `orders.fifo` is called Orders."""
+    """An identifier for each name, unique in any case: `orders.fifo` becomes Orders."""
     found: dict[str, Identifier] = {}
     for name in dict.fromkeys(of):
         words = _words(name.removesuffix(".fifo"))

@@ -1,6 +1,6 @@
-"""The queues and topics that a spec means on AWS.
+"""The queues and topics of a spec on AWS.
 
-What the spec names is created; what it gives by URL or ARN exists already and is only used.
+Those that the spec names are created; those given by URL or ARN exist already.
 """
 
 import re
@@ -13,13 +13,13 @@ from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
-#: SQS lets a redrive-allow policy name so many queues, and no more.
+#: SQS limits the source queues that a redrive-allow policy names.
 MOST_SOURCES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """An SNS topic; `arn` where it exists already."""
+    """An SNS topic; `arn` is set if it exists already."""
 
     name: str
     arn: str | None = None
@@ -37,9 +37,9 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue that is consumed (`spec` says how), or only holds dead letters.
+    """A queue that is consumed as `spec` says, or, without `spec`, a dead-letter queue only.
 
-    `region` and `account` of one that exists are None where they are those of the deployment.
+    `region` and `account` of an existing queue are None if they are those of the deployment.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Queue:
 
     @property
     def redrive_sources(self) -> tuple[str, ...]:
-        """The queues that a redrive-allow policy names; none where it must allow all."""
+        """The queues that a redrive-allow policy names; none if it must allow all."""
         return self.dead_letters_of if len(self.dead_letters_of) <= MOST_SOURCES else ()
 
 
 def queues(spec: ServiceSpec) -> tuple[Queue, ...]:
-    """Every queue of a service once: those that it consumes, then those for dead letters alone."""
+    """Every queue of a service once: first those it consumes, then other dead-letter queues."""
     sources: dict[str, list[QueueSpec]] = {}
     for queue in spec.queues:
         if queue.dead_letter_queue:
@@ -97,7 +97,7 @@ def _consumed(queue: QueueSpec, sources: Iterable[QueueSpec]) -> Queue:
 
 
 def _dead_letter_queue(name: str, sources: list[QueueSpec]) -> Queue:
-    """A queue for dead letters; one of a queue that exists, exists as well, beside it."""
+    """A dead-letter queue; that of an existing queue exists as well, in the same region."""
     elsewhere = [source.name for source in sources if source.name != source.queue_name]
     return Queue(
         name=name,
@@ -112,7 +112,7 @@ def _names_of(sources: Iterable[QueueSpec]) -> tuple[str, ...]:
 
 
 def _place(url: str) -> tuple[str | None, str | None]:
-    """The region and the account in a queue's URL, as far as it tells."""
+    """The region and the account in a queue's URL; None for what it does not contain."""
     parts = urlsplit(url)
     host = _AWS_HOST.fullmatch(parts.netloc)
     account = parts.path.split("/")[1]

@@ -1,74 +1,57 @@
-"""From JSON Schema to the models of a spec."""
+"""Converts JSON Schema to the models of a spec."""
 
 import re
 from collections.abc import Iterator, Sequence
 
-from loafer_kit.scaffold.sources.findings import ImportResult
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult
 from loafer_kit.scaffold.sources.references import References
-from loafer_kit.scaffold.spec import payload_types
-from loafer_kit.scaffold.spec.payload_types import Enumeration, ListOf, MapOf, Model, Scalar, Type
+from loafer_kit.scaffold.spec.payload_types import LITERAL, Type
 from loafer_kit.scaffold.spec.payloads import KEY, model
 from loafer_kit.scaffold.spec.problems import Path
 
-_ANY = Scalar("any")
+_ANY = Type("Any")
 _FORMATS = {
     "date": "date",
     "date-time": "datetime",
-    "decimal": "decimal",
+    "decimal": "Decimal",
     "time": "time",
-    "uuid": "uuid",
+    "uuid": "UUID",
 }
-# What a model says of a value is its type alone.
+# A model checks types only.
 _CHECKS = frozenset(
     [
-        "contains",
-        "dependentRequired",
-        "dependentSchemas",
-        "else",
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "if",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-        "maximum",
-        "minItems",
-        "minLength",
-        "minProperties",
-        "minimum",
-        "multipleOf",
-        "not",
-        "pattern",
-        "patternProperties",
-        "propertyNames",
-        "then",
-        "uniqueItems",
+        "contains", "dependentRequired", "dependentSchemas", "else", "exclusiveMaximum",
+        "exclusiveMinimum", "if", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
+        "minLength", "minProperties", "minimum", "multipleOf", "not", "pattern",
+        "patternProperties", "propertyNames", "then", "uniqueItems",
     ]
-)
+)  # fmt: skip
 
 
 class Schemas:
-    """Turns schemas into models; a schema that several places refer to becomes one model.
+    """Converts schemas to models, each schema once, however many places refer to it.
 
-    The models are added to those that there are, under names that are free.
+    Adds the models to `models` under free names.
     """
 
     def __init__(
-        self, references: References, findings: ImportResult, models: dict[str, dict[str, str]]
+        self, references: References, result: ImportResult, models: dict[str, dict[str, str]]
     ) -> None:
         self._references = references
-        self._findings = findings
+        self._result = result
         self._names: dict[Path, str] = {}
         self._open: list[Path] = []
         self._models = models
 
     def payload(self, node: Node, name: str) -> str | None:
-        """The name of the model for a message's payload, if the payload is an object."""
+        """The name of the model of a message's payload; None if the payload is not an object."""
         type_ = self._type(node, name)
-        if isinstance(type_, Model):
+        if type_.name in type_.models() and not type_.optional:
             return type_.name
-        self._findings.note(node, "is no object with properties: the handler takes what is decoded")
+        self._result.note(
+            node, "is not an object with properties: the handler gets the decoded content"
+        )
         return None
 
     def _type(self, node: Node, hint: str) -> Type:
@@ -78,19 +61,19 @@ class Schemas:
         else:
             hint = schema["title"].text or hint
         if schema.path in self._names:
-            return Model(self._names[schema.path])
+            return Type(self._names[schema.path])
         if schema.path in self._open:
-            self._findings.note(schema, "contains itself: taken as any value")
+            self._result.note(schema, "contains itself: taken as any value")
             return _ANY
         self._open.append(schema.path)
         found = self._of_schema(schema, hint)
         self._open.pop()
-        return payload_types.optional(found) if schema["nullable"].value is True else found
+        return found.or_none() if schema["nullable"].value is True else found
 
     def _of_schema(self, schema: Node, hint: str) -> Type:
         kinds = _kinds(schema)
         found = self._of_kind(schema, kinds, hint)
-        return payload_types.optional(found) if "null" in kinds and found != _ANY else found
+        return found.or_none() if "null" in kinds and found != _ANY else found
 
     def _of_kind(self, schema: Node, kinds: Sequence[str], hint: str) -> Type:
         for word in ("oneOf", "anyOf"):
@@ -103,68 +86,70 @@ class Schemas:
         kinds = [kind for kind in kinds if kind != "null"]
         if len(kinds) != 1:
             if kinds:
-                self._findings.note(schema, f"is one of {', '.join(kinds)}: taken as any value")
+                self._result.note(schema, f"is one of {', '.join(kinds)}: taken as any value")
             return _ANY
         return self._single(schema, kinds[0], hint)
 
     def _single(self, schema: Node, kind: str, hint: str) -> Type:
         if kind == "object":
             values = schema["additionalProperties"]
-            return MapOf(self._type(values, hint) if isinstance(values.value, dict) else _ANY)
+            return Type(
+                "dict", self._type(values, hint) if isinstance(values.value, dict) else _ANY
+            )
         if kind == "array":
             items = schema["items"]
-            return ListOf(self._type(items, hint) if isinstance(items.value, dict) else _ANY)
-        if kind in ("integer", "boolean"):
-            return Scalar(kind)
+            return Type("list", self._type(items, hint) if isinstance(items.value, dict) else _ANY)
         format_ = str(schema["format"].value)
         if kind == "number":
-            return Scalar("decimal" if format_ == "decimal" else "number")
+            return Type("Decimal" if format_ == "decimal" else "float")
         if kind == "string":
-            return Scalar(_FORMATS.get(format_, "string"))
-        self._findings.note(schema, "is of no type that JSON Schema knows: taken as any value")
+            return Type(_FORMATS.get(format_, "str"))
+        if kind in ("integer", "boolean"):
+            return Type("int" if kind == "integer" else "bool")
+        self._result.note(schema, "has an unknown type: taken as any value")
         return _ANY
 
     def _alternatives(self, choices: Node, hint: str) -> Type:
         found = [choice for choice in choices.elements() if _kinds(choice) != ["null"]]
         if len(found) != 1:
-            self._findings.note(choices, "has alternatives: taken as any value")
+            self._result.note(choices, "has alternatives: taken as any value")
             return _ANY
         only = self._type(found[0], hint)
-        return payload_types.optional(only) if len(list(choices.elements())) > 1 else only
+        return only.or_none() if len(list(choices.elements())) > 1 else only
 
     def _enumeration(self, schema: Node) -> Type:
         values = [node.value for node in schema["enum"].elements()] or [schema["const"].value]
         wanted = [value for value in values if value is not None]
         texts = [value for value in wanted if isinstance(value, str)]
         numbers = [value for value in wanted if type(value) is int and abs(value) < 10**18]
-        plain = all(payload_types.LITERAL.fullmatch(text) for text in texts)
+        plain = all(LITERAL.fullmatch(text) for text in texts)
         if not wanted or len(texts) + len(numbers) < len(wanted) or not plain:
-            self._findings.note(schema, "has values that a spec cannot list: taken as any value")
+            self._result.note(schema, "has values that a spec cannot list: taken as any value")
             return _ANY
-        found = Enumeration(tuple(dict.fromkeys([*texts, *numbers])))
-        return payload_types.optional(found) if None in values else found
+        found = Type("Literal", values=tuple(dict.fromkeys([*texts, *numbers])))
+        return found.or_none() if None in values else found
 
     def _object(self, schema: Node, hint: str) -> Type:
         properties = dict(self._properties(schema, {schema.path}))
         if not properties:
-            return MapOf(_ANY)
+            return Type("dict", _ANY)
         name = self._free_name(hint)
         self._names[schema.path] = name
-        self._findings.places["payloads", name] = schema.path
+        self._result.places["payloads", name] = schema.path
         fields = self._models[name] = {}
         required = {node.value for node in self._required(schema, {schema.path})}
         for key, node in properties.items():
             if not KEY.fullmatch(key):
-                self._findings.note(node, "is left out: its name cannot be a field's")
+                self._result.note(node, "is left out: its name cannot name a field")
                 continue
             type_ = self._type(node, f"{name} {key}")
-            fields[key] = str(type_ if key in required else payload_types.optional(type_))
-            self._findings.places["payloads", name, key] = node.path
+            fields[key] = str(type_ if key in required else type_.or_none())
+            self._result.places["payloads", name, key] = node.path
         self._note_checks(schema, properties)
-        return Model(name)
+        return Type(name)
 
     def _parts(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
-        """What `allOf` joins, each part once."""
+        """The parts of `allOf`, each once."""
         for item in schema["allOf"].elements():
             part = self._references.follow(item)
             if part.path not in seen:
@@ -187,7 +172,7 @@ class Schemas:
         if schema["additionalProperties"].value is False:
             found.add("additionalProperties")
         if found:
-            self._findings.note(schema, f"not checked: {', '.join(sorted(found))}")
+            self._result.note(schema, f"not checked: {', '.join(sorted(found))}")
 
     def _free_name(self, text: str) -> str:
         words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[0-9]+", text, re.ASCII)

@@ -8,6 +8,8 @@ from loafer_kit.ext.aws import clients
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
 from loafer_kit.local import LocalQueue
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
 
 

@@ -12,23 +12,26 @@ from damage import damaged, damaged_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kept_projects import loafer_kit
-from scaffold.own_templates import write
+from scaffold.custom_templates import write
 
-from loafer_kit.cli.showing import diff
+from loafer_kit.cli.writing import diff
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.scaffold.additions import extensions, handlers, pieces, queues
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project import drift, locks, projects, undo, updates
 from loafer_kit.scaffold.project.plans import digest
+from loafer_kit.scaffold.rendering import custom_templates
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 VARIABLES = {"slug": "other", "kind": ["a", "b"], "more": {"a": "1"}, "sure": True}
 NEW = {
     "service": ["new", "service", "shop", "--queue", "orders,error_handler=e"],
     "extension": ["new", "extension", "redis", "--setting", "A=1", "--required", "URL", "--cli"],
-    "own": ["new", "service", "shop", "--queue", "a", "--template", "./theirs"],
+    "own": ["new", "service", "shop", "--queue", "a", "--template", "./theirs", "--trust"],
 }
+trusting = partial(custom_templates.load, consent=lambda code: True)
+generator_of = partial(projects.generator_of, load=trusting)
 
 
 @pytest.fixture(scope="module", params=NEW)
@@ -52,18 +55,18 @@ def checked(project):
 
 def updated(project):
     lock = projects.find_lock(project)
-    rendering = projects.generator_of(project, lock).again(projects.draft(project, lock))
+    rendering = generator_of(project, lock).again(projects.draft(project, lock))
     return map(diff, updates.update(project, lock, rendering))
 
 
 def destroyed(project):
     lock = projects.find_lock(project)
-    return map(diff, undo.last(project, lock, partial(projects.generator_of, project, lock)))
+    return map(diff, undo.last(project, lock, partial(generator_of, project, lock)))
 
 
 def added(project):
     lock = projects.find_lock(project)
-    generator = projects.generator_of(project, lock)
+    generator = generator_of(project, lock)
     addition = queues.plan(projects.draft(project, lock), "c", generator)
     changed = pieces.changes(project, addition.after, addition.apply)
     return map(diff, pieces.recorded(project, changed, "add queue c", addition.apply))
@@ -89,6 +92,7 @@ def damaged_locks(draw, whole):
     return {**whole, "files": {**whole["files"], path: entry}}
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_damaged_lock_is_fine_or_an_error(made, data):
@@ -108,7 +112,7 @@ SPEC = {
         {"name": "news", "kind": "sns", "translator": "News"},
         {"name": "paid", "payload": "Paid"},
     ],
-    "payloads": {"Paid": {"sku": "string"}},
+    "payloads": {"Paid": {"sku": "str"}},
 }
 DRAFT = Draft(SPEC, "loafer.toml")
 
@@ -130,6 +134,7 @@ def additions():
     return files, [*steps, (extension.apply, extension.path)]
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 def test_damaged_code_is_added_to_or_left_alone(additions, data):

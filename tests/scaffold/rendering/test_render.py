@@ -1,7 +1,6 @@
 """From a spec to the files of a project, in memory."""
 
 import ast
-import dataclasses
 import json
 import os
 import shutil
@@ -15,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
-from loafer_kit.scaffold.rendering import contexts, origins, render, templates
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.rendering import builtin, contexts, templates
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, schema, validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 FILES = [
     ".dockerignore",
@@ -44,14 +43,9 @@ def spec(*queues, name="foobar", **more):
     return validation.service(Draft({"name": name, "queues": list(queues), **more}))
 
 
-def read(folder):
-    """A folder as one of our templates."""
-    return dataclasses.replace(templates.load(origins.named(str(folder)), Path()), origin=None)
-
-
 def rendered(*queues, **more):
     service = spec(*queues, **more)
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 
@@ -132,7 +126,7 @@ def test_the_docker_image_runs_python_itself_without_root():
 
 def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path):
     """They are installed before the code is copied: what pyproject.toml declares, and no more."""
-    model = {"Order": {"number": "integer"}}
+    model = {"Order": {"number": "int"}}
     project = rendered({"name": "a", "payload": "Order"}, payloads=model)
     steps = project["Dockerfile"].replace("\\\n", "").splitlines()
     (step,) = (step for step in steps if "pip install" in step)
@@ -157,7 +151,7 @@ def test_a_service_declares_what_it_imports():
         listed = tomllib.loads(project["pyproject.toml"])["project"]["dependencies"]
         return [requirement.partition(">")[0] for requirement in listed]
 
-    model = {"Order": {"number": "integer"}}
+    model = {"Order": {"number": "int"}}
 
     assert declared(rendered({"name": "a"})) == ["loafer-kit"]
     assert declared(rendered({"name": "a", "payload": "Order"}, payloads=model)) == [
@@ -174,7 +168,7 @@ def test_no_compiled_module_is_carried_into_a_project(tmp_path):
     cache.mkdir()
     (cache / "test_handlers.cpython-311.pyc").write_bytes(b"\0")
 
-    plan = render.render(read(template), contexts.service(spec({"name": "a"}))).plan
+    plan = builtin.render(templates.read(template), contexts.service(spec({"name": "a"}))).plan
 
     assert list(plan.files) == FILES
 
@@ -183,10 +177,9 @@ def test_the_hooks_of_a_template_do_not_run(tmp_path):
     """Rendering runs no code of the template's."""
     template = tmp_path / "service"
     shutil.copytree(templates.locate("service"), template)
-    (template / "hooks").mkdir()
     (template / "hooks/pre_gen_project.py").write_text("raise SystemExit('ran')")
 
-    assert render.render(read(template), contexts.service(spec({"name": "a"})))
+    assert builtin.render(templates.read(template), contexts.service(spec({"name": "a"})))
 
 
 def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
@@ -199,40 +192,25 @@ def test_line_ends_do_not_depend_on_the_checkout(tmp_path):
 
     context = contexts.service(spec({"name": "a"}))
 
-    made = render.render(read(template), context).plan
+    made = builtin.render(templates.read(template), context).plan
 
-    assert made == render.render(templates.ours("service"), context).plan
-
-
-@pytest.mark.parametrize("value", [Path(), object(), None, ("a",), len, fields.OPTIONS[0]])
-def test_a_context_holds_plain_values_only(value):
-    """A rich object would hand its methods to the template."""
-    with pytest.raises(TypeError, match="cannot hold"):
-        render.plain({"x": [value]})
+    assert made == builtin.render(templates.builtin("service"), context).plan
 
 
-def test_a_context_has_an_end():
-    """What contains itself would be looked at for ever."""
-    value = []
-    value.append({"x": value})
-
-    with pytest.raises(ValueError, match="nested too deeply"):
-        render.plain(value)
-
-
+@pytest.mark.slow
 @given(specs)
 @few
 def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):
     """Reading `loafer.toml` gives the spec again, and making the project again the same bytes."""
     service = valid(values)
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     kept = tmp_path_factory.mktemp("kept") / "loafer.toml"
     kept.write_bytes(plan.files["loafer.toml"])
 
-    again = validation.service(files.read(kept))
+    again = validation.service(documents.read(kept))
 
     assert again == service
-    assert render.render(templates.ours("service"), contexts.service(again)).plan == plan
+    assert builtin.render(templates.builtin("service"), contexts.service(again)).plan == plan
     assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["name"] == service.name
 
 
@@ -295,7 +273,7 @@ def test_no_hostile_value_reaches_a_file(queue):
         service = spec(queue)
     except SpecError:
         return
-    plan = render.render(templates.ours("service"), contexts.service(service)).plan
+    plan = builtin.render(templates.builtin("service"), contexts.service(service)).plan
     for path, content in plan.files.items():
         assert content.isascii()
         assert all(character >= 32 or character == 10 for character in content)

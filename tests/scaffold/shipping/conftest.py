@@ -2,9 +2,9 @@
 
 import pytest
 
-from loafer_kit.scaffold.rendering import contexts, render, templates
+from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 # One of everything: a plain queue, dead letters, order, topics of one's own and others', a URL.
 QUEUES = [
@@ -34,7 +34,7 @@ def ship():
 
     def ship(*wanted, queues=QUEUES, name="foobar"):
         context = contexts.service(_spec(*queues, name=name, wanted=wanted))
-        plan = render.render(templates.ours("service"), context).plan
+        plan = builtin.render(templates.builtin("service"), context).plan
         return {path: content.decode() for path, content in plan.files.items()}
 
     return ship

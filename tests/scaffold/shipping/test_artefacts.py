@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.sources import files, flags
+from loafer_kit.scaffold.sources import documents, flags
 from loafer_kit.scaffold.spec import schema, validation
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 QUEUE = {"name": "a"}
 
@@ -48,7 +48,10 @@ def test_artefacts_are_named_one_by_one_or_with_commas(tmp_path, monkeypatch):
     result = new("--with", "terraform, ci", "--with", "ci")
 
     assert result.exit_code == 0, result.output
-    assert validation.service(files.read(Path("foobar/loafer.toml"))).ships == ("ci", "terraform")
+    assert validation.service(documents.read(Path("foobar/loafer.toml"))).ships == (
+        "ci",
+        "terraform",
+    )
     assert Path("foobar/deploy/terraform/main.tf").is_file()
 
 
@@ -57,7 +60,7 @@ def test_what_the_spec_says_is_written_without_the_flag(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("spec.toml").write_text('name = "foobar"\nwith = ["ci"]\n[[queues]]\nname = "a"\n')
 
-    draft = flags.ship(files.read(Path("spec.toml")), ["ecs"])
+    draft = flags.ship(documents.read(Path("spec.toml")), ["ecs"])
 
     assert validation.service(draft).ships == ("ci", "ecs")
 
@@ -70,7 +73,7 @@ def test_an_unknown_artefact_is_an_error_with_a_suggestion(tmp_path, monkeypatch
 
     assert isinstance(result.exception, LoaferKitError)
     message = str(result.exception)
-    assert message.startswith("with[1]: 'kubernets' is none of ci, compose, ")
+    assert message.startswith("with[1]: 'kubernets' is not one of ci, compose, ")
     assert message.endswith("did you mean 'kubernetes'?")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,1 +1,1 @@
-"""Reads AsyncAPI documents."""
+"""AsyncAPI documents: operations that receive, bindings. JSON Schema is in `sources.payloads`."""

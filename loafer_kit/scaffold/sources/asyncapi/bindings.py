@@ -1,54 +1,78 @@
-"""The bindings of AsyncAPI for SQS and SNS: the queues of an operation, and who subscribes them."""
+"""The bindings of AsyncAPI for SQS and SNS: the queues of an operation and their subscriptions."""
 
-from loafer_kit.scaffold.sources.asyncapi import keys as asyncapi_keys
 from loafer_kit.scaffold.sources.asyncapi.operations import Operation
-from loafer_kit.scaffold.sources.findings import ImportResult
-from loafer_kit.scaffold.sources.keys import Keys
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
 from loafer_kit.scaffold.sources.references import References
 from loafer_kit.scaffold.spec import names
 
+# Bindings of other protocols are not supported.
+_BINDINGS = keys("sns sqs")
+_SQS_CHANNEL = keys("deadLetterQueue queue", "bindingVersion")
+_SQS_OPERATION = keys("queues", "bindingVersion")
+_SNS_CHANNEL = keys("name", "bindingVersion")
+_SNS_OPERATION = keys("consumers topic", "bindingVersion")
+# `displayName` is for SMS.
+_CONSUMER = keys(
+    "endpoint name protocol rawMessageDelivery",
+    "displayName",
+    {"filterPolicyScope": ("messageattributes",)},
+)
+_QUEUE_DEFAULTS = {
+    "deduplicationScope": ("queue",),
+    "deliveryDelay": ("0",),
+    "fifoThroughputLimit": ("perqueue",),
+    "messageRetentionPeriod": ("345600",),
+    "receiveMessageWaitTime": ("0",),
+    "visibilityTimeout": ("30",),
+}
+QUEUE = keys(
+    "fifoQueue name receiveMessageWaitTime redrivePolicy visibilityTimeout",
+    defaults=_QUEUE_DEFAULTS,
+)
+# The spec has the name of a dead-letter queue only.
+DEAD_LETTER_QUEUE = keys("fifoQueue name", defaults=_QUEUE_DEFAULTS)
+REDRIVE_POLICY = keys("deadLetterQueue maxReceiveCount")
+
 
 class Bindings:
-    """Reads the bindings of one operation, and notes what is left out of them."""
+    """Reads the bindings of one operation, and notes their unsupported keys."""
 
-    def __init__(
-        self, operation: Operation, references: References, findings: ImportResult
-    ) -> None:
+    def __init__(self, operation: Operation, references: References, result: ImportResult) -> None:
         self._references = references
-        self._findings = findings
-        self._sqs = self._binding(operation.node, "sqs", asyncapi_keys.SQS_OPERATION)
-        self._sns = self._binding(operation.node, "sns", asyncapi_keys.SNS_OPERATION)
-        self._channel = self._binding(operation.channel, "sqs", asyncapi_keys.SQS_CHANNEL)
-        self.topic = self._binding(operation.channel, "sns", asyncapi_keys.SNS_CHANNEL)
+        self._result = result
+        self._sqs = self._binding(operation.node, "sqs", _SQS_OPERATION)
+        self._sns = self._binding(operation.node, "sns", _SNS_OPERATION)
+        self._channel = self._binding(operation.channel, "sqs", _SQS_CHANNEL)
+        self.topic = self._binding(operation.channel, "sns", _SNS_CHANNEL)
         self.queue = references.down(self._channel, "queue")
         self.dead_letter_queue = references.down(self._channel, "deadLetterQueue")
         places = [references.follow(place) for place in self._sqs["queues"].elements()]
         places += [self.queue, self.dead_letter_queue]
-        #: The queues that are described, dead-letter queues too.
+        #: All queues of the bindings, with dead-letter queues.
         self.described = [queue for queue in places if queue.is_there]
 
-    def _binding(self, node: Node, protocol: str, keys: Keys) -> Node:
+    def _binding(self, node: Node, protocol: str, known: Keys) -> Node:
         """The binding of an operation or a channel, or of one of its traits."""
         traits = [self._references.follow(trait) for trait in node["traits"].elements()]
         found = Node(None, (*node.path, "bindings", protocol))
         for place in (node, *traits):
             bindings = self._references.down(place, "bindings")
-            self._findings.left_out(bindings, asyncapi_keys.BINDINGS)
+            self._result.note_unsupported(bindings, _BINDINGS)
             binding = self._references.down(bindings, protocol)
             if found.is_there and binding.is_there:
-                self._findings.note(binding, "is left out: there is one that goes before")
+                self._result.note(binding, "is left out: another binding takes precedence")
             elif binding.is_there:
-                self._findings.left_out(binding, keys)
+                self._result.note_unsupported(binding, known)
                 found = binding
         return found
 
     def named(self) -> dict[str, Node]:
-        """The queues that are described, by their names; the first of a name goes before."""
+        """All queues by their names; the first of a name takes precedence."""
         return {str(queue["name"].value): queue for queue in reversed(self.described)}
 
     def point_to_point(self) -> list[Node]:
-        """The queues that are described and no dead-letter queues."""
+        """All queues without the dead-letter queues."""
         targets = {self.target(queue) for queue in self.described}
         return [
             queue
@@ -63,29 +87,29 @@ class Bindings:
             consumer = self._references.follow(place)
             if consumer["protocol"].value != "sqs":
                 protocol = names.shown(str(consumer["protocol"].value))
-                self._findings.note(consumer, f"is subscribed by {protocol}, not by a queue")
+                self._result.note(consumer, f"is subscribed by {protocol}, not by a queue")
                 continue
             name = identified(self._endpoint(consumer))
             if name:
                 found[name] = consumer
-                self._findings.left_out(consumer, asyncapi_keys.CONSUMER)
+                self._result.note_unsupported(consumer, _CONSUMER)
             else:
-                self._findings.problem(consumer, "has no endpoint with a name or an arn")
+                self._result.problem(consumer, "has no endpoint with a name or an arn")
         return found
 
     def _endpoint(self, consumer: Node) -> Node:
-        """The binding's own examples write the endpoint's name beside the word."""
+        """The examples of the binding's own specification have the name beside `endpoint`."""
         endpoint = self._references.follow(consumer["endpoint"])
         return endpoint if endpoint.is_there else consumer
 
     def topic_name(self) -> str | None:
-        """The name of the topic, where a binding says it."""
+        """The name of the topic, if a binding has it."""
         return identified(self._references.down(self._sns, "topic")) or self.topic["name"].text
 
     def target(self, queue: Node) -> str | None:
         """The name of a queue's dead-letter queue.
 
-        A channel's queue may leave it to the dead-letter queue that the channel describes.
+        That of a channel's queue is, by default, the dead-letter queue of the channel.
         """
         target = identified(self._references.down(queue, "redrivePolicy", "deadLetterQueue"))
         if target is None and queue.path == self.queue.path:
@@ -94,6 +118,6 @@ class Bindings:
 
 
 def identified(identifier: Node) -> str | None:
-    """The name in an identifier of the bindings; an ARN ends with it."""
+    """The name in an identifier of the bindings, which is a name or an ARN."""
     arn = identifier["arn"].text
     return arn.rpartition(":")[2] if arn else identifier["name"].text

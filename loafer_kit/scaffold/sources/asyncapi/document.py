@@ -1,24 +1,29 @@
-"""The source AsyncAPI, 2.x and 3.x: what an application receives becomes queues and models."""
+"""The source AsyncAPI, 2.x and 3.x: operations that receive become queues and models."""
 
 import re
 from pathlib import Path
 
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.sources.asyncapi import keys as asyncapi_keys
-from loafer_kit.scaffold.sources.asyncapi.bindings import Bindings
+from loafer_kit.scaffold.sources.asyncapi.bindings import (
+    DEAD_LETTER_QUEUE,
+    QUEUE,
+    REDRIVE_POLICY,
+    Bindings,
+)
 from loafer_kit.scaffold.sources.asyncapi.operations import Operation, received
-from loafer_kit.scaffold.sources.findings import (
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Queue,
     Subscription,
     draft_of,
+    keys,
     whole_number,
 )
-from loafer_kit.scaffold.sources.nodes import Node
 from loafer_kit.scaffold.sources.payloads import Schemas
 from loafer_kit.scaffold.sources.references import References
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 _FORMATS = {**documents.YAML, **documents.JSON}
 _SETTINGS = {
@@ -27,14 +32,28 @@ _SETTINGS = {
 }
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.-]+\+)?json(?:;.*)?")
 _SCHEMA_FORMAT = re.compile(r"application/(?:vnd\.aai\.asyncapi|schema)\b.*")
-# The binding's own default, where a redrive policy names no count.
+# The default of the SQS binding.
 _MAX_RECEIVE_COUNT = 10
-_NOBODYS = "no subscription delivers to it, and no queue's redrive policy names it"
+_UNUSED_QUEUE = "no subscription delivers to it, and no queue's redrive policy names it"
+
+
+# Descriptions of an object.
+_WORDS = "description externalDocs summary tags title"
+
+# Brokers and credentials belong to the environment.
+_DOCUMENT = keys("asyncapi channels components defaultContentType info operations", "id servers")
+_CHANNEL = keys("address bindings messages publish subscribe", f"{_WORDS} servers")
+_OPERATION = keys("action bindings channel message messages operationId traits", _WORDS)
+_MESSAGE = keys(
+    "bindings contentType name payload schemaFormat traits", f"{_WORDS} examples messageId"
+)
+# Neither SQS nor SNS has a binding for messages.
+_MESSAGE_BINDINGS = keys("")
 
 
 def read(path: Path) -> Draft:
-    """The draft of what a document's application receives."""
-    document = documents.read(path, _FORMATS, what="an AsyncAPI document")
+    """The draft of a service that receives what the document's application receives."""
+    document = documents.load(path, _FORMATS, what="an AsyncAPI document")
     return draft_of(document, lambda root: _Reader(root).read())
 
 
@@ -43,51 +62,51 @@ class _Reader:
 
     def __init__(self, root: Node) -> None:
         self._root = root
-        self._findings = ImportResult()
-        self._references = References(root, self._findings)
+        self._result = ImportResult()
+        self._references = References(root, self._result)
         self._models: dict[str, dict[str, str]] = {}
-        self._schemas = Schemas(self._references, self._findings, self._models)
+        self._schemas = Schemas(self._references, self._result, self._models)
         self._received: set[str] = set()
         self._described: list[Node] = []
 
     def read(self) -> ImportResult:
-        self._findings.left_out(self._root, asyncapi_keys.DOCUMENT)
+        self._result.note_unsupported(self._root, _DOCUMENT)
         self._name()
-        for operation in received(self._root, self._references, self._findings):
+        for operation in received(self._root, self._references, self._result):
             self._operation(operation)
-        self._left_out()
+        self._note_queues()
         if self._models:
-            self._findings.values["payloads"] = self._models
-        return self._findings
+            self._result.values["payloads"] = self._models
+        return self._result
 
     def _name(self) -> None:
         title = self._root.at("info", "title")
         name = re.sub(r"[^a-z0-9]+", "-", (title.text or "").lower())[:60].strip("-")
         if name:
-            self._findings.values["name"] = name
-            self._findings.places["name",] = title.path
+            self._result.values["name"] = name
+            self._result.places["name",] = title.path
 
-    def _left_out(self) -> None:
-        """What is known to be a dead-letter queue, or to be nobody's, only at the end."""
-        others = self._findings.dead_letter_queues()
-        handled = {queue.node.path for queue in self._findings.queues if queue.name not in others}
+    def _note_queues(self) -> None:
+        """Note the keys of queues, once all operations have shown which are dead-letter queues."""
+        others = self._result.dead_letter_queues()
+        handled = {queue.node.path for queue in self._result.queues if queue.name not in others}
         targets = {
             queue.settings["dead_letter_queue"].value
-            for queue in self._findings.queues
+            for queue in self._result.queues
             if "dead_letter_queue" in queue.settings
         }
         for queue in self._described:
             name = str(queue["name"].value)
             if queue.path in handled:
-                self._findings.left_out(queue, asyncapi_keys.QUEUE)
+                self._result.note_unsupported(queue, QUEUE)
             elif name in targets or name in self._received:
-                self._findings.left_out(queue, asyncapi_keys.DEAD_LETTER_QUEUE)
+                self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
             else:
-                self._findings.note(queue, f"{names.shown(name)} is left out: {_NOBODYS}")
+                self._result.note(queue, f"{names.shown(name)} is left out: {_UNUSED_QUEUE}")
 
     def _operation(self, operation: Operation) -> None:
-        self._unsaid(operation)
-        bindings = Bindings(operation, self._references, self._findings)
+        self._note_operation(operation)
+        bindings = Bindings(operation, self._references, self._result)
         named, consumers = bindings.named(), bindings.consumers()
         self._described += bindings.described
         topic = bindings.topic_name() or _queue_name(operation.address)
@@ -95,61 +114,60 @@ class _Reader:
             queues = []
             for name, consumer in consumers.items():
                 raw = consumer["rawMessageDelivery"].value is True
-                self._findings.subscriptions.append(Subscription(topic, name, consumer, raw))
+                self._result.subscriptions.append(Subscription(topic, name, consumer, raw))
                 queues.append(named.get(name, consumer.with_value({"name": name})))
         else:
             queues = bindings.point_to_point()
             queues = queues or [self._queue_for(operation.address, operation.channel)]
         if not consumers and bindings.topic.is_there:
-            self._findings.subscriptions += [
+            self._result.subscriptions += [
                 Subscription(topic, str(queue["name"].value), operation.channel) for queue in queues
             ]
         for queue in queues:
             self._queue(queue, operation, bindings)
 
-    def _unsaid(self, operation: Operation) -> None:
-        """What is left out of an operation, its channel and its messages."""
-        self._findings.left_out(operation.channel, asyncapi_keys.CHANNEL)
+    def _note_operation(self, operation: Operation) -> None:
+        """Note the unsupported keys of an operation, its channel and its messages."""
+        self._result.note_unsupported(operation.channel, _CHANNEL)
         for node in (operation.node, *self._traits(operation.node)):
-            self._findings.left_out(node, asyncapi_keys.OPERATION)
+            self._result.note_unsupported(node, _OPERATION)
         for place in operation.messages:
             message = self._references.follow(place)
             for node in (message, *self._traits(message)):
-                self._findings.left_out(node, asyncapi_keys.MESSAGE)
+                self._result.note_unsupported(node, _MESSAGE)
                 bindings = self._references.down(node, "bindings")
-                self._findings.left_out(bindings, asyncapi_keys.MESSAGE_BINDINGS)
+                self._result.note_unsupported(bindings, _MESSAGE_BINDINGS)
 
     def _traits(self, node: Node) -> list[Node]:
         return [self._references.follow(trait) for trait in node["traits"].elements()]
 
     def _queue_for(self, address: str, node: Node) -> Node:
-        """The queue of a channel that has no binding for SQS."""
+        """A queue for a channel without a binding for SQS."""
         name = _queue_name(address)
-        self._findings.note(node, f"has no binding for SQS: its queue is called {name}")
+        self._result.note(node, f"has no binding for SQS: its queue is called {name}")
         return node.with_value({"name": name})
 
     def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
-        self._findings.readers.append((name, operation.node))
+        self._result.readers.append((name, operation.node))
         if name in self._received:
-            message = f"{names.shown(name)} has its handler from another operation already"
-            self._findings.note(operation.node, message)
+            message = f"{names.shown(name)} already has the handler of another operation"
+            self._result.note(operation.node, message)
             return
         self._received.add(name)
         settings = {"name": queue["name"]} | {
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
-        if queue["fifoQueue"].value is True:
-            settings["fifo"] = queue["fifoQueue"]
+        self._result.check_fifo(name, queue["fifoQueue"])
         settings |= self._redrive(queue, bindings) | self._handler(operation)
         payload = self._payload(operation)
         if payload is not None:
             settings["payload"] = payload
-        self._findings.queues.append(Queue(name, queue, settings))
+        self._result.queues.append(Queue(name, queue, settings))
 
     def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")
-        self._findings.left_out(policy, asyncapi_keys.REDRIVE_POLICY)
+        self._result.note_unsupported(policy, REDRIVE_POLICY)
         target = bindings.target(queue)
         if target is None:
             return {}
@@ -162,33 +180,35 @@ class _Reader:
         }
 
     def _handler(self, operation: Operation) -> dict[str, Node]:
-        """The operation's name as a function's, where it can be one that is still free."""
+        """The operation's name as the handler's, if it is valid and free."""
         name = names.snake_case(operation.name or "")
-        taken = {queue.settings.get("handler", Node(None)).value for queue in self._findings.queues}
+        taken = {queue.settings.get("handler", Node(None)).value for queue in self._result.queues}
         if not name or names.function(name) or name in taken:
             return {}
         return {"handler": operation.node.with_value(name)}
 
     def _payload(self, operation: Operation) -> Node | None:
-        """The model of an operation's message, when it has a single one in JSON."""
+        """The model of an operation's message, if there is only one and it is JSON."""
         if len(operation.messages) != 1:
             if operation.messages:
-                self._findings.note(
-                    operation.node, "has several messages: the handler takes what is decoded"
+                self._result.note(
+                    operation.node, "has several messages: the handler gets the decoded content"
                 )
             return None
         message = self._references.follow(operation.messages[0])
         schema = message["payload"]
-        format_ = self._said(message, "schemaFormat")
+        format_ = self._of_message(message, "schemaFormat")
         if "schemaFormat" in self._references.follow(schema):
             wrapper = self._references.follow(schema)
             format_, schema = wrapper["schemaFormat"], wrapper["schema"]
-        content = self._said(message, "contentType").text or self._root["defaultContentType"].text
+        content = (
+            self._of_message(message, "contentType").text or self._root["defaultContentType"].text
+        )
         if not _JSON_TYPE.fullmatch(content or "application/json"):
-            self._findings.note(message, f"is {names.shown(str(content))}: not decoded as such")
+            self._result.note(message, f"is {names.shown(str(content))}, which is not decoded")
             return None
         if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
-            self._findings.note(format_, "is no JSON Schema: the handler takes what is decoded")
+            self._result.note(format_, "is not JSON Schema: the handler gets the decoded content")
             return None
         if not schema.is_there:
             return None
@@ -197,13 +217,13 @@ class _Reader:
         name = self._schemas.payload(schema, hint)
         return None if name is None else schema.with_value(name)
 
-    def _said(self, message: Node, key: str) -> Node:
-        """What a message says, or else the first of its traits that does."""
+    def _of_message(self, message: Node, key: str) -> Node:
+        """A key of a message, or of the first of its traits that has it."""
         places = [place[key] for place in (message, *self._traits(message)) if key in place]
         return places[0] if places else message[key]
 
 
 def _queue_name(address: str) -> str:
-    """A queue's name like a channel's address."""
+    """A queue's name made from a channel's address."""
     stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
     return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")

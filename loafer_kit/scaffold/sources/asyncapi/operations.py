@@ -1,10 +1,10 @@
-"""What the application of an AsyncAPI document receives, in either version's words."""
+"""The operations of an AsyncAPI document that receive, in version 2 or 3."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loafer_kit.scaffold.sources.findings import ImportResult
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult
 from loafer_kit.scaffold.sources.references import References
 from loafer_kit.scaffold.spec import names
 
@@ -20,29 +20,29 @@ class Operation:
     messages: list[Node]
 
 
-def received(root: Node, references: References, findings: ImportResult) -> list[Operation]:
-    """The operations that receive; a document without any is a problem."""
+def received(root: Node, references: References, result: ImportResult) -> list[Operation]:
+    """The operations that receive; a problem if there are none."""
     version = root["asyncapi"]
     reader = _READERS.get(str(version.value)[:1])
     if reader is None:
         message = f"must be a version 2.x or 3.x, not {names.shown(str(version.value))}"
-        findings.problem(version, message)
+        result.problem(version, message)
         return []
     read, word = reader
-    found = list(read(root, references, findings))
+    found = list(read(root, references, result))
     if not found:
-        findings.problem(root, f"receives nothing: there is no {word}")
+        result.problem(root, f"receives nothing: there is no {word}")
     return found
 
 
-def _version_2(root: Node, references: References, findings: ImportResult) -> Iterator[Operation]:
-    """In version 2, `publish` is what others do, so that the application receives."""
+def _version_2(root: Node, references: References, result: ImportResult) -> Iterator[Operation]:
+    """Version 2 calls it `publish` when others send and the application receives."""
     for address, place in root["channels"].items():
         channel = references.follow(place)
         if "subscribe" in channel:
-            findings.note(channel["subscribe"], _SENDS)
+            result.note(channel["subscribe"], _SENDS)
         elif "publish" not in channel:
-            findings.note(channel, _UNUSED)
+            result.note(channel, _UNUSED)
         if "publish" in channel:
             node = references.follow(channel["publish"])
             message = references.down(node, "message")
@@ -50,13 +50,13 @@ def _version_2(root: Node, references: References, findings: ImportResult) -> It
             yield Operation(node["operationId"].text, node, channel, address, messages)
 
 
-def _version_3(root: Node, references: References, findings: ImportResult) -> Iterator[Operation]:
+def _version_3(root: Node, references: References, result: ImportResult) -> Iterator[Operation]:
     used: set[object] = set()
     for name, place in root["operations"].items():
         node = references.follow(place)
         used.add(str(node["channel"]["$ref"].value))
         if node["action"].value != "receive":
-            findings.note(node, _SENDS)
+            result.note(node, _SENDS)
             continue
         channel = references.down(node, "channel")
         used.add(channel.path)
@@ -67,7 +67,7 @@ def _version_3(root: Node, references: References, findings: ImportResult) -> It
     for name, place in root["channels"].items():
         reference = "#/channels/" + name.replace("~", "~0").replace("/", "~1")
         if used.isdisjoint([place.path, reference, str(place["$ref"].value)]):
-            findings.note(place, _UNUSED)
+            result.note(place, _UNUSED)
 
 
 _SENDS = "sends: left to the handlers"

@@ -1,1 +1,1 @@
-"""Reads CloudFormation and SAM templates."""
+"""CloudFormation and SAM templates: intrinsics, resources. AWS's own keys are in `sources.aws`."""

@@ -1,12 +1,12 @@
-"""CloudFormation's intrinsic functions, as far as they can be known before a stack is deployed."""
+"""Evaluates CloudFormation's intrinsic functions as far as a template alone allows."""
 
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
 
-#: Stands in a text for what is known only when the stack is deployed.
+#: Replaces, in a text, what only a deployment decides.
 UNKNOWN = "\0"
 
 _LONGEST = 2000
@@ -20,7 +20,7 @@ Resolver = Callable[["Intrinsics", object], object]
 
 
 class Intrinsics:
-    """Resolves the values of one template; what cannot be known becomes `UNKNOWN`."""
+    """Resolves the values of one template; values that only a deployment decides are `UNKNOWN`."""
 
     def __init__(self, root: Node) -> None:
         self._root = root
@@ -41,41 +41,41 @@ class Intrinsics:
         return value
 
     def text(self, value: object) -> str:
-        """The value as a text; `UNKNOWN` for what is none, or is too long."""
+        """The value as a text; `UNKNOWN` if it is not a text or a number, or too long."""
         found = self.resolve(value)
         if isinstance(found, (str, int, float)) and not isinstance(found, bool):
             return str(found) if len(str(found)) <= _LONGEST else UNKNOWN
         return UNKNOWN
 
     def name(self, logical_id: str) -> str:
-        """A queue's or topic's name: the one that it is given, or else its logical id."""
+        """A queue's or topic's name; by default its logical id."""
         if logical_id not in self._names:
             resource = self._root.at("Resources", logical_id)
             key, fifo = _NAMES.get(str(resource["Type"].value), ("", ""))
             properties = resource["Properties"]
             suffix = ".fifo" if self.boolean(properties[fifo].value) is True else ""
-            self._names[logical_id] = logical_id + suffix  # also where a name leads back to itself
+            self._names[logical_id] = logical_id + suffix  # also if a name refers to itself
             given = self.text(properties[key].value)
             if UNKNOWN not in given:
                 self._names[logical_id] = given
         return self._names[logical_id]
 
     def is_named(self, resource: Node) -> bool:
-        """Whether the template itself names a queue or topic."""
+        """Whether the template names a queue or topic."""
         key, _ = _NAMES[str(resource["Type"].value)]
         return UNKNOWN not in self.text(resource.at("Properties", key).value)
 
     def boolean(self, value: object) -> object:
-        """The value as CloudFormation reads a boolean: a text may stand for one."""
+        """The value as CloudFormation reads a boolean, which may be a text."""
         found = self.resolve(value)
         words = {"true": True, "yes": True, "false": False, "no": False}
         return words.get(found.lower(), found) if isinstance(found, str) else found
 
     def condition(self, name: object) -> bool | None:
-        """Whether a condition of the template holds; None when that is not known."""
+        """Whether a condition of the template holds; None if unknown."""
         key = str(name)
         if key not in self._conditions:
-            self._conditions[key] = None  # where it leads back to itself
+            self._conditions[key] = None  # if it refers to itself
             self._conditions[key] = self._holds(self._root.at("Conditions", key).value)
         return self._conditions[key]
 
@@ -96,7 +96,7 @@ class Intrinsics:
         return holds
 
     def reference(self, name: object) -> object:
-        """What `Ref` gives."""
+        """The value of `Ref`."""
         if name == "AWS::NoValue":
             return None
         resource = self._root.at("Resources", str(name))
@@ -111,7 +111,7 @@ class Intrinsics:
         return default if isinstance(default, (str, int, float)) else UNKNOWN
 
     def attribute(self, argument: object) -> object:
-        """What `Fn::GetAtt` gives."""
+        """The value of `Fn::GetAtt`."""
         parts = argument.split(".", 1) if isinstance(argument, str) else argument
         if not isinstance(parts, list) or len(parts) != 2:  # noqa: PLR2004 - by definition
             return UNKNOWN
@@ -128,7 +128,7 @@ class Intrinsics:
         return f"arn:{UNKNOWN}:{self.name(logical_id)}"
 
     def substitute(self, argument: object) -> object:
-        """What `Fn::Sub` gives."""
+        """The value of `Fn::Sub`."""
         text, values = argument, {}
         if isinstance(argument, list) and len(argument) == 2:  # noqa: PLR2004 - by definition
             text, values = argument
@@ -147,7 +147,7 @@ class Intrinsics:
         return _SUBSTITUTED.sub(replaced, text)
 
     def join(self, argument: object) -> object:
-        """What `Fn::Join` gives."""
+        """The value of `Fn::Join`."""
         match argument:
             case [str() as between, parts]:
                 found = self.resolve(parts)
@@ -156,7 +156,7 @@ class Intrinsics:
         return UNKNOWN
 
     def select(self, argument: object) -> object:
-        """What `Fn::Select` gives."""
+        """The value of `Fn::Select`."""
         match argument:
             case [index, choices]:
                 number, found = self.text(index), self.resolve(choices)
@@ -165,14 +165,14 @@ class Intrinsics:
         return UNKNOWN
 
     def split(self, argument: object) -> object:
-        """What `Fn::Split` gives."""
+        """The value of `Fn::Split`."""
         match argument:
             case [str() as between, text] if between:
                 return self.text(text).split(between)
         return UNKNOWN
 
     def choose(self, argument: object) -> object:
-        """What `Fn::If` gives."""
+        """The value of `Fn::If`."""
         match argument:
             case [name, then, otherwise]:
                 holds = self.condition(name)
@@ -181,7 +181,7 @@ class Intrinsics:
         return UNKNOWN
 
     def find(self, argument: object) -> object:
-        """What `Fn::FindInMap` gives."""
+        """The value of `Fn::FindInMap`."""
         if not isinstance(argument, list):
             return UNKNOWN
         steps: Sequence[str] = [self.text(step) for step in argument[:3]]

@@ -1,32 +1,39 @@
-"""The resources that a template's stack will have, and what their values are before it has any."""
+"""The resources of a template, with their values as far as they are known before deployment."""
 
 from collections.abc import Iterator, Mapping
 
-from loafer_kit.scaffold.sources.cloudformation import keys as cloudformation_keys
 from loafer_kit.scaffold.sources.cloudformation.intrinsics import UNKNOWN, Intrinsics
-from loafer_kit.scaffold.sources.findings import ImportResult, last_part
-from loafer_kit.scaffold.sources.keys import Keys
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys, last_part
 
 WHEN_DEPLOYED = "is known only when the stack is deployed"
 
+# How a stack is deployed does not matter to a consumer.
+_RESOURCE = keys(
+    "Condition Properties Type",
+    """
+    Connectors CreationPolicy DeletionPolicy DependsOn IgnoreGlobals Metadata UpdatePolicy
+    UpdateReplacePolicy
+    """,
+)
+
 
 class Resources:
-    """Reads places of one template; what is not known, or not said, becomes a note."""
+    """Reads places of one template; notes unknown values and unsupported keys."""
 
-    def __init__(self, root: Node, intrinsics: Intrinsics, findings: ImportResult) -> None:
+    def __init__(self, root: Node, intrinsics: Intrinsics, result: ImportResult) -> None:
         self._root = root
         self._intrinsics = intrinsics
-        self._findings = findings
+        self._result = result
 
     def __iter__(self) -> Iterator[tuple[str, Node]]:
-        """The resources by their logical ids, but for those whose condition does not hold."""
+        """The resources by their logical ids, without those whose condition is false."""
         for logical_id, resource in self._root["Resources"].items():
             if logical_id.startswith("Fn::"):
                 message = "makes resources only when the stack is deployed: left out"
-                self._findings.note(resource, message)
+                self._result.note(resource, message)
             elif resource["Type"].text is None:
-                self._findings.note(resource, "has no type: left out")
+                self._result.note(resource, "has no type: left out")
             elif self._is_made(resource):
                 yield logical_id, resource
 
@@ -34,27 +41,27 @@ class Resources:
         condition = resource["Condition"]
         holds = self._intrinsics.condition(condition.value) if condition.is_there else True
         if holds is False:
-            self._findings.note(resource, "is left out: its condition does not hold")
+            self._result.note(resource, "is left out: its condition does not hold")
         elif holds is None:
-            self._findings.note(condition, WHEN_DEPLOYED)
+            self._result.note(condition, WHEN_DEPLOYED)
         return holds is not False
 
     def properties(self, resource: Node) -> Node:
-        """The properties of a resource, whose other keys are left out."""
-        self._findings.left_out(resource, cloudformation_keys.RESOURCE)
+        """The properties of a resource; its unsupported keys are noted."""
+        self._result.note_unsupported(resource, _RESOURCE)
         return resource["Properties"]
 
-    def left_out(self, node: Node, keys: Keys) -> None:
-        """Note the keys that the spec does not say, by what their values come to."""
+    def note_unsupported(self, node: Node, known: Keys) -> None:
+        """Note the unsupported keys of a place, after resolving its values."""
         if isinstance(node.value, Mapping):
             found = {key: self._intrinsics.resolve(item) for key, item in node.value.items()}
-            self._findings.left_out(node.with_value(found), keys)
+            self._result.note_unsupported(node.with_value(found), known)
 
     def known(self, node: Node) -> Node:
-        """The place with its resolved value, or none where that is not known."""
+        """The place with its resolved value, or None if it is unknown."""
         value = self._intrinsics.resolve(node.value)
         if isinstance(value, str) and UNKNOWN in value:
-            self._findings.note(node, WHEN_DEPLOYED)
+            self._result.note(node, WHEN_DEPLOYED)
             value = None
         return node.with_value(value)
 
@@ -63,16 +70,16 @@ class Resources:
         name = last_part(self._intrinsics.text(node.value))
         if UNKNOWN not in name:
             return name
-        self._findings.note(node, f"{WHEN_DEPLOYED}: left out")
+        self._result.note(node, f"{WHEN_DEPLOYED}: left out")
         return None
 
     def chosen(self, node: Node) -> Node:
-        """The place that `Fn::If` chooses for a table, or the place itself."""
+        """The table that `Fn::If` chooses, or the place itself."""
         while isinstance(node["Fn::If"].value, list):
             choice = node["Fn::If"]
             holds = self._intrinsics.condition(choice[0].value)
             if holds is None:
-                self._findings.note(node, f"{WHEN_DEPLOYED}: left out")
+                self._result.note(node, f"{WHEN_DEPLOYED}: left out")
                 return node.with_value(None)
             node = choice[1 if holds else 2]
         return node.with_value(None) if node["Ref"].value == "AWS::NoValue" else node

@@ -1,1 +1,1 @@
-"""Reads Terraform plans and states."""
+"""Terraform plans and states as JSON. HCL is not read."""

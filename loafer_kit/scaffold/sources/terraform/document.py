@@ -1,30 +1,38 @@
-"""The source Terraform: the JSON that `terraform show -json` prints of a state or of a plan."""
+"""The source Terraform: the output of `terraform show -json` for a state or a plan."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from loafer_kit.scaffold.sources import aws_keys, documents
-from loafer_kit.scaffold.sources.findings import (
+from loafer_kit.scaffold.sources import aws, documents
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
+    Keys,
     Queue,
     Subscription,
+    batch_size,
     draft_of,
     last_part,
-    most_messages,
     whole_number,
 )
-from loafer_kit.scaffold.sources.keys import Keys
-from loafer_kit.scaffold.sources.nodes import Node
-from loafer_kit.scaffold.sources.terraform import keys as terraform_keys
-from loafer_kit.scaffold.sources.terraform.resources import Resource, resources
+from loafer_kit.scaffold.sources.terraform.resources import (
+    DEAD_LETTER_QUEUE,
+    MAPPING,
+    QUEUE,
+    REDRIVE_POLICY,
+    SUBSCRIPTION,
+    TOPIC,
+    Resource,
+    resources,
+)
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
-# The provider writes every value; AWS's defaults say nothing.
+# The provider writes every value; AWS's defaults are left out of the spec.
 _SETTINGS = {
     "receive_wait_time_seconds": ("wait_time", 0),
     "visibility_timeout_seconds": ("visibility_timeout", 30),
@@ -35,7 +43,7 @@ _REFERENCE = re.compile(rf"((?:data\.)?(?:{_QUEUE}|{_TOPIC})\.[\w-]+)")
 
 def read(path: Path) -> Draft:
     """The draft of a service for the queues of a state or a plan."""
-    document = documents.read(
+    document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
     return draft_of(document, lambda root: _Reader(root).read())
@@ -49,7 +57,7 @@ class _Reader:
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
         self._resources = list(resources(self._top["root_module"], configuration, ""))
-        self._findings = ImportResult()
+        self._result = ImportResult()
         self._names: dict[str, str] = {}
         self._queues: dict[str, Queue] = {}
 
@@ -68,32 +76,32 @@ class _Reader:
         others = {item.kind for item in self._resources} - known
         if others:
             listed = ", ".join(names.shown(kind).strip("'") for kind in sorted(others))
-            self._findings.note(self._top, f"not looked at: {listed}")
-        self._findings.queues = list(self._queues.values())
+            self._result.note(self._top, f"not looked at: {listed}")
+        self._result.queues = list(self._queues.values())
         if not self._queues:
-            self._findings.problem(self._top, f"describes no queue ({_QUEUE})")
-        self._left_out()
-        return self._findings
+            self._result.problem(self._top, f"describes no queue ({_QUEUE})")
+        self._note_queues_and_topics()
+        return self._result
 
-    def _left_out(self) -> None:
-        """What is known to be a dead-letter queue, or without subscribers, only at the end."""
-        others = self._findings.dead_letter_queues()
+    def _note_queues_and_topics(self) -> None:
+        """Note the keys of queues and topics, once it is known which of them are used, and how."""
+        others = self._result.dead_letter_queues()
         for resource in self._of(_QUEUE):
             is_dead = self._names[resource.address] in others
-            keys = terraform_keys.DEAD_LETTER_QUEUE if is_dead else terraform_keys.QUEUE
-            self._unsaid(resource, keys)
-        subscribed = {item.topic for item in self._findings.subscriptions}
+            keys = DEAD_LETTER_QUEUE if is_dead else QUEUE
+            self._note_unsupported(resource, keys)
+        subscribed = {item.topic for item in self._result.subscriptions}
         for resource in self._of(_TOPIC):
             if self._names[resource.address] in subscribed:
-                self._unsaid(resource, terraform_keys.TOPIC)
+                self._note_unsupported(resource, TOPIC)
             else:
                 self._note(resource, "is left out: no queue is subscribed to it")
 
-    def _unsaid(self, resource: Resource, keys: Keys) -> None:
-        self._findings.left_out(resource.settings, keys, names.shown(resource.address))
+    def _note_unsupported(self, resource: Resource, keys: Keys) -> None:
+        self._result.note_unsupported(resource.settings, keys, names.shown(resource.address))
 
     def _note(self, resource: Resource, message: str) -> None:
-        self._findings.note(resource.node, f"{names.shown(resource.address)}: {message}")
+        self._result.note(resource.node, f"{names.shown(resource.address)}: {message}")
 
     def _of(self, *kinds: str) -> list[Resource]:
         return [resource for resource in self._resources if resource.kind in kinds]
@@ -114,29 +122,28 @@ class _Reader:
             for word, (key, default) in _SETTINGS.items()
             if resource[word].value not in (None, default)
         }
-        if resource["fifo_queue"].value is True:
-            settings["fifo"] = resource["fifo_queue"]
+        self._result.check_fifo(name, resource["fifo_queue"])
         if name in self._queues:
             self._note(resource, f"is left out: another queue is called {names.shown(name)}")
         self._queues.setdefault(name, Queue(name, resource.node, settings))
 
     def _redrive(self, resource: Resource) -> None:
-        """A queue's redrive policy, whether it stands there or is a resource of its own."""
+        """A queue's redrive policy, a value of the queue or a resource of its own."""
         where = resource["redrive_policy"]
         target = self._target(resource, "redrive_policy", "deadLetterTargetArn")
         is_own = resource.kind == _QUEUE
         name = self._names[resource.address] if is_own else self._target(resource, "queue_url")
         if where.text and target is None:
-            self._findings.note(where, "is no redrive policy: left out")
+            self._result.note(where, "is not a redrive policy: left out")
         if not is_own:
-            self._unsaid(resource, terraform_keys.REDRIVE_POLICY)
+            self._note_unsupported(resource, REDRIVE_POLICY)
         if target is None:
             return
         if name not in self._queues:
             self._note(resource, "is left out: its queue is not described")
             return
-        self._findings.left_out(
-            where.parsed, aws_keys.REDRIVE_POLICY, names.shown(resource.address)
+        self._result.note_unsupported(
+            where.parsed, aws.REDRIVE_POLICY, names.shown(resource.address)
         )
         settings = self._queues[name].settings
         settings["dead_letter_queue"] = where.with_value(target)
@@ -157,11 +164,11 @@ class _Reader:
             return
         raw = resource["raw_message_delivery"].value is True
         self._queues.setdefault(queue, Queue(queue, resource.node, {}))
-        self._findings.subscriptions.append(Subscription(topic, queue, resource.node, raw))
-        self._unsaid(resource, terraform_keys.SUBSCRIPTION)
+        self._result.subscriptions.append(Subscription(topic, queue, resource.node, raw))
+        self._note_unsupported(resource, SUBSCRIPTION)
 
     def _mapping(self, resource: Resource) -> None:
-        """A queue whose messages call a function, perhaps in batches."""
+        """Read a queue that calls a function, perhaps in batches."""
         source = resource["event_source_arn"]
         name = self._target(resource, "event_source_arn")
         if name and ":sqs:" in str(source.value):
@@ -170,13 +177,13 @@ class _Reader:
             if source.is_there or not resource.expressions["event_source_arn"].is_there:
                 self._note(resource, "is left out: it reads no queue")
             return
-        size = most_messages(resource["batch_size"], self._findings)
+        size = batch_size(resource["batch_size"], self._result)
         self._queues[name].settings.update(size)
-        self._findings.readers.append((name, resource.node))
-        self._unsaid(resource, terraform_keys.MAPPING)
+        self._result.readers.append((name, resource.node))
+        self._note_unsupported(resource, MAPPING)
 
     def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
-        """The name of the queue or topic that a value leads to, or a plan's expression for it."""
+        """The name of the queue or topic that a value, or a plan's expression for it, refers to."""
         value = resource[key]
         if value.is_there:
             arn = value.parsed[within] if within else value
@@ -195,7 +202,7 @@ class _Reader:
         return None
 
     def _named(self, resource: Resource, reference: str) -> Iterator[str]:
-        """The resources of a reference; of several instances that with the same index."""
+        """The name of a reference's resource; of several instances, of that with the same index."""
         address = f"{resource.module}.{reference}" if resource.module else reference
         _, bracket, index = resource.address.removeprefix(resource.module).partition("[")
         for candidate in (address, address + bracket + index):

@@ -12,16 +12,10 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
     local_queues.create(
 {% for queue in cookiecutter.queues %}
 {% if queue.topic or queue.dead_letter_queue %}
-        LocalQueue(
-            {{ queue.queue_name|py }}
-{% if queue.topic %}
-            , topic={{ queue.topic|py }}
-{% endif %}
-{% if queue.dead_letter_queue %}
-            , dead_letter_queue={{ queue.dead_letter_queue|py }}
-            , max_receive_count={{ queue.max_receive_count }}
-{% endif %}
-        ),
+        LocalQueue({{ queue.queue_name|py }}
+{%- if queue.topic %}, topic={{ queue.topic|py }}{% endif %}
+{%- if queue.dead_letter_queue %}, dead_letter_queue={{ queue.dead_letter_queue|py }}, max_receive_count={{ queue.max_receive_count }}{% endif %}
+),
 {% else %}
         {{ queue.queue_name|py }},
 {% endif %}
