@@ -97,7 +97,8 @@ class Retry(Extension):
     On an `Application`, RETRY_CALLBACK puts the message back into its source, with its history in
     `message["_retry"]`. On a `LoaferManager`, the message stays in its queue and becomes visible
     again after a delay that depends on how often it has failed; after the last retry it goes to the
-    dead-letter queue. Each process counts the failures that it saw, and a restart counts anew.
+    dead-letter queue. Each process counts the failures that it
+    saw, and a restart counts anew.
     """
 
     DEFAULT_SETTINGS: ClassVar[Mapping[str, Any]] = {
