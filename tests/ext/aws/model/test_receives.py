@@ -185,6 +185,42 @@ def test_plenty_of_receives_need_no_care():
     assert convoys.none_for(40.0) == 0.0
 
 
+def test_a_message_that_is_given_back_before_its_last_receive_comes_alone():
+    """Received behind another message that fails, it would never start."""
+    convoys = Convoys(4)
+    convoys.given_back(failed_message("a", 2), 0.0)
+    assert convoys.none_for(1.0) == float("inf")
+    convoys.given_back(failed_message("b", 3), 0.0)
+    assert convoys.none_for(1.0) == 0.0
+    convoys.gone(failed_message("b", 4), 2.0)
+    assert convoys.none_for(3.0) == float("inf")
+
+
+def test_a_failed_message_stays_hidden_from_an_open_receive_of_ten(
+    in_virtual_time, model_queue, make_provider
+):
+    """That receive would bring the messages behind it as well."""
+    queue = model_queue(fifo=True, max_receive_count=3)
+    queue.put(*map(str, range(3)), group="g")
+
+    async def main():
+        provider = make_provider(queue)
+        await provider.start(print)
+        messages = await provider.fetch(10)
+        open_receive = asyncio.create_task(provider.fetch(10))
+        await asyncio.sleep(0.1)
+        for message in reversed(messages[1:]):
+            await provider.settle(message, outcomes.RELEASE)
+        await provider.settle(messages[0], outcomes.Retry(0))
+        assert await open_receive == []
+        (message,) = await provider.fetch(10)
+        assert message["Body"] == "0"
+        assert [queue.stored(body).receive_count for body in "012"] == [2, 1, 1]
+        await provider.close()
+
+    in_virtual_time(main)
+
+
 def test_a_message_that_another_consumer_has_is_not_waited_for():
     """Its failure there is not known here."""
     convoys = Convoys(5)
