@@ -51,7 +51,7 @@ class Release(Retry):
     delay: float | None = 0
 
     def __str__(self) -> str:
-        return "given back"
+        return "to be given back"
 
 
 @dataclass(frozen=True, slots=True)
