@@ -20,8 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.machine import machine
+from loafer_kit.scaffold.rendering import templates
 
 PEERS = ("cookiecutter", "copier", "cruft")
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 NEW = ["new", "service", "foobar", "--queue", "loafer-test"]
 
 
@@ -56,10 +58,11 @@ def main() -> None:
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """A home folder for this run alone, and an author for git."""
+    """A home folder for this run alone, an author for git, and bytecode as pip installs it."""
     names = {f"GIT_{role}_NAME": "A" for role in ("AUTHOR", "COMMITTER")}
     addresses = {f"GIT_{role}_EMAIL": "a@example.org" for role in ("AUTHOR", "COMMITTER")}
-    return os.environ | {"HOME": str(work)} | names | addresses
+    inherited = {key: value for key, value in os.environ.items() if key != _NO_BYTECODE}
+    return inherited | {"HOME": str(work)} | names | addresses
 
 
 def _loafer_kit(*arguments: str | Path) -> list[str | Path]:
@@ -135,8 +138,6 @@ def _update(peers: Path, work: Path, environment: Mapping[str, str]) -> list[Job
 
 def _own_template(work: Path) -> Path:
     """A copy of the built-in template, which can be changed."""
-    from loafer_kit.scaffold.rendering import templates
-
     shutil.copytree(templates.locate("service"), work / "own")
     return work / "own"
 

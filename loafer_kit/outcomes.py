@@ -56,9 +56,15 @@ class Release(Retry):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Permanent failure: to the dead-letter queue, or like `Leave` if there is none."""
+    """Permanent failure: to the dead-letter queue, or like `Leave` if there is none.
+
+    A reason that is not a string becomes one, as `reason_text` writes it.
+    """
 
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", reason_text(self.reason))
 
     def __str__(self) -> str:
         return "rejected"
@@ -69,6 +75,16 @@ Outcome = Acknowledge | Leave | Retry | DeadLetter
 ACKNOWLEDGE = Acknowledge()
 LEAVE = Leave()
 RELEASE = Release()
+
+
+def reason_text(reason: object) -> str:
+    """Return any reason as text: an exception with its type, even one that cannot be printed."""
+    try:
+        if isinstance(reason, BaseException):
+            return f"{type(reason).__name__}: {reason}"
+        return str(reason)
+    except Exception:  # noqa: BLE001 - the reason is the user's object
+        return f"{type(reason).__name__} (its text cannot be shown)"
 
 
 def from_answer(answer: object) -> Outcome:
@@ -97,7 +113,7 @@ def from_exception(exc: LoaferException) -> Outcome:
         case RetryMessage():
             return Retry(exc.delay, reason="the handler asked for a retry")
         case RejectMessage():
-            return DeadLetter(exc.reason)
+            return DeadLetter(reason_text(exc.reason))
     return LEAVE
 
 

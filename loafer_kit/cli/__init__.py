@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from loafer_kit import __version__
 from loafer_kit.cli.output import say
 from loafer_kit.cli.typer_commands import Group, LazyCommand
-from loafer_kit.commands import register_commands
+from loafer_kit.commands import register_commands, registrations
 from loafer_kit.exceptions import LoaferKitError
 
 __all__ = ["app", "main", "register_commands"]
@@ -56,14 +56,12 @@ def _print_version(context: typer.Context, value: bool) -> None:
 def _load_app(context: typer.Context, path: str | None) -> None:
     if path is None:
         return
-    from loafer_kit.cli.extension_commands import add_registered_commands  # a service is slow
-    from loafer_kit.cli.loading import load_service
-    from loafer_kit.commands import registrations
+    from loafer_kit.cli import extension_commands, loading  # a service is slow
 
     # What a service prints when it is imported is not an answer to a shell that completes.
     with redirect_stdout(io.StringIO()) if context.resilient_parsing else nullcontext():
-        context.obj = load_service(path)
-    add_registered_commands(cast(TyperGroup, context.command), registrations())
+        context.obj = loading.load_service(path)
+    extension_commands.add_registered_commands(cast(TyperGroup, context.command), registrations())
 
 
 @app.callback()
@@ -114,7 +112,7 @@ def main() -> None:
             say(f"error: {error}; --show-completion prints the script instead", err=True)
             sys.exit(1)
         if not _is_of_standard_output(error):
-            raise  # it is the service's own, or a bug
+            raise  # an error of the service, or a bug
         say(f"error: standard output: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # exit flushes it once more
         sys.exit(1)

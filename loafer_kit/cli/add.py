@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions, custom_templates, writing
-from loafer_kit.cli.options import Diff, DryRun, Json, ProjectOption
+from loafer_kit.cli.options import ProjectOption, option_groups
 from loafer_kit.cli.output import say_json
 from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.exceptions import ConfigurationError
@@ -30,6 +30,7 @@ app = typer.Typer(
 
 
 @app.command(cls=Command)
+@option_groups
 def queue(
     name: Annotated[
         str,
@@ -41,9 +42,7 @@ def queue(
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Add a queue, with its route and its handler.
@@ -51,12 +50,12 @@ def queue(
     Settings, code and tests change together. Edited files keep every line; new lines are
     inserted. If the queue exists already, nothing changes.
     """
-    addition = queues.plan(_draft(path), name, _maker(path, trust=trust))
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
+    addition = queues.plan(_draft(path), name, _generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
 
 
 @app.command(cls=Command)
+@option_groups
 def route(
     queue: Annotated[
         str,
@@ -66,21 +65,19 @@ def route(
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Add the route of a queue that is in loafer.toml.
 
     A missing handler and missing tests are added too. The settings do not change.
     """
-    addition = queues.plan_route(_draft(path), queue, _maker(path, trust=trust))
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
+    addition = queues.plan_route(_draft(path), queue, _generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add route {queue}", show, rebase=True)
 
 
 @app.command(cls=Command)
+@option_groups
 def handler(
     name: Annotated[
         str,
@@ -88,30 +85,26 @@ def handler(
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Add a handler and its test.
 
     If a queue in loafer.toml names the handler, it is written for that queue.
     """
-    apply, paths = handlers.plan(_draft(path), name, _maker(path, trust=trust))
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
+    apply, paths = handlers.plan(_draft(path), name, _generator(path, trust=trust))
     _write(path, paths, apply, f"add handler {name}", show)
 
 
 @app.command(cls=Command)
+@option_groups
 def extension(
     reference: Annotated[
         str, typer.Argument(metavar="MODULE:CLASS", help="The extension, as it is imported.")
     ],
     path: ProjectOption = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
 ) -> None:
     """Add an extension to the service.
 
@@ -119,7 +112,6 @@ def extension(
     it.
     """
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
     missing = extensions.missing_distribution(path, addition.package, addition.module)
     if missing is not None:
@@ -128,25 +120,25 @@ def extension(
         )
 
 
-def _maker(project: Path, *, trust: bool) -> Generator:
-    return custom_templates.Wanted(trust=trust).maker_of(project, locks.find(project))
+def _generator(project: Path, *, trust: bool) -> Generator:
+    return custom_templates.TemplateOptions(trust=trust).generator_of(project, locks.find(project))
 
 
 def _draft(project: Path) -> Draft:
     file = project / "loafer.toml"
-    lock = None if file.exists() else locks.find(project)
+    if file.exists():
+        refuse_links(project, file.name)
+        return documents.read(file)
+    lock = None if project.is_file() else locks.find(project)
     if lock is not None and lock.template.name == "service":
         raise ConfigurationError(
             f"There is no {file}: {lock.template.origin} is not a template for services, so `add` "
             "has no spec to add to"
         )
-    if not file.exists():
-        raise ConfigurationError(
-            f"There is no {file}: go to a service's folder or name it with --path; "
-            "`loafer-kit new service` writes one"
-        )
-    refuse_links(project, "loafer.toml")
-    return documents.read(file)
+    raise ConfigurationError(
+        f"There is no {file}: go to a service's folder or name it with --path; "
+        "`loafer-kit new service` writes one"
+    )
 
 
 def _write(

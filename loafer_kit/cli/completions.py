@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import typer
 
-from loafer_kit.local import records
 from loafer_kit.scaffold.project import code
 from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, Field
+from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
 
 #: Text without a special meaning to a shell or a terminal.
 _PLAIN = re.compile(r"[\w@%+=:,.-]+")
@@ -32,7 +31,9 @@ Candidate = tuple[str, str]  # a value and its description
 Find = Callable[[typer.Context, str], Iterator[Candidate]]
 
 
-class _Queue(NamedTuple):
+class ServiceQueue(NamedTuple):
+    """What completions need of a queue in loafer.toml."""
+
     name: str
     handler: str
     dead_letter_queue: str | None
@@ -74,7 +75,7 @@ def join_words(environment: MutableMapping[str, str]) -> str:
     return kept
 
 
-def _candidates(find: Find) -> Callable[[typer.Context, str], list[Candidate]]:
+def candidates(find: Find) -> Callable[[typer.Context, str], list[Candidate]]:
     """Return what typer calls: it keeps the candidates that continue the word."""
 
     def found(context: typer.Context, incomplete: str) -> list[Candidate]:
@@ -99,24 +100,13 @@ def _without_a_space(fitting: Mapping[str, str]) -> list[Candidate]:
     return list(fitting.items())
 
 
-@_candidates
-def destinations(context: typer.Context, _word: str) -> Iterator[Candidate]:
-    """The queues of running local servers, and those of the service in this folder."""
-    for record in records.running():
-        yield from ((name, f"on the local server of {record.service}") for name in record.queues)
-    for queue in _queues(context):
-        yield queue.name, "a queue of this service"
-        if queue.dead_letter_queue:
-            yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
-
-
-@_candidates
+@candidates
 def queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The queues of the service."""
-    return ((queue.name, "a queue of this service") for queue in _queues(context))
+    return ((queue.name, "a queue of this service") for queue in service_queues(context))
 
 
-@_candidates
+@candidates
 def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """The installed templates, then folders and zip files, as a shell completes paths."""
     for plugin in installed.plugins("templates"):
@@ -129,32 +119,32 @@ def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
             yield start + place.name, "a folder" if place.is_dir() else "a zip file"
 
 
-@_candidates
+@candidates
 def sources(_context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The installed sources, each before the value that it reads."""
     for plugin in installed.plugins("sources"):
         yield f"{plugin.name}=", f"of the package {plugin.package}"
 
 
-@_candidates
+@candidates
 def messages(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The service's queues, each before a message body."""
-    return ((f"{queue.name}=", "a queue of this service") for queue in _queues(context))
+    return ((f"{queue.name}=", "a queue of this service") for queue in service_queues(context))
 
 
-@_candidates
+@candidates
 def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The handlers that loafer.toml names and handlers.py lacks."""
     file, spec = _spec(context)
     package = spec.get("package") or names.package_for(spec["name"])
     handlers = file.parent / package / "handlers.py"
     defined = code.defined(code.parse(handlers.read_bytes(), str(handlers)))
-    for queue in _queues(context):
+    for queue in service_queues(context):
         if queue.handler not in defined and names.function(queue.handler) is None:
             yield queue.handler, f"handles the messages of {queue.name}"
 
 
-@_candidates
+@candidates
 def artefacts(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """The artefacts of `--with`, also after a comma."""
     before, comma, _ = word.rpartition(",")
@@ -163,7 +153,7 @@ def artefacts(_context: typer.Context, word: str) -> Iterator[Candidate]:
             yield f"{before}{comma}{artefact.name}", artefact.doc
 
 
-@_candidates
+@candidates
 def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """A queue's settings after its name and a comma, and the values of a setting."""
     before, comma, pair = word.rpartition(",")
@@ -174,22 +164,18 @@ def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
     free = [field for field in QUEUE + OPTIONS if field.name not in taken]
     fitting = [field for field in free if f"{field.name}=".startswith(key + equals)]
     for field in fitting:
-        values = _values(field) if len(fitting) == 1 else ()
-        for value in values or ("",):
+        choices = ("true", "false") if field.kind == "boolean" else field.choices
+        for value in choices if choices and len(fitting) == 1 else ("",):
             yield f"{before},{field.name}={value}", field.doc
 
 
-def _values(field: Field) -> tuple[str, ...]:
-    return ("true", "false") if field.kind == "boolean" else field.choices
-
-
-def _queues(context: typer.Context) -> Iterator[_Queue]:
+def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:
     """The queues of the service; its spec may be unfinished."""
     for table in _spec(context)[1]["queues"]:
         name, dead_letter_queue = names.queue_name(table["name"]), table.get("dead_letter_queue")
         if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
             handler = table.get("handler") or names.handler_for(name)
-            yield _Queue(name, handler, dead_letter_queue)
+            yield ServiceQueue(name, handler, dead_letter_queue)
 
 
 def _spec(context: typer.Context) -> tuple[Path, dict[str, Any]]:

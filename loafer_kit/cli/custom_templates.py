@@ -7,40 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loafer_kit.cli import completions
+from loafer_kit.cli import completions, prompts
 from loafer_kit.cli.output import say, waiting
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line
+from loafer_kit.scaffold.project import projects
+from loafer_kit.scaffold.project.locks import Lock
+from loafer_kit.scaffold.project.projects import Generator
+from loafer_kit.scaffold.rendering import origins
+from loafer_kit.scaffold.rendering.origins import Origin
 
 if TYPE_CHECKING:
-    from loafer_kit.scaffold.project.locks import Lock
-    from loafer_kit.scaffold.project.projects import Generator
     from loafer_kit.scaffold.rendering.custom_templates import Code, CustomTemplate
-    from loafer_kit.scaffold.rendering.origins import Origin
 
-TemplateName = Annotated[
-    str | None,
-    typer.Option(
-        "--template",
-        metavar="TEMPLATE",
-        autocompletion=completions.templates,
-        help="A cookiecutter template: a folder, a zip file, a git repository, or the name of an "
-        "installed one.",
-    ),
-]
 Checkout = Annotated[
     str | None,
     typer.Option("--checkout", metavar="REVISION", help="The repository's branch, tag or commit."),
-]
-Directory = Annotated[
-    str | None,
-    typer.Option("--directory", metavar="FOLDER", help="Where in TEMPLATE the template is."),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="A variable of the template; may be given several times.",
+        help="Set a variable of the template; repeatable.",
     ),
 ]
 Trust = Annotated[
@@ -50,45 +39,50 @@ Trust = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A template as the command line names it, or what it says about that of a project."""
+class TemplateOptions:
+    """The options about a custom template: a new project's, or that of an existing one."""
 
-    reference: str | None = None
-    checkout: str | None = None
-    directory: str | None = None
-    settings: Sequence[str] = ()
-    trust: bool = False
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            metavar="TEMPLATE",
+            autocompletion=completions.templates,
+            help="A cookiecutter template: a folder, a zip file, a git repository, or the name of an "
+            "installed one.",
+        ),
+    ] = None
+    checkout: Checkout = None
+    directory: Annotated[
+        str | None,
+        typer.Option("--directory", metavar="FOLDER", help="Where in TEMPLATE the template is."),
+    ] = None
+    settings: Set = None
+    trust: Trust = False
 
-    def maker(self, name: str, *, ask: bool) -> "Generator":
+    def generator(self, name: str, *, ask: bool) -> Generator:
         """The generator of a project of the kind `name`, by default with loafer-kit's template."""
-        from loafer_kit.scaffold.project import projects
-        from loafer_kit.scaffold.rendering import origins
-
         projects.refuse_missing_extra()
         if self.reference is None:
             self._refuse_options()
             return projects.builtin(name)
-        settings = answers(self.settings)
+        settings = _answers(self.settings or ())
         origin = origins.named(self.reference, self.checkout, self.directory)
-        return projects.Generator(name, self._load(origin, Path()), settings, ask=ask)
+        return Generator(name, self._load(origin, Path()), settings, ask=ask)
 
-    def maker_of(self, project: Path, lock: "Lock | None") -> "Generator":
-        """The generator that made a project, with what is said about it here."""
-        from loafer_kit.scaffold.project import projects
-
+    def generator_of(self, project: Path, lock: Lock | None) -> Generator:
+        """The generator of an existing project, with these options."""
         projects.refuse_missing_extra()
         if lock is None or lock.template.origin is None:
             self._refuse_options()
-        settings = answers(self.settings)
+        settings = _answers(self.settings or ())
         return projects.generator_of(
             project, lock, checkout=self.checkout, answers=settings, load=self._load
         )
 
-    def _load(self, origin: "Origin", base: Path) -> "CustomTemplate":
+    def _load(self, origin: Origin, base: Path) -> "CustomTemplate":
         """Fetch a template, where somebody can consent to it or has done so with `--trust`."""
-        from loafer_kit.cli import prompts
-        from loafer_kit.exceptions import ConfigurationError
-        from loafer_kit.scaffold.rendering import custom_templates
+        from loafer_kit.scaffold.rendering import custom_templates  # imports cookiecutter
 
         if not (self.trust or prompts.is_interactive()):
             raise ConfigurationError(
@@ -99,8 +93,6 @@ class Wanted:
 
     def _consent(self, code: "Code") -> bool:
         """Show what a template would run; without `--trust` ask whether it may."""
-        from loafer_kit.cli import prompts
-
         rows = {
             "origin": code.origin.reference,
             "directory": code.origin.directory,
@@ -126,7 +118,7 @@ class Wanted:
                 raise typer.BadParameter(f"{flag} is for a custom template")
 
 
-def answers(settings: Sequence[str]) -> Mapping[str, str]:
+def _answers(settings: Sequence[str]) -> Mapping[str, str]:
     """The variables and their values, as they were typed."""
     given: dict[str, str] = {}
     for text in settings:

@@ -4,17 +4,16 @@ from functools import partial
 from pathlib import Path
 
 from loafer_kit.cli import custom_templates, writing
-from loafer_kit.cli.options import Diff, DryRun, Json, Project
+from loafer_kit.cli.options import Project, option_groups
 from loafer_kit.scaffold.project import locks, projects, undo
 from loafer_kit.scaffold.project import writing as disk
 
 
+@option_groups
 def destroy(
     path: Project = Path(),
     *,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Undo the last `new` or `add` in a project.
@@ -22,12 +21,11 @@ def destroy(
     If one of its files was edited since, the command names it and undoes nothing. Files that
     loafer-kit did not write stay.
     """
-    show = writing.Show(dry_run=dry_run, diff=diff, json=json)
-    wanted = custom_templates.Wanted(trust=trust)
+    template = custom_templates.TemplateOptions(trust=trust)
     if not show.only:
         disk.recover(path)
     lock = projects.find_lock(path)
-    changed = undo.last(path, lock, partial(wanted.maker_of, path, lock))
+    changed = undo.last(path, lock, partial(template.generator_of, path, lock))
     writing.write(changed, path, show=show)
     if any(change.path == locks.PATH and change.after is None for change in changed):
         _remove_folder(path, show)

@@ -116,17 +116,17 @@ def _failed(what: str, error: BaseException) -> ServiceNotFound:
 def _place_of(error: BaseException) -> str:
     if isinstance(error, SyntaxError):  # its text names the place
         return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "importlib" not in frame.filename]
-    if not ours or ours[-1].filename == __file__:
+    trace = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in trace if "importlib" not in frame.filename]
+    if not frames or frames[-1].filename == __file__:
         return ""
-    own = [frame for frame in ours if not _is_library(frame.filename)]
-    frame = (own or ours)[-1]
+    of_user = [frame for frame in frames if not _is_library(frame.filename)]
+    frame = (of_user or frames)[-1]
     return f" at {os.path.relpath(frame.filename)}, line {frame.lineno}"
 
 
 def _is_library(file: str) -> bool:
-    """Return whether a file is installed or ours: a line of the user's own code says more."""
+    """Return whether a file is not the user's: installed, or a part of loafer-kit."""
     installed = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     folders = [Path(__file__).parents[1], *map(Path, installed)]
     return any(Path(file).is_relative_to(folder) for folder in folders)

@@ -1,5 +1,6 @@
 """`loafer-kit new …`: creates a project."""
 
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +8,12 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions, custom_templates, writing
-from loafer_kit.cli.options import Diff, DryRun, Force, Git, Json, OutputDir
+from loafer_kit.cli.options import Force, Git, OutputDir, option_groups
 from loafer_kit.cli.output import say, waiting
 from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import flags, json_schemas, questions
+from loafer_kit.scaffold.sources import flags, questions
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -24,19 +25,93 @@ app = typer.Typer(
     help="Create a project.",
 )
 
-# The module in `loafer_kit.scaffold.sources` whose `read` takes a flag's value.
-_SOURCES = {
-    "--spec": "documents",
-    "--asyncapi": "asyncapi.document",
-    "--from-cloudformation": "cloudformation.document",
-    "--from-sam": "cloudformation.document",
-    "--from-terraform": "terraform.document",
-    "--from-aws": "aws",
-    "--source": "installed",
+# The module in `loafer_kit.scaffold.sources` whose `read` takes the option's value.
+_READERS = {
+    "spec": "documents",
+    "asyncapi": "asyncapi",
+    "from_cloudformation": "cloudformation",
+    "from_sam": "cloudformation",
+    "from_terraform": "terraform",
+    "from_aws": "aws",
+    "source": "installed",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The options that name a source of the spec, and those that complete it."""
+
+    spec: Annotated[
+        Path | None, typer.Option(help="Read the spec from a TOML, YAML or JSON file.")
+    ] = None
+    asyncapi: Annotated[
+        Path | None, typer.Option(help="Read an AsyncAPI document: what its application receives.")
+    ] = None
+    from_cloudformation: Annotated[
+        Path | None,
+        typer.Option(help="Read the queues and subscriptions of a CloudFormation template."),
+    ] = None
+    from_sam: Annotated[
+        Path | None,
+        typer.Option(help="Read a SAM template: the same, and the events of its functions."),
+    ] = None
+    from_terraform: Annotated[
+        Path | None,
+        typer.Option(help="Read the output of `terraform show -json`, of state or plan."),
+    ] = None
+    from_aws: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX", help="Read the queues on AWS whose names start with PREFIX."
+        ),
+    ] = None
+    json_schema: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="<path>",
+            help="Turn a JSON Schema into a model for a queue's `payload`; repeatable.",
+        ),
+    ] = None
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The server that --from-aws asks instead of AWS."),
+    ] = None
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            autocompletion=completions.sources,
+            help="Read an installed source; `loafer-kit templates` lists them.",
+        ),
+    ] = None
+
+    def draft(self) -> Draft:
+        """Read the given source and add the schemas' models; without a source, an empty draft."""
+        given = [key for key in _READERS if getattr(self, key) is not None]
+        if len(given) > 1:
+            options = (f"--{key.replace('_', '-')}" for key in given)
+            raise typer.BadParameter(f"{' and '.join(options)} exclude each other")
+        if self.endpoint_url is not None and self.from_aws is None:
+            raise typer.BadParameter("--endpoint-url goes with --from-aws")
+        if self.source is not None and "=" not in self.source:
+            raise typer.BadParameter(f"--source takes NAME=VALUE, not {self.source!r}")
+        draft = Draft({})
+        for key in given:
+            value = getattr(self, key)
+            module = import_module(f"loafer_kit.scaffold.sources.{_READERS[key]}")
+            endpoint = {} if self.endpoint_url is None else {"endpoint_url": self.endpoint_url}
+            with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
+                draft = module.read(value, **endpoint)
+        if self.json_schema:
+            from loafer_kit.scaffold.sources import json_schemas  # few services use it
+
+            for path in self.json_schema:
+                draft = json_schemas.add(draft, path)
+        return draft
+
+
 @app.command(cls=Command)
+@option_groups
 def service(
     name: Annotated[str | None, typer.Argument(help="The service's name.")] = None,
     queue: Annotated[
@@ -47,50 +122,8 @@ def service(
             help="A queue, by name or URL, and its settings; repeatable.",
         ),
     ] = None,
-    spec: Annotated[
-        Path | None, typer.Option(help="Read the spec from a TOML, YAML or JSON file.")
-    ] = None,
     *,
-    asyncapi: Annotated[
-        Path | None, typer.Option(help="Read an AsyncAPI document: what its application receives.")
-    ] = None,
-    from_cloudformation: Annotated[
-        Path | None,
-        typer.Option(help="Read the queues and subscriptions of a CloudFormation template."),
-    ] = None,
-    from_sam: Annotated[
-        Path | None,
-        typer.Option(help="Read a SAM template: the same, and the events of its functions."),
-    ] = None,
-    from_terraform: Annotated[
-        Path | None,
-        typer.Option(help="Read the output of `terraform show -json`, of state or plan."),
-    ] = None,
-    from_aws: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PREFIX", help="Read the queues on AWS whose names start with PREFIX."
-        ),
-    ] = None,
-    json_schema: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="<path>",
-            help="Turn a JSON Schema into a model for a queue's `payload`; repeatable.",
-        ),
-    ] = None,
-    endpoint_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="The server that --from-aws asks instead of AWS."),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            autocompletion=completions.sources,
-            help="Read an installed source; `loafer-kit templates` lists them.",
-        ),
-    ] = None,
+    sources: _Sources,
     save_spec: Annotated[
         Path | None, typer.Option(help="Also write the spec to this TOML file.")
     ] = None,
@@ -104,15 +137,9 @@ def service(
             "kubernetes, ecs; repeatable.",
         ),
     ] = None,
-    template: custom_templates.TemplateName = None,
-    checkout: custom_templates.Checkout = None,
-    directory: custom_templates.Directory = None,
-    set_: custom_templates.Set = None,
-    trust: custom_templates.Trust = False,
+    template: custom_templates.TemplateOptions,
     output_dir: OutputDir = Path(),
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     force: Force = False,
     git: Git = False,
 ) -> None:
@@ -121,25 +148,11 @@ def service(
     On a terminal, the command asks for what is missing. `loafer-kit schema` lists a queue's
     settings. If a source holds something that a spec cannot express, a note on stderr says so.
     """
-    draft = _read(
-        {
-            "--spec": spec,
-            "--asyncapi": asyncapi,
-            "--from-cloudformation": from_cloudformation,
-            "--from-sam": from_sam,
-            "--from-terraform": from_terraform,
-            "--from-aws": from_aws,
-            "--source": source,
-        },
-        endpoint_url,
-        json_schema or [],
-    )
-    draft = flags.merge(draft, name, queue or [])
+    draft = flags.merge(sources.draft(), name, queue or [])
     draft = flags.ship(draft, ship or [])
-    wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
-    ask = is_interactive() and not json
-    maker = wanted.maker("service", ask=ask)
-    if not (maker.takes_spec or draft.values.get("queues") or draft.problems):
+    ask = is_interactive() and not show.json
+    generator = template.generator("service", ask=ask)
+    if not (generator.takes_spec or draft.values.get("queues") or draft.problems):
         context = kept = {"name": name} if name else {}
         if save_spec is not None:
             raise typer.BadParameter("--save-spec goes with a template for services")
@@ -149,12 +162,12 @@ def service(
         context, kept = contexts.service(validation.service(draft)), None
     _show_notes(draft)
     writing.generate(
-        maker,
+        generator,
         context,
         output_dir,
         command="new service",
         spec=kept,
-        show=writing.Show(dry_run=dry_run, diff=diff, json=json),
+        show=show,
         force=force,
         git=git,
         save_spec=save_spec,
@@ -168,6 +181,7 @@ def service(
 
 
 @app.command(cls=Command)
+@option_groups
 def extension(
     name: Annotated[
         str | None,
@@ -188,15 +202,9 @@ def extension(
     cli: Annotated[
         bool, typer.Option("--cli", help="Include commands for the command line.")
     ] = False,
-    template: custom_templates.TemplateName = None,
-    checkout: custom_templates.Checkout = None,
-    directory: custom_templates.Directory = None,
-    set_: custom_templates.Set = None,
-    trust: custom_templates.Trust = False,
+    template: custom_templates.TemplateOptions,
     output_dir: OutputDir = Path(),
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     force: Force = False,
     git: Git = False,
 ) -> None:
@@ -204,15 +212,14 @@ def extension(
 
     Its settings get its prefix: with `--setting URL=x`, `redis` has the setting REDIS_URL.
     """
-    if name is None and is_interactive() and not json:
+    if name is None and is_interactive() and not show.json:
         name = questions.name_of_extension(Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME
-        say(f"No name was given: the extension is named {name}.", err=json)
-    wanted = custom_templates.Wanted(template, checkout, directory, set_ or [], trust)
+        say(f"No name was given: the extension is named {name}.", err=show.json)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
-        wanted.maker("extension", ask=is_interactive() and not json),
+        template.generator("extension", ask=is_interactive() and not show.json),
         extensions.context(spec),
         output_dir,
         command="new extension",
@@ -223,7 +230,7 @@ def extension(
             "consumer": consumer,
             "cli": cli,
         },
-        show=writing.Show(dry_run=dry_run, diff=diff, json=json),
+        show=show,
         force=force,
         git=git,
         next_steps={
@@ -231,28 +238,6 @@ def extension(
             "python -m pytest": "run its tests",
         },
     )
-
-
-def _read(
-    values: dict[str, Path | str | None], endpoint_url: str | None, schemas: list[Path]
-) -> Draft:
-    """Read the one source that has a value, and add the schemas' models; no source, empty draft."""
-    given = {flag: value for flag, value in values.items() if value is not None}
-    if len(given) > 1:
-        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
-    if endpoint_url is not None and "--from-aws" not in given:
-        raise typer.BadParameter("--endpoint-url goes with --from-aws")
-    if "=" not in str(given.get("--source", "=")):
-        raise typer.BadParameter(f"--source takes NAME=VALUE, not {given['--source']!r}")
-    draft = Draft({})
-    for flag, value in given.items():
-        module = import_module(f"loafer_kit.scaffold.sources.{_SOURCES[flag]}")
-        options = {"endpoint_url": endpoint_url} if endpoint_url is not None else {}
-        with waiting("reading the queues on AWS" if flag == "--from-aws" else f"reading {value}"):
-            draft = module.read(value, **options)
-    for path in schemas:
-        draft = json_schemas.add(draft, path)
-    return draft
 
 
 def _show_notes(draft: Draft) -> None:

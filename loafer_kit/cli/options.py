@@ -1,7 +1,12 @@
-"""The options that several commands share."""
+"""The options that several commands share, one by one and in groups."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import wraps
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,3 +30,33 @@ Git = Annotated[
     bool,
     typer.Option("--git", help="Create a git repository in the project's folder, with a commit."),
 ]
+
+
+def option_groups(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the fields of its dataclass parameters as options.
+
+    The command itself gets an instance of each dataclass.
+    """
+    groups: dict[str, Any] = {}
+    options: list[Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        group = parameter.annotation
+        if not is_dataclass(group):
+            options.append(parameter)
+            continue
+        groups[parameter.name] = group
+        options += [
+            Parameter(
+                field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+            )
+            for field in fields(group)
+        ]
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        function(**values)
+
+    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    return command

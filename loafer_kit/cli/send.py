@@ -13,7 +13,7 @@ from loafer_kit.cli import completions
 from loafer_kit.cli.options import Json
 from loafer_kit.cli.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.local import sending
+from loafer_kit.local import records, sending
 from loafer_kit.local.queues import MessageOptions
 
 # MessageAttributeValue in the SQS API reference. Some local servers accept other names, and then
@@ -21,12 +21,21 @@ from loafer_kit.local.queues import MessageOptions
 _ATTRIBUTE = re.compile(r"(?=.{1,256}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
+@completions.candidates
+def _destinations(context: typer.Context, _word: str) -> Iterator[completions.Candidate]:
+    """The queues of running local servers, and those of the service in this folder."""
+    for record in records.running():
+        yield from ((name, f"on the local server of {record.service}") for name in record.queues)
+    for queue in completions.service_queues(context):
+        yield queue.name, "a queue of this service"
+        if queue.dead_letter_queue:
+            yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
+
+
 def send(
     queue: Annotated[
         str,
-        typer.Argument(
-            help="The queue's name, or its URL.", autocompletion=completions.destinations
-        ),
+        typer.Argument(help="The queue's name, or its URL.", autocompletion=_destinations),
     ],
     body: Annotated[
         str | None,

@@ -1,17 +1,19 @@
 """`loafer-kit update`: brings a project up to date with its template and its spec."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from loafer_kit.cli import custom_templates, writing
-from loafer_kit.cli.options import Diff, DryRun, Json, Project
+from loafer_kit.cli.options import Project, option_groups
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import drift, projects, updates
 from loafer_kit.scaffold.project import writing as disk
 
 
+@option_groups
 def update(
     path: Project = Path(),
     *,
@@ -19,9 +21,7 @@ def update(
         bool,
         typer.Option("--check", help="Write nothing; exit code 1 if there is anything to write."),
     ] = False,
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     checkout: custom_templates.Checkout = None,
     set_: custom_templates.Set = None,
     trust: custom_templates.Trust = False,
@@ -32,13 +32,13 @@ def update(
     edit. Where both changed the same lines, both versions stand between git's conflict marks,
     and the exit code is 1.
     """
-    show = writing.Show(dry_run=dry_run or check, diff=diff, json=json)
-    wanted = custom_templates.Wanted(checkout=checkout, settings=set_ or [], trust=trust)
+    show = replace(show, dry_run=show.dry_run or check)
+    template = custom_templates.TemplateOptions(checkout=checkout, settings=set_, trust=trust)
     if not show.only:
         disk.recover(path)
     lock = projects.find_lock(path)
     drift.refuse_conflicts(path, lock)
-    rendering = wanted.maker_of(path, lock).again(projects.draft(path, lock))
+    rendering = template.generator_of(path, lock).again(projects.draft(path, lock))
     writing.show_notes(rendering)
     changed = updates.update(path, lock, rendering)
     if not check:

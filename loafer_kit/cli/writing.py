@@ -3,6 +3,7 @@
 import difflib
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,12 +13,13 @@ from typing import Any
 
 import typer
 
+from loafer_kit.cli.options import Diff, DryRun, Json
 from loafer_kit.cli.output import print_exactly, say, say_json
 from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, locks, projects, updates
+from loafer_kit.scaffold.project import history, line_ends, locks, projects, updates
 from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.plans import Change, Plan, changes, marked
 from loafer_kit.scaffold.project.projects import Generator, Rendering
@@ -37,11 +39,11 @@ _ANSWERS = (
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """How a command shows its changes, and whether it stops there."""
+    """The options that say how a command shows its changes, and whether it writes them."""
 
-    dry_run: bool = False
-    diff: bool = False
-    json: bool = False
+    dry_run: DryRun = False
+    diff: Diff = False
+    json: Json = False
 
     @property
     def only(self) -> bool:
@@ -66,11 +68,6 @@ class Show:
             for change in changed:
                 if change.path != locks.PATH:
                     _show_diff(change)
-
-    def end(self, changed: Sequence[Change]) -> None:
-        """Exit with the code of a run that writes nothing; return if the command writes."""
-        if self.only:
-            raise typer.Exit(WOULD_CHANGE if any(change.writes for change in changed) else 0)
 
     def tell(self, text: str) -> None:
         """Tell a person something; a machine does not get it."""
@@ -105,8 +102,7 @@ def diff(change: Change, *, errors: str = "backslashreplace") -> str:
 
 
 def _lines(content: bytes | None, errors: str) -> list[str]:
-    lines = (content or b"").decode(errors=errors).split("\n")
-    return [line + "\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+    return [line.decode(errors=errors) for line in line_ends.lines(content or b"")]
 
 
 def _ended(lines: Iterator[str]) -> Iterator[str]:
@@ -157,7 +153,9 @@ def write(
             show.changes(beside, saved.folder)
     if show.only or not show.json:
         show.changes(changed, target, more)
-    show.end([*changed, *beside])
+    if show.only:
+        would_change = any(change.writes for change in (*changed, *beside))
+        raise typer.Exit(WOULD_CHANGE if would_change else 0)
     with _written(saved):
         disk.apply(changed, target)
     if show.json:
@@ -191,7 +189,7 @@ def _written(saved: _Beside | None) -> Iterator[None]:
 
 
 def generate(
-    maker: Generator,
+    generator: Generator,
     context: Context,
     output_dir: Path,
     *,
@@ -209,16 +207,18 @@ def generate(
     `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
     gets the project's spec. `notes` go into the JSON. With `git`, the folder becomes a repository.
     """
-    if git and not show.only:
-        _refuse_missing_git()
-    rendering = maker.render(context, spec)
+    if git and not show.only and shutil.which("git") is None:
+        raise ConfigurationError("git is not installed: install it, or leave out --git")
+    rendering = generator.render(context, spec)
     target = output_dir / rendering.folder
     rendering = rendering.moved(target)
     show_notes(rendering)
     saved = None
     if save_spec is not None:
-        ours = rendering if projects.SPEC in rendering.plan.files else _ours(context)
-        saved = _saved(ours.plan.files[projects.SPEC], save_spec, target, force=force or show.only)
+        files = rendering.plan.files
+        if projects.SPEC not in files:
+            files = projects.builtin("service").render(context).plan.files
+        saved = _saved(files[projects.SPEC], save_spec, target, force=force or show.only)
     if not show.only:
         disk.recover(target)
     lock = locks.find(target)
@@ -234,7 +234,7 @@ def generate(
     if git:
         _create_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell(f"\nNext: cd {shlex.quote(str(target))}")
-    if maker.takes_spec:
+    if generator.takes_spec:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():
             show.tell(f"  {step:<{width}}  {purpose}")
@@ -244,10 +244,6 @@ def show_notes(rendering: Rendering) -> None:
     """Name what a template wrote and the project does not get."""
     for note in rendering.notes:
         say(f"left out: {note}", err=True)
-
-
-def _ours(context: Context) -> Rendering:
-    return projects.builtin("service").render(context)
 
 
 def _saved(spec: bytes, path: Path, target: Path, *, force: bool) -> _Beside:
@@ -317,20 +313,15 @@ def _is_empty(folder: Path) -> bool:
         return False
 
 
-def _refuse_missing_git() -> None:
-    try:
-        repositories.refuse_missing_git()
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error}: install it, or leave out --git") from error
-
-
 def _create_repository(target: Path, paths: Sequence[str], show: Show) -> None:
     place = repositories.around(target)
     if place is not None:
-        say(f"no repository was begun: {target} is in that of {place}", err=True)
+        say(f"no repository was created: {target} is inside that of {place}", err=True)
     elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
-        show.tell("\nA git repository was begun, with a first commit.")
+        show.tell("\nA git repository was created, with a first commit.")
     else:
-        why = "git does not know your name and e-mail address"
-        what = "a repository was begun and everything staged, the first commit is yours"
-        say(f"{what}: {why}", err=True)
+        say(
+            "a repository was created, with its files staged but without a commit: git does not "
+            "know your name and e-mail address",
+            err=True,
+        )

@@ -12,7 +12,6 @@ from loafer_kit.doctor.findings import Finding
 from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.local.environments import is_local
 
-_OLDEST_PYTHON = (3, 11)
 # The purpose of each extra, and a module that it installs.
 _EXTRAS = {
     "local": ("loafer-kit dev, and tests with queues", "moto"),
@@ -24,13 +23,8 @@ _EXTRAS = {
 
 
 def interpreter() -> Iterator[Finding]:
-    """Yield whether this Python can run a service, and which extras are installed."""
-    version = platform.python_version()
-    if sys.version_info >= _OLDEST_PYTHON:
-        yield Finding("ok", "Python", f"{version}, {sys.executable}")
-    else:
-        oldest = ".".join(map(str, _OLDEST_PYTHON))
-        yield Finding("problem", "Python", f"{version} is too old", f"install {oldest} or newer")
+    """Yield which Python runs, and which extras are installed."""
+    yield Finding("ok", "Python", f"{platform.python_version()}, {sys.executable}")
     for extra, (purpose, module) in _EXTRAS.items():
         if find_spec(module):
             yield Finding("ok", f"extra {extra}", "installed")

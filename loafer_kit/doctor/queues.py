@@ -16,6 +16,8 @@ _PROBES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "delete_message": ("DeleteMessage", {}),
     "change_message_visibility": ("ChangeMessageVisibility", {"VisibilityTimeout": 0}),
 }
+# How the codes of a missing queue end: in the query protocol, and in JSON.
+_MISSING = ("NonExistentQueue", "QueueDoesNotExist")
 _NO_HANDLE = "loafer-kit-doctor"
 
 Attributes = Mapping[str, str]
@@ -86,7 +88,9 @@ class Queues:
         try:
             return getattr(self._client, operation)(**parameters)
         except errors.REQUEST_ERRORS as error:
-            if isinstance(error, self._client.exceptions.QueueDoesNotExist):
+            # By its code: botocore does not always raise the modelled class.
+            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+            if code.endswith(_MISSING):
                 raise MissingQueueError(queue) from error
             subject = errors.queue_subject(queue)
             raise errors.from_exception(error, action=action, subject=subject) from error

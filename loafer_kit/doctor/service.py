@@ -49,7 +49,7 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     count = len(spec.queues)
     yield Finding("ok", "spec", f"{spec.name}, {count} queue{'' if count == 1 else 's'}")
     if any(item.level == "problem" for item in access):
-        yield Finding("note", "queues", "were not looked at: see credentials and region")
+        yield Finding("note", "queues", "were not checked: see credentials and region")
         return
     yield from _queues(spec, session, endpoint_url)
 

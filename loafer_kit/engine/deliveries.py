@@ -138,7 +138,7 @@ async def _failed(
         route, message, exc, {**facts, "failures": failures.next(facts)}, policy
     )
     if isinstance(outcome, Leave | Retry) and not outcome.reason:
-        outcome = replace(outcome, reason=_described(exc))
+        outcome = replace(outcome, reason=outcomes.reason_text(exc))
     return Delivery(outcome, exc)
 
 
@@ -163,25 +163,21 @@ async def _decide(
         )
         return outcomes.LEAVE
     if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
-        return outcomes.DeadLetter(_described(exc))
+        return outcomes.DeadLetter(outcomes.reason_text(exc))
     if policy is None:
         return outcomes.LEAVE
     first_received = route.provider.first_received(message)
     return policy(exc, {**facts, "first_received": first_received}) or outcomes.LEAVE
 
 
-def _described(exc: BaseException) -> str:
-    try:
-        return f"{type(exc).__name__}: {exc}"
-    except Exception:  # noqa: BLE001 - an exception whose text cannot be made is named all the same
-        return type(exc).__name__
-
-
 def _log_failure(route: Route, exc: Exception, facts: Mapping[str, object]) -> None:
     where = (route.name, as_pairs(facts))
     if is_undecodable(exc):  # a traceback would show only the decoder
         logger.error(
-            "message.undecodable route=%s %s: %s", *where, _described(exc), extra=dict(facts)
+            "message.undecodable route=%s %s: %s",
+            *where,
+            outcomes.reason_text(exc),
+            extra=dict(facts),
         )
     else:
         logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=dict(facts))

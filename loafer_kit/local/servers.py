@@ -8,7 +8,6 @@ import select
 import socket
 import threading
 import time
-import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -62,7 +61,9 @@ class LocalServer:
 
     def start(self) -> None:
         """Start listening, and return when the server answers."""
-        application, handler, make_server = _load()
+        application, handler, make_server, client = _load()
+        if not LocalServer._running:
+            client(application).post("/moto-api/reset")  # forgets all queues
         self._polls = LongPolls(_in_one_region(application, self._region))
         with _bind(self._port) as listener:
             self._port = listener.getsockname()[1]
@@ -81,8 +82,6 @@ class LocalServer:
             daemon=True,
         )
         self._thread.start()
-        if not LocalServer._running:
-            self._forget_queues()
         LocalServer._running += 1
 
     @property
@@ -111,12 +110,6 @@ class LocalServer:
         self._server = self._thread = None
         LocalServer._running -= 1
 
-    def _forget_queues(self) -> None:
-        reset = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(reset):
-            pass
-
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -130,8 +123,8 @@ class LocalServer:
         self.stop()
 
 
-def _load() -> tuple[Any, Any, Any]:
-    """Return moto's application, a request handler that logs nothing, and werkzeug's factory."""
+def _load() -> tuple[Any, Any, Any, Any]:
+    """Return moto's application, a request handler that logs nothing, werkzeug's factory and client."""
     try:
         from moto.moto_server.werkzeug_app import (
             DomainDispatcherApplication,
@@ -139,6 +132,7 @@ def _load() -> tuple[Any, Any, Any]:
             create_backend_app,
         )
         from werkzeug.serving import make_server
+        from werkzeug.test import Client
     except ImportError as error:
         raise MissingExtraError("The local SQS server", "local") from error
 
@@ -150,7 +144,8 @@ def _load() -> tuple[Any, Any, Any]:
         def log_error(self, *args: Any) -> None:
             logging.getLogger(__name__).warning(*args)
 
-    return DomainDispatcherApplication(create_backend_app), QuietRequestHandler, make_server
+    application = DomainDispatcherApplication(create_backend_app)
+    return application, QuietRequestHandler, make_server, Client
 
 
 def _in_one_region(application: Any, region: str) -> Any:

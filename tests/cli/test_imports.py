@@ -58,7 +58,7 @@ LIST = SLOW | {"importlib.metadata", "json", "pydantic"} | SCAFFOLD
 COMMANDS = {
     "--help": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.completions"},
     "--version": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.completions"},
-    "new service --help": SLOW - {"loafer_kit.local"} | {"pydantic"} | RENDERING - SETTINGS,
+    "new service --help": SLOW | {"pydantic"} | RENDERING - SETTINGS,
     "check --help": SLOW | {"pydantic"} | RENDERING | WRITING,
     "templates": SLOW | {"pydantic"} | RENDERING | WRITING | SPECS - SOURCES,
     "check": SLOW | {"pydantic"} | RENDERING | WRITING,

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
+from loafer_kit.scaffold.sources import asyncapi
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft
 

@@ -147,7 +147,7 @@ class UnprintableError(Exception):
         ([], "the handler returned an empty list"),
         (RetryMessage(), "the handler asked for a retry"),
         (ValueError("bad"), "ValueError: bad"),
-        (UnprintableError(), "UnprintableError"),
+        (UnprintableError(), "UnprintableError (its text cannot be shown)"),
     ],
 )
 async def test_a_failure_has_a_reason(answer, reason):

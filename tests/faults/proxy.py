@@ -191,3 +191,38 @@ async def entries_failed(request, forward):
     ]
     body = json.dumps({"Successful": [], "Failed": failed}).encode()
     return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+
+
+def says(body, status=200, content_type="text/html"):
+    """Something else than the server answers; the server hears of nothing."""
+
+    async def breaks(request, forward):
+        return _response((status, {"Content-Type": content_type}, body))
+
+    return breaks
+
+
+async def entries_refused(request, forward):
+    """Every entry of a batch is refused, as the sender's fault."""
+    entries = json.loads(await request.read())["Entries"]
+    failed = [
+        {"Id": entry["Id"], "SenderFault": True, "Code": "InvalidMessageContents", "Message": "no"}
+        for entry in entries
+    ]
+    body = json.dumps({"Failed": failed}).encode()
+    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+
+
+def refused_above(limit):
+    """A batch whose bodies and attributes have more bytes than `limit` is refused as a whole."""
+    refuse = _error("BatchRequestTooLong", 400)
+
+    async def breaks(request, forward):
+        size = 0
+        for entry in json.loads(await request.read())["Entries"]:
+            size += len(entry["MessageBody"].encode())
+            for name, value in entry.get("MessageAttributes", {}).items():
+                size += len(name) + sum(map(len, value.values()))
+        return await refuse(request, forward) if size > limit else _response(await forward())
+
+    return breaks

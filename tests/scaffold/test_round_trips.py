@@ -28,7 +28,7 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
 
     assert locks.find(project) == lock
     assert drift.find(project, lock) == []
-    generator = projects.generator_of(project, lock)
+    generator = projects.generator_of(project, lock, load=pytest.fail)
     again = generator.again(projects.draft(project, lock))
     assert again == rendering
     assert not any(change.writes for change in updates.update(project, lock, again))

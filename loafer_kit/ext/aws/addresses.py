@@ -4,6 +4,7 @@ Imports no AWS library: the scaffold uses `find_region` too.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,17 @@ from urllib.parse import urlsplit
 from loafer_kit.exceptions import ConfigurationError
 
 _ARN_PARTS = 6
+
+_REGION = r"[a-z]{2,}(?:-[a-z]+)+-\d+"
+
+#: The hosts of SQS on AWS: standard and FIPS, VPC endpoints, dual-stack, and the old form with the
+#: region in front; in all partitions.
+_SQS_HOST = re.compile(
+    rf"(?:(?:(?:[\w-]+\.)?sqs(?:-fips)?\.(?P<region>{_REGION})(?:\.vpce)?)"
+    rf"|(?:(?P<legacy>{_REGION})\.queue))"
+    r"\.(?:amazonaws\.(?:com|com\.cn|eu)|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu)"
+    r"|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)"
+)
 
 
 def is_url(address: str) -> bool:
@@ -73,8 +85,10 @@ def region_of(address: str, endpoint_url: str | None = None, service: str = "sqs
         return None
     if is_arn(address):
         return address.split(":")[3] or None
-    labels = (urlsplit(address).hostname or "").split(".") if is_url(address) else []
-    # sqs.eu-west-1.amazonaws.com, sqs.cn-north-1.amazonaws.com.cn
-    if len(labels) > 3 and labels[0] == "sqs" and labels[2] == "amazonaws":  # noqa: PLR2004
-        return labels[1]
-    return None
+    if not is_url(address):
+        return None
+    host = urlsplit(address).hostname or ""
+    if host == "queue.amazonaws.com":  # the oldest name of the oldest region
+        return "us-east-1"
+    match = _SQS_HOST.fullmatch(host)
+    return match and (match["region"] or match["legacy"])

@@ -1,18 +1,21 @@
 """Clients: the session, connections and addresses that users with equal options share in a process."""
 
 import asyncio
+import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import botocore.session
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession, get_session
+from botocore import xform_name
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from loafer_kit import __version__
-from loafer_kit.ext.aws import addresses, direct, errors
+from loafer_kit.ext.aws import addresses, answers, direct, errors
+from loafer_kit.ext.aws.signing import Session
 from loafer_kit.ext.aws.transport import BotocoreTransport, SQSTransport
 
 #: How requests to SQS are carried: over plain HTTP, or by aiobotocore at several times the cost.
@@ -59,7 +62,7 @@ class Clients:
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.session: AioSession = get_session()
+        self.session = Session()
         self._options = dict(options)
         self._opening = asyncio.Lock()
         self._clients: dict[tuple[str, bool], Any] = {}
@@ -75,8 +78,52 @@ class Clients:
         async with self._opening:
             if key not in self._clients:
                 context = self.session.create_client(service, **self._parameters(long_polling))
-                self._clients[key] = await context.__aenter__()
+                client = await context.__aenter__()
+                client.meta.events.register("before-parse", answers.check_parsable)
+                self._clients[key] = client
             return self._clients[key]
+
+    async def request(
+        self,
+        service: str,
+        action: str,
+        subject: str,
+        parameters: Mapping[str, Any],
+        *,
+        long_polling: bool = False,
+    ) -> dict[str, Any]:
+        """Return AWS's answer to `action`, asked by aiobotocore.
+
+        Raises as `SQSTransport.call` does; `subject` is how its errors name the queue or the topic.
+        """
+        try:
+            client = await self.client(service, long_polling=long_polling)
+            return await self._ask(getattr(client, xform_name(action)), parameters)
+        except errors.REQUEST_ERRORS as exc:
+            permission = action if service == "sqs" else f"{service}:{action}"
+            raise errors.from_exception(exc, action=permission, subject=subject) from exc
+
+    async def _ask(
+        self, operation: Callable[..., Awaitable[dict[str, Any]]], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return AWS's answer; repeat the request only to renew the credentials."""
+        credentials = self.session.found  # None if the options name others
+        used = await credentials.get_frozen_credentials() if credentials else None
+        asked = time.time()
+        try:
+            return await operation(**parameters)
+        except ClientError as exc:
+            code, headers = errors.client_error_code(exc), errors.client_error_headers(exc)
+            # The clock may have been set during the request.
+            if (skew := errors.clock_skew(code, headers, asked, time.time())) is not None:
+                raise errors.ClockError(skew) from exc
+            if credentials is None or used is None:
+                raise
+            if not errors.is_about_credentials(code):
+                raise
+            if not await credentials.renewed(used):
+                raise
+        return await operation(**parameters)
 
     def _parameters(self, long_polling: bool) -> dict[str, Any]:
         config = AioConfig(
@@ -116,7 +163,7 @@ class Clients:
 
     async def _open_transport(self, kind: TransportKind, client: Any) -> SQSTransport:
         if kind == "botocore":
-            return BotocoreTransport(self.client)
+            return BotocoreTransport(self.request)
         parameters = self._parameters(long_polling=False)
         return await direct.open_transport(self.session, client, parameters)
 
@@ -140,12 +187,8 @@ class Clients:
         if addresses.is_url(queue):
             return queue
         parameters = addresses.queue_parameters(queue)
-        try:
-            answer = await (await self.client()).get_queue_url(**parameters)
-        except errors.REQUEST_ERRORS as exc:
-            subject = errors.queue_subject(parameters["QueueName"])
-            raise errors.from_exception(exc, action="GetQueueUrl", subject=subject) from exc
-        return str(answer["QueueUrl"])
+        subject = errors.queue_subject(parameters["QueueName"])
+        return str((await self.request("sqs", "GetQueueUrl", subject, parameters))["QueueUrl"])
 
     async def topic_arn(self, topic: str) -> str:
         """Return the ARN of a topic; a name costs a request.
@@ -157,16 +200,13 @@ class Clients:
         """
         if addresses.is_arn(topic):
             return topic
+        subject = f"{errors.topic_subject(topic)} (given by its ARN, it needs no request to STS)"
         try:
             region = (await self.client("sns")).meta.region_name
-            identity = await (await self.client("sts")).get_caller_identity()
         except errors.REQUEST_ERRORS as exc:
-            subject = (
-                f"{errors.topic_subject(topic)} (given by its ARN, it needs no request to STS)"
-            )
-            raise errors.from_exception(
-                exc, action="sts:GetCallerIdentity", subject=subject
-            ) from exc
+            subject = errors.topic_subject(topic)
+            raise errors.from_exception(exc, action="sns:Publish", subject=subject) from exc
+        identity = await self.request("sts", "GetCallerIdentity", subject, {})
         return addresses.topic_arn_in_account(topic, region, identity)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
-from loafer_kit.exceptions import ProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.batching import PARALLEL
 from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
@@ -236,8 +236,7 @@ class QueueSession:
             self._start(self._send_dead_letter(self._dead_letters, message, reason))
             return
         message_id = message["MessageId"]
-        if message_id not in self._rejected_in_vain:
-            self._rejected_in_vain.add(message_id)
+        if self._is_first_rejection(message_id):
             self._log(
                 "message.rejected_in_vain",
                 message_id,
@@ -245,6 +244,13 @@ class QueueSession:
                 level=logging.ERROR,
             )
         self._forget(message)
+
+    def _is_first_rejection(self, message_id: str) -> bool:
+        """Return whether the message has not been rejected in vain before: that is logged once."""
+        if message_id in self._rejected_in_vain:
+            return False
+        self._rejected_in_vain.add(message_id)
+        return True
 
     async def _send_dead_letter(
         self, dead_letters: DeadLetterQueue, message: Message, reason: str
@@ -289,12 +295,14 @@ class QueueSession:
 
     def _not_sent(self, message: Message, error: Exception) -> None:
         why = str(error) if isinstance(error, ProviderError) else repr(error)
-        self._log(
-            "message.not_dead_lettered",
-            message["MessageId"],
-            f"not deleted; {why}",
-            level=logging.ERROR,
-        )
+        message_id = message["MessageId"]
+        if isinstance(error, TransientProviderError) or self._is_first_rejection(message_id):
+            self._log(
+                "message.not_dead_lettered",
+                message_id,
+                f"not deleted; {why}",
+                level=logging.ERROR,
+            )
         self._forget(message)
 
     def _forget(self, message: Message) -> None:

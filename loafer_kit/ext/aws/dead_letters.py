@@ -8,11 +8,11 @@ from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.addresses import bare_name
+from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.clients import Clients
-from loafer_kit.ext.aws.errors import queue_subject
+from loafer_kit.ext.aws.errors import AccessDeniedError, queue_subject
 from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.transport import Queue, copied_parameters, text_attribute
 from loafer_kit.types import Message
 
 #: Message attributes that a dead letter has in addition to the original's.
@@ -36,26 +36,27 @@ def dead_letter_entry(
     """Return the entry of a SendMessageBatch that carries `message` with its attributes.
 
     The reason, the source queue and the message id are added as message attributes, unless the
-    original has ten already. On a FIFO queue the message group and the deduplication id are kept.
+    original has ten already. The message group is kept on a FIFO queue, and for fair queues from a
+    standard queue to another.
     """
-    original: dict[str, Any] = {
-        name: _sendable(value) for name, value in (message.get("MessageAttributes") or {}).items()
-    }
+    entry = {"Id": "0", "MessageBody": message["Body"], **copied_parameters(message)}
+    original = entry.pop("MessageAttributes", {})
     added = _added_attributes(
         {REASON: reason, SOURCE_QUEUE: source_queue, MESSAGE_ID: message["MessageId"]},
         room=SQS_MESSAGE_ATTRIBUTES
         - len(original.keys() - {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}),
     )
-    entry: dict[str, Any] = {"Id": "0", "MessageBody": message["Body"]}
-    attributes = original | added
-    if attributes:
+    if attributes := original | added:
         entry["MessageAttributes"] = attributes
-    system: dict[str, str] = message.get("Attributes") or {}
-    if "AWSTraceHeader" in system:
-        entry["MessageSystemAttributes"] = {"AWSTraceHeader": _text(system["AWSTraceHeader"])}
+    group = (message.get("Attributes") or {}).get("MessageGroupId")
     if fifo:
-        entry["MessageGroupId"] = system.get("MessageGroupId", message["MessageId"])
-        entry["MessageDeduplicationId"] = system.get("MessageDeduplicationId", message["MessageId"])
+        entry["MessageGroupId"] = group or message["MessageId"]
+        # The message's own deduplication id may be that of another message: of another source queue
+        # or, with DeduplicationScope=messageGroup, of another group. SQS would accept the second
+        # letter and store nothing. SQS's own redrive uses the message id, too.
+        entry["MessageDeduplicationId"] = message["MessageId"]
+    elif group and not is_fifo(source_queue):
+        entry["MessageGroupId"] = group
     return entry
 
 
@@ -73,19 +74,10 @@ def without_reason(entry: dict[str, Any]) -> dict[str, Any]:
 def _added_attributes(facts: dict[str, str], room: int) -> dict[str, Any]:
     facts = {name: _printable(value) for name, value in facts.items()}
     if room >= len(facts):
-        return {name: _text(value) for name, value in facts.items()}
+        return {name: text_attribute(value) for name, value in facts.items()}
     if room:
-        return {COMBINED: _text(json.dumps(facts))}
+        return {COMBINED: text_attribute(json.dumps(facts))}
     return {}
-
-
-def _sendable(attribute: dict[str, Any]) -> dict[str, Any]:
-    """Return a received attribute without the empty lists that SendMessage refuses."""
-    return {name: value for name, value in attribute.items() if not name.endswith("ListValues")}
-
-
-def _text(value: str) -> dict[str, str]:
-    return {"DataType": "String", "StringValue": value}
 
 
 def _printable(text: str) -> str:
@@ -140,13 +132,41 @@ class DeadLetterQueue:
     async def _send(self, message: Message, reason: str) -> None:
         queue = await self.find()
         entry = dead_letter_entry(message, reason, self._source.name, fifo=queue.is_fifo)
+        plain = without_reason(entry)
+        try:
+            await _send_entry(queue, entry)
+        except (TransientProviderError, AccessDeniedError):
+            raise
+        except ProviderError:
+            # The added attributes may be what SQS refuses: they make a message of the largest size
+            # too long. SQS may refuse the entry or the whole request.
+            if plain == entry:
+                raise
+            await _send_entry(queue, plain)
+
+
+async def _send_entry(queue: Queue, entry: dict[str, Any]) -> None:
+    try:
         failures = await queue.send([entry])
-        if failures and failures[0].get("SenderFault"):
-            failures = await queue.send([without_reason(entry)])
-        if failures:
-            failure = failures[0]
-            kind = ProviderError if failure.get("SenderFault") else TransientProviderError
-            raise kind(
-                f"{queue_subject(queue.url)} did not accept the message: "
-                f"{failure.get('Code', '')} {failure.get('Message', '')}".rstrip()
-            )
+    except (TransientProviderError, AccessDeniedError):
+        raise
+    except ProviderError as error:
+        raise ProviderError(f"{error}{_size_help(str(error), entry)}") from error
+    if failures:
+        refusal = f"{failures[0]['Code']} {failures[0]['Message']}".strip()
+        kind = ProviderError if failures[0]["SenderFault"] else TransientProviderError
+        raise kind(
+            f"{queue_subject(queue.url)} did not accept the message: {refusal}"
+            f"{_size_help(refusal, entry)}"
+        )
+
+
+def _size_help(refusal: str, entry: dict[str, Any]) -> str:
+    """Return what to do if the message is larger than the queue allows."""
+    if not any(sign in refusal for sign in ("TooLong", "shorter than", "longer than")):
+        return ""
+    size = len(entry["MessageBody"].encode())
+    return (
+        f" The body has {size:,} bytes: raise the MaximumMessageSize of the dead-letter queue to that "
+        "of the source queue."
+    )

@@ -8,16 +8,15 @@ actions of a consumer need none of that.
 
 import asyncio
 import base64
-import email.utils
-import hashlib
+import itertools
 import json
 import logging
 import os
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import yarl
@@ -27,10 +26,15 @@ from botocore.exceptions import NoCredentialsError
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
-from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
-from loafer_kit.ext.aws import errors
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws import answers, errors
 from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
-from loafer_kit.ext.aws.signing import FrozenCredentials, Signer
+from loafer_kit.ext.aws.signing import (
+    FrozenCredentials,
+    RenewableCredentials,
+    Signer,
+    find_credentials,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,26 +45,8 @@ _KEEP_ALIVE = 12.0
 #: ask for the longest poll when the request names none.
 _ANSWER_MARGIN = 5.0
 
-#: Seconds: AWS accepts signatures up to five minutes old; a clock that is less wrong is left alone.
-_TOLERATED_SKEW = 240.0
-
-#: AWS's answers to a signature that is not valid: the request's time may be the reason.
-_SIGNATURE_ERRORS = frozenset(
-    {
-        "InvalidSignatureException",
-        "RequestExpired",
-        "RequestInTheFuture",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-    }
-)
-
-
-class Credentials(Protocol):
-    """Where credentials come from; botocore's refresh themselves."""
-
-    async def get_frozen_credentials(self) -> FrozenCredentials:
-        """Return credentials that are valid now."""
+#: The most attempts of one request: the clock and the credentials may each be corrected.
+_ATTEMPTS = 3
 
 
 class DirectTransport:
@@ -75,7 +61,7 @@ class DirectTransport:
         self,
         url: str,
         signer: Signer,
-        credentials: Credentials | None,
+        credentials: RenewableCredentials | None,
         *,
         http: aiohttp.ClientSession,
         polls: aiohttp.ClientSession,
@@ -94,20 +80,26 @@ class DirectTransport:
         self._clock_offset = 0.0  # seconds that AWS's clock is ahead of this machine's
 
     async def call(self, action: str, url: str, /, **parameters: Any) -> dict[str, Any]:
-        """Return SQS's answer to `action`. A request is repeated only to correct the clock."""
+        """Return SQS's answer to `action`.
+
+        A request is repeated only to correct the clock or to renew the credentials.
+        """
         request = _ENCODER.encode({"QueueUrl": url, **parameters}).encode()
+        subject = errors.queue_subject(url)
         try:
-            response, body = await self._post(action, request)
-            if response.status != HTTPStatus.OK and self._corrects_clock(response, body):
-                response, body = await self._post(action, request)
+            response, answer = await self._ask(action, request)
+            if response.status == HTTPStatus.OK and action == "ReceiveMessage":
+                _decode_binary_attributes(answer)
         except errors.REQUEST_ERRORS as error:
-            subject = errors.queue_subject(url)
             raise errors.from_exception(error, action=action, subject=subject) from error
         if response.status != HTTPStatus.OK:
-            raise _error(response, body, action, url)
-        answer = _decode(body, action, url)
-        if action == "ReceiveMessage":
-            _complete(answer.get("Messages") or (), url)
+            raise errors.from_code(
+                *_failure(response, answer),
+                response.status,
+                action=action,
+                subject=subject,
+                retry_after=errors.retry_after(response.headers.get("Retry-After")),
+            )
         return answer
 
     async def close(self) -> None:
@@ -115,11 +107,34 @@ class DirectTransport:
         await self._polls.close()
         await self._http.close()
 
-    async def _post(self, action: str, request: bytes) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _ask(
+        self, action: str, request: bytes
+    ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
         if self._credentials is None:
             raise NoCredentialsError
-        credentials = await self._credentials.get_frozen_credentials()
-        moment = time.time() + self._clock_offset
+        for attempt in itertools.count(1):
+            credentials = await self._credentials.get_frozen_credentials()
+            moment = time.time() + self._clock_offset
+            response, answer = await self._post(action, request, credentials, moment)
+            if response.status == HTTPStatus.OK:
+                break
+            code, _ = _failure(response, answer)
+            skew = errors.clock_skew(code, response.headers, moment)
+            if skew is not None:
+                if attempt == _ATTEMPTS:
+                    raise errors.ClockError(skew)
+                self._correct_clock(moment + skew)
+            elif (
+                attempt == _ATTEMPTS
+                or not errors.is_about_credentials(code)
+                or not await self._credentials.renewed(credentials)
+            ):
+                break
+        return response, answer
+
+    async def _post(
+        self, action: str, request: bytes, credentials: FrozenCredentials, moment: float
+    ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
         headers = self._signer.headers(credentials, f"AmazonSQS.{action}", request, moment)
         http, timeout = self._http, self._timeout
         if action == "ReceiveMessage":
@@ -127,22 +142,15 @@ class DirectTransport:
         async with http.post(
             self._url, data=request, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
-            return response, await response.read()
+            body = await response.read()
+        return response, answers.parse_json(action, response.status, response.headers, body)
 
-    def _corrects_clock(self, response: aiohttp.ClientResponse, body: bytes) -> bool:
-        """Adopt AWS's time if this machine's clock is why the signature is not valid."""
-        if _failure(response, body)[0] not in _SIGNATURE_ERRORS:
-            return False
-        try:
-            aws_time = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
-        except (KeyError, ValueError):
-            return False
+    def _correct_clock(self, aws_time: float) -> None:
+        """Adopt AWS's time; another request under way may have done so already."""
         offset = aws_time - time.time()
-        if abs(offset - self._clock_offset) < _TOLERATED_SKEW:
-            return False
+        if abs(offset - self._clock_offset) > 1.0:
+            logger.warning("clock.corrected offset=%.0f: this machine's clock is wrong", offset)
         self._clock_offset = offset
-        logger.warning("clock.corrected offset=%.0f: this machine's clock is wrong", offset)
-        return True
 
 
 def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
@@ -161,61 +169,21 @@ def _as_base64(value: object) -> str:
 _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_as_base64)
 
 
-def _decode(body: bytes, action: str, queue_url: str) -> dict[str, Any]:
-    answer = _parse(body) if body else {}  # SQS answers some actions with an empty body
-    if not isinstance(answer, dict):
-        raise TransientProviderError(
-            f"{errors.queue_subject(queue_url)}: the answer to {action} is not a JSON object: "
-            f"{body[:80]!r}"
-        )
-    return answer
-
-
-def _complete(messages: Iterable[dict[str, Any]], queue_url: str) -> None:
-    """Check the bodies of received messages and decode their binary attributes, in place."""
-    for message in messages:
-        expected = message.get("MD5OfBody")
-        if expected is not None:
-            digest = hashlib.md5(message["Body"].encode(), usedforsecurity=False).hexdigest()
-            if digest != expected:
-                raise TransientProviderError(
-                    f"Message {message.get('MessageId')} of {queue_url} was damaged on its way: "
-                    "its body does not have the digest that SQS names."
-                )
-        for attribute in message.get("MessageAttributes", {}).values():
+def _decode_binary_attributes(answer: dict[str, Any]) -> None:
+    """Decode the binary attributes of received messages in place, as botocore does."""
+    for message in answer.get("Messages") or ():
+        for attribute in (message.get("MessageAttributes") or {}).values():
             if "BinaryValue" in attribute:
                 attribute["BinaryValue"] = base64.b64decode(attribute["BinaryValue"])
 
 
-def _error(
-    response: aiohttp.ClientResponse, body: bytes, action: str, queue_url: str
-) -> ProviderError:
-    return errors.from_code(
-        *_failure(response, body),
-        response.status,
-        action=action,
-        subject=errors.queue_subject(queue_url),
-        retry_after=errors.retry_after(response.headers.get("Retry-After")),
-    )
-
-
-def _failure(response: aiohttp.ClientResponse, body: bytes) -> tuple[str, str]:
+def _failure(response: aiohttp.ClientResponse, error: dict[str, Any]) -> tuple[str, str]:
     """Return the code and the message of an error, as botocore does."""
-    error = _parse(body)
-    if not isinstance(error, dict):
-        error = {"message": body.decode(errors="replace")}
     code = str(error.get("__type") or response.status).partition(":")[0].rpartition("#")[2]
     old_code, separator, _ = response.headers.get("x-amzn-query-error", "").partition(";")
     if separator and old_code:
         code = old_code
     return code, str(error.get("message") or error.get("Message") or "")
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
 
 
 # Taken over from botocore: endpoint, credentials, TLS, timeouts
@@ -269,13 +237,12 @@ def _http(config: Any, verification: ssl.SSLContext | bool) -> aiohttp.ClientSes
     )
 
 
-async def _credentials(session: Any, options: Mapping[str, Any]) -> Credentials | None:
+async def _credentials(session: Any, options: Mapping[str, Any]) -> RenewableCredentials | None:
     key, secret = options.get("aws_access_key_id"), options.get("aws_secret_access_key")
     if key is not None and secret is not None:
-        given: Credentials = AioCredentials(key, secret, options.get("aws_session_token"))
-        return given
-    found: Credentials | None = await session.get_credentials()
-    return found
+        given = AioCredentials(key, secret, options.get("aws_session_token"))
+        return RenewableCredentials(given, None)
+    return await find_credentials(session.get_credentials)
 
 
 async def _verification(session: Any, url: str, verify: bool | str | None) -> ssl.SSLContext | bool:

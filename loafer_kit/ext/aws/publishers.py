@@ -1,12 +1,17 @@
 """Blocking functions that publish, for shells, scripts and tests. A service uses `handlers`."""
 
 import asyncio
-import json
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from loafer_kit.ext.aws.handlers import Answer, Encoder, SNSHandler, SQSHandler
+from loafer_kit.ext.aws.handlers import (
+    Answer,
+    Encoder,
+    SNSHandler,
+    SQSHandler,
+    json_text,
+)
 
 
 def sqs_publish(queue: str, message: Any) -> Answer:
@@ -23,7 +28,7 @@ def sns_publish(topic: str, message: Any) -> Answer:
 
 
 def _encoder(message: Any) -> Encoder:
-    return None if isinstance(message, str) else json.dumps
+    return None if isinstance(message, str) else json_text
 
 
 def _wait_for(request: Coroutine[Any, Any, Answer]) -> Answer:

@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from botocore import xform_name
-
-from loafer_kit.ext.aws import errors
+from loafer_kit.ext.aws import answers
 from loafer_kit.ext.aws.addresses import is_fifo
-from loafer_kit.ext.aws.errors import BatchEntryFailure
+from loafer_kit.ext.aws.errors import (
+    REQUEST_ERRORS,
+    BatchEntryFailure,
+    from_exception,
+    queue_subject,
+)
 from loafer_kit.types import Message
 
 
@@ -29,30 +32,49 @@ class SQSTransport(Protocol):
 
 
 class BotocoreTransport:
-    """An `SQSTransport` of aiobotocore's clients: `open_client(long_polling=…)` returns one.
+    """An `SQSTransport` of aiobotocore's clients; `request` is `Clients.request`.
 
     Long polls have a client of their own, so that a deletion never waits for a connection that a
     long poll occupies.
     """
 
-    def __init__(self, open_client: Callable[..., Awaitable[Any]]) -> None:
-        self._open_client = open_client
+    def __init__(self, request: Callable[..., Awaitable[dict[str, Any]]]) -> None:
+        self._request = request
 
     async def call(self, action: str, url: str, /, **parameters: Any) -> dict[str, Any]:
         """Return SQS's answer to `action`."""
-        try:
-            client = await self._open_client(long_polling=action == "ReceiveMessage")
-            answer: dict[str, Any] = await getattr(client, xform_name(action))(
-                QueueUrl=url, **parameters
-            )
-        except errors.REQUEST_ERRORS as exc:
-            raise errors.from_exception(
-                exc, action=action, subject=errors.queue_subject(url)
-            ) from exc
-        return answer
+        return await self._request(
+            "sqs",
+            action,
+            queue_subject(url),
+            {"QueueUrl": url, **parameters},
+            long_polling=action == "ReceiveMessage",
+        )
 
     async def close(self) -> None:
         """Do nothing: the clients belong to `Clients`."""
+
+
+def copied_parameters(message: Message) -> dict[str, Any]:
+    """Return what a copy of a received message takes over, as parameters of SendMessage.
+
+    These are its message attributes and its trace header. The lists that SQS answers in an attribute
+    are left out: SendMessage refuses them.
+    """
+    parameters: dict[str, Any] = {}
+    if attributes := message.get("MessageAttributes"):
+        parameters["MessageAttributes"] = {
+            name: {key: part for key, part in value.items() if not key.endswith("ListValues")}
+            for name, value in attributes.items()
+        }
+    if trace_header := (message.get("Attributes") or {}).get("AWSTraceHeader"):
+        parameters["MessageSystemAttributes"] = {"AWSTraceHeader": text_attribute(trace_header)}
+    return parameters
+
+
+def text_attribute(value: str) -> dict[str, str]:
+    """Return a message attribute that holds a string."""
+    return {"DataType": "String", "StringValue": value}
 
 
 @dataclass(slots=True)
@@ -69,7 +91,7 @@ class Queue:
     """One queue and the requests that a consumer makes to it, counted by action.
 
     Errors are those of `SQSTransport.call`. A batch takes up to ten entries and returns those that
-    failed. Entry ids are positions, not message ids: a message that was received twice may be in one
+    SQS does not confirm. Entry ids are positions, not message ids: a message that was received twice may be in one
     batch twice, and SQS refuses a batch with equal ids.
     """
 
@@ -86,7 +108,9 @@ class Queue:
     async def receive(self, **parameters: Any) -> list[Message]:
         """Return the messages of one ReceiveMessage, which may be none."""
         answer = await self._call("ReceiveMessage", **parameters)
-        return answer.get("Messages") or []
+        messages: list[Message] = answer.get("Messages") or []
+        answers.check_digests(messages, queue_subject(self.url))
+        return messages
 
     async def delete(self, receipt_handles: Iterable[str]) -> list[BatchEntryFailure]:
         """Delete messages."""
@@ -94,8 +118,7 @@ class Queue:
             {"Id": str(position), "ReceiptHandle": handle}
             for position, handle in enumerate(receipt_handles)
         ]
-        answer = await self._call("DeleteMessageBatch", Entries=entries)
-        return answer.get("Failed") or []
+        return answers.unconfirmed(entries, await self._call("DeleteMessageBatch", Entries=entries))
 
     async def change_visibility(
         self, timeouts: Iterable[tuple[str, int]]
@@ -103,12 +126,12 @@ class Queue:
         """Hide messages for so many seconds from now; each is given by its receipt handle."""
         entries = _visibility_entries(timeouts)
         answer = await self._call("ChangeMessageVisibilityBatch", Entries=entries)
-        return answer.get("Failed") or []
+        return answers.unconfirmed(entries, answer)
 
     async def send(self, entries: Sequence[dict[str, Any]]) -> list[BatchEntryFailure]:
         """Send messages."""
         answer = await self._call("SendMessageBatch", Entries=entries)
-        return answer.get("Failed") or []
+        return answers.unconfirmed(entries, answer, answers.confirms_send)
 
     async def attributes(self) -> dict[str, str]:
         """Return all attributes of the queue."""
@@ -156,19 +179,18 @@ class BlockingQueue:
 
     def change_visibility(self, timeouts: Iterable[tuple[str, int]]) -> list[BatchEntryFailure]:
         """Hide messages for so many seconds from now; each is given by its receipt handle."""
+        entries = _visibility_entries(timeouts)
         try:
             if self._client is None:
                 self._client = self._open_client()
             answer = self._client.change_message_visibility_batch(
-                QueueUrl=self._url, Entries=_visibility_entries(timeouts)
+                QueueUrl=self._url, Entries=entries
             )
-        except errors.REQUEST_ERRORS as exc:
-            raise errors.from_exception(
-                exc,
-                action="ChangeMessageVisibilityBatch",
-                subject=errors.queue_subject(self._url),
+        except REQUEST_ERRORS as exc:
+            raise from_exception(
+                exc, action="ChangeMessageVisibilityBatch", subject=queue_subject(self._url)
             ) from exc
-        return answer.get("Failed") or []
+        return answers.unconfirmed(entries, answer)
 
     def close(self) -> None:
         """Close the connections."""

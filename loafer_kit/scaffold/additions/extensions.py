@@ -11,8 +11,15 @@ from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import insertion
-from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
+from loafer_kit.scaffold.additions.module import (
+    Module,
+    UnrecognisedError,
+    bound,
+    names_of,
+    targets,
+)
 from loafer_kit.scaffold.additions.pieces import UnplacedError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.spec import names
 
@@ -90,7 +97,7 @@ def plan(package: str, reference: str) -> ExtensionAddition:
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         raise ConfigurationError(
-            f"{names.shown(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
+            f"{quoted(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
         )
     return ExtensionAddition(package, found["module"], found["name"])
 
@@ -101,7 +108,7 @@ def _service(module: Module) -> str:
         target.id
         for item in module.tree.body
         if isinstance(item, (ast.Assign, ast.AnnAssign)) and isinstance(item.value, ast.Call)
-        for target in (item.targets if isinstance(item, ast.Assign) else [item.target])
+        for target in targets(item)
         if isinstance(target, ast.Name) and _called(item.value) in _SERVICES
     ]
     if len(found) != 1:

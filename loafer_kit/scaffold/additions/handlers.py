@@ -32,7 +32,7 @@ from {package} import handlers
 
 
 def test_{name}_accepts_a_message() -> None:
-    """What was handled is deleted."""
+    """A handled message is deleted."""
     message = {{"hello": "world"}}
 
     assert asyncio.run(handlers.{name}(message, {{}})) is True

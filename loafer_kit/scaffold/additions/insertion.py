@@ -50,7 +50,7 @@ def into_brackets(
         end = module.begin(bracketed) + 1
     comma = isinstance(bracketed, ast.Tuple) and not elements
     edits, styled = _at_close(module, end, close, elements, text, comma=comma)
-    node = _expression(styled)
+    node = ast.parse(b"(" + styled + b")", mode="eval").body
     return module.inserted(elements, len(elements), [node], edits)
 
 
@@ -94,7 +94,9 @@ def _with_alias(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> 
 def _with_import(module: Module, statement: ast.stmt, package: str) -> Module:
     body = module.tree.body
     key = _import_key(statement, package)
-    before = [index for index, item in enumerate(body) if _is_import(item)]
+    before = [
+        index for index, item in enumerate(body) if isinstance(item, (ast.Import, ast.ImportFrom))
+    ]
     earlier = [index for index in before if _import_key(body[index], package) <= key]
     text = ast.unparse(statement)
     if earlier:
@@ -147,14 +149,6 @@ def _parsed(text: bytes, indent: bytes = b"") -> ast.Module:
     if indent:
         return ast.Module(ast.parse(b"if 1:\n" + indent + text).body[0].body, [])  # type: ignore[attr-defined]
     return ast.parse(text)
-
-
-def _expression(text: bytes) -> ast.expr:
-    return ast.parse(b"(" + text + b")", mode="eval").body
-
-
-def _is_import(statement: ast.stmt) -> bool:
-    return isinstance(statement, (ast.Import, ast.ImportFrom))
 
 
 def _only(source: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:

@@ -130,8 +130,9 @@ class Module:
 
     def _has_tabs(self) -> bool:
         return any(
-            self.content[start : start + 1] == b"\t"
-            for start in (self.lines[node.lineno - 1] for node in _indented(self.tree))
+            self.content.startswith(b"\t", self.lines[node.lineno - 1])
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.stmt) and node.col_offset
         )
 
 
@@ -157,6 +158,11 @@ def names_of(node: ast.AST) -> set[str]:
     return {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
 
 
+def targets(statement: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    """What an assignment assigns to."""
+    return statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+
+
 def bound(body: Sequence[ast.stmt]) -> Iterator[str]:
     """The names that a module defines or imports at its top level."""
     for statement in body:
@@ -166,7 +172,8 @@ def bound(body: Sequence[ast.stmt]) -> Iterator[str]:
             for alias in statement.names:
                 yield alias.asname or alias.name.partition(".")[0]
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            yield from _targets(statement)
+            for target in targets(statement):
+                yield from names_of(target)
         else:
             for field in ("body", "orelse", "finalbody"):
                 yield from bound(getattr(statement, field, []))
@@ -183,18 +190,6 @@ def mentions(tree: ast.AST, text: str) -> bool:
         isinstance(item, ast.Constant) and item.value == text and id(item) not in besides
         for item in ast.walk(tree)
     )
-
-
-def _targets(statement: ast.Assign | ast.AnnAssign) -> Iterator[str]:
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    for target in targets:
-        yield from names_of(target)
-
-
-def _indented(tree: ast.Module) -> Iterator[ast.stmt]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and node.col_offset:
-            yield node
 
 
 def _tabbed(line: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The code that an addition puts into a service's files, and the changes that makes."""
+"""The code that an addition puts into a service's files, and the changes that follow from it."""
 
 import ast
 import tomllib
@@ -16,6 +16,7 @@ from loafer_kit.scaffold.additions.module import (
     bound,
     mentions,
     names_of,
+    targets,
 )
 from loafer_kit.scaffold.project import history, locks, projects
 from loafer_kit.scaffold.project.locks import Base, Digest
@@ -218,7 +219,7 @@ def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
         item.value
         for item in module.tree.body
         if isinstance(item, (ast.Assign, ast.AnnAssign))
-        for target in (item.targets if isinstance(item, ast.Assign) else [item.target])
+        for target in targets(item)
         if isinstance(target, ast.Name) and target.id == "routes"
     ]
     if len(found) != 1 or not isinstance(found[0], (ast.Tuple, ast.List)):

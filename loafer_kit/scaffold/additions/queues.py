@@ -10,6 +10,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import pieces
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import line_ends, merges
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import flags, lines
@@ -104,7 +105,7 @@ def plan(draft: Draft, text: str, generator: Generator) -> QueueAddition:
         return _planned(draft, spec, text, generator)
     except SpecError as error:  # the draft is valid: the problems are of the typed text
         problems = [Problem(item.path[2:], item.message) for item in error.problems]
-        raise SpecError(problems, names.shown(text)) from error
+        raise SpecError(problems, quoted(text)) from error
 
 
 def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
@@ -118,19 +119,19 @@ def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
             return _addition(spec, index, generator, known=True)
     if "," in name:
         why = f"a route has the settings of its queue, which are in {draft.origin}"
-        raise ConfigurationError(f"{names.shown(name)}: {why}")
+        raise ConfigurationError(f"{quoted(name)}: {why}")
     known = [queue.queue_name for queue in spec.queues]
     near = get_close_matches(names.queue_name(name), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigurationError(
-        f"{draft.origin}: there is no queue {names.shown(name)}; {hint}"
+        f"{draft.origin}: there is no queue {quoted(name)}; {hint}"
         "`loafer-kit add queue NAME` adds a queue and its route"
     )
 
 
 def plan_handler(spec: ServiceSpec, index: int, generator: Generator) -> QueueAddition:
     """The addition of the code for one queue's handler; its test goes beside the others."""
-    return _rendered(spec, index, generator, known=True, own_tests=())
+    return _rendered(spec, index, generator, known=True, separate_tests=())
 
 
 def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -> QueueAddition:
@@ -148,8 +149,8 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -
 def _addition(spec: ServiceSpec, index: int, generator: Generator, *, known: bool) -> QueueAddition:
     """The addition of one queue of a spec; its tests get a file unless the lock has them."""
     name = spec.queues[index].queue_name
-    own_tests = () if name in generator.locked_queues() else (name,)
-    return _rendered(spec, index, generator, known=known, own_tests=own_tests)
+    separate_tests = () if name in generator.locked_queues() else (name,)
+    return _rendered(spec, index, generator, known=known, separate_tests=separate_tests)
 
 
 def _rendered(
@@ -158,15 +159,13 @@ def _rendered(
     generator: Generator,
     *,
     known: bool,
-    own_tests: tuple[str, ...],
+    separate_tests: tuple[str, ...],
 ) -> QueueAddition:
     queue = spec.queues[index]
     others = tuple(item for item in spec.queues if item is not queue)
     before = generator.service(replace(spec, queues=others)).plan.files if others else {}
-    after = generator.service(spec, own_tests=own_tests).plan.files
-    if (
-        before and not own_tests
-    ):  # the lock has the queue's tests already: deleted ones stay deleted
+    after = generator.service(spec, separate_tests=separate_tests).plan.files
+    if before and not separate_tests:  # the lock has the queue's tests: deleted ones stay deleted
         tests = {path: file for path, file in after.items() if path.startswith("tests/")}
         before = {**tests, **before}
     return QueueAddition(
@@ -187,7 +186,7 @@ def _refuse_other_settings(
     wanted = validation.service(Draft({**draft.values, "queues": queues})).queues[index]
     if wanted != spec.queues[index]:
         raise ConfigurationError(
-            f"{draft.origin}: the queue {names.shown(wanted.queue_name)} is there already with other "
+            f"{draft.origin}: the queue {quoted(wanted.queue_name)} is there already with other "
             "settings; change them there, then run `loafer-kit update`"
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import escape_line
+from loafer_kit.scaffold.escaping import escape_line, quoted
 from loafer_kit.scaffold.project import code, locks, merges, projects
 from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
 from loafer_kit.scaffold.project.locks import Lock
@@ -112,7 +112,7 @@ def _changed_queues(before: ServiceSpec, spec: ServiceSpec) -> Mapping[str, str]
     verbs |= dict.fromkeys(old.keys() - new.keys(), "was removed")
     verbs |= {name: "changed" for name in old.keys() & new.keys() if old[name] != new[name]}
     return {
-        name: f"the queue {names.shown(name)} {verbs[name]} since the code was written"
+        name: f"the queue {quoted(name)} {verbs[name]} since the code was written"
         for name in (*new, *old)
         if name in verbs
     }
@@ -179,7 +179,7 @@ def in_code(modules: Modules, spec: ServiceSpec, *, except_for: Collection[str])
     for path, route in found:
         name = _queue_name(route.queue)
         if name is not None and name not in known:
-            message = f"the queue {names.shown(name)} is not in {projects.SPEC}"
+            message = f"the queue {quoted(name)} is not in {projects.SPEC}"
             yield Drift(path, route.line, message, "add it there, or remove the route")
 
 
@@ -200,7 +200,7 @@ def _reads(route: RouteCode, queue: Context) -> bool:
 
 def _missing_route(queue: Context, package: str, modules: Modules) -> Drift:
     path = f"{package}/routes.py"
-    message = f"no route reads the queue {names.shown(queue['queue_name'])}"
+    message = f"no route reads the queue {quoted(queue['queue_name'])}"
     remedy = f"`loafer-kit add route {queue['queue_name']}` writes one"
     if path not in modules:
         remedy = "the file is missing: restore it from your version control"
@@ -208,7 +208,7 @@ def _missing_route(queue: Context, package: str, modules: Modules) -> Drift:
 
 
 def _differences(route: RouteCode, queue: Context) -> Iterator[str]:
-    who = f"the queue {names.shown(queue['queue_name'])}"
+    who = f"the queue {quoted(queue['queue_name'])}"
     if route.kind != queue["route"]:
         yield f"{who} has a {route.kind} here, a {queue['route']} by {projects.SPEC}"
     for key in _NAMES:
@@ -228,7 +228,7 @@ def _differences(route: RouteCode, queue: Context) -> Iterator[str]:
 def _difference(who: str, key: str, here: Any, there: Any) -> Iterator[str]:
     there = None if there == "" else there
     if here != there and not isinstance(here, (Name, Unreadable)):
-        said = ["not set" if value is None else names.shown(str(value)) for value in (here, there)]
+        said = ["not set" if value is None else quoted(str(value)) for value in (here, there)]
         yield f"{key} of {who} is {said[0]} here, {said[1]} in {projects.SPEC}"
 
 
@@ -260,5 +260,5 @@ def _undefined(
         file = next((place for place in places if place in modules), None)
         if file is not None and member not in code.defined(modules[file]):
             message = f"{file} does not define {member}, which the route of the queue "
-            message += f"{names.shown(queue['queue_name'])} needs"
+            message += f"{quoted(queue['queue_name'])} needs"
             yield Drift(path, route.line, message, "define it there, or name another")

@@ -50,11 +50,6 @@ def run(*arguments: str, content: bytes = b"") -> bytes:
     return done.stdout
 
 
-def refuse_missing_git() -> None:
-    """Raise GitError if git is not installed."""
-    run("--version")
-
-
 def around(folder: Path) -> Path | None:
     """The work tree that contains a folder, or will contain it; None if there is none."""
     existing = next(place for place in (folder, *folder.resolve().parents) if place.is_dir())

@@ -1,6 +1,7 @@
 """Which files a project's `.gitignore` covers."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -51,18 +52,11 @@ def _matches(place: str, spec: Callable[[str], "GitIgnoreSpec | None"]) -> bool:
 
 
 def _parsed(content: bytes) -> "GitIgnoreSpec":
+    """The patterns of a file; like git, it skips invalid ones."""
     from pathspec import GitIgnoreSpec  # of the extra `scaffold`
 
-    lines = content.decode(errors="replace").removeprefix("\ufeff").splitlines()
-    return GitIgnoreSpec.from_lines([line for line in lines if _is_valid(line)])
-
-
-def _is_valid(line: str) -> bool:
-    """Whether a line is a pattern or a comment; git skips an invalid pattern too."""
-    from pathspec import GitIgnoreSpec
-
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        return False
-    return True
+    patterns = GitIgnoreSpec([])
+    for line in content.decode(errors="replace").removeprefix("\ufeff").splitlines():
+        with suppress(ValueError):
+            patterns += GitIgnoreSpec.from_lines([line])
+    return patterns

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.scaffold.project import line_ends
+from loafer_kit.scaffold.project.merges import common_length
 from loafer_kit.scaffold.project.plans import Change, change, digest
 
 
@@ -55,8 +56,8 @@ def undone(edit: Edit, content: bytes | None) -> Change:
 
 def _edit(item: Change) -> Edit:
     before, after = item.before or b"", item.after or b""
-    start = _common(before, after)
-    end = _common(before[start:][::-1], after[start:][::-1])
+    start = common_length(before, after)
+    end = common_length(before[start:][::-1], after[start:][::-1])
     return Edit(
         path=item.path,
         digest=digest(item.after),
@@ -64,9 +65,3 @@ def _edit(item: Change) -> Edit:
         inserted=len(after) - start - end,
         removed=None if item.before is None else before[start : len(before) - end],
     )
-
-
-def _common(first: bytes, second: bytes) -> int:
-    """The length of the common prefix."""
-    shorter = min(len(first), len(second))
-    return next((i for i in range(shorter) if first[i] != second[i]), shorter)

@@ -16,14 +16,14 @@ from typing import Any
 
 from loafer_kit import __version__
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import gitignore, line_ends
 from loafer_kit.scaffold.project.history import Edit, Record
-from loafer_kit.scaffold.project.plans import LOCK, digest, read, refuse_reserved
+from loafer_kit.scaffold.project.plans import FOLDER, digest, read, refuse_reserved
 from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.sources.documents import refuse_depth
-from loafer_kit.scaffold.spec import names
 
-PATH = LOCK
+PATH = f"{FOLDER}/lock.json"
 
 _FORMAT = 2
 _LARGEST_BINARY = 1024 * 1024
@@ -145,7 +145,7 @@ def _lock(values: Mapping[str, Any]) -> Lock:
     if not isinstance(format_, int):
         raise TypeError("expected a number as format")
     if _numbers(version) > _numbers(__version__):
-        raise ConfigurationError(f"written by loafer-kit {names.shown(version)}: upgrade this one")
+        raise ConfigurationError(f"written by loafer-kit {quoted(version)}: upgrade this one")
     if format_ != _FORMAT:
         raise ConfigurationError(
             f"format {format_} is unknown to loafer-kit {__version__}, which reads {_FORMAT}"

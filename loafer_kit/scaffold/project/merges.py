@@ -45,15 +45,16 @@ def merge(base: bytes, ours: bytes, theirs: bytes) -> Merge:
     return Merge(line_ends.like(b"".join(merged), ours), conflicts)
 
 
-def has_conflict(content: bytes) -> bool:
-    """Whether a file contains the mark that begins a conflict."""
-    return conflict_line(content) is not None
-
-
 def conflict_line(content: bytes) -> int | None:
     """The line number of the first mark that begins a conflict."""
     lines = _lines(content)
     return lines.index(_YOURS) + 1 if _YOURS in lines else None
+
+
+def common_length(first: Sequence[object], second: Sequence[object]) -> int:
+    """The length of the common prefix of two sequences."""
+    shorter = min(len(first), len(second))
+    return next((i for i in range(shorter) if first[i] != second[i]), shorter)
 
 
 def _lines(content: bytes) -> Lines:
@@ -140,8 +141,8 @@ def _applied(group: Sequence[_Hunk], side: str, base: Lines, start: int, end: in
 def _marked(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Iterator[bytes]:
     """Both sides between conflict marks, without their common first and last lines."""
     ours, theirs = (_applied(group, side, base, start, end) for side in ("ours", "theirs"))
-    first = _common(ours, theirs)
-    last = _common(ours[first:][::-1], theirs[first:][::-1])
+    first = common_length(ours, theirs)
+    last = common_length(ours[first:][::-1], theirs[first:][::-1])
     yield from ours[:first]
     yield _YOURS
     yield from _ended(ours[first : len(ours) - last])
@@ -154,8 +155,3 @@ def _marked(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Iterat
 def _ended(lines: Lines) -> Lines:
     """The lines, with a line end after the last one: a mark needs its own line."""
     return [line if line.endswith(b"\n") else line + b"\n" for line in lines]
-
-
-def _common(first: Lines, second: Lines) -> int:
-    shorter = min(len(first), len(second))
-    return next((i for i in range(shorter) if first[i] != second[i]), shorter)

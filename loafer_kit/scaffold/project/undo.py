@@ -27,8 +27,7 @@ def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[
     edited = [edit.path for edit in edits if not _is_as_left(edit, contents[edit.path], lock)]
     if edited:
         raise ConfigurationError(
-            "nothing was taken back: edited since "
-            f"`loafer-kit {escape_line(record.command)}`: "
+            f"nothing was undone: edited since `loafer-kit {escape_line(record.command)}`: "
             f"{', '.join(edited)}"
         )
     changed = [

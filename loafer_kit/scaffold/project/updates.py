@@ -63,7 +63,7 @@ class Candidate:
         return change(self.path, self.ours, self.theirs)
 
     def _is_settled(self) -> bool:
-        """Whether there is nothing to bring into the project."""
+        """Whether the project already has what the template renders."""
         if self.is_ignored and (self.base, self.ours) != (None, None):
             return True
         return self.theirs in (self.base, self.ours)

@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 from types import FrameType
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.project import locks
 from loafer_kit.scaffold.project.plans import (
     FOLDER,
-    LOCK,
     Change,
     digest,
     read,
@@ -57,7 +57,7 @@ def recover(target: Path) -> None:
 
 @contextmanager
 def locked(work: Path, target: Path) -> Iterator[None]:
-    """Keep other processes from writing into `target` by locking one of our own folders.
+    """Keep other processes from writing into `target` by locking a folder of loafer-kit's.
 
     ConfigurationError where another process holds the lock; a lock ends with its process.
     """
@@ -130,7 +130,7 @@ class _Entry:
     folders: list[str]
 
     def __post_init__(self) -> None:
-        if self.path != LOCK:
+        if self.path != locks.PATH:
             refuse_reserved(self.path)
         above = {str(folder) for folder in PurePosixPath(self.path).parents[:-1]}
         if not above.issuperset(self.folders):

@@ -5,14 +5,15 @@ import shlex
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
+from cookiecutter.exceptions import ContextDecodingException
 from jinja2 import Environment
 from jinja2.ext import Extension
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.escaping import escape_line
+from loafer_kit.scaffold.escaping import escape_line, quoted
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags
-from loafer_kit.scaffold.spec import extensions, names, validation
+from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.extensions import ExtensionSpec
 from loafer_kit.scaffold.spec.problems import SpecError
 from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec
@@ -66,8 +67,6 @@ def _derive(answers: MutableMapping[str, Any], variables: Callable[[], Mapping[s
 
 def _refuse(message: str, cause: Exception | None = None) -> None:
     """Stop cookiecutter with one line, before it writes anything."""
-    from cookiecutter.exceptions import ContextDecodingException
-
     raise ContextDecodingException(escape_line(message)) from cause
 
 
@@ -87,5 +86,5 @@ class AnswersExtension(Extension):
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Refuse a text, as opposed to a file, that is more than look-ups."""
         if name is None and any(mark in _HARMLESS.sub("", source) for mark in _MARKS):
-            _refuse(f"{names.shown(source)} is not rendered: an answer is plain text")
+            _refuse(f"{quoted(source)} is not rendered: an answer is plain text")
         return source

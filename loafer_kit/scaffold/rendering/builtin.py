@@ -50,7 +50,7 @@ def render(template: Template, variables: Mapping[str, Any]) -> Rendered:
         if b"{" in content:
             text = environment.get_template(sources[source]).render(cookiecutter=variables)
             content = text.encode()
-        files[place] = _finished(place, content)
+        files[place] = formatting.finish(place, content, is_formatted=True)
         if file.executable:
             executables.add(place)
     return Rendered(folder, Plan(files, frozenset(executables)))
@@ -66,11 +66,3 @@ def _environment(template: Template) -> Environment:
         keep_trailing_newline=True,
         **template.variables["_jinja2_env_vars"],
     )
-
-
-def _finished(path: str, content: bytes) -> bytes:
-    try:
-        return formatting.finish(path, content, is_formatted=True)
-    except Exception as error:
-        error.add_note(path)
-        raise

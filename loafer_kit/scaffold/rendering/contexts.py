@@ -177,13 +177,13 @@ def _has_aliases(found: Payloads) -> bool:
 def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:
     queues = [queue.queue_name for queue in spec.queues if queue.payload == payload.name]
     if queues:
-        return f"What a message of {' and of '.join(queues)} carries"
+        return f"The content of a message of {' or '.join(queues)}"
     users = [
         other.name
         for other in spec.payloads.values()
         if any(payload.name in type_.models() for type_ in other.fields.values())
     ]
-    return f"A part of {' and '.join(users)}" if users else "What nothing uses yet"
+    return f"A part of {' and '.join(users)}" if users else "Not used yet"
 
 
 def settings(spec: ServiceSpec) -> Context:

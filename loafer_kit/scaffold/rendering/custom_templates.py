@@ -28,6 +28,7 @@ from cookiecutter.utils import create_env_with_context
 from jinja2 import TemplateSyntaxError
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
 from loafer_kit.scaffold.project.writing import termination_as_exception
@@ -38,7 +39,6 @@ from loafer_kit.scaffold.rendering.fetching import CACHE, Fetched
 from loafer_kit.scaffold.rendering.origins import Origin
 from loafer_kit.scaffold.rendering.templates import VARIABLES, File
 from loafer_kit.scaffold.rendering.variables import Values
-from loafer_kit.scaffold.spec import names
 
 _HOOKS = ("pre_prompt", "pre_gen_project", "post_gen_project")
 # What cookiecutter itself reads, besides `cookiecutter.json` and the project's folder.
@@ -96,7 +96,7 @@ def load(
     place = tempfile.TemporaryDirectory(prefix="loafer-kit-")
     workspace = Path(place.name).resolve()
     try:
-        with _failures_escape_line(origin, workspace), termination_as_exception():
+        with _failures_in_one_line(origin, workspace), termination_as_exception():
             with waiting or nullcontext(), _hosted(workspace):
                 fetched = fetching.fetch(origin, address, workspace / "fetched")
             _get_consent(fetched, consent)
@@ -138,7 +138,7 @@ def _declared(folder: Path) -> Values:
 
 
 def _several(folders: Iterable[str]) -> str:
-    listed = ", ".join(map(names.shown, folders))
+    listed = ", ".join(map(quoted, folders))
     return f"; --directory names one of {listed}" if listed else ""
 
 
@@ -162,7 +162,7 @@ def render(
     """
     workspace, folder = template.workspace, template.folder
     with (
-        _failures_escape_line(template.origin, workspace),
+        _failures_in_one_line(template.origin, workspace),
         _hosted(workspace, folder),
         termination_as_exception(),
     ):
@@ -209,7 +209,7 @@ def _refuse_names(folder: Path, context: Values) -> None:
     # cookiecutter renders this name again, in those of the folders below it.
     marks = (environment.block_start_string, environment.variable_start_string)
     if "/" in name or name.startswith("-") or any(mark in name for mark in marks):
-        raise ConfigurationError(f"{names.shown(name)} cannot be a project's folder")
+        raise ConfigurationError(f"{quoted(name)} cannot be a project's folder")
     refuse_reserved(name)
     for place in fetching.places(project):
         try:
@@ -217,9 +217,9 @@ def _refuse_names(folder: Path, context: Values) -> None:
         except Exception:  # noqa: BLE001, S112 - cookiecutter names it, or copies the file as it is
             continue
         if place.is_dir() and path[-1:] in ("", "/"):
-            raise ConfigurationError(f"the name of the folder {names.shown(place.name)} is empty")
+            raise ConfigurationError(f"the name of the folder {quoted(place.name)} is empty")
         if path.startswith("/") or ".." in path.split("/"):
-            raise ConfigurationError(f"{names.shown(path)} leads out of the project")
+            raise ConfigurationError(f"{quoted(path)} leads out of the project")
 
 
 def _files(project: Path, notes: list[str]) -> dict[str, File]:
@@ -248,16 +248,8 @@ def _plan(files: Mapping[str, File], purpose: str | None) -> Plan:
         refuse_reserved(path)
     contents = {path: file.content for path, file in files.items()}
     if purpose is not None:
-        contents = {path: _finished(path, content) for path, content in contents.items()}
+        contents = {path: formatting.finish(path, content) for path, content in contents.items()}
     return Plan(contents, frozenset(path for path, file in files.items() if file.executable))
-
-
-def _finished(path: str, content: bytes) -> bytes:
-    try:
-        return formatting.finish(path, content)
-    except Exception as error:
-        error.add_note(path)
-        raise
 
 
 @contextmanager
@@ -309,7 +301,7 @@ def _stdout_as_stderr() -> Iterator[None]:
 
 
 @contextmanager
-def _failures_escape_line(origin: Origin, workspace: Path) -> Iterator[None]:
+def _failures_in_one_line(origin: Origin, workspace: Path) -> Iterator[None]:
     try:
         yield
     except EOFError:  # nobody answers any longer

@@ -16,9 +16,10 @@ from cookiecutter.vcs import clone
 from cookiecutter.zipfile import unzip
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.rendering.origins import Origin
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.sources import installed
 
 CACHE = "__pycache__"
 # What lies beside a template and is not copied with it.
@@ -44,8 +45,6 @@ def address(origin: Origin, base: Path) -> str:
         return origin.place
     if origin.is_path:
         return os.path.realpath(base / origin.place)
-    from loafer_kit.scaffold.sources import installed
-
     return str(installed.template(origin.reference))
 
 
@@ -63,7 +62,7 @@ def fetch(origin: Origin, address: str, place: Path) -> Fetched:
     notes += resolve_links(root)
     folder = root / (origin.directory or "")
     if not folder.is_dir():
-        raise ConfigurationError(f"it has no folder {names.shown(str(origin.directory))}")
+        raise ConfigurationError(f"it has no folder {quoted(str(origin.directory))}")
     return Fetched(folder, origin, address, tuple(notes))
 
 
@@ -134,7 +133,7 @@ def _commit(repository: Path, origin: Origin) -> str:
 
 
 def _no_revision(origin: Origin) -> ConfigurationError:
-    return ConfigurationError(f"it has no revision {names.shown(str(origin.checkout))}")
+    return ConfigurationError(f"it has no revision {quoted(str(origin.checkout))}")
 
 
 def _submodules(repository: Path) -> Iterator[str]:

@@ -11,16 +11,20 @@ _LINE_LENGTH = 88
 
 
 def finish(path: str, content: bytes, *, is_formatted: bool = False) -> bytes:
-    """The file's final bytes; ValueError if it does not parse as its suffix says.
+    """The file's final bytes; ValueError, with the path as a note, if it does not parse.
 
     With `is_formatted` the Python is known to be as black writes it, apart from lines that are
     too long: black is imported only for these.
     """
     suffix = PurePosixPath(path).suffix
-    if suffix == ".py":
-        return _python(content.decode(), is_formatted=is_formatted).encode()
-    if suffix in _PARSERS:
-        _PARSERS[suffix](content.decode())
+    try:
+        if suffix == ".py":
+            return _python(content.decode(), is_formatted=is_formatted).encode()
+        if suffix in _PARSERS:
+            _PARSERS[suffix](content.decode())
+    except Exception as error:
+        error.add_note(path)
+        raise
     return content
 
 

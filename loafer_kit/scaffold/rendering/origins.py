@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources import installed
 
 _GIT = "git+"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[\w.-]+@[\w.-]+:.*", re.DOTALL)
@@ -103,8 +104,6 @@ def _is_path(reference: str) -> bool:
     """Whether a name is that of a folder or a file, and not of an installed template."""
     if os.sep in reference:
         return True
-    from loafer_kit.scaffold.sources import installed
-
     try:
         is_there = Path(reference).exists()
     except OSError:  # longer than a name may be
@@ -115,20 +114,20 @@ def _is_path(reference: str) -> bool:
 def refuse_unsafe(origin: Origin) -> None:
     """Make sure that fetching from a place runs nothing, and that a lock keeps no password."""
     if not _is_sane(origin.reference):
-        raise ConfigurationError(f"{names.shown(origin.reference)} cannot name a template")
+        raise ConfigurationError(f"{quoted(origin.reference)} cannot name a template")
     if origin.is_url or origin.is_repository:
         _refuse_unsafe_url(origin)
     if origin.checkout is not None and not origin.is_repository:
-        where = names.shown(origin.reference)
+        where = quoted(origin.reference)
         raise ConfigurationError(f"{where} has no revisions: --checkout is for a git repository")
     for word in (origin.checkout, origin.directory):
         if word is not None and (not word or word.startswith("-") or not _is_sane(word)):
-            raise ConfigurationError(f"{names.shown(word)} is neither a revision nor a folder")
+            raise ConfigurationError(f"{quoted(word)} is neither a revision nor a folder")
     folder = PurePosixPath(origin.directory or "")
     if folder.is_absolute() or ".." in folder.parts:
-        raise ConfigurationError(f"{names.shown(str(folder))} leads out of the template")
+        raise ConfigurationError(f"{quoted(str(folder))} leads out of the template")
     if origin.commit is not None and not _COMMIT.fullmatch(origin.commit):
-        raise ConfigurationError(f"{names.shown(origin.commit)} is not a commit")
+        raise ConfigurationError(f"{quoted(origin.commit)} is not a commit")
 
 
 def _is_sane(word: str) -> bool:
@@ -150,7 +149,7 @@ def _refuse_unsafe_url(origin: Origin) -> None:
     is_other = "::" in origin.place or origin.place.startswith("-")
     if is_other or parts.scheme not in ("", *_PROTOCOLS):
         raise ConfigurationError(
-            f"{names.shown(origin.reference)}: a template is fetched by https, ssh or from a path, "
+            f"{quoted(origin.reference)}: a template is fetched by https, ssh or from a path, "
             "nothing else"
         )
 

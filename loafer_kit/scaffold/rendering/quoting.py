@@ -78,7 +78,7 @@ def shell_json(value: object) -> Quoted:
 def annotation(text: str, forward: bool = False) -> Quoted:
     """A payload type of a spec as a Python annotation, in quotes if its model comes later."""
     found = payload_types.parse(text).annotation
-    return python(found) if forward else Quoted(found.replace("'", '"'))
+    return python(found) if forward else Quoted(found)
 
 
 def prose(value: str) -> Quoted:

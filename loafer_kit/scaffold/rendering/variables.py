@@ -20,8 +20,7 @@ from jinja2 import Environment, UndefinedError
 from rich.prompt import InvalidResponse
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import escape_line
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.escaping import escape_line, quoted
 
 Values = Mapping[str, Any]
 
@@ -97,19 +96,19 @@ def _typed(name: str, default: Any, answer: Any) -> Any:
     except (InvalidResponse, TypeError):
         problem = "must be yes or no" if isinstance(default, bool) else "must be a table in JSON"
     if problem is not None:
-        raise ConfigurationError(f"{escape_line(name)}: {names.shown(str(answer))} {problem}")
+        raise ConfigurationError(f"{escape_line(name)}: {quoted(str(answer))} {problem}")
     return answer
 
 
 def _refuse_unknown(answers: Values, wanted: list[str], known: Values) -> None:
     for name in answers:
         if name in known:
-            raise ConfigurationError(f"{names.shown(name)} comes from the spec")
+            raise ConfigurationError(f"{quoted(name)} comes from the spec")
         if name not in wanted:
             near = get_close_matches(name, wanted, n=1)
             listed = f"it has {_listed(wanted)}" if wanted else "it has none of its own"
             hint = f"did you mean {near[0]!a}?" if near else listed
-            raise ConfigurationError(f"the template has no variable {names.shown(name)}; {hint}")
+            raise ConfigurationError(f"the template has no variable {quoted(name)}; {hint}")
 
 
 def _listed(words: Iterable[Any]) -> str:

@@ -5,13 +5,12 @@ running service.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.scaffold.shipping import resources, sizing
-from loafer_kit.scaffold.shipping.identifiers import Identifier, identifiers
-from loafer_kit.scaffold.shipping.resources import Queue, Topic
+from loafer_kit.scaffold.shipping.resources import Identifier, Queue, Topic, identifiers
 from loafer_kit.scaffold.spec.specs import ServiceSpec
 
 Context = dict[str, Any]
@@ -121,14 +120,10 @@ def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
         "dead_letter_queue": references.get(queue.dead_letter_queue or "", {}),
         "max_receive_count": count or 0,
         "holds_dead_letters": bool(queue.dead_letters_of),
-        "redrive_sources": _known(queue.redrive_sources, references),
+        "redrive_sources": [references[name] for name in queue.redrive_sources],
         "alarm_age": sizing.alarm_age(options),
         "backlog": _backlog(sizing.backlog(options)),
     }
-
-
-def _known(names: Sequence[str], references: Mapping[str, Context]) -> list[Context]:
-    return [references[name] for name in names]
 
 
 def _backlog(backlog: sizing.Backlog) -> Context:

@@ -13,6 +13,7 @@ from loafer_kit.local.environments import (
     SECRET_ACCESS_KEY,
     is_local,
 )
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -22,7 +23,6 @@ from loafer_kit.scaffold.sources.import_results import (
     last_part,
     whole_number,
 )
-from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Draft
 
 # The attributes of queues, topics, subscriptions and mappings; CloudFormation and SAM use them too.
@@ -119,7 +119,7 @@ async def _import(prefix: str, endpoint_url: str | None) -> ImportResult:
         except ConfigurationError as error:
             result.note(Node(None), f"subscriptions to topics are unknown: {error}")
         for subscription in result.subscriptions:
-            what = f"its subscription to {names.shown(subscription.topic)}"
+            what = f"its subscription to {quoted(subscription.topic)}"
             result.note_unsupported(subscription.node, SUBSCRIPTION, what)
     else:
         result.problem(Node(None), f"no queue's name begins with {prefix!a}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Document, Node
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.problems import Path, Problem
@@ -97,7 +98,7 @@ class ImportResult:
 
         Sources drop keys nowhere else, so that none is dropped in silence.
         """
-        unsupported = [names.shown(key).strip("'") for key in keys.unsupported(node)]
+        unsupported = [quoted(key).strip("'") for key in keys.unsupported(node)]
         if unsupported:
             begin = f"{what}: " if what else ""
             self.note(node, f"{begin}unsupported: {', '.join(unsupported)}")
@@ -105,7 +106,7 @@ class ImportResult:
     def check_fifo(self, name: str, is_fifo: Node) -> None:
         """Add a problem if a FIFO queue's name lacks the suffix that SQS requires."""
         if is_fifo.value is True and names.queue(name) is None and not name.endswith(".fifo"):
-            named = names.shown(f"{name}.fifo")
+            named = quoted(f"{name}.fifo")
             self.problem(is_fifo, f"the name of a FIFO queue ends in '.fifo': name it {named}")
 
     def dead_letter_queues(self) -> set[str]:
@@ -158,7 +159,7 @@ class ImportResult:
         subscribed = [(item.queue, item.node) for item in self.subscriptions]
         for name, node in [*subscribed, *self.readers]:
             if name in others:
-                self.note(node, f"{names.shown(name)} is a dead-letter queue: it gets no handler")
+                self.note(node, f"{quoted(name)} is a dead-letter queue: it gets no handler")
 
     def _settings(self, index: int, queue: Queue) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
@@ -177,9 +178,9 @@ class ImportResult:
             elif item is enveloped[0]:
                 continue
             else:
-                first = names.shown(enveloped[0].topic)
+                first = quoted(enveloped[0].topic)
                 what = f"is left out: a queue has one topic, and {first} comes first"
-            self.note(item.node, f"{names.shown(item.topic)} {what}")
+            self.note(item.node, f"{quoted(item.topic)} {what}")
         if not enveloped:
             return {}
         node = enveloped[0].node

@@ -7,15 +7,17 @@ path, or a function without parameters that returns the path. It names a source 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from loafer_kit.scaffold.spec.specs import Draft
 
 Group = Literal["templates", "sources"]
@@ -31,7 +33,7 @@ class Plugin:
     name: str
     package: str
     version: str
-    entry: EntryPoint
+    entry: "EntryPoint"
 
     def load(self) -> Any:
         """The object of the entry point; ConfigurationError if it cannot be imported."""
@@ -44,7 +46,7 @@ class Plugin:
     def what(self) -> str:
         """A description: kind, name and package."""
         kind = self.entry.group.rpartition(".")[2].removesuffix("s")
-        return f"the {kind} {names.shown(self.name)} of the package {self.package}"
+        return f"the {kind} {quoted(self.name)} of the package {self.package}"
 
     def __str__(self) -> str:
         return f"{self.what} cannot be used"
@@ -52,6 +54,8 @@ class Plugin:
 
 def plugins(group: Group) -> list[Plugin]:
     """The plugins of installed packages, by name; none is imported."""
+    from importlib.metadata import entry_points  # slow, and most commands use no plugin
+
     found = [
         Plugin(entry.name, entry.dist.name, entry.dist.version, entry)
         for entry in entry_points(group=f"loafer_kit.{group}")
@@ -76,7 +80,7 @@ def one(group: Group, name: str) -> Plugin:
     found = [plugin for plugin in known if plugin.name == name]
     if len(found) > 1:
         packages = " and ".join(plugin.package for plugin in found)
-        raise ConfigurationError(f"{names.shown(name)} is added by {packages}: uninstall one")
+        raise ConfigurationError(f"{quoted(name)} is added by {packages}: uninstall one")
     if not found:
         raise ConfigurationError(_unknown(group, name, [plugin.name for plugin in known]))
     return found[0]
@@ -100,8 +104,7 @@ def folder(plugin: Plugin) -> Path:
 
 def read(text: str) -> "Draft":
     """The draft that an installed source makes of `NAME=VALUE`; its own errors pass through."""
-    # The list of installed templates does without specs.
-    from loafer_kit.scaffold.spec.specs import Draft
+    from loafer_kit.scaffold.spec.specs import Draft  # a list of templates does without
 
     name, _, value = text.partition("=")
     plugin = one("sources", name)
@@ -117,7 +120,7 @@ def read(text: str) -> "Draft":
         raise ConfigurationError(
             f"{plugin}: it returned a {type(found).__name__}; expected a mapping or a Draft"
         )
-    return Draft(found, f"{name} {names.shown(value)}")
+    return Draft(found, f"{name} {quoted(value)}")
 
 
 def _unknown(group: Group, name: str, known: list[str]) -> str:
@@ -128,4 +131,4 @@ def _unknown(group: Group, name: str, known: list[str]) -> str:
     what = "neither a folder, a zip file, a URL nor an installed template"
     if group == "sources":
         what = "not an installed source"
-    return f"{names.shown(name)} is {what}{hint or listed}"
+    return f"{quoted(name)} is {what}{hint or listed}"

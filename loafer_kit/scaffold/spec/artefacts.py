@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.problems import Problem
 
@@ -71,7 +72,7 @@ def problems_of(wanted: object) -> Iterator[Problem]:
     for index, name in enumerate(wanted):
         if name not in NAMES:
             hint = names.did_you_mean(str(name), NAMES)
-            message = f"{names.shown(str(name))} is not one of {', '.join(NAMES)}{hint}"
+            message = f"{quoted(str(name))} is not one of {', '.join(NAMES)}{hint}"
             yield Problem(("with", index), message)
 
 

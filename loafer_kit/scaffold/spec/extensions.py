@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from loafer_kit import __version__
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Value
 from loafer_kit.scaffold.spec.problems import Problem, SpecError
@@ -91,7 +92,7 @@ def name_problems(name: str) -> Iterator[Problem]:
     class_name = _class_name(words)
     why = names.project(name)
     if why is None and not class_name[:1].isalpha():
-        why = f"{names.shown(name)} cannot name an extension: a letter must come first"
+        why = f"{quoted(name)} cannot name an extension: a letter must come first"
     elif why is None and (
         class_name in _TAKEN or hasattr(builtins, class_name) or keyword.iskeyword(class_name)
     ):
@@ -139,10 +140,10 @@ def _pairs(
         name, equals, default = text.partition("=")
         setting = _prefixed(name, prefix)
         if not equals:
-            message = f"{names.shown(text)} must have the form NAME=default"
+            message = f"{quoted(text)} must have the form NAME=default"
             problems.append(Problem(("setting", index), message))
         elif setting in seen:
-            problems.append(Problem(("setting", index), f"{names.shown(setting)} is given twice"))
+            problems.append(Problem(("setting", index), f"{quoted(setting)} is given twice"))
         seen.add(setting)
         yield setting, _typed(default)
 
@@ -161,8 +162,10 @@ def _typed(text: str) -> Value:
 def _setting_problems(settings: Sequence[str]) -> Iterator[Problem]:
     for setting in dict.fromkeys(settings):
         if not _SETTING.fullmatch(setting):
-            message = f"{names.shown(setting)} cannot name a setting: letters and digits, '_' between them"
+            message = (
+                f"{quoted(setting)} cannot name a setting: letters and digits, '_' between them"
+            )
             yield Problem(("setting",), message)
         elif settings.count(setting) > 1:
-            message = f"{names.shown(setting)} cannot be required twice, or have a default as well"
+            message = f"{quoted(setting)} cannot be required twice, or have a default as well"
             yield Problem(("required",), message)

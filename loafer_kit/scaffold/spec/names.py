@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from loafer_kit.scaffold.escaping import quoted
 
-shown = quoted
-
 Rule = Callable[[str], str | None]
 
 # The import packages of the base install: a service of the same name would hide them.
@@ -54,7 +52,7 @@ def project(name: str) -> str | None:
     """A distribution's name, by PEP 508."""
     if not PROJECT.fullmatch(name) or len(name) > _LONGEST["project"]:
         return (
-            f"{shown(name)} cannot name a project: letters, digits, '-', '_' and '.' only, "
+            f"{quoted(name)} cannot name a project: letters, digits, '-', '_' and '.' only, "
             f"a letter or digit at both ends, at most {_LONGEST['project']} characters"
         )
     return None
@@ -64,17 +62,17 @@ def package(name: str) -> str | None:
     """An import package that hides no module which the service needs."""
     if not IDENTIFIER.fullmatch(name) or name != name.lower() or name.startswith("_"):
         return (
-            f"{shown(name)} cannot name a package: lower-case letters, digits and '_' only, "
+            f"{quoted(name)} cannot name a package: lower-case letters, digits and '_' only, "
             "a letter first"
         )
     if keyword.iskeyword(name):
-        return f"{shown(name)} is a Python keyword"
+        return f"{quoted(name)} is a Python keyword"
     if name in sys.stdlib_module_names:
-        return f"{shown(name)} would hide Python's own module of that name"
+        return f"{quoted(name)} would hide Python's own module of that name"
     if name in DEPENDENCIES:
-        return f"{shown(name)} would hide a package that loafer-kit needs"
+        return f"{quoted(name)} would hide a package that loafer-kit needs"
     if name in TOOLS or name.startswith("test_"):
-        return f"{shown(name)} would collide with a package or folder that a service uses"
+        return f"{quoted(name)} would collide with a package or folder that a service uses"
     return None
 
 
@@ -87,14 +85,14 @@ def function(name: str) -> str | None:
     """A handler: a module-level function that hides no built-in and no import."""
     why = _defined(name)
     if why is None and name.startswith("test_"):
-        why = f"{shown(name)} would be collected by pytest as a test"
+        why = f"{quoted(name)} would be collected by pytest as a test"
     return why
 
 
 def class_(name: str) -> str | None:
     """A translator: a class, whose name begins with an upper-case letter."""
     if IDENTIFIER.fullmatch(name) and not name[0].isupper():
-        return f"{shown(name)} cannot name a class: write it like {class_for(name)}"
+        return f"{quoted(name)} cannot name a class: write it like {class_for(name)}"
     return _defined(name)
 
 
@@ -107,10 +105,10 @@ def queue(name: str) -> str | None:
     """SQS's rule for a queue's name."""
     if name.startswith("arn:"):
         last = name.rpartition(":")[2]
-        return f"an ARN is not a queue's name: write {shown(last)}, or the queue's URL"
+        return f"an ARN is not a queue's name: write {quoted(last)}, or the queue's URL"
     if not QUEUE.fullmatch(name) or len(name) > _LONGEST["queue"]:
         return (
-            f"{shown(name)} cannot name a queue: letters, digits, '-' and '_' only, "
+            f"{quoted(name)} cannot name a queue: letters, digits, '-' and '_' only, "
             f"'.fifo' at the end of a FIFO queue's, at most {_LONGEST['queue']} characters"
         )
     return None
@@ -132,7 +130,7 @@ def topic(name: str) -> str | None:
     bare = arn["name"] if arn else name
     if not QUEUE.fullmatch(bare) or len(bare) > _LONGEST["topic"]:
         return (
-            f"{shown(name)} is neither a topic's name (letters, digits, '-' and '_' only, "
+            f"{quoted(name)} is neither a topic's name (letters, digits, '-' and '_' only, "
             f"'.fifo' at the end of a FIFO topic's, at most {_LONGEST['topic']} characters) "
             "nor its ARN"
         )
@@ -160,15 +158,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def _defined(name: str) -> str | None:
     if not IDENTIFIER.fullmatch(name) or name.startswith("__"):
-        return f"{shown(name)} is not a Python name: letters, digits and '_' only, no digit first"
+        return f"{quoted(name)} is not a Python name: letters, digits and '_' only, no digit first"
     if len(name) > _LONGEST["identifier"]:
-        return f"{shown(name)} is too long: at most {_LONGEST['identifier']} characters"
+        return f"{quoted(name)} is too long: at most {_LONGEST['identifier']} characters"
     if keyword.iskeyword(name):
-        return f"{shown(name)} is a Python keyword"
+        return f"{quoted(name)} is a Python keyword"
     if hasattr(builtins, name):
-        return f"{shown(name)} would hide Python's built-in of that name"
+        return f"{quoted(name)} would hide Python's built-in of that name"
     if name in TAKEN:
-        return f"{shown(name)} is used by the generated code itself"
+        return f"{quoted(name)} is used by the generated code itself"
     return None
 
 
@@ -185,7 +183,7 @@ def _queue_url(url: str) -> str | None:
         or not all(re.fullmatch(r"[A-Za-z0-9_-]+", step) for step in steps[:-1])
     ):
         return (
-            f"{shown(url)} is neither a queue's name nor its URL, "
+            f"{quoted(url)} is neither a queue's name nor its URL, "
             "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
         )
     return queue(steps[-1])

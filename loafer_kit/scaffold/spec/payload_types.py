@@ -46,8 +46,12 @@ class Type:
 
     @property
     def annotation(self) -> str:
-        """The annotation in generated code, which imports the module `datetime` as `dt`."""
-        return self.with_names({name: written for name, (written, _) in SCALARS.items()})
+        """The annotation in generated code, which imports the module `datetime` as `dt`.
+
+        It has double quotes, as black writes them.
+        """
+        text = self.with_names({name: written for name, (written, _) in SCALARS.items()})
+        return text.replace("'", '"')
 
     def with_names(self, names: Mapping[str, str]) -> str:
         """The annotation with some names written in another way."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names, payload_types
 from loafer_kit.scaffold.spec.payload_types import SCALARS, Type
 from loafer_kit.scaffold.spec.problems import Path, Problem
@@ -52,7 +53,7 @@ def read(raw: object, problems: list[Problem]) -> Payloads:
 def model(name: str) -> str | None:
     """The reason why a model cannot have this name, or None."""
     if name in IMPORTED:
-        return f"{names.shown(name)} is used by the generated code itself"
+        return f"{quoted(name)} is used by the generated code itself"
     return names.class_(name)
 
 
@@ -78,7 +79,7 @@ def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Ty
             try:
                 fields[key] = payload_types.parse(text)
             except ValueError as error:
-                problems.append(Problem(place, f"{names.shown(text)} {error}"))
+                problems.append(Problem(place, f"{quoted(text)} {error}"))
     return fields
 
 
@@ -87,7 +88,7 @@ def _unknown_models(found: Payloads) -> Iterator[Problem]:
         for key, type_ in payload.fields.items():
             for name in sorted(type_.models() - set(found)):
                 hint = names.did_you_mean(name, [*found, *SCALARS])
-                message = f"{names.shown(name)} is neither a type nor a model{hint}"
+                message = f"{quoted(name)} is neither a type nor a model{hint}"
                 yield Problem(("payloads", payload.name, key), message)
 
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.escaping import escape_line
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.escaping import escape_line, quoted
 
 Path = tuple[str | int, ...]
 
@@ -40,7 +39,7 @@ class Problem:
 
 def _written(key: str) -> str:
     """A key, quoted in ASCII unless it is a plain word: documents may come from anybody."""
-    return key if _WORD.fullmatch(key) else names.shown(key)
+    return key if _WORD.fullmatch(key) else quoted(key)
 
 
 class SpecError(LoaferKitError):

@@ -10,10 +10,6 @@ from loafer_kit.scaffold.spec.payloads import Payloads
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
 
-def _no_line(_path: Path) -> int | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Draft:
     """The values of a source before validation, and the line of each in its file.
@@ -24,7 +20,7 @@ class Draft:
 
     values: Mapping[str, object]
     origin: str | None = None
-    line: Callable[[Path], int | None] = _no_line
+    line: Callable[[Path], int | None] = lambda _path: None
     problems: Sequence[Problem] = ()
     notes: Sequence[Problem] = ()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import artefacts, names, payloads
 from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, SERVICE, Field, Kind, Value
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
@@ -123,7 +124,7 @@ def _why_not(field: Field, value: object) -> str | None:
         return f"must be {_KINDS[field.kind]}, not {_described(value)}"
     if field.choices and value not in field.choices:
         near = names.did_you_mean(str(value), field.choices)
-        return f"{names.shown(str(value))} is not one of {', '.join(field.choices)}{near}"
+        return f"{quoted(str(value))} is not one of {', '.join(field.choices)}{near}"
     if field.kind in ("integer", "number"):
         return _out_of_bounds(field, cast("float", value))
     return field.rule(str(value)) if field.rule else None
@@ -145,9 +146,9 @@ def _out_of_bounds(field: Field, value: float) -> str | None:
 def _described(value: object) -> str:
     """A value of a wrong type, in a few words."""
     if isinstance(value, str):
-        return names.shown(value)
+        return quoted(value)
     if isinstance(value, (bool, int, float)):
-        return names.shown(str(value)).strip("'").lower()
+        return quoted(str(value)).strip("'").lower()
     if isinstance(value, Mapping):
         return "a table"
     return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
@@ -193,7 +194,7 @@ def _dead_letter_contradictions(queue: Values, path: Path) -> Iterator[Problem]:
         yield Problem(at, "a queue cannot be its own dead-letter queue")
     elif name and target.endswith(".fifo") != name.endswith(".fifo"):
         kind = "a FIFO queue (.fifo)" if name.endswith(".fifo") else "a standard queue"
-        yield Problem(at, f"must be {kind}, as {names.shown(name)} is")
+        yield Problem(at, f"must be {kind}, as {quoted(name)} is")
 
 
 def dead_letter_cycles(queues: Sequence[Values]) -> Iterator[Problem]:
@@ -205,7 +206,7 @@ def dead_letter_cycles(queues: Sequence[Values]) -> Iterator[Problem]:
         if name == dead:
             continue
         if name in _followed(dead, target):
-            message = f"dead letters of {names.shown(name)} would come back to it"
+            message = f"dead letters of {quoted(name)} would come back to it"
             yield Problem(("queues", index, "dead_letter_queue"), message)
         else:
             target[name] = dead
@@ -230,9 +231,9 @@ def _models(draft: Draft, queues: Sequence[Values], problems: list[Problem]) -> 
         name, path = str(queue["payload"]), ("queues", index, "payload")
         if name not in models:
             near = names.did_you_mean(name, models)
-            problems.append(Problem(path, f"{names.shown(name)} is not a model of payloads{near}"))
+            problems.append(Problem(path, f"{quoted(name)} is not a model of payloads{near}"))
         elif sound and (why := payloads.why_no_example(name, models)):
-            problems.append(Problem(path, f"{names.shown(name)} {why}"))
+            problems.append(Problem(path, f"{quoted(name)} {why}"))
         topic = _topic(queue)
         if topics.setdefault(topic, name) != name and topic:
             message = f"every queue of the topic {topic} gets the same messages: {topics[topic]}"
@@ -252,7 +253,7 @@ def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
             continue
         name = names.queue_name(str(queue["name"]))
         if name in places:
-            message = f"{names.shown(name)} is already the name of queues[{places[name]}]"
+            message = f"{quoted(name)} is already the name of queues[{places[name]}]"
             yield Problem(("queues", index, "name"), message)
             continue
         places[name] = index

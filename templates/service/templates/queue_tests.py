@@ -15,7 +15,7 @@ from {{ cookiecutter.package }}.routes import routes
 
 
 def test_{{ queue.handler }}_accepts_a_message() -> None:
-    """What was handled is deleted."""
+    """A handled message is deleted."""
 {% if queue.payload %}
     message = TypeAdapter(payloads.{{ queue.payload }}).validate_python({{ queue.example|py }})
 {% else %}
@@ -27,7 +27,7 @@ def test_{{ queue.handler }}_accepts_a_message() -> None:
 {% if queue.error_handler %}
 
 def test_{{ queue.error_handler }}_leaves_the_message() -> None:
-    """What could not be handled stays on the queue."""
+    """A message that could not be handled stays on the queue."""
     error = RuntimeError("no luck")
 
     answer = asyncio.run(handlers.{{ queue.error_handler }}((RuntimeError, error, None), {}))
@@ -46,18 +46,11 @@ def test_the_queue_has_its_handler() -> None:
 def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message, one round of the service, and nothing is left."""
 {% if cookiecutter.needs_local_queue %}
-    local_queues.create(
-        LocalQueue(
-            {{ queue.queue_name|py }}
-{% if queue.topic %}
-            , topic={{ queue.topic|py }}
-{% endif %}
-{% if queue.dead_letter_queue %}
-            , dead_letter_queue={{ queue.dead_letter_queue|py }}
-            , max_receive_count={{ queue.max_receive_count }}
-{% endif %}
-        )
-    )
+    queue = LocalQueue({{ queue.queue_name|py }}
+{%- if queue.topic %}, topic={{ queue.topic|py }}{% endif %}
+{%- if queue.dead_letter_queue %}, dead_letter_queue={{ queue.dead_letter_queue|py }}, max_receive_count={{ queue.max_receive_count }}{% endif %}
+)
+    local_queues.create(queue)
 {% else %}
     local_queues.create({{ queue.queue_name|py }})
 {% endif %}

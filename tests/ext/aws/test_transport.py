@@ -52,7 +52,7 @@ async def test_refused_connections_may_be_repeated():
     )
     try:
         with pytest.raises(TransientProviderError, match="'orders'"):
-            await BotocoreTransport(shared.client).call(
+            await BotocoreTransport(shared.request).call(
                 "ReceiveMessage", "http://127.0.0.1:1/1/orders"
             )
     finally:

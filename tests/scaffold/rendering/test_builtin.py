@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, specs, valid
 
+from loafer_kit.scaffold.project import projects
 from loafer_kit.scaffold.rendering import answers, builtin, contexts, templates
-from loafer_kit.scaffold.spec import extensions
+from loafer_kit.scaffold.spec import extensions, validation
+from loafer_kit.scaffold.spec.specs import Draft
 
 
-def python(rendered):
+def python(rendering):
     """The text of each Python file by its path."""
-    files = rendered.plan.files.items()
+    files = rendering.plan.files.items()
     return {path: content.decode() for path, content in files if path.endswith(".py")}
 
 
@@ -27,7 +29,10 @@ def formatted(files):
 @few
 def test_a_service_of_any_spec_is_formatted(values):
     """Black has nothing to change, whatever the lengths of names and values."""
-    found = python(builtin.render(templates.builtin("service"), contexts.service(valid(values))))
+    spec = valid(values)
+    names = [queue.queue_name for queue in spec.queues[1:]]
+
+    found = python(projects.builtin("service").service(spec, own_tests=names))
 
     assert formatted(found) == found
 
@@ -58,7 +63,9 @@ def test_black_is_not_needed_for_lines_that_fit(monkeypatch):
     """Its import takes as long as everything else."""
     monkeypatch.setitem(sys.modules, "black", None)
     service = answers.service({"name": "foobar", "queue": "loafer-test", "with": "ci,ecs"})
+    draft = Draft({"name": "foobar", "queues": [{"name": "loafer-test"}, {"name": "orders"}]})
     extension = extensions.extension("redis", ["URL=x"], ["PASSWORD"], consumer=True, cli=True)
 
     builtin.render(templates.builtin("service"), contexts.service(service))
+    projects.builtin("service").service(validation.service(draft), own_tests=["orders"])
     builtin.render(templates.builtin("extension"), extensions.context(extension))

@@ -369,7 +369,7 @@ def test_nothing_outside_is_included(tmp_path):
     assert "TemplateNotFound" in refused(template)
 
 
-# Links, submodules, and what is no file
+# Links, submodules, and other things that are not files
 
 
 def test_a_link_in_a_template_is_what_it_leads_to(tmp_path):

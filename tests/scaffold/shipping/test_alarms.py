@@ -1,12 +1,12 @@
 """The alarms in each artefact that has some: on what, and from when."""
 
 import pytest
-from scaffold.shipping.conftest import QUEUES
+from scaffold.conftest import QUEUES
 from scaffold.shipping.rendered import PATHS, CloudFormation, Terraform
 
 from loafer_kit.scaffold.shipping import resources, sizing
 
-# What makes an alarm of a metric, under CloudFormation's names.
+# The properties of an alarm, under CloudFormation's names.
 SETTINGS = {
     "Namespace": "namespace",
     "MetricName": "metric_name",

@@ -25,7 +25,7 @@ def test_github_takes_it(ship, tmp_path):
 
 
 def test_actions_are_pinned_to_commits(ship):
-    """A tag can be moved; the release stands beside the commit for whoever reads it."""
+    """A tag can be moved; the release stands beside the commit for readers."""
     uses = re.findall(r"uses: (.*)", ship("ci")[PATH])
 
     assert len(uses) == 2

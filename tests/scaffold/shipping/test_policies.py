@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from scaffold.shipping.conftest import QUEUES
+from scaffold.conftest import QUEUES
 from scaffold.shipping.rendered import PATHS, CloudFormation, Terraform, arn
 
 from loafer_kit.scaffold.shipping import contexts, resources

@@ -28,7 +28,7 @@ from loafer_kit.scaffold.shipping import sizing
     ],
 )
 def test_the_backlog_of_a_task_is_what_it_works_off_in_a_minute(options, messages):
-    """So many at a time, so long each, no more than the rate limit; or what it handles at once."""
+    """So many at a time, so long each, at most the rate limit; or what it handles at once."""
     assert sizing.backlog(options).messages == messages
 
 
@@ -62,7 +62,7 @@ def test_the_figures_stay_within_reason(options):
 
 
 def test_the_figures_agree_with_the_runtime():
-    """The default concurrency; and a stop ends before whoever waits for it loses patience."""
+    """The default concurrency; and a stop ends before the orchestrator kills the task."""
     grace = inspect.signature(LoaferManager).parameters["grace_time"].default
     settling = jobs._CANCEL_GRACE + AbstractProvider.poll_grace
 

@@ -36,7 +36,7 @@ def problems(body, schema, path):
         elif name not in arguments:
             yield f"{path}.{name} is unknown"
         elif not is_of_type(value, arguments[name]):
-            yield f"{path}.{name} is no {arguments[name]}"
+            yield f"{path}.{name} is not a {arguments[name]}"
 
 
 def is_of_type(value, kind):
@@ -52,8 +52,8 @@ def is_of_type(value, kind):
     ("body", "problem"),
     [
         ({"name": '"a"', "visibility_timeout": 3}, "q.visibility_timeout is unknown"),
-        ({"fifo_queue": '"true"'}, "q.fifo_queue is no bool"),
-        ({"delay_seconds": True}, "q.delay_seconds is no number"),
+        ({"fifo_queue": '"true"'}, "q.fifo_queue is not a bool"),
+        ({"delay_seconds": True}, "q.delay_seconds is not a number"),
         ({"timeouts": [{"craete": '"5m"'}]}, "q.timeouts[0].craete is unknown"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
+from loafer_kit.scaffold.sources import asyncapi
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
 

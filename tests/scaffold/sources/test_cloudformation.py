@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
-from loafer_kit.scaffold.sources.cloudformation.intrinsics import UNKNOWN, Intrinsics
+from loafer_kit.scaffold.sources import cloudformation
 from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
 

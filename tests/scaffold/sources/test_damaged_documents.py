@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import documents, flags, json_schemas
-from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
-from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
-from loafer_kit.scaffold.sources.terraform import document as terraform
+from loafer_kit.scaffold.sources import (
+    asyncapi,
+    cloudformation,
+    documents,
+    flags,
+    json_schemas,
+    terraform,
+)
 from loafer_kit.scaffold.sources.yaml_nodes import TemplateLoader
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.sources.terraform import document as terraform
+from loafer_kit.scaffold.sources import terraform
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
 

@@ -16,10 +16,7 @@ from quiet_documents import (
 )
 
 from loafer_kit.local import LocalQueue
-from loafer_kit.scaffold.sources import aws
-from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
-from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
-from loafer_kit.scaffold.sources.terraform import document as terraform
+from loafer_kit.scaffold.sources import asyncapi, aws, cloudformation, terraform
 
 UNHEARD = "unheardOf"
 # A kind of node, and one place in its document.
@@ -182,7 +179,7 @@ def test_a_key_that_no_spec_says_is_noted_where_it_stands(tmp_path, source, docu
     ],
 )  # fmt: skip
 def test_settings_that_change_what_arrives_are_noted(tmp_path, case):
-    """The ones that whoever moves a consumer has to think of."""
+    """The keys that matter when a consumer moves."""
     source, document, place, key, value = case
 
     (note,) = read(tmp_path, source, with_key(document, place, key, value)).notes

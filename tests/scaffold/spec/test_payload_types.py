@@ -33,9 +33,9 @@ types = items | items.map(Type.or_none)
         ("datetime | None", "dt.datetime | None"),
         ("list[ OrderLine ] | None", "list[OrderLine] | None"),
         ("dict[str, list[UUID | None]]", "dict[str, list[UUID | None]]"),
-        ("Literal['open', \"paid\"]", "Literal['open', 'paid']"),
+        ("Literal['open', \"paid\"]", 'Literal["open", "paid"]'),
         ("Literal[1,2,-3]", "Literal[1, 2, -3]"),
-        ("Literal['']", "Literal['']"),
+        ("Literal['']", 'Literal[""]'),
     ],
 )
 def test_a_type_is_an_annotation(text, annotation):

@@ -1,4 +1,4 @@
-"""What the extension opens and closes."""
+"""The connection that the extension opens and closes."""
 
 {% if cookiecutter.consumer %}
 import asyncio
@@ -35,17 +35,17 @@ class Connection:
 {% if cookiecutter.consumer %}
 
     def send(self, message: Any) -> None:
-        """Send a message; None says that there will be no more."""
+        """Send a message; None marks the end."""
         self._messages.put_nowait(message)
 
     async def receive(self) -> Any:
-        """Return the next message, or None when there will be none; wait for it."""
+        """Wait for the next message and return it; None means the end."""
         message = await self._messages.get()
         if message is not None:
             self.unacknowledged.append(message)
         return message
 
     async def acknowledge(self, message: Any) -> None:
-        """Say that a message is done with."""
+        """Acknowledge a message."""
         self.unacknowledged.remove(message)
 {% endif %}

@@ -13,4 +13,6 @@ def test_each_queue_has_its_handler() -> None:
     ]
     queues = [queue for queue, _ in expected]
 
-    assert [(route.name, route.handler) for route in routes if route.name in queues] == expected
+    found = [(route.name, route.handler) for route in routes if route.name in queues]
+
+    assert found == expected

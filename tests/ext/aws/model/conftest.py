@@ -190,7 +190,9 @@ class ModelQueue:
                 )
         self._wake()
         await self._answer(action, fault)
-        return {"Failed": failures}
+        failed = {failure["Id"] for failure in failures}
+        successful = [{"Id": entry["Id"]} for entry in entries if entry["Id"] not in failed]
+        return {"Successful": successful, "Failed": failures}
 
     def _by_handle(self, entry):
         for message in self.messages:
@@ -223,7 +225,7 @@ class ModelQueue:
             return {"Failed": [failure]}
         self.sent.extend(entries)
         await self._answer("SendMessageBatch", fault)
-        return {}
+        return {"Successful": [{"Id": entry["Id"], "MessageId": "copy"} for entry in entries]}
 
     async def _all_attributes(self):
         await self._request("GetQueueAttributes")

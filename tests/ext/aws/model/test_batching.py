@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from loafer_kit.ext.aws.batching import Batcher
 
@@ -245,3 +246,23 @@ def test_close_leaves_nothing_behind(in_virtual_time):
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     in_virtual_time(main)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("linger", [0.0, 0.0001, 0.0004, 0.002])
+def test_short_lingers_on_real_loops(new_loop, linger):
+    """uvloop's handles for delays below a millisecond do not know when they are due."""
+
+    async def main():
+        sent = Sent()
+        batcher = Batcher(sent, linger)
+        for number in range(30):
+            batcher.add(number, 1e9)
+            batcher.hurry(0.0002)
+            batcher.add(-number, asyncio.get_running_loop().time() + 0.0001)
+            await asyncio.sleep(0.001)
+        await batcher.flush()
+        assert sum(len(batch) for _, batch in sent.batches) == 60
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(asyncio.wait_for(main(), 10))

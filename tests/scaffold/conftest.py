@@ -6,7 +6,7 @@ from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft
 
-# One of everything: a plain queue, dead letters, order, topics of one's own and others', a URL.
+# One of everything: a plain queue, dead letters, order, own and foreign topics, a URL.
 QUEUES = [
     {"name": "orders", "dead_letter_queue": "orders-dlq", "visibility_timeout": 60},
     {"name": "orders-created", "dead_letter_queue": "orders-dlq", "max_receive_count": 3},

@@ -1,10 +1,10 @@
 """The source CloudFormation, and SAM: the queues, topics and subscriptions of a template."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import aws, documents
-from loafer_kit.scaffold.sources.cloudformation.intrinsics import UNKNOWN, Intrinsics
-from loafer_kit.scaffold.sources.cloudformation.resources import WHEN_DEPLOYED, Resources
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -17,9 +17,19 @@ from loafer_kit.scaffold.sources.import_results import (
     last_part,
     whole_number,
 )
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.spec.specs import Draft
 
+_WHEN_DEPLOYED = "is known only when the stack is deployed"
+
+# How a stack is deployed does not matter to a consumer.
+_RESOURCE = keys(
+    "Condition Properties Type",
+    """
+    Connectors CreationPolicy DeletionPolicy DependsOn IgnoreGlobals Metadata UpdatePolicy
+    UpdateReplacePolicy
+    """,
+)
 _FORMATS = {**documents.YAML_WITH_TAGS, **documents.JSON}
 _SETTINGS = {
     "ReceiveMessageWaitTimeSeconds": "wait_time",
@@ -27,7 +37,6 @@ _SETTINGS = {
 }
 _QUEUE = "AWS::SQS::Queue"
 _ARN_PARTS = 6
-
 
 _TEMPLATE = keys(
     "Conditions Globals Mappings Parameters Resources",
@@ -64,7 +73,6 @@ class _Reader:
         self._root = root
         self._result = ImportResult()
         self._intrinsics = Intrinsics(root)
-        self._resources = Resources(root, self._intrinsics, self._result)
         self._settings: dict[str, dict[str, Node]] = {}
         self._nodes: dict[str, Node] = {}
         self._described: list[tuple[str, Node]] = []
@@ -78,7 +86,7 @@ class _Reader:
             "AWS::SNS::Subscription": self._subscription,
             "AWS::SNS::Topic": self._topic,
         }
-        resources = [(key, item, str(item["Type"].value)) for key, item in self._resources]
+        resources = [(key, item, str(item["Type"].value)) for key, item in self._made()]
         for logical_id, resource, kind in resources:
             if kind == _QUEUE:
                 self._queue(logical_id, resource)
@@ -87,7 +95,7 @@ class _Reader:
                 readers[kind](logical_id, resource)
         others = {kind for _, _, kind in resources} - {_QUEUE, *readers}
         if others:
-            listed = ", ".join(sorted(names.shown(kind).strip("'") for kind in others))
+            listed = ", ".join(sorted(quoted(kind).strip("'") for kind in others))
             self._result.note(self._root["Resources"], f"not looked at: {listed}")
         for name, settings in self._settings.items():
             self._result.queues.append(Queue(name, self._nodes[name], settings))
@@ -101,26 +109,26 @@ class _Reader:
         others = self._result.dead_letter_queues()
         for name, properties in self._described:
             known = aws.DEAD_LETTER_QUEUE if name in others else aws.QUEUE
-            self._resources.note_unsupported(properties, known)
+            self._note_unsupported(properties, known)
         subscribed = {item.topic for item in self._result.subscriptions}
         for name, resource in self._topics:
-            properties = self._resources.properties(resource)
+            properties = self._properties(resource)
             if name in subscribed:
-                self._resources.note_unsupported(properties, aws.TOPIC)
+                self._note_unsupported(properties, aws.TOPIC)
             else:
                 self._result.note(resource, "is left out: no queue is subscribed to it")
 
     def _queue(self, logical_id: str, resource: Node) -> None:
         name = self._intrinsics.name(logical_id)
         if not self._intrinsics.is_named(resource):
-            called = names.shown(name).strip("'")
-            self._result.note(resource, f"its name {WHEN_DEPLOYED}: the spec calls it {called}")
-        properties = self._resources.properties(resource)
+            called = quoted(name).strip("'")
+            self._result.note(resource, f"its name {_WHEN_DEPLOYED}: the spec calls it {called}")
+        properties = self._properties(resource)
         self._described.append((name, properties))
         settings = {"name": properties["QueueName"].with_value(name)} | {
             key: whole_number(node)
             for word, key in _SETTINGS.items()
-            if (node := self._resources.known(properties[word])).is_there
+            if (node := self._known(properties[word])).is_there
         }
         is_fifo = self._intrinsics.boolean(properties["FifoQueue"].value)
         self._result.check_fifo(name, properties["FifoQueue"].with_value(is_fifo))
@@ -138,7 +146,7 @@ class _Reader:
         target = policy["deadLetterTargetArn"]
         name = last_part(str(target.value))
         if UNKNOWN in name:
-            self._result.note(node, f"the dead-letter queue {WHEN_DEPLOYED}")
+            self._result.note(node, f"the dead-letter queue {_WHEN_DEPLOYED}")
             return {}
         settings = {"dead_letter_queue": target.with_value(name)}
         if policy["maxReceiveCount"].is_there:
@@ -149,10 +157,10 @@ class _Reader:
         name = self._intrinsics.name(logical_id)
         self._topics.append((name, resource))
         for place in resource.at("Properties", "Subscription").elements():
-            self._subscribe(self._resources.chosen(place), resource.with_value(f":{name}"))
+            self._subscribe(self._chosen(place), resource.with_value(f":{name}"))
 
     def _subscription(self, _logical_id: str, resource: Node) -> None:
-        properties = self._resources.properties(resource)
+        properties = self._properties(resource)
         self._subscribe(properties, properties["TopicArn"])
 
     def _subscribe(self, place: Node, topic_node: Node) -> None:
@@ -160,17 +168,17 @@ class _Reader:
             return
         protocol = self._intrinsics.text(place["Protocol"].value)
         if protocol != "sqs":
-            self._result.note(place, f"delivers by {names.shown(protocol)}, not to a queue")
+            self._result.note(place, f"delivers by {quoted(protocol)}, not to a queue")
             return
-        topic, queue = self._resources.target(topic_node), self._resources.target(place["Endpoint"])
+        topic, queue = self._target(topic_node), self._target(place["Endpoint"])
         if topic and queue:
             raw = self._intrinsics.boolean(place["RawMessageDelivery"].value) is True
             self._result.subscriptions.append(Subscription(topic, queue, place, raw))
             self._add(queue, place, {})
-            self._resources.note_unsupported(place, aws.SUBSCRIPTION)
+            self._note_unsupported(place, aws.SUBSCRIPTION)
 
     def _mapping(self, _logical_id: str, resource: Node) -> None:
-        properties = self._resources.properties(resource)
+        properties = self._properties(resource)
         source = properties["EventSourceArn"]
         if not source.is_there or not _is_of_queue(self._intrinsics.text(source.value)):
             self._result.note(resource, "is left out: it reads no queue")
@@ -178,14 +186,14 @@ class _Reader:
         self._consume(properties, source, properties["BatchSize"], aws.MAPPING)
 
     def _function(self, logical_id: str, resource: Node) -> None:
-        properties = self._resources.properties(resource)
+        properties = self._properties(resource)
         readers = len(self._result.readers)
         for event_id, event in properties["Events"].items():
             self._event(f"{logical_id}{event_id}Queue", event)
         if len(self._result.readers) > readers:
-            self._resources.note_unsupported(properties, _FUNCTION)
+            self._note_unsupported(properties, _FUNCTION)
             globals_ = self._root.at("Globals", "Function")
-            self._resources.note_unsupported(globals_, _FUNCTION)
+            self._note_unsupported(globals_, _FUNCTION)
         elif not properties["Events"].is_there:
             self._result.note(resource, "is left out: it has no events")
 
@@ -203,34 +211,90 @@ class _Reader:
     def _sns_event(self, queue_id: str, properties: Node) -> None:
         """SAM can put a queue between a topic and a function: its own, or a named one."""
         through = properties["SqsSubscription"]
-        topic = self._resources.target(properties["Topic"])
+        topic = self._target(properties["Topic"])
         if isinstance(through.value, dict):
             queue = self._consume(
                 through, through["QueueArn"], through["BatchSize"], _SQS_SUBSCRIPTION
             )
         elif self._intrinsics.boolean(through.value) is True:
             queue = queue_id
-            self._result.note(
-                through, f"its queue's name {WHEN_DEPLOYED}: called {names.shown(queue)}"
-            )
+            self._result.note(through, f"its queue's name {_WHEN_DEPLOYED}: called {quoted(queue)}")
             self._add(queue, through, {})
             self._result.readers.append((queue, through))
         else:
             self._result.note(properties, "the topic calls the function: there is no queue")
             return
-        self._resources.note_unsupported(properties, _SNS_EVENT)
+        self._note_unsupported(properties, _SNS_EVENT)
         if topic and queue:
             self._result.subscriptions.append(Subscription(topic, queue, properties))
 
     def _consume(self, node: Node, queue_node: Node, size: Node, known: Keys) -> str | None:
         """Add a queue that calls a function, perhaps in batches, and return its name."""
-        name = self._resources.target(queue_node)
+        name = self._target(queue_node)
         if name:
-            self._resources.note_unsupported(node, known)
-            found = batch_size(self._resources.known(size), self._result)
+            self._note_unsupported(node, known)
+            found = batch_size(self._known(size), self._result)
             self._add(name, queue_node, found)
             self._result.readers.append((name, node))
         return name
+
+    def _made(self) -> Iterator[tuple[str, Node]]:
+        """The resources by their logical ids, without those whose condition is false."""
+        for logical_id, resource in self._root["Resources"].items():
+            if logical_id.startswith("Fn::"):
+                message = "makes resources only when the stack is deployed: left out"
+                self._result.note(resource, message)
+            elif resource["Type"].text is None:
+                self._result.note(resource, "has no type: left out")
+            elif self._is_made(resource):
+                yield logical_id, resource
+
+    def _is_made(self, resource: Node) -> bool:
+        condition = resource["Condition"]
+        holds = self._intrinsics.condition(condition.value) if condition.is_there else True
+        if holds is False:
+            self._result.note(resource, "is left out: its condition does not hold")
+        elif holds is None:
+            self._result.note(condition, _WHEN_DEPLOYED)
+        return holds is not False
+
+    def _properties(self, resource: Node) -> Node:
+        """The properties of a resource; its unsupported keys are noted."""
+        self._result.note_unsupported(resource, _RESOURCE)
+        return resource["Properties"]
+
+    def _note_unsupported(self, node: Node, known: Keys) -> None:
+        """Note the unsupported keys of a place, after resolving its values."""
+        if isinstance(node.value, Mapping):
+            found = {key: self._intrinsics.resolve(item) for key, item in node.value.items()}
+            self._result.note_unsupported(node.with_value(found), known)
+
+    def _known(self, node: Node) -> Node:
+        """The place with its resolved value, or None if it is unknown."""
+        value = self._intrinsics.resolve(node.value)
+        if isinstance(value, str) and UNKNOWN in value:
+            self._result.note(node, _WHEN_DEPLOYED)
+            value = None
+        return node.with_value(value)
+
+    def _target(self, node: Node) -> str | None:
+        """The name of the queue or topic that a place refers to."""
+        name = last_part(self._intrinsics.text(node.value))
+        if UNKNOWN not in name:
+            return name
+        self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
+        return None
+
+    def _chosen(self, node: Node) -> Node:
+        """The table that `Fn::If` chooses, or the place itself."""
+        while isinstance(node["Fn::If"].value, list):
+            choice = node["Fn::If"]
+            holds = self._intrinsics.condition(choice[0].value)
+            if holds is None:
+                self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
+                return node.with_value(None)
+            node = choice[1 if holds else 2]
+        return node.with_value(None) if node["Ref"].value == "AWS::NoValue" else node
 
 
 def _is_of_queue(arn: str) -> bool:

@@ -16,7 +16,7 @@ from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.spec import fields, names, schema, validation
+from loafer_kit.scaffold.spec import fields, names, validation
 from loafer_kit.scaffold.spec.problems import SpecError
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -125,7 +125,7 @@ def test_the_docker_image_runs_python_itself_without_root():
 
 
 def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path):
-    """They are installed before the code is copied: what pyproject.toml declares, and no more."""
+    """They are installed before the code is copied: exactly what pyproject.toml declares."""
     model = {"Order": {"number": "int"}}
     project = rendered({"name": "a", "payload": "Order"}, payloads=model)
     steps = project["Dockerfile"].replace("\\\n", "").splitlines()
@@ -212,45 +212,6 @@ def test_the_project_keeps_the_spec_it_was_made_from(tmp_path_factory, values):
     assert again == service
     assert builtin.render(templates.builtin("service"), contexts.service(again)).plan == plan
     assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["name"] == service.name
-
-
-@given(specs)
-@few
-def test_the_schema_accepts_what_validation_accepts(values):
-    """An editor that follows the schema marks no spec that works."""
-    import jsonschema
-
-    valid(values)
-    jsonschema.validate(values, schema.service())
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"name": "a"},
-        {"name": "a", "queues": []},
-        {"name": "a", "queues": [{"name": "a b"}]},
-        {"name": "a", "queues": [{"name": "a", "wait_tme": 1}]},
-        {"name": "a", "queues": [{"name": "a", "wait_time": 21}]},
-        {"name": "a", "queues": [{"name": "a", "rate_limit": 0}]},
-        {"name": "a", "queues": [{"name": "a", "kind": "kafka"}]},
-    ],
-)
-def test_the_schema_refuses_what_it_can_see(values):
-    """Unknown keys, bounds, choices and names are in it."""
-    import jsonschema
-
-    jsonschema.Draft202012Validator.check_schema(schema.service())
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(values, schema.service())
-    with pytest.raises(SpecError):
-        validation.service(Draft(values))
-
-
-def test_every_row_is_documented():
-    """A row's text is what a user reads in the schema."""
-    for field in (*fields.SERVICE, *fields.QUEUE, *fields.OPTIONS):
-        assert field.doc.endswith(".")
 
 
 hostile = st.text() | st.sampled_from(

@@ -92,7 +92,7 @@ def test_the_schema_knows_the_artefacts():
 
 
 def test_the_help_names_every_artefact():
-    """The flag's help is no second list that can fall behind."""
+    """The flag's help lists them all."""
     text = CliRunner().invoke(app, ["new", "service", "--help"], terminal_width=200).output
 
     for name in NAMES:

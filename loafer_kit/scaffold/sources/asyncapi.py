@@ -3,14 +3,16 @@
 import re
 from pathlib import Path
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.sources.asyncapi.bindings import (
+from loafer_kit.scaffold.sources.asyncapi_operations import (
     DEAD_LETTER_QUEUE,
     QUEUE,
     REDRIVE_POLICY,
     Bindings,
+    Operation,
+    received,
 )
-from loafer_kit.scaffold.sources.asyncapi.operations import Operation, received
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -20,8 +22,7 @@ from loafer_kit.scaffold.sources.import_results import (
     keys,
     whole_number,
 )
-from loafer_kit.scaffold.sources.payloads import Schemas
-from loafer_kit.scaffold.sources.references import References
+from loafer_kit.scaffold.sources.json_schemas import References, Schemas
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -102,7 +103,7 @@ class _Reader:
             elif name in targets or name in self._received:
                 self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
             else:
-                self._result.note(queue, f"{names.shown(name)} is left out: {_UNUSED_QUEUE}")
+                self._result.note(queue, f"{quoted(name)} is left out: {_UNUSED_QUEUE}")
 
     def _operation(self, operation: Operation) -> None:
         self._note_operation(operation)
@@ -151,7 +152,7 @@ class _Reader:
         name = str(queue["name"].value)
         self._result.readers.append((name, operation.node))
         if name in self._received:
-            message = f"{names.shown(name)} already has the handler of another operation"
+            message = f"{quoted(name)} already has the handler of another operation"
             self._result.note(operation.node, message)
             return
         self._received.add(name)
@@ -205,7 +206,7 @@ class _Reader:
             self._of_message(message, "contentType").text or self._root["defaultContentType"].text
         )
         if not _JSON_TYPE.fullmatch(content or "application/json"):
-            self._result.note(message, f"is {names.shown(str(content))}, which is not decoded")
+            self._result.note(message, f"is {quoted(str(content))}, which is not decoded")
             return None
         if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
             self._result.note(format_, "is not JSON Schema: the handler gets the decoded content")

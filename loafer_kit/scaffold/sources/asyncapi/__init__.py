@@ -1,1 +1,0 @@
-"""AsyncAPI documents: operations that receive, bindings. JSON Schema is in `sources.payloads`."""

@@ -1,1 +1,0 @@
-"""CloudFormation and SAM templates: intrinsics, resources. AWS's own keys are in `sources.aws`."""

@@ -1,1 +1,0 @@
-"""Terraform plans and states as JSON. HCL is not read."""
