@@ -11,7 +11,14 @@ from benchmarks.environments import InstallError
 from benchmarks.machine import machine, versions
 from benchmarks.programs import RunError
 from benchmarks.progress import tell
-from benchmarks.scenarios import idle, memory, neighbours, throughput, waiting_handlers
+from benchmarks.scenarios import (
+    idle,
+    memory,
+    neighbours,
+    slow_deletions,
+    throughput,
+    waiting_handlers,
+)
 from benchmarks.sides import BASE, LOAFER, SIDES, Side
 
 
@@ -34,6 +41,11 @@ SCENARIOS = {
         "Handlers that wait",
         (LOAFER,),
         lambda _, asked: waiting_handlers.measure(asked.messages, asked.rounds),
+    ),
+    "slow-deletions": Scenario(
+        "Deletions slower than receives",
+        (LOAFER,),
+        lambda _, asked: slow_deletions.measure(asked.messages),
     ),
     "neighbours": Scenario(
         "A slow route beside a fast one",

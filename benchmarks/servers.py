@@ -31,6 +31,10 @@ class Stub:
         """Add copies of the message that the queue was sent last."""
         self._get(f"/fill?queue={name}&copies={copies}")
 
+    def slow_down(self, *, latency: float = 0.0, throttled_for: float = 0.0) -> None:
+        """Delay each deletion by so many seconds, or throttle them for some."""
+        self._get(f"/slow-down?latency={latency}&throttled_for={throttled_for}")
+
     def drained(self, name: str, seconds: float) -> bool:
         """Wait until the queue is empty, at most so many seconds."""
         answer = self._get(f"/drained?queue={name}&seconds={seconds}")

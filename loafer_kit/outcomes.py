@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loafer_kit.exceptions import DeleteMessage, LoaferException, RejectMessage, RetryMessage
 
@@ -21,6 +21,9 @@ class Acknowledge:
 class Leave:
     """Failure: the source is told nothing and redelivers the message in its own time."""
 
+    #: Why it failed, for the dead letter if this was its last delivery.
+    reason: str = field(default="", compare=False)
+
     def __str__(self) -> str:
         return "left"
 
@@ -31,8 +34,24 @@ class Retry:
 
     delay: float | None = None
 
+    #: Why it failed, for the dead letter if this was its last delivery.
+    reason: str = field(default="", compare=False)
+
+    #: How often it has failed in this process, this time included; 0 if that is not known.
+    failures: int = field(default=0, compare=False)
+
     def __str__(self) -> str:
         return "to be retried" + ("" if self.delay is None else f" after {self.delay:g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Retry):
+    """No failure: the handler did not run to its end, so the message goes back at once."""
+
+    delay: float | None = 0
+
+    def __str__(self) -> str:
+        return "to be given back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +74,7 @@ Outcome = Acknowledge | Leave | Retry | DeadLetter
 
 ACKNOWLEDGE = Acknowledge()
 LEAVE = Leave()
-#: For a message whose handler did not run to its end: it goes back at once.
-RELEASE = Retry(delay=0)
+RELEASE = Release()
 
 
 def reason_text(reason: object) -> str:
@@ -79,7 +97,12 @@ def from_answer(answer: object) -> Outcome:
         return from_exception(answer)
     if isinstance(answer, type) and issubclass(answer, LoaferException):
         return from_exception(answer())
-    return ACKNOWLEDGE if answer else LEAVE
+    return ACKNOWLEDGE if answer else Leave(f"the handler returned {_shown(answer)}")
+
+
+def _shown(answer: object) -> str:
+    plain = answer is None or isinstance(answer, bool | int | float)
+    return repr(answer) if plain else f"an empty {type(answer).__name__}"
 
 
 def from_exception(exc: LoaferException) -> Outcome:
@@ -88,7 +111,7 @@ def from_exception(exc: LoaferException) -> Outcome:
         case DeleteMessage():
             return ACKNOWLEDGE
         case RetryMessage():
-            return Retry(exc.delay)
+            return Retry(exc.delay, reason="the handler asked for a retry")
         case RejectMessage():
             return DeadLetter(reason_text(exc.reason))
     return LEAVE

@@ -25,6 +25,10 @@ class AbstractProvider(ABC):
     #: Seconds that an open fetch gets to return when the service stops, before it is cancelled.
     poll_grace: float = 5.0
 
+    #: How often the source delivers a message at most, whether it is started or given back; None:
+    #: without a limit, or not known. If it is low, the engine fetches only what can start at once.
+    max_deliveries: int | None = None
+
     #: Set by the engine: call it in the loop when `unsettled` has become smaller.
     on_settled: Callable[[], object] | None = None
 
@@ -81,6 +85,13 @@ class AbstractProvider(ABC):
     def order_key(self, message: Message) -> Hashable | None:
         """Return the key that messages share if they must be handled one after another."""
         return None
+
+    def is_last_delivery(self, message: Message) -> bool:
+        """Return whether the source will not deliver `message` again.
+
+        A route that stops starts such a message within the grace time, rather than give it back.
+        """
+        return False
 
     def describe(self, message: Message) -> Mapping[str, object]:
         """Return the facts that identify `message` in a log line: queue, id, receive count."""

@@ -412,7 +412,7 @@ async def test_stop_gives_back_what_was_not_started_and_finishes_the_rest():
         await release.wait()
         return True
 
-    dispatcher = LoaferDispatcher([Route(source, handler, concurrency=2)])
+    dispatcher = LoaferDispatcher([Route(source, handler, concurrency=2, prefetch=10)])
     running = asyncio.create_task(dispatcher.dispatch_providers())
     await started.wait()
     await asyncio.sleep(0.01)

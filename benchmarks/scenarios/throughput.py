@@ -10,7 +10,7 @@ from benchmarks.servers import running_stub
 from benchmarks.sides import BASE, Side
 from benchmarks.tables import markdown_table, median_result
 
-LATENCIES_MS = (0, 10)
+LATENCIES_MS = (0, 10, 100)
 
 _Results = dict[tuple[int, Side], list[Result]]
 

@@ -23,6 +23,12 @@ def fill(service: Service, query: Query) -> dict[str, Any]:
     return {}
 
 
+def slow_down(service: Service, query: Query) -> dict[str, Any]:
+    """Delay deletions by `latency` seconds, or throttle them for some from the next one on."""
+    service.slow_down(float(query["latency"]), float(query["throttled_for"]))
+    return {}
+
+
 async def drained(service: Service, query: Query) -> dict[str, Any]:
     """Answer whether the queue holds no message, as soon as it does or after `seconds`."""
     empty = service.named(query["queue"]).drained()
@@ -42,4 +48,9 @@ def stats(service: Service, _query: Query) -> dict[str, Any]:
     }
 
 
-CONTROLS: dict[str, Control] = {"/fill": fill, "/drained": drained, "/stats": stats}
+CONTROLS: dict[str, Control] = {
+    "/fill": fill,
+    "/slow-down": slow_down,
+    "/drained": drained,
+    "/stats": stats,
+}

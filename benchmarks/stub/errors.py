@@ -55,3 +55,8 @@ class InvalidValueError(ApiError):
 class UnsupportedError(ApiError):
     code = "AWS.SimpleQueueService.UnsupportedOperation"
     shape = "UnsupportedOperation"
+
+
+class ThrottledError(ApiError):
+    code = "ThrottlingException"
+    shape = "ThrottlingException"

@@ -16,6 +16,8 @@ Answer = dict[str, Any] | bytes
 _REASONS = {200: "OK", 400: "Bad Request"}
 _ACTIONS = {name.lower().encode(): name for name in ACTIONS}
 
+_DELETION = b"amazonsqs.deletemessagebatch"
+
 
 class Connection(asyncio.Protocol):
     """One client connection; `latency` seconds are added to every SQS answer."""
@@ -49,7 +51,10 @@ class Connection(asyncio.Protocol):
         del self._buffer[: end + 4 + length]
         target = _header(lowered, b"x-amz-target")
         if target:
-            self._answer(lambda: self._call_sqs(target, body), self._latency)
+            latency = self._latency
+            if target == _DELETION:
+                latency += self._service.deletion_latency
+            self._answer(lambda: self._call_sqs(target, body), latency)
         else:
             self._answer(lambda: self._call_control(head), 0)
 
@@ -75,6 +80,8 @@ class Connection(asyncio.Protocol):
         if name is None:
             raise UnsupportedError(f"This stub does not know {target.decode()}.")
         self._service.requests[name] += 1
+        if target == _DELETION:
+            self._service.check_deletion(self._loop.time())
         try:
             return ACTIONS[name](self._service, json.loads(body))
         except KeyError as error:

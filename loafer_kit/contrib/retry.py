@@ -96,8 +96,9 @@ class Retry(Extension):
 
     On an `Application`, RETRY_CALLBACK puts the message back into its source, with its history in
     `message["_retry"]`. On a `LoaferManager`, the message stays in its queue and becomes visible
-    again after a delay that depends on its receive count; after the last retry it goes to the
-    dead-letter queue.
+    again after a delay that depends on how often it has failed; after the last retry it goes to the
+    dead-letter queue. Each process counts the failures that it
+    saw, and a restart counts anew.
     """
 
     DEFAULT_SETTINGS: ClassVar[Mapping[str, Any]] = {
@@ -153,7 +154,8 @@ class Retry(Extension):
         policy = RetryPolicy.for_error(self.app.settings, error)
         if policy is None:
             return None
-        retries = int(str(facts.get("receive_count", 1))) - 1
+        failures = facts.get("failures", facts.get("receive_count", 1))
+        retries = int(str(failures)) - 1
         started = facts.get("first_received")
         elapsed = time.time() - started if isinstance(started, float) else 0.0
         delay = policy.delay_after(retries, elapsed, random.random())  # noqa: S311

@@ -147,9 +147,19 @@ def warnings(queue: QueueSpec, attributes: Attributes) -> Iterator[Finding]:
         heartbeat=bool(queue.options.get("heartbeat", True)),
     )
     limit = queue.options.get("handler_timeout")
-    redriven = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": "spec"})}
+    prefetch = queue.options.get("prefetch")
+    redriven = {
+        "RedrivePolicy": json.dumps(
+            {"deadLetterTargetArn": "spec", "maxReceiveCount": queue.max_receive_count}
+        )
+    }
     known = {**attributes, **redriven} if queue.dead_letter_queue else attributes
-    for text in checks.warnings(known, options, None if limit is None else float(limit)):
+    for text in checks.warnings(
+        known,
+        options,
+        None if limit is None else float(limit),
+        None if prefetch is None else int(prefetch),
+    ):
         message, _, remedy = text.rpartition("; ")
         yield Finding("note", subject_of(queue), message or text, remedy or None)
 

@@ -1,7 +1,7 @@
 """Decides which message may start next: a route's backlog, and the slots that all routes share."""
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from loafer_kit.types import Message
 
@@ -80,18 +80,34 @@ class Backlog:
                     return withdrawn
         return []
 
-    def clear(self) -> list[Message]:
-        """Remove and return every message, last first."""
-        messages = [message for message, _ in self._ready]
-        for behind in self._behind.values():
-            messages.extend(behind)
-            behind.clear()
-        for _, key in self._ready:
-            self._behind.pop(key, None)
-        self._ready.clear()
-        self._size = 0
-        messages.reverse()
-        return messages
+    def clear(self, keep: Callable[[Message], bool] | None = None) -> list[Message]:
+        """Remove and return, last first, every message but those to `keep`.
+
+        A message that is kept keeps those before it in its order.
+        """
+        ready, self._ready = self._ready, deque()
+        removed: list[Message] = []
+        for message, key in ready:
+            kept = _kept([message, *self._behind.get(key, ())], keep)
+            if kept:
+                self._ready.append((message, key))
+            else:
+                removed.append(message)
+                removed.extend(self._behind.pop(key, ()))
+        for key, behind in self._behind.items():
+            kept = _kept(behind, keep)
+            removed.extend(list(behind)[kept:])
+            self._behind[key] = deque(list(behind)[:kept])
+        self._size -= len(removed)
+        removed.reverse()
+        return removed
+
+
+def _kept(messages: Sequence[Message], keep: Callable[[Message], bool] | None) -> int:
+    """Return how many messages to keep, counted from the first."""
+    if keep is None:
+        return 0
+    return max((count for count, message in enumerate(messages, 1) if keep(message)), default=0)
 
 
 class Slots:
@@ -113,13 +129,18 @@ class Slots:
         """Use a slot that `ready_or_notify` found free."""
         self._used += 1
 
-    def give_back(self) -> None:
+    def give_back(self, by: Callable[[], None]) -> None:
         """Free a slot and wake the routes that wait, the longest first, until one takes it.
 
-        A woken route may have nothing to start, so one call may not be enough.
+        A woken route may have nothing to start, so one call may not be enough. `by` is the route
+        that gives the slot back: it is woken once in any case, as it may now fetch.
         """
         self._used -= 1
+        woken = False
         while self._waiting and self._used < self.limit:
             wake = next(iter(self._waiting))
             del self._waiting[wake]
+            woken = woken or wake == by
             wake()
+        if not woken:
+            by()

@@ -3,20 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import FatalError, LoaferException
-from loafer_kit.outcomes import Outcome
+from loafer_kit.outcomes import Leave, Outcome, Retry
 from loafer_kit.routes import Route, is_undecodable
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
 #: `policy(exc, facts)` may decide the outcome of a failed message that nothing else decided; None
-#: leaves the message. `facts` is what `provider.describe(message)` gives, and `first_received`.
+#: leaves the message. `facts` is what `provider.describe(message)` gives, `first_received`, and
+#: `failures`: how often the message has failed in this process, this time included.
 FailurePolicy = Callable[[BaseException, Mapping[str, object]], Outcome | None]
 
 _SETTLE_ATTEMPTS = 3
@@ -31,28 +32,70 @@ class Delivery:
     error: BaseException | None = None
 
 
-async def deliver(route: Route, message: Message, policy: FailurePolicy | None = None) -> Delivery:
+class FailureCounts:
+    """How often each message has failed in this process since it last succeeded.
+
+    A source counts deliveries, which include those that were given back unstarted. At most `most`
+    messages are remembered; those that failed last are kept.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._counts: dict[object, int] = {}
+
+    def next(self, facts: Mapping[str, object]) -> int:
+        """Return the count that another failure leads to; 1 for a message without an id."""
+        return self._counts.get(facts.get("message_id"), 0) + 1
+
+    def record(self, route: Route, message: Message, outcome: Outcome) -> Outcome:
+        """Count a message that failed, forget any other; return the outcome with its count."""
+        failed = isinstance(outcome, Leave | Retry)
+        if not failed and not self._counts:
+            return outcome
+        message_id = route.provider.describe(message).get("message_id")
+        count = self._counts.pop(message_id, 0) + 1
+        if not failed:
+            return outcome
+        if message_id is not None:
+            self._counts[message_id] = count
+            if len(self._counts) > self._most:
+                del self._counts[next(iter(self._counts))]
+        return replace(outcome, failures=count) if isinstance(outcome, Retry) else outcome
+
+
+async def deliver(
+    route: Route,
+    message: Message,
+    policy: FailurePolicy | None = None,
+    failures: FailureCounts | None = None,
+) -> Delivery:
     """Deliver one message. Raises only `FatalError` and `CancelledError`."""
+    failures = FailureCounts() if failures is None else failures
     try:
-        return Delivery(outcomes.from_answer(await route.deliver(message)))
+        delivery = Delivery(outcomes.from_answer(await route.deliver(message)))
     except Exception as exc:  # noqa: BLE001 - any failure of a handler belongs to its message
-        return await _failed(route, message, exc, policy)
+        delivery = await _failed(route, message, exc, policy, failures)
+    return _recorded(route, message, delivery, failures)
 
 
 async def deliver_batch(
-    route: Route, messages: Sequence[Message], policy: FailurePolicy | None = None
+    route: Route,
+    messages: Sequence[Message],
+    policy: FailurePolicy | None = None,
+    failures: FailureCounts | None = None,
 ) -> list[Delivery]:
     """Deliver messages in one handler call; return a delivery for each, in their order.
 
     A message that cannot be decoded fails alone; the handler gets the others.
     """
+    failures = FailureCounts() if failures is None else failures
     decoded: dict[int, tuple[Any, Any]] = {}
     deliveries: dict[int, Delivery] = {}
     for position, message in enumerate(messages):
         try:
             decoded[position] = route.arguments_for(message)
         except Exception as exc:  # noqa: BLE001 - as in `deliver`
-            deliveries[position] = await _failed(route, message, exc, policy)
+            deliveries[position] = await _failed(route, message, exc, policy, failures)
     if decoded:
         contents, metadata = map(list, zip(*decoded.values(), strict=True))
         try:
@@ -61,12 +104,28 @@ async def deliver_batch(
             deliveries |= zip(decoded, map(Delivery, batch_outcomes), strict=True)
         except Exception as exc:  # noqa: BLE001 - as in `deliver`
             for position in decoded:
-                deliveries[position] = await _failed(route, messages[position], exc, policy)
-    return [deliveries[position] for position in range(len(messages))]
+                deliveries[position] = await _failed(
+                    route, messages[position], exc, policy, failures
+                )
+    return [
+        _recorded(route, message, deliveries[position], failures)
+        for position, message in enumerate(messages)
+    ]
+
+
+def _recorded(
+    route: Route, message: Message, delivery: Delivery, failures: FailureCounts
+) -> Delivery:
+    outcome = failures.record(route, message, delivery.outcome)
+    return delivery if outcome is delivery.outcome else Delivery(outcome, delivery.error)
 
 
 async def _failed(
-    route: Route, message: Message, exc: Exception, policy: FailurePolicy | None
+    route: Route,
+    message: Message,
+    exc: Exception,
+    policy: FailurePolicy | None,
+    failures: FailureCounts,
 ) -> Delivery:
     """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
     if isinstance(exc, FatalError):
@@ -75,7 +134,12 @@ async def _failed(
         return Delivery(outcomes.from_exception(exc))
     facts = route.provider.describe(message)
     _log_failure(route, exc, facts)
-    return Delivery(await _decide(route, message, exc, facts, policy), exc)
+    outcome = await _decide(
+        route, message, exc, {**facts, "failures": failures.next(facts)}, policy
+    )
+    if isinstance(outcome, Leave | Retry) and not outcome.reason:
+        outcome = replace(outcome, reason=outcomes.reason_text(exc))
+    return Delivery(outcome, exc)
 
 
 async def _decide(
@@ -109,8 +173,12 @@ async def _decide(
 def _log_failure(route: Route, exc: Exception, facts: Mapping[str, object]) -> None:
     where = (route.name, as_pairs(facts))
     if is_undecodable(exc):  # a traceback would show only the decoder
-        problem = f"{type(exc).__name__}: {exc}"
-        logger.error("message.undecodable route=%s %s: %s", *where, problem, extra=dict(facts))
+        logger.error(
+            "message.undecodable route=%s %s: %s",
+            *where,
+            outcomes.reason_text(exc),
+            extra=dict(facts),
+        )
     else:
         logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=dict(facts))
 

@@ -52,16 +52,17 @@ class PollScaler:
         self.wanted = 1
 
 
-def fetch_limit(*, in_hand: int, handled_at_once: int, prefetch: int, batch_size: int) -> int:
+def fetch_limit(*, in_hand: int, handled_at_once: int, room: int, batch_size: int) -> int:
     """Return how many messages the next fetch may bring; 0 for no fetch.
 
-    A fetch starts when a full batch fits, or when a slot would idle without it. Fetching one
-    message each time a handler ends would cost one request per message.
+    `room` is the number of messages that may be in hand. A fetch starts when a full batch fits, or
+    when a slot would idle without it. Fetching one message each time a handler ends would cost one
+    request per message.
     """
-    room = handled_at_once + prefetch - in_hand
-    if room >= batch_size:
+    left = room - in_hand
+    if left >= batch_size:
         return batch_size
-    return max(0, room) if in_hand < handled_at_once else 0
+    return max(0, left) if in_hand < handled_at_once else 0
 
 
 class Fetcher:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import (
     Delivery,
+    FailureCounts,
     FailurePolicy,
     deliver,
     deliver_batch,
     log_handled,
     settle,
 )
+from loafer_kit.engine.pace import Pace
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -59,6 +62,8 @@ class Jobs:
         self._backlog = backlog
         self._slots = slots
         self._policy = policy
+        self._failures = FailureCounts()
+        self.pace = Pace(route.options.concurrency * (route.options.batch_handler_size or 1))
         self._freed = freed
         self._failed = failed
         self._context = contextvars.copy_context()
@@ -70,7 +75,7 @@ class Jobs:
         self.handling = 0
         #: Whether the route is ending; a cancelled handler's messages are then released.
         self.ending = False
-        self._cancelled = False
+        self.cancelled = False
         self._grace: asyncio.Timeout | None = None
 
     @property
@@ -90,14 +95,12 @@ class Jobs:
         self._slots.take()
         self._running.add(job)
         self.handling += len(job.messages)
-        job.task = self._spawn(self._run(job))
-        job.task.add_done_callback(lambda task: self._done(job, task))
+        job.task = self._spawn(self._run(job), functools.partial(self._done, job))
 
     def release(self, messages: Sequence[Message]) -> None:
         """Give back messages that were not started, in this order."""
         if messages:
-            task = self._spawn(self._release(messages))
-            task.add_done_callback(self._settled)
+            self._spawn(self._release(messages), self._settled)
 
     def lose(self, message: Message) -> bool:
         """Do not settle `message` and cancel its handler; return False if no handler has it.
@@ -115,10 +118,10 @@ class Jobs:
 
     def cancel(self) -> None:
         """Cancel every running handler, release its messages, and shorten a wait in `finish`."""
-        if not self._cancelled and self._grace is not None and not self._grace.expired():
+        if not self.cancelled and self._grace is not None and not self._grace.expired():
             soon = asyncio.get_running_loop().time() + _CANCEL_GRACE
             self._grace.reschedule(min(soon, self._grace.when() or soon))
-        self._cancelled = True
+        self.cancelled = True
         for job in self._running:
             if job.task is not None:
                 job.task.cancel()
@@ -148,18 +151,17 @@ class Jobs:
 
     async def _within_grace(self, seconds: float) -> set[asyncio.Task[None]]:
         """Wait for the tasks and return the unfinished ones; `cancel` shortens the wait."""
-        tasks = set(self._tasks)
-        if self._cancelled:
+        if self.cancelled:
             seconds = min(seconds, _CANCEL_GRACE)
         try:
             async with asyncio.timeout(seconds) as self._grace:
-                if tasks:
-                    await asyncio.wait(tasks)
+                while self._tasks:  # the end of one may start another
+                    await asyncio.wait(self._tasks)
         except TimeoutError:
             pass
         finally:
             self._grace = None
-        return {task for task in tasks if not task.done()}
+        return set(self._tasks)
 
     async def _run(self, job: Job) -> None:
         holds = self._route.provider.holds
@@ -181,9 +183,10 @@ class Jobs:
         except FatalError as error:
             self._failed(error.__cause__ or error)
             deliveries = [Delivery(outcomes.LEAVE)] * size
-        seconds = loop.time() - started
+        now = loop.time()
+        seconds = now - started
+        self.pace.ended(size, seconds, now)
         withdrawn = self._free(job, deliveries)
-        self._freed()
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
         await self._release(withdrawn)
@@ -207,8 +210,8 @@ class Jobs:
         if not job.messages:
             return []
         if self._route.options.batch_handler_size is None:
-            return [await deliver(self._route, job.messages[0], self._policy)]
-        return await deliver_batch(self._route, job.messages, self._policy)
+            return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
+        return await deliver_batch(self._route, job.messages, self._policy, self._failures)
 
     def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
         """Free the slot; return the messages to release because one before them failed."""
@@ -230,7 +233,7 @@ class Jobs:
         elif was_open and not breaker.is_open:
             logger.info("breaker.closed route=%s", self._route.name)
         # Last: this wakes routes, which look at the breaker and the backlog.
-        self._slots.give_back()
+        self._slots.give_back(self._freed)
         return withdrawn
 
     def _done(self, job: Job, task: asyncio.Task[None]) -> None:
@@ -238,10 +241,10 @@ class Jobs:
             withdrawn = self._free(job, [Delivery(outcomes.RELEASE)] * len(job.messages))
             kept = [m for position, m in enumerate(job.messages) if position not in job.lost]
             self.release([*withdrawn, *reversed(kept)])
-            self._freed()
         self._settled(task)
 
     def _settled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error.__cause__ or error if isinstance(error, FatalError) else error)
         if not self._tasks:
@@ -251,9 +254,13 @@ class Jobs:
         for message in messages:
             await settle(self._route, message, outcomes.RELEASE)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(
+        self,
+        work: Coroutine[Any, Any, None],
+        done: Callable[[asyncio.Task[None]], object],
+    ) -> asyncio.Task[None]:
         # The end of one job often starts the next one, which must not see its context variables.
         task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(done)
         return task

@@ -15,7 +15,8 @@ class RouteOptions:
     #: The most handlers that run at the same time.
     concurrency: int = 10
 
-    #: The most messages that wait beside those being handled; None: one fetch per receiver.
+    #: The most messages that wait beside those being handled; None: as many as the route starts
+    #: within a second, measured while it runs.
     prefetch: int | None = None
 
     #: The longest handler call; None: no limit.

@@ -3,7 +3,8 @@
 import asyncio
 import functools
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import FailurePolicy
@@ -14,6 +15,13 @@ from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
+
+#: A source that delivers a message no more often than this is asked only for what can start at once:
+#: a message that is given back unstarted has used up one of its deliveries.
+_FEW_DELIVERIES = 3
+
+#: Batches whose settlement never holds up a fetch.
+_UNSETTLED_BATCHES = 10
 
 
 class RouteWorker:
@@ -26,6 +34,7 @@ class RouteWorker:
     def __init__(self, route: Route, slots: Slots, policy: FailurePolicy | None) -> None:
         self.route = route
         self._provider = route.provider
+        self._handled_at_once = route.options.concurrency * (route.options.batch_handler_size or 1)
         self._slots = slots
         self._backlog = Backlog()
         self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
@@ -35,11 +44,15 @@ class RouteWorker:
         self._batch_since = 0.0
         self._fetching = True
         self._forever = True
+        #: Until when messages on their last delivery are started while the route ends.
+        self._start_until = -math.inf
         #: The job that was started while the breaker was open.
         self._probe: Job | None = None
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
+        # Not `timer.when()`: uvloop's handles of timers due within half a millisecond have none.
+        self._timer_at = 0.0
         self._starting: asyncio.Timeout | None = None
 
     async def run(self, *, forever: bool, grace_time: float) -> None:
@@ -54,6 +67,7 @@ class RouteWorker:
             self.route.flow.on_change = functools.partial(
                 asyncio.get_running_loop().call_soon_threadsafe, self.pump
             )
+            self._provider.on_settled = self.pump
             self.pump()
             await self._ended.wait()
         finally:
@@ -84,6 +98,7 @@ class RouteWorker:
     def pump(self) -> None:
         """Start the handlers and the fetches that have room now."""
         if self._jobs.ending:
+            self._start_last_deliveries()
             return
         if not self.route.flow.breaker.is_open:
             self._probe = None
@@ -119,6 +134,19 @@ class RouteWorker:
         # The rate limit comes last: asking it uses up a start.
         return self._batch_is_ready() and self._due_or_reschedule(self.route.flow.acquire())
 
+    def _start_last_deliveries(self) -> None:
+        """Start what was kept in the backlog, as long as the grace time of a stop lasts."""
+        flow, loop = self.route.flow, asyncio.get_running_loop()
+        while (
+            self._backlog.ready
+            and self._slots_idle()
+            and loop.time() < self._start_until
+            and not (self._jobs.cancelled or flow.paused or flow.breaker.is_open)
+            and self._slots.ready_or_notify(self.pump)
+            and flow.acquire() <= 0
+        ):
+            self._jobs.start(self._next_job())
+
     def _has_to_start(self) -> bool:
         """True if this run must wait for messages that are fetched and not started."""
         return bool(self._backlog) and (self._forever or not self.route.flow.breaker.is_open)
@@ -146,34 +174,59 @@ class RouteWorker:
         return 1 if is_probe else self.route.options.batch_handler_size or 1
 
     def _next_job(self) -> Job:
-        size = min(self._batch_size(), self._backlog.ready)
-        taken = [self._backlog.take() for _ in range(size)]
-        job = Job([message for message, _ in taken], [key for _, key in taken])
+        size = self._batch_size()
+        if size == 1:
+            message, key = self._backlog.take()
+            job = Job([message], [key])
+        else:
+            taken = [self._backlog.take() for _ in range(min(size, self._backlog.ready))]
+            job = Job([message for message, _ in taken], [key for _, key in taken])
         if self.route.flow.breaker.is_open:
             self._probe = job
         return job
 
     def _room_for_fetch(self) -> int:
         """Return how many messages to fetch now; 0 for no fetch."""
-        flow, fetcher, options = self.route.flow, self._fetcher, self.route.options
+        flow, fetcher = self.route.flow, self._fetcher
         if len(fetcher) >= fetcher.scaler.wanted or flow.paused:
             return 0
-        if not self._slots.ready_or_notify(self.pump):
+        limit = self._limit()
+        if not limit:
             return 0
         if not self._due_or_reschedule(fetcher.wait()) or not self._breaker_allows():
             return 0
         if flow.breaker.is_open:  # one message to probe with, unless there is one already
             return 0 if fetcher or self._backlog or not self._slots_idle() else 1
-        batch_size, prefetch = self._provider.batch_size, options.prefetch
+        return limit
+
+    def _limit(self) -> int:
+        """Return how many messages fit beside those in hand."""
+        batch_size, handled_at_once = self._provider.batch_size, self._handled_at_once
+        if not self._slots.ready_or_notify(self.pump):
+            # What waits may start when a handler of this route ends, others when other routes let it.
+            handled_at_once = self._jobs.handling
+            if not handled_at_once:
+                return 0
         if not self._forever:
             return batch_size
-        in_hand = self._jobs.handling + len(self._backlog) + fetcher.expected
+        room = handled_at_once + self._prefetch()
+        # What is not settled counts as in hand, but apart: where settlements are as quick as fetches
+        # there are as many of both.
+        if self._provider.unsettled >= max(room, _UNSETTLED_BATCHES * batch_size):
+            return 0
         return fetch_limit(
-            in_hand=in_hand,
-            handled_at_once=options.concurrency * (options.batch_handler_size or 1),
-            prefetch=batch_size * fetcher.scaler.wanted if prefetch is None else prefetch,
+            in_hand=self._jobs.handling + len(self._backlog) + self._fetcher.expected,
+            handled_at_once=handled_at_once,
+            room=room,
             batch_size=batch_size,
         )
+
+    def _prefetch(self) -> int:
+        """Return how many messages may wait beside those being handled."""
+        if self.route.options.prefetch is not None:
+            return self.route.options.prefetch
+        most = self._provider.max_deliveries
+        return 0 if most is not None and most <= _FEW_DELIVERIES else self._jobs.pace.prefetch
 
     def _due_or_reschedule(self, seconds: float) -> bool:
         """True if due; otherwise schedule a pump."""
@@ -181,10 +234,10 @@ class RouteWorker:
             return True
         loop = asyncio.get_running_loop()
         at = loop.time() + seconds
-        if self._timer is None or self._timer.when() > at:
+        if self._timer is None or self._timer_at > at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(at, self._timer_due)
+            self._timer, self._timer_at = loop.call_at(at, self._timer_due), at
         return False
 
     def _timer_due(self) -> None:
@@ -192,14 +245,13 @@ class RouteWorker:
         self.pump()
 
     def _arrived(self, messages: Sequence[Message]) -> None:
-        if self._jobs.ending:  # a fetch may return while the route drains
-            self._jobs.release(messages[::-1])
-            return
         if not self._backlog.ready:
             self._batch_since = asyncio.get_running_loop().time()
         order_key = self._provider.order_key
         for message in messages:
             self._backlog.put(message, order_key(message))
+        if self._jobs.ending:  # a fetch may return while the route drains
+            self._give_back(keep=self._provider.is_last_delivery)
         self.pump()
 
     def _fetch_failed(self, error: BaseException) -> None:
@@ -217,26 +269,38 @@ class RouteWorker:
         if not self._jobs.lose(message):
             self._jobs.release(self._backlog.remove(message))
 
+    def _give_back(self, keep: Callable[[Message], bool] | None = None) -> None:
+        """Release the messages that were not started, but those to `keep`."""
+        if unstarted := self._backlog.clear(keep):
+            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
+            self._jobs.release(unstarted)
+
     async def _drain(self, grace_time: float) -> None:
         """Release unstarted messages, finish and settle the others, close the provider.
 
         The order matters. Messages that were not started go back first, so that others can handle
-        them during the grace time. Open fetches and handlers then finish together; a fetch that
-        returns late adds releases, which `settle_rest` waits for. `flush` comes after the last
-        settlement, `close` after everything, even after a failure.
+        them during the grace time; those on their last delivery would be lost by that, and start
+        here. Open fetches and handlers then finish together; a fetch that returns late adds
+        releases, which `settle_rest` waits for. `flush` comes after the last settlement, `close`
+        after everything, even after a failure.
         """
         self.stop()
         self.route.flow.on_change = lambda: None
         if self._timer is not None:
             self._timer.cancel()
-        if unstarted := self._backlog.clear():
-            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
-            self._jobs.release(unstarted)
+        loop = asyncio.get_running_loop()
+        self._start_until = loop.time() + grace_time
+        self._give_back(keep=self._provider.is_last_delivery)
+        self.pump()
         try:
             await asyncio.gather(self._fetcher.finish(), self._jobs.finish(grace_time))
+            # The fetch that returned last may have brought messages on their last delivery.
+            await self._jobs.finish(max(0.0, self._start_until - loop.time()))
+            self._give_back()
             await self._jobs.settle_rest()
             await self._provider.flush()
         finally:
+            self._provider.on_settled = None
             try:
                 await self._provider.close()
             finally:

@@ -397,9 +397,10 @@ def test_jitter_takes_its_part_of_the_delay():
 # On a LoaferManager
 
 
-def run_manager(handler, message="message", **settings):
+def run_manager(handler, message="message", receive_count=0, **settings):
     """Run a manager with Retry until its only message is settled."""
     provider = InMemoryProvider([message])
+    provider._ready[0].receive_count = receive_count
     manager = LoaferManager(
         [Route(provider, handler)],
         settings={f"RETRY_{name}": value for name, value in settings.items()},
@@ -425,7 +426,7 @@ def test_a_manager_needs_no_callback():
 
 
 def test_a_manager_gives_up_at_the_threshold():
-    """The receive count decides, so a restart or another worker goes on counting."""
+    """Two retries are three attempts."""
 
     async def fail(message, metadata):
         raise RetryableException("no use")
@@ -434,6 +435,19 @@ def test_a_manager_gives_up_at_the_threshold():
     assert provider.dead_letters == [
         ("message", "given up after 2 retries: RetryableException: no use")
     ]
+
+
+def test_a_manager_counts_failures_not_deliveries():
+    """A message that was given back three times, unstarted, has all its retries."""
+    attempts = []
+
+    async def fail(message, metadata):
+        attempts.append(message)
+        raise RetryableException("no use")
+
+    provider = run_manager(fail, receive_count=3, THRESHOLD=3)
+    assert len(attempts) == 4
+    assert provider.dead_letters[0][1].startswith("given up after 3 retries")
 
 
 def test_a_manager_leaves_what_is_not_retryable():
@@ -445,12 +459,14 @@ def test_a_manager_leaves_what_is_not_retryable():
     assert run_manager(fail).left == ["message"]
 
 
-def test_the_delay_on_a_manager_follows_the_receive_count():
-    """The third delivery is the second retry."""
+def test_the_delay_on_a_manager_follows_the_failures():
+    """The third failure leads to the third retry; deliveries count where failures are unknown."""
     manager = LoaferManager([], settings={"RETRY_DELAY": 10, "RETRY_BACKOFF": 2})
     Retry(manager)
     outcome = manager.failure_policy(RetryableException(), {"receive_count": 3})
     assert outcome.delay == 40
+    facts = {"receive_count": 9, "failures": 3}
+    assert manager.failure_policy(RetryableException(), facts).delay == 40
 
 
 def test_the_timeout_on_a_manager_counts_from_the_first_delivery():

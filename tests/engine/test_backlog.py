@@ -72,6 +72,20 @@ class BacklogMachine(RuleBasedStateMachine):
             assert [number for number in released if number in of_key] == of_key[::-1]
         self.waiting.clear()
 
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def clear_but_some(self, data):
+        kept = data.draw(st.sets(st.sampled_from([number for number, _ in self.waiting])))
+        left = [
+            (number, key)
+            for position, (number, key) in enumerate(self.waiting)
+            if number in kept
+            or (key and any(n in kept and k == key for n, k in self.waiting[position:]))
+        ]
+        released = self.backlog.clear(kept.__contains__)
+        assert sorted(released) == [n for n, k in self.waiting if (n, k) not in left]
+        self.waiting = left
+
     @invariant()
     def counts_agree(self):
         """What waits is counted, and exactly what may start is ready."""

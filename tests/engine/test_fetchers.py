@@ -53,10 +53,10 @@ def test_a_failed_fetch_drops_it_to_one():
 )
 def test_full_fetches_are_preferred(in_hand, limit):
     """Ten slots and ten held ready: single messages are never asked for while slots are busy."""
-    assert fetch_limit(in_hand=in_hand, handled_at_once=10, prefetch=10, batch_size=10) == limit
+    assert fetch_limit(in_hand=in_hand, handled_at_once=10, room=20, batch_size=10) == limit
 
 
 @pytest.mark.parametrize(("in_hand", "limit"), [(0, 3), (2, 1), (3, 0)])
 def test_a_smaller_fetch_fills_a_slot_that_would_idle(in_hand, limit):
     """Three slots and nothing held ready: no convoy behind one slow message."""
-    assert fetch_limit(in_hand=in_hand, handled_at_once=3, prefetch=0, batch_size=10) == limit
+    assert fetch_limit(in_hand=in_hand, handled_at_once=3, room=3, batch_size=10) == limit

@@ -145,8 +145,8 @@ class Downstream:
 
 
 def route(source, downstream, **options):
-    """A route that opens its breaker at the first failure."""
-    route = Route(source, downstream.handle, **options)
+    """A route that opens its breaker at the first failure, and holds ten messages ready."""
+    route = Route(source, downstream.handle, **{"prefetch": 10, **options})
     route.flow.breaker = CircuitBreaker(1, recovery=RECOVERY, clock=now)
     return route
 

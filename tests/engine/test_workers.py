@@ -8,6 +8,7 @@ import pytest
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.jobs import Job, Jobs
+from loafer_kit.engine.workers import RouteWorker
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -258,3 +259,101 @@ async def test_a_lazy_batch_answer_is_read_message_by_message(lazily):
     route = Route(provider, handler, batch_handler_size=2)
     await LoaferDispatcher([route]).dispatch_providers(forever=False)
     assert (provider.acknowledged, provider.left) == (["a"], ["b"])
+
+
+@pytest.mark.parametrize("rate", [100, 1_000, 5_000])
+async def test_a_rate_limit_survives_timers_of_any_length(rate):
+    """uvloop's handle of a timer due within half a millisecond does not know when it is due."""
+    provider = InMemoryProvider(range(1, 201))
+    await LoaferDispatcher([Route(provider, accept, rate_limit=rate)]).dispatch_providers()
+    assert len(provider.acknowledged) == 200
+
+
+@pytest.mark.parametrize("wait", [0.0001, 0.0004, 0.0015])
+async def test_a_batch_that_waits_for_an_instant_is_handled(wait):
+    """Its timer, too, may be due at once."""
+    provider, sizes = InMemoryProvider(endless=True), []
+    done = asyncio.Event()
+
+    async def handler(messages, metadata):
+        sizes.append(len(messages))
+        if sum(sizes) == 50:
+            done.set()
+        return True
+
+    route = Route(provider, handler, batch_handler_size=5, batch_handler_wait=wait)
+    dispatcher = LoaferDispatcher([route])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    for number in range(50):
+        provider.put(number)
+        await asyncio.sleep(0.0007)
+    try:
+        await asyncio.wait_for(done.wait(), 5)
+    finally:
+        dispatcher.stop()
+        await running
+
+
+async def test_what_is_not_settled_holds_up_fetches():
+    """Nothing polls: the provider says when there is less of it."""
+
+    class Slow(InMemoryProvider):
+        unsettled = 0
+
+        async def settle(self, message, outcome):
+            self.unsettled += 1
+            await super().settle(message, outcome)
+
+    provider = Slow(range(1, 301))
+    route = Route(provider, accept, concurrency=10, prefetch=20)
+    dispatcher = LoaferDispatcher([route])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.1)
+    held_up = provider.unsettled
+    assert 100 <= held_up <= 130
+    await asyncio.sleep(0.1)
+    assert provider.unsettled == held_up
+    while len(provider.acknowledged) < 300:
+        provider.unsettled = 0
+        provider.on_settled()
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(running, 5)
+    assert provider.on_settled is None
+
+
+async def test_a_route_whose_slots_are_taken_fetches_what_it_starts_next():
+    """A slot that is freed has its message ready."""
+    provider, going = InMemoryProvider(range(1, 101), endless=True), asyncio.Event()
+    fetched = []
+
+    async def handler(message, metadata):
+        await going.wait()
+        return True
+
+    async def fetch(limit, fetch=provider.fetch):
+        fetched.append(messages := await fetch(limit))
+        return messages
+
+    provider.fetch = fetch
+    dispatcher = LoaferDispatcher([Route(provider, handler, concurrency=10, prefetch=10)])
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await asyncio.sleep(0.05)
+    assert list(map(len, fetched)) == [10, 10]
+    going.set()
+    dispatcher.stop()
+    await running
+
+
+@pytest.mark.parametrize(
+    ("max_deliveries", "options", "prefetch"),
+    [(None, {}, 50), (10, {}, 50), (3, {}, 0), (3, {"prefetch": 7}, 7)],
+)
+def test_a_source_with_few_deliveries_is_asked_only_for_what_can_start(
+    max_deliveries, options, prefetch
+):
+    """Unless the route says otherwise; each message that is given back has used one up."""
+    provider = InMemoryProvider()
+    provider.max_deliveries = max_deliveries
+    worker = RouteWorker(Route(provider, accept, **options), Slots(1), None)
+    worker._jobs.pace.prefetch = 50
+    assert worker._prefetch() == prefetch

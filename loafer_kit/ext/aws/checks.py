@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 #: The counts are approximate: this many count as all.
 _NEARLY_ALL_IN_FLIGHT = SQS_MESSAGES_IN_FLIGHT * 0.99
 
+#: A maxReceiveCount up to which receives without a start are worth a warning.
+_FEW_RECEIVES = 4
+
 #: Seconds between two requests for how many messages are in flight.
 _WATCH_PAUSE = 300.0
 
@@ -37,8 +40,18 @@ def visibility_timeout(attributes: Mapping[str, str], options: SQSOptions) -> in
     return options.visibility_timeout or own or SQS_DEFAULT_VISIBILITY
 
 
+def max_receive_count(attributes: Mapping[str, str]) -> int | None:
+    """Return how often SQS delivers a message before it moves it; None without a redrive policy."""
+    policy = attributes.get("RedrivePolicy")
+    count = json.loads(policy).get("maxReceiveCount") if policy else None
+    return None if count is None else int(count)
+
+
 def warnings(
-    attributes: Mapping[str, str], options: SQSOptions, handler_timeout: float | None
+    attributes: Mapping[str, str],
+    options: SQSOptions,
+    handler_timeout: float | None,
+    prefetch: int | None = None,
 ) -> list[str]:
     """Return what may go wrong with a queue and its options; each text says what to do."""
     found = []
@@ -71,6 +84,18 @@ def warnings(
         found.append(
             "it has no redrive policy: a message that always fails comes back until it expires; "
             "give the queue a dead-letter queue"
+        )
+    receives = max_receive_count(attributes)
+    if receives is not None and prefetch and receives <= _FEW_RECEIVES:
+        found.append(
+            f"maxReceiveCount is {receives} and prefetch {prefetch}: a message that is fetched and given "
+            f"back unstarted, as at each stop, uses up a receive, so after {receives} of them it is "
+            "dead-lettered without having been handled; raise maxReceiveCount or leave prefetch out"
+        )
+    elif receives == 1:
+        found.append(
+            "maxReceiveCount is 1: a message whose handler is interrupted, as by a crash, is "
+            "dead-lettered; raise maxReceiveCount to 3 or more"
         )
     if is_full(attributes):
         found.append(in_flight_warning(attributes))

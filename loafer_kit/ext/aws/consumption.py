@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import math
-import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,12 +12,14 @@ from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.batching import PARALLEL
 from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
+from loafer_kit.ext.aws.errors import AccessDeniedError
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
+from loafer_kit.ext.aws.receiving import Convoys, Receiver, group_of, receive_count
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
 from loafer_kit.ext.aws.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
-from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Retry
+from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -26,51 +27,6 @@ logger = logging.getLogger(__name__)
 #: Seconds: SQS blocks a message group until its messages are deleted, so the deletions of a group
 #: that is done do not wait for others.
 _GROUP_DONE = 0.01
-
-#: Failed receives of a FIFO queue that are remembered, to be repeated under the same attempt id.
-_REMEMBERED_ATTEMPTS = 32
-
-
-class Receiver:
-    """Receives from one queue with the same parameters every time."""
-
-    def __init__(self, queue: Queue, parameters: dict[str, Any]) -> None:
-        self._queue = queue
-        self._is_fifo = queue.is_fifo
-        self._parameters = parameters
-        self._most: int = parameters["MaxNumberOfMessages"]
-        #: Attempt id and number of messages of receives whose answer may have been lost.
-        self._failed_attempts: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED_ATTEMPTS)
-
-    async def receive(self, limit: int) -> list[Message]:
-        """Return up to `limit` messages."""
-        number = min(limit, self._most)
-        if self._is_fifo:
-            return await self._receive_fifo(number)
-        if number == self._most:
-            return await self._queue.receive(**self._parameters)
-        return await self._queue.receive(**self._parameters | {"MaxNumberOfMessages": number})
-
-    async def _receive_fifo(self, number: int) -> list[Message]:
-        """Receive; repeat a receive that failed under the same attempt id.
-
-        SQS then delivers again what it gave to the first attempt, instead of blocking those message
-        groups until the visibility timeout is over.
-        """
-        attempt, number = self._next_attempt(number)
-        attempted = {"MaxNumberOfMessages": number, "ReceiveRequestAttemptId": attempt}
-        try:
-            return await self._queue.receive(**self._parameters | attempted)
-        except TransientProviderError:
-            self._failed_attempts.append((attempt, number))
-            raise
-
-    def _next_attempt(self, number: int) -> tuple[str, int]:
-        for failed in self._failed_attempts:
-            if failed[1] <= number:
-                self._failed_attempts.remove(failed)
-                return failed
-        return str(uuid.uuid4()), number
 
 
 class QueueSession:
@@ -89,6 +45,8 @@ class QueueSession:
         receive_parameters: dict[str, Any],
         visibility_timeout: int,
         dead_letters: DeadLetterQueue | None,
+        exhausted: DeadLetterQueue | None,
+        max_receive_count: int | None,
         lost: Callable[[Message], None],
         settled: Callable[[], object],
     ) -> None:
@@ -98,13 +56,14 @@ class QueueSession:
         self._options = options
         self._visibility_timeout = visibility_timeout
         self._dead_letters = dead_letters
+        self._exhausted = exhausted
+        self._max_receive_count = max_receive_count
         self._notify_lost = lost
         self._notify_settled = settled
         self._loop = asyncio.get_running_loop()
         self._leases = LeaseTable(
             visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
         )
-        self._receiver = Receiver(queue, receive_parameters)
         self._watchdog = watchdog()
         self._clock = self._watchdog.clock
         visibility_lock = VisibilityLock()
@@ -131,6 +90,10 @@ class QueueSession:
         self._in_flight = InFlightWatch(queue)
         #: Messages of a FIFO queue in hand, by group.
         self._groups: Counter[str] = Counter()
+        self._convoys = Convoys(max_receive_count)
+        self._receiver = Receiver(
+            queue, receive_parameters, self._convoys, in_hand=lambda: bool(self._groups)
+        )
         self._lost_ids = RecentIds()
         self._rejected_in_vain = RecentIds()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,6 +110,8 @@ class QueueSession:
         self._heartbeat.messages_arrived()
         if self._is_fifo:
             self._groups.update(map(group_of, messages))
+            for message in messages:
+                self._convoys.received(message, self._loop.time())
         for lease in processed:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
             self._settlement.delete(lease)
@@ -175,17 +140,33 @@ class QueueSession:
         if isinstance(outcome, DeadLetter):
             self._reject(message, outcome.reason)
             return
-        lease = self._take(message)
         if isinstance(outcome, Acknowledge):
-            self._leases.remember_processed(lease.message_id)
-            if lease.lost:
-                self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
-            else:
-                self._settlement.delete(lease)
-        elif isinstance(outcome, Retry) and not lease.lost:
-            self._settlement.change_visibility(lease, self._delay(lease, outcome.delay))
+            self._acknowledge(message)
+        elif isinstance(outcome, Release) or not (
+            self._is_last(message) and self._move(message, outcome.reason)
+        ):
+            self._put_back(message, outcome)
+
+    def _acknowledge(self, message: Message) -> None:
+        lease = self._take(message)
+        self._leases.remember_processed(lease.message_id)
+        if lease.lost:
+            self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
+        else:
+            self._settlement.delete(lease)
         if self._is_fifo:
             self._leave_group(message)
+            self._convoys.gone(message, self._loop.time())
+
+    def _put_back(self, message: Message, outcome: Leave | Retry) -> None:
+        lease = self._take(message)
+        hidden_for = lease.deadline - self._clock()
+        if isinstance(outcome, Retry) and not lease.lost:
+            hidden_for = self._delay(lease, outcome)
+            self._settlement.change_visibility(lease, hidden_for)
+        if self._is_fifo:
+            self._leave_group(message)
+            self._expect(message, outcome, hidden_for)
 
     def _take(self, message: Message) -> Lease:
         lease = self._leases.take(message)
@@ -200,12 +181,48 @@ class QueueSession:
         lease.lost = lease.message_id in self._lost_ids
         return lease
 
-    def _delay(self, lease: Lease, delay: float | None) -> int:
+    def _delay(self, lease: Lease, retry: Retry) -> int:
+        delay = retry.delay
         if delay is None:
             options = self._options
-            attempt = receive_count(lease.message) - 1
-            delay = full_jitter(attempt, base=options.retry_delay, cap=options.retry_delay_cap)
+            # SQS's count includes receives that were given back unstarted.
+            failures = retry.failures or receive_count(lease.message)
+            delay = full_jitter(failures - 1, base=options.retry_delay, cap=options.retry_delay_cap)
+        if self._is_fifo and not isinstance(retry, Release):
+            delay = max(delay, self._receiver.hide_for(self._loop.time()))
         return min(math.ceil(delay), lease.visibility_left(self._clock()))
+
+    def _is_last(self, message: Message) -> bool:
+        most = self._max_receive_count
+        return most is not None and receive_count(message) >= most
+
+    def _move(self, message: Message, reason: str) -> bool:
+        """Move a message that failed on its last receive; return False to leave that to SQS."""
+        facts = {
+            "queue": self._queue.name,
+            "message_id": message["MessageId"],
+            "receive_count": receive_count(message),
+            "max_receive_count": self._max_receive_count,
+        }
+        logger.error(
+            "message.exhausted %s: its last receive failed; %s",
+            " ".join(f"{name}={value}" for name, value in facts.items()),
+            reason,
+            extra={**facts, "reason": reason},
+        )
+        if self._exhausted is None:
+            return False
+        self._start(self._send_dead_letter(self._exhausted, message, reason))
+        return True
+
+    def _expect(self, message: Message, outcome: Outcome, hidden_for: float) -> None:
+        now = self._loop.time()
+        if isinstance(outcome, Release):
+            self._convoys.given_back(message, now)
+        elif self._is_last(message):
+            self._convoys.gone(message, now)
+        else:
+            self._convoys.failed(message, now, hidden_for)
 
     def _leave_group(self, message: Message) -> None:
         group = group_of(message)
@@ -250,23 +267,53 @@ class QueueSession:
             return
         try:
             await dead_letters.send(message, reason, lambda: lease.deadline)
+        except AccessDeniedError as error:
+            self._may_not_send(dead_letters, message, error)
+            return
         except Exception as error:  # noqa: BLE001 - or the heartbeat would hold it for hours
-            why = str(error) if isinstance(error, ProviderError) else repr(error)
-            if isinstance(error, TransientProviderError) or self._is_first_rejection(message_id):
-                self._log(
-                    "message.not_dead_lettered",
-                    message_id,
-                    f"not deleted; {why}",
-                    level=logging.ERROR,
-                )
-            self._forget(message)
+            self._not_sent(message, error)
             return
         self._log("message.dead_lettered", message_id, reason)
         await self.settle(message, Acknowledge())
 
+    def _may_not_send(
+        self, dead_letters: DeadLetterQueue, message: Message, error: AccessDeniedError
+    ) -> None:
+        if not self._is_last(message):
+            self._not_sent(message, error)
+            return
+        self._forget(message)
+        if self._exhausted is dead_letters:
+            self._exhausted = None
+            logger.warning(
+                "queue.moves_left_to_sqs queue=%s: messages that failed on their last receive arrive "
+                "in the dead-letter queue without a reason; %s",
+                self._queue.name,
+                error,
+                extra={"queue": self._queue.name},
+            )
+
+    def _not_sent(self, message: Message, error: Exception) -> None:
+        why = str(error) if isinstance(error, ProviderError) else repr(error)
+        message_id = message["MessageId"]
+        if isinstance(error, TransientProviderError) or self._is_first_rejection(message_id):
+            self._log(
+                "message.not_dead_lettered",
+                message_id,
+                f"not deleted; {why}",
+                level=logging.ERROR,
+            )
+        self._forget(message)
+
     def _forget(self, message: Message) -> None:
-        if self._leases.take(message) is not None and self._is_fifo:
-            self._leave_group(message)
+        if self._leases.take(message) is None or not self._is_fifo:
+            return
+        self._leave_group(message)
+        now = self._loop.time()
+        if self._is_last(message):
+            self._convoys.gone(message, now)
+        else:
+            self._convoys.failed(message, now, 0.0)
 
     def _on_lost(self, lease: Lease) -> None:
         self._log_lost(lease)
@@ -318,13 +365,3 @@ class QueueSession:
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
         self._queue.log(logger, level, event, message_id, text)
-
-
-def group_of(message: Message) -> str:
-    """Return the message group of a message from a FIFO queue."""
-    return str((message.get("Attributes") or {}).get("MessageGroupId", ""))
-
-
-def receive_count(message: Message) -> int:
-    """Return how many times SQS has delivered a message, this time included."""
-    return int((message.get("Attributes") or {}).get("ApproximateReceiveCount", 1))

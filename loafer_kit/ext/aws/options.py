@@ -35,8 +35,12 @@ class SQSOptions:
     #: Where rejected messages go (name, URL or ARN); None: the target of the queue's redrive policy.
     dead_letter_queue: str | None = None
 
+    #: Whether a message that fails on its last receive is sent to the redrive policy's target with the
+    #: reason. Otherwise, or without the permission to send there, SQS moves it without one.
+    dead_letter_exhausted: bool = True
+
     #: The most long polls that may be open at the same time.
-    max_receivers: int = 8
+    max_receivers: int = 100
 
     #: How long a deletion or a visibility change waits for others, to share one request.
     linger: float = 0.2
@@ -50,7 +54,8 @@ class SQSOptions:
     #: Whether a handler is cancelled when another consumer may have its message.
     cancel_on_lost_lease: bool = True
 
-    #: Retries without a delay of their own wait from 0 to `retry_delay * 2 ** (receive count - 1)`…
+    #: Retries without a delay of their own wait from 0 to `retry_delay * 2 ** (failures - 1)`, where
+    #: the failures of the message in this process count…
     retry_delay: float = 2.0
 
     #: … but no longer than this.

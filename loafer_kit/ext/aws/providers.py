@@ -9,8 +9,9 @@ from loafer_kit.exceptions import TransientProviderError
 from loafer_kit.ext.aws import checks, clients, errors, options
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.clients import Clients, TransportKind
-from loafer_kit.ext.aws.consumption import QueueSession, group_of, receive_count
+from loafer_kit.ext.aws.consumption import QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
+from loafer_kit.ext.aws.receiving import group_of, receive_count
 from loafer_kit.ext.aws.transport import ActionStatistics, BlockingQueue, Queue, SQSTransport
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
@@ -29,8 +30,9 @@ class SQSProvider(AbstractProvider):
     Raises `ConfigurationError` for options that cannot work.
     """
 
-    #: How long a handler may take; only the start-up check uses it.
+    #: How long a handler may take, and how many messages may wait; only the start-up check uses them.
     handler_timeout: float | None = None
+    prefetch: int | None = None
 
     def __init__(
         self, queue_name: str, options: Mapping[str, Any] | None = None, **keywords: Any
@@ -84,9 +86,12 @@ class SQSProvider(AbstractProvider):
         url = await self._clients.queue_url(self.queue_name)
         queue = Queue(self.name, url, transport, self.statistics)
         attributes = await self._check_attributes(queue)
-        target = self.settings.dead_letter_queue or checks.redrive_target(attributes)
-        dead_letters = DeadLetterQueue(target, queue, self._clients) if target else None
-        if dead_letters and self.settings.dead_letter_queue:
+        self.max_deliveries = checks.max_receive_count(attributes)
+        target = checks.redrive_target(attributes)
+        exhausted = DeadLetterQueue(target, queue, self._clients) if target else None
+        dead_letters = exhausted
+        if self.settings.dead_letter_queue:
+            dead_letters = DeadLetterQueue(self.settings.dead_letter_queue, queue, self._clients)
             await dead_letters.find()
         timeout = checks.visibility_timeout(attributes, self.settings)
         return QueueSession(
@@ -98,6 +103,8 @@ class SQSProvider(AbstractProvider):
             receive_parameters={**self._receive_parameters, "VisibilityTimeout": timeout},
             visibility_timeout=timeout,
             dead_letters=dead_letters,
+            exhausted=exhausted if self.settings.dead_letter_exhausted else None,
+            max_receive_count=self.max_deliveries,
             lost=self._lost,
             settled=self._settled,
         )
@@ -108,7 +115,9 @@ class SQSProvider(AbstractProvider):
         except errors.AccessDeniedError as error:
             logger.warning("queue.unchecked queue=%s: %s", self.name, error)
             return {}
-        for warning in checks.warnings(attributes, self.settings, self.handler_timeout):
+        for warning in checks.warnings(
+            attributes, self.settings, self.handler_timeout, self.prefetch
+        ):
             logger.warning(
                 "queue.doubtful queue=%s: %s", self.name, warning, extra={"queue": self.name}
             )
@@ -165,6 +174,11 @@ class SQSProvider(AbstractProvider):
     def order_key(self, message: Message) -> Hashable | None:
         """Return the message group on a FIFO queue."""
         return group_of(message) if self._is_fifo else None
+
+    def is_last_delivery(self, message: Message) -> bool:
+        """Return whether SQS moves `message` to the dead-letter queue instead of delivering it again."""
+        most = self.max_deliveries
+        return most is not None and receive_count(message) >= most
 
     def describe(self, message: Message) -> Mapping[str, object]:
         """Return the queue, the message's id and its receive count."""

@@ -58,6 +58,7 @@ class SQSRoute(Route):
             **{key: value for key, value in options.items() if key in ROUTE_OPTIONS},
         )
         provider.handler_timeout = self.options.handler_timeout
+        provider.prefetch = self.options.prefetch
 
 
 class SNSQueueRoute(SQSRoute):

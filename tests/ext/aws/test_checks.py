@@ -63,3 +63,33 @@ def test_each_doubt_is_one_warning_that_says_what_to_do(
     assert len(found) == 1
     assert advice in found[0]
     assert "\n" not in found[0]
+
+
+def redriven_after(count):
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:dead", "maxReceiveCount": count}
+    return HEALTHY | {"RedrivePolicy": json.dumps(policy)}
+
+
+@pytest.mark.parametrize(
+    ("count", "prefetch", "advice"),
+    [
+        (3, 100, "raise maxReceiveCount or leave prefetch out"),
+        ("3", 1, "raise maxReceiveCount or leave prefetch out"),
+        (1, None, "raise maxReceiveCount to 3 or more"),
+        (3, None, None),
+        (3, 0, None),
+        (10, 100, None),
+    ],
+)
+def test_few_receives_are_no_match_for_a_prefetch(count, prefetch, advice):
+    """Each stop uses up a receive of what was fetched and not started."""
+    found = checks.warnings(redriven_after(count), SQSOptions(), None, prefetch)
+    assert len(found) == (advice is not None)
+    assert all(text.endswith(f"; {advice}") for text in found)
+
+
+def test_the_receives_of_a_queue():
+    """SQS answers a number or a text; none without a redrive policy."""
+    assert checks.max_receive_count(redriven_after("7")) == 7
+    assert checks.max_receive_count({}) is None
+    assert checks.max_receive_count({"RedrivePolicy": '{"deadLetterTargetArn": "x"}'}) is None

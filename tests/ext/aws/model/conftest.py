@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 from dataclasses import dataclass, field
 
 import pytest
@@ -33,7 +34,7 @@ class ModelQueue:
 
     `faults(action)` says what goes wrong with a request: None, "request" (it never arrives),
     "answer" (it is carried out, its answer is lost), "entry" (its first entry fails), or how many
-    seconds it is under way.
+    seconds it is under way. A message is received `max_receive_count` times at most.
     """
 
     fifo: bool = False
@@ -41,10 +42,13 @@ class ModelQueue:
     latency: float = 0.01
     attributes: dict = field(default_factory=dict)
     faults: object = None
+    max_receive_count: int | None = None
 
     def __post_init__(self):
         self.messages = []
         self.sent = []
+        #: The bodies of what the redrive policy moved.
+        self.redriven = []
         self.requests = []
         self._changed = asyncio.Event()
         self._attempts = {}
@@ -132,6 +136,10 @@ class ModelQueue:
             if len(received) == parameters["MaxNumberOfMessages"]:
                 break
             if message.visible_at > self.now or message.group in blocked:
+                continue
+            if message.receive_count == self.max_receive_count:
+                message.deleted = True
+                self.redriven.append(message.body)
                 continue
             received.append(self._hand_out(message, parameters))
         if received and attempt:
@@ -223,7 +231,12 @@ class ModelQueue:
         await self._request("GetQueueAttributes")
         return {
             "VisibilityTimeout": str(self.visibility_timeout),
-            "RedrivePolicy": '{"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:dead", "maxReceiveCount": 5}',
+            "RedrivePolicy": json.dumps(
+                {
+                    "deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:dead",
+                    "maxReceiveCount": self.max_receive_count or 1_000,
+                }
+            ),
             **self.attributes,
         }
 

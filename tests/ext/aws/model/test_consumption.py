@@ -188,7 +188,8 @@ def test_receives_keep_the_pace_of_deletions(
                 unsettled.append(provider.unsettled)
                 tasks.append(len(asyncio.all_tasks()))
 
-        async with consuming(queue, {"WaitTimeSeconds": 0}) as (provider, _):
+        options = {"WaitTimeSeconds": 0}
+        async with consuming(queue, options, max_receivers=receivers) as (provider, _):
             settled = asyncio.Event()
             provider.on_settled = settled.set
             await asyncio.gather(*(receive(provider, settled) for _ in range(receivers)))
@@ -272,6 +273,25 @@ def test_retry_without_delay_backs_off_by_the_receive_count(
     assert len(seen) == 12
     assert all(delay <= min(60, 4 * 2**attempt) for attempt, delay in enumerate(seen))
     assert max(seen[4:]) > 4
+
+
+def test_the_back_off_counts_failures_where_they_are_known(in_virtual_time, model_queue, consuming):
+    """Receives that were given back unstarted do not delay the first retry."""
+    queue = model_queue()
+    queue.put("a")
+    queue.stored("a").receive_count = 50
+
+    async def main():
+        async with consuming(queue, retry_delay=4, retry_delay_cap=900) as (provider, _):
+            for failures in (1, 2) * 20:
+                (message,) = await provider.fetch(10)
+                await provider.settle(message, Retry(failures=failures))
+                await provider.flush()
+                delay = queue.requests[-1][1][0]["VisibilityTimeout"]
+                assert delay <= 4 * failures
+                await asyncio.sleep(9)
+
+    in_virtual_time(main)
 
 
 def test_changes_leave_in_batches_and_in_order_on_fifo(in_virtual_time, model_queue, consuming):

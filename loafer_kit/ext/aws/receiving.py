@@ -1,0 +1,198 @@
+"""Receiver: what each ReceiveMessage asks for, which on a FIFO queue depends on what failed."""
+
+import asyncio
+import math
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from loafer_kit.exceptions import TransientProviderError
+from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.types import Message
+
+#: Failed receives of a FIFO queue that are remembered, to be repeated under the same attempt id.
+_REMEMBERED_ATTEMPTS = 32
+
+#: Receives that a message must have left, so that it may be received with a failed message before it.
+_ENOUGH_RECEIVES = 10
+
+#: A maxReceiveCount so low that messages of a FIFO queue are always received one at a time.
+_TOO_FEW_RECEIVES = 2
+
+#: Seconds: the long polls for several messages while messages are in hand that may fail.
+_SHORT_POLL = 1
+
+#: Seconds before a failed message is visible again from which messages are received one at a time.
+_EARLY = 1.0
+
+#: Seconds after which a message that did not come back went to another consumer.
+_PATIENCE = 60.0
+
+#: Message groups with failed messages that are remembered.
+_REMEMBERED_GROUPS = 1_000
+
+
+@dataclass(slots=True)
+class _Convoy:
+    """The messages of a group to receive one at a time, and when they may be received."""
+
+    message_ids: set[str]
+    since: float
+    until: float
+
+
+class Convoys:
+    """The message groups of a FIFO queue with a failed message at their head.
+
+    A receive of ten messages brings those behind the failed one, too. They cannot start before it, so
+    they are given back, which uses up one of the `most` receives of each. Until the failed message has
+    succeeded or is gone, messages are therefore received one at a time, and so are messages whose
+    next receive is their last. The caller says what time it is.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._groups: dict[str, _Convoy] = {}
+
+    @property
+    def tight(self) -> bool:
+        """Whether each receive of a message counts."""
+        return self._most is not None and self._most <= _ENOUGH_RECEIVES
+
+    def failed(self, message: Message, now: float, hidden_for: float) -> None:
+        """Expect a message again that failed and is hidden for so many seconds."""
+        if self._receives_left(message) > _ENOUGH_RECEIVES:
+            return
+        convoy = self._add(message, now)
+        convoy.since = now + hidden_for - _EARLY
+        convoy.until = now + hidden_for + _PATIENCE
+
+    def given_back(self, message: Message, now: float) -> None:
+        """Expect a message again that was not started, if it can be received only once more."""
+        if self._receives_left(message) <= 1:
+            self._add(message, now)
+
+    def received(self, message: Message, now: float) -> None:
+        """Take note that a message came back: it may be visible again at any time."""
+        convoy = self._groups.get(group_of(message))
+        if convoy is not None and message["MessageId"] in convoy.message_ids:
+            convoy.since, convoy.until = now, math.inf
+
+    def gone(self, message: Message, now: float) -> None:
+        """Forget a message that does not come back."""
+        convoy = self._groups.get(group_of(message))
+        if convoy is None:
+            return
+        convoy.message_ids.discard(message["MessageId"])
+        convoy.since, convoy.until = now, now + _PATIENCE
+        if not convoy.message_ids:
+            del self._groups[group_of(message)]
+
+    def none_for(self, now: float) -> float:
+        """Return for how many seconds a receive may bring several messages."""
+        if self._most is not None and self._most <= _TOO_FEW_RECEIVES:
+            return 0.0
+        for group, convoy in list(self._groups.items()):
+            if convoy.until < now:
+                del self._groups[group]
+        since = min((convoy.since for convoy in self._groups.values()), default=math.inf)
+        return max(0.0, since - now)
+
+    def _receives_left(self, message: Message) -> float:
+        return math.inf if self._most is None else self._most - receive_count(message)
+
+    def _add(self, message: Message, now: float) -> _Convoy:
+        group = group_of(message)
+        convoy = self._groups.get(group)
+        if convoy is None:
+            convoy = self._groups[group] = _Convoy(set(), now, now + _PATIENCE)
+            if len(self._groups) > _REMEMBERED_GROUPS:
+                del self._groups[next(iter(self._groups))]
+        convoy.message_ids.add(message["MessageId"])
+        return convoy
+
+
+class Receiver:
+    """Receives from one queue with the same parameters every time."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        parameters: dict[str, Any],
+        convoys: Convoys,
+        in_hand: Callable[[], bool],
+    ) -> None:
+        self._queue = queue
+        self._is_fifo = queue.is_fifo
+        self._convoys = convoys
+        self._in_hand = in_hand
+        #: When the open receives of several messages end at the latest.
+        self._open_until: list[float] = []
+        self._parameters = parameters
+        self._most: int = parameters["MaxNumberOfMessages"]
+        #: Attempt id and number of messages of receives whose answer may have been lost.
+        self._failed_attempts: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED_ATTEMPTS)
+
+    async def receive(self, limit: int) -> list[Message]:
+        """Return up to `limit` messages."""
+        number = min(limit, self._most)
+        if self._is_fifo:
+            return await self._receive_fifo(number)
+        if number == self._most:
+            return await self._queue.receive(**self._parameters)
+        return await self._queue.receive(**self._parameters | {"MaxNumberOfMessages": number})
+
+    async def _receive_fifo(self, number: int) -> list[Message]:
+        """Receive; repeat a receive that failed under the same attempt id.
+
+        SQS then delivers again what it gave to the first attempt, instead of blocking those message
+        groups until the visibility timeout is over.
+        """
+        wait: int = self._parameters["WaitTimeSeconds"]
+        now = asyncio.get_running_loop().time()
+        left = self._convoys.none_for(now)
+        if left < 1:
+            number = 1
+        else:  # end before a failed message is visible again
+            longest = _SHORT_POLL if self._convoys.tight and self._in_hand() else left
+            wait = int(min(wait, left, longest))
+        attempt, number = self._next_attempt(number)
+        attempted = {
+            "MaxNumberOfMessages": number,
+            "ReceiveRequestAttemptId": attempt,
+            "WaitTimeSeconds": wait,
+        }
+        until = now + wait if number > 1 else now
+        self._open_until.append(until)
+        try:
+            return await self._queue.receive(**self._parameters | attempted)
+        except TransientProviderError:
+            self._failed_attempts.append((attempt, number))
+            raise
+        finally:
+            self._open_until.remove(until)
+
+    def hide_for(self, now: float) -> float:
+        """Return for how long to hide a failed message from the open receives of several messages."""
+        if not self._convoys.tight:
+            return 0.0
+        return max((until - now for until in self._open_until), default=0.0)
+
+    def _next_attempt(self, number: int) -> tuple[str, int]:
+        for failed in self._failed_attempts:
+            if failed[1] <= number:
+                self._failed_attempts.remove(failed)
+                return failed
+        return str(uuid.uuid4()), number
+
+
+def group_of(message: Message) -> str:
+    """Return the message group of a message from a FIFO queue."""
+    return str((message.get("Attributes") or {}).get("MessageGroupId", ""))
+
+
+def receive_count(message: Message) -> int:
+    """Return how many times SQS has delivered a message, this time included."""
+    return int((message.get("Attributes") or {}).get("ApproximateReceiveCount", 1))
