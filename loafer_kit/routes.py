@@ -1,9 +1,9 @@
 """A route: translates a message, validates it and calls the handler."""
 
 import asyncio
+import contextlib
 import inspect
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from loafer_kit.engine.callables import is_async, run_in_executor, run_in_loop_or_executor
@@ -21,8 +21,6 @@ from loafer_kit.types import (
     Message,
     TranslatedMessage,
 )
-
-logger = logging.getLogger(__name__)
 
 
 class Route:
@@ -122,13 +120,23 @@ class Route:
         return content, translated.get("metadata", {})
 
     async def call(self, content: Any, metadata: Any) -> Any:
-        """Call the handler within `handler_timeout`."""
+        """Call the handler within `handler_timeout`.
+
+        The clock of a plain handler starts when a thread starts it: waiting for one is not its
+        fault.
+        """
         limit = self.options.handler_timeout
         if limit is None:
             return await self._call(content, metadata)
+        loop = asyncio.get_running_loop()
+
+        def start_clock() -> None:
+            with contextlib.suppress(RuntimeError):  # the call was cancelled meanwhile
+                scope.reschedule(loop.time() + limit)
+
         try:
-            async with asyncio.timeout(limit) as scope:
-                return await self._call(content, metadata)
+            async with asyncio.timeout(limit if self._handler_is_async else None) as scope:
+                return await self._call(content, metadata, began=start_clock)
         except TimeoutError as exc:
             if scope.expired():
                 raise TimeoutError(
@@ -136,17 +144,12 @@ class Route:
                 ) from exc
             raise
 
-    async def _call(self, content: Any, metadata: Any) -> Any:
+    async def _call(
+        self, content: Any, metadata: Any, began: Callable[[], object] | None = None
+    ) -> Any:
         if self._handler_is_async:
             return await self.handler(content, metadata)
-        try:
-            return await run_in_executor(self.handler, content, metadata)
-        except asyncio.CancelledError:
-            logger.warning(
-                "handler.runs_on route=%s: a thread cannot be cancelled and runs on",
-                self.name,
-            )
-            raise
+        return await run_in_executor(self.handler, content, metadata, began=began)
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.

@@ -7,8 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from loafer_kit.engine.callables import handler_threads
-from loafer_kit.engine.threads import DaemonThreadPool
+from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from loafer_kit.engine.deliveries import (
     log_handled,
     settle,
 )
+from loafer_kit.engine.threads import HandlerCall, current_call
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -28,7 +29,7 @@ _CANCEL_GRACE = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class Job(HandlerCall):
     """One handler call: a message or the messages of a batch, and their order keys."""
 
     messages: list[Message]
@@ -64,6 +65,8 @@ class Jobs:
         self._context = contextvars.copy_context()
         #: Jobs whose handlers run; each uses one slot.
         self._running: set[Job] = set()
+        #: Those of them that have failed, but whose threads run on.
+        self._outlasting: set[Job] = set()
         #: Every unfinished task: running handlers, their settlements, and releases.
         self._tasks: set[asyncio.Task[None]] = set()
         #: The number of messages whose handlers run.
@@ -79,11 +82,18 @@ class Jobs:
         return len(self._running)
 
     def __bool__(self) -> bool:
-        return bool(self._tasks)
+        """True while there is work that will end."""
+        return len(self._tasks) > len(self._outlasting)
+
+    @property
+    def stuck(self) -> bool:
+        """True while every slot is taken by a handler that failed and whose thread runs on."""
+        outlasting = len(self._outlasting)
+        return outlasting >= self._route.options.concurrency or self._slots.stuck
 
     def runs(self, job: Job | None) -> bool:
-        """True while the handler of `job` runs."""
-        return job in self._running
+        """True while the outcome of `job` is open."""
+        return job in self._running and job not in self._outlasting
 
     def start(self, job: Job) -> None:
         """Call the handler in a new task."""
@@ -99,6 +109,29 @@ class Jobs:
             task = self._spawn(self._release(messages))
             task.add_done_callback(self._settled)
 
+    def take_again(self, messages: Sequence[Message]) -> list[Message]:
+        """Return the messages that are to be started.
+
+        A message that was lost may come back while its thread still runs. It replaces the earlier
+        delivery, and is settled in its place when the thread ends.
+        """
+        if not self._outlasting:
+            return list(messages)
+        lost = {
+            self._id(job.messages[position]): (job, position)
+            for job in self._outlasting
+            for position in job.lost
+        }
+        fresh = []
+        for message in messages:
+            job, position = lost.get(self._id(message), (None, 0))
+            if job is None:
+                fresh.append(message)
+            else:
+                job.messages[position] = message
+                job.lost.discard(position)
+        return fresh
+
     def lose(self, message: Message) -> bool:
         """Do not settle `message` and cancel its handler; return False if no handler has it.
 
@@ -108,7 +141,7 @@ class Jobs:
             for position, handled in enumerate(job.messages):
                 if handled is message:
                     job.lost.add(position)
-                    if len(job.lost) == len(job.messages) and job.task is not None:
+                    if len(job.lost) == len(job.messages) and self.runs(job) and job.task:
                         job.task.cancel()
                     return True
         return False
@@ -165,16 +198,23 @@ class Jobs:
         loop = asyncio.get_running_loop()
         started = loop.time()
         size = len(job.messages)
+        current_call.set(job)
+        interrupted = False
         try:
             deliveries = await self._deliver(job)
         except asyncio.CancelledError:
-            # Three causes: the service ends (the message can be retried at once), the message is
-            # lost (it is not settled), or the handler awaited something that was cancelled.
-            outcome = outcomes.RELEASE if self.ending else outcomes.LEAVE
-            deliveries = [Delivery(outcome)] * size
+            # Three causes: the service ends (the message can be retried at once, unless its thread
+            # runs on), the message is lost (it is not settled), or the handler awaited something
+            # that was cancelled.
+            interrupted = self.ending
+            released = interrupted and not job.left_behind
+            deliveries = [Delivery(outcomes.RELEASE if released else outcomes.LEAVE)] * size
         except FatalError as error:
             self._failed(error.__cause__ or error)
             deliveries = [Delivery(outcomes.LEAVE)] * size
+        self._record(deliveries)
+        if job.left_behind and not interrupted:
+            deliveries = await self._outlast(job, deliveries)
         seconds = loop.time() - started
         withdrawn = self._free(job, deliveries)
         self._freed()
@@ -191,32 +231,77 @@ class Jobs:
             return [await deliver(self._route, job.messages[0], self._policy)]
         return await deliver_batch(self._route, job.messages, self._policy)
 
-    def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
-        """Free the slot; return the messages to release because one before them failed."""
-        self._running.discard(job)
-        self.handling -= len(job.messages)
-        withdrawn: list[Message] = []
+    async def _outlast(self, job: Job, deliveries: list[Delivery]) -> list[Delivery]:
+        """Keep the slot and the messages of `job` until its threads end.
+
+        Its outcome waits as well: a message that is acknowledged, left or given back while its
+        thread runs could be handled a second time beside it.
+        """
+        ends = [asyncio.wrap_future(future) for future in job.left_behind]
+        self._outlasting.add(job)
+        self._slots.outlasting += 1
+        self._report_stuck()
+        self._freed()
+        try:
+            await asyncio.wait(ends)
+        except asyncio.CancelledError:  # the service ends, and the thread with it
+            return [Delivery(outcomes.LEAVE)] * len(deliveries)
+        finally:
+            for end in ends:
+                end.cancel()  # or a thread that ends later calls a closed loop
+            self._slots.outlasting -= 1
+            self._outlasting.discard(job)
+        return deliveries
+
+    def _report_stuck(self) -> None:
+        """Say that nothing can start any more; the last slot is taken only once."""
+        if not self.stuck:
+            return
+        self._slots.wake_all()
+        ids = [self._id(message) for job in self._outlasting for message in job.messages]
+        logger.error(
+            "handlers.stuck route=%s message_ids=%s: every slot is taken by a handler that is over "
+            "its time limit and cannot be stopped; restart the service",
+            self._route.name,
+            ",".join(map(str, ids)),
+            extra={"route": self._route.name, "message_ids": ids},
+        )
+
+    def _id(self, message: Message) -> object:
+        return self._route.provider.describe(message).get("message_id", id(message))
+
+    def _record(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the breaker about outcomes."""
         breaker = self._route.flow.breaker
         was_open = breaker.is_open
-        for key, delivery in zip(job.keys, deliveries, strict=True):
+        for delivery in deliveries:
             breaker.record(delivery.outcome, delivery.error)
-            if delivery.outcome is outcomes.ACKNOWLEDGE:
-                self._backlog.finished(key)
-            else:
-                withdrawn.extend(self._backlog.withdraw(key))
         if breaker.is_open and not was_open:
             logger.warning(
                 "breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery
             )
         elif was_open and not breaker.is_open:
             logger.info("breaker.closed route=%s", self._route.name)
+
+    def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
+        """Free the slot; return the messages to release because one before them failed."""
+        self._running.discard(job)
+        self.handling -= len(job.messages)
+        withdrawn: list[Message] = []
+        for key, delivery in zip(job.keys, deliveries, strict=True):
+            if delivery.outcome is outcomes.ACKNOWLEDGE:
+                self._backlog.finished(key)
+            else:
+                withdrawn.extend(self._backlog.withdraw(key))
         # Last: this wakes routes, which look at the breaker and the backlog.
         self._slots.give_back()
         return withdrawn
 
     def _done(self, job: Job, task: asyncio.Task[None]) -> None:
         if job in self._running:  # cancelled before its first step: `_run` never ran
-            withdrawn = self._free(job, [Delivery(outcomes.RELEASE)] * len(job.messages))
+            deliveries = [Delivery(outcomes.RELEASE)] * len(job.messages)
+            self._record(deliveries)
+            withdrawn = self._free(job, deliveries)
             kept = [m for position, m in enumerate(job.messages) if position not in job.lost]
             self.release([*withdrawn, *reversed(kept)])
             self._freed()

@@ -75,6 +75,11 @@ class RouteWorker:
         except Exception as error:  # noqa: BLE001 - the other routes must still be stopped
             self._error = self._error or error
 
+    @property
+    def stuck(self) -> bool:
+        """True while handlers that cannot be stopped keep all others from starting."""
+        return self._jobs.stuck
+
     def stop_now(self) -> None:
         """Cancel the running handlers and the open fetches."""
         self.stop()
@@ -87,6 +92,8 @@ class RouteWorker:
             return
         if not self.route.flow.breaker.is_open:
             self._probe = None
+        if self._jobs.stuck:
+            self._release_backlog()
         while self._may_start():
             self._jobs.start(self._next_job())
         while self._fetching and (limit := self._room_for_fetch()):
@@ -156,7 +163,7 @@ class RouteWorker:
     def _room_for_fetch(self) -> int:
         """Return how many messages to fetch now; 0 for no fetch."""
         flow, fetcher, options = self.route.flow, self._fetcher, self.route.options
-        if len(fetcher) >= fetcher.scaler.wanted or flow.paused:
+        if len(fetcher) >= fetcher.scaler.wanted or flow.paused or self._jobs.stuck:
             return 0
         if not self._slots.ready_or_notify(self.pump):
             return 0
@@ -192,7 +199,8 @@ class RouteWorker:
         self.pump()
 
     def _arrived(self, messages: Sequence[Message]) -> None:
-        if self._jobs.ending:  # a fetch may return while the route drains
+        messages = self._jobs.take_again(messages)
+        if self._jobs.ending or self._jobs.stuck:  # meanwhile
             self._jobs.release(messages[::-1])
             return
         if not self._backlog.ready:
@@ -217,6 +225,11 @@ class RouteWorker:
         if not self._jobs.lose(message):
             self._jobs.release(self._backlog.remove(message))
 
+    def _release_backlog(self) -> None:
+        if unstarted := self._backlog.clear():
+            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
+            self._jobs.release(unstarted)
+
     async def _drain(self, grace_time: float) -> None:
         """Release unstarted messages, finish and settle the others, close the provider.
 
@@ -229,9 +242,7 @@ class RouteWorker:
         self.route.flow.on_change = lambda: None
         if self._timer is not None:
             self._timer.cancel()
-        if unstarted := self._backlog.clear():
-            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
-            self._jobs.release(unstarted)
+        self._release_backlog()
         try:
             await asyncio.gather(self._fetcher.finish(), self._jobs.finish(grace_time))
             await self._jobs.settle_rest()
