@@ -93,3 +93,12 @@ class Abort(LoaferKitError):  # noqa: N818 - the documented name
 
 class FatalError(LoaferKitError):
     """Raised by a route to stop the whole service; `run` raises its `__cause__`."""
+
+    @property
+    def reason(self) -> Exception:
+        """The exception that `run` raises.
+
+        A SystemExit or the like would end the event loop before the messages in hand are settled,
+        so it stays a cause.
+        """
+        return self.__cause__ if isinstance(self.__cause__, Exception) else self

@@ -6,7 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loafer_kit.engine.callables import is_async, run_in_executor, run_in_loop_or_executor
+from loafer_kit.engine.callables import (
+    is_async,
+    raisable,
+    run_in_executor,
+    run_in_loop_or_executor,
+)
 from loafer_kit.engine.flow import CircuitBreaker, Flow
 from loafer_kit.engine.route_options import RouteOptions
 from loafer_kit.exceptions import LoaferException
@@ -114,9 +119,10 @@ class Route:
                 content = self._decode(content)
         except LoaferException:
             raise
-        except Exception as exc:
-            mark_undecodable(exc)
-            raise
+        except BaseException as exc:  # noqa: BLE001 - `failure` is raised
+            failure = raisable(exc)
+            mark_undecodable(failure)
+            raise failure  # noqa: B904 - `exc` itself, or its `__cause__` is set
         return content, translated.get("metadata", {})
 
     async def call(self, content: Any, metadata: Any) -> Any:
@@ -175,7 +181,7 @@ class Route:
             stop()
 
 
-def mark_undecodable(exc: Exception) -> None:
+def mark_undecodable(exc: BaseException) -> None:
     """Mark `exc` as raised while a message was translated or validated."""
     exc.__dict__["_loafer_kit_undecodable"] = True
 

@@ -66,9 +66,7 @@ class LoaferRunner:
             self._loop = loop
         running = self.loop
         try:
-            self._run(
-                running, lambda: running.run_until_complete(main), debug=debug, close=loop is None
-            )
+            self._run(running, lambda: _run_to_end(running, main), debug=debug, close=loop is None)
         finally:
             self._stop = self._stop_now = None
             if loop is not None:
@@ -134,6 +132,26 @@ class LoaferRunner:
             threads.shutdown()
             if close:
                 loop.close()
+
+
+def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+    """Run `main`, whatever other tasks raise.
+
+    asyncio lets a SystemExit or KeyboardInterrupt of any task out of the loop, also of one that a
+    handler has started. Its awaiter gets it too, so the handler's message fails with it.
+    """
+    task = loop.create_task(main)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            is_signal = (
+                isinstance(error, KeyboardInterrupt)
+                and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            )
+            if task.done() or is_signal:
+                raise
+            logger.exception("task.exited: the service goes on")
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

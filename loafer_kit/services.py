@@ -6,6 +6,7 @@ from typing import Any
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.engine.deliveries import FailurePolicy
 from loafer_kit.runners import LoaferRunner
@@ -73,7 +74,9 @@ class Service:
         for callback in self._teardown:
             try:
                 await callback(self)
-            except Exception as error:
+            except BaseException as error:
+                if ends_task(error):
+                    raise
                 self.logger.exception("teardown.failed callback=%s", callback)
                 errors.append(error)
         if errors:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList
 from loafer_kit.exceptions import (
     Abort,
@@ -87,7 +88,9 @@ class ConsumerProvider(AbstractProvider):
             if self._failure is not None:  # `_fail` cancelled the read
                 raise self._failure from None
             raise
-        except Exception as error:
+        except BaseException as error:
+            if ends_task(error):
+                raise
             self._logger.exception("consumer.failed")
             raise ConsumerError(f"The consumer failed: {type(error).__name__}: {error}") from error
         finally:
@@ -120,7 +123,7 @@ class ConsumerProvider(AbstractProvider):
             try:
                 await self._deliver(message)
             except FatalError as error:
-                self._fail(error.__cause__ or error)
+                self._fail(error.reason)
 
     def postpone(self, delay: float, work: Callable[[], Awaitable[object]]) -> None:
         """Await `work` after `delay` seconds, or as soon as the service stops."""
@@ -147,7 +150,7 @@ class ConsumerProvider(AbstractProvider):
         try:
             await work()
         except FatalError as error:
-            self._fail(error.__cause__ or error)
+            self._fail(error.reason)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -203,14 +206,16 @@ class ApplicationRoute(Route):
         except Abort as abort:
             self._log_abort(abort)
             return None
-        except Exception as error:
+        except BaseException as error:
+            if ends_task(error):
+                raise
             self._app.logger.exception("message.failed")
             return await self._report(message, error)
         with _fatal("A result could not be processed"):
             await self._postprocess(results)
         return None
 
-    async def _report(self, message: Message, error: Exception) -> Postpone | None:
+    async def _report(self, message: Message, error: BaseException) -> Postpone | None:
         try:
             with _fatal("An error callback failed"):
                 await self._callbacks["error"].notify(self._app, message, error)
@@ -252,5 +257,7 @@ def _fatal(what: str) -> Iterator[None]:
         yield
     except Abort:
         raise
-    except Exception as error:
-        raise FatalError(f"{what}: {error}") from error
+    except BaseException as error:
+        if ends_task(error):
+            raise
+        raise FatalError(f"{what}: {error!r}") from error

@@ -64,7 +64,7 @@ async def run_in_executor(
         del future  # it holds the exception, whose traceback holds this frame
     if error is not None:
         try:
-            raise _carried(error)
+            raise raisable(error)
         finally:
             del error
     return await result if inspect.isawaitable(result) else result
@@ -95,13 +95,29 @@ def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) 
         loop.call_soon_threadsafe(function)
 
 
-def _carried(error: BaseException) -> BaseException:
-    """Return an exception that a coroutine can raise: Python forbids it StopIteration."""
-    if not isinstance(error, StopIteration):
+def raisable(error: BaseException) -> BaseException:
+    """Return what a coroutine raises in the place of a plain function's `error`.
+
+    It is the error itself, but a RuntimeError from it for a StopIteration, which would end the
+    coroutine, and for a CancelledError, which would pass for a cancellation of the task.
+    """
+    if not isinstance(error, StopIteration | asyncio.CancelledError):
         return error
-    carried = RuntimeError(f"A plain function raised {error!r}.")
-    carried.__cause__ = error
-    return carried
+    carrier = RuntimeError(f"A plain function raised {error!r}.")
+    carrier.__cause__ = error
+    return carrier
+
+
+def ends_task(exc: BaseException) -> bool:
+    """True if `exc` is a cancellation, or ends a coroutine that is closed.
+
+    Anything else is a failure of the code that raised it, SystemExit and KeyboardInterrupt too: out
+    of a task they would end the loop, and with it all the messages in hand. (A signal does not
+    raise here, since the runner handles it.)
+    """
+    if isinstance(exc, GeneratorExit):
+        return asyncio._get_running_loop() is None  # noqa: SLF001 - get_running_loop raises
+    return isinstance(exc, asyncio.CancelledError)
 
 
 def import_callable(full_name: str) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.callables import ends_task
 from loafer_kit.exceptions import FatalError, LoaferException
 from loafer_kit.outcomes import Outcome
 from loafer_kit.routes import Route, is_undecodable
@@ -35,7 +36,9 @@ async def deliver(route: Route, message: Message, policy: FailurePolicy | None =
     """Deliver one message. Raises only `FatalError` and `CancelledError`."""
     try:
         return Delivery(outcomes.from_answer(await route.deliver(message)))
-    except Exception as exc:  # noqa: BLE001 - any failure of a handler belongs to its message
+    except BaseException as exc:
+        if ends_task(exc):
+            raise
         return await _failed(route, message, exc, policy)
 
 
@@ -51,7 +54,7 @@ async def deliver_batch(
     for position, message in enumerate(messages):
         try:
             decoded[position] = route.arguments_for(message)
-        except Exception as exc:  # noqa: BLE001 - as in `deliver`
+        except BaseException as exc:  # noqa: BLE001 - it belongs to its message
             deliveries[position] = await _failed(route, message, exc, policy)
     if decoded:
         contents, metadata = map(list, zip(*decoded.values(), strict=True))
@@ -59,14 +62,16 @@ async def deliver_batch(
             answer = await route.call(contents, metadata)
             batch_outcomes = outcomes.from_batch_answer(answer, len(contents))
             deliveries |= zip(decoded, map(Delivery, batch_outcomes), strict=True)
-        except Exception as exc:  # noqa: BLE001 - as in `deliver`
+        except BaseException as exc:
+            if ends_task(exc):
+                raise
             for position in decoded:
                 deliveries[position] = await _failed(route, messages[position], exc, policy)
     return [deliveries[position] for position in range(len(messages))]
 
 
 async def _failed(
-    route: Route, message: Message, exc: Exception, policy: FailurePolicy | None
+    route: Route, message: Message, exc: BaseException, policy: FailurePolicy | None
 ) -> Delivery:
     """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
     if isinstance(exc, FatalError):
@@ -81,7 +86,7 @@ async def _failed(
 async def _decide(
     route: Route,
     message: Message,
-    exc: Exception,
+    exc: BaseException,
     facts: Mapping[str, object],
     policy: FailurePolicy | None,
 ) -> Outcome:
@@ -93,24 +98,42 @@ async def _decide(
         raise
     except LoaferException as request:
         return outcomes.from_exception(request)
-    except Exception:
+    except BaseException as error:
+        if ends_task(error):
+            raise
         logger.exception(
             "error_handler.failed route=%s %s", route.name, as_pairs(facts), extra=dict(facts)
         )
         return outcomes.LEAVE
     if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
-        return outcomes.DeadLetter(f"{type(exc).__name__}: {exc}")
+        return outcomes.DeadLetter(_one_line(exc))
     if policy is None:
         return outcomes.LEAVE
-    first_received = route.provider.first_received(message)
-    return policy(exc, {**facts, "first_received": first_received}) or outcomes.LEAVE
+    facts = {**facts, "first_received": route.provider.first_received(message)}
+    return _ask(policy, exc, facts) or outcomes.LEAVE
 
 
-def _log_failure(route: Route, exc: Exception, facts: Mapping[str, object]) -> None:
+def _ask(policy: FailurePolicy, exc: BaseException, facts: Mapping[str, object]) -> Outcome | None:
+    try:
+        return policy(exc, facts)
+    except Exception:
+        logger.exception("failure_policy.failed %s", as_pairs(facts), extra=dict(facts))
+        return None
+
+
+def _one_line(exc: BaseException) -> str:
+    try:
+        return f"{type(exc).__name__}: {exc}"
+    except Exception:  # noqa: BLE001 - `__str__` is the user's code too
+        return type(exc).__name__
+
+
+def _log_failure(route: Route, exc: BaseException, facts: Mapping[str, object]) -> None:
     where = (route.name, as_pairs(facts))
     if is_undecodable(exc):  # a traceback would show only the decoder
-        problem = f"{type(exc).__name__}: {exc}"
-        logger.error("message.undecodable route=%s %s: %s", *where, problem, extra=dict(facts))
+        logger.error(
+            "message.undecodable route=%s %s: %s", *where, _one_line(exc), extra=dict(facts)
+        )
     else:
         logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=dict(facts))
 
@@ -125,7 +148,9 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
             await route.provider.settle(message, outcome)
         except FatalError:
             raise
-        except Exception as error:  # noqa: BLE001 - one message must not end the service
+        except BaseException as error:
+            if ends_task(error):
+                raise
             failure = error
             await asyncio.sleep(full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF))
         else:

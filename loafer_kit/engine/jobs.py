@@ -210,12 +210,14 @@ class Jobs:
             released = interrupted and not job.left_behind
             deliveries = [Delivery(outcomes.RELEASE if released else outcomes.LEAVE)] * size
         except FatalError as error:
-            self._failed(error.__cause__ or error)
+            self._failed(error.reason)
             deliveries = [Delivery(outcomes.LEAVE)] * size
         self._record(deliveries)
         if job.left_behind and not interrupted:
             deliveries = await self._outlast(job, deliveries)
         seconds = loop.time() - started
+        # What follows starts other work, whose context would keep the messages in memory.
+        current_call.set(None)
         withdrawn = self._free(job, deliveries)
         self._freed()
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
@@ -309,7 +311,7 @@ class Jobs:
 
     def _settled(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error.__cause__ or error if isinstance(error, FatalError) else error)
+            self._failed(error.reason if isinstance(error, FatalError) else error)
         if not self._tasks:
             self._freed()
 

@@ -200,7 +200,7 @@ class RouteWorker:
 
     def _arrived(self, messages: Sequence[Message]) -> None:
         messages = self._jobs.take_again(messages)
-        if self._jobs.ending or self._jobs.stuck:  # meanwhile
+        if self._jobs.ending:  # a fetch may return while the route drains
             self._jobs.release(messages[::-1])
             return
         if not self._backlog.ready:
