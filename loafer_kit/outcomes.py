@@ -54,13 +54,31 @@ def from_answer(answer: object) -> Outcome:
     """Return the outcome for a handler's answer.
 
     An instance (or the class) of `DeleteMessage`, `RetryMessage` or `RejectMessage` means the same
-    as when raised; any other answer acknowledges if it is truthy.
+    as when raised; any other answer acknowledges if it is true. Raises `TypeError` for an
+    answer that is always true.
     """
+    if answer is True:  # most of all answers
+        return ACKNOWLEDGE
     if isinstance(answer, LoaferException):
         return from_exception(answer)
     if isinstance(answer, type) and issubclass(answer, LoaferException):
         return from_exception(answer())
-    return ACKNOWLEDGE if answer else LEAVE
+    return ACKNOWLEDGE if truth_of(answer) else LEAVE
+
+
+def truth_of(answer: object) -> bool:
+    """Return whether `answer` is true.
+
+    Booleans, None, numbers, text, bytes, lists, dicts and other collections may be false, as may
+    any object whose class defines `__bool__` or `__len__`. A generator, a function or another
+    object without a truth of its own is always true, so it says nothing of the work: raises
+    `TypeError`.
+    """
+    kind = type(answer)
+    if isinstance(answer, type) or not (hasattr(kind, "__bool__") or hasattr(kind, "__len__")):
+        what = f"the class {answer.__name__}" if isinstance(answer, type) else f"a {kind.__name__}"
+        raise TypeError(f"The answer is {what}, which is always true: return True or False.")
+    return bool(answer)
 
 
 def from_exception(exc: LoaferException) -> Outcome:

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from loafer_kit.engine.callables import (
+    awaited,
+    generator_kind,
     is_async,
     raisable,
     run_in_executor,
@@ -14,8 +17,9 @@ from loafer_kit.engine.callables import (
 )
 from loafer_kit.engine.flow import CircuitBreaker, Flow
 from loafer_kit.engine.route_options import RouteOptions
-from loafer_kit.exceptions import LoaferException
+from loafer_kit.exceptions import ConfigurationError, LoaferException
 from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.outcomes import truth_of
 from loafer_kit.payloads.decoding import decoder_for
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import (
@@ -77,9 +81,13 @@ class Route:
         self._handler_object = handler
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
+        is_batch = self.options.batch_handler_size is not None
+        _check_runs(name, "handler", self.handler, may_yield=is_batch)
+        if error_handler is not None:
+            _check_runs(name, "error handler", error_handler)
         self._decode = decoder_for(
             self.handler,
-            batch=self.options.batch_handler_size is not None,
+            batch=is_batch,
             position=self._content_position,
         )
         self._error_handler = error_handler
@@ -154,8 +162,12 @@ class Route:
         self, content: Any, metadata: Any, began: Callable[[], object] | None = None
     ) -> Any:
         if self._handler_is_async:
-            return await self.handler(content, metadata)
-        return await run_in_executor(self.handler, content, metadata, began=began)
+            answer = await self.handler(content, metadata)
+            return answer if answer is True else await awaited(answer)
+        function = self.handler
+        if self.options.batch_handler_size is not None:
+            function = functools.partial(_in_full, function)
+        return await run_in_executor(function, content, metadata, began=began)
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.
@@ -171,7 +183,7 @@ class Route:
             )
         else:
             answer = await run_in_loop_or_executor(self._error_handler, exc_info, message)
-        return bool(answer)
+        return truth_of(answer)
 
     def stop(self) -> None:
         """Stop the provider, then a class-based handler that has a `stop`."""
@@ -205,6 +217,27 @@ def _callable_of(handler: Handler) -> HandlerFunction:
     if callable(handle):
         return handle  # type: ignore[no-any-return]
     raise ValueError(f"The handler must be callable or have a `handle` method, not {handler!r}.")
+
+
+def _check_runs(
+    route: str, role: str, function: Callable[..., Any], *, may_yield: bool = False
+) -> None:
+    """Refuse a function whose call only makes a generator.
+
+    A plain batch handler may yield its answers one after another.
+    """
+    kind = generator_kind(function)
+    if kind is not None and not (may_yield and kind == "a generator"):
+        raise ConfigurationError(
+            f"Route {route!r}: calling the {role} {function!r} only makes {kind}, which would "
+            "never run: return the answer instead of yielding."
+        )
+
+
+def _in_full(handler: HandlerFunction, contents: Any, metadata: Any) -> Any:
+    """Read a batch handler's lazy answer in its thread, and within its time limit."""
+    answer = handler(contents, metadata)
+    return list(answer) if isinstance(answer, Iterator) else answer
 
 
 def _takes_three(function: ErrorHandler) -> bool:

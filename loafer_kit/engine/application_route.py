@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from loafer_kit.engine.callables import ends_task
+from loafer_kit.engine.callables import awaited, ends_task
 from loafer_kit.engine.callbacks import CallbackList
 from loafer_kit.exceptions import (
     Abort,
@@ -202,7 +202,7 @@ class ApplicationRoute(Route):
             for preprocess in tuple(self._callbacks["message_preprocessor"]):
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
-            results = await self._callback(self._app, content)
+            results = await awaited(await self._callback(self._app, content))
         except Abort as abort:
             self._log_abort(abort)
             return None

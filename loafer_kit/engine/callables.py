@@ -28,11 +28,51 @@ def is_async(function: Callable[..., Any]) -> bool:
     )
 
 
+def generator_kind(function: Callable[..., Any]) -> str | None:
+    """Return "a generator" or "an async generator" if a call of `function` only makes one.
+
+    Also for partials, methods, objects with such a `__call__`, and behind plain decorators.
+    """
+    if isinstance(function, type):
+        return None
+    function = _innermost(function)
+    call = getattr(function, "__call__", function)  # noqa: B004 - its kind matters
+    for inner in (function, _innermost(call)):
+        if inspect.isasyncgenfunction(inner):
+            return "an async generator"
+        if inspect.isgeneratorfunction(inner) and not _is_awaitable_generator(inner):
+            return "a generator"
+    return None
+
+
+def _innermost(function: Any) -> Any:
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__") and not is_async(function):
+            function = function.__wrapped__
+        else:
+            return function
+
+
+def _is_awaitable_generator(function: Any) -> bool:
+    """True for a function that `types.coroutine` has made awaitable."""
+    code = getattr(function, "__code__", None)
+    return bool(code and code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
 async def run_in_loop_or_executor(function: Callable[..., Any], *args: Any) -> Any:
-    """Await an async callable; run any other in a handler thread."""
+    """Await an async callable; run any other in a handler thread. Await an awaitable answer."""
     if is_async(function):
-        return await function(*args)
+        return await awaited(await function(*args))
     return await run_in_executor(function, *args)
+
+
+async def awaited(answer: Any) -> Any:
+    """Return `answer`, awaited for as long as it is awaitable."""
+    while inspect.isawaitable(answer):
+        answer = await answer
+    return answer
 
 
 async def run_in_executor(
@@ -67,7 +107,7 @@ async def run_in_executor(
             raise raisable(error)
         finally:
             del error
-    return await result if inspect.isawaitable(result) else result
+    return await awaited(result)
 
 
 def _in_thread(
