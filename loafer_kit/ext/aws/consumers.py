@@ -7,7 +7,7 @@ from typing import Any
 from loafer_kit.applications import Application
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.aws.providers import SQSProvider
-from loafer_kit.outcomes import ACKNOWLEDGE, RELEASE
+from loafer_kit.outcomes import ACKNOWLEDGE, LEAVE, RELEASE
 from loafer_kit.types import Message, QueueConsumer
 
 
@@ -49,6 +49,10 @@ class SQSConsumer(QueueConsumer):
         """Let an open `read()` abort as soon as its long poll returns."""
         self._stopping = True
         self._provider.stop()
+
+    async def leave(self, message: Message) -> None:
+        """Extend the message's visibility timeout no more, so that it becomes visible again."""
+        await self._provider.settle(message, LEAVE)
 
     async def retry(self, app: Application, message: Message) -> None:
         """Give a message back to the queue: set RETRY_CALLBACK to this method."""
