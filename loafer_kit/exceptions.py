@@ -46,7 +46,10 @@ class SourceExhausted(LoaferKitError):  # noqa: N818 - an end, not an error
 
 
 class LoaferException(LoaferKitError):  # noqa: N818 - the documented name
-    """The base of the requests that a handler raises or returns to decide its message's outcome."""
+    """The base of the requests that a handler raises or returns to decide its message's outcome.
+
+    The class itself, and subclasses of it other than those below, are failures like any exception.
+    """
 
 
 class DeleteMessage(LoaferException):

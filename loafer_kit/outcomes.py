@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 
-from loafer_kit.exceptions import DeleteMessage, LoaferException, RejectMessage, RetryMessage
+from loafer_kit.exceptions import DeleteMessage, RejectMessage, RetryMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class DeadLetter:
 
 Outcome = Acknowledge | Leave | Retry | DeadLetter
 
+#: The exceptions by which a handler decides. Any other is a failure, also a `LoaferException`.
+Request = DeleteMessage | RetryMessage | RejectMessage
+REQUESTS = (DeleteMessage, RetryMessage, RejectMessage)
+
 ACKNOWLEDGE = Acknowledge()
 LEAVE = Leave()
 #: For a message whose handler did not run to its end: it goes back at once.
@@ -59,9 +63,9 @@ def from_answer(answer: object) -> Outcome:
     """
     if answer is True:  # most of all answers
         return ACKNOWLEDGE
-    if isinstance(answer, LoaferException):
+    if isinstance(answer, REQUESTS):
         return from_exception(answer)
-    if isinstance(answer, type) and issubclass(answer, LoaferException):
+    if isinstance(answer, type) and issubclass(answer, REQUESTS):
         return from_exception(answer())
     return ACKNOWLEDGE if truth_of(answer) else LEAVE
 
@@ -81,7 +85,7 @@ def truth_of(answer: object) -> bool:
     return bool(answer)
 
 
-def from_exception(exc: LoaferException) -> Outcome:
+def from_exception(exc: Request) -> Outcome:
     """Return the outcome that a handler requests by raising `exc`."""
     match exc:
         case DeleteMessage():
@@ -90,7 +94,6 @@ def from_exception(exc: LoaferException) -> Outcome:
             return Retry(exc.delay)
         case RejectMessage():
             return DeadLetter(exc.reason)
-    return LEAVE
 
 
 def from_batch_answer(answer: object, size: int) -> list[Outcome]:

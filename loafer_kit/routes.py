@@ -17,9 +17,9 @@ from loafer_kit.engine.callables import (
 )
 from loafer_kit.engine.flow import CircuitBreaker, Flow
 from loafer_kit.engine.route_options import RouteOptions
-from loafer_kit.exceptions import ConfigurationError, LoaferException
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
-from loafer_kit.outcomes import truth_of
+from loafer_kit.outcomes import REQUESTS, truth_of
 from loafer_kit.payloads.decoding import decoder_for
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import (
@@ -125,7 +125,7 @@ class Route:
             content = translated["content"]
             if self._decode is not None:
                 content = self._decode(content)
-        except LoaferException:
+        except REQUESTS:
             raise
         except BaseException as exc:  # noqa: BLE001 - `failure` is raised
             failure = raisable(exc)

@@ -9,7 +9,7 @@ from typing import Any
 from loafer_kit import outcomes
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.callables import ends_task
-from loafer_kit.exceptions import FatalError, LoaferException
+from loafer_kit.exceptions import FatalError
 from loafer_kit.outcomes import Outcome
 from loafer_kit.routes import Route, is_undecodable
 from loafer_kit.types import Message
@@ -76,7 +76,7 @@ async def _failed(
     """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
     if isinstance(exc, FatalError):
         raise exc
-    if isinstance(exc, LoaferException):
+    if isinstance(exc, outcomes.REQUESTS):
         return Delivery(outcomes.from_exception(exc))
     facts = route.provider.describe(message)
     _log_failure(route, exc, facts)
@@ -96,7 +96,7 @@ async def _decide(
             return outcomes.ACKNOWLEDGE
     except FatalError:
         raise
-    except LoaferException as request:
+    except outcomes.REQUESTS as request:
         return outcomes.from_exception(request)
     except BaseException as error:
         if ends_task(error):

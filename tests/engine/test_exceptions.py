@@ -9,7 +9,7 @@ import pytest
 from loafer_kit import Application
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine import deliveries
-from loafer_kit.exceptions import Abort, FatalError, ProviderError
+from loafer_kit.exceptions import Abort, FatalError, LoaferException, ProviderError
 from loafer_kit.managers import LoaferManager
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.routes import Route
@@ -163,6 +163,45 @@ async def test_an_exception_without_text_is_rejected_all_the_same():
 
     provider = await run(handler, ["bad"], reject_on=(Mute,))
     assert provider.dead_letters == [("bad", "Mute")]
+
+
+class Refusal(LoaferException):
+    """A request that loafer_kit does not know."""
+
+
+@pytest.mark.parametrize("refusal", [LoaferException("no"), Refusal("no")], ids=repr)
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_request_of_another_kind_is_a_failure(refusal, answers, caplog):
+    """It decides nothing: it is logged, and the error handler is called."""
+    errors = []
+
+    async def handler(message, metadata):
+        if answers:
+            return refusal
+        raise refusal
+
+    async def error_handler(exc_info, message):
+        errors.append(exc_info[1])
+        return True
+
+    provider = await run(handler, ["bad"], error_handler=error_handler)
+    assert provider.acknowledged == ["bad"]
+    assert len(errors) == 1
+    assert answers or errors == [refusal]
+    assert "message.failed" in caplog.text
+
+
+async def test_an_error_handler_that_raises_another_request_has_failed(caplog):
+    """The message is left."""
+
+    async def handler(message, metadata):
+        raise ValueError
+
+    async def error_handler(exc_info, message):
+        raise Refusal
+
+    assert (await run(handler, ["bad"], error_handler=error_handler)).left == ["bad"]
+    assert "error_handler.failed" in caplog.text
 
 
 async def test_a_settlement_may_raise_anything(unusual, caplog, monkeypatch):
