@@ -59,7 +59,11 @@ class Application(Service):
         return f"<{type(self).__name__}: {self.name}>"
 
     def message_preprocessor(self, callback: CallbackType) -> CallbackType:
-        """Register `callback(app, message)`, which returns the message to go on with."""
+        """Register `callback(app, message)`, which returns the message to go on with.
+
+        It may change the message in place: the acknowledgement gets it as it was. For that its
+        containers are copied; what cannot be copied is the same object.
+        """
         return self.callbacks["message_preprocessor"].register(callback)
 
     def result_postprocessor(self, callback: CallbackType) -> CallbackType:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from loafer_kit.config import copied
 from loafer_kit.engine.callables import awaited, ends_task
 from loafer_kit.engine.callbacks import CallbackList
 from loafer_kit.exceptions import (
@@ -204,7 +205,10 @@ class ApplicationRoute(Route):
     async def _process(self, message: Message) -> Postpone | bool:
         """Do everything but acknowledge; return whether to, or what an error callback postpones."""
         try:
-            for preprocess in tuple(self._callbacks["message_preprocessor"]):
+            preprocessors = tuple(self._callbacks["message_preprocessor"])
+            if preprocessors:  # they may change it in place, and the original is acknowledged
+                message = copied(message)
+            for preprocess in preprocessors:
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
             results = await awaited(await self._callback(self._app, content))
