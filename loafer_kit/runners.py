@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -20,8 +21,8 @@ _LEFT_BEHIND_GRACE = 1.0
 class LoaferRunner:
     """Runs a coroutine, or only the event loop, until it ends or a signal arrives.
 
-    The first SIGINT or SIGTERM stops in an orderly way, the second at once, the third has its
-    default effect. `max_workers` limits the threads for plain (not `async`) handlers.
+    The first SIGINT or SIGTERM stops in an orderly way, the second at once, the third kills the
+    process. While the service starts up, the first cancels that, and the second kills. `max_workers` limits the threads for plain (not `async`) handlers.
     `on_stop_callback` is called when stopping begins. A runner can be started again.
     """
 
@@ -31,8 +32,8 @@ class LoaferRunner:
         self._max_workers = max_workers
         self._on_stop_callback = on_stop_callback
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: Callable[[], None] | None = None
-        self._stop_now: Callable[[], None] | None = None
+        self._stop: Callable[[], object] | None = None
+        self._stop_now: Callable[[], object] | None = None
         self._stop_requests = 0
         self._stop_announced = False
 
@@ -51,14 +52,15 @@ class LoaferRunner:
         self,
         main: Coroutine[Any, Any, None],
         *,
-        stop: Callable[[], None],
-        stop_now: Callable[[], None],
+        stop: Callable[[], object],
+        stop_now: Callable[[], object],
         loop: asyncio.AbstractEventLoop | None = None,
         debug: bool = False,
     ) -> None:
         """Run `main` to its end and raise what it raises.
 
-        The first signal calls `stop`, the second `stop_now`: both must make `main` end. A `loop`
+        The first signal calls `stop`, the second `stop_now`: both must make `main` end. If `stop`
+        returns true there is nothing to finish, and the second signal kills the process. A `loop`
         that is passed in is not closed.
         """
         self._stop, self._stop_now = stop, stop_now
@@ -82,14 +84,14 @@ class LoaferRunner:
                 "service.stopping: finishing the messages in hand; signal again to end at once"
             )
             self._announce_stop()
-            self._stop()
+            if self._stop():
+                _let_signals_kill(self.loop)
         else:
             logger.warning(
                 "service.stopping_now: the messages in hand are released; signal again to kill"
             )
             self._stop_now()
-            for number in _SIGNALS:  # so that a third one kills a process that hangs
-                self.loop.remove_signal_handler(number)
+            _let_signals_kill(self.loop)
 
     def stop(self, *_: object) -> None:
         """Cancel the leftover tasks."""
@@ -132,6 +134,22 @@ class LoaferRunner:
             threads.shutdown()
             if close:
                 loop.close()
+
+
+def _let_signals_kill(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the next signal end a process that hangs.
+
+    Linux ignores the default effect of signals on the first process of a container (PID 1), so
+    there it needs a handler.
+    """
+    for number in _SIGNALS:
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.remove_signal_handler(number)
+            signal.signal(number, _exit if os.getpid() == 1 else signal.SIG_DFL)
+
+
+def _exit(number: int, _: object) -> None:
+    os._exit(128 + number)
 
 
 def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:

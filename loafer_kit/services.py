@@ -9,6 +9,8 @@ from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.engine.deliveries import FailurePolicy
+from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.runners import LoaferRunner
 
 
@@ -28,6 +30,7 @@ class Service:
         self.failure_policy: FailurePolicy | None = None
         self._startup = CallbackList()
         self._teardown = CallbackList()
+        self._starting: asyncio.Timeout | None = None
 
     def startup(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited before the first fetch."""
@@ -49,21 +52,55 @@ class Service:
         debug: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        _check_no_loop_runs(type(self).__name__)
         debug = debug or bool(self.settings.get("DEBUG"))
         if debug:
             self._show_debug_messages()
         runner.run(
             self._serve(dispatcher, forever=forever),
-            stop=dispatcher.stop,
+            stop=lambda: self._stop(dispatcher),
             stop_now=dispatcher.stop_now,
             loop=loop,
             debug=debug,
         )
 
+    async def _serve_in_loop(
+        self, dispatcher: LoaferDispatcher, threads: int | None, *, forever: bool = True
+    ) -> None:
+        """Run in the running loop. A cancellation drains; a second one does not wait."""
+        pool = DaemonThreadPool(threads)
+        token = handler_threads.set(pool)
+        try:
+            await self._serve(dispatcher, forever=forever)
+        finally:
+            handler_threads.reset(token)
+            pool.shutdown()
+
+    def _stop(self, dispatcher: LoaferDispatcher) -> bool:
+        """Stop in an orderly way; cancel a start-up, and return whether there was one."""
+        dispatcher.stop()
+        starting = self._starting
+        if starting is not None:
+            starting.reschedule(0)
+        return starting is not None
+
+    async def _start_up(self) -> bool:
+        """Await the startup callbacks; return False if `_stop` cancels them."""
+        try:
+            async with asyncio.timeout(None) as self._starting:
+                await self._startup.notify(self)
+        except TimeoutError:
+            if not (self._starting and self._starting.expired()):
+                raise
+            return False
+        finally:
+            self._starting = None
+        return True
+
     async def _serve(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
         try:
-            await self._startup.notify(self)
-            self.logger.debug("application.started")
+            if await self._start_up():
+                self.logger.debug("application.started")
             await dispatcher.dispatch_providers(forever)
         finally:
             await self._tear_down()
@@ -86,3 +123,13 @@ class Service:
         self.logger.setLevel(logging.DEBUG)
         if not self.logger.hasHandlers():
             self.logger.addHandler(logging.StreamHandler())
+
+
+def _check_no_loop_runs(service: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigurationError(
+        f"An event loop runs already: await {service}.serve() in it instead of calling run()."
+    )
