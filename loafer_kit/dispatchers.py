@@ -98,6 +98,11 @@ class LoaferDispatcher:
         for worker in self._workers:
             worker.stop()
 
+    def log_running(self) -> None:
+        """Log every running handler, its age and where it stands."""
+        for worker in self._workers:
+            worker.log_running()
+
     def stop_now(self) -> None:
         """Cancel the running handlers and release their messages."""
         self._stopping = True

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
@@ -13,6 +13,7 @@ from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_REPORT_SIGNALS = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
 #: Seconds that leftover tasks get to end after their cancellation.
 _LEFT_BEHIND_GRACE = 1.0
@@ -34,6 +35,7 @@ class LoaferRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], object] | None = None
         self._stop_now: Callable[[], object] | None = None
+        self._report: Callable[[], object] = lambda: None
         self._stop_requests = 0
         self._stop_announced = False
 
@@ -54,6 +56,7 @@ class LoaferRunner:
         *,
         stop: Callable[[], object],
         stop_now: Callable[[], object],
+        report: Callable[[], object] = lambda: None,
         loop: asyncio.AbstractEventLoop | None = None,
         debug: bool = False,
     ) -> None:
@@ -61,9 +64,9 @@ class LoaferRunner:
 
         The first signal calls `stop`, the second `stop_now`: both must make `main` end. If `stop`
         returns true there is nothing to finish, and the second signal kills the process. A `loop`
-        that is passed in is not closed.
+        that is passed in is not closed. SIGUSR1 calls `report`.
         """
-        self._stop, self._stop_now = stop, stop_now
+        self._stop, self._stop_now, self._report = stop, stop_now, report
         if loop is not None:
             self._loop = loop
         running = self.loop
@@ -123,7 +126,10 @@ class LoaferRunner:
         threads = DaemonThreadPool(self._max_workers)
         token = handler_threads.set(threads)
         try:
-            with _signals(loop, self.prepare_stop):
+            with (
+                _signals(loop, self.prepare_stop),
+                _signals(loop, self._report, _REPORT_SIGNALS),
+            ):
                 try:
                     work()
                 finally:
@@ -181,10 +187,14 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 @contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> Iterator[None]:
-    """Call `handler` on SIGINT and SIGTERM; outside the main thread this does nothing."""
+def _signals(
+    loop: asyncio.AbstractEventLoop,
+    handler: Callable[[], object],
+    numbers: Sequence[signal.Signals] = _SIGNALS,
+) -> Iterator[None]:
+    """Call `handler` on these signals; outside the main thread this does nothing."""
     handled = []
-    for number in _SIGNALS:
+    for number in numbers:
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
             loop.add_signal_handler(number, handler)
             handled.append(number)

@@ -60,6 +60,7 @@ class Service:
             self._serve(dispatcher, forever=forever),
             stop=lambda: self._stop(dispatcher),
             stop_now=dispatcher.stop_now,
+            report=dispatcher.log_running,
             loop=loop,
             debug=debug,
         )

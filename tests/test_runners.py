@@ -102,6 +102,28 @@ def test_a_thread_that_hangs_does_not_keep_the_process_alive():
     assert "handler.runs_on" in errors
 
 
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_sigusr1_tells_where_every_handler_stands(kind):
+    """With its message, its age and its stack; the service goes on."""
+    wait = "await asyncio.sleep(60)" if kind == "async def" else "time.sleep(60)"
+    process = start(SERVICE.format(handler=f"""
+    {kind} stand_here():
+        print("ready", flush=True)
+        {wait}
+
+    {kind} handler(message, metadata):
+        {"await " if kind == "async def" else ""}stand_here()
+    """))
+    process.send_signal(signal.SIGUSR1)
+    line = process.stderr.readline()
+    while "in stand_here" not in line:
+        line += process.stderr.readline()
+    assert line.startswith("handler.running route=default message_ids=")
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
 STARTING = SERVICE.format(handler="handler = print").replace(
     "manager.run()",
     """

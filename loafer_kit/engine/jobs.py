@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import time
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,12 +18,16 @@ from loafer_kit.engine.deliveries import (
     log_handled,
     settle,
 )
+from loafer_kit.engine.stacks import stack_of
 from loafer_kit.engine.threads import HandlerCall, current_call
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
+
+#: Seconds: a handler that runs longer, or for half its time limit, is reported once.
+_SLOW = 30.0
 
 #: Seconds that a cancelled handler gets to end.
 _CANCEL_GRACE = 5.0
@@ -37,6 +42,8 @@ class Job(HandlerCall):
     task: asyncio.Task[None] | None = None
     #: Positions of messages that another consumer may have received. They are not settled.
     lost: set[int] = field(default_factory=set)
+    #: Whether `handler.slow` has been logged.
+    is_slow: bool = False
 
 
 class Jobs:
@@ -74,6 +81,9 @@ class Jobs:
         #: Whether the route is ending; a cancelled handler's messages are then released.
         self.ending = False
         self._cancelled = False
+        limit = route.options.handler_timeout
+        self._slow = _SLOW if limit is None else min(_SLOW, limit / 2)
+        self._watch: asyncio.TimerHandle | None = None
         self._grace: asyncio.Timeout | None = None
 
     @property
@@ -102,12 +112,46 @@ class Jobs:
         self.handling += len(job.messages)
         job.task = self._spawn(self._run(job))
         job.task.add_done_callback(lambda task: self._done(job, task))
+        if self._watch is None:  # one timer for all handlers of the route
+            self._watch_later()
 
     def release(self, messages: Sequence[Message]) -> None:
         """Give back messages that were not started, in this order."""
         if messages:
             task = self._spawn(self._release(messages))
             task.add_done_callback(self._settled)
+
+    def log_running(self) -> None:
+        """Log every running handler, its age and where it stands."""
+        for job in self._running:
+            self._log_stack("handler.running", job)
+
+    def _watch_later(self) -> None:
+        self._watch = asyncio.get_running_loop().call_later(
+            self._slow / 4, self._look_for_slow, context=self._context
+        )
+
+    def _look_for_slow(self) -> None:
+        now = time.monotonic()
+        for job in self._running:
+            if now - job.began >= self._slow and not job.is_slow:
+                job.is_slow = True
+                self._log_stack("handler.slow", job)
+        self._watch = None
+        if self._running:
+            self._watch_later()
+
+    def _log_stack(self, event: str, job: Job) -> None:
+        age, ids = time.monotonic() - job.began, [self._id(message) for message in job.messages]
+        logger.warning(
+            "%s route=%s message_ids=%s age=%.1fs:\n%s",
+            event,
+            self._route.name,
+            ",".join(map(str, ids)),
+            age,
+            stack_of(job.task, job.thread),
+            extra={"event": event, "route": self._route.name, "message_ids": ids, "age": age},
+        )
 
     def take_again(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages that are to be started.

@@ -80,6 +80,10 @@ class RouteWorker:
         """True while handlers that cannot be stopped keep all others from starting."""
         return self._jobs.stuck
 
+    def log_running(self) -> None:
+        """Log every running handler, its age and where it stands."""
+        self._jobs.log_running()
+
     def stop_now(self) -> None:
         """Cancel the running handlers and the open fetches."""
         self.stop()
