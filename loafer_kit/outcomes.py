@@ -29,6 +29,8 @@ class Retry:
     delay: float | None = None
 
     def __str__(self) -> str:
+        if self.delay == 0:
+            return "given back"
         return "retried" if self.delay is None else f"retried after {self.delay:g} s"
 
 

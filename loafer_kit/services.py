@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from importlib import metadata
 from typing import Any
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
-from loafer_kit.engine.deliveries import FailurePolicy
+from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.runners import LoaferRunner
@@ -102,10 +103,24 @@ class Service:
         try:
             if await self._start_up():
                 self.logger.debug("application.started")
+                self._log_start(dispatcher)
             await dispatcher.dispatch_providers(forever)
         finally:
             await self._tear_down()
             self.logger.debug("application.stopped")
+
+    def _log_start(self, dispatcher: LoaferDispatcher) -> None:
+        facts = {
+            "service": self.name,
+            "version": _version(self.name),
+            "runtime": _version("loafer-kit"),
+            "routes": {route.name: route.options.concurrency for route in dispatcher.routes},
+            "max_jobs": dispatcher.max_jobs,
+            "grace_time": dispatcher.grace_time,
+        }
+        self.logger.info(
+            "service.started %s", as_pairs(facts), extra={"event": "service.started", **facts}
+        )
 
     async def _tear_down(self) -> None:
         errors = []
@@ -124,6 +139,14 @@ class Service:
         self.logger.setLevel(logging.DEBUG)
         if not self.logger.hasHandlers():
             self.logger.addHandler(logging.StreamHandler())
+
+
+def _version(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None if there is none of that name."""
+    try:
+        return metadata.version(distribution)
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
 
 
 def _check_no_loop_runs(service: str) -> None:

@@ -652,6 +652,30 @@ async def test_dispatch_message_tells_whether_to_acknowledge():
     assert source.settled == []
 
 
+async def test_a_cancelled_handler_is_logged_with_its_message(caplog):
+    """The message was given back, and is called that."""
+    caplog.set_level(logging.INFO, "loafer_kit")
+    source, started = Source(["m"], ends=False), asyncio.Event()
+
+    async def handler(message, metadata):
+        started.set()
+        await asyncio.Event().wait()
+
+    dispatcher = LoaferDispatcher([Route(source, handler, name="orders")], grace_time=0.01)
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await started.wait()
+    dispatcher.stop()
+    await running
+    (cancelled,) = [r for r in caplog.records if r.getMessage().startswith("handler.cancelled")]
+    assert (cancelled.event, cancelled.message_ids) == ("handler.cancelled", ["m"])
+    (handled,) = [r for r in caplog.records if r.getMessage().startswith("message.handled")]
+    assert (handled.event, handled.message_id, handled.outcome) == (
+        "message.handled",
+        "m",
+        "given back",
+    )
+
+
 async def test_one_line_is_logged_for_each_message(caplog):
     """With the route, what the provider knows of it, the outcome and the duration; no body."""
     caplog.set_level(logging.INFO, "loafer_kit")

@@ -126,3 +126,18 @@ async def test_run_in_a_running_loop_says_what_to_do(kind):
     )
     with pytest.raises(ConfigurationError, match=r"await .*serve\(\) in it instead"):
         service.run()
+
+
+async def test_the_start_is_logged_with_its_facts(caplog):
+    """As fields of the record."""
+    caplog.set_level("INFO")
+    routes = [Route(InMemoryProvider(), accept, name="orders", concurrency=3)]
+    await LoaferManager(routes, name="pytest", grace_time=7).serve()
+    (record,) = [r for r in caplog.records if r.getMessage().startswith("service.started")]
+    assert (record.event, record.service, record.version) == (
+        "service.started",
+        "pytest",
+        pytest.__version__,
+    )
+    assert (record.routes, record.max_jobs, record.grace_time) == ({"orders": 3}, 3, 7)
+    assert record.runtime

@@ -102,7 +102,10 @@ async def _decide(
         if ends_task(error):
             raise
         logger.exception(
-            "error_handler.failed route=%s %s", route.name, as_pairs(facts), extra=dict(facts)
+            "error_handler.failed route=%s %s",
+            route.name,
+            as_pairs(facts),
+            extra=_fields("error_handler.failed", route, facts),
         )
         return outcomes.LEAVE
     if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
@@ -132,10 +135,14 @@ def _log_failure(route: Route, exc: BaseException, facts: Mapping[str, object]) 
     where = (route.name, as_pairs(facts))
     if is_undecodable(exc):  # a traceback would show only the decoder
         logger.error(
-            "message.undecodable route=%s %s: %s", *where, _one_line(exc), extra=dict(facts)
+            "message.undecodable route=%s %s: %s",
+            *where,
+            _one_line(exc),
+            extra=_fields("message.undecodable", route, facts),
         )
     else:
-        logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=dict(facts))
+        extra = _fields("message.failed", route, facts)
+        logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=extra)
 
 
 async def settle(route: Route, message: Message, outcome: Outcome) -> None:
@@ -162,7 +169,7 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
         outcome,
         as_pairs(facts),
         exc_info=failure,
-        extra=dict(facts),
+        extra={**_fields("message.not_settled", route, facts), "outcome": str(outcome)},
     )
 
 
@@ -177,9 +184,18 @@ def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float
         as_pairs(facts),
         str(outcome),
         seconds,
-        extra={**facts, "route": route.name, "outcome": str(outcome), "duration": seconds},
+        extra={
+            **_fields("message.handled", route, facts),
+            "outcome": str(outcome),
+            "duration": seconds,
+        },
     )
     logger.debug("message.body route=%s %s: %r", route.name, as_pairs(facts), message)
+
+
+def _fields(event: str, route: Route, facts: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields of a log record: its event, its route and what identifies its message."""
+    return {"event": event, "route": route.name, **facts}
 
 
 def as_pairs(facts: Mapping[str, object]) -> str:

@@ -209,7 +209,14 @@ class Jobs:
             )
         late = await self._within_grace(grace_time)
         for task in late:
-            logger.warning("handler.cancelled route=%s: still running after %gs", name, grace_time)
+            ids = self._ids_of(task)
+            logger.warning(
+                "handler.cancelled route=%s message_ids=%s: still running after %gs",
+                name,
+                ",".join(map(str, ids)),
+                grace_time,
+                extra={"event": "handler.cancelled", "route": name, "message_ids": ids},
+            )
             task.cancel()
         stuck = (await asyncio.wait(late, timeout=_CANCEL_GRACE))[1] if late else set()
         for task in stuck:
@@ -310,8 +317,11 @@ class Jobs:
             "its time limit and cannot be stopped; restart the service",
             self._route.name,
             ",".join(map(str, ids)),
-            extra={"route": self._route.name, "message_ids": ids},
+            extra={"event": "handlers.stuck", "route": self._route.name, "message_ids": ids},
         )
+
+    def _ids_of(self, task: asyncio.Task[None]) -> list[object]:
+        return [self._id(m) for job in self._running if job.task is task for m in job.messages]
 
     def _id(self, message: Message) -> object:
         return self._route.provider.describe(message).get("message_id", id(message))
