@@ -1,16 +1,23 @@
-# `make demo` and `make test` need nothing but Python 3.11 or later: both build .venv first.
+# Every target needs only Python 3.11 or later: it builds .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench soak docs localstack clean
+# The tests start many processes; compiled modules make that faster.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-fast lint format bench soak docs localstack clean
 
 demo: $(STAMP)
 	@$(BIN)/python docs/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+# Every test that is not marked as slow, with fewer random examples: under a minute on two cores.
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --hypothesis-profile=fast
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -25,11 +32,11 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-# Some minutes of random schedules, and of a real service under load on a server that fails.
+# Many random schedules against a model of SQS: some minutes.
 soak: $(STAMP)
 	$(BIN)/python -m pytest tests/ext/aws/model/test_schedules.py --hypothesis-profile=soak --timeout 1200
 
-# A second SQS server for the tests of faults; where it is not installed, they use moto's alone.
+# A second SQS server for the tests of faults. Without it, they use moto's server only.
 localstack: .localstack/.installed
 
 .localstack/.installed:
@@ -44,7 +51,7 @@ docs: $(STAMP)
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+		{ echo "Python 3.11 or later is needed. Choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

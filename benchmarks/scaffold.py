@@ -20,14 +20,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.machine import machine
+from loafer_kit.scaffold.rendering import templates
 
 PEERS = ("cookiecutter", "copier", "cruft")
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 NEW = ["new", "service", "foobar", "--queue", "loafer-test"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command, and what is put into its folder `out` before it is run, not counted."""
+    """A command, and the project that is copied to `out` before it runs, which is not timed."""
 
     name: str
     command: Sequence[str | Path]
@@ -56,10 +58,11 @@ def main() -> None:
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """A home directory of its own, and a git that knows whom it works for."""
+    """A home folder for this run alone, an author for git, and bytecode as pip installs it."""
     names = {f"GIT_{role}_NAME": "A" for role in ("AUTHOR", "COMMITTER")}
     addresses = {f"GIT_{role}_EMAIL": "a@example.org" for role in ("AUTHOR", "COMMITTER")}
-    return os.environ | {"HOME": str(work)} | names | addresses
+    inherited = {key: value for key, value in os.environ.items() if key != _NO_BYTECODE}
+    return inherited | {"HOME": str(work)} | names | addresses
 
 
 def _loafer_kit(*arguments: str | Path) -> list[str | Path]:
@@ -97,7 +100,7 @@ def _new(peers: Path, work: Path, environment: Mapping[str, str]) -> list[Job]:
 def _update(peers: Path, work: Path, environment: Mapping[str, str]) -> list[Job]:
     """A project of each, edited, and then a change of its template."""
     made = {
-        "loafer-kit": _loafer_kit(*NEW, "--template", f"{_own_template(work)}"),
+        "loafer-kit": _loafer_kit(*NEW, "--template", _own_template(work), "--trust"),
         "copier": [peers / "copier", "copy", "-q", work / "copier", work / "made/copier/foobar"],
         "cruft": [peers / "cruft", "create", "-y", work / "cookiecutter"],
     }
@@ -115,7 +118,11 @@ def _update(peers: Path, work: Path, environment: Mapping[str, str]) -> list[Job
         _commit(work / name, "v2", environment)
     out = work / "out/foobar"
     return [
-        Job("`loafer-kit update`", _loafer_kit("update", out), work / "made/loafer-kit/foobar"),
+        Job(
+            "`loafer-kit update`",
+            _loafer_kit("update", out, "--trust"),
+            work / "made/loafer-kit/foobar",
+        ),
         Job(
             "`copier update`",
             [peers / "copier", "update", "-q", "-l", out],
@@ -130,9 +137,7 @@ def _update(peers: Path, work: Path, environment: Mapping[str, str]) -> list[Job
 
 
 def _own_template(work: Path) -> Path:
-    """Ours, as a template that can be changed."""
-    from loafer_kit.scaffold.rendering import templates
-
+    """A copy of the built-in template, which can be changed."""
     shutil.copytree(templates.locate("service"), work / "own")
     return work / "own"
 
@@ -164,7 +169,7 @@ def _measure(
 
 
 def _check(job: Job, work: Path) -> None:
-    """A command that did nothing is fast."""
+    """Make sure that the command did its work: one that does nothing is fast."""
     if job.project is None:
         done = "--help" in job.name or (work / "out/foobar/README.md").exists()
     else:

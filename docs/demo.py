@@ -1,7 +1,7 @@
-"""`make demo`: a service is written, tested, run on the embedded SQS server, and sent messages.
+"""`make demo` writes a service, tests it, runs it on the embedded SQS server and sends it messages.
 
-Everything happens in a temporary folder, which is removed at the end. The exit code is 0 when
-every message ended as it should.
+Everything happens in a temporary folder, which is removed at the end. The exit code is 0 if every
+message ended as expected.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from loafer_kit.local import LocalQueues
 QUEUE, DEAD_LETTERS = "loafer-test", "loafer-test-dead"
 
 HANDLERS = '''\
-"""What becomes of the messages: one handler for each queue."""
+"""The handlers of the messages: one for each queue."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,15 +35,15 @@ async def handle_loafer_test(message: Any, metadata: Mapping[str, Any]) -> bool:
     return True
 '''
 
-#: What is sent, and what must become of it.
+#: The messages and how each of them must end.
 MESSAGES = (
     ('{"order": 1, "city": "Oslo"}', "deleted"),
     ('{"order": 2, "city": "Porto"}', "deleted"),
     ('{"order": 3}', "dead letter"),
-    ("no JSON at all", "dead letter"),
+    ("not JSON", "dead letter"),
 )
 
-PATIENCE = 40.0  # seconds that the messages may take
+PATIENCE = 40.0  # seconds until the queue must be empty
 
 
 class DeadLetter(NamedTuple):
@@ -54,7 +54,7 @@ class DeadLetter(NamedTuple):
 
 
 class Log:
-    """The service's output, shown as it comes and kept."""
+    """The service's output: printed while it arrives, and kept."""
 
     def __init__(self, service: subprocess.Popen[str]) -> None:
         self.lines: list[str] = []
@@ -64,7 +64,7 @@ class Log:
         self._reader.start()
 
     def url(self) -> str:
-        """Return where the server is, once the service has started."""
+        """Wait until the service has started, and return the URL of its server."""
         self._started.wait(PATIENCE)
         found = re.search(r"http://\S+", "".join(self.lines))
         if found is None:
@@ -72,19 +72,19 @@ class Log:
         return found[0]
 
     def outcomes(self, message_id: str) -> list[str]:
-        """Return what was logged about each delivery of a message."""
+        """Return the logged outcome of each delivery of a message."""
         pattern = re.compile(rf"message\.handled .*message_id={message_id} .*outcome='([^']*)'")
         return pattern.findall("".join(self.lines))
 
     def finish(self) -> None:
-        """Return when everything was read."""
+        """Wait for the end of the output."""
         self._reader.join()
 
     def _read(self) -> None:
         in_traceback = False
         for line in self._service.stdout or ():
             self.lines.append(line)
-            # Of a traceback, its last line is enough here.
+            # Print only the last line of a traceback.
             in_traceback = line.startswith("Traceback") or (in_traceback and line.startswith(" "))
             if not in_traceback:
                 print(f"    {line}", end="", flush=True)
@@ -97,27 +97,27 @@ def main() -> None:
     """Run the demonstration."""
     with tempfile.TemporaryDirectory(prefix="loafer-kit-demo-") as name:
         folder = Path(name)
-        # The record by which `send` finds `dev` belongs to this folder, too.
+        # `dev` writes the record with which `send` finds it into the temporary folder.
         os.environ |= {"TMPDIR": name, "PYTHONDONTWRITEBYTECODE": "1"}
-        # The plug-ins of this checkout's own tests are none of the service's.
+        # The service's tests do not need the pytest plug-ins of this checkout.
         os.environ["PYTEST_ADDOPTS"] = "-p no:asyncio -p no:cacheprovider"
         say("One command writes a service")
         settings = f"dead_letter_queue={DEAD_LETTERS},max_receive_count=2,visibility_timeout=1"
         loafer_kit("new", "service", "foobar", "--queue", f"{QUEUE},{settings}", inside=folder)
-        say("Its tests pass as they are")
+        say("Its tests pass")
         run([sys.executable, "-m", "pytest", "-q"], inside=folder / "foobar")
-        say("It gets a handler")
+        say("The handler gets its code")
         (folder / "foobar" / "foobar" / "handlers.py").write_text(HANDLERS)
         print(textwrap.indent(HANDLERS, "    "))
-        say("It runs beside a local SQS server, whose short visibility timeout it warns of")
+        say("The service runs with a local SQS server, and warns of its short visibility timeout")
         with development(folder / "foobar") as log:
             report(*send_and_wait(folder, log))
 
 
 def send_and_wait(folder: Path, log: Log) -> tuple[Log, list[str], list[DeadLetter]]:
-    """Send the messages; return their ids, and the dead letters once the queue is empty."""
+    """Send the messages, wait until the queue is empty, and return their ids and the dead letters."""
     queues = LocalQueues(log.url())
-    say("Another terminal sends four messages: two good ones, one that fails, one that is no JSON")
+    say("Another terminal sends four messages: two good ones, one that fails, one that is not JSON")
     ids = []
     for body, _ in MESSAGES:
         sent = loafer_kit("send", QUEUE, body, inside=folder)
@@ -125,7 +125,7 @@ def send_and_wait(folder: Path, log: Log) -> tuple[Log, list[str], list[DeadLett
     deadline = time.monotonic() + PATIENCE
     while queues.counts(QUEUE).total:
         if time.monotonic() > deadline:
-            raise SystemExit(f"After {PATIENCE:g} s there is still {queues.counts(QUEUE)}.")
+            raise SystemExit(f"After {PATIENCE:g} s the queue still holds: {queues.counts(QUEUE)}.")
         time.sleep(0.2)
     dead_letters = [
         DeadLetter(
@@ -139,8 +139,8 @@ def send_and_wait(folder: Path, log: Log) -> tuple[Log, list[str], list[DeadLett
 
 
 def report(log: Log, ids: Sequence[str], dead_letters: Sequence[DeadLetter]) -> None:
-    """Show what became of each message; exit with code 1 when it is not what it should be."""
-    say("What became of them")
+    """Print how each message ended; exit with code 1 if one did not end as expected."""
+    say("The end of each message")
     for message_id, (body, expected) in zip(ids, MESSAGES, strict=True):
         outcomes = ", then ".join(log.outcomes(message_id))
         found = [letter for letter in dead_letters if letter.body == body]
@@ -155,7 +155,7 @@ def report(log: Log, ids: Sequence[str], dead_letters: Sequence[DeadLetter]) -> 
 
 @contextlib.contextmanager
 def development(project: Path) -> Iterator[Log]:
-    """Run `loafer-kit dev` in a project; end it as Ctrl-C does."""
+    """Run `loafer-kit dev` in a project, and end it as Ctrl-C does."""
     print("    $ loafer-kit dev")
     with subprocess.Popen(
         [sys.executable, "-m", "loafer_kit", "dev"],
@@ -167,7 +167,7 @@ def development(project: Path) -> Iterator[Log]:
         log = Log(service)
         try:
             yield log
-            say("Ctrl-C ends both, after what is in hand")
+            say("Ctrl-C ends both, after the messages in hand")
         finally:
             service.send_signal(signal.SIGINT)
             log.finish()
@@ -176,12 +176,12 @@ def development(project: Path) -> Iterator[Log]:
 
 
 def loafer_kit(*arguments: str, inside: Path) -> str:
-    """Run a command of loafer-kit, show it and its output, and return the output."""
+    """Run a command of loafer-kit, print it and its output, and return the output."""
     return run([sys.executable, "-m", "loafer_kit", *arguments], inside=inside)
 
 
 def run(command: Sequence[str], *, inside: Path) -> str:
-    """Run a command, show it and its output, and return the output."""
+    """Run a command, print it and its output, and return the output."""
     shown = " ".join(repr(word) if " " in word else word for word in command[2:])
     print(f"    $ {shown.replace('loafer_kit', 'loafer-kit')}", flush=True)
     result = subprocess.run(
@@ -194,12 +194,12 @@ def run(command: Sequence[str], *, inside: Path) -> str:
     )
     print(textwrap.indent(result.stdout, "    "), end="", flush=True)
     if result.returncode:
-        raise SystemExit(f"That ended with exit code {result.returncode}.")
+        raise SystemExit(f"The command ended with exit code {result.returncode}.")
     return result.stdout
 
 
 def say(headline: str) -> None:
-    """Print what comes next."""
+    """Print the headline of the next step."""
     print(f"\n{headline}.\n", flush=True)
 
 

@@ -71,9 +71,12 @@ class RetryMessage(LoaferException):
 
 
 class RejectMessage(LoaferException):
-    """Send the message to the dead-letter queue: no further attempt can succeed."""
+    """Send the message to the dead-letter queue: no further attempt can succeed.
 
-    def __init__(self, reason: str = "rejected by the handler") -> None:
+    The reason may be any object, such as an exception.
+    """
+
+    def __init__(self, reason: object = "rejected by the handler") -> None:
         super().__init__(reason)
         self.reason = reason
 

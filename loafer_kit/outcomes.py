@@ -36,9 +36,15 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Permanent failure: to the dead-letter queue, or like `Leave` if there is none."""
+    """Permanent failure: to the dead-letter queue, or like `Leave` if there is none.
+
+    A reason that is not a string becomes one, as `reason_text` writes it.
+    """
 
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", reason_text(self.reason))
 
     def __str__(self) -> str:
         return "dead-lettered"
@@ -54,6 +60,16 @@ ACKNOWLEDGE = Acknowledge()
 LEAVE = Leave()
 #: For a message whose handler did not run to its end: it goes back at once.
 RELEASE = Retry(delay=0)
+
+
+def reason_text(reason: object) -> str:
+    """Return any reason as text: an exception with its type, even one that cannot be printed."""
+    try:
+        if isinstance(reason, BaseException):
+            return f"{type(reason).__name__}: {reason}"
+        return str(reason)
+    except Exception:  # noqa: BLE001 - the reason is the user's object
+        return f"{type(reason).__name__} (its text cannot be shown)"
 
 
 def from_answer(answer: object) -> Outcome:
@@ -95,7 +111,7 @@ def from_exception(exc: Request) -> Outcome:
         case RetryMessage():
             return Retry(exc.delay)
         case RejectMessage():
-            return DeadLetter(exc.reason)
+            return DeadLetter(reason_text(exc.reason))
 
 
 def from_batch_answer(answer: object, size: int) -> list[Outcome]:

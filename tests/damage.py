@@ -1,4 +1,4 @@
-"""Documents and texts that somebody, or something, has damaged."""
+"""Strategies for damaged documents and texts."""
 
 import json
 
@@ -24,7 +24,7 @@ _PIECES = [
 
 @st.composite
 def damaged(draw, document):
-    """A JSON document with some of its places replaced, renamed, taken out, or deep down."""
+    """A JSON document with values replaced, removed or nested deeply, and keys renamed."""
     document = _copy(document)
     for _ in range(draw(st.integers(1, 4))):
         found = list(_places(document))
@@ -49,7 +49,7 @@ def damaged(draw, document):
 
 @st.composite
 def damaged_text(draw, text):
-    """A text with some of its characters replaced by others, or by more of itself."""
+    """A text with parts replaced by other text or by copies of itself."""
     for _ in range(draw(st.integers(1, 3))):
         begin = draw(st.integers(0, len(text)))
         end = begin + draw(st.sampled_from([0, 0, 1, 3, 20, 100]))
@@ -60,7 +60,7 @@ def damaged_text(draw, text):
 
 
 def _places(value):
-    """Every place of a document: what holds it, and its key or its index there."""
+    """Every place of a document, as its container and its key or index."""
     waiting = [value]
     while waiting:
         within = waiting.pop()

@@ -1,8 +1,8 @@
-"""Packages for the tests of what other packages add: as an installer leaves them."""
+"""Installed packages with entry points, for tests."""
 
 
 def install(site, monkeypatch, name, entry_points, modules):
-    """Put a package on the path, with its metadata; `modules` are files and their contents."""
+    """Put a package with metadata on the path; `modules` maps files to their contents."""
     for path, content in modules.items():
         place = site / path
         place.parent.mkdir(parents=True, exist_ok=True)

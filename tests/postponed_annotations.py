@@ -1,4 +1,4 @@
-"""Handlers whose annotations are texts, some of names that only a type checker knows."""
+"""Handlers with postponed annotations; some of the names exist only for type checkers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Documents of each source that say nothing beyond their spec: there is no note to make of them.
+"""Documents of each source that are read without any note.
 
-Every kind of node that a source reads is there, with the values that AWS has by itself, and with
-what never matters to a consumer.
+They have every kind of node that a source reads, with AWS's defaults, and keys that never matter to
+a consumer.
 """
 
 import json

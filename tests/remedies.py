@@ -1,30 +1,30 @@
-"""What `loafer-kit doctor` finds, and its remedies carried out as AWS's own command line would."""
+"""The findings of `loafer-kit doctor`, and its remedies, run as AWS's command line would."""
 
 import json
 import shlex
 
 from botocore.session import Session
 
-#: What the command line calls otherwise than the API, since it has options of that name.
+#: Parameters with another name on the command line, which has a global option of that name.
 _RENAMED = {"NotificationEndpoint": "Endpoint"}
 
 
 def problems(found):
-    """The problems among findings: subject, message and remedy; each has one."""
+    """The subject, message and remedy of each problem; each must have a remedy."""
     listed = [item for item in found if item["level"] == "problem"]
     assert all(item["remedy"] for item in listed)
     return [(item["subject"], item["message"], item["remedy"]) for item in listed]
 
 
 def notes(found, subject):
-    """The messages of the notes about something."""
+    """The messages of the notes about a subject."""
     return [
         item["message"] for item in found if (item["level"], item["subject"]) == ("note", subject)
     ]
 
 
 def carry_out(remedy):
-    """Run the command at the end of a remedy: the same request, with the same parameters."""
+    """Send the request of the command at the end of a remedy."""
     _, *words = shlex.split(remedy[remedy.index("aws ") :])
     where = {}
     while words[0].startswith("--"):

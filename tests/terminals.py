@@ -1,4 +1,4 @@
-"""A person at a terminal, for the tests of what a person sees there."""
+"""A person at a real terminal."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ COMMAND = [sys.executable, "-m", "loafer_kit"]
 
 
 class Person:
-    """Types at a real terminal and reads what it shows."""
+    """Types on a terminal and reads its output."""
 
     def __init__(self, *arguments, program=COMMAND, **options):
         self.shown = ""
@@ -47,8 +47,8 @@ class Person:
         self.shown = self.shown.partition(text)[2]
 
     def interrupt(self):
-        # Python overlooks a signal that comes just before it begins to wait for a key: a person
-        # presses Ctrl-C again.
+        # Python misses a signal that arrives just before it waits for a key, so press Ctrl-C until
+        # the process ends.
         while self.process.poll() is None:
             self.type("\x03")
             select.select([], [], [], 0.5)
@@ -70,5 +70,5 @@ class Person:
 
 def _own_the_terminal():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    # Whoever started the tests in the background made their children deaf to Ctrl-C.
+    # Children of a background process ignore Ctrl-C otherwise.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

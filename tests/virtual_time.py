@@ -5,7 +5,7 @@ import selectors
 
 
 class JumpingSelector(selectors.SelectSelector):
-    """Where nothing happens until a timer is due, the clock jumps there."""
+    """Moves the clock to the next timer when no I/O is ready."""
 
     now = 0.0
 
@@ -13,13 +13,13 @@ class JumpingSelector(selectors.SelectSelector):
         ready = super().select(0)
         if not ready:
             if timeout is None:
-                raise RuntimeError("Nothing will ever happen: everything waits for everything.")
+                raise RuntimeError("Deadlock: every task waits, and no timer is set.")
             self.now += timeout
         return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock shows 0.0 at first, and whose timers fire at once, in order."""
+    """An event loop whose clock starts at 0.0, and whose timers fire in order without waiting."""
 
     def __init__(self):
         self._jumping = JumpingSelector()
@@ -36,8 +36,9 @@ def run(main):
 
 
 def now():
-    """The running loop's time, in steps of a power of two: whatever is added to it stays exact.
+    """The running loop's time, rounded to a multiple of 1/1024 s.
 
-    Where a wait is the last bit of a sum, the clock does not move and the wait is never over.
+    Sums with such times are exact. A wait that is lost in rounding would never end, because the
+    clock would not move.
     """
     return round(asyncio.get_running_loop().time() * 1024) / 1024

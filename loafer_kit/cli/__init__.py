@@ -1,41 +1,44 @@
-"""The command line: one module per command, listed here.
+"""The command line, one module per command; the logic of a project or a queue lives elsewhere.
 
-Command modules hold signatures and import what they call inside the function: `--help` stays fast.
+A command is imported when it is called: `--help` and the other commands do without it.
 """
 
-import functools
+import io
 import os
 import sys
-import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from typing import Annotated, cast
 
 import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli import (
-    add,
-    check,
-    completions,
-    destroy,
-    dev,
-    doctor,
-    new,
-    run,
-    schema,
-    send,
-    templates,
-    update,
-)
-from loafer_kit.cli.printing import say
-from loafer_kit.commands import register_commands
+from loafer_kit.cli.output import say
+from loafer_kit.cli.typer_commands import Group, LazyCommand
+from loafer_kit.commands import register_commands, registrations
 from loafer_kit.exceptions import LoaferKitError
 
 __all__ = ["app", "main", "register_commands"]
 
+#: Each command's module, and its line in `--help`: the first sentence of its own help.
+COMMANDS = {
+    "add": "Extend an existing service.",
+    "check": "Report where spec, code and lock disagree.",
+    "destroy": "Undo the last `new` or `add` in a project.",
+    "dev": "Run a service against a local SQS server.",
+    "doctor": "Report what keeps a service from running, and how to fix it.",
+    "new": "Create a project.",
+    "run": "Run an Application or a LoaferManager.",
+    "schema": "Print the JSON Schema of a service's spec.",
+    "send": "Send messages to a local server or to AWS.",
+    "templates": "List the installed templates and spec sources.",
+    "update": "Bring a project up to date with its template and spec.",
+}
+
 app = typer.Typer(
     name="loafer-kit",
+    cls=Group,
     help="Write, run and operate services that live on queues.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
@@ -51,14 +54,14 @@ def _print_version(context: typer.Context, value: bool) -> None:
 
 
 def _load_app(context: typer.Context, path: str | None) -> None:
-    if path is not None:
-        from loafer_kit.cli.namespaces import add_registered_commands
-        from loafer_kit.cli.service_path import load_service
-        from loafer_kit.commands import registrations
+    if path is None:
+        return
+    from loafer_kit.cli import extension_commands, loading  # a service is slow
 
-        with completions.no_output() if context.resilient_parsing else nullcontext():
-            context.obj = load_service(path)
-        add_registered_commands(cast(TyperGroup, context.command), registrations())
+    # What a service prints when it is imported is not an answer to a shell that completes.
+    with redirect_stdout(io.StringIO()) if context.resilient_parsing else nullcontext():
+        context.obj = loading.load_service(path)
+    extension_commands.add_registered_commands(cast(TyperGroup, context.command), registrations())
 
 
 @app.callback()
@@ -71,7 +74,7 @@ def _options(
             metavar="PATH[:APP]",
             callback=_load_app,
             is_eager=True,
-            help="Import this service, whose extensions' commands are then commands here.",
+            help="Import this service and add its extensions' commands.",
         ),
     ] = None,
     version: Annotated[
@@ -84,24 +87,20 @@ def _options(
     """Write, run and operate services that live on queues."""
 
 
-app.add_typer(add.app, name="add")
-app.command()(check.check)
-app.command()(destroy.destroy)
-app.command()(dev.dev)
-app.command()(doctor.doctor)
-app.add_typer(new.app, name="new")
-app.command()(run.run)
-app.command()(schema.schema)
-app.command()(send.send)
-app.command()(templates.templates)
-app.command()(update.update)
+def _imported_when_called() -> None: ...
+
+
+for _name, _help in COMMANDS.items():
+    app.command(_name, cls=LazyCommand, help=_help)(_imported_when_called)
 
 
 def main() -> None:
     """Run the command line; an expected error is one line on stderr and exit code 1."""
-    command_line = functools.partial(app, prog_name=app.info.name)
+    command_line = partial(app, prog_name=app.info.name)
     try:
-        if completions.is_asked():
+        if os.environ.get("_LOAFER_KIT_COMPLETE", "").startswith("complete_"):
+            from loafer_kit.cli import completions  # a shell asks, not a person
+
             completions.answer(command_line)
         else:
             command_line()
@@ -112,8 +111,15 @@ def main() -> None:
         if "--install-completion" in sys.argv:
             say(f"error: {error}; --show-completion prints the script instead", err=True)
             sys.exit(1)
-        if traceback.extract_tb(error.__traceback__)[-1].name != "echo":
-            raise  # it is the service's own, or a bug
+        if not _is_of_standard_output(error):
+            raise  # an error of the service, or a bug
         say(f"error: standard output: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # exit flushes it once more
         sys.exit(1)
+
+
+def _is_of_standard_output(error: OSError) -> bool:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_code.co_name == "echo"

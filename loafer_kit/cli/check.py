@@ -1,20 +1,37 @@
-"""`loafer-kit check`: whether a project's spec, code and lock agree."""
+"""`loafer-kit check`: reports where a project's spec, code and lock disagree."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from loafer_kit.cli.options import Json, Project
+from loafer_kit.cli.output import say, say_json
+from loafer_kit.scaffold.project import drift, projects
+from loafer_kit.scaffold.project.locks import Lock
 
-def check(
-    path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
-    *,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
-) -> None:
-    """Say where spec, code and lock do not agree.
 
-    Each drift is one line with its remedy, and the exit code is then 1. It imports nothing.
+def check(path: Project = Path(), *, json: Json = False) -> None:
+    """Report where spec, code and lock disagree.
+
+    Each drift is one line with its remedy, and the exit code is then 1. The service's code is
+    read and never imported.
     """
-    from loafer_kit.cli import upkeep
+    lock = projects.find_lock(path)
+    found = drift.find(path, lock)
+    if json:
+        say_json({"project": str(path), "drifts": [asdict(item) for item in found]})
+    else:
+        for item in found:
+            say(item)
+        if not found:
+            say(_agreement(lock))
+    if found:
+        raise typer.Exit(1)
 
-    upkeep.check(path, json=json)
+
+def _agreement(lock: Lock) -> str:
+    if lock.template.name == "service" and projects.SPEC not in lock.files:
+        what = f"{lock.template.origin} is not a template for services"
+        return f"no conflict is left; {what}: there is no spec to compare with the code"
+    return "spec, code and lock agree"

@@ -1,4 +1,4 @@
-"""What a shell offers for the word at the cursor: names out of files, nothing from the network.
+"""Completes the word at the cursor for a shell: with names from files, never from the network.
 
 A name that loafer-kit itself would refuse is not offered: it might mean something to the shell.
 """
@@ -8,60 +8,52 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 
-if TYPE_CHECKING:
-    from loafer_kit.scaffold.spec.fields import Field
+from loafer_kit.scaffold.project import code
+from loafer_kit.scaffold.sources import installed
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
+from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
 
-#: What the scripts of `--show-completion` set when a shell asks.
-VARIABLE = "_LOAFER_KIT_COMPLETE"
-
-#: What means itself to a shell, and to a terminal.
+#: Text without a special meaning to a shell or a terminal.
 _PLAIN = re.compile(r"[\w@%+=:,.-]+")
-#: Where bash takes a word apart, and what it then keeps of the word at the cursor.
+#: Where bash splits a word, and the part of the word at the cursor that it then keeps.
 _BREAKS = frozenset("=:")
 _KEPT = ContextVar("_KEPT", default="")
 
-Candidate = tuple[str, str]  # a value, and what it is
+Candidate = tuple[str, str]  # a value and its description
 Find = Callable[[typer.Context, str], Iterator[Candidate]]
 
 
-class _Queue(NamedTuple):
+class ServiceQueue(NamedTuple):
+    """What completions need of a queue in loafer.toml."""
+
     name: str
     handler: str
     dead_letter_queue: str | None
 
 
-def is_asked() -> bool:
-    """Whether a shell asks for completions, instead of somebody for a command."""
-    return os.environ.get(VARIABLE, "").startswith("complete_")
-
-
 def answer(command_line: Callable[[], object]) -> None:
-    """Let the command line answer the shell; when something goes wrong, nothing is said."""
+    """Let the command line answer the shell; an error prints nothing."""
     with redirect_stderr(io.StringIO()), suppress(Exception):
         _KEPT.set(join_words(os.environ))
         command_line()
 
 
-def no_output() -> redirect_stdout[io.StringIO]:
-    """Keep what a service prints when it is imported out of the answer."""
-    return redirect_stdout(io.StringIO())
-
-
 def join_words(environment: MutableMapping[str, str]) -> str:
-    """Put together the words that bash took apart, all but the one at the cursor.
+    """Join the words that bash split, except the one at the cursor.
 
-    Of that one, bash replaces the last part: what it keeps before that is returned.
+    bash replaces the last part of that word; the return value is the part that it keeps.
     """
     parts = environment.get("COMP_WORDS", "").split("\n")
     position = int(environment.get("COMP_CWORD", "0"))
-    if position >= len(parts):  # another shell, which takes nothing apart
+    if position >= len(parts):  # another shell, which splits nothing
         return ""
     words: list[str] = []
     is_open = False
@@ -83,8 +75,8 @@ def join_words(environment: MutableMapping[str, str]) -> str:
     return kept
 
 
-def _candidates(find: Find) -> Callable[[typer.Context, str], list[Candidate]]:
-    """What typer calls: the candidates that go on from the word, as the shell replaces it."""
+def candidates(find: Find) -> Callable[[typer.Context, str], list[Candidate]]:
+    """Return what typer calls: it keeps the candidates that continue the word."""
 
     def found(context: typer.Context, incomplete: str) -> list[Candidate]:
         kept = _KEPT.get()
@@ -100,7 +92,7 @@ def _candidates(find: Find) -> Callable[[typer.Context, str], list[Candidate]]:
 
 
 def _without_a_space(fitting: Mapping[str, str]) -> list[Candidate]:
-    """Keep a shell from adding a space to a lone candidate that is to be gone on with."""
+    """Keep a shell from adding a space after a single candidate that is not complete."""
     if len(fitting) == 1:
         [(value, about)] = fitting.items()
         if value.endswith("="):
@@ -108,31 +100,16 @@ def _without_a_space(fitting: Mapping[str, str]) -> list[Candidate]:
     return list(fitting.items())
 
 
-@_candidates
-def destinations(context: typer.Context, _word: str) -> Iterator[Candidate]:
-    """The queues of the local servers that run, and those of the service in this folder."""
-    from loafer_kit.local import records
-
-    for record in records.running():
-        yield from ((name, f"on the local server of {record.service}") for name in record.queues)
-    for queue in _queues(context):
-        yield queue.name, "a queue of this service"
-        if queue.dead_letter_queue:
-            yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
-
-
-@_candidates
+@candidates
 def queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The queues of the service."""
-    return ((queue.name, "a queue of this service") for queue in _queues(context))
+    return ((queue.name, "a queue of this service") for queue in service_queues(context))
 
 
-@_candidates
+@candidates
 def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
-    """The installed templates; else folders and zip files, as a shell completes paths."""
-    from loafer_kit.scaffold.sources import plugins
-
-    for plugin in plugins.installed("templates"):
+    """The installed templates, then folders and zip files, as a shell completes paths."""
+    for plugin in installed.plugins("templates"):
         yield plugin.name, f"of the package {plugin.package}"
     folder = Path(word if word.endswith(os.sep) else os.path.dirname(word))  # noqa: PTH120 - of ""
     start = word[: word.rfind(os.sep) + 1]
@@ -142,52 +119,43 @@ def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
             yield start + place.name, "a folder" if place.is_dir() else "a zip file"
 
 
-@_candidates
+@candidates
 def sources(_context: typer.Context, _word: str) -> Iterator[Candidate]:
-    """The installed sources, each to be followed by what it reads."""
-    from loafer_kit.scaffold.sources import plugins
-
-    for plugin in plugins.installed("sources"):
+    """The installed sources, each before the value that it reads."""
+    for plugin in installed.plugins("sources"):
         yield f"{plugin.name}=", f"of the package {plugin.package}"
 
 
-@_candidates
+@candidates
 def messages(context: typer.Context, _word: str) -> Iterator[Candidate]:
-    """The service's queues, each to be followed by a body."""
-    return ((f"{queue.name}=", "a queue of this service") for queue in _queues(context))
+    """The service's queues, each before a message body."""
+    return ((f"{queue.name}=", "a queue of this service") for queue in service_queues(context))
 
 
-@_candidates
+@candidates
 def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
-    """The handlers that loafer.toml names and handlers.py does not define."""
-    from loafer_kit.scaffold.project import code
-    from loafer_kit.scaffold.spec import names
-
+    """The handlers that loafer.toml names and handlers.py lacks."""
     file, spec = _spec(context)
     package = spec.get("package") or names.package_for(spec["name"])
     handlers = file.parent / package / "handlers.py"
     defined = code.defined(code.parse(handlers.read_bytes(), str(handlers)))
-    for queue in _queues(context):
+    for queue in service_queues(context):
         if queue.handler not in defined and names.function(queue.handler) is None:
             yield queue.handler, f"handles the messages of {queue.name}"
 
 
-@_candidates
+@candidates
 def artefacts(_context: typer.Context, word: str) -> Iterator[Candidate]:
-    """What `--with` may name, after a comma too."""
-    from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
-
+    """The artefacts of `--with`, also after a comma."""
     before, comma, _ = word.rpartition(",")
     for artefact in ARTEFACTS:
         if artefact.name not in before.split(","):
             yield f"{before}{comma}{artefact.name}", artefact.doc
 
 
-@_candidates
+@candidates
 def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
-    """What may follow a queue's name and a comma: its settings, and the values of one setting."""
-    from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
-
+    """A queue's settings after its name and a comma, and the values of a setting."""
     before, comma, pair = word.rpartition(",")
     if not comma:
         return
@@ -196,28 +164,22 @@ def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
     free = [field for field in QUEUE + OPTIONS if field.name not in taken]
     fitting = [field for field in free if f"{field.name}=".startswith(key + equals)]
     for field in fitting:
-        values = _values(field) if len(fitting) == 1 else ()
-        for value in values or ("",):
+        choices = ("true", "false") if field.kind == "boolean" else field.choices
+        for value in choices if choices and len(fitting) == 1 else ("",):
             yield f"{before},{field.name}={value}", field.doc
 
 
-def _values(field: "Field") -> tuple[str, ...]:
-    return ("true", "false") if field.kind == "boolean" else field.choices
-
-
-def _queues(context: typer.Context) -> Iterator[_Queue]:
-    """The queues of the service, as far as a spec that is being written tells them."""
-    from loafer_kit.scaffold.spec import names
-
+def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:
+    """The queues of the service; its spec may be unfinished."""
     for table in _spec(context)[1]["queues"]:
         name, dead_letter_queue = names.queue_name(table["name"]), table.get("dead_letter_queue")
         if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
             handler = table.get("handler") or names.handler_for(name)
-            yield _Queue(name, handler, dead_letter_queue)
+            yield ServiceQueue(name, handler, dead_letter_queue)
 
 
 def _spec(context: typer.Context) -> tuple[Path, dict[str, Any]]:
-    """The loafer.toml of the folder that is named, by default of this one, and what it says."""
+    """The loafer.toml of the folder on the command line, by default this one, and its content."""
     # While an option lacks its value, the arguments before it are left unparsed.
     named = next(iter(context.args), None) or context.params.get("path", ".")
     file = Path(named, "loafer.toml") if Path(named).is_dir() else Path(named)

@@ -1,34 +1,39 @@
-"""`loafer-kit destroy`: take back the last `new` or `add`."""
+"""`loafer-kit destroy`: undoes the last `new` or `add`."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from loafer_kit.cli import custom_templates, writing
+from loafer_kit.cli.options import Project, option_groups
+from loafer_kit.scaffold.project import locks, projects, undo
+from loafer_kit.scaffold.project import writing as disk
 
-from loafer_kit.cli import own_templates
 
-
+@option_groups
 def destroy(
-    path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+    path: Project = Path(),
     *,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="List what would be taken back; exit code 2 if anything."),
-    ] = False,
-    diff: Annotated[
-        bool,
-        typer.Option("--diff", help="Show what would be taken back as diffs, and write nothing."),
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
-    trust: own_templates.Trust = False,
+    show: writing.Show,
+    trust: custom_templates.Trust = False,
 ) -> None:
-    """Take back the last `new` or `add` of a project.
+    """Undo the last `new` or `add` in a project.
 
-    Where a file was edited since, it is named and nothing is taken back. Files that loafer-kit did
-    not write stay where they are.
+    If one of its files was edited since, the command names it and undoes nothing. Files that
+    loafer-kit did not write stay.
     """
-    from loafer_kit.cli import upkeep
-    from loafer_kit.cli.showing import Show
+    template = custom_templates.TemplateOptions(trust=trust)
+    if not show.only:
+        disk.recover(path)
+    lock = projects.find_lock(path)
+    changed = undo.last(path, lock, partial(template.generator_of, path, lock))
+    writing.write(changed, path, show=show)
+    if any(change.path == locks.PATH and change.after is None for change in changed):
+        _remove_folder(path, show)
 
-    wanted = own_templates.Wanted(trust=trust)
-    upkeep.destroy(path, wanted, show=Show(dry_run=dry_run, diff=diff, json=json))
+
+def _remove_folder(project: Path, show: writing.Show) -> None:
+    try:
+        project.rmdir()
+    except OSError:
+        left = ", ".join(sorted(file.name for file in project.iterdir()))
+        show.tell(f"{project} stays; it holds files that loafer-kit did not write: {left}")

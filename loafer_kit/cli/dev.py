@@ -1,12 +1,19 @@
-"""`loafer-kit dev`: run a service against a local SQS server."""
+"""`loafer-kit dev`: runs a service against a local SQS server."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions, printing
-from loafer_kit.cli.bodies import refuse_bytes
+from loafer_kit.cli import completions, output
+from loafer_kit.cli.send import refuse_bytes
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local.development import Development, Project
+from loafer_kit.local.queues import LocalQueue
+from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.specs import QueueSpec
 
 
 def dev(
@@ -24,36 +31,28 @@ def dev(
     ] = None,
     once: Annotated[
         bool,
-        typer.Option("--once", help="End when the queues are empty and nothing is in flight."),
+        typer.Option("--once", help="Stop when the queues are empty and nothing is in flight."),
     ] = False,
     endpoint_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Use a server that runs already, such as LocalStack."),
+        typer.Option(metavar="URL", help="Use a running server, such as LocalStack."),
     ] = None,
     json: Annotated[
         bool,
         typer.Option(
-            "--json",
-            help="Say each thing in a line of JSON; what the service prints goes to stderr.",
+            "--json", help="Print each event as a line of JSON; the service prints to stderr."
         ),
     ] = False,
 ) -> None:
-    """Run the service of this folder against a local SQS server.
+    """Run a service against a local SQS server.
 
-    The server gets the queues that loafer.toml names. A message that keeps failing stays on its
-    queue unless that has a dead-letter queue. Another terminal reaches the server with
-    `loafer-kit send`.
+    The server gets the queues in loafer.toml. A message that keeps failing stays on its queue
+    unless the queue has a dead-letter queue. `loafer-kit send` reaches the server from another
+    terminal.
     """
-    import sys
-
-    from loafer_kit.cli.progress import waiting
-    from loafer_kit.cli.projects import read_project
-    from loafer_kit.local.development import Development
-
     messages = [_queue_and_body(pair) for pair in send or []]
-    project = read_project(path)
     development = Development(
-        project,
+        _read_project(path),
         messages,
         once=once,
         endpoint_url=endpoint_url,
@@ -62,11 +61,11 @@ def dev(
 
     def say(text: str, event: str, **details: object) -> None:
         if json:
-            printing.say_json({"event": event, **details}, indent=None)
+            output.say_json({"event": event, **details}, indent=None)
         else:
-            printing.say(f"dev: {text}")
+            output.say(f"dev: {text}")
 
-    development.run(say, waiting)
+    development.run(say, output.waiting)
 
 
 def _queue_and_body(pair: str) -> tuple[str, str]:
@@ -75,3 +74,26 @@ def _queue_and_body(pair: str) -> tuple[str, str]:
         raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}")
     refuse_bytes(body)
     return queue, body
+
+
+def _read_project(path: Path) -> Project:
+    is_file = path.suffix in documents.SPEC_SUFFIXES and not path.is_dir()
+    file = path if is_file else path / "loafer.toml"
+    if not file.exists():
+        raise ConfigurationError(
+            f"There is no {file if path.exists() else path}: go to a service's folder or name it, "
+            "`loafer-kit dev PATH`; `loafer-kit new service` writes one"
+        )
+    spec = validation.service(documents.read(file))
+    return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
+
+
+def _local_queue(queue: QueueSpec) -> LocalQueue:
+    visibility_timeout = queue.options.get("visibility_timeout")
+    return LocalQueue(
+        queue.queue_name,
+        topic=queue.topic,
+        dead_letter_queue=queue.dead_letter_queue,
+        max_receive_count=queue.max_receive_count or 5,
+        visibility_timeout=None if visibility_timeout is None else int(visibility_timeout),
+    )

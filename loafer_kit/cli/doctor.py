@@ -1,34 +1,31 @@
-"""`loafer-kit doctor`: whether a service would find what it needs."""
+"""`loafer-kit doctor`: reports whether a service would find what it needs."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.printing import say, say_json
-from loafer_kit.cli.progress import waiting_for_each
+from loafer_kit.cli.options import Json
+from loafer_kit.cli.output import say, say_json, waiting_for_each
+from loafer_kit.doctor import service
 
 
 def doctor(
     path: Annotated[Path, typer.Argument(help="The service's folder or its loafer.toml.")] = Path(),
     *,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
+    json: Json = False,
     endpoint_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where to ask, instead of AWS.")
+        str | None, typer.Option(metavar="URL", help="The server to ask instead of AWS.")
     ] = None,
 ) -> None:
-    """Say what keeps a service from running, and what to do.
+    """Report what keeps a service from running, and how to fix it.
 
-    It looks at Python, extras, credentials, region, queues and topics. Nothing on AWS is changed.
-    The exit code is 1 when there are problems.
+    It examines Python, extras, credentials, region, queues and topics, and changes nothing on
+    AWS. The exit code is 1 if there are problems.
     """
-    from dataclasses import asdict
-
-    from loafer_kit.doctor import service
-
-    looks = service.findings(path, endpoint_url)
     found = []
-    for finding in waiting_for_each("asking AWS", looks):
+    for finding in waiting_for_each("asking AWS", service.findings(path, endpoint_url)):
         found.append(finding)
         if not json:
             say(finding)

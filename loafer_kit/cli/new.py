@@ -1,47 +1,117 @@
-"""`loafer-kit new …`: write a project."""
+"""`loafer-kit new …`: creates a project."""
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions, own_templates
-from loafer_kit.cli.printing import say
+from loafer_kit.cli import completions, custom_templates, writing
+from loafer_kit.cli.options import Force, Git, OutputDir, option_groups
+from loafer_kit.cli.output import say, waiting
+from loafer_kit.cli.prompts import Terminal, is_interactive
+from loafer_kit.cli.typer_commands import Command, Group
+from loafer_kit.scaffold.rendering import contexts
+from loafer_kit.scaffold.sources import flags, questions
+from loafer_kit.scaffold.spec import extensions, validation
+from loafer_kit.scaffold.spec.specs import Draft
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a project.")
+app = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Create a project.",
+)
 
-With = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--with",
-        metavar="ARTEFACT[,ARTEFACT]...",
-        autocompletion=completions.artefacts,
-        help="What ships it: ci, compose, cloudformation, sam, terraform, kubernetes, ecs; "
-        "may be given several times.",
-    ),
-]
-OutputDir = Annotated[
-    Path, typer.Option(help="The folder in which the project's own folder is made.")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="List what would be written; exit code 2 if anything.")
-]
-Diff = Annotated[
-    bool, typer.Option("--diff", help="Show what would be written as diffs, and write nothing.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Say it all in JSON, for machines.")]
-Force = Annotated[
-    bool,
-    typer.Option("--force", help="Write over the files of a folder that exists, edited or not."),
-]
-
-Git = Annotated[
-    bool,
-    typer.Option("--git", help="Begin a git repository in the project's folder, with a commit."),
-]
+# The module in `loafer_kit.scaffold.sources` whose `read` takes the option's value.
+_READERS = {
+    "spec": "documents",
+    "asyncapi": "asyncapi",
+    "from_cloudformation": "cloudformation",
+    "from_sam": "cloudformation",
+    "from_terraform": "terraform",
+    "from_aws": "aws",
+    "source": "installed",
+}
 
 
-@app.command()
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The options that name a source of the spec, and those that complete it."""
+
+    spec: Annotated[
+        Path | None, typer.Option(help="Read the spec from a TOML, YAML or JSON file.")
+    ] = None
+    asyncapi: Annotated[
+        Path | None, typer.Option(help="Read an AsyncAPI document: what its application receives.")
+    ] = None
+    from_cloudformation: Annotated[
+        Path | None,
+        typer.Option(help="Read the queues and subscriptions of a CloudFormation template."),
+    ] = None
+    from_sam: Annotated[
+        Path | None,
+        typer.Option(help="Read a SAM template: the same, and the events of its functions."),
+    ] = None
+    from_terraform: Annotated[
+        Path | None,
+        typer.Option(help="Read the output of `terraform show -json`, of state or plan."),
+    ] = None
+    from_aws: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX", help="Read the queues on AWS whose names start with PREFIX."
+        ),
+    ] = None
+    json_schema: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="<path>",
+            help="Turn a JSON Schema into a model for a queue's `payload`; repeatable.",
+        ),
+    ] = None
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The server that --from-aws asks instead of AWS."),
+    ] = None
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            autocompletion=completions.sources,
+            help="Read an installed source; `loafer-kit templates` lists them.",
+        ),
+    ] = None
+
+    def draft(self) -> Draft:
+        """Read the given source and add the schemas' models; without a source, an empty draft."""
+        given = [key for key in _READERS if getattr(self, key) is not None]
+        if len(given) > 1:
+            options = (f"--{key.replace('_', '-')}" for key in given)
+            raise typer.BadParameter(f"{' and '.join(options)} exclude each other")
+        if self.endpoint_url is not None and self.from_aws is None:
+            raise typer.BadParameter("--endpoint-url goes with --from-aws")
+        if self.source is not None and "=" not in self.source:
+            raise typer.BadParameter(f"--source takes NAME=VALUE, not {self.source!r}")
+        draft = Draft({})
+        for key in given:
+            value = getattr(self, key)
+            module = import_module(f"loafer_kit.scaffold.sources.{_READERS[key]}")
+            endpoint = {} if self.endpoint_url is None else {"endpoint_url": self.endpoint_url}
+            with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
+                draft = module.read(value, **endpoint)
+        if self.json_schema:
+            from loafer_kit.scaffold.sources import json_schemas  # few services use it
+
+            for path in self.json_schema:
+                draft = json_schemas.add(draft, path)
+        return draft
+
+
+@app.command(cls=Command)
+@option_groups
 def service(
     name: Annotated[str | None, typer.Argument(help="The service's name.")] = None,
     queue: Annotated[
@@ -49,100 +119,55 @@ def service(
         typer.Option(
             metavar="NAME[,key=value]...",
             autocompletion=completions.settings,
-            help="A queue, by name or URL, and its settings; may be given several times.",
+            help="A queue, by name or URL, and its settings; repeatable.",
         ),
-    ] = None,
-    spec: Annotated[
-        Path | None, typer.Option(help="A spec file (TOML, YAML or JSON) to begin from.")
     ] = None,
     *,
-    asyncapi: Annotated[
-        Path | None, typer.Option(help="An AsyncAPI document: what its application receives.")
-    ] = None,
-    from_cloudformation: Annotated[
-        Path | None, typer.Option(help="A CloudFormation template: its queues and subscriptions.")
-    ] = None,
-    from_sam: Annotated[
-        Path | None, typer.Option(help="A SAM template: the same, and the events of functions.")
-    ] = None,
-    from_terraform: Annotated[
-        Path | None, typer.Option(help="The output of `terraform show -json`, of state or plan.")
-    ] = None,
-    from_aws: Annotated[
-        str | None,
-        typer.Option(metavar="PREFIX", help="The queues on AWS whose names begin so; reads only."),
-    ] = None,
-    json_schema: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="<path>",
-            help="A JSON Schema whose object becomes a model for a queue's `payload`.",
-        ),
-    ] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where --from-aws asks, instead of AWS.")
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            autocompletion=completions.sources,
-            help="An installed source, as `loafer-kit templates` lists them.",
-        ),
-    ] = None,
+    sources: _Sources,
     save_spec: Annotated[
-        Path | None, typer.Option(help="Write the spec, however it was given, to this TOML file.")
+        Path | None, typer.Option(help="Also write the spec to this TOML file.")
     ] = None,
-    ship: With = None,
-    template: own_templates.TemplateName = None,
-    checkout: own_templates.Checkout = None,
-    directory: own_templates.Directory = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    ship: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="ARTEFACT[,ARTEFACT]...",
+            autocompletion=completions.artefacts,
+            help="Add files that ship the service: ci, compose, cloudformation, sam, terraform, "
+            "kubernetes, ecs; repeatable.",
+        ),
+    ] = None,
+    template: custom_templates.TemplateOptions,
     output_dir: OutputDir = Path(),
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     force: Force = False,
     git: Git = False,
 ) -> None:
-    """Write a service that handles the messages of its queues.
+    """Create a service that handles the messages of its queues.
 
-    On a terminal it asks for what is not given. `loafer-kit schema` lists a queue's settings.
-    What a source holds and a spec cannot say is listed on stderr.
+    On a terminal, the command asks for what is missing. `loafer-kit schema` lists a queue's
+    settings. If a source holds something that a spec cannot express, a note on stderr says so.
     """
-    from loafer_kit.cli import showing, sources, terminal, writing
-    from loafer_kit.scaffold.rendering import contexts
-    from loafer_kit.scaffold.sources import flags, questions
-    from loafer_kit.scaffold.spec import validation
-
-    draft = sources.read(
-        {
-            "--spec": spec,
-            "--asyncapi": asyncapi,
-            "--from-cloudformation": from_cloudformation,
-            "--from-sam": from_sam,
-            "--from-terraform": from_terraform,
-            "--from-aws": from_aws,
-            "--source": source,
-        },
-        endpoint_url,
-        json_schema or [],
-    )
-    draft = flags.merge(draft, name, queue or [])
+    draft = flags.merge(sources.draft(), name, queue or [])
     draft = flags.ship(draft, ship or [])
-    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
-    ask = terminal.is_interactive() and not json
-    if ask and not draft.problems:
-        draft = questions.complete(draft, terminal.Terminal())
-    found = validation.service(draft)
-    sources.show_notes(draft)
+    ask = is_interactive() and not show.json
+    generator = template.generator("service", ask=ask)
+    if not (generator.takes_spec or draft.values.get("queues") or draft.problems):
+        context = kept = {"name": name} if name else {}
+        if save_spec is not None:
+            raise typer.BadParameter("--save-spec goes with a template for services")
+    else:
+        if ask and not draft.problems:
+            draft = questions.complete(draft, Terminal())
+        context, kept = contexts.service(validation.service(draft)), None
+    _show_notes(draft)
     writing.generate(
-        wanted.maker("service", ask=ask),
-        contexts.service(found),
+        generator,
+        context,
         output_dir,
         command="new service",
-        show=showing.Show(dry_run=dry_run, diff=diff, json=json),
+        spec=kept,
+        show=show,
         force=force,
         git=git,
         save_spec=save_spec,
@@ -150,62 +175,51 @@ def service(
         next_steps={
             "loafer-kit dev": "run it on a local SQS server",
             "python -m pytest": "run its tests",
-            f"python -m {found.package}": "run it on AWS",
+            f"python -m {context.get('package')}": "run it on AWS",
         },
     )
 
 
-@app.command()
+@app.command(cls=Command)
+@option_groups
 def extension(
     name: Annotated[
-        str | None, typer.Argument(help="The extension's name, as in `redis`.", show_default=False)
+        str | None,
+        typer.Argument(help="The extension's name, such as `redis`.", show_default=False),
     ] = None,
     *,
     setting: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=default", help="A setting; may be given several times."),
+        typer.Option(metavar="NAME=default", help="A setting and its default; repeatable."),
     ] = None,
     required: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A setting that has no default; may be given several times."
-        ),
+        typer.Option(metavar="NAME", help="A setting without a default; repeatable."),
     ] = None,
     consumer: Annotated[
-        bool, typer.Option("--consumer", help="With a consumer for an Application.")
+        bool, typer.Option("--consumer", help="Include a consumer for an Application.")
     ] = False,
     cli: Annotated[
-        bool, typer.Option("--cli", help="With commands of its own for the command line.")
+        bool, typer.Option("--cli", help="Include commands for the command line.")
     ] = False,
-    template: own_templates.TemplateName = None,
-    checkout: own_templates.Checkout = None,
-    directory: own_templates.Directory = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    template: custom_templates.TemplateOptions,
     output_dir: OutputDir = Path(),
-    dry_run: DryRun = False,
-    diff: Diff = False,
-    json: Json = False,
+    show: writing.Show,
     force: Force = False,
     git: Git = False,
 ) -> None:
-    """Write an extension that any service can use.
+    """Create an extension that any service can use.
 
-    Its settings get its prefix: `--setting URL=x` of `redis` is REDIS_URL.
+    Its settings get its prefix: with `--setting URL=x`, `redis` has the setting REDIS_URL.
     """
-    from loafer_kit.cli import showing, terminal, writing
-    from loafer_kit.scaffold.sources import questions
-    from loafer_kit.scaffold.spec import extensions
-
-    if name is None and terminal.is_interactive() and not json:
-        name = questions.name_of_extension(terminal.Terminal())
+    if name is None and is_interactive() and not show.json:
+        name = questions.name_of_extension(Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME
-        say(f"No name was given: the extension is named {name}.", err=json)
-    wanted = own_templates.Wanted(template, checkout, directory, set_ or [], trust)
+        say(f"No name was given: the extension is named {name}.", err=show.json)
     spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
     writing.generate(
-        wanted.maker("extension", ask=terminal.is_interactive() and not json),
+        template.generator("extension", ask=is_interactive() and not show.json),
         extensions.context(spec),
         output_dir,
         command="new extension",
@@ -216,7 +230,7 @@ def extension(
             "consumer": consumer,
             "cli": cli,
         },
-        show=showing.Show(dry_run=dry_run, diff=diff, json=json),
+        show=show,
         force=force,
         git=git,
         next_steps={
@@ -224,3 +238,10 @@ def extension(
             "python -m pytest": "run its tests",
         },
     )
+
+
+def _show_notes(draft: Draft) -> None:
+    if draft.notes:
+        say(f"left out, of {draft.origin}:", err=True)
+    for note in draft.notes:
+        say(f"  {note}", err=True)

@@ -1,14 +1,34 @@
-"""`loafer-kit run`: import a service and run it."""
+"""`loafer-kit run`: imports a service and runs it, restarting it on changes if asked to."""
 
+import importlib.util
+import logging
+import os
+import signal
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from loafer_kit.applications import Application
+from loafer_kit.cli.loading import ServiceNotFound, load_service, put_current_directory_first
+from loafer_kit.cli.output import say
+from loafer_kit.exceptions import MissingExtraError
+from loafer_kit.managers import LoaferManager
+from loafer_kit.services import Service
+
+#: Changes of these files restart the service, beside those of Python's own.
+_SUFFIXES = (".ini", ".toml")
+#: Milliseconds after which a wait for changes looks at the service.
+_LOOK_EVERY = 100
+
 
 def run(
     application_path: Annotated[
-        str, typer.Argument(metavar="PATH[:APP]", help="The module of the service, and its name.")
+        str, typer.Argument(metavar="PATH[:APP]", help="The service's module, and its name in it.")
     ],
     *,
     reloader: Annotated[
@@ -22,12 +42,10 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            "-w", "--workers", min=1, help="How many messages are handled at the same time."
-        ),
+        typer.Option("-w", "--workers", min=1, help="How many messages to handle concurrently."),
     ] = None,
     debug: Annotated[
-        bool, typer.Option("-d", "--debug", help="Use asyncio's debug mode, and the reloader.")
+        bool, typer.Option("-d", "--debug", help="Use asyncio's debug mode and the reloader.")
     ] = False,
     verbose: Annotated[
         int,
@@ -37,19 +55,20 @@ def run(
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log errors only.")] = False,
 ) -> None:
-    """Import and run an Application or a LoaferManager."""
+    """Run an Application or a LoaferManager."""
     if quiet and verbose:
         raise typer.BadParameter("--quiet and --verbose exclude each other")
     if debug if reloader is None else reloader:
-        from loafer_kit.cli.reloader import run_reloading
-
         options = ["--no-reloader", *_options(workers, debug, verbose, quiet)]
-        sys.exit(run_reloading(application_path, options))
-    from loafer_kit.cli.running import run_service
-    from loafer_kit.cli.service_path import load_service
-
+        sys.exit(_run_reloading(application_path, options))
     service = load_service(application_path)
-    run_service(service, workers=workers, debug=debug, verbose=verbose, quiet=quiet)
+    _show_logs(service, verbose, quiet)
+    if isinstance(service, Application):
+        service.run(workers or 1, debug=debug)
+    elif isinstance(service, LoaferManager):
+        if workers is not None:
+            service.dispatcher.max_jobs = workers
+        service.run(debug=debug)
 
 
 def _options(workers: int | None, debug: bool, verbose: int, quiet: bool) -> list[str]:
@@ -59,3 +78,96 @@ def _options(workers: int | None, debug: bool, verbose: int, quiet: bool) -> lis
         *["--verbose"] * verbose,
         *(["--quiet"] if quiet else []),
     ]
+
+
+def _show_logs(service: Service, verbose: int, quiet: bool) -> None:
+    level = logging.ERROR if quiet else max(logging.WARNING - 10 * verbose, logging.DEBUG)
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if quiet or verbose:  # asked for here, so it counts more than the service's own configuration
+        service.logger.setLevel(level)
+        logging.getLogger("loafer_kit").setLevel(level)
+
+
+def _run_reloading(application_path: str, options: Sequence[str]) -> int:
+    """Run the service in a child process until a signal ends both; return its exit code.
+
+    A change drains the child (SIGTERM) and starts the next one. A child that ends by itself, of a
+    syntax error for instance, starts again after the next change.
+    """
+    command = [sys.executable, "-m", "loafer_kit", "run", application_path, *options]
+    child: subprocess.Popen[bytes] | None = None
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        stopping.set()
+        # Ctrl-C reaches the child by itself: a second SIGINT would cut its drain short.
+        if child is not None and (number != signal.SIGINT or not _is_in_foreground()):
+            child.send_signal(number)
+
+    changes = _watch(_root_of(application_path), stopping)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    # The first batch comes when the watch has begun: the child's first change is not missed.
+    for changed in changes:
+        if changed and child is not None:
+            _say(f"{', '.join(changed)} changed: restarting")
+            child.terminate()
+            child.wait()
+        if stopping.is_set():
+            break
+        if changed or child is None:
+            child = subprocess.Popen(command)  # noqa: S603 - our own command, without a shell
+            if stopping.is_set():  # the signal came before there was a child to pass it to
+                child.terminate()
+        elif child.returncode is None and child.poll() is not None:
+            _say(f"the service has ended with exit code {_exit_code(child)}: waiting for a change")
+    return 0 if child is None else _exit_code(child)
+
+
+def _watch(root: Path, stopping: threading.Event) -> Iterator[list[str]]:
+    """Yield the source and configuration files that change, and nothing every now and then.
+
+    `watchfiles.run_process` does less: it kills a child that drains for more than five seconds at
+    the end, sends a second SIGINT after Ctrl-C, and does not return the child's exit code.
+    """
+    try:
+        from watchfiles import PythonFilter, watch  # an optional extra
+    except ImportError as error:
+        raise MissingExtraError("The reloader", "reload") from error
+    batches = watch(
+        root,
+        watch_filter=PythonFilter(extra_extensions=_SUFFIXES),
+        stop_event=stopping,
+        rust_timeout=_LOOK_EVERY,
+        yield_on_timeout=True,
+    )
+    return (sorted({os.path.relpath(path) for _, path in batch}) for batch in batches)
+
+
+def _root_of(application_path: str) -> Path:
+    """Return the folder to watch: the current one, or the module's own if it is elsewhere."""
+    put_current_directory_first()
+    top_level = application_path.partition(":")[0].partition(".")[0]
+    spec = importlib.util.find_spec(top_level) if top_level.isidentifier() else None
+    places = spec and ([spec.origin] if spec.origin else spec.submodule_search_locations)
+    if not places:
+        raise ServiceNotFound(f"There is no module {top_level!r} in {Path.cwd()} to run")
+    place = Path(next(iter(places)))
+    directory = place if place.is_dir() else place.parent
+    return Path.cwd() if directory.is_relative_to(Path.cwd()) else directory
+
+
+def _is_in_foreground() -> bool:
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
+
+
+def _exit_code(child: subprocess.Popen[bytes]) -> int:
+    code = child.wait()
+    return 128 - code if code < 0 else code
+
+
+def _say(text: str) -> None:
+    say(f"reloader: {text}", err=True)

@@ -1,25 +1,41 @@
-"""`loafer-kit send`: messages to a local queue, or to AWS."""
+"""`loafer-kit send`: sends messages to a local queue or to AWS."""
 
+import io
 import re
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from loafer_kit.cli import completions
-from loafer_kit.cli.printing import say, say_json
+from loafer_kit.cli.options import Json
+from loafer_kit.cli.output import say, say_json, waiting, waiting_for_each
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.local import records, sending
+from loafer_kit.local.queues import MessageOptions
 
-# MessageAttributeValue in the SQS API reference. Some local servers take other names, and then fail
-# whoever receives the message.
+# MessageAttributeValue in the SQS API reference. Some local servers accept other names, and then
+# every receive of the message fails.
 _ATTRIBUTE = re.compile(r"(?=.{1,256}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+@completions.candidates
+def _destinations(context: typer.Context, _word: str) -> Iterator[completions.Candidate]:
+    """The queues of running local servers, and those of the service in this folder."""
+    for record in records.running():
+        yield from ((name, f"on the local server of {record.service}") for name in record.queues)
+    for queue in completions.service_queues(context):
+        yield queue.name, "a queue of this service"
+        if queue.dead_letter_queue:
+            yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
 
 
 def send(
     queue: Annotated[
         str,
-        typer.Argument(
-            help="The queue's name, or its URL.", autocompletion=completions.destinations
-        ),
+        typer.Argument(help="The queue's name, or its URL.", autocompletion=_destinations),
     ],
     body: Annotated[
         str | None,
@@ -28,11 +44,11 @@ def send(
     *,
     file: Annotated[
         Path | None,
-        typer.Option("--file", "-f", metavar="PATH", help="Take the body from a file."),
+        typer.Option("--file", "-f", metavar="PATH", help="Read the body from a file."),
     ] = None,
     lines: Annotated[
         bool,
-        typer.Option("--lines", help="Send each line as a message of its own; blank ones not."),
+        typer.Option("--lines", help="Send each line as a message, skipping blank lines."),
     ] = False,
     attribute: Annotated[
         list[str] | None,
@@ -44,24 +60,22 @@ def send(
     ] = None,
     deduplication_id: Annotated[
         str | None,
-        typer.Option(help="On a FIFO queue.", show_default="a fresh one for each message"),
+        typer.Option(
+            help="The deduplication ID, on a FIFO queue.", show_default="a new one per message"
+        ),
     ] = None,
     delay: Annotated[
         int | None,
-        typer.Option(min=0, max=900, metavar="SECONDS", help="Hide the message for so long."),
+        typer.Option(
+            min=0, max=900, metavar="SECONDS", help="Deliver the message after this delay."
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
+    json: Json = False,
 ) -> None:
-    """Send messages to a local server, or to AWS.
+    """Send messages to a local server or to AWS.
 
-    They go to the local server that has the queue; where no local server runs, to AWS.
+    They go to the local server that has the queue, or to AWS if no local server runs.
     """
-    from loafer_kit.cli.bodies import read_bodies
-    from loafer_kit.cli.progress import waiting, waiting_for_each
-    from loafer_kit.local.destinations import find_destination
-    from loafer_kit.local.messages import MessageOptions
-    from loafer_kit.local.sending import send as send_all
-
     if lines and deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = read_bodies(body, file, lines=lines)
@@ -72,8 +86,8 @@ def send(
         delay=delay,
     )
     with waiting(f"looking for {queue}"):
-        destination = find_destination(queue)
-    sent = waiting_for_each(f"sending to {destination}", send_all(destination, bodies, details))
+        destination = sending.find_destination(queue)
+    sent = waiting_for_each(f"sending to {destination}", sending.send(destination, bodies, details))
     count, message_ids = 0, []
     try:
         for message_id in sent:
@@ -99,3 +113,50 @@ def _name_and_value(pair: str) -> tuple[str, str]:
             "between them, 256 characters at most, and not AWS. or Amazon. at the start"
         )
     return name, value
+
+
+def read_bodies(body: str | None, file: Path | None, *, lines: bool) -> Iterable[str]:
+    """Return the bodies to send; with `lines`, read them as they are needed.
+
+    `body` "-" is standard input. A body that is read loses its final line break.
+    """
+    if (body is None) == (file is None):
+        raise typer.BadParameter("Give either a BODY (- for standard input) or --file PATH")
+    if body is not None and body != "-":
+        refuse_bytes(body)
+        return _without_blanks(body.splitlines()) if lines else [_not_empty(body)]
+    if lines:
+        return _without_blanks(line.rstrip("\r\n") for line in _raw_lines(file))
+    return [_not_empty("".join(_raw_lines(file)).removesuffix("\n").removesuffix("\r"))]
+
+
+def refuse_bytes(text: str) -> None:
+    """Refuse an argument that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise LoaferKitError("The body is not UTF-8; --file reads it from a file") from error
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise LoaferKitError("The body is empty: SQS requires one")
+    return text
+
+
+def _without_blanks(lines: Iterable[str]) -> Iterator[str]:
+    return (line for line in lines if line.strip())
+
+
+def _raw_lines(file: Path | None) -> Iterator[str]:
+    name = "standard input" if file is None else str(file)
+    try:
+        if file is None:  # UTF-8 like a file, whatever the locale
+            yield from io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", newline="\n")
+        else:
+            with file.open(encoding="utf-8", newline="\n") as opened:
+                yield from opened
+    except OSError as error:
+        raise LoaferKitError(f"{name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LoaferKitError(f"{name}: not UTF-8 (byte {error.start})") from error

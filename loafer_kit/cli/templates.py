@@ -1,31 +1,24 @@
-"""`loafer-kit templates`: what there is to make projects of."""
+"""`loafer-kit templates`: lists the installed templates and spec sources."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-
-from loafer_kit.cli.printing import say, say_json
-
-if TYPE_CHECKING:
-    from loafer_kit.scaffold.sources.plugins import Plugin
+from loafer_kit import __version__
+from loafer_kit.cli.options import Json
+from loafer_kit.cli.output import say, say_json
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.rendering import templates as template_files
+from loafer_kit.scaffold.sources import installed
+from loafer_kit.scaffold.sources.installed import Plugin
 
 Row = dict[str, str]
 
 
-def templates(
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
-) -> None:
-    """List the templates, and the sources of specs, that are installed.
+def templates(*, json: Json = False) -> None:
+    """List the installed templates and spec sources.
 
-    One that cannot be used is a warning with its name.
+    If one cannot be used, a warning names it.
     """
-    from loafer_kit.exceptions import ConfigurationError
-    from loafer_kit.scaffold.sources import plugins
-
-    rows = _ours()
+    rows = _builtin()
     warnings = []
-    for plugin in (*plugins.installed("templates"), *plugins.installed("sources")):
+    for plugin in (*installed.plugins("templates"), *installed.plugins("sources")):
         try:
             rows.append(_described(plugin))
         except ConfigurationError as error:
@@ -40,32 +33,25 @@ def templates(
         say(f"warning: {warning}", err=True)
 
 
-def _ours() -> list[Row]:
-    from loafer_kit import __version__
-    from loafer_kit.scaffold.rendering import templates as all_templates
-
+def _builtin() -> list[Row]:
     return [
         {
             "name": name,
             "use": f"new {name}",
             "of": f"loafer-kit {__version__}",
-            "place": str(all_templates.locate(name)),
+            "place": str(template_files.locate(name)),
         }
         for name in ("service", "extension")
     ]
 
 
-def _described(plugin: "Plugin") -> Row:
-    """How a plugin is used; ConfigurationError when it cannot be."""
-    from loafer_kit.scaffold.rendering import origins
-    from loafer_kit.scaffold.rendering import templates as all_templates
-    from loafer_kit.scaffold.sources import plugins
-
+def _described(plugin: Plugin) -> Row:
+    """How a plugin is used; ConfigurationError if it cannot be used."""
     row = {"name": plugin.name, "of": f"{plugin.package} {plugin.version}"}
     if plugin.entry.group == "loafer_kit.sources":
         plugin.load()
         return {**row, "use": f"new service --source {plugin.name}=…", "place": plugin.entry.value}
-    place = plugins.folder(plugin)
-    purpose = all_templates.load(origins.Origin(str(place)), Path()).purpose
+    place = installed.folder(plugin)
+    purpose = template_files.purpose_in(place)
     use = f"new {purpose or 'service'} --template {plugin.name}"
     return {**row, "use": use, "place": str(place)}

@@ -1,41 +1,49 @@
-"""`loafer-kit update`: bring a project up to its template and its spec."""
+"""`loafer-kit update`: brings a project up to date with its template and its spec."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import own_templates
+from loafer_kit.cli import custom_templates, writing
+from loafer_kit.cli.options import Project, option_groups
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.project import drift, projects, updates
+from loafer_kit.scaffold.project import writing as disk
 
 
+@option_groups
 def update(
-    path: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+    path: Project = Path(),
     *,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing; exit code 1 when there is anything to write."),
+        typer.Option("--check", help="Write nothing; exit code 1 if there is anything to write."),
     ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="List what would be written; exit code 2 if anything."),
-    ] = False,
-    diff: Annotated[
-        bool,
-        typer.Option("--diff", help="Show what would be written as diffs, and write nothing."),
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Say it in JSON, for machines.")] = False,
-    checkout: own_templates.Checkout = None,
-    set_: own_templates.Set = None,
-    trust: own_templates.Trust = False,
+    show: writing.Show,
+    checkout: custom_templates.Checkout = None,
+    set_: custom_templates.Set = None,
+    trust: custom_templates.Trust = False,
 ) -> None:
-    """Bring a project up to its template and spec.
+    """Bring a project up to date with its template and spec.
 
-    What the installed template makes of the spec is merged into it; every edit is kept. Where both
-    changed the same lines, both stand between the marks that git uses, and the exit code is 1.
+    The command renders the spec with the installed template, merges the result and keeps every
+    edit. Where both changed the same lines, both versions stand between git's conflict marks,
+    and the exit code is 1.
     """
-    from loafer_kit.cli import upkeep
-    from loafer_kit.cli.showing import Show
-
-    show = Show(dry_run=dry_run or check, diff=diff, json=json)
-    wanted = own_templates.Wanted(checkout=checkout, settings=set_ or [], trust=trust)
-    upkeep.update(path, wanted, show=show, check=check)
+    show = replace(show, dry_run=show.dry_run or check)
+    template = custom_templates.TemplateOptions(checkout=checkout, settings=set_, trust=trust)
+    if not show.only:
+        disk.recover(path)
+    lock = projects.find_lock(path)
+    drift.refuse_conflicts(path, lock)
+    rendering = template.generator_of(path, lock).again(projects.draft(path, lock))
+    writing.show_notes(rendering)
+    changed = updates.update(path, lock, rendering)
+    if not check:
+        writing.write(changed, path, show=show)
+        return
+    show.changes(changed, path)
+    if rendering.differs_from(path, lock):
+        raise ConfigurationError("the project is behind its template: run `loafer-kit update`")

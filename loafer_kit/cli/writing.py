@@ -1,22 +1,128 @@
-"""Shows changes and commits them: what every command that writes files ends with."""
+"""Changes to a project: shows them, asks about edited files, and commits them."""
 
+import difflib
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loafer_kit.cli import collisions, terminal
-from loafer_kit.cli.printing import say
-from loafer_kit.cli.showing import Show, described
+import typer
+
+from loafer_kit.cli.options import Diff, DryRun, Json
+from loafer_kit.cli.output import print_exactly, say, say_json
+from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import commits, locks, projects, repositories, updates
-from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.escaping import escape
+from loafer_kit.scaffold.project import git as repositories
+from loafer_kit.scaffold.project import history, line_ends, locks, projects, updates
+from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.plans import Change, Plan, changes, marked
 from loafer_kit.scaffold.project.projects import Generator, Rendering
 from loafer_kit.scaffold.project.updates import Candidate
 from loafer_kit.scaffold.rendering.contexts import Context
+
+WOULD_CHANGE = 2
+
+# Writes bytes that are not UTF-8 as they are.
+_EXACTLY = "surrogateescape"
+_COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
+_ANSWERS = (
+    "n: leave it as it is; y: write the template's file over it; d: show what y would change; "
+    "m: merge both; a: y for this and all that follow; q: write nothing at all"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """The options that say how a command shows its changes, and whether it writes them."""
+
+    dry_run: DryRun = False
+    diff: Diff = False
+    json: Json = False
+
+    @property
+    def only(self) -> bool:
+        """Whether the command writes nothing."""
+        return self.dry_run or self.diff
+
+    def changes(
+        self, changed: Sequence[Change], target: Path, more: Mapping[str, object] | None = None
+    ) -> None:
+        """Show the changes to a folder; `more` goes into the JSON object beside them."""
+        wanted = [change for change in changed if change.action != "unchanged"]
+        if self.json:
+            described = [_described(change) for change in wanted]
+            values = {"target": str(target), "written": not self.only, "changes": described}
+            say_json({**values, **(more or {})})
+            return
+        for change in wanted:
+            say(f"{change.action:>9}  {target / change.path}{_note(change)}")
+        if len(wanted) < len(changed):
+            say(f"unchanged  {len(changed) - len(wanted)} of {len(changed)} files")
+        if self.diff:
+            for change in changed:
+                if change.path != locks.PATH:
+                    _show_diff(change)
+
+    def tell(self, text: str) -> None:
+        """Tell a person something; a machine does not get it."""
+        if not self.json:
+            say(text)
+
+
+def _note(change: Change) -> str:
+    if change.action == "keep":
+        why = "deleted" if change.before is None else "edited"
+        return f"  ({why} in the project: the template's change is left out)"
+    if change.conflicts:
+        return f"  ({change.conflicts} {'place' if change.conflicts == 1 else 'places'})"
+    return ""
+
+
+def _described(change: Change) -> dict[str, object]:
+    return {
+        "path": change.path,
+        "action": change.action,
+        "conflicts": change.conflicts,
+        "diff": diff(change),
+    }
+
+
+def diff(change: Change, *, errors: str = "backslashreplace") -> str:
+    """Return a change as a unified diff; `errors` says how to decode what is not UTF-8."""
+    before, after = _lines(change.before, errors), _lines(change.after, errors)
+    old = "/dev/null" if change.before is None else f"a/{change.path}"
+    new = "/dev/null" if change.after is None else f"b/{change.path}"
+    return "".join(_ended(difflib.unified_diff(before, after, old, new)))
+
+
+def _lines(content: bytes | None, errors: str) -> list[str]:
+    return [line.decode(errors=errors) for line in line_ends.lines(content or b"")]
+
+
+def _ended(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+def _show_diff(change: Change) -> None:
+    """Print a diff: escaped and coloured on a terminal, elsewhere byte for byte, for `patch`."""
+    if sys.stdout.isatty():
+        shown = escape(diff(change)).splitlines(keepends=True)
+        print_exactly("".join(shown if os.environ.get("NO_COLOR") else map(_coloured, shown)))
+    else:
+        print_exactly(diff(change, errors=_EXACTLY).encode(errors=_EXACTLY))
+
+
+def _coloured(line: str) -> str:
+    if line.startswith(("+++", "---")):
+        return typer.style(line, bold=True)
+    return typer.style(line, fg=_COLOURS[line[0]]) if line[0] in _COLOURS else line
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,88 +133,6 @@ class _Beside:
     folder: Path
 
 
-def generate(
-    maker: Generator,
-    context: Context,
-    output_dir: Path,
-    *,
-    command: str,
-    show: Show,
-    force: bool,
-    git: bool,
-    next_steps: Mapping[str, str],
-    spec: Mapping[str, Any] | None = None,
-    save_spec: Path | None = None,
-    notes: Sequence[str] | None = None,
-) -> None:
-    """Make a project of a template, in a folder of its own, and say what to do with it.
-
-    `spec` is what the lock keeps of a project whose files do not hold it; `save_spec` is a file
-    that gets what the project keeps as its spec; `notes` are for machines, about where the spec
-    comes from. With `git` a repository is begun in the folder.
-    """
-    if git and not show.only:
-        _refuse_missing_git()
-    rendering = maker.render(context, spec)
-    target = output_dir / rendering.folder
-    rendering = rendering.moved(target)
-    saved = None
-    if save_spec is not None:
-        ours = rendering if projects.SPEC in rendering.plan.files else _ours(context)
-        saved = _saved(ours.plan.files[projects.SPEC], save_spec, target, force=force or show.only)
-    if not show.only:
-        commits.recover(target)
-    lock = locks.find(target)
-    found = updates.candidates(lock.files if lock else {}, rendering.plan.files, target)
-    changed = marked(_decided(found, target, force=force, show=show), rendering.plan)
-    record = records.record(command, changed, lock.spec if lock else None)
-    before = lock.records if lock else ()
-    after = rendering.locked((*before, record) if record.edits else before)
-    changed = [*changed, projects.lock_change(target, after)]
-    write(changed, target, show=show, saved=saved, notes=notes)
-    if git:
-        _begin_repository(target, [locks.PATH, *rendering.plan.files], show)
-    show.tell(f"\nNext: cd {shlex.quote(str(target))}")
-    if maker.template.purpose is not None:
-        width = max(map(len, next_steps))
-        for step, purpose in next_steps.items():
-            show.tell(f"  {step:<{width}}  {purpose}")
-
-
-def _refuse_missing_git() -> None:
-    try:
-        repositories.refuse_missing_git()
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error}: install it, or leave out --git") from error
-
-
-def _begin_repository(target: Path, paths: Sequence[str], show: Show) -> None:
-    place = repositories.around(target)
-    if place is not None:
-        say(f"no repository was begun: {target} is in that of {place}", err=True)
-    elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
-        show.tell("\nA git repository was begun, with a first commit.")
-    else:
-        why = "git does not know your name and e-mail address"
-        what = "a repository was begun and everything staged, the first commit is yours"
-        say(f"{what}: {why}", err=True)
-
-
-def _ours(context: Context) -> Rendering:
-    return projects.ours("service").render(context)
-
-
-def _saved(spec: bytes, path: Path, target: Path, *, force: bool) -> _Beside:
-    if path.suffix != ".toml":
-        raise ConfigurationError(f"{path}: a spec is saved as TOML, in a file that ends in .toml")
-    if path.resolve().is_relative_to(target.resolve()):
-        raise ConfigurationError(f"{path} is in the project, which keeps its spec by itself")
-    [change] = changes(Plan({path.name: spec}), path.parent)
-    if change.action == "overwrite" and not force:
-        raise ConfigurationError(f"{path} exists and was not touched; --force overwrites it")
-    return _Beside(change, path.parent)
-
-
 def write(
     changed: Sequence[Change],
     target: Path,
@@ -117,21 +141,23 @@ def write(
     saved: _Beside | None = None,
     notes: Sequence[str] | None = None,
 ) -> None:
-    """Show changes and make them all; leaves after showing them when that was all to do.
+    """Show changes and commit them all; with --dry-run or --diff, show them and exit.
 
-    ConfigurationError where conflicts are left for a person: that is no success.
+    Raises ConfigurationError if conflicts are left for a person to resolve.
     """
     more: dict[str, object] = {} if notes is None else {"notes": list(notes)}
     beside = [] if saved is None else [saved.change]
     if saved is not None:
-        more["saved_spec"] = {"folder": str(saved.folder), **described(saved.change)}
+        more["saved_spec"] = {"folder": str(saved.folder), **_described(saved.change)}
         if not show.json:
             show.changes(beside, saved.folder)
     if show.only or not show.json:
         show.changes(changed, target, more)
-    show.end([*changed, *beside])
+    if show.only:
+        would_change = any(change.writes for change in (*changed, *beside))
+        raise typer.Exit(WOULD_CHANGE if would_change else 0)
     with _written(saved):
-        commits.apply(changed, target)
+        disk.apply(changed, target)
     if show.json:
         show.changes(changed, target, more)
     conflicts = [change.path for change in changed if change.conflicts]
@@ -145,47 +171,157 @@ def write(
 
 @contextmanager
 def _written(saved: _Beside | None) -> Iterator[None]:
-    """Write a file, and take that back where the project beside it cannot be written."""
+    """Write the file beside the project; take it back if the project cannot be written."""
     if saved is None:
         yield
         return
     change, is_new = saved.change, not saved.folder.exists()
-    commits.apply([change], saved.folder)
+    disk.apply([change], saved.folder)
     try:
         yield
     except BaseException:
         back = Change(change.path, "overwrite", change.after, change.before)
-        commits.apply([back], saved.folder)
+        disk.apply([back], saved.folder)
         if is_new:
             with suppress(OSError):
                 saved.folder.rmdir()
         raise
 
 
+def generate(
+    generator: Generator,
+    context: Context,
+    output_dir: Path,
+    *,
+    command: str,
+    show: Show,
+    force: bool,
+    git: bool,
+    next_steps: Mapping[str, str],
+    spec: Mapping[str, Any] | None = None,
+    save_spec: Path | None = None,
+    notes: Sequence[str] | None = None,
+) -> None:
+    """Generate a project in its own folder, and name the next steps.
+
+    `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
+    gets the project's spec. `notes` go into the JSON. With `git`, the folder becomes a repository.
+    """
+    if git and not show.only and shutil.which("git") is None:
+        raise ConfigurationError("git is not installed: install it, or leave out --git")
+    rendering = generator.render(context, spec)
+    target = output_dir / rendering.folder
+    rendering = rendering.moved(target)
+    show_notes(rendering)
+    saved = None
+    if save_spec is not None:
+        files = rendering.plan.files
+        if projects.SPEC not in files:
+            files = projects.builtin("service").render(context).plan.files
+        saved = _saved(files[projects.SPEC], save_spec, target, force=force or show.only)
+    if not show.only:
+        disk.recover(target)
+    lock = locks.find(target)
+    found = updates.candidates(lock.files if lock else {}, rendering.plan.files, target)
+    changed = marked(_decided(found, target, force=force, show=show), rendering.plan)
+    record = history.record(command, changed, lock.spec if lock else None)
+    before = lock.records if lock else ()
+    after = rendering.locked(target, lock, (*before, record) if record.edits else before)
+    changed = [*changed, projects.lock_change(target, after)]
+    if rendering.notes:
+        notes = [*(notes or ()), *rendering.notes]
+    write(changed, target, show=show, saved=saved, notes=notes)
+    if git:
+        _create_repository(target, [locks.PATH, *rendering.plan.files], show)
+    show.tell(f"\nNext: cd {shlex.quote(str(target))}")
+    if generator.takes_spec:
+        width = max(map(len, next_steps))
+        for step, purpose in next_steps.items():
+            show.tell(f"  {step:<{width}}  {purpose}")
+
+
+def show_notes(rendering: Rendering) -> None:
+    """Name what a template wrote and the project does not get."""
+    for note in rendering.notes:
+        say(f"left out: {note}", err=True)
+
+
+def _saved(spec: bytes, path: Path, target: Path, *, force: bool) -> _Beside:
+    if path.suffix != ".toml":
+        raise ConfigurationError(f"{path}: a spec is saved as TOML, in a file that ends in .toml")
+    if path.resolve().is_relative_to(target.resolve()):
+        raise ConfigurationError(f"{path} is in the project, which keeps its spec by itself")
+    [change] = changes(Plan({path.name: spec}), path.parent)
+    if change.action == "overwrite" and not force:
+        raise ConfigurationError(f"{path} exists and was not touched; --force overwrites it")
+    return _Beside(change, path.parent)
+
+
 def _decided(
     found: Sequence[Candidate], target: Path, *, force: bool, show: Show
 ) -> Sequence[Change]:
-    """What becomes of each file, by the rules or by the person who is asked.
-
-    In a folder that holds anything, nobody's silence is consent: it takes a terminal or `--force`.
-    """
+    """Decide about each file: by --force, by merging into an empty folder, or by asking."""
     if force:
         return [candidate.taken() for candidate in found]
     changed = [candidate.merged() for candidate in found]
     nothing_to_lose = not target.exists() or _is_empty(target)
     if nothing_to_lose or show.only or not any(change.writes for change in changed):
         return changed
-    if not terminal.is_interactive() or show.json:
+    if not is_interactive() or show.json:
         Show(dry_run=True, json=show.json).changes(changed, target)
         raise ConfigurationError(
             f"{target} exists and was not touched; on a terminal you are asked file by file, "
             "--force writes the template's files over it"
         )
-    return collisions.decide(found, terminal.Terminal())
+    return _asked(found)
+
+
+def _asked(found: Sequence[Candidate]) -> list[Change]:
+    """Ask about each edited file: no, yes, diff, merge, all or quit."""
+    decided: list[Change] = []
+    everything = False
+    for candidate in found:
+        change = candidate.merged()
+        if candidate.is_edited and change.writes:
+            answer = "a" if everything else _answer(candidate)
+            everything = answer == "a"
+            if answer != "m":
+                change = candidate.kept() if answer == "n" else candidate.taken()
+        decided.append(change)
+    return decided
+
+
+def _answer(candidate: Candidate) -> str:
+    person = Terminal()
+    while True:
+        question = f"{candidate.path} was edited. Overwrite it? [n]o/yes/diff/merge/all/quit"
+        answer = person.ask(question, "n").strip().lower()[:1]
+        if answer == "d":
+            _show_diff(candidate.taken())
+        elif answer == "q":
+            raise typer.Abort
+        elif answer in {"n", "y", "m", "a"}:
+            return answer
+        else:
+            person.tell(_ANSWERS)
 
 
 def _is_empty(folder: Path) -> bool:
     try:
         return not any(folder.iterdir())
-    except OSError:  # no folder, or one that nobody may look into
+    except OSError:  # not a folder, or not readable
         return False
+
+
+def _create_repository(target: Path, paths: Sequence[str], show: Show) -> None:
+    place = repositories.around(target)
+    if place is not None:
+        say(f"no repository was created: {target} is inside that of {place}", err=True)
+    elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
+        show.tell("\nA git repository was created, with a first commit.")
+    else:
+        say(
+            "a repository was created, with its files staged but without a commit: git does not "
+            "know your name and e-mail address",
+            err=True,
+        )

@@ -13,7 +13,7 @@ from loafer_kit.engine.application_route import Postpone
 from loafer_kit.engine.callables import is_async
 from loafer_kit.exceptions import Abort, ConfigurationError
 from loafer_kit.extensions import Extension
-from loafer_kit.outcomes import DeadLetter, Outcome
+from loafer_kit.outcomes import DeadLetter, Outcome, reason_text
 from loafer_kit.types import Callback, Message
 
 _LONGEST_DELAY = 365 * 86_400.0
@@ -158,7 +158,7 @@ class Retry(Extension):
         elapsed = time.time() - started if isinstance(started, float) else 0.0
         delay = policy.delay_after(retries, elapsed, random.random())  # noqa: S311
         if delay is None:
-            return DeadLetter(f"given up after {retries} retries: {type(error).__name__}: {error}")
+            return DeadLetter(f"given up after {retries} retries: {reason_text(error)}")
         return outcomes.Retry(delay)
 
 

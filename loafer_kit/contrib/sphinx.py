@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli.namespaces import groups_of
+from loafer_kit.cli.extension_commands import groups_of
 from loafer_kit.commands import isolated, registrations
 
 _UNDERLINES = "=-~^"

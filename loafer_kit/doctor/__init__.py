@@ -1,1 +1,1 @@
-"""What `loafer-kit doctor` checks, one module per subject. It prints nothing; the command does."""
+"""The checks of `loafer-kit doctor`, one module per subject. They print nothing and change nothing."""

@@ -1,17 +1,18 @@
-"""The Python, the extras, the credentials and the region that a service would run with."""
+"""Checks the Python, the extras, the credentials and the region that a service runs with."""
 
-import os
 import platform
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
+
 from loafer_kit.doctor.findings import Finding
+from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.local.environments import is_local
 
-_OLDEST_PYTHON = (3, 11)
-# What each extra is for, and a module that it brings.
+# The purpose of each extra, and a module that it installs.
 _EXTRAS = {
     "local": ("loafer-kit dev, and tests with queues", "moto"),
     "reload": ("--reloader", "watchfiles"),
@@ -22,13 +23,8 @@ _EXTRAS = {
 
 
 def interpreter() -> Iterator[Finding]:
-    """Whether this Python can run a service, and which extras are installed in it."""
-    version = platform.python_version()
-    if sys.version_info >= _OLDEST_PYTHON:
-        yield Finding("ok", "Python", f"{version}, {sys.executable}")
-    else:
-        oldest = ".".join(map(str, _OLDEST_PYTHON))
-        yield Finding("problem", "Python", f"{version} is too old", f"install {oldest} or newer")
+    """Yield which Python runs, and which extras are installed."""
+    yield Finding("ok", "Python", f"{platform.python_version()}, {sys.executable}")
     for extra, (purpose, module) in _EXTRAS.items():
         if find_spec(module):
             yield Finding("ok", f"extra {extra}", "installed")
@@ -38,9 +34,7 @@ def interpreter() -> Iterator[Finding]:
 
 
 def credentials(session: Any, endpoint_url: str | None) -> Finding:
-    """Whether there are credentials, and where they come from; nothing secret is told."""
-    from botocore.exceptions import BotoCoreError
-
+    """Return where the credentials come from, if there are any, and nothing secret."""
     remedy = (
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, an AWS_PROFILE, or run with a role; "
         "`loafer-kit dev` needs none"
@@ -58,16 +52,10 @@ def credentials(session: Any, endpoint_url: str | None) -> Finding:
 
 
 def region(session: Any, endpoint_url: str | None) -> Finding:
-    """Whether a region is named."""
-    name = region_of(session)
+    """Return whether a region is configured."""
+    name = find_region(session)
     if name is not None:
         return Finding("ok", "region", name)
     if is_local(endpoint_url):
         return Finding("ok", "region", "none, and a local server needs none")
     return Finding("problem", "region", "none is named", "set AWS_REGION, or `region` in a profile")
-
-
-def region_of(session: Any) -> str | None:
-    """The region that a service would use: botocore alone overlooks AWS_REGION."""
-    name = session.get_config_variable("region") or os.environ.get("AWS_REGION")
-    return str(name) if name else None

@@ -1,5 +1,6 @@
-"""What a look at something found, and what to do about it."""
+"""The findings of a check, and the AWS commands in their remedies."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,7 @@ Level = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. A problem has a remedy; a note may have one."""
+    """The result of one check. A problem has a remedy; a note may have one."""
 
     level: Level
     subject: str
@@ -21,8 +22,15 @@ class Finding:
 
 
 def denied(level: Level, subject: str, error: Exception) -> Finding:
-    """What an `AccessDeniedError` says; its remedy is to allow the action."""
-    found, _, said = str(error).partition("; ")
-    remedy, _, answer = said.partition(". ")
-    told = found.partition(": ")[2] + (f" ({answer})" if answer else "")
-    return Finding(level, subject, told, remedy)
+    """Return the finding of an `AccessDeniedError`; its remedy is to allow the action."""
+    found, _, rest = str(error).partition("; ")
+    remedy, _, answer = rest.partition(". ")
+    message = found.partition(": ")[2] + (f" ({answer})" if answer else "")
+    return Finding(level, subject, message, remedy)
+
+
+def aws_command(endpoint_url: str | None, *words: str, region: str | None = None) -> str:
+    """Return a command of AWS's own command line, quoted for a shell."""
+    options = ["--endpoint-url", endpoint_url] if endpoint_url else []
+    options += ["--region", region] if region else []
+    return shlex.join(["aws", *options, *words])

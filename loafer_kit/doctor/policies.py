@@ -1,53 +1,48 @@
-"""Whether a queue's access policy lets a topic send to it, as far as the policy alone tells.
+"""Looks for the statement in a queue's access policy that lets a topic send to the queue.
 
-An answer is True, False, or a text: then it cannot be told, and the text says on what it depends.
+It judges Allow statements only: whether a Deny statement applies depends on more than the policy.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from operator import eq
 from typing import Any, Literal
 
-#: Who sends what is published to a topic.
+#: The service that delivers a topic's messages.
 PRINCIPAL = "sns.amazonaws.com"
 
 _ACTION = "sqs:SendMessage"
-_ARN_PARTS = 6
+_OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
+    "ArnEquals": fnmatchcase,
+    "ArnLike": fnmatchcase,
+    "StringEquals": eq,
+    "StringLike": fnmatchcase,
+}
 
-Answer = bool | str
 Statement = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`why` names the statement that denies, or what an unknown verdict depends on."""
+def judge(
+    policy: str | None, queue_arn: str, topic_arn: str
+) -> Literal["allowed", "missing", "unclear"]:
+    """Return whether a statement lets the topic send.
 
-    result: Literal["allowed", "denied", "missing", "unknown"]
-    why: str = ""
-
-
-def judge(policy: str | None, queue_arn: str, topic_arn: str) -> Verdict:
-    """Whether a policy allows the topic's messages, denies them, or lacks a statement about them."""
+    "unclear": one may do so, under conditions that are unknown here.
+    """
     try:
-        statements = _statements(policy)
+        found = [item for item in _statements(policy) if _allows_sns(item)]
     except ValueError:
-        return Verdict("unknown", "a text that is no policy")
-    delivery = _Delivery(queue_arn, topic_arn)
-    answers = [(item, delivery.is_meant_by(item)) for item in statements]
-    allowed = _any(answer for item, answer in answers if item.get("Effect") == "Allow")
-    if allowed is False:
-        return Verdict("missing")
-    for item, answer in answers:
-        if item.get("Effect") == "Deny" and answer is True:
-            return Verdict("denied", str(item.get("Sid", "without a Sid")))
-    denied = _any(answer for item, answer in answers if item.get("Effect") == "Deny")
-    doubts = [answer for answer in (denied, allowed) if isinstance(answer, str)]
-    return Verdict("unknown", doubts[0]) if doubts else Verdict("allowed")
+        return "unclear"
+    facts = {"aws:sourcearn": topic_arn, "aws:sourceaccount": topic_arn.split(":")[4]}
+    plain = [item for item in found if _is_plain(item, facts)]
+    if any(_lets_send(item, queue_arn, facts) for item in plain):
+        return "allowed"
+    return "missing" if plain == found else "unclear"
 
 
 def allowing(policy: str | None, queue_arn: str, topic_arn: str) -> Mapping[str, Any]:
-    """The policy with a statement that lets the topic send to the queue."""
+    """Return the policy with another statement, which lets the topic send to the queue."""
     document = json.loads(policy) if policy else {"Version": "2012-10-17"}
     statement = {
         "Effect": "Allow",
@@ -59,49 +54,8 @@ def allowing(policy: str | None, queue_arn: str, topic_arn: str) -> Mapping[str,
     return {**document, "Statement": [*_statements(policy), statement]}
 
 
-class _Delivery:
-    """What SNS asks for when it delivers a message of a topic to a queue."""
-
-    def __init__(self, queue_arn: str, topic_arn: str) -> None:
-        self._queue_arn = queue_arn
-        # The condition keys that SNS is known to set, in lower case as IAM compares them.
-        self._facts = {
-            "aws:securetransport": "true",
-            "aws:sourceaccount": topic_arn.split(":")[4],
-            "aws:sourcearn": topic_arn,
-        }
-
-    def is_meant_by(self, statement: Statement) -> Answer:
-        """Whether a statement is about this delivery."""
-        for key in ("Principal", "Action", "Resource"):
-            if key not in statement:
-                return f"a statement without {key}"
-        conditions = statement.get("Condition", {})
-        return _all(
-            [
-                _is_sns(statement["Principal"]),
-                _is_one_of(_like, map(str.lower, _texts(statement["Action"])), _ACTION.lower()),
-                _is_one_of(_like, _texts(statement["Resource"]), self._queue_arn),
-                *(
-                    self._fulfils(operator, key, values)
-                    for operator, keys in conditions.items()
-                    for key, values in keys.items()
-                ),
-            ]
-        )
-
-    def _fulfils(self, operator: str, key: str, values: Any) -> Answer:
-        fact = self._facts.get(key.lower())
-        positive = operator.removesuffix("IfExists").replace("Not", "")
-        compare = _OPERATORS.get(positive)
-        if fact is None or compare is None:
-            return f"{operator} {key}"
-        answer = _is_one_of(compare, _texts(values), fact)
-        return not answer if "Not" in operator and isinstance(answer, bool) else answer
-
-
 def _statements(policy: str | None) -> list[Statement]:
-    """The statements of a policy; ValueError where it has none, or is none."""
+    """Return a policy's statements; ValueError if the text is not a policy."""
     document = json.loads(policy) if policy else {"Statement": []}
     found = document.get("Statement") if isinstance(document, dict) else None
     statements: list[Any] = found if isinstance(found, list) else [found]
@@ -110,65 +64,43 @@ def _statements(policy: str | None) -> list[Statement]:
     return statements
 
 
-def _is_sns(principal: Any) -> Answer:
+def _allows_sns(statement: Statement) -> bool:
+    principal = statement.get("Principal", "*")  # NotPrincipal may mean SNS
     if not isinstance(principal, Mapping):
-        return str(principal) == "*"
-    services = list(_texts(principal.get("Service", [])))
-    if PRINCIPAL in services or "*" in _texts(principal.get("AWS", [])):
-        return True
-    regional = [service for service in services if service.startswith("sns.")]
-    return f"the principal {regional[0]}" if regional else False
+        principal = {"AWS": principal}
+    services = _texts(principal.get("Service", []))
+    is_named = any(name.startswith("sns.") for name in services)  # some regions have their own
+    return statement.get("Effect") == "Allow" and (
+        is_named or "*" in _texts(principal.get("AWS", []))
+    )
 
 
-def _is_one_of(compare: Callable[[str, str], Answer], patterns: Iterable[str], text: str) -> Answer:
-    return _any(compare(pattern, text) for pattern in patterns)
+def _conditions(statement: Statement) -> Iterator[tuple[str, str, list[str]]]:
+    for operator, keys in statement.get("Condition", {}).items():
+        for key, values in keys.items():
+            yield operator.removesuffix("IfExists"), key.lower(), _texts(values)
 
 
-def _equals(value: str, text: str) -> Answer:
-    return f"the variable in {value}" if "${" in value else value == text
+def _is_plain(statement: Statement, facts: Mapping[str, str]) -> bool:
+    """Return whether the statement says all, with conditions on known facts and no variables."""
+    return (
+        {"Principal", "Action", "Resource"} <= statement.keys()
+        and "${" not in json.dumps(statement)
+        and all(op in _OPERATORS and key in facts for op, key, _ in _conditions(statement))
+    )
 
 
-def _like(pattern: str, text: str) -> Answer:
-    if "${" in pattern:
-        return f"the variable in {pattern}"
-    wildcards = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(wildcards, text, re.DOTALL) is not None
+def _lets_send(statement: Statement, queue_arn: str, facts: Mapping[str, str]) -> bool:
+    actions = [text.lower() for text in _texts(statement["Action"])]
+    return (
+        any(fnmatchcase(_ACTION.lower(), action) for action in actions)
+        and any(fnmatchcase(queue_arn, text) for text in _texts(statement["Resource"]))
+        and all(
+            any(_OPERATORS[operator](facts[key], value) for value in values)
+            for operator, key, values in _conditions(statement)
+        )
+    )
 
 
-def _arn_like(pattern: str, arn: str) -> Answer:
-    """As IAM compares ARNs: part by part, each with wildcards of its own."""
-    parts = pattern.split(":", _ARN_PARTS - 1)
-    if len(parts) != _ARN_PARTS:
-        return f"the ARN {pattern}"
-    return _all(map(_like, parts, arn.split(":", _ARN_PARTS - 1)))
-
-
-_OPERATORS: Mapping[str, Callable[[str, str], Answer]] = {
-    "ArnEquals": _arn_like,
-    "ArnLike": _arn_like,
-    "Bool": lambda value, text: _equals(value.lower(), text),
-    "StringEquals": _equals,
-    "StringLike": _like,
-}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """The texts of a value that may be one or a list of them; JSON's true is a text here."""
-    for item in value if isinstance(value, list) else [value]:
-        yield item if isinstance(item, str) else json.dumps(item)
-
-
-def _all(answers: Iterable[Answer]) -> Answer:
-    """False where one is; else the first doubt, if there is one."""
-    found = list(answers)
-    return False if False in found else _doubt(found, True)
-
-
-def _any(answers: Iterable[Answer]) -> Answer:
-    """True where one is; else the first doubt, if there is one."""
-    found = list(answers)
-    return True if True in found else _doubt(found, False)
-
-
-def _doubt(answers: Iterable[Answer], otherwise: bool) -> Answer:
-    return next((answer for answer in answers if isinstance(answer, str)), otherwise)
+def _texts(value: Any) -> list[str]:
+    return [str(item) for item in (value if isinstance(value, list) else [value])]

@@ -1,91 +1,146 @@
-"""The queues as AWS describes them, against what the spec says of them."""
+"""Compares the queues on AWS, dead-letter queues among them, with the spec."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from loafer_kit.doctor.findings import Finding, denied
-from loafer_kit.doctor.sqs import Attributes, MissingQueueError, Queues
-from loafer_kit.doctor.topics import TopicDoctor
+from loafer_kit.doctor.findings import Finding, aws_command, denied
+from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws import checks, errors
 from loafer_kit.ext.aws.options import SQSOptions
+from loafer_kit.scaffold.shipping.resources import MOST_SOURCES
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
+# They change nothing, as no message has this receipt handle; AWS checks the permission first.
+_PROBES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "delete_message": ("DeleteMessage", {}),
+    "change_message_visibility": ("ChangeMessageVisibility", {"VisibilityTimeout": 0}),
+}
+# How the codes of a missing queue end: in the query protocol, and in JSON.
+_MISSING = ("NonExistentQueue", "QueueDoesNotExist")
+_NO_HANDLE = "loafer-kit-doctor"
 
-class QueueDoctor:
-    """Looks at the queues of a spec; nothing on AWS is changed."""
+Attributes = Mapping[str, str]
+Policy = dict[str, Any]
 
-    def __init__(self, queues: Queues, topics: TopicDoctor) -> None:
-        self._queues = queues
-        self._topics = topics
 
-    def examine(self, queue: QueueSpec) -> list[Finding]:
-        """Everything about one queue; one finding that is ok when there is nothing to say.
+class MissingQueueError(ProviderError):
+    """A queue does not exist."""
 
-        Raises ProviderError for what has nothing to do with this queue: credentials, the network.
-        """
+
+class Queues:
+    """The queues of one botocore client; nothing about them is changed.
+
+    Every request raises MissingQueueError, AccessDeniedError, or another ProviderError for what
+    does not concern the queue: credentials, the network. The commands are for the same endpoint.
+    """
+
+    def __init__(self, client: Any, endpoint_url: str | None) -> None:
+        self._client = client
+        self._endpoint_url = endpoint_url
+
+    def url(self, name: str) -> str:
+        """Return the URL of a queue that is given by name or URL."""
+        if "/" in name:
+            return name
+        answer = self._ask("get_queue_url", "GetQueueUrl", name, QueueName=name)
+        return str(answer["QueueUrl"])
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is a queue of that name."""
         try:
-            url = self._queues.url(queue.name)
-            attributes = self._queues.attributes(url)
+            self.url(name)
         except MissingQueueError:
-            return [self._missing(queue)]
-        except errors.AccessDeniedError as error:
-            return [denied("problem", _subject(queue), error)]
-        found = [
-            *self._visibility(queue, url, attributes),
-            *self._redrive(queue, url, attributes),
-            *self._topics.examine(queue, url, attributes),
-            *(denied("problem", _subject(queue), error) for error in self._queues.denials(url)),
-            *_doubts(queue, attributes),
-        ]
-        return found or [Finding("ok", _subject(queue), "is as the spec says")]
+            return False
+        return True
 
-    def _missing(self, queue: QueueSpec) -> Finding:
-        name = queue.queue_name
-        other = name.removesuffix(".fifo") if queue.fifo else f"{name}.fifo"
+    def attributes(self, url: str) -> Attributes:
+        """Return all attributes of a queue, under AWS's names."""
+        parameters = {"QueueUrl": url, "AttributeNames": ["All"]}
+        answer = self._ask("get_queue_attributes", "GetQueueAttributes", url, **parameters)
+        found: Attributes = answer["Attributes"]
+        return found
+
+    def denials(self, url: str) -> Iterator[errors.AccessDeniedError]:
+        """Yield the errors for actions on a queue's messages that the credentials may not do."""
+        for operation, (action, parameters) in _PROBES.items():
+            try:
+                self._ask(
+                    operation, action, url, QueueUrl=url, ReceiptHandle=_NO_HANDLE, **parameters
+                )
+            except errors.AccessDeniedError as error:
+                yield error
+            except ProviderError:
+                continue  # the receipt handle is invalid, as expected
+
+    def creating(self, name: str) -> str:
+        """Return the command that creates a queue."""
+        fifo = ["--attributes", "FifoQueue=true"] if name.endswith(".fifo") else []
+        return aws_command(self._endpoint_url, "sqs", "create-queue", "--queue-name", name, *fifo)
+
+    def setting(self, url: str, attribute: str, value: str | Mapping[str, Any]) -> str:
+        """Return the command that sets an attribute of a queue."""
+        text = value if isinstance(value, str) else json.dumps(value)
+        words = ["--queue-url", url, "--attributes", json.dumps({attribute: text})]
+        return aws_command(self._endpoint_url, "sqs", "set-queue-attributes", *words)
+
+    def _ask(self, operation: str, action: str, queue: str, **parameters: Any) -> Any:
         try:
-            found = self._queues.exists(other)
-        except errors.AccessDeniedError:  # a policy for the spec's queues alone
-            found = False
-        if found:
-            message = f"does not exist, but {other} does: one is a FIFO queue, the other is not"
-            return Finding("problem", _subject(queue), message, f"name {other} in loafer.toml")
-        remedy = f"check region and account, or create it: {self._queues.creating(name)}"
-        return Finding("problem", _subject(queue), "does not exist", remedy)
-
-    def _visibility(self, queue: QueueSpec, url: str, attributes: Attributes) -> Iterator[Finding]:
-        wanted, found = queue.options.get("visibility_timeout"), attributes.get("VisibilityTimeout")
-        if wanted is not None and found is not None and int(found) != int(wanted):
-            message = f"its visibility timeout is {found} s, in the spec {wanted} s"
-            remedy = self._queues.setting(url, "VisibilityTimeout", str(wanted))
-            yield Finding("problem", _subject(queue), message, remedy)
-
-    def _redrive(self, queue: QueueSpec, url: str, attributes: Attributes) -> Iterator[Finding]:
-        wanted = queue.dead_letter_queue
-        if wanted is None:
-            return
-        arn = attributes.get("QueueArn", "").rpartition(":")[0] + f":{wanted}"
-        policy = {"deadLetterTargetArn": arn, "maxReceiveCount": queue.max_receive_count}
-        remedy = self._queues.setting(url, "RedrivePolicy", policy)
-        target = (checks.redrive_target(attributes) or "").rpartition(":")[2]
-        if not target:
-            message = f"has no redrive policy; the spec's dead-letter queue is {wanted}"
-            yield Finding("problem", _subject(queue), message, remedy)
-        elif target != wanted:
-            message = f"its dead letters go to {target}, in the spec to {wanted}"
-            yield Finding("problem", _subject(queue), message, remedy)
-        else:
-            count = int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])
-            if count != queue.max_receive_count:
-                message = f"maxReceiveCount is {count}, in the spec {queue.max_receive_count}"
-                yield Finding("problem", _subject(queue), message, remedy)
+            return getattr(self._client, operation)(**parameters)
+        except errors.REQUEST_ERRORS as error:
+            # By its code: botocore does not always raise the modelled class.
+            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+            if code.endswith(_MISSING):
+                raise MissingQueueError(queue) from error
+            subject = errors.queue_subject(queue)
+            raise errors.from_exception(error, action=action, subject=subject) from error
 
 
-def _subject(queue: QueueSpec) -> str:
-    return f"queue {queue.queue_name}"
+def missing(queues: Queues, queue: QueueSpec) -> Finding:
+    """Return the problem of a queue that does not exist."""
+    name, subject = queue.queue_name, subject_of(queue)
+    other = name.removesuffix(".fifo") if queue.fifo else f"{name}.fifo"
+    try:
+        found = queues.exists(other)
+    except errors.AccessDeniedError:  # a policy for the spec's queues alone
+        found = False
+    if found:
+        message = f"does not exist, but {other} does: one is a FIFO queue, the other is not"
+        return Finding("problem", subject, message, f"name {other} in loafer.toml")
+    remedy = f"check region and account, or create it: {queues.creating(name)}"
+    return Finding("problem", subject, "does not exist", remedy)
 
 
-def _doubts(queue: QueueSpec, attributes: Attributes) -> Iterator[Finding]:
-    """What a start of the service would warn of, and no finding above says."""
+def differences(
+    queues: Queues, queue: QueueSpec, url: str, attributes: Attributes
+) -> Iterator[Finding]:
+    """Yield the problems of a queue whose attributes differ from the spec."""
+    subject = subject_of(queue)
+    timeout, found = queue.options.get("visibility_timeout"), attributes.get("VisibilityTimeout")
+    if timeout is not None and found is not None and int(found) != int(timeout):
+        message = f"its visibility timeout is {found} s, in the spec {timeout} s"
+        remedy = queues.setting(url, "VisibilityTimeout", str(timeout))
+        yield Finding("problem", subject, message, remedy)
+    wanted, count = queue.dead_letter_queue, queue.max_receive_count
+    if wanted is None:
+        return
+    arn = attributes.get("QueueArn", "").rpartition(":")[0] + f":{wanted}"
+    policy = {"deadLetterTargetArn": arn, "maxReceiveCount": count}
+    remedy = queues.setting(url, "RedrivePolicy", policy)
+    target = (checks.redrive_target(attributes) or "").rpartition(":")[2]
+    if not target:
+        message = f"has no redrive policy; the spec's dead-letter queue is {wanted}"
+        yield Finding("problem", subject, message, remedy)
+    elif target != wanted:
+        message = f"its dead letters go to {target}, in the spec to {wanted}"
+        yield Finding("problem", subject, message, remedy)
+    elif (here := int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])) != count:
+        message = f"maxReceiveCount is {here}, in the spec {count}"
+        yield Finding("problem", subject, message, remedy)
+
+
+def warnings(queue: QueueSpec, attributes: Attributes) -> Iterator[Finding]:
+    """Yield the warnings that a start of the service logs, as notes."""
     timeout = queue.options.get("visibility_timeout")
     options = SQSOptions(
         visibility_timeout=None if timeout is None else int(timeout),
@@ -96,4 +151,49 @@ def _doubts(queue: QueueSpec, attributes: Attributes) -> Iterator[Finding]:
     known = {**attributes, **redriven} if queue.dead_letter_queue else attributes
     for text in checks.warnings(known, options, None if limit is None else float(limit)):
         message, _, remedy = text.rpartition("; ")
-        yield Finding("note", _subject(queue), message or text, remedy or None)
+        yield Finding("note", subject_of(queue), message or text, remedy or None)
+
+
+def subject_of(queue: QueueSpec) -> str:
+    """Return the subject of a queue's findings."""
+    return f"queue {queue.queue_name}"
+
+
+def examine_dead_letter_queue(queues: Queues, name: str, sources: Sequence[str]) -> Finding:
+    """Return the finding about the dead-letter queue of `sources`, the names of its queues."""
+    subject = f"dead-letter queue {name}"
+    try:
+        url = queues.url(name)
+    except MissingQueueError:
+        return Finding("problem", subject, "does not exist", queues.creating(name))
+    except errors.AccessDeniedError as error:
+        return denied("problem", subject, error)
+    try:
+        attributes = queues.attributes(url)
+    except errors.AccessDeniedError as error:  # a service itself does not need them
+        return denied("note", subject, error)
+    policy = json.loads(attributes.get("RedriveAllowPolicy") or "{}")
+    place = attributes.get("QueueArn", "").rpartition(":")[0]  # its sources have the same
+    refused = refusals(policy, [f"{place}:{source}" for source in sources])
+    if not refused:
+        return Finding("ok", subject, "is as the spec says")
+    names = ", ".join(arn.rpartition(":")[2] for arn in refused)
+    message = f"its redrive allow policy ({policy['redrivePermission']}) refuses {names}"
+    remedy = queues.setting(url, "RedriveAllowPolicy", allowing(policy, refused))
+    return Finding("problem", subject, message, remedy)
+
+
+def refusals(policy: Policy, sources: Iterable[str]) -> list[str]:
+    """Return the queues, by ARN, that a redrive allow policy refuses."""
+    permission = policy.get("redrivePermission")
+    if permission == "byQueue":
+        return [source for source in sources if source not in policy.get("sourceQueueArns", [])]
+    return list(sources) if permission == "denyAll" else []
+
+
+def allowing(policy: Policy, sources: Iterable[str]) -> Policy:
+    """Return a redrive allow policy that accepts these queues as well."""
+    named = [*policy.get("sourceQueueArns", []), *sources]
+    if len(named) > MOST_SOURCES:
+        return {"redrivePermission": "allowAll"}
+    return {"redrivePermission": "byQueue", "sourceQueueArns": named}

@@ -1,13 +1,22 @@
-"""A service as a whole: its spec, what it would run with, its queues and their topics."""
+"""Examines a service: its environment, its spec, its queues and their topics."""
 
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
+
 from loafer_kit.doctor import environment
-from loafer_kit.doctor.findings import Finding
+from loafer_kit.doctor import queues as checks
+from loafer_kit.doctor.findings import Finding, denied
+from loafer_kit.doctor.queues import Queues
+from loafer_kit.doctor.topics import TopicDoctor, Topics
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
+from loafer_kit.ext.aws.addresses import find_region
+from loafer_kit.ext.aws.errors import AccessDeniedError
 from loafer_kit.local.environments import (
     ACCESS_KEY_ID,
     DEFAULT_REGION,
@@ -15,17 +24,15 @@ from loafer_kit.local.environments import (
     is_local,
 )
 from loafer_kit.scaffold.shipping import resources
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.specs import ServiceSpec
+from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 _TIMEOUT = 10
 
 
 def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
-    """Everything that was looked at, in the order in which it matters."""
-    from botocore.session import Session
-
+    """Yield the findings, in the order in which they should be fixed."""
     yield from environment.interpreter()
     session = Session()
     access = [
@@ -42,7 +49,7 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     count = len(spec.queues)
     yield Finding("ok", "spec", f"{spec.name}, {count} queue{'' if count == 1 else 's'}")
     if any(item.level == "problem" for item in access):
-        yield Finding("note", "queues", "were not looked at: see credentials and region")
+        yield Finding("note", "queues", "were not checked: see credentials and region")
         return
     yield from _queues(spec, session, endpoint_url)
 
@@ -51,48 +58,56 @@ def _spec(project: Path) -> ServiceSpec:
     if not project.exists():
         raise ConfigurationError(f"There is no {project}")
     file = project / "loafer.toml" if project.is_dir() else project
-    return validation.service(files.read(file))
+    return validation.service(documents.read(file))
 
 
 def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:
-    from botocore.exceptions import BotoCoreError
-
-    from loafer_kit.doctor.dead_letters import DeadLetterDoctor
-    from loafer_kit.doctor.queues import QueueDoctor
-    from loafer_kit.doctor.sns import Topics
-    from loafer_kit.doctor.sqs import Queues
-    from loafer_kit.doctor.topics import TopicDoctor
-
     try:
         sqs = _client("sqs", session, endpoint_url)
         queues = Queues(sqs, endpoint_url)
         topics = Topics(cache(partial(_client, "sns", session, endpoint_url)), endpoint_url)
         local = is_local(sqs.meta.endpoint_url)
-        doctor = QueueDoctor(queues, TopicDoctor(queues, topics, local=local))
-        # First, as a redrive policy cannot be set before its dead-letter queue is there.
+        doctor = TopicDoctor(queues, topics, local=local)
+        # First, because a redrive policy cannot be set before its dead-letter queue exists.
         for target in resources.queues(spec):
             if target.dead_letters_of:
-                yield DeadLetterDoctor(queues).examine(target.name, target.dead_letters_of)
-        said = set()
+                yield checks.examine_dead_letter_queue(queues, target.name, target.dead_letters_of)
+        told = set()
         for queue in spec.queues:
-            found = doctor.examine(queue)
-            yield from (finding for finding in found if finding not in said)
-            said.update(found)  # queues may share a topic
+            found = _queue(queue, queues, doctor)
+            yield from (finding for finding in found if finding not in told)
+            told.update(found)  # queues may share a topic
     except (BotoCoreError, ProviderError, ValueError) as error:
         message = " ".join(str(error).split())
         remedy = "check the network, the endpoint and the credentials, then run it again"
         yield Finding("problem", "AWS", message, remedy)
 
 
-def _client(service: str, session: Any, endpoint_url: str | None, region: str | None = None) -> Any:
-    from botocore.config import Config
+def _queue(queue: QueueSpec, queues: Queues, topics: TopicDoctor) -> list[Finding]:
+    subject = checks.subject_of(queue)
+    try:
+        url = queues.url(queue.name)
+        attributes = queues.attributes(url)
+    except checks.MissingQueueError:
+        return [checks.missing(queues, queue)]
+    except AccessDeniedError as error:
+        return [denied("problem", subject, error)]
+    found = [
+        *checks.differences(queues, queue, url, attributes),
+        *topics.examine(queue, url, attributes),
+        *(denied("problem", subject, error) for error in queues.denials(url)),
+        *checks.warnings(queue, attributes),
+    ]
+    return found or [Finding("ok", subject, "is as the spec says")]
 
+
+def _client(service: str, session: Any, endpoint_url: str | None, region: str | None = None) -> Any:
     local = is_local(endpoint_url)
     if local and session.get_credentials() is None:
         session.set_credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
     return session.create_client(
         service,
-        region_name=region or environment.region_of(session) or (DEFAULT_REGION if local else None),
+        region_name=find_region(session, region) or (DEFAULT_REGION if local else None),
         endpoint_url=endpoint_url,
         config=Config(
             connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}

@@ -1,22 +1,84 @@
-"""What a queue needs to be sent what is published to its topic."""
+"""Checks the way of a topic's messages to a queue: topic, subscription and access policy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from loafer_kit.doctor import policies
-from loafer_kit.doctor.findings import Finding, denied
-from loafer_kit.doctor.sns import PENDING, MissingTopicError, Topics
-from loafer_kit.doctor.sqs import Attributes, Queues
-from loafer_kit.exceptions import ProviderError
+from loafer_kit.doctor.findings import Finding, aws_command, denied
+from loafer_kit.doctor.queues import Attributes, Queues, subject_of
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws import errors
-from loafer_kit.ext.aws.topics import is_arn
+from loafer_kit.ext.aws.addresses import is_arn
 from loafer_kit.scaffold.spec.specs import QueueSpec
+
+#: SNS lists it instead of a subscription's ARN until the subscription is confirmed.
+PENDING = "PendingConfirmation"
+
+
+class MissingTopicError(ProviderError):
+    """A topic does not exist."""
+
+
+class Topics:
+    """The topics of botocore clients, one client per region; nothing about them is changed.
+
+    Every request raises AccessDeniedError, or another ProviderError if SNS does not answer. The
+    commands are for the same endpoint, and for the region in the topic's ARN.
+    """
+
+    def __init__(self, client: Callable[[str], Any], endpoint_url: str | None) -> None:
+        self._client = client
+        self._endpoint_url = endpoint_url
+        self._silent: dict[str, ProviderError] = {}
+
+    def subscriptions(self, topic_arn: str, queue_arn: str) -> list[str]:
+        """Return the ARNs of a queue's subscriptions to a topic, or PENDING; MissingTopicError."""
+        with self._asking(topic_arn, "sns:ListSubscriptionsByTopic") as client:
+            pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+            try:
+                listed = [item for page in pages for item in page["Subscriptions"]]
+            except client.exceptions.NotFoundException as error:
+                raise MissingTopicError(topic_arn) from error
+        return [
+            item["SubscriptionArn"]
+            for item in listed
+            if item["Protocol"] == "sqs" and item["Endpoint"] == queue_arn
+            if item["SubscriptionArn"] != "Deleted"  # SNS lists it for some days
+        ]
+
+    def attributes(self, topic_arn: str, subscription_arn: str) -> Mapping[str, str]:
+        """Return the attributes of a subscription, under AWS's names."""
+        with self._asking(topic_arn, "sns:GetSubscriptionAttributes") as client:
+            answer = client.get_subscription_attributes(SubscriptionArn=subscription_arn)
+        found: Mapping[str, str] = answer["Attributes"]
+        return found
+
+    def command(self, topic_arn: str, *words: str) -> str:
+        """Return an `aws sns` command for the topic's region."""
+        return aws_command(self._endpoint_url, "sns", *words, region=_region(topic_arn))
+
+    @contextmanager
+    def _asking(self, topic_arn: str, action: str) -> Iterator[Any]:
+        region = _region(topic_arn)
+        if region in self._silent:  # each time-out takes seconds
+            raise self._silent[region]
+        try:
+            yield self._client(region)
+        except errors.REQUEST_ERRORS as error:
+            meaning = errors.from_exception(
+                error, action=action, subject=errors.topic_subject(topic_arn)
+            )
+            if isinstance(meaning, TransientProviderError):
+                self._silent[region] = meaning
+            raise meaning from error
 
 
 class TopicDoctor:
-    """Looks at topics and at what they may send to queues; nothing on AWS is changed.
+    """Examines the topics of queues.
 
-    A service needs no permission for SNS: what SNS does not tell is noted. A `local` server has its
-    topics beside its queues, also those of another account or region, as `loafer-kit dev` has them.
+    A service needs no permission for SNS: what SNS does not answer is a note. A `local` server
+    has its topics beside its queues, as in `loafer-kit dev`, whatever account or region they name.
     """
 
     def __init__(self, queues: Queues, topics: Topics, *, local: bool) -> None:
@@ -25,7 +87,7 @@ class TopicDoctor:
         self._local = local
 
     def examine(self, queue: QueueSpec, url: str, attributes: Attributes) -> Iterator[Finding]:
-        """What keeps from a queue, or from its handler, what is published to its topic."""
+        """Yield what keeps a topic's messages from the queue or from its handler."""
         if queue.topic is None:
             return
         queue_arn = attributes["QueueArn"]
@@ -41,47 +103,51 @@ class TopicDoctor:
         yield from self._policy(queue, url, attributes, topic_arn)
 
     def _arn(self, topic: str, queue_arn: str) -> str:
-        """A topic that is given by name is one beside the queue."""
+        """Return the topic's ARN; a topic that is given by name is in the queue's account."""
         if is_arn(topic) and not self._local:
             return topic
         partition, _, region, account = queue_arn.split(":")[1:5]
         return f"arn:{partition}:sns:{region}:{account}:{_name(topic)}"
 
     def _missing(self, queue_arn: str, topic_arn: str) -> Finding:
-        account = topic_arn.split(":")[4]
+        name, account = _name(topic_arn), topic_arn.split(":")[4]
         if account == queue_arn.split(":")[4]:
-            create = self._topics.creating(topic_arn)
+            fifo = ["--attributes", "FifoTopic=true"] if name.endswith(".fifo") else []
+            create = self._topics.command(topic_arn, "create-topic", "--name", name, *fifo)
             remedy = f"check region and account, or create it: {create}"
         else:
             remedy = f"check its ARN in loafer.toml, or ask the owner of account {account}"
-        return Finding("problem", f"topic {_name(topic_arn)}", "does not exist", remedy)
+        return Finding("problem", f"topic {name}", "does not exist", remedy)
 
     def _subscriptions(self, queue: QueueSpec, queue_arn: str, topic_arn: str) -> Iterator[Finding]:
-        subscribe = self._topics.subscribing(topic_arn, queue_arn)
+        words = ["--protocol", "sqs", "--notification-endpoint", queue_arn]
+        subscribe = self._topics.command(topic_arn, "subscribe", "--topic-arn", topic_arn, *words)
         found = self._topics.subscriptions(topic_arn, queue_arn)
         confirmed = [arn for arn in found if arn != PENDING]
         for arn in confirmed:
             yield from self._deliveries(queue, topic_arn, arn)
         if not found:
             message = f"is not subscribed to the topic {_name(topic_arn)}"
-            yield Finding("problem", f"queue {queue.queue_name}", message, subscribe)
+            yield Finding("problem", subject_of(queue), message, subscribe)
         elif not confirmed:
             message = f"its subscription to the topic {_name(topic_arn)} waits to be confirmed"
             remedy = (
                 "open the SubscribeURL of the message that SNS sent to the queue, or let the "
                 f"queue's owner subscribe it, which needs no confirmation: {subscribe}"
             )
-            yield Finding("problem", f"queue {queue.queue_name}", message, remedy)
+            yield Finding("problem", subject_of(queue), message, remedy)
 
     def _deliveries(self, queue: QueueSpec, topic_arn: str, arn: str) -> Iterator[Finding]:
         attributes = self._topics.attributes(topic_arn, arn)
-        subject = f"queue {queue.queue_name}"
+        subject = subject_of(queue)
         subscription = f"its subscription to the topic {_name(topic_arn)}"
         if attributes.get("RawMessageDelivery") == "true":
             message = f"{subscription} delivers raw messages; "
             if queue.translator is None:
                 message += "its route expects SNS's envelope"
-                remedy = self._topics.without_raw_delivery(topic_arn, arn)
+                words = ["--attribute-name", "RawMessageDelivery", "--attribute-value", "false"]
+                words = ["set-subscription-attributes", "--subscription-arn", arn, *words]
+                remedy = self._topics.command(topic_arn, *words)
                 yield Finding("problem", subject, message, remedy)
             else:
                 taker = queue.handler if queue.translator == "none" else queue.translator
@@ -95,22 +161,22 @@ class TopicDoctor:
     def _policy(
         self, queue: QueueSpec, url: str, attributes: Attributes, topic_arn: str
     ) -> Iterator[Finding]:
-        subject, name = f"queue {queue.queue_name}", _name(topic_arn)
-        policy, queue_arn = attributes.get("Policy"), attributes["QueueArn"]
+        policy, queue_arn, name = attributes.get("Policy"), attributes["QueueArn"], _name(topic_arn)
         verdict = policies.judge(policy, queue_arn, topic_arn)
-        if verdict.result == "missing":
+        if verdict == "missing":
             wanted = policies.allowing(policy, queue_arn, topic_arn)
             remedy = self._queues.setting(url, "Policy", wanted)
             message = f"its policy does not let the topic {name} send to it"
-            yield Finding("problem", subject, message, remedy)
-        elif verdict.result == "denied":
-            message = f"its policy denies the topic {name} to send to it"
-            remedy = f"spare {policies.PRINCIPAL} in the policy's statement {verdict.why}"
-            yield Finding("problem", subject, message, remedy)
-        elif verdict.result == "unknown":
-            message = f"whether its policy lets the topic {name} send depends on {verdict.why}"
-            yield Finding("note", subject, message)
+            yield Finding("problem", subject_of(queue), message, remedy)
+        elif verdict == "unclear":
+            message = f"its policy may not let the topic {name} send to it"
+            remedy = f"allow {policies.PRINCIPAL} sqs:SendMessage for the source ARN {topic_arn}"
+            yield Finding("note", subject_of(queue), message, remedy)
 
 
 def _name(topic: str) -> str:
     return topic.rpartition(":")[2]
+
+
+def _region(topic_arn: str) -> str:
+    return topic_arn.split(":")[3]

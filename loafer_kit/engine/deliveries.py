@@ -109,7 +109,7 @@ async def _decide(
         )
         return outcomes.LEAVE
     if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
-        return outcomes.DeadLetter(_one_line(exc))
+        return outcomes.DeadLetter(outcomes.reason_text(exc))
     if policy is None:
         return outcomes.LEAVE
     facts = {**facts, "first_received": route.provider.first_received(message)}
@@ -124,20 +124,13 @@ def _ask(policy: FailurePolicy, exc: BaseException, facts: Mapping[str, object])
         return None
 
 
-def _one_line(exc: BaseException) -> str:
-    try:
-        return f"{type(exc).__name__}: {exc}"
-    except Exception:  # noqa: BLE001 - `__str__` is the user's code too
-        return type(exc).__name__
-
-
 def _log_failure(route: Route, exc: BaseException, facts: Mapping[str, object]) -> None:
     where = (route.name, as_pairs(facts))
     if is_undecodable(exc):  # a traceback would show only the decoder
         logger.error(
             "message.undecodable route=%s %s: %s",
             *where,
-            _one_line(exc),
+            outcomes.reason_text(exc),
             extra=_fields("message.undecodable", route, facts),
         )
     else:

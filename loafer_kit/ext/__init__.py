@@ -1,1 +1,1 @@
-"""What systems outside the standard library bring: AWS, Sentry."""
+"""Integrations with systems outside this package: AWS, Sentry. What any service may use is in contrib."""

@@ -1,4 +1,4 @@
-"""Reporting failed messages to Sentry."""
+"""Error handler that reports failed messages to Sentry."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ def sentry_handler(client: Any, delete_message: bool = False) -> Callable[..., b
     """Return an error handler that reports the exception, with the raw message beside it.
 
     `client` is `sentry_sdk` itself, one of its scopes or hubs, or an object with raven's
-    `captureException`. `delete_message` says whether a reported message is acknowledged.
+    `captureException`. If `delete_message` is true, a reported message is acknowledged.
     """
     report = _reporter(client)
 

@@ -1,8 +1,10 @@
-"""The embedded SQS and SNS server, for work on one machine."""
+"""Work on one machine without AWS: the embedded SQS and SNS server, its queues, `dev` and `send`.
 
-from loafer_kit.local.creation import LocalQueue
+Not here: what a deployed service imports.
+"""
+
 from loafer_kit.local.environments import child_environment, environment
-from loafer_kit.local.queues import LocalQueues, QueueCounts
+from loafer_kit.local.queues import LocalQueue, LocalQueues, QueueCounts
 from loafer_kit.local.servers import LocalServer
 
 __all__ = [

@@ -1,12 +1,13 @@
-"""Blocking AWS clients for tools and tests: one session, one client for each service."""
+"""Clients: blocking requests to SQS and SNS, for tools and tests."""
 
 import os
 from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.ext.aws.addresses import find_region, region_of
 from loafer_kit.local.environments import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY
 
-# botocore's way to say where a variable comes from: (configuration key, environment, default, type).
+# Where botocore reads each variable from: (configuration key, environment, default, type).
 _NO_CONFIGURATION = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
@@ -15,7 +16,7 @@ _NO_CONFIGURATION = {
 
 
 class ServiceError(LoaferKitError):
-    """SQS or SNS refused a request, or could not be reached; `code` is AWS's, or empty."""
+    """SQS or SNS refused a request or cannot be reached; `code` is AWS's error code, or empty."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -23,17 +24,24 @@ class ServiceError(LoaferKitError):
 
 
 class Clients:
-    """Calls SQS and SNS; `endpoint_url` None means AWS, with the user's own configuration."""
+    """One client for each of SQS and SNS.
 
-    def __init__(self, endpoint_url: str | None = None, region: str = DEFAULT_REGION) -> None:
+    `endpoint_url` None means AWS, with the user's configuration; the region is then the one that
+    `address`, a queue's URL, names, or the configured one. `region` is for a local server.
+    """
+
+    def __init__(
+        self, endpoint_url: str | None = None, region: str = DEFAULT_REGION, *, address: str = ""
+    ) -> None:
         self.endpoint_url = endpoint_url
         self._region = region
+        self._address = address
         self._clients: dict[str, Any] = {}
         self._session: Any = None
 
     @property
     def session(self) -> Any:
-        """The botocore session; for a local server one that reads no configuration file."""
+        """The botocore session; for a local server it reads no configuration file."""
         if self._session is None:
             import botocore.session
 
@@ -43,11 +51,11 @@ class Clients:
         return self._session
 
     def aws_region(self) -> str | None:
-        """Return the user's region; botocore alone overlooks `AWS_REGION`, which AWS itself sets."""
-        return self.session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        """Return the region of requests to AWS."""
+        return find_region(self.session, region_of(self._address))
 
     def call(self, service: str, operation: str, **parameters: Any) -> Any:
-        """Return the answer of one operation; raise `ServiceError` with one line."""
+        """Return the answer to one operation; raise `ServiceError` of one line."""
         from botocore.exceptions import BotoCoreError, ClientError, ConnectionError  # noqa: A004
 
         try:

@@ -1,35 +1,38 @@
-"""`loafer-kit dev`: a service and the queues it needs, on one machine."""
+"""Development: a run of `loafer-kit dev`, a service and its queues on one machine."""
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, Self
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import records
-from loafer_kit.local.creation import LocalQueue
 from loafer_kit.local.environments import child_environment
-from loafer_kit.local.processes import ServiceProcess
-from loafer_kit.local.queues import LocalQueues
+from loafer_kit.local.queues import LocalQueue, LocalQueues
 from loafer_kit.local.servers import LocalServer
 
-#: Seconds between two looks at the queues, and between two reports of what they still hold.
+#: Seconds between two checks of the queues, and between two reports of how many messages are left.
 _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
 
-#: What a queue without a dead-letter queue gives a message with `once`.
+#: Receives after which `once` does not wait for a message of a queue without a dead-letter queue.
 _ATTEMPTS = 5
+
+#: A service drains at the first SIGTERM and ends at once at the second; then it is killed.
+_POLITE_REQUESTS = 2
 
 Waiting = Callable[[str], contextlib.AbstractContextManager[object]]
 
 
 class Say(Protocol):
-    """Who is told what happens: in words for a person; as an event and its details for a machine."""
+    """Reports what happens: as text for a person, as an event with details for a machine."""
 
     def __call__(self, text: str, event: str, **details: object) -> object:
-        """Pass it on."""
+        """Report one event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Project:
     queues: Sequence[LocalQueue]
 
     def queue(self, name: str) -> LocalQueue:
-        """Return the queue of that name."""
+        """Return the queue with this name."""
         for queue in self.queues:
             if queue.name == name:
                 return queue
@@ -51,12 +54,12 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Development:
-    """One run of a project: what is sent at first, and when it ends.
+    """One run of a project: the messages to send first, and when to end.
 
-    With `once` it ends when the service has started and its queues hold nothing any more but
-    messages that failed five times and have no dead-letter queue to go to.
-    `endpoint_url` is a server that runs already; by default an embedded one is started.
-    `service_output` is where the service's standard output goes, if not to this process's.
+    With `once` it ends when the service has started and its queues are empty, except for messages
+    that failed five times and have no dead-letter queue.
+    `endpoint_url` is a running server; by default an embedded one is started.
+    `service_output` receives the service's standard output, by default this process's does.
     """
 
     project: Project
@@ -66,10 +69,10 @@ class Development:
     service_output: IO[str] | None = None
 
     def run(self, say: Say, waiting: Waiting = contextlib.nullcontext) -> None:
-        """Run until a signal, until `once` is fulfilled, or until the service ends by itself.
+        """Run until a signal, until the queues are empty with `once`, or until the service ends.
 
-        `waiting` is entered with a text for as long as the server takes to get ready.
-        Raises `LoaferKitError` when the service failed.
+        `waiting(text)` is entered while the server starts. Raises `LoaferKitError` if the service
+        failed.
         """
         for name, _ in self.messages:
             self.project.queue(name)
@@ -127,8 +130,8 @@ class Development:
                 watch.cancel()
         if watch.done():
             watch.result()
-        if hopeless := self._hopeless(server):
-            raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(hopeless)}")
+        if left_over := self._left_over(server):
+            raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(left_over)}")
         if service.told_to_end and code in (0, -signal.SIGTERM):
             say("ended", "ended", by_itself=False)
         elif code:
@@ -155,7 +158,7 @@ class Development:
                 say(f"waiting for {', '.join(left)}", "waiting", left=left)
                 report_at += _REPORT_EVERY
             await asyncio.sleep(_LOOK_EVERY)
-        failed = self._hopeless(server)
+        failed = self._left_over(server)
         text = "nothing is left to do" if failed else "the queues are empty"
         say(text, "done", failed=failed)
         end()
@@ -165,11 +168,11 @@ class Development:
         return [
             f"{count} in {queue.name}"
             for queue, count in counts.items()
-            if count.total > _hopeless(queue, server)
+            if count.total > _failed_for_good(queue, server)
         ]
 
-    def _hopeless(self, server: LocalServer | None) -> list[str]:
-        numbers = {queue.name: _hopeless(queue, server) for queue in self.project.queues}
+    def _left_over(self, server: LocalServer | None) -> list[str]:
+        numbers = {queue.name: _failed_for_good(queue, server) for queue in self.project.queues}
         return [
             f"{number} in {name}, which has no dead-letter queue"
             for name, number in numbers.items()
@@ -177,8 +180,8 @@ class Development:
         ]
 
 
-def _hopeless(queue: LocalQueue, server: LocalServer | None) -> int:
-    """Return how many messages of a queue would be in its dead-letter queue, if it had one."""
+def _failed_for_good(queue: LocalQueue, server: LocalServer | None) -> int:
+    """Return how many messages of a queue failed too often and have no dead-letter queue."""
     if server is None or queue.dead_letter_queue:
         return 0
     return server.received_more_than(_ATTEMPTS, queue.name)
@@ -204,3 +207,68 @@ def _signals(handler: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+class ServiceProcess:
+    """A process that runs `python -m package` in `folder`; it ends when this process ends.
+
+    It has its own session, so that a Ctrl-C on the terminal does not reach it.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, lifeline: int) -> None:
+        self._process = process
+        self._lifeline = lifeline
+        self._requests = 0
+
+    @classmethod
+    async def start(
+        cls,
+        package: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        output: IO[str] | None = None,
+    ) -> Self:
+        """Start the service; `output` receives its standard output, by default this process's does."""
+        child_end, own_end = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "loafer_kit.local.launcher",
+                package,
+                str(child_end),
+                cwd=folder,
+                env={"PYTHONUNBUFFERED": "1", **environment},
+                stdout=output,
+                pass_fds=[child_end],
+                start_new_session=True,
+            )
+        finally:
+            os.close(child_end)
+        return cls(process, own_end)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
+    def told_to_end(self) -> bool:
+        """Whether `end` was called."""
+        return self._requests > 0
+
+    def end(self) -> None:
+        """Tell the service to drain; at the second call to end at once; at the third kill it."""
+        self._requests += 1
+        if self._process.returncode is None:
+            patient = self._requests <= _POLITE_REQUESTS
+            self._process.send_signal(signal.SIGTERM if patient else signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Return the exit code, or the negative number of the signal that killed the process."""
+        try:
+            return await self._process.wait()
+        finally:
+            if self._process.returncode is None:
+                self._process.kill()
+            os.close(self._lifeline)

@@ -1,4 +1,4 @@
-"""The AWS variables that send a process to a local server, and nowhere else."""
+"""Environment variables that direct a process to a local server and keep it away from AWS."""
 
 import os
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 #: Keys that a local server accepts and AWS does not.
 ACCESS_KEY_ID = "local"
-SECRET_ACCESS_KEY = "local"  # noqa: S105 - no secret
+SECRET_ACCESS_KEY = "local"  # noqa: S105 - not a secret
 
 DEFAULT_REGION = "us-east-1"
 
@@ -14,16 +14,15 @@ _LOOPBACK = frozenset(["127.0.0.1", "::1", "localhost"])
 
 
 def is_local(endpoint_url: str | None) -> bool:
-    """Whether an endpoint is on this machine; ValueError where it is no URL at all."""
+    """Return whether an endpoint is on this machine; raise `ValueError` if it is not a URL."""
     return endpoint_url is not None and urlsplit(endpoint_url).hostname in _LOOPBACK
 
 
 def environment(url: str, region: str = DEFAULT_REGION) -> dict[str, str]:
     """Return the AWS variables for the server at `url`.
 
-    The endpoint is named for each service too, since that wins over `AWS_ENDPOINT_URL`; the user's
-    configuration files are out of reach, since a profile may name endpoints of its own. A proxy
-    is passed by.
+    They also set the endpoint of each service, which takes precedence over `AWS_ENDPOINT_URL`, hide
+    the user's configuration files, whose profiles may set endpoints, and bypass a proxy.
     """
     return {
         **_no_proxy(),
@@ -46,7 +45,7 @@ def child_environment(
 ) -> dict[str, str]:
     """Return `base` (by default this process's) with its AWS variables replaced by `environment`.
 
-    A profile, a session token or a role of the user's never reaches the child process.
+    So no profile, session token or role of the user reaches the child process.
     """
     source = os.environ if base is None else base
     kept = {name: value for name, value in source.items() if not name.startswith("AWS_")}

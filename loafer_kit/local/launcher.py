@@ -1,7 +1,8 @@
-"""What `loafer-kit dev` starts: a service's own `__main__`, with readable logs.
+"""The process that `loafer-kit dev` starts: it runs a service's `__main__` with readable logs.
 
-Run as `python -m loafer_kit.local.launcher PACKAGE FD` in the project's folder. FD is the end of a
-pipe that the parent keeps open: when the parent is gone, however it ended, so is the service.
+Run as `python -m loafer_kit.local.launcher PACKAGE FD` in the project's folder. FD is the read end
+of a pipe that the parent keeps open: it breaks when the parent ends, even by SIGKILL, and the
+service ends too.
 """
 
 import importlib.util
@@ -14,7 +15,7 @@ import threading
 
 
 def launch(package: str, lifeline: int) -> None:
-    """Run `package` as `python -m` does, until the end or until `lifeline` breaks."""
+    """Run `package` as `python -m` does, until it ends or `lifeline` breaks."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )

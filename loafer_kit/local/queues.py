@@ -1,26 +1,51 @@
-"""Queues on a local server: filled, looked at, removed."""
+"""Queues and topics on a local server: created, filled, read, deleted."""
 
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from loafer_kit.local.clients import Clients
-from loafer_kit.local.creation import (
-    LocalQueue,
-    create_queue,
-    create_topic,
-    queue_attributes,
-    queue_url,
-)
+from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
+from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import DEFAULT_REGION
-from loafer_kit.local.messages import MessageOptions, message_parameters, publish_parameters
+
+#: The message group of a message to a FIFO queue, unless one is given.
+DEFAULT_GROUP = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalQueue:
+    """A queue to create, with its dead-letter queue and the topic it is subscribed to.
+
+    A name that ends in `.fifo` makes a FIFO queue. `topic` is a name or an ARN;
+    `visibility_timeout` is in seconds.
+    """
+
+    name: str
+    topic: str | None = None
+    dead_letter_queue: str | None = None
+    max_receive_count: int = 5
+    visibility_timeout: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOptions:
+    """Everything about a message to send but its body.
+
+    On a FIFO queue the group defaults to `DEFAULT_GROUP`, the deduplication id to a new one.
+    `delay` is in seconds.
+    """
+
+    group: str | None = None
+    deduplication_id: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    delay: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How many messages a queue holds: to be received, with a consumer, and not yet due."""
+    """How many messages of a queue are visible, in flight with a consumer, and delayed."""
 
     visible: int
     in_flight: int
@@ -28,7 +53,7 @@ class QueueCounts:
 
     @property
     def total(self) -> int:
-        """How many messages are not done with."""
+        """How many messages are not deleted."""
         return self.visible + self.in_flight + self.delayed
 
     def __str__(self) -> str:
@@ -40,7 +65,7 @@ class QueueCounts:
 class LocalQueues:
     """The queues and topics of the server at `url`.
 
-    Every call blocks; every failure is a `ServiceError` of one line.
+    Every method blocks, and raises `ServiceError` of one line.
     """
 
     def __init__(self, url: str, region: str = DEFAULT_REGION) -> None:
@@ -53,10 +78,10 @@ class LocalQueues:
         A queue that exists already is left as it is.
         """
         for queue in queues:
-            create_queue(self._clients, LocalQueue(queue) if isinstance(queue, str) else queue)
+            self._create(LocalQueue(queue) if isinstance(queue, str) else queue)
 
     def fresh(self, prefix: str = "queue", *, fifo: bool = False, **options: Any) -> str:
-        """Create a queue with a name of its own and return the name.
+        """Create a queue with a new name, and return the name.
 
         `options` are those of `LocalQueue`.
         """
@@ -73,13 +98,13 @@ class LocalQueues:
         attributes: Mapping[str, str] | None = None,
         delay: int | None = None,
     ) -> str:
-        """Send one message and return its id; a body that is no string is sent as JSON."""
-        details = MessageOptions(group=group, attributes=attributes or {}, delay=delay)
+        """Send one message and return its id; a body that is not a string is sent as JSON."""
+        options = MessageOptions(group=group, attributes=attributes or {}, delay=delay)
         answer = self._clients.call(
             "sqs",
             "send_message",
             QueueUrl=self.queue_url(queue),
-            **message_parameters(queue, _text(body), details),
+            **message_parameters(queue, _text(body), options),
         )
         return str(answer["MessageId"])
 
@@ -92,12 +117,12 @@ class LocalQueues:
         attributes: Mapping[str, str] | None = None,
     ) -> str:
         """Publish one message to a topic and return its id; `body` as in `send`."""
-        details = MessageOptions(group=group, attributes=attributes or {})
+        options = MessageOptions(group=group, attributes=attributes or {})
         answer = self._clients.call(
             "sns",
             "publish",
             TopicArn=create_topic(self._clients, topic),
-            **publish_parameters(topic, _text(body), details),
+            **publish_parameters(topic, _text(body), options),
         )
         return str(answer["MessageId"])
 
@@ -112,22 +137,28 @@ class LocalQueues:
 
     def attributes(self, queue: str) -> dict[str, str]:
         """Return all attributes of a queue, under AWS's names."""
-        return queue_attributes(self._clients, queue)
+        answer = self._clients.call(
+            "sqs",
+            "get_queue_attributes",
+            QueueUrl=self.queue_url(queue),
+            AttributeNames=["All"],
+        )
+        return dict(answer["Attributes"])
 
     def receive(self, queue: str) -> list[dict[str, Any]]:
-        """Receive up to ten visible messages, as AWS shapes them: they are in flight afterwards."""
+        """Receive up to ten visible messages, in AWS's shape: they are in flight afterwards."""
         answer = self._clients.call(
             "sqs",
             "receive_message",
             QueueUrl=self.queue_url(queue),
-            MaxNumberOfMessages=10,
+            MaxNumberOfMessages=SQS_BATCH_SIZE,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         )
         return list(answer.get("Messages", []))
 
     def delete_messages(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Delete messages as `receive` gave them."""
+        """Delete messages that `receive` returned."""
         url = self.queue_url(queue)
         for message in messages:
             self._clients.call(
@@ -136,7 +167,7 @@ class LocalQueues:
 
     def queue_url(self, queue: str) -> str:
         """Return the URL of a queue that exists."""
-        return queue_url(self._clients, queue)
+        return str(self._clients.call("sqs", "get_queue_url", QueueName=queue)["QueueUrl"])
 
     def queue_arn(self, queue: str) -> str:
         """Return the ARN of a queue that exists."""
@@ -148,7 +179,7 @@ class LocalQueues:
         return [url.rpartition("/")[2] for url in urls]
 
     def delete(self, *queues: str) -> None:
-        """Delete queues with what they hold."""
+        """Delete queues and their messages."""
         for queue in queues:
             self._clients.call("sqs", "delete_queue", QueueUrl=self.queue_url(queue))
 
@@ -161,6 +192,90 @@ class LocalQueues:
     def close(self) -> None:
         """Close the connections."""
         self._clients.close()
+
+    def _create(self, queue: LocalQueue) -> None:
+        attributes = {}
+        topic_arn = create_topic(self._clients, queue.topic) if queue.topic else None
+        if topic_arn is not None:
+            attributes["Policy"] = json.dumps(_policy(queue.name, topic_arn))
+        if queue.visibility_timeout is not None:
+            attributes["VisibilityTimeout"] = str(queue.visibility_timeout)
+        if queue.dead_letter_queue:
+            self._create_one(queue.dead_letter_queue, {})
+            policy = {
+                "deadLetterTargetArn": self.queue_arn(queue.dead_letter_queue),
+                "maxReceiveCount": queue.max_receive_count,
+            }
+            attributes["RedrivePolicy"] = json.dumps(policy)
+        self._create_one(queue.name, attributes)
+        if topic_arn is not None:
+            self._clients.call(
+                "sns",
+                "subscribe",
+                TopicArn=topic_arn,
+                Protocol="sqs",
+                Endpoint=self.queue_arn(queue.name),
+            )
+
+    def _create_one(self, name: str, attributes: Mapping[str, str]) -> None:
+        fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+        try:
+            self._clients.call(
+                "sqs",
+                "create_queue",
+                QueueName=name,
+                Attributes={**attributes, **(fifo if name.endswith(".fifo") else {})},
+            )
+        except ServiceError as error:
+            # It exists with other attributes: the code of SQS's JSON protocol, then of the query one.
+            if error.code.rpartition(".")[2] not in {"QueueNameExists", "QueueAlreadyExists"}:
+                raise
+
+
+def message_parameters(queue: str, body: str, options: MessageOptions) -> dict[str, Any]:
+    """Return the parameters of SendMessage for one message to `queue`, a name or a URL."""
+    parameters = {"MessageBody": body} | _common_parameters(queue, options)
+    return parameters if options.delay is None else parameters | {"DelaySeconds": options.delay}
+
+
+def publish_parameters(topic: str, body: str, options: MessageOptions) -> dict[str, Any]:
+    """Return the parameters of Publish for one message to `topic`, a name or an ARN."""
+    return {"Message": body} | _common_parameters(topic, options)
+
+
+def _common_parameters(destination: str, options: MessageOptions) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    if options.attributes:
+        parameters["MessageAttributes"] = {
+            name: {"DataType": "String", "StringValue": value}
+            for name, value in options.attributes.items()
+        }
+    if destination.endswith(".fifo"):
+        parameters["MessageGroupId"] = options.group or DEFAULT_GROUP
+        parameters["MessageDeduplicationId"] = options.deduplication_id or uuid.uuid4().hex
+    elif options.group:
+        parameters["MessageGroupId"] = options.group  # a standard queue is fair among groups
+    return parameters
+
+
+def create_topic(clients: Clients, topic: str) -> str:
+    """Create a topic (name or ARN) unless it exists, and return its ARN."""
+    name = topic.rpartition(":")[2]
+    attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
+    return str(clients.call("sns", "create_topic", Name=name, Attributes=attributes)["TopicArn"])
+
+
+def _policy(queue: str, topic_arn: str) -> dict[str, object]:
+    """Return the policy that lets a topic send to a queue of the same account; AWS requires it."""
+    place = topic_arn.rpartition(":")[0].replace(":sns:", ":sqs:")
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": f"{place}:{queue}",
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def _text(body: Any) -> str:

@@ -1,8 +1,8 @@
-"""Which local servers run: how `loafer-kit send` finds `loafer-kit dev` in another terminal.
+"""Records of running local servers, by which `loafer-kit send` finds `loafer-kit dev`.
 
-Each running `dev` keeps one file in a folder of the user's own below the temporary directory:
-neither in the home directory nor in the project. It holds a lock on the file, which the system
-releases however the process ends, so a file without a lock is stale and is removed.
+Each running `dev` keeps one file in the user's folder below the temporary directory. It locks the
+file, and the system releases the lock however the process ends: a file without a lock is stale and
+is removed.
 """
 
 import contextlib
@@ -19,10 +19,9 @@ from loafer_kit.exceptions import LoaferKitError
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """A server in use: where it is, for which service, and what it has.
+    """A running server: its URL, its service, and the service's queues.
 
-    `queues` names those of the service, its dead-letter queues included; `topics` the topic that
-    each subscribed queue gets its messages from.
+    `queues` includes dead-letter queues; `topics` maps each subscribed queue to its topic.
     """
 
     url: str
@@ -34,9 +33,9 @@ class ServerRecord:
 
 @contextlib.contextmanager
 def announce(record: ServerRecord) -> Iterator[Path]:
-    """Let `running` find `record` for as long as the block lasts."""
+    """Let `running` find `record` until the block ends."""
     path = _folder() / f"server-{record.pid}.json"
-    unfinished = path.with_suffix(".new")  # becomes visible whole and locked
+    unfinished = path.with_suffix(".new")  # visible only when it is complete and locked
     with unfinished.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         json.dump(asdict(record), file)
@@ -49,10 +48,10 @@ def announce(record: ServerRecord) -> Iterator[Path]:
 
 
 def running() -> list[ServerRecord]:
-    """Return the servers in use, the one started last first; forget stale ones."""
+    """Return the running servers, the one started last first; remove stale records."""
     found = []
     for path in _folder().glob("server-*.json"):
-        # Gone since it was listed; or half written, or written by another version of this package.
+        # It was removed meanwhile, is incomplete, or was written by another version of this package.
         with contextlib.suppress(OSError, ValueError, TypeError):
             record = _read(path)
             if record is not None:
@@ -69,13 +68,13 @@ def _read(path: Path) -> ServerRecord | None:
 
 
 def _folder() -> Path:
-    """Return the folder of this user's records, which nobody else can write to."""
+    """Return the folder of this user's records; only this user can write there."""
     folder = Path(tempfile.gettempdir(), f"loafer-kit-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise LoaferKitError(
-            f"{folder} belongs to somebody else, or others may write there: remove it"
+            f"{folder} belongs to another user, or others may write there: remove it"
         )
     return folder
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loafer_kit.testing.fixtures import local_queues, local_server
 
 if TYPE_CHECKING:
-    from loafer_kit.testing.deliveries import deliver
-    from loafer_kit.testing.messages import sns_message, sqs_message
+    from loafer_kit.testing.deliveries import deliver, sns_message, sqs_message
     from loafer_kit.testing.providers import InMemoryProvider
     from loafer_kit.testing.runs import run_until_empty
 
@@ -29,8 +28,8 @@ _HOMES = {
     "InMemoryProvider": "providers",
     "deliver": "deliveries",
     "run_until_empty": "runs",
-    "sns_message": "messages",
-    "sqs_message": "messages",
+    "sns_message": "deliveries",
+    "sqs_message": "deliveries",
 }
 
 

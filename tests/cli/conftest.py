@@ -1,6 +1,5 @@
 """Projects in temporary folders, and the command line run on them."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,10 +7,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from loafer_kit import commands
-from loafer_kit.cli import app
 
 
 class Project:
@@ -67,19 +64,3 @@ def project(tmp_path, monkeypatch):
             sys.modules[name].__file__
         ):
             del sys.modules[name]
-
-
-@pytest.fixture
-def doctor(tmp_path):
-    """Writes a loafer.toml and looks at it."""
-
-    def run(*queues, options=()):
-        tables = "".join(f"\n[[queues]]\n{queue}\n" for queue in queues)
-        (tmp_path / "loafer.toml").write_text(f'name = "shop"\n{tables}')
-        done = CliRunner().invoke(app, ["doctor", str(tmp_path), "--json", *options])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        described = json.loads(done.stdout)
-        assert done.exit_code == (1 if described["problems"] else 0)
-        return described["findings"]
-
-    return run

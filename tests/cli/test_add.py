@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.project import journal, locks
+from loafer_kit.scaffold.project import locks, writing
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def content(folder):
     }
 
 
+@pytest.mark.slow
 def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
     """In a service that was edited before."""
     handlers = shop / "shop/handlers.py"
@@ -64,7 +65,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "4 passed" in tested.stdout
+    assert "6 passed" in tested.stdout
 
 
 def test_a_second_run_changes_nothing_and_says_so(shop):
@@ -76,6 +77,24 @@ def test_a_second_run_changes_nothing_and_says_so(shop):
 
     assert done.exit_code == 0
     assert "nothing to do: queue refunds is there already" in done.output
+    assert content(shop) == before
+
+
+def test_the_tests_of_an_added_queue_come_and_go_with_it(shop):
+    """They stay deleted where somebody deletes them, and the template's other tests are not edited."""
+    before = content(shop)
+    assert add("queue", "refunds").exit_code == 0
+    own = shop / "tests/test_refunds.py"
+    assert {path for path in content(shop) if path not in before} == {"tests/test_refunds.py"}
+    written = own.read_bytes()
+
+    own.unlink()
+    assert "nothing to do" in add("queue", "refunds").output
+    assert CliRunner().invoke(app, ["update"]).exit_code == 0
+    assert not own.exists()
+
+    own.write_bytes(written)
+    assert CliRunner().invoke(app, ["destroy"]).exit_code == 0
     assert content(shop) == before
 
 
@@ -110,7 +129,7 @@ def test_unrecognised_code_is_left_alone_with_everything_else(shop):
     assert done.exit_code == 1
     told = str(done.exception)
     assert isinstance(done.exception, LoaferKitError)
-    assert "shop/routes.py: there is no one `routes = (…)`" in told
+    assert "shop/routes.py: it does not assign `routes = (…)` exactly once" in told
     assert '    SQSRoute("refunds", handler=handlers.handle_refunds)' in told
     assert content(shop) == before
 
@@ -122,7 +141,7 @@ def test_unrecognised_code_is_left_alone_with_everything_else(shop):
 def test_a_failure_in_the_middle_leaves_every_byte_as_it_was(shop, monkeypatch):
     """The changes go through the journal."""
     before = content(shop)
-    make, made = journal._make, []
+    make, made = writing._make, []
 
     def fail(change, *arguments):
         if len(made) == 3:
@@ -130,7 +149,7 @@ def test_a_failure_in_the_middle_leaves_every_byte_as_it_was(shop, monkeypatch):
         made.append(change)
         make(change, *arguments)
 
-    monkeypatch.setattr(journal, "_make", fail)
+    monkeypatch.setattr(writing, "_make", fail)
     done = add("queue", "refunds")
 
     assert "No space left on device" in str(done.exception)
@@ -194,6 +213,7 @@ def known(shop):
     return shop
 
 
+@pytest.mark.slow
 def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
     """With handler and tests, in a service that was edited before; the settings stay."""
     handlers, settings = known / "shop/handlers.py", known / "loafer.toml"
@@ -217,7 +237,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "4 passed" in tested.stdout
+    assert "6 passed" in tested.stdout
 
 
 def test_a_second_run_for_a_route_changes_nothing_and_says_so(known):
@@ -355,7 +375,9 @@ def test_code_that_does_not_parse_is_named_by_its_line(shop):
 
     done = add("queue", "refunds")
 
-    assert "shop/routes.py: it is no Python ('(' was never closed, line 2); " in str(done.exception)
+    assert "shop/routes.py: it is not valid Python ('(' was never closed, line 2); " in str(
+        done.exception
+    )
 
 
 def test_an_extension_is_given_the_service(shop):

@@ -160,7 +160,7 @@ def test_code_that_does_not_parse_is_one_line(project):
     done = loafer_kit("check", project)
 
     assert done.code == 1
-    assert done.error.startswith("foobar/handlers.py:1: this is no Python")
+    assert done.error.startswith("foobar/handlers.py:1: this is not valid Python")
 
 
 def test_a_spec_with_problems_shows_them_all(project):
@@ -192,7 +192,7 @@ def test_a_missing_module_is_to_be_restored(project):
 
     assert (
         "foobar/routes.py: no route reads the queue 'a'; the file is missing: restore it from your "
-        "version control, or take the queue out of loafer.toml\n"
+        "version control, or remove the queue from loafer.toml\n"
     ) in output
 
 

@@ -6,6 +6,8 @@ import pytest
 from kept_projects import loafer_kit, replace
 from terminals import COMMAND, Person
 
+pytestmark = pytest.mark.slow
+
 GREEN, RED, RESET = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
 

@@ -14,6 +14,8 @@ from terminals import Person
 from loafer_kit.cli import completions
 from loafer_kit.local.records import ServerRecord, announce
 
+pytestmark = pytest.mark.slow
+
 LOAFER_TOML = """
 name = "shop"
 
@@ -147,7 +149,7 @@ def test_a_queues_settings_are_offered_after_a_comma(command):
 def test_a_setting_with_few_values_is_offered_with_them():
     """As soon as it is the only one that fits."""
     assert complete("loafer-kit new service --queue a,ki") == ["a,kind=sqs", "a,kind=sns"]
-    assert complete("loafer-kit add queue a,fi") == ["a,fifo=true", "a,fifo=false"]
+    assert complete("loafer-kit add queue a,hea") == ["a,heartbeat=true", "a,heartbeat=false"]
 
 
 def test_shells_that_show_help_get_it():
@@ -275,8 +277,8 @@ TYPED = {
     "dev --once --send=re\t": "dev --once --send=refunds=",
     "new service --queue jobs,ki\t": "new service --queue jobs,kind=s",
     "new service --queue jobs,kind=sn\t": "new service --queue jobs,kind=sns ",
-    "new service --queue=jobs,kind=sqs,fi\t": "new service --queue=jobs,kind=sqs,fifo=",
-    "new service --queue https://x/1/a,fifo=t\t": "new service --queue https://x/1/a,fifo=true ",
+    "new service --queue=jobs,kind=sqs,hea\t": "new service --queue=jobs,kind=sqs,heartbeat=",
+    "new service --queue https://x/1/a,heartbeat=t\t": "new service --queue https://x/1/a,heartbeat=true ",
     'new service --queue "jobs,wai\t': 'new service --queue "jobs,wait_time=',
     "new service --spec loa\t": "new service --spec loafer.toml ",
 }

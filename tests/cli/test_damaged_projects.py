@@ -3,6 +3,8 @@
 import pytest
 from kept_projects import content, loafer_kit, replace
 
+pytestmark = pytest.mark.slow
+
 ROUTE = "from loafer_kit.ext.aws import SQSRoute\n\nroutes = (SQSRoute({}),)\n"
 CODE = {
     "a name of 3,000 parts": "x = a" + ".b" * 3000,

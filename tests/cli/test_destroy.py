@@ -5,8 +5,7 @@ from dataclasses import replace as changed
 import pytest
 from kept_projects import OwnTemplates, check_out_with_crlf, content, loafer_kit, replace
 
-from loafer_kit.scaffold.project import commits, locks, plans, projects
-from loafer_kit.scaffold.project import history as records
+from loafer_kit.scaffold.project import history, locks, plans, projects, writing
 
 
 @pytest.fixture
@@ -36,7 +35,9 @@ def test_files_of_somebody_elses_stay(project):
     done = loafer_kit("destroy", project)
 
     assert done.code == 0
-    assert done.output.endswith(f"{project} stays, with what loafer-kit did not write: foobar\n")
+    assert done.output.endswith(
+        f"{project} stays; it holds files that loafer-kit did not write: foobar\n"
+    )
     assert content(project) == {"foobar/mine.py": b"mine"}
 
 
@@ -155,9 +156,9 @@ def insert(project, path, text, after=None):
     old = plans.read(project, path)
     at = len(old) if after is None else old.index(after) + len(after)
     change = plans.change(path, old, old[:at] + text + old[at:])
-    record = records.record("add queue b", [change], lock.spec)
+    record = history.record("add queue b", [change], lock.spec)
     kept = changed(lock, records=(*lock.records, record))
-    commits.apply([change, projects.lock_change(project, kept)], project)
+    writing.apply([change, projects.lock_change(project, kept)], project)
 
 
 def test_a_command_whose_work_was_edited_is_kept(project):

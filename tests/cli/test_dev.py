@@ -12,6 +12,8 @@ import pytest
 
 from loafer_kit.local import records
 
+pytestmark = pytest.mark.slow
+
 LOAFER_TOML = """
 name = "foobar"
 

@@ -10,6 +10,8 @@ from kept_projects import content, loafer_kit
 
 from loafer_kit.cli import app
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = ("black", "cookiecutter", "jinja2", "moto", "watchfiles", "yaml")
 MAIN = f"""
 import sys

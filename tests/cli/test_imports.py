@@ -6,6 +6,8 @@ import sys
 import pytest
 from kept_projects import loafer_kit
 
+pytestmark = pytest.mark.slow
+
 # What takes long to import, and what only a running or a rendered service has use for.
 SLOW = {
     "aiobotocore",
@@ -20,44 +22,47 @@ SLOW = {
     "loafer_kit.local",
     "loafer_kit.managers",
     "moto",
+    "pathspec",
     "rich",
     "yaml",
 }
 RENDERING = {
     "loafer_kit.scaffold.spec.extensions",
+    "loafer_kit.scaffold.rendering.builtin",
+    "loafer_kit.scaffold.rendering.custom_templates",
+    "loafer_kit.scaffold.rendering.fetching",
     "loafer_kit.scaffold.rendering.formatting",
-    "loafer_kit.scaffold.rendering.payload_contexts",
-    "loafer_kit.scaffold.rendering.render",
-    "loafer_kit.scaffold.rendering.sandbox",
     "loafer_kit.scaffold.shipping.contexts",
-    "loafer_kit.scaffold.shipping.figures",
-    "loafer_kit.scaffold.shipping.permissions",
     "loafer_kit.scaffold.shipping.resources",
-    "loafer_kit.scaffold.rendering.trust",
+    "loafer_kit.scaffold.shipping.sizing",
 }
 WRITING = {
-    "loafer_kit.cli.collisions",
     "loafer_kit.cli.writing",
-    "loafer_kit.scaffold.project.commits",
-    "loafer_kit.scaffold.project.journal",
+    "loafer_kit.scaffold.project.updates",
     "loafer_kit.scaffold.project.undo",
+    "loafer_kit.scaffold.project.writing",
 }
 SPECS = {
     "loafer_kit.scaffold.rendering.contexts",
     "loafer_kit.scaffold.spec.payloads",
     "loafer_kit.scaffold.shipping",
-    "loafer_kit.scaffold.sources",
+    "loafer_kit.scaffold.sources.documents",
     "loafer_kit.scaffold.spec.validation",
 }
+# The settings of an extension, and what is installed beside us: both are light.
+SETTINGS = {"loafer_kit.scaffold.spec.extensions"}
+SOURCES = {"loafer_kit.scaffold.sources"}
 SCAFFOLD = RENDERING | WRITING | SPECS
+LIST = SLOW | {"importlib.metadata", "json", "pydantic"} | SCAFFOLD
 # What a command may do without.
 COMMANDS = {
-    "--help": SLOW | {"importlib.metadata", "json", "pydantic"} | SCAFFOLD,
-    "--version": SLOW | {"importlib.metadata", "json", "pydantic"} | SCAFFOLD,
-    "new service --help": SLOW | {"json"} | SCAFFOLD,
-    "check --help": SLOW | {"json"} | SCAFFOLD,
-    "templates": SLOW | RENDERING | WRITING | SPECS,
-    "check": SLOW | RENDERING | WRITING,
+    "--help": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.completions"},
+    "--version": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.completions"},
+    "new service --help": SLOW | {"pydantic"} | RENDERING - SETTINGS,
+    "check --help": SLOW | {"pydantic"} | RENDERING | WRITING,
+    "templates": SLOW | {"pydantic"} | RENDERING | WRITING | SPECS - SOURCES,
+    "check": SLOW | {"pydantic"} | RENDERING | WRITING,
+    "schema": SLOW | {"pydantic"} | RENDERING | WRITING,
 }
 
 

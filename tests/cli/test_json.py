@@ -10,6 +10,7 @@ from terminals import Person
 from typer.main import get_command
 
 from loafer_kit.cli import app
+from loafer_kit.cli.typer_commands import LazyCommand
 
 NEW = ("new", "service", "foobar", "--queue", "a", "--output-dir", "..")
 ADD_QUEUE = ("add", "queue", "b")
@@ -155,6 +156,7 @@ def test_each_command_that_has_the_flag_is_among_them():
     """And no other."""
 
     def having(command, *names):
+        command = command.load() if isinstance(command, LazyCommand) else command
         inner = getattr(command, "commands", None)
         if inner is None:
             has = any("--json" in parameter.opts for parameter in command.params)
@@ -216,6 +218,7 @@ def test_conflicts_are_counted_before_the_error(project):
     assert "conflicts are left in foobar/routes.py" in done.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["service", "extension"])
 def test_on_a_terminal_nobody_is_asked(tmp_path, what):
     """A question is no JSON."""

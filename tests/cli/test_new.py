@@ -7,13 +7,13 @@ import subprocess
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kept_projects import check_out_with_crlf
+from kept_projects import check_out_with_crlf, run
 from terminals import COMMAND, Person
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.scaffold.project import locks
-from loafer_kit.scaffold.sources import files
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 
 
@@ -36,7 +36,8 @@ def here(tmp_path, monkeypatch):
     return here
 
 
-def run(*arguments, **options):
+def start(*arguments, **options):
+    """Run the command as a process of its own."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
@@ -53,7 +54,7 @@ def content(folder):
 
 def test_one_command_writes_a_service(here):
     """It lists the files and says what to do next."""
-    done = run("new", "service", "foobar", "--queue", "loafer-test")
+    done = start("new", "service", "foobar", "--queue", "loafer-test")
 
     assert done.returncode == 0, done.stderr
     assert (here / "foobar/foobar/handlers.py").is_file()
@@ -258,7 +259,7 @@ def test_a_link_in_the_projects_place_is_not_written_through(here, tmp_path):
 
 def test_a_full_disk_leaves_nothing(here):
     """The limit on a file's size stands for the disk's end."""
-    done = run("new", "service", "foobar", "--queue", "loafer-test", preexec_fn=_no_space)
+    done = start("new", "service", "foobar", "--queue", "loafer-test", preexec_fn=_no_space)
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -281,6 +282,7 @@ def test_the_schema_is_json(here):
     assert "visibility_timeout" in queue["properties"]
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
     """Defaults are offered, answers are judged at once."""
     with Person("new", "service") as person:
@@ -309,7 +311,7 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         person.answer("Another queue? [y/N]: ", "\n")
 
         assert person.leave() == 0
-        service = validation.service(files.read(here / "foobar/loafer.toml"))
+        service = validation.service(documents.read(here / "foobar/loafer.toml"))
         assert [
             (q.name, q.kind, q.handler, q.topic, q.dead_letter_queue) for q in service.queues
         ] == [
@@ -318,6 +320,7 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         ]
 
 
+@pytest.mark.slow
 def test_a_queue_may_be_answered_with_its_settings(here):
     """As `--queue` takes them: judged at once, and not asked for again."""
     with Person("new", "service", "foobar") as person:
@@ -333,10 +336,11 @@ def test_a_queue_may_be_answered_with_its_settings(here):
 
         assert person.leave() == 0
         assert "Kind" not in person.shown
-        (queue,) = validation.service(files.read(here / "foobar/loafer.toml")).queues
+        (queue,) = validation.service(documents.read(here / "foobar/loafer.toml")).queues
         assert (queue.topic, queue.handler, queue.options) == ("t", "on_order", {"wait_time": 9})
 
 
+@pytest.mark.slow
 def test_on_a_terminal_what_was_given_is_not_asked_for(here):
     """With everything given, there is no question."""
     with Person("new", "service", "foobar", "--queue", "loafer-test") as person:
@@ -346,6 +350,7 @@ def test_on_a_terminal_what_was_given_is_not_asked_for(here):
         assert (here / "foobar").is_dir()
 
 
+@pytest.mark.slow
 def test_ctrl_d_at_a_question_ends_it_all(here):
     """With the exit code of Ctrl-C."""
     with Person("new", "service") as person:
@@ -355,6 +360,7 @@ def test_ctrl_d_at_a_question_ends_it_all(here):
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_a_question_leaves_nothing(here):
     """And shows no traceback."""
     with Person("new", "service") as person:
@@ -375,6 +381,7 @@ def edited(here):
     return ["new", "service", "foobar", "--queue", "a", "--queue", "b"]
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_about_edited_files(here):
     """No is the default; a diff first, if wanted; files that nobody edited need no question."""
     command = edited(here)
@@ -394,6 +401,7 @@ def test_on_a_terminal_it_asks_about_edited_files(here):
     assert "handle_b" in (here / "foobar/foobar/routes.py").read_text()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_line_ends_are_not_asked_about(here):
     """Only the files are that somebody edited; what is written over one keeps its line ends."""
     command = edited(here)
@@ -409,6 +417,7 @@ def test_on_a_terminal_line_ends_are_not_asked_about(here):
     assert b"handle_b" in (here / "foobar/foobar/handlers.py").read_bytes()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_one_answer_may_stand_for_all(here):
     """All is yes, from here on."""
     command = edited(here)
@@ -419,6 +428,7 @@ def test_on_a_terminal_one_answer_may_stand_for_all(here):
     assert "# mine" not in (here / "foobar/foobar/handlers.py").read_text()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_conflicts_of_a_merge_are_no_success(here):
     """They are marked and listed."""
     command = edited(here)
@@ -431,6 +441,7 @@ def test_on_a_terminal_conflicts_of_a_merge_are_no_success(here):
     assert "<<<<<<< yours\n# mine\n" in (here / "foobar/foobar/handlers.py").read_text()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_quitting_changes_nothing(here):
     """Neither the files that were asked for, nor any other."""
     command = edited(here)
@@ -449,9 +460,7 @@ hostile = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 
 
 @given(st.lists(hostile, max_size=3), hostile)
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_hostile_argument_leads_anywhere(here, queues, name):
     """Whatever is typed: a service in its folder, or an error and nothing at all."""
     arguments = [argument for queue in queues for argument in ("--queue", queue)]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from kept_projects import run
 
 import loafer_kit
 from loafer_kit.local import LocalQueue
@@ -13,7 +14,8 @@ TEMPLATE = DOCUMENTS / "shop.cfn.yaml"
 
 
 def new(project, *arguments):
-    return project.command("new", "service", *map(str, arguments), stdin=-3)
+    """Run `loafer-kit new service` in the project's folder, which is the current one."""
+    return run("new", "service", *arguments)
 
 
 def test_what_is_left_out_is_listed_on_stderr(project):

@@ -14,7 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from terminals import COMMAND, Person
 
-from loafer_kit.cli.progress import waiting
+from loafer_kit.cli.output import waiting
+
+pytestmark = pytest.mark.slow
 
 CLEARED = "\r\x1b[K"
 HIDDEN_CURSOR = "\x1b[?25l"

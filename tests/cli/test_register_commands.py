@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app, register_commands
-from loafer_kit.cli.namespaces import groups_of
+from loafer_kit.cli.extension_commands import groups_of
 from loafer_kit.commands import isolated, registrations
 from loafer_kit.exceptions import ConfigurationError
 
@@ -365,6 +365,7 @@ def rock(project):
     project.write("clash.py", f"NAMESPACE = 'run'\n{MODULE}")
 
 
+@pytest.mark.slow
 def test_the_app_option_brings_the_commands(rock, project):
     """In the help, and to run."""
     done = project.command("--app", "rock", "fraggle", "trash", "marjory")
@@ -380,6 +381,7 @@ def test_without_the_app_option_there_are_no_such_commands(rock, project):
     assert "No such command 'fraggle'" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["nothing", "rock:nothing"])
 def test_an_app_that_is_not_there_is_one_line(rock, project, path):
     """As for `run`."""
@@ -389,6 +391,7 @@ def test_an_app_that_is_not_there_is_one_line(rock, project, path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_namespace_must_not_hide_a_command(rock, project):
     """`run` stays what it is."""
     done = project.command("--app", "clash", "run", "rock")
@@ -396,6 +399,7 @@ def test_a_namespace_must_not_hide_a_command(rock, project):
     assert "commands 'run', but loafer-kit has a command of that name" in done.stderr
 
 
+@pytest.mark.slow
 def test_registered_commands_complete_in_shells(rock, project):
     """What the shell asks when TAB is pressed."""
     for words, expected in (("fra", "fraggle"), ("fraggle tr", "trash")):

@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SERVICE = """
 import asyncio, configparser
 from loafer_kit import Application

@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 LINES = """
 import asyncio, logging
 from loafer_kit import Abort, Application

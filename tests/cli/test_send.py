@@ -1,4 +1,4 @@
-"""`loafer-kit send` as a process of its own, against the real local server."""
+"""`loafer-kit send` against the real local server."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 import pytest
+from kept_projects import run
 
 from loafer_kit.local.records import ServerRecord, announce
 
@@ -30,13 +31,7 @@ def queues(local_server, local_queues, monkeypatch):
 
 
 def send(*arguments, stdin=""):
-    return subprocess.run(
-        [sys.executable, "-m", "loafer_kit", "send", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run("send", *arguments, stdin=stdin)
 
 
 def bodies(queues, queue="jobs"):
@@ -122,7 +117,7 @@ def test_a_usage_error_is_exit_code_2(queues, arguments, line):
     [
         (["nowhere", "body"], "error: No local server has a queue 'nowhere':"),
         (["jobs", "--file", "missing"], "error: missing: No such file or directory"),
-        (["jobs", ""], "error: The body is empty: SQS takes no message without one"),
+        (["jobs", ""], "error: The body is empty: SQS requires one"),
         (["jobs", "--file", os.devnull], "error: The body is empty"),
         (["jobs", "--file", "."], "error: .: Is a directory"),
     ],
@@ -159,6 +154,7 @@ def test_json_says_what_was_sent_before_an_error(queues, temporary_folder):
     assert result.stderr.startswith("error: bodies: not UTF-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[b"\xff"], ["-"], ["-", "--lines"]])
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_an_argument_and_an_input_are_utf_8_too(queues, arguments, locale):

@@ -1,9 +1,12 @@
 """`loafer-kit update`: a project carried over a change of its template or of its spec."""
 
+import base64
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -18,13 +21,20 @@ def later(tmp_path, monkeypatch):
     return OwnTemplates(tmp_path / "templates", monkeypatch)
 
 
-@pytest.fixture
-def project(tmp_path, later):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A service with two queues, as it was written."""
+    folder = tmp_path_factory.mktemp("written")
     queues = ["--queue", "a,wait_time=3", "--queue", "b"]
-    done = loafer_kit("new", "service", "foobar", *queues, "--output-dir", tmp_path)
+    done = loafer_kit("new", "service", "foobar", *queues, "--output-dir", folder)
     assert done.code == 0, done.error
-    return tmp_path / "foobar"
+    return folder / "foobar"
+
+
+@pytest.fixture
+def project(tmp_path, later, written):
+    """A copy of that service."""
+    return shutil.copytree(written, tmp_path / "foobar")
 
 
 def test_a_project_that_is_up_to_date_is_left_alone(project):
@@ -311,7 +321,7 @@ def test_a_hostile_lock_touches_nothing(project, path):
     values = json.loads(file.read_bytes())
     values["files"][path] = {
         "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
-        "content": ["x"],
+        "content": base64.b64encode(zlib.compress(b"x")).decode(),
     }
     file.write_text(json.dumps(values))
     before = content(project)
@@ -319,11 +329,12 @@ def test_a_hostile_lock_touches_nothing(project, path):
     for command in ("update", "destroy", "check"):
         done = loafer_kit(command, project)
         assert done.code == 1
-        assert "no path" in done.error or "symbolic link" in done.error
+        assert "not a path" in done.error or "symbolic link" in done.error
     assert content(project) == before
     assert outside.read_bytes() == b"x"
 
 
+@pytest.mark.slow
 def test_neither_a_home_nor_git_nor_a_network_is_needed(project, later):
     """The base is in the lock, and nothing is written elsewhere."""
     spec = project / "loafer.toml"
@@ -352,3 +363,99 @@ def test_neither_a_home_nor_git_nor_a_network_is_needed(project, later):
         assert done.stderr == ""
     assert "handle_c" in (project / "foobar/handlers.py").read_text()
     assert not (project.parent / "other").exists()
+
+
+LARGE = 1024 * 1024 + 1
+
+
+@pytest.fixture
+def with_logo(tmp_path, later):
+    """A service whose template has a large binary."""
+    later.file("logo.bin").write_bytes(bytes(LARGE))
+    loafer_kit("new", "service", "foobar", "--queue", "a", "--output-dir", tmp_path)
+    return tmp_path / "foobar"
+
+
+def test_a_large_binary_is_replaced_if_it_is_untouched(with_logo, later):
+    """Its hash alone is in the lock, which stays small."""
+    later.file("logo.bin").write_bytes(bytes(LARGE) + b"new")
+
+    assert (with_logo / locks.PATH).stat().st_size < 20_000
+    assert loafer_kit("update", with_logo).code == 0
+    assert (with_logo / "logo.bin").read_bytes() == bytes(LARGE) + b"new"
+    later.file("logo.bin").unlink()
+    assert loafer_kit("update", with_logo).code == 0
+    assert not (with_logo / "logo.bin").exists()
+
+
+def test_an_edited_large_binary_is_kept_and_named(with_logo, later):
+    """There is nothing to merge it with."""
+    (with_logo / "logo.bin").write_bytes(b"mine")
+    later.file("logo.bin").write_bytes(bytes(LARGE) + b"new")
+
+    done = loafer_kit("update", with_logo)
+
+    assert done.code == 0
+    assert "keep  logo.bin  (edited in the project" in shown(done, with_logo)
+    assert (with_logo / "logo.bin").read_bytes() == b"mine"
+    assert loafer_kit("update", with_logo, "--check").code == 0
+
+
+@pytest.fixture
+def with_secret(tmp_path, later):
+    """A service whose template draws a secret, and covers it with .gitignore."""
+    ignore = later.file(".gitignore")
+    ignore.write_text(ignore.read_text() + "secrets/\n")
+    later.file("secrets").mkdir()
+    later.file("secrets/key").write_text("drawn-first")
+    loafer_kit("new", "service", "foobar", "--queue", "a", "--output-dir", tmp_path)
+    later.file("secrets/key").write_text("drawn-again")
+    return tmp_path / "foobar"
+
+
+def test_a_file_that_gitignore_covers_is_never_rewritten(with_secret, tmp_path):
+    """A secret stays as it was drawn, and the lock holds its hash alone."""
+    before = content(with_secret)
+    assert before["secrets/key"] == b"drawn-first"
+    assert locks.find(with_secret).files["secrets/key"] == locks.Digest(
+        "2b3fbf57be9a113cf6811108ddfabd3c3d92910963ae9ed125f1617a17058b4d"
+    )
+
+    again = ["new", "service", "foobar", "--queue", "a", "--output-dir", tmp_path, "--force"]
+    for command in (["update", with_secret, "--check"], ["update", with_secret], again):
+        done = loafer_kit(*command)
+        assert done.code == 0
+        assert "secrets/key" not in done.output
+    assert content(with_secret) | {locks.PATH: b""} == before | {locks.PATH: b""}
+
+    (with_secret / "secrets/key").write_text("mine")
+    assert loafer_kit("add", "queue", "b", "--path", with_secret).code == 0
+    assert loafer_kit("update", with_secret).code == 0
+    assert (with_secret / "secrets/key").read_text() == "mine"
+    assert loafer_kit("destroy", with_secret).code == 0
+    assert b"drawn" not in (with_secret / locks.PATH).read_bytes()
+
+
+def test_a_checkout_without_the_covered_file_stays_without_it(with_secret):
+    """git does not bring it along; `destroy` does not miss it."""
+    (with_secret / "secrets/key").unlink()
+
+    assert loafer_kit("update", with_secret).code == 0
+    assert not (with_secret / "secrets/key").exists()
+    assert loafer_kit("update", with_secret, "--check").code == 0
+    assert loafer_kit("destroy", with_secret).code == 0
+
+
+def test_a_file_that_an_update_brings_and_covers_is_written_once(project, later):
+    """With the line of .gitignore that covers it."""
+    ignore = later.file(".gitignore")
+    ignore.write_text(ignore.read_text() + "/.env\n")
+    later.file(".env").write_text("one")
+    assert loafer_kit("update", project).code == 0
+    later.file(".env").write_text("two")
+
+    assert loafer_kit("update", project).code == 0
+    assert (project / ".env").read_text() == "one"
+    (project / ".gitignore").unlink()
+    assert loafer_kit("update", project).code == 0
+    assert (project / ".env").read_text() == "one"

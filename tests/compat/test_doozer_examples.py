@@ -105,6 +105,7 @@ def run_forever(app, **keywords):
 # Quickstart, Running Applications
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["file_printer", "file_printer:app"])
 @pytest.mark.parametrize("command", [["loafer-kit"], [sys.executable, "-m", "loafer_kit"]])
 def test_the_quickstart_runs_from_the_command_line(tmp_path, path, command):
@@ -129,6 +130,7 @@ def test_the_quickstart_runs_from_the_command_line(tmp_path, path, command):
     assert [line.removeprefix("file_printer received: ") for line in lines[1:-1:2]] == received
 
 
+@pytest.mark.slow
 def test_a_callable_that_returns_the_application(tmp_path):
     """`file_printer:make_app`."""
     source = QUICKSTART.replace("doozer", "loafer_kit")
@@ -341,6 +343,7 @@ Fraggle(app)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [

@@ -16,6 +16,8 @@ import pytest
 from loafer_kit.ext.aws.publishers import sns_publish, sqs_publish
 from loafer_kit.local import LocalQueue
 
+pytestmark = pytest.mark.slow
+
 # Quickstart, Tutorial
 
 HANDLERS = """

@@ -25,6 +25,8 @@ from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def queue(local_queues):

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("sphinx")
 
 from loafer_kit.contrib import sphinx  # noqa: E402 - once it is known to be there

@@ -1,13 +1,13 @@
-"""The page about sources shows what happens."""
+"""The examples of the pages about sources and typed handlers are true."""
 
 import re
 import tomllib
 from pathlib import Path
 
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
+from loafer_kit.scaffold.sources import asyncapi
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to"
 
@@ -17,7 +17,7 @@ def block(page, language):
 
 
 def test_the_document_makes_the_spec_beside_it(tmp_path):
-    """As the project keeps it."""
+    """The spec is the one that the page shows."""
     page = "begin-from-a-document.md"
     (tmp_path / "shop.yaml").write_text(block(page, "yaml"))
 
@@ -27,7 +27,7 @@ def test_the_document_makes_the_spec_beside_it(tmp_path):
 
 
 def test_the_spec_with_models_is_valid():
-    """It says what the page says of it."""
+    """It has the models and the handler that the page describes."""
     service = validation.service(Draft(tomllib.loads(block("type-handlers.md", "toml"))))
 
     context = contexts.service(service)

@@ -1,4 +1,4 @@
-"""The page about commands, and the README's table, list what there is."""
+"""The page about commands and the table in the README list every command."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from loafer_kit.cli import app
+from loafer_kit.cli import COMMANDS, app
+from loafer_kit.cli.typer_commands import LazyCommand
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/commands.md").read_text()
@@ -15,8 +16,9 @@ SHARED = {"--dry-run", "--diff", "--json"}
 
 
 def commands(command=None, *names):
-    """The commands at the ends of the tree, each with its names."""
+    """Every command that has no subcommands, with its names."""
     command = command or get_command(app)
+    command = command.load() if isinstance(command, LazyCommand) else command
     inner = getattr(command, "commands", None)
     if inner is None:
         return [(names, command)]
@@ -31,7 +33,7 @@ def options(text):
     ("names", "command"), [pytest.param(*end, id=" ".join(end[0])) for end in commands()]
 )
 def test_each_command_is_described_with_its_options(names, command):
-    """In a section of its own, or in one that it shares; what no command has is not there."""
+    """Its section, which it may share, lists its options and no others."""
     sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
     section = sections.get(" ".join(names)) or sections[names[0]]
     has = {
@@ -48,7 +50,7 @@ def test_each_command_is_described_with_its_options(names, command):
 
 @pytest.mark.parametrize("name", [" ".join(names) for names, _ in commands()])
 def test_the_readme_lists_each_command(name):
-    """A command that is not in the table is not found."""
+    """Readers look for commands in this table."""
     table = (ROOT / "README.md").read_text().partition("## Commands")[2]
 
     assert name in [span.removeprefix("loafer-kit ") for span in re.findall("`(.*?)`", table)]
@@ -56,7 +58,15 @@ def test_the_readme_lists_each_command(name):
 
 @pytest.mark.parametrize("arguments", [[], ["new"], ["add"]])
 def test_no_summary_is_cut_off(arguments):
-    """What a list of commands says of each is a whole sentence."""
+    """Each command's summary fits on its line."""
     listed = CliRunner().invoke(app, [*arguments, "--help"]).stdout.partition("Commands:")[2]
     assert listed
     assert "..." not in listed
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_summary_is_the_first_sentence_of_a_commands_own_help(name):
+    """The list of commands is shown without importing them."""
+    command = LazyCommand(name).load()
+
+    assert COMMANDS[name] == command.help.split("\n\n")[0]

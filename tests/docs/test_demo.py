@@ -1,15 +1,19 @@
-"""`make demo`, without the set-up of its environment."""
+"""`make demo`, without the set-up of the virtual environment."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parents[2] / "docs" / "demo.py"
 
 
 def test_the_demonstration_ends_by_itself_and_leaves_nothing(tmp_path):
-    """Each message ends as announced; neither the home nor the temporary folder has more in it."""
+    """Each message ends as announced, and nothing is left in the home or the temporary folder."""
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir()
     temporary.mkdir()
@@ -22,7 +26,7 @@ def test_the_demonstration_ends_by_itself_and_leaves_nothing(tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    _, _, outcomes = result.stdout.partition("What became of them.")
+    _, _, outcomes = result.stdout.partition("The end of each message.")
     assert outcomes.count("->  deleted") == 2
     assert outcomes.count("->  dead letter in loafer-test-dead") == 2
     assert not list(home.iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-#: The tutorial has a test of its own.
+#: The tutorial has another test.
 PAGES = sorted(
     page
     for page in DOCS.rglob("*.md")

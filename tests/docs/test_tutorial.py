@@ -1,4 +1,4 @@
-"""The tutorial, step by step, as a reader would do it."""
+"""The tutorial, step by step, as a reader follows it."""
 
 import os
 import re
@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
-# What judges the style of a generated project: a reader's code is to be as clean as ours.
+# A reader's project must pass the tools that a generated project passes.
 TOOLS = ("ruff check --no-cache .", "black --check .")
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 
@@ -28,7 +32,7 @@ def run(command, folder, home):
 
 
 def test_the_tutorial_works_word_for_word(tmp_path):
-    """Every command ends well, and the last run shows what the text says of each order."""
+    """Every command succeeds, and the last run has the outcomes that the text describes."""
     folder, home = tmp_path, tmp_path / "home"
     home.mkdir()
     outputs = []

@@ -1,4 +1,4 @@
-"""The page about updates: what it tells to type works, and says what the page says."""
+"""The commands on the page about updates work, and print what the page shows."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs/how-to/update-a-project.md"
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The folder of a project, as the page assumes."""
+    """The folder of a project, which is the current one."""
     loafer_kit(
         "new", "service", "foobar", "--queue", "orders,wait_time=3", "--output-dir", tmp_path
     )
@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_the_commands_of_the_page_work(here):
-    """In order; where output is shown, that is the output."""
+    """In order; their output is the one shown."""
     consoles = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     for command, expected in re.findall(
         r"^\$ loafer-kit ([^#\n]*).*\n((?:[^$].*\n)*)", "".join(consoles), re.MULTILINE

@@ -1,4 +1,4 @@
-"""The page about templates of one's own: what it tells to type works."""
+"""The page about custom templates: what it tells to type works."""
 
 import re
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from kept_projects import loafer_kit, replace
-from scaffold.own_templates import commit, git, write
+from scaffold.custom_templates import commit, git, write
 
 from loafer_kit.scaffold.rendering import templates
 
@@ -41,14 +41,14 @@ def test_the_commands_of_the_page_work(here):
     assert len(commands) == 6
     for command in commands:
         done = loafer_kit(*command.split())
-        assert (done.code, done.error) == (0, "")
+        assert done.code == 0, done.error
     assert "## Running" in (here / "barfoo/README.md").read_text()
     assert (here / "other/LICENSE").read_text() == "MIT"
 
 
-def test_the_note_of_the_page_is_one(here):
+def test_the_page_shows_what_consent_is_asked_for(here):
     """Word for word."""
-    done = loafer_kit("new", "service", "x", "--queue", "a", "--template", "./hooked")
+    done = loafer_kit("new", "service", "x", "--template", "./hooked", "--trust")
 
     assert done.code == 0
     assert done.error in PAGE

@@ -1,10 +1,13 @@
-"""An embedded server that denies what a policy on AWS would."""
+"""Runs doctor on a spec, against an embedded server that can deny what a policy on AWS would."""
 
 import json
 
 import pytest
 from moto.sns.responses import SNSResponse
 from moto.sqs.responses import SQSResponse
+from typer.testing import CliRunner
+
+from loafer_kit.cli import app
 
 _ERROR = "<Error><Code>AuthorizationError</Code><Message>not yours</Message></Error>"
 _SERVICES = {
@@ -22,3 +25,19 @@ def deny(monkeypatch):
         monkeypatch.setattr(responses, operation, lambda self: (403, {"status": 403}, error))
 
     return by
+
+
+@pytest.fixture
+def doctor(tmp_path):
+    """Writes a loafer.toml and looks at it."""
+
+    def run(*queues, options=()):
+        tables = "".join(f"\n[[queues]]\n{queue}\n" for queue in queues)
+        (tmp_path / "loafer.toml").write_text(f'name = "shop"\n{tables}')
+        done = CliRunner().invoke(app, ["doctor", str(tmp_path), "--json", *options])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        described = json.loads(done.stdout)
+        assert done.exit_code == (1 if described["problems"] else 0)
+        return described["findings"]
+
+    return run

@@ -162,7 +162,7 @@ async def test_an_exception_without_text_is_rejected_all_the_same():
         raise Mute
 
     provider = await run(handler, ["bad"], reject_on=(Mute,))
-    assert provider.dead_letters == [("bad", "Mute")]
+    assert provider.dead_letters == [("bad", "Mute (its text cannot be shown)")]
 
 
 class Refusal(LoaferException):

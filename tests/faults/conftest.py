@@ -1,4 +1,4 @@
-"""Real SQS servers behind a proxy that breaks requests: moto's, and LocalStack's where installed."""
+"""Real SQS servers behind a proxy that breaks requests: moto's, and LocalStack's if installed."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ def _free_port():
 
 @pytest.fixture(scope="session")
 def localstack(tmp_path_factory):
-    """The URL of a LocalStack server with SQS; tests that need it are skipped where it is not."""
+    """The URL of a LocalStack server with SQS; skips the test if LocalStack is not installed."""
     if not LOCALSTACK.exists():
         pytest.skip("LocalStack is not installed: make localstack")
     folder = tmp_path_factory.mktemp("localstack")
@@ -90,7 +90,7 @@ async def proxy(server):
 
 @pytest.fixture
 def queues(server):
-    """The queues of the server itself, past the proxy."""
+    """The queues of the server, without the proxy."""
     queues = LocalQueues(server)
     yield queues
     queues.close()

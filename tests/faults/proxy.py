@@ -95,7 +95,7 @@ class FaultProxy:
         return _response(await forward())
 
     def _observe(self, action, request, answer):
-        """Note what the server did, whatever becomes of its answer."""
+        """Record what the server did, even if its response is lost."""
         if action == "ReceiveMessage":
             for message in answer.get("Messages", []):
                 self._messages[message["ReceiptHandle"]] = message["MessageId"]
@@ -107,7 +107,7 @@ class FaultProxy:
                     self.events.append(("deleted", self._messages[entry["ReceiptHandle"]]))
 
     def handled(self, message_id):
-        """Note that a handler was called."""
+        """Record that a handler was called."""
         self.events.append(("handled", message_id))
 
 
@@ -131,26 +131,26 @@ throttled = _error("ThrottlingException", 400)
 
 
 async def malformed(request, forward):
-    """The server does its work; what comes back is no JSON."""
+    """The server carries the request out; the response is not JSON."""
     await forward()
     return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, b'{"Messages": [{"Bo'))
 
 
 async def reset_before(request, forward):
-    """The connection breaks before the server hears of the request."""
+    """The connection breaks before the request arrives."""
     request.transport.abort()
     return web.Response()
 
 
 async def reset_after(request, forward):
-    """The server does its work, but its answer never arrives."""
+    """The server carries the request out, but the response never arrives."""
     await forward()
     request.transport.abort()
     return web.Response()
 
 
 async def reset_midway(request, forward):
-    """The answer breaks off in the middle."""
+    """The connection breaks in the middle of the response."""
     status, headers, body = await forward()
     response = web.StreamResponse(
         status=status, headers={**headers, "Content-Length": str(len(body) + 10)}
@@ -162,7 +162,7 @@ async def reset_midway(request, forward):
 
 
 async def half_closed(request, forward):
-    """The server closes its side without an answer."""
+    """The server closes its side without a response."""
     await forward()
     with contextlib.suppress(OSError, RuntimeError):
         request.transport.write_eof()
@@ -172,7 +172,7 @@ async def half_closed(request, forward):
 
 
 def slow(seconds):
-    """The answer takes its time."""
+    """The response is delayed."""
 
     async def breaks(request, forward):
         answer = await forward()
@@ -183,7 +183,7 @@ def slow(seconds):
 
 
 async def entries_failed(request, forward):
-    """Every entry of a batch fails for a reason of the server's."""
+    """Every entry of a batch fails, and the sender is not to blame."""
     entries = json.loads(await request.read())["Entries"]
     failed = [
         {"Id": entry["Id"], "SenderFault": False, "Code": "InternalError", "Message": "try again"}
@@ -191,3 +191,38 @@ async def entries_failed(request, forward):
     ]
     body = json.dumps({"Successful": [], "Failed": failed}).encode()
     return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+
+
+def says(body, status=200, content_type="text/html"):
+    """Something else than the server answers; the server hears of nothing."""
+
+    async def breaks(request, forward):
+        return _response((status, {"Content-Type": content_type}, body))
+
+    return breaks
+
+
+async def entries_refused(request, forward):
+    """Every entry of a batch is refused, as the sender's fault."""
+    entries = json.loads(await request.read())["Entries"]
+    failed = [
+        {"Id": entry["Id"], "SenderFault": True, "Code": "InvalidMessageContents", "Message": "no"}
+        for entry in entries
+    ]
+    body = json.dumps({"Failed": failed}).encode()
+    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+
+
+def refused_above(limit):
+    """A batch whose bodies and attributes have more bytes than `limit` is refused as a whole."""
+    refuse = _error("BatchRequestTooLong", 400)
+
+    async def breaks(request, forward):
+        size = 0
+        for entry in json.loads(await request.read())["Entries"]:
+            size += len(entry["MessageBody"].encode())
+            for name, value in entry.get("MessageAttributes", {}).items():
+                size += len(name) + sum(map(len, value.values()))
+        return await refuse(request, forward) if size > limit else _response(await forward())
+
+    return breaks

@@ -1,4 +1,4 @@
-"""A service under test, and what must hold after any fault."""
+"""A service under test, and the checks that hold after any fault."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ CLIENT = {
 
 
 def route(proxy, queue, handler, **options):
-    """A route through the proxy, with short polls; every call of the handler is noted."""
+    """A route through the proxy, with short polls; records every call of the handler."""
 
     async def noted(message, metadata):
         proxy.handled(metadata["MessageId"])
@@ -33,7 +33,7 @@ def plain_route(proxy, queue, handler, **options):
 
 @contextlib.asynccontextmanager
 async def running(*routes, **options):
-    """Run the routes until the block ends; then they must end by themselves and leak nothing."""
+    """Run the routes until the block ends, and check that they stop and leak no tasks."""
     before = asyncio.all_tasks()
     dispatcher = LoaferDispatcher(routes, **options)
     task = asyncio.create_task(dispatcher.dispatch_providers())
@@ -53,7 +53,7 @@ def _is_ours(task):
 
 
 async def until(condition, seconds=20):
-    """Wait for a condition that other tasks, or a server, bring about."""
+    """Wait for a condition that depends on other tasks or on a server."""
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - it happens in a server
             await asyncio.sleep(0.02)

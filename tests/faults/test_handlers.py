@@ -16,6 +16,8 @@ from faults.service import (
 
 from loafer_kit.local import LocalQueue
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fifo(queues):

@@ -11,6 +11,8 @@ import pytest
 
 from loafer_kit.local.environments import child_environment
 
+pytestmark = pytest.mark.slow
+
 SERVICE = """
     import asyncio, sys
     from loafer_kit.ext.aws.routes import SQSRoute

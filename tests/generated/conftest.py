@@ -1,4 +1,4 @@
-"""What generated services are made and judged with: this checkout, and an installed wheel."""
+"""The installations that generate and check projects: this checkout, and an installed wheel."""
 
 import contextlib
 import fcntl
@@ -18,13 +18,12 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Installation:
-    """A Python that has loafer_kit, one way or the other."""
+    """A Python in which loafer_kit is installed."""
 
     python: str
-    caches: Path
 
     def run(self, *arguments, cwd, environment=None, check=True):
-        """Run a module of this Python; fail with all it said."""
+        """Run a module of this Python; fail with its output if it fails."""
         done = subprocess.run(
             [self.python, "-m", *map(str, arguments)],
             cwd=cwd,
@@ -50,22 +49,16 @@ def _environment():
 
 
 @pytest.fixture(scope="session")
-def caches(tmp_path_factory):
-    """Caches of the tools, kept out of the projects."""
-    return tmp_path_factory.mktemp("caches")
-
-
-@pytest.fixture(scope="session")
-def checkout(caches):
+def checkout():
     """The checkout that these tests belong to."""
-    return Installation(sys.executable, caches)
+    return Installation(sys.executable)
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory, caches):
-    """A fresh environment with a built wheel, made once for all workers.
+def wheel(tmp_path_factory):
+    """A new environment with a built wheel, made once for all workers.
 
-    What the wheel needs is taken from the environment of the tests: no registry is asked.
+    The dependencies come from the environment of the tests; nothing is downloaded.
     """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -75,7 +68,7 @@ def wheel(tmp_path_factory, caches):
         if not (environment / "complete").exists():
             _install_wheel(environment)
             (environment / "complete").touch()
-    return Installation(str(environment / "bin/python"), caches)
+    return Installation(str(environment / "bin/python"))
 
 
 def _install_wheel(environment):
@@ -87,7 +80,7 @@ def _install_wheel(environment):
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, ROOT)
     (built,) = dist.glob("*.whl")
     python = environment / "bin/python"
-    # pip compiles what it installs, the templates' modules too: rendering has to leave that out.
+    # pip also compiles the modules of the templates; rendering must leave these files out.
     run(python, "-m", "pip", "install", "--no-index", "--no-deps", built)
     (site,) = environment.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")

@@ -1,4 +1,4 @@
-"""Generated extensions: linted, typed, tested, and used by a generated service."""
+"""Generated extensions pass linters, mypy and their own tests, and work in a service."""
 
 import os
 import shutil
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from loafer_kit.local import LocalQueues
+
+pytestmark = pytest.mark.slow
 
 EXTENSIONS = {
     "bare": [],
@@ -23,7 +25,7 @@ RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
 
 
 def run(*command, cwd, **environment):
-    """Run a module of this Python; fail with all it said."""
+    """Run a module of this Python; fail with its output if it fails."""
     done = subprocess.run(
         [sys.executable, "-m", *command],
         check=False,
@@ -39,22 +41,22 @@ def run(*command, cwd, **environment):
 
 @pytest.mark.parametrize("arguments", EXTENSIONS.values(), ids=EXTENSIONS)
 def test_an_extension_is_clean_and_passes_its_own_tests(checkout, tmp_path, arguments):
-    """black, ruff and mypy --strict have nothing to say, and its tests pass."""
+    """black, ruff, mypy --strict and its own tests pass."""
     judge(checkout, tmp_path, arguments)
 
 
 def test_an_installed_wheel_writes_the_same(wheel, tmp_path):
-    """Everything that there is, from the wheel's own templates."""
+    """With all options, from the templates in the wheel."""
     judge(wheel, tmp_path, EXTENSIONS["everything"])
 
 
 def judge(installation, folder, arguments):
-    """Write an extension and let the tools and its own tests judge it."""
+    """Write an extension, and run the tools and its own tests."""
     installation.run("loafer_kit", "new", "extension", "my-redis", *arguments, cwd=folder)
     project = folder / "loafer-kit-my-redis"
     installation.run("black", "--check", ".", cwd=project)
     subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    installation.run("mypy", "--cache-dir", installation.caches, cwd=project)
+    installation.run("mypy", cwd=project)
     installation.run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", cwd=project)
 
 

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import LocalQueue, LocalServer
 from loafer_kit.local.clients import ServiceError
-from loafer_kit.local.destinations import find_destination
-from loafer_kit.local.messages import MessageOptions
+from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.records import ServerRecord, announce
-from loafer_kit.local.sending import batches, send
+from loafer_kit.local.sending import batches, find_destination, send
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +112,15 @@ def test_the_region_may_stand_in_either_variable(local_queues, monkeypatch):
     local_queues.create("jobs")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert find_destination("jobs").queue == "jobs"
+
+
+def test_a_url_on_aws_names_its_region(local_queues, monkeypatch):
+    """The queue is asked for where it is, unless another endpoint is set."""
+    url = "https://sqs.eu-west-3.amazonaws.com/123456789012/jobs"
+    assert find_destination(url).clients.aws_region() == "us-east-1"
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"):
+        monkeypatch.delenv(name)
+    assert find_destination(url).clients.aws_region() == "eu-west-3"
 
 
 def test_a_server_that_no_longer_answers_is_passed_over(local_queues):

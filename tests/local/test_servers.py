@@ -1,5 +1,10 @@
 """The embedded server, over real HTTP."""
 
+import contextlib
+import http.client
+import io
+import json
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -8,7 +13,8 @@ import urllib.request
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.local import LocalServer, child_environment
+from loafer_kit.local import LocalQueues, LocalServer, child_environment
+from loafer_kit.local.servers import LongPolls
 
 
 def test_a_server_takes_a_free_port_and_is_gone_afterwards():
@@ -35,6 +41,7 @@ def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
         LocalServer().start()
 
 
+@pytest.mark.slow
 def test_the_first_server_of_a_process_starts_empty():
     """What an earlier server held is forgotten; servers that run together share their queues."""
     program = """
@@ -84,3 +91,106 @@ def test_the_child_environment_keeps_what_is_not_aws():
     environment = child_environment("http://x", {"PATH": "/bin", "AWS_ROLE_ARN": "arn"})
     assert environment["PATH"] == "/bin"
     assert "AWS_ROLE_ARN" not in environment
+
+
+# Long polls: the slices, and what ends them
+
+
+class Receives:
+    """A WSGI application that answers ReceiveMessage with what was prepared."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.wait_times = []
+
+    def __call__(self, environ, start_response):
+        request = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        self.wait_times.append(request.get("WaitTimeSeconds"))
+        start_response("200 OK", [])
+        return [self.answers.pop(0)]
+
+
+@pytest.fixture
+def client():
+    server_side, client_side = socket.socketpair()
+    with server_side, client_side:
+        yield server_side, client_side
+
+
+def receive(polls, client, **request):
+    body = json.dumps(request).encode()
+    environ = {
+        "HTTP_X_AMZ_TARGET": "AmazonSQS.ReceiveMessage",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+        "werkzeug.socket": client[0],
+    }
+    return b"".join(polls(environ, lambda status, headers: None))
+
+
+def test_a_poll_goes_on_until_there_are_messages(client):
+    """An empty slice is followed by another."""
+    application = Receives(b"{}", b"{}", b'{"Messages": [{"MessageId": "1"}]}')
+    assert b"Messages" in receive(LongPolls(application), client, WaitTimeSeconds=20)
+    assert application.wait_times == [1, 1, 1]
+
+
+def test_a_poll_whose_client_has_gone_ends(client):
+    """A consumer that was killed does not get what is sent afterwards."""
+    application = Receives(b"{}", b'{"Messages": [{"MessageId": "1"}]}')
+    client[1].close()
+    assert receive(LongPolls(application), client, WaitTimeSeconds=20) == b"{}"
+
+
+def test_a_released_poll_does_not_wait(client):
+    """What is there is still delivered, in one request without waiting."""
+    application = Receives(b"{}")
+    polls = LongPolls(application)
+    polls.release()
+    assert receive(polls, client, WaitTimeSeconds=20) == b"{}"
+    assert application.wait_times == [0]
+
+
+@pytest.mark.parametrize("request_", [{}, {"WaitTimeSeconds": 0}, {"WaitTimeSeconds": 21}])
+def test_any_other_receive_passes_as_it_is(client, request_):
+    """Short polls, the queue's own wait time and refused values are moto's business."""
+    application = Receives(b"{}")
+    receive(LongPolls(application), client, **request_)
+    assert application.wait_times == [request_.get("WaitTimeSeconds")]
+
+
+def open_poll(url, queue_url):
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    connection.request(
+        "POST",
+        "/",
+        json.dumps({"QueueUrl": queue_url, "WaitTimeSeconds": 20}),
+        {
+            "X-Amz-Target": "AmazonSQS.ReceiveMessage",
+            "Content-Type": "application/x-amz-json-1.0",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/sqs/aws4_request",
+        },
+    )
+    return connection
+
+
+def test_an_open_poll_gets_what_is_sent(local_server, local_queues):
+    """The real server answers a waiting consumer as soon as there is a message."""
+    local_queues.create("jobs")
+    poll = open_poll(local_server.url, local_queues.queue_url("jobs"))
+    local_queues.send("jobs", "hello")
+    with contextlib.closing(poll):
+        assert json.loads(poll.getresponse().read())["Messages"][0]["Body"] == "hello"
+
+
+def test_the_server_releases_its_open_polls():
+    """A consumer that waits on the real server is answered long before its wait time."""
+    with LocalServer() as server:
+        queues = LocalQueues(server.url)
+        queues.create("jobs")
+        poll = open_poll(server.url, queues.queue_url("jobs"))
+        queues.close()
+        server.release_polls()
+        with contextlib.closing(poll):
+            poll.sock.settimeout(10)
+            assert b"Messages" not in poll.getresponse().read()

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from loafer_kit.scaffold.spec import fields, payload_types, payloads, validation
 from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 few = settings(
-    max_examples=15,
+    max_examples=min(15, settings().max_examples),
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
@@ -32,14 +32,18 @@ topic_arns = st.builds(
 )
 
 model_names = ["Order", "Customer", "OrderLine", "News"]
-_leaves = st.sampled_from([*payload_types.SCALARS, "'a' | 'b'", "1 | 2", *model_names])
+_leaves = st.sampled_from(
+    [*payload_types.SCALARS, "Literal['a', 'b']", "Literal[1, 2]", *model_names]
+)
 _types = st.recursive(
-    _leaves, lambda inner: inner.map("list[{}]".format) | inner.map("map[{}]".format), max_leaves=3
+    _leaves,
+    lambda inner: inner.map("list[{}]".format) | inner.map("dict[str, {}]".format),
+    max_leaves=3,
 )
 _fields = st.dictionaries(
     st.from_regex(payloads.KEY, fullmatch=True)
     | st.sampled_from(["class", "str", "list", "dt", "Any", "Order", "self", "_id", "__init__"]),
-    _types | _types.map("{}?".format),
+    _types | _types.map("{} | None".format),
     max_size=5,
 )
 tables = st.fixed_dictionaries(dict.fromkeys(model_names, _fields))
@@ -64,7 +68,6 @@ def specs_of(options):
         "topic": queue_names | shared_names | topic_arns,
         "handler": identifiers,
         "error_handler": identifiers | st.just("on_error"),
-        "fifo": st.booleans(),
         "dead_letter_queue": queue_names | shared_names,
         "max_receive_count": st.integers(1, 1000),
         **options,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.escaping import harmless, in_one_line
+from loafer_kit.scaffold.escaping import escape, escape_line
 
 READABLE = [
     "plain ASCII ~",
@@ -17,7 +17,7 @@ READABLE = [
 @pytest.mark.parametrize("text", READABLE)
 def test_what_people_read_stays(text):
     """Of any script, symbols as well."""
-    assert harmless(text) == in_one_line(text) == text
+    assert escape(text) == escape_line(text) == text
 
 
 @pytest.mark.parametrize(
@@ -37,20 +37,20 @@ def test_what_people_read_stays(text):
 )
 def test_what_a_terminal_obeys_or_does_not_show_is_escaped(text, shown):
     """Control and format characters, directions, what has no width, and what cannot be encoded."""
-    assert harmless(text) == in_one_line(text) == shown
+    assert escape(text) == escape_line(text) == shown
 
 
 def test_lines_and_tabs_stay_where_there_may_be_several():
     """A line may end as Windows ends it; a carriage return alone would go over the line again."""
-    assert harmless("a\tb\r\nc\n\rd\n") == "a\tb\r\nc\n\\rd\n"
-    assert in_one_line("a\tb\r\nc\n") == r"a\tb\r\nc\n"
+    assert escape("a\tb\r\nc\n\rd\n") == "a\tb\r\nc\n\\rd\n"
+    assert escape_line("a\tb\r\nc\n") == r"a\tb\r\nc\n"
 
 
 @given(st.text() | st.text("\r\n\t\x1b[2K é\u202e\ud800"))
 def test_whatever_it_is_it_can_be_shown(text):
     """Every character that is left is printable, or one of the few that are meant to stay."""
-    for shown in (harmless(text), in_one_line(text)):
+    for shown in (escape(text), escape_line(text)):
         shown.encode()
-        assert harmless(shown) == shown
-    assert set(in_one_line(text)) & set("\r\n\t\x1b") == set()
-    assert harmless(text).count("\n") == text.count("\n")
+        assert escape(shown) == shown
+    assert set(escape_line(text)) & set("\r\n\t\x1b") == set()
+    assert escape(text).count("\n") == text.count("\n")

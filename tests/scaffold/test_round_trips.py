@@ -8,10 +8,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from scaffold.any_specs import few, runnable, specs, valid
 
-from loafer_kit.scaffold.project import checks, commits, locks, projects, updates
-from loafer_kit.scaffold.project import history as records
-from loafer_kit.scaffold.project import undo as reversals
+from loafer_kit.scaffold.project import drift, history, locks, projects, undo, updates, writing
 from loafer_kit.scaffold.rendering import contexts
+
+pytestmark = pytest.mark.slow
 
 
 @given(specs)
@@ -20,21 +20,20 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
     """Nothing to remark, nothing to update, and everything can be taken back."""
     service = valid(values)
     project = tmp_path_factory.mktemp("any") / service.package
-    rendering = projects.ours("service").render(contexts.service(service))
+    rendering = projects.builtin("service").render(contexts.service(service))
     found = updates.candidates({}, rendering.plan.files, project)
     changed = [candidate.merged() for candidate in found]
-    lock = rendering.locked((records.record("new service", changed, None),))
-    commits.apply([*changed, projects.lock_change(project, lock)], project)
+    lock = rendering.locked(project, None, (history.record("new service", changed, None),))
+    writing.apply([*changed, projects.lock_change(project, lock)], project)
 
     assert locks.find(project) == lock
-    assert checks.drifts(project, lock) == []
-    maker = projects.maker_of(project, lock)
-    again = maker.again(projects.draft(project, lock))
+    assert drift.find(project, lock) == []
+    generator = projects.generator_of(project, lock, load=pytest.fail)
+    again = generator.again(projects.draft(project, lock))
     assert again == rendering
-    assert not any(item.merged().writes for item in projects.candidates(project, lock, again))
-    assert not projects.lock_change(project, again.locked(lock.records)).writes
+    assert not any(change.writes for change in updates.update(project, lock, again))
 
-    commits.apply(reversals.last(project, lock, lambda: maker), project)
+    writing.apply(undo.last(project, lock, lambda: generator), project)
     assert list(project.iterdir()) == []
 
 
@@ -47,7 +46,7 @@ def test_projects_of_any_spec_pass_their_own_tests(tmp_path):
     @settings(few, max_examples=8, derandomize=True, database=None, phases=[Phase.generate])
     def write(values):
         package = f"drawn_{len(packages)}"
-        rendering = projects.ours("service").render(
+        rendering = projects.builtin("service").render(
             contexts.service(valid(values | {"package": package}))
         )
         for path, content in rendering.plan.files.items():

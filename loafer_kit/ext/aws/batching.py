@@ -1,25 +1,28 @@
-"""Batcher: collects items and sends them together."""
+"""Batcher: collects items and sends up to ten of them in one request."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from loafer_kit.ext.aws.options import BATCH_SIZE
+from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-#: Requests of one batcher that may be under way together; more items than `_UNSENT` make `add` wait.
+#: Requests of one batcher that may be under way at the same time.
 _PARALLEL = 16
-_UNSENT = 1_000
+
+#: Waiting items at which a batcher is behind.
+_MOST_WAITING = 1_000
 
 
 class Batcher(Generic[Item]):
-    """Calls `send` with up to ten items: when there are ten, or when the first one is due.
+    """Calls `send` with up to ten items, when there are ten or when the first one is due.
 
-    `send` must not raise. Belongs to the loop that runs when the first item is added.
+    `linger` is how many seconds an item waits for others. `send` must not raise. A batcher belongs
+    to the running loop.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Batcher(Generic[Item]):
         self._loop = asyncio.get_running_loop()
 
     def add(self, item: Item, latest: float) -> None:
-        """Send `item` soon, before the loop's clock shows `latest`."""
+        """Send `item` after the linger at most, and before `latest` on the loop's clock."""
         items = self._items
         items.append(item)
         if len(items) == 1:
@@ -48,21 +51,21 @@ class Batcher(Generic[Item]):
         elif latest < self._due:
             self._due = latest
             self._arm()
-        if len(items) >= BATCH_SIZE:
+        if len(items) >= SQS_BATCH_SIZE:
             self._send_next()
 
     @property
     def is_behind(self) -> bool:
-        """Whether more is waiting than is sent at once: who adds should wait for `caught_up`."""
-        return len(self._items) >= _UNSENT
+        """Whether too many items are waiting: wait for `caught_up` before adding more."""
+        return len(self._items) >= _MOST_WAITING
 
     async def caught_up(self) -> None:
-        """Return when less is waiting."""
+        """Return when fewer items are waiting."""
         while self.is_behind and self._sending:
             await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
 
     def hurry(self, within: float) -> None:
-        """Send what is waiting within so many seconds."""
+        """Send the waiting items within so many seconds."""
         due = self._loop.time() + within
         if self._items and due < self._due:
             self._due = due
@@ -85,10 +88,10 @@ class Batcher(Generic[Item]):
             self._send_next()
 
     def _send_next(self) -> None:
-        """Start a request, unless enough are under way: then the next one that ends does it."""
+        """Start a request, unless enough are under way: then `_sent` calls again when one ends."""
         if len(self._sending) >= self._parallel:
             return
-        batch, self._items = self._items[:BATCH_SIZE], self._items[BATCH_SIZE:]
+        batch, self._items = self._items[:SQS_BATCH_SIZE], self._items[SQS_BATCH_SIZE:]
         task = self._loop.create_task(self._run(batch))
         self._sending.add(task)
         task.add_done_callback(self._sent)
@@ -101,11 +104,11 @@ class Batcher(Generic[Item]):
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        if len(self._items) >= BATCH_SIZE or (self._items and self._due <= self._loop.time()):
+        if len(self._items) >= SQS_BATCH_SIZE or (self._items and self._due <= self._loop.time()):
             self._send_next()
 
     async def flush(self) -> None:
-        """Send everything now; return when it was sent or given up."""
+        """Send everything now, and return when it was sent."""
         while self._items or self._sending:
             self._due = self._loop.time()
             while self._items and len(self._sending) < self._parallel:
@@ -113,7 +116,7 @@ class Batcher(Generic[Item]):
             await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
-        """Give up what is still waiting or under way."""
+        """Give up what is waiting or under way."""
         self._items.clear()
         if self._timer is not None:
             self._timer.cancel()

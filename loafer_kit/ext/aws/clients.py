@@ -1,23 +1,25 @@
-"""The session and the clients that everything with equal client options shares in one process."""
+"""Clients: the session, connections and addresses that users with equal options share in a process."""
 
 import asyncio
-import os
+import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession, get_session
+from botocore import xform_name
+from botocore.exceptions import ClientError
 
 from loafer_kit import __version__
-from loafer_kit.ext.aws import connections
-from loafer_kit.ext.aws.transport import SQSTransport
+from loafer_kit.ext.aws import addresses, answers, direct, errors
+from loafer_kit.ext.aws.signing import Session
+from loafer_kit.ext.aws.transport import BotocoreTransport, SQSTransport
 
-#: How requests to SQS are carried: straight over HTTP, or by aiobotocore at several times the cost.
+#: How requests to SQS are carried: over plain HTTP, or by aiobotocore at several times the cost.
 TransportKind = Literal["direct", "botocore"]
 
-#: The keywords that reach botocore's `create_client`.
+#: The keywords that are passed on to botocore's `create_client`.
 CLIENT_OPTIONS = frozenset(
     {
         "api_version",
@@ -33,8 +35,9 @@ CLIENT_OPTIONS = frozenset(
     }
 )
 
-#: Seconds: above the longest long poll (20 s) and below the default visibility timeout (30 s), so
-#: that messages of an answer that never arrived are not still hidden when the next poll starts.
+#: Seconds: above the longest long poll (20 s), and below the default visibility timeout (30 s) so
+#: that the messages of an answer that never arrived are visible again soon after the next poll
+#: starts.
 LONG_POLL_READ_TIMEOUT = 25.0
 _READ_TIMEOUT = 10.0
 _CONNECT_TIMEOUT = 5.0
@@ -52,11 +55,11 @@ class Clients:
     """Opens each client at its first use.
 
     Get one with `share`, give it back with `release`. Clients without a user stay open for the next
-    one, until nobody in this loop uses any.
+    one until nobody in this loop uses any.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.session: AioSession = get_session()
+        self.session = Session()
         self._options = dict(options)
         self._opening = asyncio.Lock()
         self._clients: dict[tuple[str, bool], Any] = {}
@@ -64,60 +67,132 @@ class Clients:
         self.users = 0
 
     async def client(self, service: str = "sqs", *, long_polling: bool = False) -> Any:
-        """Return the aiobotocore client of a service, one of its own for long polls.
+        """Return the aiobotocore client of a service; long polls have a client of their own.
 
-        Raises what botocore raises when region, endpoint or options cannot work.
+        Raises botocore's errors if region, endpoint or options cannot work.
         """
         key = service, long_polling
         async with self._opening:
             if key not in self._clients:
                 context = self.session.create_client(service, **self._parameters(long_polling))
-                self._clients[key] = await context.__aenter__()
+                client = await context.__aenter__()
+                client.meta.events.register("before-parse", answers.check_parsable)
+                self._clients[key] = client
             return self._clients[key]
+
+    async def request(
+        self,
+        service: str,
+        action: str,
+        subject: str,
+        parameters: Mapping[str, Any],
+        *,
+        long_polling: bool = False,
+    ) -> dict[str, Any]:
+        """Return AWS's answer to `action`, asked by aiobotocore.
+
+        Raises as `SQSTransport.call` does; `subject` is how its errors name the queue or the topic.
+        """
+        try:
+            client = await self.client(service, long_polling=long_polling)
+            return await self._ask(getattr(client, xform_name(action)), parameters)
+        except errors.REQUEST_ERRORS as exc:
+            permission = action if service == "sqs" else f"{service}:{action}"
+            raise errors.from_exception(exc, action=permission, subject=subject) from exc
+
+    async def _ask(
+        self, operation: Callable[..., Awaitable[dict[str, Any]]], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return AWS's answer; repeat the request only to renew the credentials."""
+        credentials = self.session.found  # None if the options name others
+        used = await credentials.get_frozen_credentials() if credentials else None
+        asked = time.time()
+        try:
+            return await operation(**parameters)
+        except ClientError as exc:
+            code, headers = errors.client_error_code(exc), errors.client_error_headers(exc)
+            # The clock may have been set during the request.
+            if (skew := errors.clock_skew(code, headers, asked, time.time())) is not None:
+                raise errors.ClockError(skew) from exc
+            if credentials is None or used is None:
+                raise
+            if not errors.is_about_credentials(code):
+                raise
+            if not await credentials.renewed(used):
+                raise
+        return await operation(**parameters)
 
     def _parameters(self, long_polling: bool) -> dict[str, Any]:
         config = AioConfig(
             connect_timeout=_CONNECT_TIMEOUT,
             read_timeout=LONG_POLL_READ_TIMEOUT if long_polling else _READ_TIMEOUT,
             max_pool_connections=_POOL_SIZE,
-            # The engine and the settlement repeat what failed, and know for how long it makes sense.
+            # Engine and settlement repeat requests, and know for how long that makes sense.
             retries={"total_max_attempts": 1},
-            # Both are a fifth of what a call costs: botocore would build its user agent twice, and
-            # check what this package has checked already.
+            # Each of these saves a fifth of a call's cost: botocore builds its own user agent twice,
+            # and the parameters are checked already.
             user_agent=f"loafer-kit/{__version__}",
             parameter_validation=False,
         )
         parameters = dict(self._options)
-        if "region_name" not in parameters and (region := environment_region()):
+        if region := addresses.find_region(self.session, parameters.get("region_name")):
             parameters["region_name"] = region
         if "config" in parameters:
             config = config.merge(parameters["config"])
         parameters["config"] = config
         if str(parameters.get("endpoint_url") or "").startswith("http://"):
-            parameters["verify"] = False  # loading the certificates for nothing takes 20 ms
+            parameters["verify"] = False  # loading certificates that are not needed takes 20 ms
         return parameters
 
     async def transport(self, kind: TransportKind = "direct") -> SQSTransport:
-        """Return what carries the requests of everybody who shares these clients.
+        """Return the transport that all users of these clients share.
 
-        Where the options ask for something that only botocore does (a proxy, say), it is botocore
-        that does it. Raises what botocore raises when region, endpoint or options cannot work.
+        It is botocore's if the options ask for something that only botocore supports (a proxy, for
+        example). Raises botocore's errors if region, endpoint or options cannot work.
         """
         client = await self.client()
         async with self._opening:
-            if kind == "direct" and not connections.can_serve(client):
+            if kind == "direct" and not direct.can_replace(client):
                 kind = "botocore"
             if kind not in self._transports:
                 self._transports[kind] = await self._open_transport(kind, client)
             return self._transports[kind]
 
     async def _open_transport(self, kind: TransportKind, client: Any) -> SQSTransport:
-        if kind == "direct":
-            parameters = self._parameters(long_polling=False)
-            return await connections.connect(self.session, client, parameters)
-        from loafer_kit.ext.aws.botocore_transport import BotocoreTransport
+        if kind == "botocore":
+            return BotocoreTransport(self.request)
+        parameters = self._parameters(long_polling=False)
+        return await direct.open_transport(self.session, client, parameters)
 
-        return BotocoreTransport(self)
+    async def queue_url(self, queue: str) -> str:
+        """Return the URL of a queue; a name or an ARN costs a request.
+
+        Raises `ProviderError` if there is no such queue, or no way to ask.
+        """
+        if addresses.is_url(queue):
+            return queue
+        parameters = addresses.queue_parameters(queue)
+        subject = errors.queue_subject(parameters["QueueName"])
+        return str((await self.request("sqs", "GetQueueUrl", subject, parameters))["QueueUrl"])
+
+    async def topic_arn(self, topic: str) -> str:
+        """Return the ARN of a topic; a name costs a request.
+
+        A name means a topic of the caller's own account in the client's region. The account is asked
+        of STS, which needs no permission; looking the topic up in SNS would need one more, and
+        creating it (which finds it, too) would turn a misspelt name into a topic. Raises
+        `ProviderError`.
+        """
+        if addresses.is_arn(topic):
+            return topic
+        subject = f"{errors.topic_subject(topic)} (given by its ARN, it needs no request to STS)"
+        try:
+            region = (await self.client("sns")).meta.region_name
+        except errors.REQUEST_ERRORS as exc:
+            subject = errors.topic_subject(topic)
+            raise errors.from_exception(exc, action="sns:Publish", subject=subject) from exc
+        identity = await self.request("sts", "GetCallerIdentity", subject, {})
+        return addresses.topic_arn_in_account(topic, region, identity)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -129,21 +204,16 @@ class Clients:
             await client.__aexit__(None, None, None)
 
 
-def environment_region() -> str | None:
-    """Return the region that the environment names.
-
-    botocore reads AWS_DEFAULT_REGION alone; AWS_REGION is what ECS, EKS and Lambda set, and what
-    AWS's other SDKs read.
-    """
-    return os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
-
-
-def share(options: Mapping[str, Any]) -> Clients:
+def share(options: Mapping[str, Any], address: str = "", service: str = "sqs") -> Clients:
     """Return the clients for `options` (see `CLIENT_OPTIONS`) in the running loop.
 
-    Options that are None count as not given.
+    Options that are None count as not given. The region defaults to the one that `address` names,
+    the URL or ARN of what `service` is asked about.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    region = addresses.region_of(address, given.get("endpoint_url"), service)
+    if region and not given.get("region_name"):
+        given["region_name"] = region
     key = frozenset(given.items())
     shared = _in_use.setdefault(asyncio.get_running_loop(), {})
     clients = shared.get(key)
@@ -154,7 +224,7 @@ def share(options: Mapping[str, Any]) -> Clients:
 
 
 async def release(clients: Clients) -> None:
-    """Give back what `share` gave. The last user in the loop closes the clients of all."""
+    """Give back what `share` returned. The last user in the loop closes the clients of all."""
     clients.users -= 1
     shared = _in_use[asyncio.get_running_loop()]
     if any(others.users for others in shared.values()):
@@ -166,9 +236,11 @@ async def release(clients: Clients) -> None:
 
 
 @asynccontextmanager
-async def borrowed(options: Mapping[str, Any]) -> AsyncIterator[Clients]:
+async def borrowed(
+    options: Mapping[str, Any], address: str = "", service: str = "sqs"
+) -> AsyncIterator[Clients]:
     """Share clients for the length of a block."""
-    clients = share(options)
+    clients = share(options, address, service)
     try:
         yield clients
     finally:

@@ -1,4 +1,4 @@
-"""SQSConsumer: an SQS queue as an Application's consumer."""
+"""SQSConsumer: an SQS queue as the consumer of an Application."""
 
 from collections import deque
 from collections.abc import Hashable, Mapping
@@ -12,12 +12,12 @@ from loafer_kit.types import Message, QueueConsumer
 
 
 class SQSConsumer(QueueConsumer):
-    """Reads the queue with this name or URL, and deletes what the application acknowledges.
+    """Reads the queue with this name or URL, and deletes the messages that are acknowledged.
 
-    The arguments after `app` are those of `SQSProvider`. Messages are dicts as ReceiveMessage
-    gives them; one that was delivered before carries its history in `message["_retry"]`, so that
-    `Retry` goes on counting where another process stopped. The queue is opened when the
-    application starts and closed, with what was not read given back, when it ends.
+    The arguments after `app` are those of `SQSProvider`. Messages are the dicts of ReceiveMessage.
+    A message that was delivered before has its history in `message["_retry"]`, so that `Retry`
+    continues the count of another process. The queue is opened when the application starts; when
+    it ends, messages that were not read are released and the queue is closed.
     """
 
     def __init__(
@@ -39,18 +39,18 @@ class SQSConsumer(QueueConsumer):
         app.teardown(self._close)
 
     async def read(self) -> Message:
-        """Return the next message; wait for it as long as it takes."""
+        """Return the next message; wait without limit."""
         while not self._received:
             if self._stopping:
                 raise Abort("consumer.stopped", None)
             self._received.extend(await self._provider.fetch(self._provider.batch_size))
         message = self._received.popleft()
         self._in_hand[message["ReceiptHandle"]] = message
-        self._tell_history(message)
+        self._add_history(message)
         return message
 
     def stop_reading(self) -> None:
-        """Let an open `read()` abort as soon as its long poll returns."""
+        """Abort an open `read()` when its long poll returns."""
         self._stopping = True
         self._provider.stop()
 
@@ -60,7 +60,7 @@ class SQSConsumer(QueueConsumer):
         await self._provider.settle(message, LEAVE)
 
     async def retry(self, app: Application, message: Message) -> None:
-        """Give a message back to the queue: set RETRY_CALLBACK to this method."""
+        """Release a message to the queue: set RETRY_CALLBACK to this method."""
         receipt_handle = message["ReceiptHandle"]
         self._retried.add(receipt_handle)
         await self._provider.settle(self._in_hand.get(receipt_handle, message), RELEASE)
@@ -73,14 +73,14 @@ class SQSConsumer(QueueConsumer):
         """Return the queue, the message's id and its receive count."""
         return self._provider.describe(message)
 
-    def _tell_history(self, message: Message) -> None:
+    def _add_history(self, message: Message) -> None:
         retries = int(str(self._provider.describe(message)["receive_count"])) - 1
         started = self._provider.first_received(message)
         if retries and started is not None:
             message["_retry"] = {"count": retries, "start_time": started}
 
     def _lost(self, message: Message) -> None:
-        """Forget a message that another consumer may have got, unless it is being handled."""
+        """Forget a message that another consumer may have, unless it was read already."""
         self._received = deque(kept for kept in self._received if kept is not message)
 
     async def _start(self, app: Application) -> None:

@@ -1,96 +1,130 @@
-"""QueueSession: one queue while it is consumed, from the receive of a message to its settlement."""
+"""QueueSession: the messages of one queue from their receive to their settlement."""
 
 import asyncio
 import logging
 import math
-from collections import Counter
+import uuid
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
-from loafer_kit.exceptions import ProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.heartbeat import Heartbeat
-from loafer_kit.ext.aws.in_flight import InFlightWatch
-from loafer_kit.ext.aws.leases import Lease, LeaseTable, RecentIds
+from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
-from loafer_kit.ext.aws.receiving import Receiver
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
-from loafer_kit.ext.aws.transport import SQSTransport
+from loafer_kit.ext.aws.transport import Queue
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Retry
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
-#: Seconds: deletions of a message group that is done leave sooner, since SQS blocks the group.
+#: Seconds: SQS blocks a message group until its messages are deleted, so the deletions of a group
+#: that is done do not wait for others.
 _GROUP_DONE = 0.01
 
+#: Failed receives of a FIFO queue that are remembered, to be repeated under the same attempt id.
+_REMEMBERED_ATTEMPTS = 32
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsumedQueue:
-    """What is known about a queue once it was found."""
 
-    name: str
-    url: str
-    fifo: bool
-    visibility_timeout: int
-    receive_parameters: dict[str, Any]
-    options: SQSOptions
+class Receiver:
+    """Receives from one queue with the same parameters every time."""
+
+    def __init__(self, queue: Queue, parameters: dict[str, Any]) -> None:
+        self._queue = queue
+        self._is_fifo = queue.is_fifo
+        self._parameters = parameters
+        self._most: int = parameters["MaxNumberOfMessages"]
+        #: Attempt id and number of messages of receives whose answer may have been lost.
+        self._failed_attempts: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED_ATTEMPTS)
+
+    async def receive(self, limit: int) -> list[Message]:
+        """Return up to `limit` messages."""
+        number = min(limit, self._most)
+        if self._is_fifo:
+            return await self._receive_fifo(number)
+        if number == self._most:
+            return await self._queue.receive(**self._parameters)
+        return await self._queue.receive(**self._parameters | {"MaxNumberOfMessages": number})
+
+    async def _receive_fifo(self, number: int) -> list[Message]:
+        """Receive; repeat a receive that failed under the same attempt id.
+
+        SQS then delivers again what it gave to the first attempt, instead of blocking those message
+        groups until the visibility timeout is over.
+        """
+        attempt, number = self._next_attempt(number)
+        attempted = {"MaxNumberOfMessages": number, "ReceiveRequestAttemptId": attempt}
+        try:
+            return await self._queue.receive(**self._parameters | attempted)
+        except TransientProviderError:
+            self._failed_attempts.append((attempt, number))
+            raise
+
+    def _next_attempt(self, number: int) -> tuple[str, int]:
+        for failed in self._failed_attempts:
+            if failed[1] <= number:
+                self._failed_attempts.remove(failed)
+                return failed
+        return str(uuid.uuid4()), number
 
 
 class QueueSession:
-    """Receives, keeps leases, settles; belongs to the running loop."""
+    """Receives messages, keeps their leases and settles them; belongs to the running loop.
+
+    `visibility_timeout` is the one that every receive gets; `lost(message)` is called when another
+    consumer may have a message.
+    """
 
     def __init__(
         self,
-        queue: ConsumedQueue,
-        transport: SQSTransport,
+        queue: Queue,
+        options: SQSOptions,
+        *,
+        receive_parameters: dict[str, Any],
+        visibility_timeout: int,
         dead_letters: DeadLetterQueue | None,
         lost: Callable[[Message], None],
     ) -> None:
-        options = queue.options
         self._queue = queue
+        self._is_fifo = queue.is_fifo
+        self._options = options
+        self._visibility_timeout = visibility_timeout
         self._dead_letters = dead_letters
         self._notify_lost = lost
         self._loop = asyncio.get_running_loop()
         self._leases = LeaseTable(
-            queue.visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
+            visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
         )
+        self._receiver = Receiver(queue, receive_parameters)
         visibility_lock = asyncio.Lock()
-        self._receiver = Receiver(queue.url, transport, queue.receive_parameters, fifo=queue.fifo)
         self._settlement = Settlement(
-            queue.name,
-            queue.url,
-            transport,
+            queue,
             linger=options.linger,
-            fifo=queue.fifo,
             visibility_lock=visibility_lock,
             is_in_hand=self._leases.__contains__,
         )
         self._heartbeat = Heartbeat(
-            queue.name,
-            queue.url,
-            transport,
-            self._leases,
-            visibility_lock=visibility_lock,
-            lost=self._on_lost,
+            queue, self._leases, visibility_lock=visibility_lock, lost=self._on_lost
         )
-        self._in_flight = InFlightWatch(queue.name, queue.url, transport)
+        self._in_flight = InFlightWatch(queue)
+        #: Messages of a FIFO queue in hand, by group.
         self._groups: Counter[str] = Counter()
         self._lost_ids = RecentIds()
         self._rejected_in_vain = RecentIds()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def receive(self, limit: int) -> list[Message]:
-        """Return up to `limit` messages that are not in hand yet and were not processed before."""
+        """Return up to `limit` messages that are neither in hand nor processed already."""
         received = await self._receiver.receive(limit)
         self._in_flight.received(len(received))
         if not received:
             return received
         messages, processed = self._leases.accept(received, self._loop.time())
         self._heartbeat.messages_arrived()
-        if self._queue.fifo:
+        if self._is_fifo:
             self._groups.update(map(group_of, messages))
         for lease in processed:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
@@ -98,7 +132,7 @@ class QueueSession:
         return messages
 
     async def settle(self, message: Message, outcome: Outcome) -> None:
-        """Carry out an outcome; returns before SQS was told."""
+        """Carry out an outcome, and return before the request is sent."""
         if isinstance(outcome, DeadLetter):
             self._reject(message, outcome.reason)
             return
@@ -109,16 +143,16 @@ class QueueSession:
                 await self._settlement.delete(lease)
         elif isinstance(outcome, Retry) and not lease.lost:
             await self._settlement.change_visibility(lease, self._delay(lease, outcome.delay))
-        if self._queue.fifo:
+        if self._is_fifo:
             self._leave_group(message)
 
     def _take(self, message: Message) -> Lease:
         lease = self._leases.take(message)
         if lease is not None:
             return lease
-        # Not in hand: lost before, or received by somebody else who asks for its settlement.
+        # Not in hand: its lease was lost, or the message was received elsewhere.
         now = self._loop.time()
-        timeout = self._queue.visibility_timeout
+        timeout = self._visibility_timeout
         lease = Lease(
             message["MessageId"], message["ReceiptHandle"], message, now, now, now + timeout, now
         )
@@ -127,7 +161,7 @@ class QueueSession:
 
     def _delay(self, lease: Lease, delay: float | None) -> int:
         if delay is None:
-            options = self._queue.options
+            options = self._options
             attempt = receive_count(lease.message) - 1
             delay = full_jitter(attempt, base=options.retry_delay, cap=options.retry_delay_cap)
         return min(math.ceil(delay), lease.visibility_left(self._loop.time()))
@@ -144,20 +178,30 @@ class QueueSession:
             self._start(self._send_dead_letter(self._dead_letters, message, reason))
             return
         message_id = message["MessageId"]
-        if message_id not in self._rejected_in_vain:
-            self._rejected_in_vain.add(message_id)
+        if self._is_first_rejection(message_id):
             self._log(
                 "message.rejected_in_vain",
                 message_id,
-                f"left, since there is no dead-letter queue; {reason}",
+                f"not deleted, since there is no dead-letter queue; {reason}",
                 level=logging.ERROR,
             )
         self._forget(message)
 
+    def _is_first_rejection(self, message_id: str) -> bool:
+        """Return whether the message has not been rejected in vain before: that is logged once."""
+        if message_id in self._rejected_in_vain:
+            return False
+        self._rejected_in_vain.add(message_id)
+        return True
+
     async def _send_dead_letter(
         self, dead_letters: DeadLetterQueue, message: Message, reason: str
     ) -> None:
-        """Send, then delete; meanwhile the message is kept hidden like any other in hand."""
+        """Send a dead letter, then delete the message.
+
+        In this order a crash in between costs a second dead letter, never the message. The heartbeat
+        keeps the message hidden meanwhile.
+        """
         message_id = message["MessageId"]
         lease = self._leases.get(message)
         if lease is None or lease.lost:
@@ -165,42 +209,48 @@ class QueueSession:
             return
         try:
             await dead_letters.send(message, reason, lambda: lease.deadline)
-        except Exception as error:  # noqa: BLE001 - or its lease would be extended for hours
+        except Exception as error:  # noqa: BLE001 - or the heartbeat would hold it for hours
             why = str(error) if isinstance(error, ProviderError) else repr(error)
-            self._log("message.not_dead_lettered", message_id, f"left; {why}", level=logging.ERROR)
+            if isinstance(error, TransientProviderError) or self._is_first_rejection(message_id):
+                self._log(
+                    "message.not_dead_lettered",
+                    message_id,
+                    f"not deleted; {why}",
+                    level=logging.ERROR,
+                )
             self._forget(message)
             return
         self._log("message.dead_lettered", message_id, reason)
         await self.settle(message, Acknowledge())
 
     def _forget(self, message: Message) -> None:
-        if self._leases.take(message) is not None and self._queue.fifo:
+        if self._leases.take(message) is not None and self._is_fifo:
             self._leave_group(message)
 
     def _on_lost(self, lease: Lease) -> None:
         self._log(
             "message.lost", lease.message_id, "its lease is over; another consumer may have it"
         )
-        if not self._queue.options.cancel_on_lost_lease:
+        if not self._options.cancel_on_lost_lease:
             return
         self._lost_ids.add(lease.message_id)
         self._forget(lease.message)
         self._notify_lost(lease.message)
 
     async def flush(self) -> None:
-        """Return when everything settled so far has reached SQS, or was given up."""
+        """Return when everything settled so far was sent to SQS or given up."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=FLUSH_TIME)
             if late:
                 logger.error(
-                    "queue.flush_given_up queue=%s tasks=%d: their messages come back by themselves",
+                    "queue.flush_given_up queue=%s tasks=%d: SQS will deliver their messages again",
                     self._queue.name,
                     len(late),
                 )
         await self._settlement.flush()
 
     async def close(self) -> None:
-        """Stop everything that is still at work."""
+        """Stop all tasks."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -220,19 +270,11 @@ class QueueSession:
             logger.error("queue.task_failed queue=%s", self._queue.name, exc_info=error)
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
-        logger.log(
-            level,
-            "%s queue=%s message_id=%s: %s",
-            event,
-            self._queue.name,
-            message_id,
-            text,
-            extra={"queue": self._queue.name, "message_id": message_id},
-        )
+        self._queue.log(logger, level, event, message_id, text)
 
 
 def group_of(message: Message) -> str:
-    """Return the message group of a FIFO queue's message."""
+    """Return the message group of a message from a FIFO queue."""
     return str((message.get("Attributes") or {}).get("MessageGroupId", ""))
 
 

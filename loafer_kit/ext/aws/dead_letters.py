@@ -1,4 +1,4 @@
-"""Dead letters: what is sent to a dead-letter queue for a message that no attempt can cure."""
+"""Dead letters: copies of rejected messages, sent to a dead-letter queue."""
 
 import asyncio
 import itertools
@@ -8,23 +8,24 @@ from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.clients import Clients
-from loafer_kit.ext.aws.errors import queue_subject
-from loafer_kit.ext.aws.queues import is_fifo, queue_url
-from loafer_kit.ext.aws.transport import SQSTransport
+from loafer_kit.ext.aws.errors import AccessDeniedError, queue_subject
+from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
+from loafer_kit.ext.aws.transport import Queue, copied_parameters, text_attribute
 from loafer_kit.types import Message
 
-#: What a dead letter carries besides the original's attributes.
+#: Message attributes that a dead letter has in addition to the original's.
 REASON = "DeadLetterReason"
 SOURCE_QUEUE = "DeadLetterSourceQueue"
 MESSAGE_ID = "DeadLetterMessageId"
-#: All three as one JSON object, where SQS's limit of ten attributes leaves no room for three.
+#: All three as one JSON object, if SQS's limit of ten attributes leaves no room for three.
 COMBINED = "DeadLetter"
 
-_MOST_ATTRIBUTES = 10
+#: Characters.
 _LONGEST_REASON = 1_000
 
-#: Seconds: the first and the longest pause before a send is repeated; and how often it is.
+#: Seconds: the first and the longest pause before a send is repeated.
 _BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _MOST_ATTEMPTS = 10
 
@@ -34,32 +35,33 @@ def dead_letter_entry(
 ) -> dict[str, Any]:
     """Return the entry of a SendMessageBatch that carries `message` with its attributes.
 
-    The reason, the source queue and the message id are added as message attributes; where the
-    original has ten of its own already, there is no room for them. On a FIFO queue the message
-    group and the deduplication id are kept.
+    The reason, the source queue and the message id are added as message attributes, unless the
+    original has ten already. The message group is kept on a FIFO queue, and for fair queues from a
+    standard queue to another.
     """
-    original: dict[str, Any] = {
-        name: _sendable(value) for name, value in (message.get("MessageAttributes") or {}).items()
-    }
+    entry = {"Id": "0", "MessageBody": message["Body"], **copied_parameters(message)}
+    original = entry.pop("MessageAttributes", {})
     added = _added_attributes(
         {REASON: reason, SOURCE_QUEUE: source_queue, MESSAGE_ID: message["MessageId"]},
-        room=_MOST_ATTRIBUTES - len(original.keys() - {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}),
+        room=SQS_MESSAGE_ATTRIBUTES
+        - len(original.keys() - {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}),
     )
-    entry: dict[str, Any] = {"Id": "0", "MessageBody": message["Body"]}
-    attributes = original | added
-    if attributes:
+    if attributes := original | added:
         entry["MessageAttributes"] = attributes
-    system: dict[str, str] = message.get("Attributes") or {}
-    if "AWSTraceHeader" in system:
-        entry["MessageSystemAttributes"] = {"AWSTraceHeader": _text(system["AWSTraceHeader"])}
+    group = (message.get("Attributes") or {}).get("MessageGroupId")
     if fifo:
-        entry["MessageGroupId"] = system.get("MessageGroupId", message["MessageId"])
-        entry["MessageDeduplicationId"] = system.get("MessageDeduplicationId", message["MessageId"])
+        entry["MessageGroupId"] = group or message["MessageId"]
+        # The message's own deduplication id may be that of another message: of another source queue
+        # or, with DeduplicationScope=messageGroup, of another group. SQS would accept the second
+        # letter and store nothing. SQS's own redrive uses the message id, too.
+        entry["MessageDeduplicationId"] = message["MessageId"]
+    elif group and not is_fifo(source_queue):
+        entry["MessageGroupId"] = group
     return entry
 
 
 def without_reason(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the entry without what was added, for a message that has no byte to spare."""
+    """Return the entry without the added attributes, for a message of the largest size."""
     attributes = {
         name: value
         for name, value in entry.get("MessageAttributes", {}).items()
@@ -72,23 +74,14 @@ def without_reason(entry: dict[str, Any]) -> dict[str, Any]:
 def _added_attributes(facts: dict[str, str], room: int) -> dict[str, Any]:
     facts = {name: _printable(value) for name, value in facts.items()}
     if room >= len(facts):
-        return {name: _text(value) for name, value in facts.items()}
+        return {name: text_attribute(value) for name, value in facts.items()}
     if room:
-        return {COMBINED: _text(json.dumps(facts))}
+        return {COMBINED: text_attribute(json.dumps(facts))}
     return {}
 
 
-def _sendable(attribute: dict[str, Any]) -> dict[str, Any]:
-    """Return a received attribute without the empty lists that SendMessage refuses."""
-    return {name: value for name, value in attribute.items() if not name.endswith("ListValues")}
-
-
-def _text(value: str) -> dict[str, str]:
-    return {"DataType": "String", "StringValue": value}
-
-
 def _printable(text: str) -> str:
-    """Return at most a thousand characters that SQS takes; it refuses most control characters."""
+    """Return at most a thousand characters of `text` that SQS accepts: few control characters."""
     allowed = (
         character
         for character in text[:_LONGEST_REASON]
@@ -98,27 +91,30 @@ def _printable(text: str) -> str:
 
 
 class DeadLetterQueue:
-    """Sends dead letters of one source queue. `queue` is the target's name, URL or ARN."""
+    """Sends the dead letters of `source`. `target` is the name, URL or ARN of the queue to send to.
 
-    def __init__(
-        self, queue: str, source_queue: str, transport: SQSTransport, clients: Clients
-    ) -> None:
-        self._queue = queue
-        self._source_queue = source_queue
-        self._transport = transport
+    Its requests are counted with those of `source`.
+    """
+
+    def __init__(self, target: str, source: Queue, clients: Clients) -> None:
+        self._target = target
+        self._source = source
         self._clients = clients
-        self._url: str | None = None
+        self._queue: Queue | None = None
 
-    async def find(self) -> str:
-        """Return the queue's URL; raise `ProviderError` when it cannot be found."""
-        if self._url is None:
-            self._url = await queue_url(self._clients, self._queue)
-        return self._url
+    async def find(self) -> Queue:
+        """Return the queue to send to; raise `ProviderError` if it cannot be found."""
+        if self._queue is None:
+            url = await self._clients.queue_url(self._target)
+            self._queue = Queue(
+                bare_name(url), url, self._source.transport, self._source.statistics
+            )
+        return self._queue
 
     async def send(self, message: Message, reason: str, deadline: Callable[[], float]) -> None:
-        """Return when the dead letter has been taken; repeat what may pass until the deadline.
+        """Send a dead letter; repeat transient failures until the deadline.
 
-        Raises `ProviderError` when it was not taken.
+        Raises `ProviderError` if SQS did not accept it.
         """
         loop = asyncio.get_running_loop()
         for attempt in itertools.count():
@@ -134,15 +130,43 @@ class DeadLetterQueue:
                 return
 
     async def _send(self, message: Message, reason: str) -> None:
-        url = await self.find()
-        entry = dead_letter_entry(message, reason, self._source_queue, fifo=is_fifo(url))
-        failures = await self._transport.send_message_batch(url, [entry])
-        if failures and failures[0].get("SenderFault"):
-            failures = await self._transport.send_message_batch(url, [without_reason(entry)])
-        if failures:
-            failure = failures[0]
-            kind = ProviderError if failure.get("SenderFault") else TransientProviderError
-            raise kind(
-                f"{queue_subject(url)} did not take the message: "
-                f"{failure.get('Code', '')} {failure.get('Message', '')}".rstrip()
-            )
+        queue = await self.find()
+        entry = dead_letter_entry(message, reason, self._source.name, fifo=queue.is_fifo)
+        plain = without_reason(entry)
+        try:
+            await _send_entry(queue, entry)
+        except (TransientProviderError, AccessDeniedError):
+            raise
+        except ProviderError:
+            # The added attributes may be what SQS refuses: they make a message of the largest size
+            # too long. SQS may refuse the entry or the whole request.
+            if plain == entry:
+                raise
+            await _send_entry(queue, plain)
+
+
+async def _send_entry(queue: Queue, entry: dict[str, Any]) -> None:
+    try:
+        failures = await queue.send([entry])
+    except (TransientProviderError, AccessDeniedError):
+        raise
+    except ProviderError as error:
+        raise ProviderError(f"{error}{_size_help(str(error), entry)}") from error
+    if failures:
+        refusal = f"{failures[0]['Code']} {failures[0]['Message']}".strip()
+        kind = ProviderError if failures[0]["SenderFault"] else TransientProviderError
+        raise kind(
+            f"{queue_subject(queue.url)} did not accept the message: {refusal}"
+            f"{_size_help(refusal, entry)}"
+        )
+
+
+def _size_help(refusal: str, entry: dict[str, Any]) -> str:
+    """Return what to do if the message is larger than the queue allows."""
+    if not any(sign in refusal for sign in ("TooLong", "shorter than", "longer than")):
+        return ""
+    size = len(entry["MessageBody"].encode())
+    return (
+        f" The body has {size:,} bytes: raise the MaximumMessageSize of the dead-letter queue to that "
+        "of the source queue."
+    )

@@ -1,110 +1,268 @@
-"""The fast transport: SQS's JSON protocol, spoken without botocore.
+"""DirectTransport: SQS's JSON protocol over aiohttp, without botocore in the path of a request.
 
-botocore resolves credentials, region and endpoint once (see `connections`). What it would do for
-each request (validation, serializing and parsing by the model, endpoint rules, hooks) costs several
-times as much as the request, and the five operations of a consumer need none of it.
+botocore resolves credentials, region, endpoint and TLS settings once, in `open_transport`. For each
+request it would also validate and serialize the parameters, apply endpoint rules and hooks and
+parse the answer by its model, which costs several times as much as the request itself. The five
+actions of a consumer need none of that.
 """
 
+import asyncio
 import base64
-import hashlib
-from collections.abc import Sequence
+import itertools
+import json
+import logging
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+import yarl
+from aiobotocore.credentials import AioCredentials
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.exceptions import NoCredentialsError
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
-from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws.endpoint import Endpoint
-from loafer_kit.ext.aws.transport import BatchEntryFailure
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws import answers, errors
+from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
+from loafer_kit.ext.aws.signing import (
+    FrozenCredentials,
+    RenewableCredentials,
+    Signer,
+    find_credentials,
+)
 
-#: A long poll takes up to 20 seconds, which the queue may ask for where the request does not.
-_LONGEST_POLL = 20.0
+logger = logging.getLogger(__name__)
+
+#: Seconds: AWS closes a connection that was idle for 20 seconds; ours are closed before.
+_KEEP_ALIVE = 12.0
+
+#: Seconds after the end of a long poll in which its answer must arrive. The queue's own setting may
+#: ask for the longest poll when the request names none.
 _ANSWER_MARGIN = 5.0
+
+#: The most attempts of one request: the clock and the credentials may each be corrected.
+_ATTEMPTS = 3
 
 
 class DirectTransport:
-    """Carries requests to SQS: receives by `polls`, everything else by `endpoint`.
+    """An `SQSTransport` that signs and posts each request itself.
 
-    Each has its own connections, so that a settlement never waits for one that a long poll
-    occupies. Timeouts are in seconds; a receive is given more than `read_timeout` where a long poll
-    may need it.
+    Long polls (`polls`) and other requests (`http`) have connections of their own, so that a
+    deletion never waits for a connection that a long poll occupies. Timeouts are in seconds; a
+    receive is given more than `read_timeout` where its long poll may need it.
     """
 
     def __init__(
         self,
-        endpoint: Endpoint,
-        polls: Endpoint,
+        url: str,
+        signer: Signer,
+        credentials: RenewableCredentials | None,
         *,
+        http: aiohttp.ClientSession,
+        polls: aiohttp.ClientSession,
         connect_timeout: float,
         read_timeout: float,
     ) -> None:
-        self._endpoint = endpoint
+        self._url = yarl.URL(url, encoded=True)
+        self._signer = signer
+        self._credentials = credentials
+        self._http = http
         self._polls = polls
         self._timeout = _timeout(connect_timeout, read_timeout)
         self._poll_timeout = _timeout(
-            connect_timeout, max(read_timeout, _LONGEST_POLL + _ANSWER_MARGIN)
+            connect_timeout, max(read_timeout, SQS_LONGEST_POLL + _ANSWER_MARGIN)
         )
+        self._clock_offset = 0.0  # seconds that AWS's clock is ahead of this machine's
 
-    async def receive_message(self, queue_url: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Return the `Messages` of one ReceiveMessage call; none is an empty list."""
-        answer = await self._polls.call(
-            "ReceiveMessage", queue_url, self._poll_timeout, **parameters
-        )
-        messages: list[dict[str, Any]] = answer.get("Messages") or []
-        for message in messages:
-            _check_digest(message, queue_url)
-            for attribute in message.get("MessageAttributes", {}).values():
-                if "BinaryValue" in attribute:
-                    attribute["BinaryValue"] = base64.b64decode(attribute["BinaryValue"])
-        return messages
+    async def call(self, action: str, url: str, /, **parameters: Any) -> dict[str, Any]:
+        """Return SQS's answer to `action`.
 
-    async def delete_message_batch(
-        self, queue_url: str, entries: Sequence[dict[str, Any]]
-    ) -> list[BatchEntryFailure]:
-        """Delete up to ten messages and return the entries that failed."""
-        return await self._batch("DeleteMessageBatch", queue_url, entries)
-
-    async def change_message_visibility_batch(
-        self, queue_url: str, entries: Sequence[dict[str, Any]]
-    ) -> list[BatchEntryFailure]:
-        """Set the visibility timeout of up to ten messages and return the entries that failed."""
-        return await self._batch("ChangeMessageVisibilityBatch", queue_url, entries)
-
-    async def send_message_batch(
-        self, queue_url: str, entries: Sequence[dict[str, Any]]
-    ) -> list[BatchEntryFailure]:
-        """Send up to ten messages and return the entries that failed."""
-        return await self._batch("SendMessageBatch", queue_url, entries)
-
-    async def get_queue_attributes(self, queue_url: str) -> dict[str, str]:
-        """Return all attributes of a queue."""
-        answer = await self._endpoint.call(
-            "GetQueueAttributes", queue_url, self._timeout, AttributeNames=["All"]
-        )
-        return answer.get("Attributes") or {}
+        A request is repeated only to correct the clock or to renew the credentials.
+        """
+        request = _ENCODER.encode({"QueueUrl": url, **parameters}).encode()
+        subject = errors.queue_subject(url)
+        try:
+            response, answer = await self._ask(action, request)
+            if response.status == HTTPStatus.OK and action == "ReceiveMessage":
+                _decode_binary_attributes(answer)
+        except errors.REQUEST_ERRORS as error:
+            raise errors.from_exception(error, action=action, subject=subject) from error
+        if response.status != HTTPStatus.OK:
+            raise errors.from_code(
+                *_failure(response, answer),
+                response.status,
+                action=action,
+                subject=subject,
+                retry_after=errors.retry_after(response.headers.get("Retry-After")),
+            )
+        return answer
 
     async def close(self) -> None:
         """Close the connections."""
         await self._polls.close()
-        await self._endpoint.close()
+        await self._http.close()
 
-    async def _batch(
-        self, action: str, queue_url: str, entries: Sequence[dict[str, Any]]
-    ) -> list[BatchEntryFailure]:
-        answer = await self._endpoint.call(action, queue_url, self._timeout, Entries=list(entries))
-        return answer.get("Failed") or []
+    async def _ask(
+        self, action: str, request: bytes
+    ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
+        if self._credentials is None:
+            raise NoCredentialsError
+        for attempt in itertools.count(1):
+            credentials = await self._credentials.get_frozen_credentials()
+            moment = time.time() + self._clock_offset
+            response, answer = await self._post(action, request, credentials, moment)
+            if response.status == HTTPStatus.OK:
+                break
+            code, _ = _failure(response, answer)
+            skew = errors.clock_skew(code, response.headers, moment)
+            if skew is not None:
+                if attempt == _ATTEMPTS:
+                    raise errors.ClockError(skew)
+                self._correct_clock(moment + skew)
+            elif (
+                attempt == _ATTEMPTS
+                or not errors.is_about_credentials(code)
+                or not await self._credentials.renewed(credentials)
+            ):
+                break
+        return response, answer
+
+    async def _post(
+        self, action: str, request: bytes, credentials: FrozenCredentials, moment: float
+    ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
+        headers = self._signer.headers(credentials, f"AmazonSQS.{action}", request, moment)
+        http, timeout = self._http, self._timeout
+        if action == "ReceiveMessage":
+            http, timeout = self._polls, self._poll_timeout
+        async with http.post(
+            self._url, data=request, headers=headers, timeout=timeout, allow_redirects=False
+        ) as response:
+            body = await response.read()
+        return response, answers.parse_json(action, response.status, response.headers, body)
+
+    def _correct_clock(self, aws_time: float) -> None:
+        """Adopt AWS's time; another request under way may have done so already."""
+        offset = aws_time - time.time()
+        if abs(offset - self._clock_offset) > 1.0:
+            logger.warning("clock.corrected offset=%.0f: this machine's clock is wrong", offset)
+        self._clock_offset = offset
 
 
 def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
 
 
-def _check_digest(message: dict[str, Any], queue_url: str) -> None:
-    expected = message.get("MD5OfBody")
-    if expected is None:
-        return
-    digest = hashlib.md5(message["Body"].encode(), usedforsecurity=False).hexdigest()
-    if digest != expected:
-        raise TransientProviderError(
-            f"Message {message.get('MessageId')} of {queue_url} was damaged on its way: its body "
-            "does not have the digest that SQS names."
-        )
+# Requests and answers: AWS JSON 1.0
+
+
+def _as_base64(value: object) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{value!r} cannot be sent to SQS.")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_as_base64)
+
+
+def _decode_binary_attributes(answer: dict[str, Any]) -> None:
+    """Decode the binary attributes of received messages in place, as botocore does."""
+    for message in answer.get("Messages") or ():
+        for attribute in (message.get("MessageAttributes") or {}).values():
+            if "BinaryValue" in attribute:
+                attribute["BinaryValue"] = base64.b64decode(attribute["BinaryValue"])
+
+
+def _failure(response: aiohttp.ClientResponse, error: dict[str, Any]) -> tuple[str, str]:
+    """Return the code and the message of an error, as botocore does."""
+    code = str(error.get("__type") or response.status).partition(":")[0].rpartition("#")[2]
+    old_code, separator, _ = response.headers.get("x-amzn-query-error", "").partition(";")
+    if separator and old_code:
+        code = old_code
+    return code, str(error.get("message") or error.get("Message") or "")
+
+
+# Taken over from botocore: endpoint, credentials, TLS, timeouts
+
+
+def can_replace(client: Any) -> bool:
+    """Return whether the direct transport supports all that an (open) SQS client is configured for.
+
+    Proxies, client certificates, aiohttp connector arguments, FIPS or dual-stack endpoints and
+    signatures other than Signature Version 4 are left to botocore.
+    """
+    config = client.meta.config
+    return bool(
+        client.meta.service_model.resolved_protocol == "json"
+        and config.signature_version == "v4"
+        and config.http_session_cls is AIOHTTPSession
+        and set(config.connector_args or ()) <= {"keepalive_timeout"}
+        and not config.client_cert
+        and not config.use_fips_endpoint
+        and not config.use_dualstack_endpoint
+        and not config.proxies
+        and not get_environ_proxies(client.meta.endpoint_url)
+    )
+
+
+async def open_transport(session: Any, client: Any, options: Mapping[str, Any]) -> DirectTransport:
+    """Return a transport that behaves as `client`, which `session` made with `options`."""
+    config = client.meta.config
+    url = client.meta.endpoint_url
+    verification = await _verification(session, url, options.get("verify"))
+    return DirectTransport(
+        url,
+        Signer(url, client.meta.region_name, client.meta.service_model.signing_name),
+        await _credentials(session, options),
+        http=_http(config, verification),
+        polls=_http(config, verification),
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.read_timeout,
+    )
+
+
+def _http(config: Any, verification: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=config.max_pool_connections, keepalive_timeout=_KEEP_ALIVE, ssl=verification
+        ),
+        headers={"User-Agent": config.user_agent},
+        skip_auto_headers=("Accept", "Accept-Encoding"),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+
+
+async def _credentials(session: Any, options: Mapping[str, Any]) -> RenewableCredentials | None:
+    key, secret = options.get("aws_access_key_id"), options.get("aws_secret_access_key")
+    if key is not None and secret is not None:
+        given = AioCredentials(key, secret, options.get("aws_session_token"))
+        return RenewableCredentials(given, None)
+    return await find_credentials(session.get_credentials)
+
+
+async def _verification(session: Any, url: str, verify: bool | str | None) -> ssl.SSLContext | bool:
+    """Return aiohttp's `ssl` argument; the CA bundle is chosen in botocore's order."""
+    if not url.startswith("https:"):
+        return True
+    if verify is None:
+        verify = session.get_config_variable("ca_bundle")
+    if verify is None:
+        verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    return await asyncio.to_thread(_ssl_context, verify) if verify else False
+
+
+def _ssl_context(verify: bool | str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    bundle = get_cert_path(verify)
+    try:
+        context.load_verify_locations(bundle)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The CA bundle {bundle!r} (verify, AWS_CA_BUNDLE) cannot be read: {error}"
+        ) from error
+    return context

@@ -1,19 +1,35 @@
-"""The messages of one queue that this process has in hand, and for how long they are its own."""
+"""Leases: the messages of one queue that this process holds, and the heartbeat that keeps them.
 
-from collections.abc import Iterable, Sequence
+SQS leases a message to the consumer that receives it: it is hidden from others until its visibility
+timeout is over. `LeaseTable` is pure bookkeeping, tested in virtual time; `Heartbeat` sends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.ext.aws.options import LONGEST_VISIBILITY
+from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.errors import BatchEntryFailure, judge_entry
+from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
+from loafer_kit.ext.aws.transport import Queue
 from loafer_kit.types import Message
 
-#: A lease is looked at when this part of it is over. Past half of it, it is extended: looking a
-#: little later lets leases that began one after another share a request.
+logger = logging.getLogger(__name__)
+
+#: A lease is looked at when this part of it is over, and extended if it is past half of it. Work
+#: that takes less than half the visibility timeout so costs no request, and looking a little after
+#: the half lets leases that began one after another share one.
 _LOOK_AT = 0.6
 _HALF = 0.5
 
-#: Seconds: SQS counts its twelve hours from a moment that was a little earlier than ours.
+#: Seconds: SQS counts its twelve hours from the receive on its side, a little earlier than ours.
 _MARGIN = 10.0
+
+#: Seconds: the first and the longest pause before an extension is tried again.
+_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 
 
 @dataclass(slots=True)
@@ -27,18 +43,21 @@ class Lease:
     received_at: float
     deadline: float
     look_at: float
-    #: Not to be extended any more: it runs out at its deadline.
+    #: It is not extended again and ends at its deadline.
     final: bool = False
-    #: Ran out, or was refused: another consumer may have the message.
+    #: It ended, or SQS refused its handle: another consumer may have the message.
     lost: bool = False
 
     def visibility_left(self, now: float) -> int:
         """Return the whole seconds that SQS can still hide the message."""
-        return max(0, int(LONGEST_VISIBILITY - _MARGIN - (now - self.received_at)))
+        return max(0, int(SQS_LONGEST_VISIBILITY - _MARGIN - (now - self.received_at)))
 
 
 class RecentIds:
-    """Remembers the last ids that were added: at least `capacity`, at most twice as many."""
+    """Remembers the last ids that were added: at least `capacity`, at most twice as many.
+
+    Two sets that take turns cost less than one ordered by age.
+    """
 
     def __init__(self, capacity: int = 10_000) -> None:
         self._capacity = capacity
@@ -56,15 +75,16 @@ class RecentIds:
 
 
 class LeaseTable:
-    """Leases by message id, in the order in which they are to be looked at.
+    """Leases by message id, ordered by when to look at them. The caller says what time it is.
 
-    Pure bookkeeping: whoever calls says what time it is.
+    Extended and renewed leases move to the end. All visibility timeouts of a queue are equal, so
+    the order holds and a look visits only what is due; exceptions are kept apart in `_final`.
     """
 
     def __init__(self, timeout: int, *, extend: bool, longest: float | None = None) -> None:
         self.timeout = timeout
         self._extend = extend
-        self._longest = min(longest or LONGEST_VISIBILITY, LONGEST_VISIBILITY)
+        self._longest = min(longest or SQS_LONGEST_VISIBILITY, SQS_LONGEST_VISIBILITY)
         self._leases: dict[str, Lease] = {}
         self._final: dict[str, Lease] = {}
         self._processed = RecentIds()
@@ -78,10 +98,11 @@ class LeaseTable:
     def accept(
         self, messages: Iterable[dict[str, Any]], now: float
     ) -> tuple[list[Message], list[Lease]]:
-        """Enter what a receive brought: return what is to be handled, and what to be deleted.
+        """Record a receive; return the messages to handle, and the leases of those to delete.
 
-        A message that is still in hand is neither: its newer receipt handle replaces the older
-        one. To be deleted is what was processed before.
+        SQS delivers at least once. A message that is still in hand is not handled a second time:
+        its newer receipt handle replaces the older one, which SQS may not accept now. A message that
+        was processed before, but whose deletion did not arrive, is deleted by its new handle.
         """
         fresh: list[Message] = []
         processed: list[Lease] = []
@@ -118,12 +139,12 @@ class LeaseTable:
         self._leases[lease.message_id] = lease
 
     def get(self, message: Message) -> Lease | None:
-        """Return the lease of a message in hand."""
+        """Return the lease of a message in hand; None for another delivery of the same message."""
         lease = self._leases.get(message["MessageId"])
         return lease if lease is not None and lease.message is message else None
 
     def holds(self, lease: Lease) -> bool:
-        """Tell whether a lease has neither been settled nor forgotten."""
+        """Return whether a lease has neither been settled nor forgotten."""
         return self._leases.get(lease.message_id) is lease
 
     def take(self, message: Message) -> Lease | None:
@@ -140,7 +161,7 @@ class LeaseTable:
             self._final.pop(lease.message_id, None)
 
     def remember_processed(self, message_id: str) -> None:
-        """Remember that a message is done with, whatever becomes of its deletion."""
+        """Remember that a message was processed, even if its deletion fails."""
         self._processed.add(message_id)
 
     def next_look(self) -> float | None:
@@ -153,9 +174,9 @@ class LeaseTable:
         return min(times, default=None)
 
     def due(self, now: float) -> tuple[list[Lease], list[Lease]]:
-        """Return the leases to extend, past half their time, and those that have run out.
+        """Return the leases to extend (past half their time), and those that have ended.
 
-        What has run out is marked as lost.
+        The ended ones are marked as lost.
         """
         extend: list[Lease] = []
         lost = [lease for lease in self._final.values() if not lease.lost and lease.deadline <= now]
@@ -171,12 +192,12 @@ class LeaseTable:
         return extend, lost
 
     def extension(self, lease: Lease, now: float) -> int:
-        """Return the visibility timeout that extends a lease; 0 when its time is used up."""
+        """Return the visibility timeout that extends a lease; 0 if its time is used up."""
         left = int(self._longest - (now - lease.first_received_at))
         return max(0, min(self.timeout, left, lease.visibility_left(now)))
 
     def extended(self, lease: Lease, now: float, seconds: int) -> None:
-        """Note that SQS hides the message for `seconds` from `now`."""
+        """Record that SQS hides the message for `seconds` from `now`."""
         if self._leases.get(lease.message_id) is not lease:
             return
         del self._leases[lease.message_id]
@@ -185,17 +206,161 @@ class LeaseTable:
             self.end(lease)
 
     def end(self, lease: Lease) -> None:
-        """Extend a lease no more."""
+        """Let a lease end at its deadline."""
         lease.final = True
         self._final[lease.message_id] = lease
 
     def look_again(self, leases: Sequence[Lease], at: float) -> None:
-        """Look at leases that could not be extended again at the given time."""
+        """Set when to look again at leases that could not be extended.
+
+        They stay first in the order, where they delay others: the pause must be short.
+        """
         for lease in leases:
             lease.look_at = at
 
     def mark_lost(self, lease: Lease) -> None:
-        """Note that another consumer may have the message."""
+        """Record that another consumer may have the message."""
         lease.lost = True
         if lease.final:
             self._final.pop(lease.message_id, None)
+
+
+class Heartbeat:
+    """Extends the leases of one queue in one task, which sleeps until leases are past half.
+
+    Calls `lost(lease)` for a lease that ended or was refused. `visibility_lock` is shared with the
+    settlement, so that an extension under way cannot overtake a later change of the same message.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        leases: LeaseTable,
+        *,
+        visibility_lock: asyncio.Lock,
+        lost: Callable[[Lease], None],
+    ) -> None:
+        self._queue = queue
+        self._leases = leases
+        self._visibility_lock = visibility_lock
+        self._lost = lost
+        self._arrived = asyncio.Event()
+        self._failures = 0
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name=f"heartbeat {queue.name}")
+
+    def messages_arrived(self) -> None:
+        """Wake the heartbeat: there are leases to extend."""
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """Stop extending leases."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            self._arrived.clear()
+            look = self._leases.next_look()
+            if look is None:
+                await self._arrived.wait()
+                continue
+            await asyncio.sleep(max(0.0, look - self._loop.time()))
+            try:
+                await self._beat()
+            except Exception:
+                logger.exception("heartbeat.failed queue=%s", self._queue.name)
+                await asyncio.sleep(_LONGEST_BACKOFF)
+
+    async def _beat(self) -> None:
+        async with self._visibility_lock:
+            now = self._loop.time()
+            due, lost = self._leases.due(now)
+            for lease in lost:
+                self._lost(lease)
+            extensions = [(lease, self._leases.extension(lease, now)) for lease in due]
+            for lease, seconds in extensions:
+                if not seconds:
+                    self._end(lease)
+            extensions = [(lease, seconds) for lease, seconds in extensions if seconds]
+            await asyncio.gather(
+                *(
+                    self._extend(extensions[start : start + SQS_BATCH_SIZE], now)
+                    for start in range(0, len(extensions), SQS_BATCH_SIZE)
+                )
+            )
+
+    def _end(self, lease: Lease) -> None:
+        self._leases.end(lease)
+        self._queue.log(
+            logger,
+            logging.WARNING,
+            "message.extended_no_more",
+            lease.message_id,
+            "its processing time is used up",
+        )
+
+    async def _extend(self, extensions: Sequence[tuple[Lease, int]], now: float) -> None:
+        timeouts = [(lease.receipt_handle, seconds) for lease, seconds in extensions]
+        try:
+            failures = await self._queue.change_visibility(timeouts)
+        except TransientProviderError as error:
+            self._try_again([lease for lease, _ in extensions], str(error))
+            return
+        except ProviderError as error:
+            for lease, _ in extensions:
+                self._leases.end(lease)
+            logger.error(  # noqa: TRY400 - one line says it
+                "heartbeat.refused queue=%s messages=%d: %s",
+                self._queue.name,
+                len(extensions),
+                error,
+            )
+            return
+        # A message that was settled or redelivered during the request is left out: the answer is
+        # about a receipt handle that no longer counts.
+        self._record(
+            [
+                (position, lease, seconds)
+                for position, (lease, seconds) in enumerate(extensions)
+                if self._leases.holds(lease) and lease.receipt_handle == timeouts[position][0]
+            ],
+            failures,
+            now,
+        )
+
+    def _record(
+        self,
+        extensions: Sequence[tuple[int, Lease, int]],
+        failures: Sequence[BatchEntryFailure],
+        now: float,
+    ) -> None:
+        verdicts = {int(failure["Id"]): judge_entry(failure) for failure in failures}
+        again: list[Lease] = []
+        for position, lease, seconds in extensions:
+            match verdicts.get(position):
+                case None:
+                    self._leases.extended(lease, now, seconds)
+                case "lease lost":
+                    self._leases.mark_lost(lease)
+                    self._lost(lease)
+                case "final":
+                    self._end(lease)
+                case "transient":
+                    again.append(lease)
+        if again:
+            self._try_again(again, failures[0]["Code"])
+        else:
+            self._failures = 0
+
+    def _try_again(self, leases: Sequence[Lease], reason: str) -> None:
+        pause = full_jitter(self._failures, base=_BACKOFF, cap=_LONGEST_BACKOFF)
+        self._failures += 1
+        logger.warning(
+            "heartbeat.delayed queue=%s messages=%d retry_in=%.1fs: %s",
+            self._queue.name,
+            len(leases),
+            pause,
+            reason,
+        )
+        self._leases.look_again(leases, self._loop.time() + pause)

@@ -1,4 +1,4 @@
-"""Translators of the messages that SQS delivers."""
+"""Translators of SQS messages."""
 
 import json
 from typing import Any
@@ -11,37 +11,87 @@ class SQSMessageTranslator(AbstractMessageTranslator):
     """The body is JSON: its value is the content, the other keys of the message the metadata."""
 
     def translate(self, message: Message) -> TranslatedMessage:
-        """Return the decoded body; raise `ValueError` for one that is no JSON."""
-        return {"content": json.loads(message["Body"]), "metadata": _without_body(message)}
+        """Return the decoded body; raise `ValueError` if it is not JSON."""
+        content = _decoded(message["Body"], "The body", "SQSTextMessageTranslator")
+        return {"content": content, "metadata": _without_body(message)}
 
 
 class SQSTextMessageTranslator(AbstractMessageTranslator):
-    """The body is plain text, and is the content as it stands."""
+    """The body is plain text: the content is the body."""
 
     def translate(self, message: Message) -> TranslatedMessage:
         """Return the body."""
         return {"content": message["Body"], "metadata": _without_body(message)}
 
 
-class SNSMessageTranslator(AbstractMessageTranslator):
-    """The queue is subscribed to an SNS topic: the content is the JSON that was published.
+class SNSTextMessageTranslator(AbstractMessageTranslator):
+    """The queue is subscribed to an SNS topic: the content is the text that was published.
 
-    The metadata are the keys of the SQS message with those of SNS's envelope (Type, TopicArn,
-    Timestamp, MessageAttributes …) over them. `MessageId` is therefore SNS's; the id that SQS gave,
-    which the logs show, is `SQSMessageId`.
+    The metadata are the keys of the SQS message, overridden by those of SNS's envelope (Type,
+    TopicArn, Timestamp, MessageAttributes …). So `MessageId` is SNS's id; SQS's id, which the logs
+    show, is `SQSMessageId`.
     """
 
     def translate(self, message: Message) -> TranslatedMessage:
-        """Return the published message; raise `ValueError` when the body is no SNS envelope."""
-        envelope = json.loads(message["Body"])
-        if not isinstance(envelope, dict) or "Message" not in envelope:
-            raise ValueError(
-                "The body is no SNS envelope: with raw message delivery use SQSMessageTranslator."
-            )
+        """Return the published text; raise `ValueError` if the body is not SNS's notification."""
+        envelope = _envelope(message["Body"])
         metadata = _without_body(message) | envelope
         del metadata["Message"]
-        metadata["SQSMessageId"] = message["MessageId"]
-        return {"content": json.loads(envelope["Message"]), "metadata": metadata}
+        if "MessageId" in message:
+            metadata["SQSMessageId"] = message["MessageId"]
+        return {"content": envelope["Message"], "metadata": metadata}
+
+
+class SNSMessageTranslator(SNSTextMessageTranslator):
+    """As `SNSTextMessageTranslator`, but the content is the JSON that was published."""
+
+    def translate(self, message: Message) -> TranslatedMessage:
+        """Return the published message; raise `ValueError` if it cannot be decoded."""
+        translated = super().translate(message)
+        translated["content"] = _decoded(
+            translated["content"], "The message in SNS's envelope", "SNSTextMessageTranslator"
+        )
+        return translated
+
+
+#: What SNS itself writes to a queue, by the envelope's type: what it means, and what to do.
+_CONFIRMATIONS = {
+    "SubscriptionConfirmation": (
+        "asks to confirm the subscription of the queue to {topic}: until then nothing is delivered. "
+        "Open the SubscribeURL of the body once, then delete the message."
+    ),
+    "UnsubscribeConfirmation": (
+        "says that the subscription of the queue to {topic} has ended. Delete the message, or open "
+        "the SubscribeURL of the body to subscribe again."
+    ),
+}
+
+
+def _envelope(body: str) -> dict[str, Any]:
+    try:
+        envelope = json.loads(body)
+    except ValueError as error:
+        raise ValueError(
+            f"The body is not an SNS envelope ({error}): with raw message delivery of plain text, "
+            "use SQSTextMessageTranslator."
+        ) from None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("Message"), str):
+        raise ValueError(  # noqa: TRY004 - the body's value is wrong
+            "The body is not an SNS envelope: with raw message delivery, use SQSMessageTranslator."
+        )
+    if meaning := _CONFIRMATIONS.get(str(envelope.get("Type"))):
+        topic = envelope.get("TopicArn", "a topic")
+        raise ValueError(f"The body is a {envelope['Type']}: SNS {meaning.format(topic=topic)}")
+    return envelope
+
+
+def _decoded(text: str, what: str, text_translator: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{what} is not JSON ({error}): for plain text, use {text_translator}."
+        ) from None
 
 
 def _without_body(message: Message) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a user may set on an SQS queue, checked when the provider is made."""
+"""Options of an SQS queue, checked when its provider is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,11 +7,7 @@ from typing import Any, get_args
 from loafer_kit.engine.route_options import check_number, suggestion
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.clients import CLIENT_OPTIONS, LONG_POLL_READ_TIMEOUT, TransportKind
-
-BATCH_SIZE = 10
-LONGEST_WAIT = 20
-#: Seconds: no message stays hidden longer, counted from its receive.
-LONGEST_VISIBILITY = 43_200
+from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_POLL, SQS_LONGEST_VISIBILITY
 
 _RECEIVE_OPTIONS = frozenset(
     {
@@ -24,7 +20,7 @@ _RECEIVE_OPTIONS = frozenset(
     }
 )
 
-#: The engine cannot do without: the count sets the backoff, the group the order.
+#: Always asked for: the receive count determines the backoff, the group the order.
 _NEEDED_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId")
 
 
@@ -32,7 +28,7 @@ _NEEDED_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId")
 class SQSOptions:
     """The settings of one queue. Durations are in seconds."""
 
-    #: How long a received message stays hidden from others; None: as the queue says.
+    #: How long a received message stays hidden from other consumers; None: the queue's own setting.
     visibility_timeout: int | None = None
 
     #: Where rejected messages go (name, URL or ARN); None: the target of the queue's redrive policy.
@@ -47,10 +43,10 @@ class SQSOptions:
     #: Whether messages in hand are kept hidden beyond the visibility timeout.
     heartbeat: bool = True
 
-    #: How long after its receive a message is kept hidden at the most; None: as SQS allows, 12 h.
+    #: How long after its receive the heartbeat keeps a message hidden at most; None: 12 h, SQS's limit.
     max_processing_time: float | None = None
 
-    #: Whether a handler is cancelled when another consumer may have got its message.
+    #: Whether a handler is cancelled when another consumer may have its message.
     cancel_on_lost_lease: bool = True
 
     #: Retries without a delay of their own wait from 0 to `retry_delay * 2 ** (receive count - 1)`…
@@ -59,11 +55,11 @@ class SQSOptions:
     #: … but no longer than this.
     retry_delay_cap: float = 900.0
 
-    #: How long an open long poll is given to return when the service stops.
+    #: How long open long polls may take to return when the service stops.
     poll_grace: float = 5.0
 
-    #: How requests are carried: straight over HTTP, or by botocore at several times the cost. What
-    #: only botocore does (a proxy, say) is left to it in either case.
+    #: How requests are carried: over plain HTTP, or by botocore at several times the cost. Client
+    #: options that only botocore supports (a proxy, for example) always use botocore.
     transport: TransportKind = "direct"
 
     def __post_init__(self) -> None:
@@ -72,7 +68,7 @@ class SQSOptions:
         check_number("max_processing_time", self.max_processing_time, more_than=0)
         for name in ("linger", "retry_delay", "retry_delay_cap", "poll_grace"):
             check_number(name, getattr(self, name), at_least=0)
-        _check_at_most("visibility_timeout", self.visibility_timeout, LONGEST_VISIBILITY)
+        _check_at_most("visibility_timeout", self.visibility_timeout, SQS_LONGEST_VISIBILITY)
         if self.dead_letter_queue is not None and not self.dead_letter_queue:
             raise ConfigurationError("dead_letter_queue must be a name, a URL or an ARN, not ''.")
         if self.transport not in get_args(TransportKind):
@@ -87,7 +83,7 @@ SQS_SETTINGS = frozenset(field.name for field in fields(SQSOptions))
 def split_keywords(
     queue: str, keywords: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part a provider's keywords into the client's options and the queue's settings."""
+    """Split a provider's keywords into the client's options and the queue's settings."""
     client = {name: value for name, value in keywords.items() if name in CLIENT_OPTIONS}
     settings = {name: value for name, value in keywords.items() if name in SQS_SETTINGS}
     for name in keywords:
@@ -119,7 +115,7 @@ def make_settings(
 
 
 def receive_parameters(queue: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of every ReceiveMessage: `options` over good defaults."""
+    """Return the parameters of every ReceiveMessage: `options` over the defaults."""
     for name in options:
         if name not in _RECEIVE_OPTIONS:
             raise ConfigurationError(
@@ -127,14 +123,14 @@ def receive_parameters(queue: str, options: Mapping[str, Any]) -> dict[str, Any]
                 f"{suggestion(name, _RECEIVE_OPTIONS)}"
             )
     parameters: dict[str, Any] = {
-        "MaxNumberOfMessages": BATCH_SIZE,
-        "WaitTimeSeconds": LONGEST_WAIT,
+        "MaxNumberOfMessages": SQS_BATCH_SIZE,
+        "WaitTimeSeconds": SQS_LONGEST_POLL,
         "MessageAttributeNames": ["All"],
     }
     parameters.update(options)
     try:
-        _check_within("MaxNumberOfMessages", parameters["MaxNumberOfMessages"], 1, BATCH_SIZE)
-        _check_within("WaitTimeSeconds", parameters["WaitTimeSeconds"], 0, LONGEST_WAIT)
+        _check_within("MaxNumberOfMessages", parameters["MaxNumberOfMessages"], 1, SQS_BATCH_SIZE)
+        _check_within("WaitTimeSeconds", parameters["WaitTimeSeconds"], 0, SQS_LONGEST_POLL)
     except ConfigurationError as error:
         raise ConfigurationError(f"Queue {queue!r}: {error}") from None
     asked = {
@@ -148,7 +144,7 @@ def receive_parameters(queue: str, options: Mapping[str, Any]) -> dict[str, Any]
 
 
 def check_read_timeout(queue: str, config: Any, wait: int) -> None:
-    """Refuse a client `config` whose read timeout would cut off the long polls."""
+    """Reject a client `config` whose read timeout is too short for the long polls."""
     given = getattr(config, "_user_provided_options", None) or {}
     read_timeout = given.get("read_timeout", LONG_POLL_READ_TIMEOUT)
     if read_timeout <= wait:

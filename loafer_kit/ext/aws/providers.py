@@ -1,24 +1,18 @@
-"""SQSProvider: messages of an SQS queue."""
+"""SQSProvider: the provider of messages from an SQS queue."""
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
 from loafer_kit.ext.aws import checks, clients, errors, options
+from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.clients import Clients, TransportKind
-from loafer_kit.ext.aws.consumption import (
-    ConsumedQueue,
-    QueueSession,
-    group_of,
-    receive_count,
-)
+from loafer_kit.ext.aws.consumption import QueueSession, group_of, receive_count
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.metering import ActionStatistics, MeteredTransport
-from loafer_kit.ext.aws.queues import bare_name, is_fifo, queue_url, region_of
-from loafer_kit.ext.aws.transport import SQSTransport
+from loafer_kit.ext.aws.limits import SQS_DEFAULT_VISIBILITY
+from loafer_kit.ext.aws.transport import ActionStatistics, Queue, SQSTransport
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -29,14 +23,14 @@ logger = logging.getLogger(__name__)
 class SQSProvider(AbstractProvider):
     """Delivers the messages of the queue with this name, URL or ARN.
 
-    `options` are those of ReceiveMessage; by default ten messages a time, a long poll of 20 s,
-    and all attributes are asked for. Further keywords are the client's options (`CLIENT_OPTIONS`,
-    as in boto) and the queue's settings (`SQSOptions`).
+    `options` are parameters of ReceiveMessage; the default is ten messages, a long poll of 20 s and
+    all attributes. Other keywords are the client's options (`CLIENT_OPTIONS`, as in boto) and the
+    queue's settings (`SQSOptions`).
 
-    Raises `ConfigurationError` for what cannot work.
+    Raises `ConfigurationError` for options that cannot work.
     """
 
-    #: How long a handler may take; only looked at by the start-up check.
+    #: How long a handler may take; only the start-up check uses it.
     handler_timeout: float | None = None
 
     def __init__(
@@ -55,7 +49,7 @@ class SQSProvider(AbstractProvider):
         self.statistics: dict[str, ActionStatistics] = {}
         self._lost: Callable[[Message], None] = _ignore
         self._clients: Clients | None = None
-        self._consumption: QueueSession | None = None
+        self._session: QueueSession | None = None
         self._opening: asyncio.Lock | None = None
 
     def __str__(self) -> str:
@@ -64,8 +58,8 @@ class SQSProvider(AbstractProvider):
     async def start(self, lost: Callable[[Message], None]) -> None:
         """Find the queue and check its attributes.
 
-        Raises `ProviderError` for what trying again does not cure: no such queue, no access, no
-        credentials, no region. What may pass is tried again by the first fetch.
+        Raises `ProviderError` if trying again does not help: no such queue, no access, no
+        credentials, no region. After a transient failure the first fetch tries again.
         """
         self._lost = lost
         try:
@@ -80,31 +74,43 @@ class SQSProvider(AbstractProvider):
         if self._opening is None:
             self._opening = asyncio.Lock()
         async with self._opening:
-            if self._consumption is None:
-                self._consumption = await self._begin()
-            return self._consumption
+            if self._session is None:
+                self._session = await self._begin()
+            return self._session
 
     async def _begin(self) -> QueueSession:
         if self._clients is None:
-            self._clients = clients.share(_with_region(self._client_options, self.queue_name))
-        transport = MeteredTransport(
-            await _open_transport(self._clients, self.queue_name, self.settings.transport),
-            self.statistics,
-        )
-        url = await queue_url(self._clients, self.queue_name)
-        attributes = await self._attributes(transport, url)
+            self._clients = clients.share(self._client_options, self.queue_name)
+        transport = await _open_transport(self._clients, self.queue_name, self.settings.transport)
+        url = await self._clients.queue_url(self.queue_name)
+        queue = Queue(self.name, url, transport, self.statistics)
+        attributes = await self._check_attributes(queue)
         target = self.settings.dead_letter_queue or checks.redrive_target(attributes)
-        dead_letters = (
-            DeadLetterQueue(target, self.name, transport, self._clients) if target else None
-        )
+        dead_letters = DeadLetterQueue(target, queue, self._clients) if target else None
         if dead_letters and self.settings.dead_letter_queue:
             await dead_letters.find()
-        queue = self._consumed_queue(url, attributes)
-        return QueueSession(queue, transport, dead_letters, self._lost)
+        parameters = dict(self._receive_parameters)
+        timeout = self.settings.visibility_timeout
+        if timeout is None and "VisibilityTimeout" not in attributes:
+            timeout = (
+                SQS_DEFAULT_VISIBILITY  # the queue's own is unknown: each receive sets this one
+            )
+        if timeout is None:
+            timeout = int(attributes["VisibilityTimeout"])
+        else:
+            parameters["VisibilityTimeout"] = timeout
+        return QueueSession(
+            queue,
+            self.settings,
+            receive_parameters=parameters,
+            visibility_timeout=timeout,
+            dead_letters=dead_letters,
+            lost=self._lost,
+        )
 
-    async def _attributes(self, transport: SQSTransport, url: str) -> dict[str, str]:
+    async def _check_attributes(self, queue: Queue) -> dict[str, str]:
         try:
-            attributes = await transport.get_queue_attributes(url)
+            attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
             logger.warning("queue.unchecked queue=%s: %s", self.name, error)
             return {}
@@ -114,56 +120,38 @@ class SQSProvider(AbstractProvider):
             )
         return attributes
 
-    def _consumed_queue(self, url: str, attributes: Mapping[str, str]) -> ConsumedQueue:
-        parameters = dict(self._receive_parameters)
-        timeout = self.settings.visibility_timeout
-        if timeout is None and "VisibilityTimeout" not in attributes:
-            timeout = checks.DEFAULT_VISIBILITY  # unknown: then it is asked for
-        if timeout is None:
-            timeout = int(attributes["VisibilityTimeout"])
-        else:
-            parameters["VisibilityTimeout"] = timeout
-        return ConsumedQueue(
-            name=self.name,
-            url=url,
-            fifo=self._is_fifo,
-            visibility_timeout=timeout,
-            receive_parameters=parameters,
-            options=self.settings,
-        )
-
     async def fetch_messages(self) -> Sequence[Message]:
-        """Return the next messages, after at most one long poll."""
+        """Return the next messages; wait for one long poll at most."""
         return await self.fetch(self.batch_size)
 
     async def fetch(self, limit: int) -> Sequence[Message]:
-        """Return up to `limit` messages; none when there were none within the long poll."""
-        consumption = self._consumption or await self._open()
-        return await consumption.receive(limit)
+        """Return up to `limit` messages, or none if the long poll ends without any."""
+        session = self._session or await self._open()
+        return await session.receive(limit)
 
     async def confirm_message(self, message: Message) -> bool:
-        """Delete `message`, and return when SQS has been told."""
+        """Delete `message`, and return when the request was sent."""
         await self.settle(message, ACKNOWLEDGE)
         await self.flush()
         return True
 
     async def settle(self, message: Message, outcome: Outcome) -> None:
-        """Carry out what became of `message`, together with other messages' outcomes."""
-        consumption = self._consumption or await self._open()
-        await consumption.settle(message, outcome)
+        """Carry out the outcome of `message`, in one request with those of other messages."""
+        session = self._session or await self._open()
+        await session.settle(message, outcome)
 
     async def flush(self) -> None:
-        """Return when everything settled so far has reached SQS, or was given up."""
-        if self._consumption is not None:
-            await self._consumption.flush()
+        """Return when everything settled so far was sent to SQS or given up."""
+        if self._session is not None:
+            await self._session.flush()
 
     async def close(self) -> None:
-        """End the heartbeat and give back the clients."""
-        consumption, self._consumption = self._consumption, None
+        """Stop the heartbeat and release the clients."""
+        session, self._session = self._session, None
         shared, self._clients = self._clients, None
         self._opening = None
-        if consumption is not None:
-            await consumption.close()
+        if session is not None:
+            await session.close()
         if shared is not None:
             await clients.release(shared)
 
@@ -195,18 +183,6 @@ def _check(
     return client_options, options.make_settings(queue, settings, receive_options), parameters
 
 
-def _with_region(client_options: dict[str, Any], queue: str) -> dict[str, Any]:
-    """A queue's URL or ARN names its region, unless requests go to an endpoint that was set."""
-    endpoint = (
-        client_options.get("endpoint_url")
-        or os.environ.get("AWS_ENDPOINT_URL_SQS")
-        or os.environ.get("AWS_ENDPOINT_URL")
-    )
-    if client_options.get("region_name") or endpoint:
-        return client_options
-    return {**client_options, "region_name": region_of(queue)}
-
-
 async def _open_transport(shared: Clients, queue: str, kind: TransportKind) -> SQSTransport:
     try:
         return await shared.transport(kind)
@@ -216,4 +192,4 @@ async def _open_transport(shared: Clients, queue: str, kind: TransportKind) -> S
 
 
 def _ignore(message: Message) -> None:
-    """Stand in for the engine where a provider is used without one."""
+    """Do nothing: the provider is used without an engine."""

@@ -1,12 +1,17 @@
-"""Publishing by hand: from a shell, a script or a test. A service uses `handlers`."""
+"""Blocking functions that publish, for shells, scripts and tests. A service uses `handlers`."""
 
 import asyncio
-import json
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from loafer_kit.ext.aws.handlers import Answer, Encoder, SNSHandler, SQSHandler
+from loafer_kit.ext.aws.handlers import (
+    Answer,
+    Encoder,
+    SNSHandler,
+    SQSHandler,
+    json_text,
+)
 
 
 def sqs_publish(queue: str, message: Any) -> Answer:
@@ -23,10 +28,10 @@ def sns_publish(topic: str, message: Any) -> Answer:
 
 
 def _encoder(message: Any) -> Encoder:
-    return None if isinstance(message, str) else json.dumps
+    return None if isinstance(message, str) else json_text
 
 
 def _wait_for(request: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run to the end in a loop of its own, wherever the caller is (a notebook has a running one)."""
+    """Run in another thread: the caller may have a running loop (a notebook has one)."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, request).result()

@@ -1,14 +1,14 @@
-"""Routes from SQS queues."""
+"""Routes from SQS queues to handlers."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from loafer_kit.engine.route_options import ROUTE_OPTIONS, suggestion
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator, SQSMessageTranslator
 from loafer_kit.ext.aws.options import SQS_SETTINGS
 from loafer_kit.ext.aws.providers import SQSProvider
-from loafer_kit.ext.aws.queues import bare_name
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.routes import Route
 from loafer_kit.types import ErrorHandler, Handler
@@ -24,7 +24,7 @@ class SQSRoute(Route):
     (`RouteOptions`) and of the queue (`SQSOptions`).
     """
 
-    #: Makes the translator of a route that names none.
+    #: The class of the translator, unless the route names one.
     default_translator: type[AbstractMessageTranslator] = SQSMessageTranslator
 
     def __init__(

@@ -1,45 +1,163 @@
-"""The narrow seam to AWS: the five operations that a running consumer lives on."""
+"""Requests to SQS: the queue they are about, and what carries them."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, TypedDict
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-
-class BatchEntryFailure(TypedDict):
-    """One entry of a batch that SQS refused; `SenderFault` means that repeating is useless."""
-
-    Id: str
-    SenderFault: bool
-    Code: str
-    Message: str
+from loafer_kit.ext.aws import answers
+from loafer_kit.ext.aws.addresses import is_fifo
+from loafer_kit.ext.aws.errors import BatchEntryFailure, queue_subject
+from loafer_kit.types import Message
 
 
 class SQSTransport(Protocol):
-    """Carries requests to SQS.
+    """Carries requests to SQS. It repeats none: heartbeat, settlement and engine decide that."""
 
-    Parameters and results have AWS's names and shapes. Every failure is a `ProviderError`, or a
-    `TransientProviderError` (refused or broken connections, 5xx, throttling) that may be repeated.
-    """
+    async def call(self, action: str, url: str, /, **parameters: Any) -> dict[str, Any]:
+        """Return SQS's answer to `action` on the queue at `url`; names and shapes are AWS's.
 
-    async def receive_message(self, queue_url: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Return the `Messages` of one ReceiveMessage call; none is an empty list."""
-
-    async def delete_message_batch(
-        self, queue_url: str, entries: Sequence[dict[str, Any]]
-    ) -> list[BatchEntryFailure]:
-        """Delete up to ten messages and return the entries that failed."""
-
-    async def change_message_visibility_batch(
-        self, queue_url: str, entries: Sequence[dict[str, Any]]
-    ) -> list[BatchEntryFailure]:
-        """Set the visibility timeout of up to ten messages and return the entries that failed."""
-
-    async def send_message_batch(
-        self, queue_url: str, entries: Sequence[dict[str, Any]]
-    ) -> list[BatchEntryFailure]:
-        """Send up to ten messages and return the entries that failed."""
-
-    async def get_queue_attributes(self, queue_url: str) -> dict[str, str]:
-        """Return all attributes of a queue."""
+        Raises `TransientProviderError` if repeating may help (connections, 5xx, throttling), any
+        other `ProviderError` if not.
+        """
 
     async def close(self) -> None:
         """Close the connections."""
+
+
+class BotocoreTransport:
+    """An `SQSTransport` of aiobotocore's clients; `request` is `Clients.request`.
+
+    Long polls have a client of their own, so that a deletion never waits for a connection that a
+    long poll occupies.
+    """
+
+    def __init__(self, request: Callable[..., Awaitable[dict[str, Any]]]) -> None:
+        self._request = request
+
+    async def call(self, action: str, url: str, /, **parameters: Any) -> dict[str, Any]:
+        """Return SQS's answer to `action`."""
+        return await self._request(
+            "sqs",
+            action,
+            queue_subject(url),
+            {"QueueUrl": url, **parameters},
+            long_polling=action == "ReceiveMessage",
+        )
+
+    async def close(self) -> None:
+        """Do nothing: the clients belong to `Clients`."""
+
+
+def copied_parameters(message: Message) -> dict[str, Any]:
+    """Return what a copy of a received message takes over, as parameters of SendMessage.
+
+    These are its message attributes and its trace header. The lists that SQS answers in an attribute
+    are left out: SendMessage refuses them.
+    """
+    parameters: dict[str, Any] = {}
+    if attributes := message.get("MessageAttributes"):
+        parameters["MessageAttributes"] = {
+            name: {key: part for key, part in value.items() if not key.endswith("ListValues")}
+            for name, value in attributes.items()
+        }
+    if trace_header := (message.get("Attributes") or {}).get("AWSTraceHeader"):
+        parameters["MessageSystemAttributes"] = {"AWSTraceHeader": text_attribute(trace_header)}
+    return parameters
+
+
+def text_attribute(value: str) -> dict[str, str]:
+    """Return a message attribute that holds a string."""
+    return {"DataType": "String", "StringValue": value}
+
+
+@dataclass(slots=True)
+class ActionStatistics:
+    """The requests of one action; `seconds` is the sum of their durations."""
+
+    requests: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue and the requests that a consumer makes to it, counted by action.
+
+    Errors are those of `SQSTransport.call`. A batch takes up to ten entries and returns those that
+    SQS does not confirm. Entry ids are positions, not message ids: a message that was received twice may be in one
+    batch twice, and SQS refuses a batch with equal ids.
+    """
+
+    name: str
+    url: str
+    transport: SQSTransport
+    statistics: dict[str, ActionStatistics] = field(default_factory=dict)
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether SQS keeps the order of each message group."""
+        return is_fifo(self.name)
+
+    async def receive(self, **parameters: Any) -> list[Message]:
+        """Return the messages of one ReceiveMessage, which may be none."""
+        answer = await self._call("ReceiveMessage", **parameters)
+        messages: list[Message] = answer.get("Messages") or []
+        answers.check_digests(messages, queue_subject(self.url))
+        return messages
+
+    async def delete(self, receipt_handles: Iterable[str]) -> list[BatchEntryFailure]:
+        """Delete messages."""
+        entries = [
+            {"Id": str(position), "ReceiptHandle": handle}
+            for position, handle in enumerate(receipt_handles)
+        ]
+        return answers.unconfirmed(entries, await self._call("DeleteMessageBatch", Entries=entries))
+
+    async def change_visibility(
+        self, timeouts: Iterable[tuple[str, int]]
+    ) -> list[BatchEntryFailure]:
+        """Hide messages for so many seconds from now; each is given by its receipt handle."""
+        entries = [
+            {"Id": str(position), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+            for position, (handle, seconds) in enumerate(timeouts)
+        ]
+        answer = await self._call("ChangeMessageVisibilityBatch", Entries=entries)
+        return answers.unconfirmed(entries, answer)
+
+    async def send(self, entries: Sequence[dict[str, Any]]) -> list[BatchEntryFailure]:
+        """Send messages."""
+        answer = await self._call("SendMessageBatch", Entries=entries)
+        return answers.unconfirmed(entries, answer, answers.confirms_send)
+
+    async def attributes(self) -> dict[str, str]:
+        """Return all attributes of the queue."""
+        answer = await self._call("GetQueueAttributes", AttributeNames=["All"])
+        return answer.get("Attributes") or {}
+
+    async def _call(self, action: str, **parameters: Any) -> dict[str, Any]:
+        statistics = self.statistics.setdefault(action, ActionStatistics())
+        statistics.requests += 1
+        started = time.monotonic()
+        try:
+            return await self.transport.call(action, self.url, **parameters)
+        except BaseException:
+            statistics.failures += 1
+            raise
+        finally:
+            statistics.seconds += time.monotonic() - started
+
+    def log(
+        self, logger: logging.Logger, level: int, event: str, message_id: str, text: str
+    ) -> None:
+        """Log one line about a message of the queue."""
+        logger.log(
+            level,
+            "%s queue=%s message_id=%s: %s",
+            event,
+            self.name,
+            message_id,
+            text,
+            extra={"queue": self.name, "message_id": message_id},
+        )

@@ -1,1 +1,5 @@
-"""Additions to a project that exists: what is inserted leaves every other byte as it was."""
+"""Additions of queues, handlers and extensions to an existing project.
+
+Code is inserted into edited files without changing any other byte. What a template renders anew,
+and where files are written, belongs to `scaffold/project`.
+"""

@@ -1,13 +1,26 @@
-"""An extension more in a service: its import, and the line that gives it the service."""
+"""Adds an extension to a service: its import, and the line that passes the service to it."""
 
 import ast
 import re
+import sys
+import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import insertion
-from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
-from loafer_kit.scaffold.additions.results import UnplacedError
+from loafer_kit.scaffold.additions.module import (
+    Module,
+    UnrecognisedError,
+    bound,
+    names_of,
+    targets,
+)
+from loafer_kit.scaffold.additions.pieces import UnplacedError
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.spec import names
 
 _SERVICES = ("Application", "LoaferManager")
@@ -15,11 +28,12 @@ _REFERENCE = re.compile(
     rf"(?P<module>{names.IDENTIFIER.pattern}(?:\.{names.IDENTIFIER.pattern})*)"
     rf":(?P<name>{names.IDENTIFIER.pattern})"
 )
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class ExtensionAddition:
-    """A class that is given the service of a package."""
+    """An extension class to be constructed with the service of a package."""
 
     package: str
     module: str
@@ -27,13 +41,13 @@ class ExtensionAddition:
 
     @property
     def path(self) -> str:
-        """The file in which the service is made."""
+        """The file that makes the service."""
         return f"{self.package}/__init__.py"
 
     def apply(self, path: str, ours: bytes | None) -> bytes | None:
-        """The file with the extension; UnplacedError where no one service is made in it."""
+        """The file with the extension; UnplacedError unless it makes exactly one service."""
         if ours is None:
-            raise UnplacedError(path, "it is not there", self._text("app"))
+            raise UnplacedError(path, "the file is missing", self._text("app"))
         try:
             return self._added(Module.parse(ours)).content
         except UnrecognisedError as error:
@@ -45,7 +59,7 @@ class ExtensionAddition:
             if any(isinstance(call.func, ast.Name) and call.func.id == self.name for call in calls):
                 return module
         elif self.name in bound(module.tree.body):
-            raise UnrecognisedError(f"{self.name} is something else there")
+            raise UnrecognisedError(f"it uses the name {self.name} for something else")
         service = _service(module)
         line = self._line(module, service)
         body = module.tree.body
@@ -79,28 +93,70 @@ class ExtensionAddition:
 
 
 def plan(package: str, reference: str) -> ExtensionAddition:
-    """The addition of an extension to a package, by its `MODULE:CLASS`."""
+    """The addition of the extension `MODULE:CLASS` to a package."""
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         raise ConfigurationError(
-            f"{names.shown(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
+            f"{quoted(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
         )
     return ExtensionAddition(package, found["module"], found["name"])
 
 
 def _service(module: Module) -> str:
-    """The name of the one service that a module makes."""
+    """The name of the only service that a module makes."""
     found = [
         target.id
         for item in module.tree.body
         if isinstance(item, (ast.Assign, ast.AnnAssign)) and isinstance(item.value, ast.Call)
-        for target in (item.targets if isinstance(item, ast.Assign) else [item.target])
+        for target in targets(item)
         if isinstance(target, ast.Name) and _called(item.value) in _SERVICES
     ]
     if len(found) != 1:
-        raise UnrecognisedError("no one LoaferManager or Application is made there")
+        raise UnrecognisedError("it does not make exactly one LoaferManager or Application")
     return found[0]
 
 
 def _called(call: ast.Call) -> str:
     return ast.unparse(call.func).rpartition(".")[2]
+
+
+def missing_distribution(project: Path, package: str, module: str) -> str | None:
+    """The distribution of a module if the project's `pyproject.toml` does not declare it.
+
+    None if it is declared or not needed; a description if the module is not installed.
+    """
+    top = module.partition(".")[0]
+    if top == package or top in sys.stdlib_module_names:
+        return None
+    found = _distributions(top)
+    if {_normal(name) for name in (*found, top)} & set(_declared(project)):
+        return None
+    return " or ".join(found) or f"the distribution of {top}"
+
+
+def _distributions(top: str) -> list[str]:
+    """The installed distributions that contain a package, sorted.
+
+    The entry point of an extension names its distribution even if that is an editable install.
+    """
+    entries = metadata.entry_points(group="loafer_kit.extensions")
+    found = {e.dist.name for e in entries if e.dist and e.module.partition(".")[0] == top}
+    return sorted(found or set(metadata.packages_distributions().get(top, [])))
+
+
+def _declared(project: Path) -> Iterator[str]:
+    """The names of a project's dependencies; none if its `pyproject.toml` is unreadable."""
+    try:
+        content = read(project, "pyproject.toml") or b""
+        dependencies = tomllib.loads(content.decode("utf-8-sig"))["project"]["dependencies"]
+    except (ConfigurationError, KeyError, TypeError, ValueError):
+        return
+    for requirement in dependencies if isinstance(dependencies, list) else ():
+        name = _DISTRIBUTION.match(str(requirement).strip())
+        if name is not None:
+            yield _normal(name[0])
+
+
+def _normal(name: str) -> str:
+    """A distribution's name, normalised as package indexes do."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,4 +1,4 @@
-"""A handler more in a service, for a queue that it has or for none yet."""
+"""Adds a handler to a service, for one of its queues or for none yet."""
 
 import ast
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import pieces, queues
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound
-from loafer_kit.scaffold.additions.results import Apply, UnplacedError
+from loafer_kit.scaffold.additions.pieces import Apply, UnplacedError
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
 _HANDLER = '''
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from {package} import handlers
 
 
 def test_{name}_accepts_a_message() -> None:
-    """What was handled is deleted."""
+    """A handled message is deleted."""
     message = {{"hello": "world"}}
 
     assert asyncio.run(handlers.{name}(message, {{}})) is True
@@ -48,18 +48,18 @@ class HandlerAddition:
 
     @property
     def paths(self) -> Mapping[str, str]:
-        """The files with what each gets, as a module of its own."""
+        """The files that the handler changes, with the module that holds their new code."""
         return {f"{self.package}/handlers.py": _HANDLER, "tests/test_handlers.py": _TEST}
 
     def apply(self, path: str, ours: bytes | None) -> bytes | None:
-        """A file with the handler or its test; UnplacedError where there is no handlers.py."""
+        """A file with the handler or its test; UnplacedError if handlers.py is missing."""
         text = self.paths[path].format(name=self.name, package=self.package)
         rendered = Module.parse(text.encode())
         piece = pieces.definition(rendered.text(rendered.tree.body[-1]))
         if ours is None:
             if path.startswith("tests/"):
                 return None
-            raise UnplacedError(path, "it is not there", piece.text)
+            raise UnplacedError(path, "the file is missing", piece.text)
         try:
             module = Module.parse(ours)
             if self._is_in(module):
@@ -73,8 +73,8 @@ class HandlerAddition:
         return self.name in mentioned.union(bound(module.tree.body))
 
 
-def plan(draft: Draft, name: str, maker: Generator) -> tuple[Apply, tuple[str, ...]]:
-    """What adds a handler to a service, and the files that get it.
+def plan(draft: Draft, name: str, generator: Generator) -> tuple[Apply, tuple[str, ...]]:
+    """The function that adds a handler to a file of a service, and the files that it changes.
 
     A handler that `loafer.toml` names for a queue is written for that queue.
     """
@@ -83,7 +83,7 @@ def plan(draft: Draft, name: str, maker: Generator) -> tuple[Apply, tuple[str, .
         raise ConfigurationError(why)
     spec = validation.service(draft)
     addition = HandlerAddition(spec.package, name)
-    for queue in spec.queues:
+    for index, queue in enumerate(spec.queues):
         if queue.handler == name:
-            return queues.plan_route(draft, queue.name, maker).apply, tuple(addition.paths)
+            return queues.plan_handler(spec, index, generator).apply, tuple(addition.paths)
     return addition.apply, tuple(addition.paths)

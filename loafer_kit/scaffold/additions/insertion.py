@@ -1,4 +1,4 @@
-"""Where new code goes in a module: after a statement, at the end of a bracketed list, as an import."""
+"""Inserts code into a module: after a statement, at the end of a bracketed list, as an import."""
 
 import ast
 import re
@@ -8,14 +8,14 @@ from typing import Any
 
 from loafer_kit.scaffold.additions.module import Edit, Module
 
-# What may stand between the last element of a list and the bracket that closes it.
+# The tokens between the last element of a list and its closing bracket.
 _GAP = re.compile(rb"(?P<comment>#[^\r\n]*)|(?P<newline>\r\n|\r|\n)|(?P<comma>,)|(?P<close>\))")
 
 
 def after_statement(
     module: Module, body: list[ast.stmt], index: int, text: str, *, blank_lines: int = 0
 ) -> Module:
-    """Put statements, on lines of their own, after one of a body."""
+    """Insert statements after one of a body, on lines of their own."""
     statement = body[index]
     at = module.line_end(module.end(statement))
     if blank_lines:
@@ -27,7 +27,7 @@ def after_statement(
 
 
 def at_end(module: Module, text: str) -> Module:
-    """Put definitions at the end of a module, after two blank lines."""
+    """Insert definitions at the end of a module, after two blank lines."""
     if module.tree.body:
         last = len(module.tree.body) - 1
         return after_statement(module, module.tree.body, last, text, blank_lines=2)
@@ -40,7 +40,7 @@ def at_end(module: Module, text: str) -> Module:
 def into_brackets(
     module: Module, bracketed: ast.expr, elements: list[ast.expr], text: str
 ) -> Module:
-    """Put an expression at the end of a tuple, a list or a call's arguments."""
+    """Insert an expression at the end of a tuple, a list or a call's arguments."""
     close = module.end(bracketed) - 1
     if elements:
         end = module.end(elements[-1])
@@ -50,14 +50,14 @@ def into_brackets(
         end = module.begin(bracketed) + 1
     comma = isinstance(bracketed, ast.Tuple) and not elements
     edits, styled = _at_close(module, end, close, elements, text, comma=comma)
-    node = _expression(styled)
+    node = ast.parse(b"(" + styled + b")", mode="eval").body
     return module.inserted(elements, len(elements), [node], edits)
 
 
 def imported(
     module: Module, source: ast.Import | ast.ImportFrom, name: str, package: str
 ) -> Module:
-    """Import one of the names that `source` imports, as isort would sort it."""
+    """Import one of the names that `source` imports, in isort's order."""
     alias = next(item for item in source.names if (item.asname or item.name) == name)
     if isinstance(source, ast.ImportFrom):
         for statement in module.tree.body:
@@ -94,7 +94,9 @@ def _with_alias(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> 
 def _with_import(module: Module, statement: ast.stmt, package: str) -> Module:
     body = module.tree.body
     key = _import_key(statement, package)
-    before = [index for index, item in enumerate(body) if _is_import(item)]
+    before = [
+        index for index, item in enumerate(body) if isinstance(item, (ast.Import, ast.ImportFrom))
+    ]
     earlier = [index for index in before if _import_key(body[index], package) <= key]
     text = ast.unparse(statement)
     if earlier:
@@ -115,7 +117,7 @@ def _with_import(module: Module, statement: ast.stmt, package: str) -> Module:
 def _at_close(
     module: Module, end: int, close: int, elements: Sequence[Any], text: str, *, comma: bool = False
 ) -> tuple[list[Edit], bytes]:
-    """The edits that put a text before a closing bracket, in the layout of what stands there."""
+    """The edits that insert a text before a closing bracket, in the layout of its elements."""
     has_comma = on_own_line = False
     for token in _GAP.finditer(module.content, end, close):
         if token.lastgroup in ("comma", "close"):
@@ -136,7 +138,7 @@ def _at_close(
 
 
 def _after_comments(module: Module, at: int) -> int:
-    """The end of the last comment that is indented, and so belongs to the statement before it."""
+    """The end of the last indented comment, which belongs to the statement before it."""
     comment = re.compile(rb"(?:(?:\r\n|\r|\n)[ \t]*)*(?:\r\n|\r|\n)[ \t]+#[^\r\n]*")
     while found := comment.match(module.content, at):
         at = found.end()
@@ -147,14 +149,6 @@ def _parsed(text: bytes, indent: bytes = b"") -> ast.Module:
     if indent:
         return ast.Module(ast.parse(b"if 1:\n" + indent + text).body[0].body, [])  # type: ignore[attr-defined]
     return ast.parse(text)
-
-
-def _expression(text: bytes) -> ast.expr:
-    return ast.parse(b"(" + text + b")", mode="eval").body
-
-
-def _is_import(statement: ast.stmt) -> bool:
-    return isinstance(statement, (ast.Import, ast.ImportFrom))
 
 
 def _only(source: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:

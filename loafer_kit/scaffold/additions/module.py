@@ -1,4 +1,4 @@
-"""A Python file as bytes and as a tree: where each piece stands, and insertions that are proved."""
+"""A Python file as bytes and as a syntax tree, with insertions that are verified."""
 
 import ast
 import re
@@ -15,12 +15,12 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class UnrecognisedError(LoaferKitError):
-    """The code does not have the form in which something could be inserted."""
+    """The code does not have a form into which code can be inserted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Bytes that are put at a place; nothing is taken away."""
+    """Bytes to insert at an offset."""
 
     at: int
     text: bytes
@@ -28,7 +28,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A file's content and its tree; offsets count bytes."""
+    """A file's content and its syntax tree; offsets count bytes."""
 
     content: bytes
     tree: ast.Module
@@ -36,15 +36,15 @@ class Module:
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
-        """The module; UnrecognisedError for what is no Python in UTF-8."""
+        """The module; UnrecognisedError if the content is not valid Python in UTF-8."""
         try:
             content.decode()
             tree = ast.parse(content)
         except SyntaxError as error:
             where = f", line {error.lineno}" if error.lineno else ""
-            raise UnrecognisedError(f"it is no Python ({error.msg}{where})") from error
+            raise UnrecognisedError(f"it is not valid Python ({error.msg}{where})") from error
         except ValueError as error:
-            raise UnrecognisedError(f"it is no Python in UTF-8 ({error})") from error
+            raise UnrecognisedError(f"it is not Python in UTF-8 ({error})") from error
         except (RecursionError, MemoryError) as error:
             raise UnrecognisedError("its code is nested too deeply") from error
         _refuse_excess(tree)
@@ -54,50 +54,50 @@ class Module:
 
     @property
     def newline(self) -> bytes:
-        """The line ending that the file uses first."""
+        """The file's first line end."""
         found = _NEWLINE.search(self.content)
         return found[0] if found else b"\n"
 
     def begin(self, node: Any) -> int:
-        """Where a node begins; a decorated one at its first decorator's line."""
+        """The offset of a node; for a decorated one, of its first decorator's line."""
         for decorator in getattr(node, "decorator_list", []):
             return self.line_begin(self.begin(decorator))
         line, column = int(node.lineno), int(node.col_offset)
         return self.lines[line - 1] + column
 
     def end(self, node: Any) -> int:
-        """The place after a node."""
+        """The offset after a node."""
         line, column = int(node.end_lineno), int(node.end_col_offset)
         return self.lines[line - 1] + column
 
     def line_begin(self, at: int) -> int:
-        """Where the line of a place begins."""
+        """The offset at which the line of an offset begins."""
         return max(start for start in self.lines if start <= at)
 
     def line_end(self, at: int) -> int:
-        """Where the line of a place ends, before its line ending."""
+        """The offset at which the line of an offset ends, before its line end."""
         found = _NEWLINE.search(self.content, at)
         return found.start() if found else len(self.content)
 
     def lead(self, at: int) -> bytes | None:
-        """The white space before what begins a line; None where something else stands before it."""
+        """The white space before an offset; None if its line has other text before it."""
         before = self.content[self.line_begin(at) : at]
         return None if before.strip() else before
 
     def indentation(self, at: int) -> bytes:
-        """The white space at the beginning of the line of a place."""
+        """The indentation of the line of an offset."""
         line = self.content[self.line_begin(at) : self.line_end(at)]
         return line[: len(line) - len(line.lstrip(b" \t"))]
 
     def text(self, node: Any) -> str:
-        """A node as it is written, its further lines without the indentation of its first."""
+        """A node's source, dedented by the indentation of its first line."""
         begin = self.begin(node)
         lead = self.indentation(begin)
         lines = _NEWLINE.split(self.content[begin : self.end(node)])
         return b"\n".join([lines[0], *(line.removeprefix(lead) for line in lines[1:])]).decode()
 
     def styled(self, text: str, indent: bytes = b"") -> bytes:
-        """Our text with this file's line endings and indentation; not before its first line."""
+        """A text with the file's line ends and indentation; its first line is not indented."""
         lines = text.encode().split(b"\n")
         if self._has_tabs():
             lines = [_tabbed(line) for line in lines]
@@ -112,9 +112,10 @@ class Module:
     def inserted(
         self, siblings: list[Any], index: int, nodes: Sequence[Any], edits: Sequence[Edit]
     ) -> Self:
-        """The module after the edits, proved to be itself and `nodes` at `index` of `siblings`.
+        """The module after the edits, if its tree is the old one with `nodes` inserted.
 
-        `siblings` is a list of this module's tree; UnrecognisedError where the proof fails.
+        `siblings` is the list of this module's tree that gets the nodes at `index`.
+        UnrecognisedError if the edits make any other tree.
         """
         siblings[index:index] = nodes
         expected = ast.dump(self.tree)
@@ -124,22 +125,23 @@ class Module:
             content = content[: edit.at] + edit.text + content[edit.at :]
         after = type(self).parse(content)
         if ast.dump(after.tree) != expected:
-            raise UnrecognisedError("there is no place where it could be inserted safely")
+            raise UnrecognisedError("it has no place for a safe insertion")
         return after
 
     def _has_tabs(self) -> bool:
         return any(
-            self.content[start : start + 1] == b"\t"
-            for start in (self.lines[node.lineno - 1] for node in _indented(self.tree))
+            self.content.startswith(b"\t", self.lines[node.lineno - 1])
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.stmt) and node.col_offset
         )
 
 
 def _refuse_excess(tree: ast.AST) -> None:
-    """Python writes code by recursion, and no number of more than some digits."""
+    """Refuse code that `ast` cannot dump: deep nesting exceeds its recursion, numbers their digits."""
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
         if any(map(_is_too_large, level)):
-            raise UnrecognisedError("it holds a number that is too large")
+            raise UnrecognisedError("it contains a number that is too large")
         level = [inner for node in level for inner in ast.iter_child_nodes(node)]
         if not level:
             return
@@ -156,6 +158,11 @@ def names_of(node: ast.AST) -> set[str]:
     return {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
 
 
+def targets(statement: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    """What an assignment assigns to."""
+    return statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+
+
 def bound(body: Sequence[ast.stmt]) -> Iterator[str]:
     """The names that a module defines or imports at its top level."""
     for statement in body:
@@ -165,7 +172,8 @@ def bound(body: Sequence[ast.stmt]) -> Iterator[str]:
             for alias in statement.names:
                 yield alias.asname or alias.name.partition(".")[0]
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            yield from _targets(statement)
+            for target in targets(statement):
+                yield from names_of(target)
         else:
             for field in ("body", "orelse", "finalbody"):
                 yield from bound(getattr(statement, field, []))
@@ -174,7 +182,7 @@ def bound(body: Sequence[ast.stmt]) -> Iterator[str]:
 
 
 def mentions(tree: ast.AST, text: str) -> bool:
-    """Whether a text stands anywhere but as a keyword's value or a docstring."""
+    """Whether a string occurs anywhere except as a keyword's value or a docstring."""
     besides = {
         id(item.value) for item in ast.walk(tree) if isinstance(item, (ast.keyword, ast.Expr))
     }
@@ -182,18 +190,6 @@ def mentions(tree: ast.AST, text: str) -> bool:
         isinstance(item, ast.Constant) and item.value == text and id(item) not in besides
         for item in ast.walk(tree)
     )
-
-
-def _targets(statement: ast.Assign | ast.AnnAssign) -> Iterator[str]:
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    for target in targets:
-        yield from names_of(target)
-
-
-def _indented(tree: ast.Module) -> Iterator[ast.stmt]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and node.col_offset:
-            yield node
 
 
 def _tabbed(line: bytes) -> bytes:

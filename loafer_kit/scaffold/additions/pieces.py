@@ -1,10 +1,14 @@
-"""What a queue adds to each file of a service: the new code, and where in edited code it goes."""
+"""The code that an addition puts into a service's files, and the changes that follow from it."""
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.additions import insertion
 from loafer_kit.scaffold.additions.module import (
     Module,
@@ -12,37 +16,136 @@ from loafer_kit.scaffold.additions.module import (
     bound,
     mentions,
     names_of,
+    targets,
 )
+from loafer_kit.scaffold.project import history, locks, projects
+from loafer_kit.scaffold.project.locks import Base, Digest
+from loafer_kit.scaffold.project.plans import Change, change, read
 from loafer_kit.scaffold.spec.specs import QueueSpec
+
+#: From a file's path and its content, or None, to its content with the addition.
+Apply = Callable[[str, bytes | None], bytes | None]
+
+
+class UnplacedError(LoaferKitError):
+    """The code of a file is not recognised; `snippet` is the code that it lacks."""
+
+    def __init__(self, path: str, why: str, snippet: str) -> None:
+        self.path = path
+        self.why = why
+        self.snippet = snippet
+        super().__init__(f"{path}: {why}; it lacks\n\n{_indented(snippet)}")
+
+
+class LeftOutError(LoaferKitError):
+    """The addition's change of a file conflicts with an edit."""
+
+
+class AdditionError(LoaferKitError):
+    """Nothing was added; `unplaced` lists the code to add by hand."""
+
+    def __init__(self, unplaced: Sequence[UnplacedError]) -> None:
+        self.unplaced = tuple(unplaced)
+        told = "\n\n".join(map(str, unplaced))
+        super().__init__(
+            "nothing was written, because some of the code is not recognised. Add the following by "
+            f"hand, then run the command again for the rest.\n\n{told}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Code that a module lacks, as the template writes it, and what puts it there."""
+    """Code that a module lacks, as the template writes it, and the function that inserts it."""
 
     text: str
     put: Callable[[Module], Module]
 
 
-# From the file as it is and as the template writes it, with the queue: what the former lacks.
+# From a file as it is, and as the template renders it with the queue, to the pieces it lacks.
 Finder = Callable[[Module, Module, QueueSpec], Iterator[Piece]]
 
 
+def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, ...]:
+    """The changes of an addition; AdditionError if some of the code is not recognised.
+
+    A file that the lock keeps by its hash alone stays as it is.
+    """
+    lock = locks.find(project)
+    bases = lock.files if lock else {}
+    changed: list[Change] = []
+    unplaced: list[UnplacedError] = []
+    for path in sorted(paths):
+        before = read(project, path)
+        if isinstance(bases.get(path), Digest):
+            continue
+        try:
+            after = apply(path, before)
+        except UnplacedError as error:
+            unplaced.append(error)
+        except LeftOutError:
+            changed.append(Change(path, "keep", before, before))
+        else:
+            if after is not None:
+                changed.append(change(path, before, after))
+    if unplaced:
+        raise AdditionError(unplaced)
+    return tuple(changed)
+
+
+def recorded(
+    project: Path, changed: Sequence[Change], command: str, rebase: Apply | None = None
+) -> tuple[Change, ...]:
+    """The changes with that of the lock, which records them as one command.
+
+    `rebase` makes the same addition to the rendered files that the lock keeps.
+    """
+    lock = locks.find(project)
+    if lock is None or not any(item.writes for item in changed):
+        return tuple(changed)
+    record = history.record(command, changed, lock.spec)
+    lock = replace(lock, spec=_spec(changed, lock.spec), records=(*lock.records, record))
+    if rebase is not None:
+        lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
+    return (*changed, projects.lock_change(project, lock))
+
+
+def _rebased(
+    project: Path, files: Mapping[str, Base], changed: Sequence[Change], rebase: Apply
+) -> Mapping[str, Base]:
+    kept = {path: base for path, base in files.items() if isinstance(base, Digest)}
+    rebased = {path: base for path, base in files.items() if isinstance(base, bytes)}
+    for path in {*rebased, *(item.path for item in changed)} - kept.keys():
+        with suppress(LeftOutError, UnplacedError):
+            after = rebase(path, rebased.get(path))
+            if after is not None:
+                rebased[path] = after
+    return {**locks.bases(project, rebased, files), **kept}
+
+
+def _spec(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    for item in changed:
+        if item.path == projects.SPEC and item.after is not None:
+            return tomllib.loads(item.after.decode("utf-8-sig"))
+    return before
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" if line else line for line in text.split("\n"))
+
+
 def finders(package: str) -> Mapping[str, Finder]:
-    """The files of a service that hold code for each queue."""
+    """The files of a service that contain code for each queue, and their finders."""
     return {
         f"{package}/handlers.py": _handlers,
         f"{package}/payloads.py": _payloads,
         f"{package}/routes.py": _route,
         f"{package}/translators.py": _translator,
         "tests/test_handlers.py": _handler_tests,
-        "tests/test_routes.py": _route_row,
-        "tests/test_service.py": _service_test,
     }
 
 
 def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) -> Module:
-    """A module with its pieces, and with the imports that they need."""
+    """A module with the pieces inserted, and with the imports that they need."""
     for piece in pieces:
         ours = piece.put(ours)
         for name in sorted(names_of(ast.parse(piece.text)) - set(bound(ours.tree.body))):
@@ -53,7 +156,7 @@ def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) 
 
 
 def definition(text: str, after: str | None = None) -> Piece:
-    """A function or a class at a module's top level, behind the one that is named."""
+    """A top-level function or class, to be inserted after the named one or at the end."""
 
     def put(module: Module) -> Module:
         body = module.tree.body
@@ -104,21 +207,11 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if not mentions(ours.tree, queue.name) and not mentions(ours.tree, queue.queue_name):
-        yield _element(rendered, queue.name, _routes)
-
-
-def _element(
-    rendered: Module, name: str, brackets: Callable[[Module], tuple[ast.expr, list[ast.expr]]]
-) -> Piece:
-    """Return the rendered element that mentions `name`, to be put into the same brackets."""
-    _, elements = brackets(rendered)
-    text = rendered.text(next(item for item in elements if mentions(item, name)))
-
-    def put(module: Module) -> Module:
-        return insertion.into_brackets(module, *brackets(module), text)
-
-    return Piece(text, put)
+    if mentions(ours.tree, queue.name) or mentions(ours.tree, queue.queue_name):
+        return
+    _, elements = _routes(rendered)
+    text = rendered.text(next(item for item in elements if mentions(item, queue.name)))
+    yield Piece(text, lambda module: insertion.into_brackets(module, *_routes(module), text))
 
 
 def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
@@ -126,106 +219,12 @@ def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
         item.value
         for item in module.tree.body
         if isinstance(item, (ast.Assign, ast.AnnAssign))
-        for target in (item.targets if isinstance(item, ast.Assign) else [item.target])
+        for target in targets(item)
         if isinstance(target, ast.Name) and target.id == "routes"
     ]
     if len(found) != 1 or not isinstance(found[0], (ast.Tuple, ast.List)):
-        raise UnrecognisedError("there is no one `routes = (…)`")
+        raise UnrecognisedError("it does not assign `routes = (…)` exactly once")
     return found[0], found[0].elts
-
-
-def _route_row(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if not mentions(ours.tree, queue.queue_name):
-        yield _element(rendered, queue.queue_name, _rows)
-
-
-def _rows(module: Module) -> tuple[ast.expr, list[ast.expr]]:
-    found = [
-        item
-        for test in ast.walk(module.tree)
-        if isinstance(test, ast.Assert) and isinstance(test.test, ast.Compare)
-        for item in test.test.comparators
-        if isinstance(item, ast.List) and all(isinstance(row, ast.Tuple) for row in item.elts)
-    ]
-    if len(found) != 1:
-        raise UnrecognisedError("there is no one list of queues and their handlers")
-    return found[0], found[0].elts
-
-
-def _service_test(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if mentions(ours.tree, queue.queue_name):
-        return
-    create = _step(rendered, "create")[2]
-    argument = next(item for item in create.args if mentions(item, queue.queue_name))
-    created = rendered.text(argument)
-    yield Piece(created, partial(_put_argument, created))
-    sent = queue.topic or queue.queue_name
-    method = "publish" if queue.topic else "send"
-    if not any(mentions(call, sent) for call in _calls(ours, method)):
-        call = next(call for call in _calls(rendered, method) if mentions(call, sent))
-        text = rendered.text(call)
-        yield Piece(text, partial(_put_sending, text))
-    check = f"assert local_queues.counts({queue.queue_name!a}).total == 0".replace("'", '"')
-    yield Piece(check, partial(_put_check, check))
-
-
-def _put_argument(text: str, module: Module) -> Module:
-    call = _step(module, "create")[2]
-    return insertion.into_brackets(module, call, call.args, text)
-
-
-def _put_sending(text: str, module: Module) -> Module:
-    body, index, _ = _step(module, "create")
-    _, run, _ = _step(module, "run", body)
-    for at in range(index, run):
-        if _called(body[at]) in ("create", "send", "publish"):
-            index = at
-    return insertion.after_statement(module, body, index, text)
-
-
-def _put_check(text: str, module: Module) -> Module:
-    body, _, _ = _step(module, "create")
-    _, index, _ = _step(module, "run", body)
-    checks = [at for at in range(index, len(body)) if isinstance(body[at], ast.Assert)]
-    if checks:
-        return insertion.after_statement(module, body, checks[-1], text)
-    return insertion.after_statement(module, body, index, "\n" + text)
-
-
-def _step(
-    module: Module, method: str, within: list[ast.stmt] | None = None
-) -> tuple[list[ast.stmt], int, ast.Call]:
-    """The one statement of a function that calls a method: its body, its place in it, the call."""
-    bodies = (
-        [within]
-        if within is not None
-        else [item.body for item in ast.walk(module.tree) if isinstance(item, ast.FunctionDef)]
-    )
-    found = [
-        (body, index, statement.value)
-        for body in bodies
-        for index, statement in enumerate(body)
-        if isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Call)
-        and _called(statement) == method
-    ]
-    if len(found) != 1:
-        raise UnrecognisedError(f"there is no one statement that calls `.{method}(…)`")
-    return found[0]
-
-
-def _calls(module: Module, method: str) -> Iterator[ast.Call]:
-    for item in ast.walk(module.tree):
-        if isinstance(item, ast.Call) and _called(item) == method:
-            yield item
-
-
-def _called(node: ast.AST) -> str | None:
-    """The method that an expression or a statement calls."""
-    call = node.value if isinstance(node, ast.Expr) else node
-    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-        return call.func.attr
-    return None
 
 
 def _import_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | None:

@@ -1,1 +1,5 @@
-"""A project on disk: its lock, its history, and the changes written to it. It renders nothing."""
+"""A project on disk: its lock and history, updates, checks, and the writing of files.
+
+Rendering a template belongs to `scaffold/rendering`, inserting code to `scaffold/additions`, and
+printing and asking to `cli`.
+"""

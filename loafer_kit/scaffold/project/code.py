@@ -1,4 +1,4 @@
-"""What a service's code says about its queues: read from its syntax, nothing is imported."""
+"""Reads a service's routes and names from its syntax; no code is imported."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -11,21 +11,21 @@ ROUTES = frozenset(["SQSRoute", "SNSQueueRoute"])
 
 
 class Unreadable:
-    """An expression whose value only running it would tell."""
+    """The value of an expression that only running it would reveal."""
 
 
 class Name(str):
-    """A name of the code with its dots, as against a text."""
+    """A dotted name in the code, as opposed to a string."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RouteCode:
-    """One route as the code makes it; what no reading tells is `Unreadable`.
+    """One route as the code constructs it; a value that syntax does not reveal is `Unreadable`.
 
-    A name, like `handlers.handle_orders`, is a `Name`. `options` are those of a receive, None where
-    they cannot be read.
+    A name like `handlers.handle_orders` is a `Name`. `options` are those of a receive call, None
+    if they are unreadable.
     """
 
     kind: str
@@ -36,28 +36,28 @@ class RouteCode:
 
 
 def parse(content: bytes, where: str) -> ast.Module:
-    """A module's syntax; ConfigurationError where it has an error, with the line."""
+    """A module's syntax tree; ConfigurationError names the line of a syntax error."""
     try:
         return ast.parse(content)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         place = f"{where}:{line}" if line else where
         raise ConfigurationError(
-            f"{place}: this is no Python ({getattr(error, 'msg', error)})"
+            f"{place}: this is not valid Python ({getattr(error, 'msg', error)})"
         ) from error
     except (RecursionError, MemoryError) as error:
-        raise ConfigurationError(f"{where}: its code is nested too deeply to be read") from error
+        raise ConfigurationError(f"{where}: the code is nested too deeply") from error
 
 
 def routes(module: ast.Module) -> list[RouteCode]:
-    """Every route that a module makes, whatever it then does with it, in the code's order."""
+    """Every route that a module constructs, in the order of the code."""
     calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
     found = [_route(call) for call in calls if _name(call.func) in ROUTES]
     return sorted(found, key=lambda route: route.line)
 
 
 def defined(module: ast.Module) -> Mapping[str, int]:
-    """The names that a module's top level defines, imports or assigns, and their lines."""
+    """The names that a module defines, imports or assigns at its top level, and their lines."""
     return {name: node.lineno for node in module.body for name in _defined(node)}
 
 
@@ -98,10 +98,10 @@ def _route(call: ast.Call) -> RouteCode:
 
 
 def _value(node: ast.expr) -> Any:
-    """A literal's value; of a name, or a call without arguments, the name."""
+    """A literal's value; for a name, or a call without arguments, the name."""
     try:
         value = ast.literal_eval(node)
-        repr(value)  # it may be a number that no text can hold
+        repr(value)  # a number may be too large to print
     except (ValueError, TypeError, RecursionError, MemoryError):
         if isinstance(node, ast.Call) and not (node.args or node.keywords):
             node = node.func
@@ -110,7 +110,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _name(node: ast.expr) -> str:
-    """A name with its dots, empty for any other expression."""
+    """A dotted name, empty for any other expression."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

@@ -1,14 +1,14 @@
-"""Runs git, the user's own, without asking anybody, and without any hook."""
+"""Runs the user's git without prompts and hooks, and begins a project's repository."""
 
 import os
 import subprocess
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable
+from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 
-# What would make git look at another repository than the one that is named.
-_ELSEWHERE = (
+#: These variables point git at another repository than the named one.
+ELSEWHERE = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_DIR",
@@ -23,61 +23,69 @@ _ELSEWHERE = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# What a repository, or a template for repositories, brings is for its owner's own commands.
+# Hooks and monitors of a repository, or of git's template for one, do not run.
 _NOTHING_RUNS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 class GitError(ConfigurationError):
-    """git could not do what it was asked for; the message has its own words."""
+    """git failed; the message quotes it."""
 
 
-class TooMuchError(GitError):
-    """git printed more than was asked for."""
+def run(*arguments: str, content: bytes = b"") -> bytes:
+    """Run git and return its output; `content` is its standard input."""
+    kept = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    try:
+        done = subprocess.run(  # noqa: S603 - callers check the arguments
+            ["git", *_NOTHING_RUNS, *arguments],  # noqa: S607 - the user's own git
+            env=kept | {"LC_ALL": "C"},
+            input=content,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise GitError("git is not installed") from error
+    if done.returncode:
+        words = " ".join(done.stderr.decode(errors="replace").split())
+        raise GitError(f"git: {words or f'exit {done.returncode}'}")
+    return done.stdout
 
 
-def run(
-    *arguments: str,
-    content: bytes = b"",
-    environment: Mapping[str, str] | None = None,
-    most: int | None = None,
-) -> bytes:
-    """What git prints; `content` is its standard input.
+def around(folder: Path) -> Path | None:
+    """The work tree that contains a folder, or will contain it; None if there is none."""
+    existing = next(place for place in (folder, *folder.resolve().parents) if place.is_dir())
+    try:
+        found = run("-C", str(existing), "rev-parse", "--show-toplevel")
+    except GitError:
+        return None
+    return Path(found.decode().rstrip("\n"))
 
-    TooMuchError, once it has printed more than `most` bytes.
+
+def begin(project: Path, paths: Iterable[str], message: str) -> bool:
+    """Begin a repository with a commit of these files, except those its .gitignore covers.
+
+    Returns whether the commit was made: if git does not know the author, the files are only
+    staged. ConfigurationError quotes git when it fails; the project is written by then.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-    kept |= {"LC_ALL": "C", **(environment or {})}
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as told:
-        given.write(content)
-        given.seek(0)
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the words are checked by whoever gives them
-                ["git", *_NOTHING_RUNS, *arguments],  # noqa: S607 - the user's own git
-                env=kept,
-                stdin=given,
-                stdout=subprocess.PIPE,
-                stderr=told,
-            )
-        except FileNotFoundError as error:
-            raise GitError("git is not installed") from error
-        printed = _printed(process, most)
-        if process.returncode:
-            told.seek(0)
-            words = " ".join(told.read().decode(errors="replace").split())
-            raise GitError(f"git: {words or f'exit {process.returncode}'}")
-    return printed
+    here = ("-C", str(project), "--literal-pathspecs")
+    try:
+        run("init", "--quiet", "--", str(project))
+        found = run(*here, "ls-files", "-z", "--others", "--exclude-standard")
+        wanted = b"\0".join(sorted(set(found.split(b"\0")) & set(map(os.fsencode, paths))))
+        run(*here, "add", "--pathspec-from-file=-", "--pathspec-file-nul", content=wanted)
+        if not _knows_author(project):
+            return False
+        run(*here, "commit", "--quiet", "--message", message)
+    except GitError as error:
+        raise ConfigurationError(
+            f"{project} is written, but has no first commit: {error}"
+        ) from error
+    return True
 
 
-def _printed(process: subprocess.Popen[bytes], most: int | None) -> bytes:
-    """All that a process prints, which has ended then, in whatever way."""
-    with process:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        try:
-            printed = process.stdout.read(-1 if most is None else most + 1)
-        except BaseException:
-            process.kill()
-            raise
-        if most is not None and len(printed) > most:
-            process.kill()
-            raise TooMuchError(f"git: it printed more than {most} bytes")
-    return printed
+def _knows_author(project: Path) -> bool:
+    """Whether the author is configured; git would otherwise derive one from the host."""
+    try:
+        run("-C", str(project), "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
+    except GitError:
+        return False
+    return True

@@ -1,20 +1,20 @@
-"""What a command wrote into a project: enough to take it back, and to see that nothing came after."""
+"""The changes that a command made to a project, recorded so that they can be undone."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.scaffold.project import line_ends
-from loafer_kit.scaffold.project.plans import Change, change
+from loafer_kit.scaffold.project.merges import common_length
+from loafer_kit.scaffold.project.plans import Change, change, digest
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One file that a command changed: where, what it put there, and what had stood there.
+    """One file that a command changed: the bytes that it inserted and those that it removed.
 
-    `offset` and `inserted` count bytes. A file that the command made has no `removed`; `digest`
-    is that of the whole file as the command left it, None when it removed the file.
+    `offset` and `inserted` count bytes. `removed` is None if the command created the file; `digest`
+    is that of the whole file as the command left it, None if the command removed it.
     """
 
     path: str
@@ -26,30 +26,25 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One `new` or `add`: what it changed, and the spec that the lock held before, if there was one."""
+    """One `new` or `add`: its edits, and the lock's spec before it, None if there was no lock."""
 
     command: str
     edits: tuple[Edit, ...]
     before: Mapping[str, Any] | None
 
 
-def digest(content: bytes | None) -> str | None:
-    """The SHA-256 of a file's content; None for no file."""
-    return None if content is None else hashlib.sha256(content).hexdigest()
-
-
 def record(command: str, changes: Iterable[Change], before: Mapping[str, Any] | None) -> Record:
-    """The record of a command that makes these changes; the lock's own is not among them."""
+    """The record of a command that makes these changes; the lock's own change is not recorded."""
     return Record(command, tuple(_edit(item) for item in changes if item.writes), before)
 
 
 def as_left(edit: Edit, content: bytes) -> bytes | None:
-    """A file as the edit left it, byte by byte, however its lines end now; None where it was edited."""
+    """The exact bytes that the edit left, whatever the line ends are now; None if edited since."""
     return next((form for form in line_ends.forms(content) if digest(form) == edit.digest), None)
 
 
 def undone(edit: Edit, content: bytes | None) -> Change:
-    """Take an edit back in a file that is as the edit left it, but for the ends of its lines."""
+    """The change that undoes an edit in a file that was not edited since; its line ends stay."""
     if edit.removed is None:
         return Change(edit.path, "remove", content, None)
     left = as_left(edit, content or b"") or b""
@@ -61,8 +56,8 @@ def undone(edit: Edit, content: bytes | None) -> Change:
 
 def _edit(item: Change) -> Edit:
     before, after = item.before or b"", item.after or b""
-    start = _common(before, after)
-    end = _common(before[start:][::-1], after[start:][::-1])
+    start = common_length(before, after)
+    end = common_length(before[start:][::-1], after[start:][::-1])
     return Edit(
         path=item.path,
         digest=digest(item.after),
@@ -70,9 +65,3 @@ def _edit(item: Change) -> Edit:
         inserted=len(after) - start - end,
         removed=None if item.before is None else before[start : len(before) - end],
     )
-
-
-def _common(first: bytes, second: bytes) -> int:
-    """How many bytes two contents begin with together."""
-    shorter = min(len(first), len(second))
-    return next((i for i in range(shorter) if first[i] != second[i]), shorter)

@@ -1,13 +1,14 @@
-"""The lock of a project: what it was made from, and the template's files byte by byte.
+"""The lock of a project: its template and spec, and the files that the template rendered.
 
-It lies in the project and comes with whoever's repository that is: what it says is checked as any
-other input, its paths first.
+The rendered files are the base of the next update. A lock may come with a foreign repository: it is
+checked like any other input, its paths first.
 """
 
 import base64
 import binascii
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,51 +16,62 @@ from typing import Any
 
 from loafer_kit import __version__
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project.history import Edit, Record, digest
-from loafer_kit.scaffold.project.plans import LOCK, read, refuse_reserved
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.project import gitignore, line_ends
+from loafer_kit.scaffold.project.history import Edit, Record
+from loafer_kit.scaffold.project.plans import FOLDER, digest, read, refuse_reserved
 from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.sources.documents import refuse_depth
-from loafer_kit.scaffold.spec import names
 
-PATH = LOCK
+PATH = f"{FOLDER}/lock.json"
 
-_FORMAT = 1
+_FORMAT = 2
+_LARGEST_BINARY = 1024 * 1024
+_MOST_BYTES = 256 * 1024 * 1024
+
+
+class Digest(str):
+    """The SHA-256 of a file whose content the lock does not keep."""
+
+    __slots__ = ()
+
+
+Base = bytes | Digest
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateRef:
-    """The template that made a project: what it is for, and where it comes from if not from us.
+    """The template of a project; `origin` is None for a built-in one.
 
-    `answers` are the values of its variables, as far as the spec does not say them. `trusted`: code
-    that it brings ran then. That is no leave to run it again, for whoever wrote the lock.
+    `answers` are the values of its variables that the spec does not set.
     """
 
     name: str
     digest: str
     origin: Origin | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
-    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What a template once made of a spec: the base of the next three-way merge.
+    """What a project was made from: the base of the next three-way merge.
 
-    `files` are as the template rendered them, whatever has become of them in the project;
-    `records` are the commands that can still be taken back, last last.
+    `files` are as the template rendered them, not as they are in the project; a file that
+    `.gitignore` covers, and a large binary, is a `Digest`. `records` are the commands that can still
+    be undone, the last one last.
     """
 
     template: TemplateRef
     spec: Mapping[str, Any]
-    files: Mapping[str, bytes]
+    files: Mapping[str, Base]
     records: tuple[Record, ...] = ()
     version: str = __version__
 
 
 def find(project: Path) -> Lock | None:
-    """The lock of a project, None when it has none.
+    """The lock of a project, None if it has none.
 
-    ConfigurationError where it is damaged, was edited, or names a place it must not.
+    ConfigurationError if it is damaged or names a forbidden path.
     """
     content = read(project, PATH)
     if content is None:
@@ -75,8 +87,34 @@ def find(project: Path) -> Lock | None:
         ) from error
 
 
+def bases(project: Path, files: Mapping[str, bytes], before: Mapping[str, Base]) -> dict[str, Base]:
+    """The rendered files as a lock keeps them; `before` are those of the earlier lock.
+
+    A file that `.gitignore` covers keeps its earlier hash: it may hold a
+    secret that is drawn anew by each rendering.
+    """
+    kept = {path: _shortened(content) for path, content in files.items()}
+    for path in gitignore.covered(files, project, files):
+        base = before.get(path, files[path])
+        kept[path] = base if isinstance(base, Digest) else Digest(digest(base))
+    return kept
+
+
+def _shortened(content: bytes) -> Base:
+    if len(content) > _LARGEST_BINARY and line_ends.is_binary(content):
+        return Digest(digest(content))
+    return content
+
+
+def is_base(base: Base | None, content: bytes) -> bool:
+    """Whether a project's file is the base, whatever its line ends are."""
+    if isinstance(base, Digest):
+        return line_ends.has_digest(content, base)
+    return content == line_ends.like(base, content)
+
+
 def content(lock: Lock) -> bytes:
-    """The lock as it is kept: JSON, one line of a file in one line of its own."""
+    """The lock's file: JSON, with the content of each file compressed."""
     values = {
         "format": _FORMAT,
         "loafer_kit": lock.version,
@@ -91,7 +129,11 @@ def content(lock: Lock) -> bytes:
             for record in lock.records
         ],
         "files": {
-            path: {"sha256": digest(file), "content": _packed(file)}
+            path: (
+                {"sha256": file}
+                if isinstance(file, Digest)
+                else {"sha256": digest(file), "content": _packed(file)}
+            )
             for path, file in sorted(lock.files.items())
         },
     }
@@ -99,18 +141,22 @@ def content(lock: Lock) -> bytes:
 
 
 def _lock(values: Mapping[str, Any]) -> Lock:
-    if values["format"] > _FORMAT or _numbers(values["loafer_kit"]) > _numbers(__version__):
+    version, format_ = _text(values["loafer_kit"]), values["format"]
+    if not isinstance(format_, int):
+        raise TypeError("expected a number as format")
+    if _numbers(version) > _numbers(__version__):
+        raise ConfigurationError(f"written by loafer-kit {quoted(version)}: upgrade this one")
+    if format_ != _FORMAT:
         raise ConfigurationError(
-            f"written by loafer-kit {names.shown(values['loafer_kit'])}: upgrade this one"
+            f"format {format_} is unknown to loafer-kit {__version__}, which reads {_FORMAT}"
         )
-    files = {path: _file(path, entry) for path, entry in values["files"].items()}
-    template = values["template"]
+    unpacker = _Unpacker()
     return Lock(
-        template=_template(template),
+        template=_template(values["template"]),
         spec=_table(values["spec"]),
-        files=files,
-        records=tuple(_record(entry) for entry in values["records"]),
-        version=_text(values["loafer_kit"]),
+        files={path: _file(path, entry, unpacker) for path, entry in values["files"].items()},
+        records=tuple(_record(entry, unpacker) for entry in values["records"]),
+        version=version,
     )
 
 
@@ -119,7 +165,7 @@ def _described(template: TemplateRef) -> dict[str, Any]:
     if template.origin is not None:
         origin = asdict(template.origin).items()
         described["origin"] = {key: value for key, value in origin if value is not None}
-        described |= {"answers": template.answers, "trusted": template.trusted}
+        described["answers"] = template.answers
     return described
 
 
@@ -130,7 +176,6 @@ def _template(values: Mapping[str, Any]) -> TemplateRef:
         digest=_text(values["digest"]),
         origin=None if origin is None else _origin(_table(origin)),
         answers=_table(values.get("answers", {})),
-        trusted=values.get("trusted") is True,
     )
 
 
@@ -141,21 +186,24 @@ def _origin(values: Mapping[str, Any]) -> Origin:
 
 
 def _numbers(version: str) -> list[int]:
-    """A release's numbers, to tell a later one: nothing is updated backwards."""
+    """The numbers of a release; a project is never updated by an older release."""
     return [int(number) for number in re.findall(r"[0-9]+", version)[:3]]
 
 
-def _file(path: str, entry: Mapping[str, Any]) -> bytes:
+def _file(path: str, entry: Mapping[str, Any], unpacker: "_Unpacker") -> Base:
     refuse_reserved(path)
-    file = _unpacked(entry["content"])
-    if digest(file) != entry["sha256"]:
-        raise ValueError(f"the content of {path!a} does not have its hash")
+    sha256 = _text(entry["sha256"])
+    if "content" not in entry:
+        return Digest(sha256)
+    file = unpacker.unpacked(entry["content"])
+    if digest(file) != sha256:
+        raise ValueError(f"the content of {path!a} does not match its hash")
     return file
 
 
-def _record(values: Mapping[str, Any]) -> Record:
+def _record(values: Mapping[str, Any], unpacker: "_Unpacker") -> Record:
     before = values["before"]
-    edits = tuple(_edit(edit) for edit in values["edits"])
+    edits = tuple(_edit(edit, unpacker) for edit in values["edits"])
     if len({edit.path for edit in edits}) < len(edits):
         raise ValueError("a command edits a file twice")
     return Record(
@@ -175,49 +223,55 @@ def _packed_edit(edit: Edit) -> dict[str, Any]:
     }
 
 
-def _edit(values: Mapping[str, Any]) -> Edit:
+def _edit(values: Mapping[str, Any], unpacker: "_Unpacker") -> Edit:
     path, removed, sha256 = _text(values["path"]), values["removed"], values["sha256"]
     refuse_reserved(path)
     offset, inserted = values["offset"], values["inserted"]
     if not (type(offset) is type(inserted) is int and min(offset, inserted) >= 0):
-        raise ValueError(f"the edit of {path!a} is at no place")
+        raise ValueError(f"the edit of {path!a} has no valid place")
     return Edit(
         path=path,
         digest=None if sha256 is None else _text(sha256),
         offset=offset,
         inserted=inserted,
-        removed=None if removed is None else _unpacked(removed),
+        removed=None if removed is None else unpacker.unpacked(removed),
     )
 
 
-def _packed(file: bytes) -> list[str] | str:
-    """Text as a list of its lines, anything else in base64."""
-    try:
-        return file.decode().splitlines(keepends=True)
-    except UnicodeDecodeError:
-        return base64.b64encode(file).decode()
+def _packed(file: bytes) -> str:
+    return base64.b64encode(zlib.compress(file, 9)).decode()
 
 
-def _unpacked(packed: object) -> bytes:
-    if isinstance(packed, str):
+class _Unpacker:
+    """Decompresses the contents of one lock, up to a limit for all of them together."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_BYTES
+
+    def unpacked(self, packed: object) -> bytes:
+        decompressor = zlib.decompressobj()
         try:
-            return base64.b64decode(packed, validate=True)
-        except binascii.Error as error:
-            raise ValueError("a content is no base64") from error
-    if isinstance(packed, list):
-        return "".join(packed).encode()
-    raise TypeError("a content is neither lines nor base64")
+            data = base64.b64decode(_text(packed), validate=True)
+            file = decompressor.decompress(data, self._left + 1)
+        except (binascii.Error, zlib.error) as error:
+            raise ValueError("a content is not compressed as base64") from error
+        self._left -= len(file)
+        if self._left < 0:
+            raise ValueError(f"its contents take more than {_MOST_BYTES} bytes")
+        if not decompressor.eof:
+            raise ValueError("a content is not complete")
+        return file
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("a text is none")
+        raise TypeError("expected a string")
     return value
 
 
 def _table(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError("the spec is no table")
+        raise TypeError("expected a table")
     refuse_depth(value)
     return value
 

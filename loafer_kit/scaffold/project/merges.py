@@ -1,4 +1,4 @@
-"""The three-way merge of a file: what the project and the template each made of one base."""
+"""The three-way merge of a file: the project's changes and the template's, from one base."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Lines = list[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A merged content, and how many places of it hold the marks of a conflict."""
+    """A merged content, and the number of conflicts that it marks."""
 
     content: bytes
     conflicts: int
@@ -24,7 +24,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class _Hunk:
-    """Lines `start` to `end` of the base, and what one side has in their place."""
+    """One side's replacement of the lines from `start` to `end` of the base."""
 
     side: Literal["ours", "theirs"]
     start: int
@@ -33,27 +33,28 @@ class _Hunk:
 
 
 def merge(base: bytes, ours: bytes, theirs: bytes) -> Merge:
-    """Carry the changes from `base` to `theirs` into `ours`.
+    """Apply the changes from `base` to `theirs` to `ours`.
 
-    Where both changed the same lines, both stand in the result, marked as git marks a conflict.
-    How lines end is no change: they end as they do in `ours`. What is no text cannot be merged: it
-    stays as it is, as one conflict.
+    Where both sides changed the same lines, the result contains both, marked as git marks a
+    conflict. Line ends are not compared: the result has those of `ours`. Binary content is not
+    merged: `ours` stays, and counts as one conflict.
     """
-    if b"\0" in base + ours + theirs:
+    if any(map(line_ends.is_binary, (base, ours, theirs))):
         return Merge(ours, 1)
     merged, conflicts = _merged(_lines(base), _lines(ours), _lines(theirs))
     return Merge(line_ends.like(b"".join(merged), ours), conflicts)
 
 
-def has_conflict(content: bytes) -> bool:
-    """Whether a file still holds the mark at which a conflict begins."""
-    return conflict_line(content) is not None
-
-
 def conflict_line(content: bytes) -> int | None:
-    """The line of the first such mark."""
+    """The line number of the first mark that begins a conflict."""
     lines = _lines(content)
     return lines.index(_YOURS) + 1 if _YOURS in lines else None
+
+
+def common_length(first: Sequence[object], second: Sequence[object]) -> int:
+    """The length of the common prefix of two sequences."""
+    shorter = min(len(first), len(second))
+    return next((i for i in range(shorter) if first[i] != second[i]), shorter)
 
 
 def _lines(content: bytes) -> Lines:
@@ -61,7 +62,7 @@ def _lines(content: bytes) -> Lines:
 
 
 def _merged(lines: Lines, ours: Lines, theirs: Lines) -> tuple[Lines, int]:
-    """The lines of a merge, and the number of its conflicts."""
+    """The merged lines, and the number of conflicts."""
     hunks = sorted(
         [*_hunks("ours", lines, ours), *_hunks("theirs", lines, theirs)],
         key=lambda hunk: (hunk.start, hunk.end, hunk.side),
@@ -89,7 +90,7 @@ def _hunks(side: Literal["ours", "theirs"], base: Lines, lines: Lines) -> Iterat
 
 
 def _groups(hunks: Sequence[_Hunk]) -> Iterator[list[_Hunk]]:
-    """Hunks that have to be looked at together, in order."""
+    """The hunks in order, grouped where they touch."""
     group: list[_Hunk] = []
     for hunk in hunks:
         if group and not _meet(group, hunk):
@@ -101,11 +102,11 @@ def _groups(hunks: Sequence[_Hunk]) -> Iterator[list[_Hunk]]:
 
 
 def _meet(group: Sequence[_Hunk], hunk: _Hunk) -> bool:
-    """Whether the order of a hunk and those before it is open.
+    """Whether a hunk overlaps the group before it, or touches it ambiguously.
 
-    It is plain where one side only inserted lines beside those that the other changed: git calls
-    this a conflict as well, but a handler after an edited one, or a row after an edited row, is
-    what a template brings. Not when both brought a line that would then stand twice.
+    A hunk that only inserts lines next to lines that the other side changed is unambiguous: git
+    reports a conflict there, but a template often brings a handler after an edited one, or a row
+    after an edited row. It is ambiguous if both sides have a line that would then occur twice.
     """
     end = max(other.end for other in group)
     if hunk.start != end:
@@ -120,7 +121,7 @@ def _meet(group: Sequence[_Hunk], hunk: _Hunk) -> bool:
 
 
 def _resolved(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Lines | None:
-    """What stands in the place of a group, None when the two sides disagree."""
+    """The lines that replace a group, None if the two sides conflict."""
     ours, theirs = (_applied(group, side, base, start, end) for side in ("ours", "theirs"))
     original = base[start:end]
     if ours in (theirs, original):
@@ -138,10 +139,10 @@ def _applied(group: Sequence[_Hunk], side: str, base: Lines, start: int, end: in
 
 
 def _marked(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Iterator[bytes]:
-    """Both sides between marks, without the lines at either end that they have in common."""
+    """Both sides between conflict marks, without their common first and last lines."""
     ours, theirs = (_applied(group, side, base, start, end) for side in ("ours", "theirs"))
-    first = _common(ours, theirs)
-    last = _common(ours[first:][::-1], theirs[first:][::-1])
+    first = common_length(ours, theirs)
+    last = common_length(ours[first:][::-1], theirs[first:][::-1])
     yield from ours[:first]
     yield _YOURS
     yield from _ended(ours[first : len(ours) - last])
@@ -152,10 +153,5 @@ def _marked(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Iterat
 
 
 def _ended(lines: Lines) -> Lines:
-    """The lines, the last one with its end: a mark stands on a line of its own."""
+    """The lines, with a line end after the last one: a mark needs its own line."""
     return [line if line.endswith(b"\n") else line + b"\n" for line in lines]
-
-
-def _common(first: Lines, second: Lines) -> int:
-    shorter = min(len(first), len(second))
-    return next((i for i in range(shorter) if first[i] != second[i]), shorter)

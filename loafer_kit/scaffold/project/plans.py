@@ -1,31 +1,27 @@
-"""A plan: the files that are to be written, and what that changes in a folder."""
+"""A plan: the files to write, and the changes to a folder that follow from it."""
 
+import hashlib
 import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, overload
 
 from loafer_kit.exceptions import ConfigurationError
 
-#: What we keep in a project.
+#: The folder that loafer-kit keeps in a project.
 FOLDER = ".loafer-kit"
-LOCK = f"{FOLDER}/lock.json"
-#: Where no file of a template goes, whatever a lock or a journal says.
-_RESERVED = (FOLDER, ".git", "git~1")
-# What HFS+ leaves out of a name when it looks for one.
-_IGNORED = dict.fromkeys(
-    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
-)
+# A template's file may not be in these folders, even if a lock or a journal names it.
+_RESERVED = (FOLDER, ".git")
 
 Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Relative paths, written with `/`, and the bytes of each; some are to be executable."""
+    """Files by relative path, with `/` as separator; some of them are executable."""
 
     files: Mapping[str, bytes]
     executables: frozenset[str] = frozenset()
@@ -39,11 +35,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of one file; None stands for no file, before or after.
+    """The change of one file; None means that the file does not exist, before or after.
 
-    What is shown to a person and what is committed is one tuple of these. `keep` is a file that
-    the template would change and the project has its own way. A file that is there keeps its mode:
-    `executable` is for one that is created.
+    The same changes are shown to a person and written. `keep` leaves an edited or deleted file as
+    it is although the template changed it. An existing file keeps its mode: `executable` applies
+    to a new one.
     """
 
     path: str
@@ -55,20 +51,20 @@ class Change:
 
     @property
     def writes(self) -> bool:
-        """Whether anything is different afterwards."""
+        """Whether the file differs afterwards."""
         return self.before != self.after
 
 
 def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
-    """What writing a plan into a folder would change; nothing is written.
+    """The changes that writing a plan into a folder would make; nothing is written.
 
-    ConfigurationError where a symbolic link, or a folder in a file's place, is in the way.
+    ConfigurationError where a symbolic link, or a folder in place of a file, is in the way.
     """
     return tuple(change(path, read(target, path), content) for path, content in plan.files.items())
 
 
 def marked(changed: Iterable[Change], plan: Plan) -> list[Change]:
-    """The changes, with those marked that create an executable file of the plan."""
+    """The changes; those that create an executable file of the plan are marked."""
     return [
         replace(item, executable=item.before is None and item.path in plan.executables)
         for item in changed
@@ -76,14 +72,23 @@ def marked(changed: Iterable[Change], plan: Plan) -> list[Change]:
 
 
 def change(path: str, before: bytes | None, after: bytes) -> Change:
-    """Put a content in a file's place, whatever it was."""
+    """The change that gives a file a content."""
     if before is None:
         return Change(path, "create", None, after)
     return Change(path, "unchanged" if before == after else "overwrite", before, after)
 
 
+@overload
+def digest(content: bytes) -> str: ...
+@overload
+def digest(content: bytes | None) -> str | None: ...
+def digest(content: bytes | None) -> str | None:
+    """The SHA-256 of a file's content; None for a missing file."""
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
 def read(target: Path, path: str) -> bytes | None:
-    """A file of a project, None where there is none; never by way of a symbolic link."""
+    """The content of a project's file, None if it is missing; symbolic links are not followed."""
     refuse_links(target, path)
     file = target / path
     try:
@@ -95,7 +100,7 @@ def read(target: Path, path: str) -> bytes | None:
 
 
 def refuse_links(target: Path, path: str) -> None:
-    """Make sure that writing a path ends up within the target, whatever lies there already."""
+    """Refuse a path whose writing would follow a symbolic link or replace a folder."""
     place = target
     parts = ("", *PurePosixPath(path).parts)
     for index, part in enumerate(parts):
@@ -115,17 +120,17 @@ def refuse_links(target: Path, path: str) -> None:
 
 
 def refuse_outside(path: str) -> None:
-    """Make sure that a path stays within the project it is relative to, whatever file system it is on.
+    """Refuse a path that is outside the project, on any file system.
 
-    On some a name may hold no control character, or loses the dots and blanks at its end.
+    Some file systems forbid control characters, or drop the dots and blanks at a name's end.
     """
     is_plain = not any(unicodedata.category(character) in ("Cc", "Cs") for character in path)
     if "\\" in path or not is_plain or any(part[-1:] in ("", ".", " ") for part in path.split("/")):
-        raise ConfigurationError(f"{path!a} is no path within a project")
+        raise ConfigurationError(f"{path!a} is not a path within a project")
 
 
 def refuse_clashes(paths: Iterable[str]) -> None:
-    """Make sure that no path is one in which another is."""
+    """Refuse paths of which one is a folder of another."""
     known = sorted(paths)
     files = set(known)
     for path in known:
@@ -133,17 +138,12 @@ def refuse_clashes(paths: Iterable[str]) -> None:
             if character == "/" and path[:place] in files:
                 above = path[:place]
                 raise ConfigurationError(
-                    f"{above!a}, in which {path!a} is, cannot be a file and a folder"
+                    f"{above!a}, which contains {path!a}, cannot be both a file and a folder"
                 )
 
 
 def refuse_reserved(path: str) -> None:
-    """Make sure that a path is one at which a template's file may be."""
+    """Refuse a path at which a template's file may not be, on any file system."""
     refuse_outside(path)
-    if any(_as_found(part) in _RESERVED for part in path.split("/")):
-        raise ConfigurationError(f"{path!a} is no path of a template's file")
-
-
-def _as_found(part: str) -> str:
-    """A name as the file systems have it that are not particular: HFS+ and NTFS."""
-    return part.translate(_IGNORED).lower().partition(":")[0].rstrip(". ")
+    if any(part.lower() in _RESERVED for part in path.split("/")):
+        raise ConfigurationError(f"{path!a} is not a path for a template's file")

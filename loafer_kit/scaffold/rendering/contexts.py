@@ -1,27 +1,33 @@
-"""What a template is told about a spec: plain values only, in the order in which it needs them."""
+"""The variables of the templates: a spec as plain values, which are all that a template gets."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from loafer_kit import __version__
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec import artefacts, names, payloads
 from loafer_kit.scaffold.spec.fields import OPTIONS
-from loafer_kit.scaffold.spec.payloads import Payloads, example
+from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
 
 _LONGEST_SUBJECT = 60
+# The line that imports each type.
+_IMPORTS = {
+    "date": "import datetime as dt",
+    "datetime": "import datetime as dt",
+    "time": "import datetime as dt",
+    "Decimal": "from decimal import Decimal",
+    "UUID": "from uuid import UUID",
+}
 
 
 def service(spec: ServiceSpec) -> Context:
-    """The context of `templates/service`."""
-    # Whoever only asks for the queues, as `check` does, has no use for these.
-    from loafer_kit.scaffold.rendering import payload_contexts
-    from loafer_kit.scaffold.shipping import contexts as shipping
-
+    """The variables of `templates/service`: its answers, and all that follows from the spec."""
     return {
         "name": spec.name,
+        "queue": spec.queues[0].name,
+        "with": ",".join(spec.ships),
         "package": spec.package,
         "version": __version__,
         "subject": subject([queue.queue_name for queue in spec.queues]),
@@ -33,21 +39,31 @@ def service(spec: ServiceSpec) -> Context:
         "route_classes": sorted({_ROUTES[queue.kind] for queue in spec.queues}),
         "topics": _topics(spec),
         "needs_local_queue": any(queue.topic or queue.dead_letter_queue for queue in spec.queues),
-        "payloads": payload_contexts.models(spec),
-        "payload_imports": payload_contexts.imports(spec.payloads),
-        "payload_aliases": payload_contexts.has_aliases(spec.payloads),
+        "payloads": _models(spec),
+        "payload_imports": _imports(spec.payloads),
+        "payload_aliases": _has_aliases(spec.payloads),
         "settings": settings(spec),
-        "shipping": shipping.service(spec),
+        "shipping": _shipping(spec),
     }
 
 
+def _shipping(spec: ServiceSpec) -> Context:
+    """The wanted artefacts, and their variables if there are any artefacts."""
+    wanted: Context = {"with": {name: name in spec.ships for name in artefacts.NAMES}}
+    if not spec.ships:
+        return wanted
+    from loafer_kit.scaffold.shipping import contexts as shipping
+
+    return wanted | shipping.service(spec)
+
+
 def queues(spec: ServiceSpec) -> list[Context]:
-    """The queues, and what code says of each."""
+    """The variables of each queue."""
     return [_queue(queue, spec.payloads) for queue in spec.queues]
 
 
 def subject(queues: Sequence[str]) -> str:
-    """The queues as the subject of a sentence: by their names, as long as it stays short."""
+    """The queues in a sentence: by name if that is short, else how many there are."""
     if len(queues) == 1:
         return f"the queue {queues[0]}"
     listed = f"the queues {', '.join(queues[:-1])} and {queues[-1]}"
@@ -90,14 +106,14 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
 
 
 def _example(queue: QueueSpec, payloads: Payloads, *, everything: bool = True) -> Context:
-    """A message that the queue's handler can be given."""
+    """A message that fits the queue's payload."""
     if queue.payload is None:
         return {"hello": "world"}
     return example(queue.payload, payloads, everything=everything)
 
 
 def _topics(spec: ServiceSpec) -> list[Context]:
-    """Each topic once, with an example that fits the payload of the queues that have one."""
+    """Each topic once, with a message that fits the payload of its queues, if they have one."""
     examples: dict[str, Context] = {}
     for queue in spec.queues:
         if queue.topic and (queue.payload or queue.topic not in examples):
@@ -106,7 +122,7 @@ def _topics(spec: ServiceSpec) -> list[Context]:
 
 
 def _shared(uses: Iterable[tuple[str | None, QueueSpec]]) -> list[Context]:
-    """Pieces of code that several queues may share, each with the queues that use it."""
+    """Functions and classes that queues share, each with the queues that use it."""
     queues: dict[str, list[str]] = {}
     for name, queue in uses:
         if name:
@@ -114,8 +130,64 @@ def _shared(uses: Iterable[tuple[str | None, QueueSpec]]) -> list[Context]:
     return [{"name": name, "subject": subject(users)} for name, users in queues.items()]
 
 
+def _models(spec: ServiceSpec) -> list[Context]:
+    """The models, each after those that it is made of."""
+    written: set[str] = set()
+    found: list[Context] = []
+    for payload in payloads.in_order(spec.payloads):
+        attributes = payloads.attributes(payload.fields, spec.payloads)
+        fields = [
+            {
+                "name": attributes[key],
+                "type": str(type_),
+                "forward": not written.issuperset(type_.models()),
+                "alias": key if attributes[key] != key else "",
+                "optional": type_.optional,
+            }
+            for key, type_ in payload.fields.items()
+        ]
+        written.add(payload.name)
+        found.append({"name": payload.name, "role": _role(payload, spec), "fields": fields})
+    return found
+
+
+def _imports(found: Payloads) -> list[str]:
+    """The lines that import what the models are made of, as isort orders them."""
+    types = [type_ for payload in found.values() for type_ in payload.fields.values()]
+    used = set().union(*(type_.names() for type_ in types))
+    typing = ["Annotated"] if _has_aliases(found) else []
+    typing += ["Any"] if "Any" in used else []
+    typing += ["Literal"] if any("Literal[" in str(type_) for type_ in types) else []
+    lines = {line for name, line in _IMPORTS.items() if name in used}
+    lines.add("from dataclasses import dataclass")
+    if typing:
+        lines.add(f"from typing import {', '.join(typing)}")
+    return sorted(lines, key=lambda line: (line.startswith("from"), line))
+
+
+def _has_aliases(found: Payloads) -> bool:
+    """Whether a key of a model cannot be an attribute's name."""
+    return any(
+        attribute != key
+        for payload in found.values()
+        for key, attribute in payloads.attributes(payload.fields, found).items()
+    )
+
+
+def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:
+    queues = [queue.queue_name for queue in spec.queues if queue.payload == payload.name]
+    if queues:
+        return f"The content of a message of {' or '.join(queues)}"
+    users = [
+        other.name
+        for other in spec.payloads.values()
+        if any(payload.name in type_.models() for type_ in other.fields.values())
+    ]
+    return f"A part of {' and '.join(users)}" if users else "Not used yet"
+
+
 def settings(spec: ServiceSpec) -> Context:
-    """The spec as `loafer.toml` keeps it: what was chosen, and the names of the code."""
+    """The spec as `loafer.toml` holds it."""
     service_settings: Context = {"name": spec.name}
     if spec.package != names.package_for(spec.name):
         service_settings["package"] = spec.package
@@ -132,10 +204,10 @@ def settings(spec: ServiceSpec) -> Context:
 
 
 def kept(context: Context) -> Context:
-    """What `loafer.toml` says of a service with this context: its spec, as any file may give it."""
-    said = context["settings"]
-    payloads = {"payloads": said["payloads"]} if said["payloads"] else {}
-    return {**said["service"], "queues": said["queues"], **payloads}
+    """The values of a draft of this spec, as `loafer.toml` holds them."""
+    found = context["settings"]
+    models = {"payloads": found["payloads"]} if found["payloads"] else {}
+    return {**found["service"], "queues": found["queues"], **models}
 
 
 def _queue_settings(queue: QueueSpec) -> Context:

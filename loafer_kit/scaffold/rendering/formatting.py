@@ -1,43 +1,64 @@
-"""The last look at a generated file: it parses, and Python is formatted as black does."""
+"""The last step of a generated file: it must parse, and Python is formatted by black."""
 
 import ast
 import tomllib
 from collections.abc import Callable, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 _DEEPEST_YAML = 100
+#: Black's own default.
+_LINE_LENGTH = 88
 
 
-def finish(path: str, content: bytes) -> bytes:
-    """The file's final bytes; ValueError when it does not parse as what its suffix says."""
-    finisher = _FINISHERS.get(PurePosixPath(path).suffix)
-    return finisher(content.decode()).encode() if finisher else content
+def finish(path: str, content: bytes, *, is_formatted: bool = False) -> bytes:
+    """The file's final bytes; ValueError, with the path as a note, if it does not parse.
+
+    With `is_formatted` the Python is known to be as black writes it, apart from lines that are
+    too long: black is imported only for these.
+    """
+    suffix = PurePosixPath(path).suffix
+    try:
+        if suffix == ".py":
+            return _python(content.decode(), is_formatted=is_formatted).encode()
+        if suffix in _PARSERS:
+            _PARSERS[suffix](content.decode())
+    except Exception as error:
+        error.add_note(path)
+        raise
+    return content
 
 
-def _python(text: str) -> str:
+def finish_project(folder: Path) -> None:
+    """Finish the files that cookiecutter wrote from a built-in template, and remove empty folders.
+
+    The templates' `post_gen_project` hooks call it.
+    """
+    for place in sorted(folder.rglob("*"), reverse=True):
+        if place.is_dir():
+            if not any(place.iterdir()):
+                place.rmdir()
+        else:
+            content = place.read_bytes()
+            finished = finish(place.name, content, is_formatted=True)
+            if finished != content:
+                place.write_bytes(finished)
+
+
+def _python(text: str, *, is_formatted: bool) -> str:
+    ast.parse(text)
+    if is_formatted and all(len(line) <= _LINE_LENGTH for line in text.split("\n")):
+        return text
     import black
 
-    ast.parse(text)
     return black.format_str(text, mode=black.Mode())
 
 
-def _toml(text: str) -> str:
-    tomllib.loads(text)
-    return text
-
-
-def _hcl(text: str) -> str:
-    from loafer_kit.scaffold.shipping import hcl
-
-    return hcl.align(text)
-
-
-def _yaml(text: str) -> str:
+def _parse_yaml(text: str) -> None:
     import yaml
 
     depth = 0
     try:
-        # Where libyaml is missing, the time that a parser in Python takes grows with the depth.
+        # Without libyaml, the time that PyYAML takes grows with the depth.
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
@@ -45,13 +66,10 @@ def _yaml(text: str) -> str:
                 raise ValueError("lists and tables are too deep in each other")
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-    return text
 
 
-_FINISHERS: Mapping[str, Callable[[str], str]] = {
-    ".py": _python,
-    ".tf": _hcl,
-    ".toml": _toml,
-    ".yaml": _yaml,
-    ".yml": _yaml,
+_PARSERS: Mapping[str, Callable[[str], object]] = {
+    ".toml": tomllib.loads,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
 }

@@ -1,13 +1,14 @@
-"""Where a template of one's own comes from, as a person names it and as a lock keeps it."""
+"""Where a custom template comes from, as a person names it and as a lock keeps it."""
 
 import os
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources import installed
 
 _GIT = "git+"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[\w.-]+@[\w.-]+:.*", re.DOTALL)
@@ -20,10 +21,11 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A template by its name, path or URL; `checkout` and `directory` are of a git repository.
+    """A template by its name, path or URL; `checkout` is a revision of a git repository.
 
-    `commit` is what `checkout` meant when the template was read. A path has a separator in it; a
-    relative one is seen from the folder of whoever holds the origin.
+    `directory` is the folder in it that holds the template, `commit` what `checkout` meant when the
+    template was fetched. A path contains a separator; a relative one starts at the folder of the
+    command, or of the project whose lock holds the origin.
     """
 
     reference: str
@@ -35,28 +37,33 @@ class Origin:
     def is_repository(self) -> bool:
         """Whether git has to fetch the template."""
         start, place = self._parts()
-        return bool(start or _URL.fullmatch(place))
+        return bool(start) or (self.is_url and not place.lower().endswith(".zip"))
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the template is fetched by its URL."""
+        return bool(_URL.fullmatch(self._parts()[1]))
 
     @property
     def is_path(self) -> bool:
-        """Whether the template is a folder or a zip file on this machine."""
-        return not self.is_repository and os.sep in self.reference
+        """Whether the template is a folder, a zip file or a repository on this machine."""
+        return not self.is_url and os.sep in self.reference
 
     @property
-    def url(self) -> str:
-        """What git is to clone."""
+    def place(self) -> str:
+        """The path, URL or name, without the mark of a repository."""
         return self._parts()[1]
 
     def moved(self, before: Path, after: Path) -> "Origin":
-        """The same place seen from another folder; an absolute path stays as it is."""
+        """The same place as seen from another folder; an absolute path stays as it is."""
         start, path = self._parts()
-        if _URL.fullmatch(path) or os.sep not in path or Path(path).is_absolute():
+        if not self.is_path or Path(path).is_absolute():
             return self
         moved = os.path.relpath(before / path, after.resolve())
         return replace(self, reference=start + _as_path(moved))
 
     def _parts(self) -> tuple[str, str]:
-        """What marks a repository, and the place itself."""
+        """The mark of a repository, and the place itself."""
         start = _GIT if self.reference.startswith(_GIT) else ""
         return start, self.reference.removeprefix(start)
 
@@ -67,7 +74,7 @@ class Origin:
 
 
 def named(reference: str, checkout: str | None = None, directory: str | None = None) -> Origin:
-    """The origin that a person names; ConfigurationError for one that is never read.
+    """The origin that a person names; ConfigurationError for one that is never fetched.
 
     A bare word is the name of an installed template, else a path. A folder of which a revision is
     wanted is a git repository.
@@ -84,7 +91,7 @@ def named(reference: str, checkout: str | None = None, directory: str | None = N
 
 
 def _expanded(reference: str) -> str:
-    """What cookiecutter's abbreviations stand for: `gh:user/repository`."""
+    """The URL that a cookiecutter abbreviation stands for: `gh:user/repository`."""
     if not _ABBREVIATION.fullmatch(reference):
         return reference
     from cookiecutter.config import BUILTIN_ABBREVIATIONS
@@ -94,32 +101,33 @@ def _expanded(reference: str) -> str:
 
 
 def _is_path(reference: str) -> bool:
-    """Whether a name is that of a folder or a file, and of no installed template."""
+    """Whether a name is that of a folder or a file, and not of an installed template."""
     if os.sep in reference:
         return True
-    from loafer_kit.scaffold.sources import plugins
-
     try:
         is_there = Path(reference).exists()
     except OSError:  # longer than a name may be
         is_there = False
-    return is_there and not plugins.is_installed("templates", reference)
+    return is_there and not installed.is_installed("templates", reference)
 
 
 def refuse_unsafe(origin: Origin) -> None:
-    """Make sure that naming a place runs nothing, and that a lock keeps no password."""
+    """Make sure that fetching from a place runs nothing, and that a lock keeps no password."""
     if not _is_sane(origin.reference):
-        raise ConfigurationError(f"{names.shown(origin.reference)} names no template")
-    if origin.is_repository:
+        raise ConfigurationError(f"{quoted(origin.reference)} cannot name a template")
+    if origin.is_url or origin.is_repository:
         _refuse_unsafe_url(origin)
-    elif origin.checkout is not None:
-        where = names.shown(origin.reference)
+    if origin.checkout is not None and not origin.is_repository:
+        where = quoted(origin.reference)
         raise ConfigurationError(f"{where} has no revisions: --checkout is for a git repository")
     for word in (origin.checkout, origin.directory):
-        if word is not None and (word.startswith("-") or not _is_sane(word)):
-            raise ConfigurationError(f"{names.shown(word)} is no revision and no folder")
+        if word is not None and (not word or word.startswith("-") or not _is_sane(word)):
+            raise ConfigurationError(f"{quoted(word)} is neither a revision nor a folder")
+    folder = PurePosixPath(origin.directory or "")
+    if folder.is_absolute() or ".." in folder.parts:
+        raise ConfigurationError(f"{quoted(str(folder))} leads out of the template")
     if origin.commit is not None and not _COMMIT.fullmatch(origin.commit):
-        raise ConfigurationError(f"{names.shown(origin.commit)} is no commit")
+        raise ConfigurationError(f"{quoted(origin.commit)} is not a commit")
 
 
 def _is_sane(word: str) -> bool:
@@ -129,25 +137,25 @@ def _is_sane(word: str) -> bool:
 
 def _refuse_unsafe_url(origin: Origin) -> None:
     try:
-        parts = urlsplit(origin.url)
-    except ValueError as error:  # which is not shown: it may hold what must not be
+        parts = urlsplit(origin.place)
+    except ValueError as error:  # its text is not shown: it may hold a password
         raise ConfigurationError("the URL of the template cannot be read") from error
-    # As which user ssh logs in is no secret; a name for https may be a token.
+    # The user of ssh is not secret; a user of https may be a token.
     if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
         raise ConfigurationError(
             "the URL of the template holds a user's name or password, which the project's lock "
             "would keep: leave it to git's credential helper"
         )
-    is_other = "::" in origin.url or origin.url.startswith("-")
+    is_other = "::" in origin.place or origin.place.startswith("-")
     if is_other or parts.scheme not in ("", *_PROTOCOLS):
         raise ConfigurationError(
-            f"{names.shown(origin.reference)}: a template is fetched by https, ssh or from a path, "
+            f"{quoted(origin.reference)}: a template is fetched by https, ssh or from a path, "
             "nothing else"
         )
 
 
 def _as_path(path: str) -> str:
-    """A path that nobody takes for a name."""
+    """A path that is not taken for a name."""
     return (
         path if Path(path).is_absolute() or path.startswith(("./", "../")) else f".{os.sep}{path}"
     )

@@ -3,29 +3,19 @@
 A template may write an identifier or a whole number as it is; every other value needs a filter.
 """
 
-import ast
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, Undefined
 from jinja2.ext import Extension
 
+from loafer_kit.scaffold.spec import payload_types
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
 _PLAIN_YAML = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]|:(?=[A-Za-z0-9]))*(?<! )")
 _YAML_WORDS = frozenset(["false", "n", "no", "null", "off", "on", "true", "y", "yes"])
-_ANNOTATION = (
-    ast.Attribute,
-    ast.BinOp,
-    ast.BitOr,
-    ast.Constant,
-    ast.Load,
-    ast.Name,
-    ast.Subscript,
-    ast.Tuple,
-    ast.UnaryOp,
-    ast.USub,
-)
 # What says the same in a docstring, a comment, Markdown and a Dockerfile.
 _PROSE = re.compile(r"[A-Za-z0-9_ .,:/@-]*")
 
@@ -37,11 +27,22 @@ class Quoted(str):
 
 
 def python(value: object) -> Quoted:
-    """A Python literal of plain values; a text is in double quotes, as black would have it."""
-    text = ascii(value)
-    if isinstance(value, str) and '"' not in text:
-        return Quoted(f'"{text[1:-1]}"')
-    return Quoted(text)
+    """A Python literal of plain values, written as black writes it."""
+    if isinstance(value, str):
+        return Quoted(_python_text(value))
+    if isinstance(value, Mapping):
+        items = (f"{python(key)}: {python(item)}" for key, item in value.items())
+        return Quoted(f"{{{', '.join(items)}}}")
+    if isinstance(value, list):
+        return Quoted(f"[{', '.join(map(python, value))}]")
+    return Quoted(ascii(value).replace("e+", "e"))
+
+
+def _python_text(text: str) -> str:
+    """A string literal in double quotes, unless single ones need fewer backslashes."""
+    body = ascii(text + '"')[1:-2].replace("\\'", "'")
+    quote = '"' if text.count('"') <= text.count("'") else "'"
+    return quote + body.replace(quote, f"\\{quote}") + quote
 
 
 def toml(value: str | float) -> Quoted:
@@ -74,15 +75,10 @@ def shell_json(value: object) -> Quoted:
     return Quoted(f"'{text}'")
 
 
-def annotation(text: str) -> Quoted:
-    """A Python annotation, or one in quotes; ValueError for any other expression."""
-    tree = ast.parse(text, mode="eval").body
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
-        annotation(tree.value)
-    for node in ast.walk(tree):
-        if not isinstance(node, _ANNOTATION):
-            raise ValueError(f"{text!a} is no annotation")  # noqa: TRY004 - as of every filter
-    return Quoted(ast.unparse(tree))
+def annotation(text: str, forward: bool = False) -> Quoted:
+    """A payload type of a spec as a Python annotation, in quotes if its model comes later."""
+    found = payload_types.parse(text).annotation
+    return python(found) if forward else Quoted(found)
 
 
 def prose(value: str) -> Quoted:

@@ -1,151 +1,115 @@
-"""The variables of a template: what its `cookiecutter.json` declares, and their values.
+"""The values of a custom template's variables: known, answered, asked for, or their defaults."""
 
-As in cookiecutter a list is a choice, true or false a question, a text a default that may name the
-variables before it. What a person or a spec says is never rendered.
-"""
-
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from jinja2 import Environment
+from cookiecutter.exceptions import UndefinedVariableInTemplate
+from cookiecutter.prompt import (
+    YesNoPrompt,
+    process_json,
+    read_user_choice,
+    read_user_dict,
+    read_user_variable,
+    read_user_yes_no,
+    render_variable,
+)
+from cookiecutter.utils import create_env_with_context
+from jinja2 import Environment, UndefinedError
+from rich.prompt import InvalidResponse
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.escaping import in_one_line
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.escaping import escape_line, quoted
 
-Values = Mapping[str, object]
-
-_TRUTHS = {"true": True, "yes": True, "y": True, "1": True, "on": True}
-_TRUTHS |= {"false": False, "no": False, "n": False, "0": False, "off": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One variable: its default, with the variables before it filled in, or its choices."""
-
-    name: str
-    default: Any
-    question: str
-    choices: tuple[str, ...] = ()
-
-    def typed(self, answer: object) -> object:
-        """An answer as a value of this variable; ConfigurationError when it cannot be one."""
-        if self.choices:
-            if answer not in self.choices:
-                raise self._refusal(answer, f"is none of {_listed(self.choices)}")
-            return answer
-        if isinstance(self.default, bool):
-            truth = _TRUTHS.get(str(answer).lower())
-            if truth is None:
-                raise self._refusal(answer, "must be yes or no")
-            return truth
-        if isinstance(self.default, dict):
-            return self._table(answer)
-        if not isinstance(answer, str):
-            raise self._refusal(answer, "must be a text")
-        return answer
-
-    def _table(self, answer: object) -> object:
-        try:
-            table = json.loads(answer) if isinstance(answer, str) else answer
-        except ValueError:
-            table = None
-        if not isinstance(table, dict):
-            raise self._refusal(answer, "must be a table in JSON")
-        return table
-
-    def _refusal(self, answer: object, why: str) -> ConfigurationError:
-        return ConfigurationError(f"{in_one_line(self.name)}: {names.shown(str(answer))} {why}")
-
-
-#: Asks for a variable's value; what comes back is checked already.
-Ask = Callable[[Variable], object]
+Values = Mapping[str, Any]
 
 
 def public(declared: Values) -> list[str]:
-    """The variables that have a question: not those that begin with an underscore."""
+    """The variables that have a question."""
     return [name for name in declared if not name.startswith("_")]
 
 
-def resolve(
-    declared: Values, known: Values, answers: Values, environment: Environment, ask: Ask | None
-) -> dict[str, Any]:
-    """The value of every variable: what is known, else answered or asked for, else the default.
+def resolve(declared: Values, known: Values, answers: Values, *, ask: bool) -> dict[str, Any]:
+    """The value of every variable: known, else answered or asked for, else its default.
 
-    ConfigurationError for an answer that is none.
+    cookiecutter itself would render an answer as a template, and ask again for what is answered.
     """
-    _refuse_unknown(answers, declared, known)
-    values: dict[str, Any] = {}
-    for name, raw in _in_order(declared):
+    wanted = [name for name in public(declared) if name not in known]
+    _refuse_unknown(answers, wanted, known)
+    open_questions = [name for name in wanted if name not in answers]
+    environment = create_env_with_context({"cookiecutter": declared})
+    values: dict[str, Any] = copy.deepcopy({**known})
+    # As in cookiecutter tables come last: their defaults may name all the others.
+    for name, raw in sorted(declared.items(), key=lambda item: isinstance(item[1], dict)):
         if name in known:
-            values[name] = known[name]
-        elif name.startswith("_"):
-            is_private = name.startswith("__") and name != "__prompts__"
-            values[name] = _rendered(raw, values, environment) if is_private else raw
-        else:
-            variable = _variable(name, raw, declared, values, environment)
-            values[name] = _value(variable, answers, ask)
+            continue
+        if name.startswith("_") and not name.startswith("__"):
+            values[name] = raw
+        elif name != "__prompts__":
+            default = _default(environment, name, raw, values)
+            if name in answers:
+                values[name] = _typed(name, default, answers[name])
+            elif ask and name in open_questions:
+                count = f"{open_questions.index(name) + 1}/{len(open_questions)}"
+                values[name] = _asked(name, default, declared, f"  [dim][{count}][/] ")
+            else:
+                is_choice = isinstance(default, list) and not name.startswith("_")
+                values[name] = default[0] if is_choice else default
     return values
 
 
-def _in_order(declared: Values) -> Iterator[tuple[str, object]]:
-    """As declared, but tables that are asked for last: their defaults may name all the others."""
-    yield from sorted(
-        declared.items(),
-        key=lambda item: isinstance(item[1], dict) and not item[0].startswith("_"),
-    )
+def _default(environment: Environment, name: str, raw: Any, values: Values) -> Any:
+    try:
+        default = render_variable(environment, raw, values)
+    except UndefinedError as error:
+        message = f"the default of {escape_line(name)}"
+        raise UndefinedVariableInTemplate(message, error, {}) from error
+    if default == [] and not name.startswith("_"):
+        raise ConfigurationError(f"{escape_line(name)} has no choices")
+    return default
 
 
-def _variable(
-    name: str, raw: object, declared: Values, values: Values, environment: Environment
-) -> Variable:
-    prompts = declared.get("__prompts__")
-    said = prompts.get(name) if isinstance(prompts, dict) else None
-    if isinstance(said, dict):
-        said = said.get("__prompt__")
-    default = _rendered(raw, values, environment)
-    choices = tuple(map(str, default)) if isinstance(default, list) else ()
-    if choices:
-        default = choices[0]
-    return Variable(
-        name, default, said if isinstance(said, str) and said.isprintable() else name, choices
-    )
+def _asked(name: str, default: Any, declared: Values, prefix: str) -> Any:
+    """Ask as cookiecutter does."""
+    prompts = declared.get("__prompts__", {})
+    if isinstance(default, list):
+        return read_user_choice(name, default, prompts, prefix)
+    if isinstance(default, bool):
+        return read_user_yes_no(name, default, prompts, prefix)
+    read = read_user_dict if isinstance(default, dict) else read_user_variable
+    return read(name, default, prompts, prefix)
 
 
-def _value(variable: Variable, answers: Values, ask: Ask | None) -> object:
-    if variable.name in answers:
-        return variable.typed(answers[variable.name])
-    return ask(variable) if ask is not None else variable.default
+def _typed(name: str, default: Any, answer: Any) -> Any:
+    """An answer as a value of its variable; ConfigurationError when it cannot be one."""
+    problem = None
+    try:
+        if isinstance(default, list):
+            problem = None if answer in default else f"is none of {_listed(default)}"
+        elif isinstance(default, bool):
+            return YesNoPrompt().process_response(str(answer))
+        elif isinstance(default, dict):
+            return answer if isinstance(answer, dict) else process_json(answer)
+        elif not (isinstance(answer, str) or answer == default):
+            problem = "must be a text"
+    except (InvalidResponse, TypeError):
+        problem = "must be yes or no" if isinstance(default, bool) else "must be a table in JSON"
+    if problem is not None:
+        raise ConfigurationError(f"{escape_line(name)}: {quoted(str(answer))} {problem}")
+    return answer
 
 
-def _rendered(raw: object, values: Values, environment: Environment) -> Any:
-    """A default as cookiecutter fills it in: numbers become texts, in tables and lists too."""
-    if raw is None or isinstance(raw, bool):
-        return raw
-    if isinstance(raw, dict):
-        return {
-            _rendered(key, values, environment): _rendered(item, values, environment)
-            for key, item in raw.items()
-        }
-    if isinstance(raw, list):
-        return [_rendered(item, values, environment) for item in raw]
-    return environment.from_string(str(raw)).render(cookiecutter=values)
-
-
-def _refuse_unknown(answers: Values, declared: Values, known: Values) -> None:
-    wanted = [name for name in public(declared) if name not in known]
+def _refuse_unknown(answers: Values, wanted: list[str], known: Values) -> None:
     for name in answers:
         if name in known:
-            raise ConfigurationError(f"{names.shown(name)} comes from the spec")
+            raise ConfigurationError(f"{quoted(name)} comes from the spec")
         if name not in wanted:
             near = get_close_matches(name, wanted, n=1)
             listed = f"it has {_listed(wanted)}" if wanted else "it has none of its own"
             hint = f"did you mean {near[0]!a}?" if near else listed
-            raise ConfigurationError(f"the template has no variable {names.shown(name)}; {hint}")
+            raise ConfigurationError(f"the template has no variable {quoted(name)}; {hint}")
 
 
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(map(in_one_line, words))
+def _listed(words: Iterable[Any]) -> str:
+    return ", ".join(escape_line(str(word)) for word in words)

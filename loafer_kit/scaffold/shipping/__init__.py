@@ -1,1 +1,1 @@
-"""What ships a service: the files that `--with` adds, and what they are told about a spec."""
+"""Computes the variables of the artefacts that `--with` adds to a service. It writes no files."""

@@ -1,32 +1,52 @@
-"""What the templates of shipped artefacts are told about a spec: plain values only."""
+"""The variables of the shipped artefacts: what AWS holds for a service, and its permissions.
+
+The policies of all templates come from `statements`; a test compares it with the requests of a
+running service.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.scaffold.shipping import figures, permissions, resources
-from loafer_kit.scaffold.shipping.identifiers import Identifier, identifiers
-from loafer_kit.scaffold.shipping.resources import Queue, Topic
-from loafer_kit.scaffold.spec.artefacts import NAMES
+from loafer_kit.scaffold.shipping import resources, sizing
+from loafer_kit.scaffold.shipping.resources import Identifier, Queue, Topic, identifiers
 from loafer_kit.scaffold.spec.specs import ServiceSpec
 
 Context = dict[str, Any]
 
-# What Kubernetes takes for a name of anything.
+# The longest name that Kubernetes accepts.
 _LONGEST_LABEL = 63
+
+FIND = "sqs:GetQueueUrl"
+# IAM has no actions for batches: DeleteMessage allows DeleteMessageBatch, and so on.
+CONSUME = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+)
+DEAD_LETTER = ("sqs:SendMessage",)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """IAM actions, and the queues on which they are allowed."""
+
+    actions: tuple[str, ...]
+    queues: tuple[Queue, ...]
 
 
 def service(spec: ServiceSpec) -> Context:
-    """Which artefacts are wanted, and what AWS is to hold for the service."""
+    """The variables of the artefacts of a service."""
     queues = resources.queues(spec)
     topics = [topic for topic in resources.topics(queues) if not topic.arn]
     words = identifiers(queue.name for queue in queues)
     topic_words = identifiers(topic.name for topic in topics)
     references = {queue.name: _reference(queue, words) for queue in queues}
     return {
-        "with": {name: name in spec.ships for name in NAMES},
         "label": _label(spec.name),
-        "stop_seconds": figures.STOP,
+        "stop_seconds": sizing.STOP,
         "queues": [
             _queue(queue, references) | {"topic": _topic(queue.topic, topic_words)}
             for queue in queues
@@ -37,20 +57,40 @@ def service(spec: ServiceSpec) -> Context:
                 "actions": list(statement.actions),
                 "queues": [references[queue.name] for queue in statement.queues],
             }
-            for statement in permissions.statements(queues)
+            for statement in statements(queues)
         ],
     }
 
 
+def statements(queues: Iterable[Queue]) -> tuple[Statement, ...]:
+    """The fewest statements that allow what the service does, and nothing else."""
+    allowed: dict[tuple[str, ...], list[Queue]] = {}
+    for queue in queues:
+        allowed.setdefault(_actions(queue), []).append(queue)
+    return tuple(Statement(names, tuple(found)) for names, found in allowed.items())
+
+
+def _actions(queue: Queue) -> tuple[str, ...]:
+    """The actions of a service on one queue, in alphabetical order."""
+    found: set[str] = set()
+    if queue.spec is not None:
+        found.update(CONSUME)
+        if not queue.exists:  # of a queue given by URL, the URL is known
+            found.add(FIND)
+    if queue.dead_letters_of:
+        found.update((FIND, *DEAD_LETTER))
+    return tuple(sorted(found))
+
+
 def _label(name: str) -> str:
-    """The project's name as Kubernetes and CloudFormation take one: a letter comes first."""
+    """The project's name as Kubernetes and CloudFormation accept it: a letter first."""
     words = re.sub(r"[^a-z0-9]+", "-", name.lower())
     label = words if words[0].isalpha() else f"service-{words}"
     return label[:_LONGEST_LABEL].strip("-")
 
 
 def _reference(queue: Queue, words: Mapping[str, Identifier]) -> Context:
-    """How other resources speak of a queue."""
+    """The names by which other resources refer to a queue."""
     return {
         "name": queue.name,
         "id": words[queue.name].camel_case,
@@ -64,7 +104,7 @@ def _reference(queue: Queue, words: Mapping[str, Identifier]) -> Context:
 
 
 def _arn(queue: Queue) -> str:
-    """A queue's ARN as CloudFormation's Sub takes it."""
+    """A queue's ARN as an argument of CloudFormation's `Sub`."""
     region = queue.region or "${AWS::Region}"
     account = queue.account or "${AWS::AccountId}"
     return f"arn:${{AWS::Partition}}:sqs:{region}:{account}:{queue.name}"
@@ -80,17 +120,13 @@ def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
         "dead_letter_queue": references.get(queue.dead_letter_queue or "", {}),
         "max_receive_count": count or 0,
         "holds_dead_letters": bool(queue.dead_letters_of),
-        "redrive_sources": _known(queue.redrive_sources, references),
-        "alarm_age": figures.alarm_age(options),
-        "backlog": _backlog(figures.backlog(options)),
+        "redrive_sources": [references[name] for name in queue.redrive_sources],
+        "alarm_age": sizing.alarm_age(options),
+        "backlog": _backlog(sizing.backlog(options)),
     }
 
 
-def _known(names: Sequence[str], references: Mapping[str, Context]) -> list[Context]:
-    return [references[name] for name in names]
-
-
-def _backlog(backlog: figures.Backlog) -> Context:
+def _backlog(backlog: sizing.Backlog) -> Context:
     return {
         "messages": backlog.messages,
         "concurrency": backlog.concurrency,

@@ -1,10 +1,10 @@
-"""The queues and topics that a spec means on AWS.
+"""The queues and topics of a spec on AWS, and their identifiers in CloudFormation and Terraform.
 
-What the spec names is created; what it gives by URL or ARN exists already and is only used.
+Those that the spec names are created; those given by URL or ARN exist already.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,13 +13,13 @@ from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
-#: SQS lets a redrive-allow policy name so many queues, and no more.
+#: SQS limits the source queues that a redrive-allow policy names.
 MOST_SOURCES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """An SNS topic; `arn` where it exists already."""
+    """An SNS topic; `arn` is set if it exists already."""
 
     name: str
     arn: str | None = None
@@ -37,9 +37,9 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue that is consumed (`spec` says how), or only holds dead letters.
+    """A queue that is consumed as `spec` says, or, without `spec`, a dead-letter queue only.
 
-    `region` and `account` of one that exists are None where they are those of the deployment.
+    `region` and `account` of an existing queue are None if they are those of the deployment.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Queue:
 
     @property
     def redrive_sources(self) -> tuple[str, ...]:
-        """The queues that a redrive-allow policy names; none where it must allow all."""
+        """The queues that a redrive-allow policy names; none if it must allow all."""
         return self.dead_letters_of if len(self.dead_letters_of) <= MOST_SOURCES else ()
 
 
 def queues(spec: ServiceSpec) -> tuple[Queue, ...]:
-    """Every queue of a service once: those that it consumes, then those for dead letters alone."""
+    """Every queue of a service once: first those it consumes, then other dead-letter queues."""
     sources: dict[str, list[QueueSpec]] = {}
     for queue in spec.queues:
         if queue.dead_letter_queue:
@@ -97,7 +97,7 @@ def _consumed(queue: QueueSpec, sources: Iterable[QueueSpec]) -> Queue:
 
 
 def _dead_letter_queue(name: str, sources: list[QueueSpec]) -> Queue:
-    """A queue for dead letters; one of a queue that exists, exists as well, beside it."""
+    """A dead-letter queue; that of an existing queue exists as well, in the same region."""
     elsewhere = [source.name for source in sources if source.name != source.queue_name]
     return Queue(
         name=name,
@@ -112,7 +112,7 @@ def _names_of(sources: Iterable[QueueSpec]) -> tuple[str, ...]:
 
 
 def _place(url: str) -> tuple[str | None, str | None]:
-    """The region and the account in a queue's URL, as far as it tells."""
+    """The region and the account in a queue's URL; None for what it does not contain."""
     parts = urlsplit(url)
     host = _AWS_HOST.fullmatch(parts.netloc)
     account = parts.path.split("/")[1]
@@ -123,3 +123,44 @@ def _topic(topic: str) -> Topic:
     if topic.startswith("arn:"):
         return Topic(topic.rpartition(":")[2], topic)
     return Topic(topic)
+
+
+# The boundaries of words in camel case: between `orders` and `Created`, `HTTP` and `Errors`.
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """The words of a name; the first begins with a letter."""
+
+    words: tuple[str, ...]
+
+    @property
+    def camel_case(self) -> str:
+        """For CloudFormation: OrdersCreated."""
+        return "".join(word[0].upper() + word[1:] for word in self.words)
+
+    @property
+    def snake_case(self) -> str:
+        """For Terraform: `orders_created`."""
+        return "_".join(self.words).lower()
+
+
+def identifiers(of: Iterable[str]) -> Mapping[str, Identifier]:
+    """An identifier for each name, unique in any case: `orders.fifo` becomes Orders."""
+    found: dict[str, Identifier] = {}
+    for name in dict.fromkeys(of):
+        words = _words(name.removesuffix(".fifo"))
+        taken = {other.camel_case.lower() for other in found.values()}
+        numbers = ("" if n == 1 else str(n) for n in range(1, len(found) + 2))
+        free = (Identifier((*words, number) if number else words) for number in numbers)
+        found[name] = next(word for word in free if word.camel_case.lower() not in taken)
+    return found
+
+
+def _words(name: str) -> tuple[str, ...]:
+    parts = re.findall(r"[A-Za-z0-9]+", name)
+    words = [word for part in parts for word in _HUMP.split(part)] or ["Unnamed"]
+    if len(words) > 1 and words[-1].lower() == "queue":
+        del words[-1]
+    return tuple(words) if words[0][0].isalpha() else ("The", *words)

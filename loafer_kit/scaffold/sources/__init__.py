@@ -1,1 +1,1 @@
-"""Reads specs from flags, questions, documents and AWS. It decides nothing about files."""
+"""Sources of a draft: flags, questions, documents, AWS, plugins. They validate and write nothing."""

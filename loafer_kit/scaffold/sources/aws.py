@@ -1,31 +1,89 @@
-"""The source AWS: the queues of an account, as they are. Everything here reads, nothing writes."""
+"""The source AWS: the queues of an account and their subscriptions. It only reads."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.local.environments import (
     ACCESS_KEY_ID,
     DEFAULT_REGION,
     SECRET_ACCESS_KEY,
     is_local,
 )
-from loafer_kit.scaffold.sources import aws_keys
-from loafer_kit.scaffold.sources.findings import (
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Queue,
     Subscription,
+    keys,
     last_part,
     whole_number,
 )
-from loafer_kit.scaffold.sources.nodes import Node
-from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
 
-# AWS always answers with these; its defaults say nothing.
+# The attributes of queues, topics, subscriptions and mappings; CloudFormation and SAM use them too.
+
+#: The default is 1 MiB, for queues from before August 2025 256 KiB.
+MESSAGE_SIZES = ("262144", "1048576")
+
+_QUEUE_DEFAULTS = {
+    "ContentBasedDeduplication": ("false",),
+    "DeduplicationScope": ("queue",),
+    "DelaySeconds": ("0",),
+    "FifoThroughputLimit": ("perqueue",),
+    "KmsDataKeyReusePeriodSeconds": ("300",),
+    "MaximumMessageSize": MESSAGE_SIZES,
+    "MessageRetentionPeriod": ("345600",),
+    "ReceiveMessageWaitTimeSeconds": ("0",),
+    "SqsManagedSseEnabled": ("true",),
+    "VisibilityTimeout": ("30",),
+}
+# What AWS measures itself.
+_MEASURED = """
+    ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
+    ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
+"""
+QUEUE = keys(
+    "FifoQueue QueueName ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout",
+    _MEASURED,
+    _QUEUE_DEFAULTS,
+)
+# The spec has the name of a dead-letter queue only.
+DEAD_LETTER_QUEUE = keys("FifoQueue QueueName", _MEASURED, _QUEUE_DEFAULTS)
+REDRIVE_POLICY = keys("deadLetterTargetArn maxReceiveCount")
+# `DisplayName` is for e-mail and SMS.
+TOPIC = keys(
+    "FifoTopic Subscription TopicName",
+    "DisplayName TopicArn",
+    {
+        "ContentBasedDeduplication": ("false",),
+        "FifoThroughputScope": ("messagegroup",),
+        "MaximumMessageSize": MESSAGE_SIZES,
+        "SignatureVersion": ("1",),
+        "TracingConfig": ("passthrough",),
+    },
+)
+SUBSCRIPTION = keys(
+    "Endpoint Protocol RawMessageDelivery TopicArn",
+    """
+    ConfirmationWasAuthenticated EffectiveDeliveryPolicy Owner PendingConfirmation SubscriptionArn
+    SubscriptionPrincipal
+    """,
+    {"FilterPolicyScope": ("messageattributes",)},
+)
+# `ReportBatchItemFailures` is the only function response type; a service always settles each message
+# alone.
+MAPPING = keys(
+    "BatchSize EventSourceArn Queue",
+    "FunctionName FunctionResponseTypes",
+    {"Enabled": ("true",), "MaximumBatchingWindowInSeconds": ("0",)},
+)
+
+# AWS always returns these; its defaults are left out of the spec.
 _SETTINGS = {
     "ReceiveMessageWaitTimeSeconds": ("wait_time", "0"),
     "VisibilityTimeout": ("visibility_timeout", "30"),
@@ -37,35 +95,35 @@ _TIMEOUT = 10
 def read(prefix: str, endpoint_url: str | None = None) -> Draft:
     """The draft of a service for the queues whose names begin with `prefix`.
 
-    Credentials and region are those of the environment; ConfigurationError when AWS refuses.
+    Credentials and region come from the environment. ConfigurationError if AWS refuses.
     """
-    findings = asyncio.run(_findings(prefix, endpoint_url))
-    return findings.draft("AWS", lambda _path: None)
+    result = asyncio.run(_import(prefix, endpoint_url))
+    return result.draft("AWS", lambda _path: None)
 
 
-async def _findings(prefix: str, endpoint_url: str | None) -> ImportResult:
-    findings = ImportResult()
+async def _import(prefix: str, endpoint_url: str | None) -> ImportResult:
+    result = ImportResult()
     async with _client("sqs", endpoint_url) as sqs:
         attributes = await _attributes(sqs, prefix)
     queues = {name: Node(found, (name,)) for name, found in sorted(attributes.items())}
-    findings.queues += [_queue(findings, name, node) for name, node in queues.items()]
-    others = findings.dead_letter_queues()
+    result.queues += [_queue(result, name, node) for name, node in queues.items()]
+    others = result.dead_letter_queues()
     for name, node in queues.items():
-        keys = aws_keys.DEAD_LETTER_QUEUE if name in others else aws_keys.QUEUE
-        findings.left_out(node, keys)
+        keys = DEAD_LETTER_QUEUE if name in others else QUEUE
+        result.note_unsupported(node, keys)
     if attributes:
         arns = {found.get("QueueArn", ""): name for name, found in attributes.items()}
         try:
             async with _client("sns", endpoint_url) as sns:
-                findings.subscriptions += [item async for item in _subscriptions(sns, arns)]
+                result.subscriptions += [item async for item in _subscriptions(sns, arns)]
         except ConfigurationError as error:
-            findings.note(Node(None), f"subscriptions to topics are not known: {error}")
-        for subscription in findings.subscriptions:
-            what = f"its subscription to {names.shown(subscription.topic)}"
-            findings.left_out(subscription.node, aws_keys.SUBSCRIPTION, what)
+            result.note(Node(None), f"subscriptions to topics are unknown: {error}")
+        for subscription in result.subscriptions:
+            what = f"its subscription to {quoted(subscription.topic)}"
+            result.note_unsupported(subscription.node, SUBSCRIPTION, what)
     else:
-        findings.problem(Node(None), f"no queue's name begins with {prefix!a}")
-    return findings
+        result.problem(Node(None), f"no queue's name begins with {prefix!a}")
+    return result
 
 
 @asynccontextmanager
@@ -77,8 +135,7 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
     config = AioConfig(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT)
     try:
         session = get_session()
-        # botocore alone overlooks AWS_REGION, which AWS itself sets.
-        region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        region = find_region(session)
         if is_local(endpoint_url):
             region = region or DEFAULT_REGION
             if await session.get_credentials() is None:
@@ -94,7 +151,7 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
 
 
 async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
-    """The attributes of each queue, by its name; a queue that is gone meanwhile is left out."""
+    """The attributes of each queue, by its name, without queues deleted in the meantime."""
     paginator = sqs.get_paginator("list_queues")
     pages = paginator.paginate(QueueNamePrefix=prefix, PaginationConfig={"PageSize": 1000})
     urls = [url async for page in pages for url in page.get("QueueUrls", [])]
@@ -117,7 +174,7 @@ async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
     return {last_part(url): found for url, task in tasks.items() if (found := task.result())}
 
 
-def _queue(findings: ImportResult, name: str, node: Node) -> Queue:
+def _queue(result: ImportResult, name: str, node: Node) -> Queue:
     settings = {
         key: whole_number(node[word])
         for word, (key, default) in _SETTINGS.items()
@@ -127,12 +184,12 @@ def _queue(findings: ImportResult, name: str, node: Node) -> Queue:
     if target := policy["deadLetterTargetArn"].text:
         settings["dead_letter_queue"] = policy.with_value(last_part(target))
         settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
-    findings.left_out(policy, aws_keys.REDRIVE_POLICY)
+    result.note_unsupported(policy, REDRIVE_POLICY)
     return Queue(name, node, settings)
 
 
 async def _subscriptions(sns: Any, queues: Mapping[str, str]) -> AsyncIterator[Subscription]:
-    """The subscriptions of the queues, which are given by their ARNs."""
+    """The subscriptions of the queues; `queues` maps ARNs to names."""
     async for page in sns.get_paginator("list_subscriptions").paginate():
         for item in page["Subscriptions"]:
             if item["Protocol"] != "sqs" or item["Endpoint"] not in queues:

@@ -1,4 +1,7 @@
-"""Documents that somebody wrote: read with care, their values and on which line each stands."""
+"""Documents: spec files and those of other tools, their values and the line of each value.
+
+Limits on size, depth and numbers apply to all of them.
+"""
 
 import functools
 import json
@@ -13,14 +16,15 @@ from typing import cast
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold.sources import lines
 from loafer_kit.scaffold.spec.problems import Path
+from loafer_kit.scaffold.spec.specs import Draft
 
 LARGEST = 1024 * 1024
 _DEEPEST = 100
 _GREATEST = 10**100
-# Finding the lines of a larger document would take longer than anything else.
+# Finding the lines of a larger document would take too long.
 _LARGEST_WITH_LINES = 2 * LARGEST
 
-# The values, and their lines when somebody wants to know them.
+# The values, and a function that finds their lines.
 Parsed = tuple[object, Callable[[], lines.Lines]]
 Formats = Mapping[str, Callable[[str], Parsed]]
 
@@ -34,10 +38,10 @@ class Document:
     line: Callable[[Path], int | None]
 
 
-def read(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST) -> Document:
-    """The document in a file; its format is told by the file's suffix.
+def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST) -> Document:
+    """The document in a file, whose suffix tells the format.
 
-    `what` names the kind of document in an error's line.
+    `what` names the kind of document in errors.
     """
     parse = formats.get(path.suffix.lower())
     if parse is None:
@@ -75,21 +79,21 @@ def _text(path: FilePath, what: str, largest: int) -> str:
 
 
 def refuse_depth(values: object) -> None:
-    """Make sure, by a RecursionError, that whoever walks over the values may do so by recursion."""
+    """Raise RecursionError if the values nest too deeply for a recursive function."""
     for depth, _ in enumerate(_levels(values)):
         if depth == _DEEPEST:
             raise RecursionError("it is nested too deeply")
 
 
 def _refuse_numbers(values: object) -> None:
-    """Make sure that every number can be written out."""
+    """Raise ValueError for an integer too large to print."""
     for level in _levels(values):
         if any(isinstance(item, int) and abs(item) > _GREATEST for item in level):
             raise ValueError("it holds a number that is too large")
 
 
 def _levels(values: object) -> Iterator[list[object]]:
-    """The values by how deep they stand, the outermost first."""
+    """The values by depth, the outermost first."""
     level = [values]
     while level:
         yield level
@@ -120,11 +124,11 @@ def _unique(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
 
 
 def _refuse_constant(text: str) -> object:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def yaml(loader: str) -> Callable[[str], Parsed]:
-    """What parses YAML, by one of the loaders of `yaml_nodes`."""
+    """A parser of YAML that uses one of the loaders of `yaml_nodes`."""
 
     def parse(text: str) -> Parsed:
         try:
@@ -142,3 +146,73 @@ JSON: Formats = {".json": _json}
 SPEC_YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("SpecLoader"))
 YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("DocumentLoader"))
 YAML_WITH_TAGS: Formats = dict.fromkeys([".yaml", ".yml", ".template"], yaml("TemplateLoader"))
+
+_SPEC = {**TOML, **SPEC_YAML, **JSON}
+#: The suffixes of spec files.
+SPEC_SUFFIXES = tuple(_SPEC)
+
+
+def read(path: FilePath) -> Draft:
+    """The draft in a spec file, whose suffix tells the format."""
+    document = load(path, _SPEC, what="a spec file")
+    return Draft(document.values, document.origin, document.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value in a document and its path; the value of a missing place is None."""
+
+    value: object
+    path: Path = ()
+
+    def __getitem__(self, step: str | int) -> "Node":
+        inner: object = None
+        if isinstance(self.value, Mapping):
+            inner = self.value.get(step)
+        elif isinstance(self.value, list) and isinstance(step, int) and step < len(self.value):
+            inner = self.value[step]
+        return Node(inner, (*self.path, step))
+
+    def __contains__(self, step: str) -> bool:
+        return isinstance(self.value, Mapping) and step in self.value
+
+    def at(self, *steps: str | int) -> "Node":
+        """The place further down."""
+        node = self
+        for step in steps:
+            node = node[step]
+        return node
+
+    def items(self) -> Iterator[tuple[str, "Node"]]:
+        """The keys and places of a table; nothing for another value."""
+        if isinstance(self.value, Mapping):
+            for key, value in self.value.items():
+                yield str(key), Node(value, (*self.path, str(key)))
+
+    def elements(self) -> Iterator["Node"]:
+        """The places of a list; nothing for another value."""
+        if isinstance(self.value, list):
+            for index, value in enumerate(self.value):
+                yield Node(value, (*self.path, index))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a value other than null."""
+        return self.value is not None
+
+    @property
+    def text(self) -> str | None:
+        """The value if it is a non-empty text."""
+        return self.value if isinstance(self.value, str) and self.value else None
+
+    @property
+    def parsed(self) -> "Node":
+        """The place with its text parsed as JSON; the value None if it is not JSON."""
+        try:
+            return self.with_value(json.loads(self.text or "null"))
+        except (ValueError, RecursionError):
+            return self.with_value(None)
+
+    def with_value(self, value: object) -> "Node":
+        """Another value with this path."""
+        return Node(value, self.path)

@@ -1,12 +1,12 @@
-"""The source that is typed: `NAME --queue NAME[,key=value…]`."""
+"""The flags of the command line as a source: `NAME --queue NAME[,key=value…]`."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, Field, Kind
 from loafer_kit.scaffold.spec.problems import Problem, SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 _ROWS: Mapping[str, Field] = {field.name: field for field in QUEUE + OPTIONS}
 _NUMBERS: Mapping[Kind, Sequence[type[int | float]]] = {"integer": (int,), "number": (int, float)}
@@ -14,7 +14,7 @@ _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def merge(draft: Draft, name: str | None, queues: Sequence[str]) -> Draft:
-    """The draft with what was typed over it: another name, further queues."""
+    """The draft with the name and further queues of the command line."""
     values = dict(draft.values)
     if name is not None:
         values["name"] = name
@@ -26,7 +26,7 @@ def merge(draft: Draft, name: str | None, queues: Sequence[str]) -> Draft:
 
 
 def ship(draft: Draft, wanted: Sequence[str]) -> Draft:
-    """The draft with further artefacts, as `--with` names them: one by one, or with commas."""
+    """The draft with further artefacts; each text of `wanted` is a name or several with commas."""
     if not wanted:
         return draft
     listed = draft.values.get("with")
@@ -60,7 +60,7 @@ def _parse(text: str, index: int, problems: list[Problem]) -> Mapping[str, objec
 
 
 def _typed(key: str, text: str) -> object:
-    """The text as the key's type where it has that form; validation reports where it has not."""
+    """The text converted to the key's type; the text itself, for validation, if that fails."""
     kind = _ROWS[key].kind if key in _ROWS else "string"
     if kind == "boolean":
         return _BOOLEANS.get(text.lower(), text)

@@ -1,4 +1,4 @@
-"""On which line of a document each value stands. Works on documents that were parsed before."""
+"""Finds the line of each value in a TOML or JSON document that a parser has accepted."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def _tokens(pattern: re.Pattern[str], text: str) -> Iterator[_Token]:
 
 
 class _Scanner:
-    """Walks over the tokens of nested arrays and tables and notes where their values begin."""
+    """Walks over the tokens of nested arrays and tables and records where each value begins."""
 
     def __init__(self, tokens: Iterator[_Token], equals: str) -> None:
         self.tokens: list[_Token] = [*tokens, ("", 0)]
@@ -94,7 +94,7 @@ class _Scanner:
             self.value(key)
 
     def _next(self, closing: str) -> bool:
-        """Step over the opening bracket or a comma; False at the end, which is passed."""
+        """Step over the opening bracket or a comma; False behind the closing bracket."""
         if self.current != closing:
             self.at += 1
         while self.current in ("\n", ","):
@@ -106,7 +106,7 @@ class _Scanner:
 
 
 class _TomlScanner(_Scanner):
-    """Adds what stands at the beginning of a TOML line: headers and keys."""
+    """Adds the headers and keys of TOML."""
 
     def document(self) -> Lines:
         self.counts: dict[Path, int] = {}

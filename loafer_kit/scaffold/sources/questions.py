@@ -1,20 +1,20 @@
-"""Asks a person for what a spec lacks, and asks again after an answer that cannot be."""
+"""Asks a person for the missing parts of a spec, again after an invalid answer."""
 
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import extensions, names
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 from loafer_kit.scaffold.spec.validation import problems_of
 
 
 class Person(Protocol):
-    """Who is asked: the terminal, as a rule."""
+    """The person who answers, usually at a terminal."""
 
     def ask(self, question: str, default: str | None) -> str:
-        """Return the answer; the default, when there is one and the answer is empty."""
+        """Return the answer; the default if the answer is empty and there is one."""
 
     def confirm(self, question: str) -> bool:
         """Return whether the answer is yes; no is the default."""
@@ -27,7 +27,7 @@ Values = dict[str, object]
 
 
 def complete(draft: Draft, person: Person) -> Draft:
-    """The draft with the name and the queues that it lacks, as the person wants them."""
+    """The draft with a name and queues; the person is asked for what it lacks."""
     values: Values = dict(draft.values)
     if "name" not in values:
         _ask(values, ("name",), "Name of the service", None, person)
@@ -40,7 +40,7 @@ def complete(draft: Draft, person: Person) -> Draft:
 
 
 def name_of_extension(person: Person) -> str:
-    """Ask for an extension's name until it can be one."""
+    """Ask for an extension's name until it is valid."""
     while True:
         name = person.ask("Name of the extension", extensions.DEFAULT_NAME).strip()
         problems = list(extensions.name_problems(name))
@@ -71,7 +71,7 @@ def _ask_for_queue(values: Values, person: Person) -> None:
 
 
 def _ask_for_name(values: Values, place: Path, person: Person) -> Values:
-    """Ask for a queue's name; its settings may be typed with it, as `--queue` takes them."""
+    """Ask for a queue's name, and its settings in the form of `--queue`."""
     while True:
         answer = person.ask("Queue (name or URL)", None).strip()
         try:
@@ -95,7 +95,7 @@ def _dead_letter_queue_for(name: str) -> str:
 
 
 def _ask(values: Values, path: Path, question: str, default: str | None, person: Person) -> str:
-    """Ask until the answer has no problem of its own; it is then in its place in the values."""
+    """Ask until the answer has no problem; it is stored at its path in the values."""
     table: Any = values
     for step in path[:-1]:
         table = table[step]

@@ -1,4 +1,4 @@
-"""A YAML document read with care: plain values only, no key twice, the line of each value."""
+"""Reads YAML: plain values only, no duplicate keys, limited aliases, the line of each value."""
 
 import re
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from loafer_kit.scaffold.spec.problems import Path
 _MOST, _DEEPEST = 500_000, 200
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 
-# What PyYAML raises where a tag does not fit its value: `!!bool x`.
-_OF_TAGS = (AttributeError, IndexError, KeyError, TypeError, OverflowError)
+# What PyYAML raises for a tag that does not fit its value, like `!!bool x`.
+_TAG_ERRORS = (AttributeError, IndexError, KeyError, TypeError, OverflowError)
 
 SpecLoader = yaml.SafeLoader
 
 
 class DocumentLoader(yaml.SafeLoader):
-    """Reads plain words as YAML 1.2 does: `on` and `2010-09-09` are texts."""
+    """Reads plain words like YAML 1.2: `on` and `2010-09-09` are texts."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
         first: [(tag, rule) for tag, rule in rules if tag not in (_BOOLEAN, _TIMESTAMP)]
@@ -33,7 +33,7 @@ DocumentLoader.add_implicit_resolver(
 
 
 class TemplateLoader(DocumentLoader):
-    """Reads CloudFormation's short tags as what they are short for: `!Ref X` is `{"Ref": X}`."""
+    """Expands CloudFormation's short tags: `!Ref X` is `{"Ref": X}`."""
 
 
 def _short_tag(loader: Any, name: str, node: Any) -> object:
@@ -53,12 +53,12 @@ TemplateLoader.add_multi_constructor("!", _short_tag)
 
 
 def read(text: str, loader_class: type[yaml.SafeLoader] = SpecLoader) -> tuple[object, Lines]:
-    """The document's values and their lines; ValueError when it is no such document."""
+    """The document's values and their lines; ValueError if it cannot be read."""
     try:
         return _document(loader_class(text))
     except yaml.YAMLError as error:
         raise ValueError(_in_one_line(error)) from error
-    except _OF_TAGS as error:
+    except _TAG_ERRORS as error:
         raise ValueError("one of its values cannot be read as its tag says") from error
 
 
@@ -83,7 +83,7 @@ def _in_one_line(error: yaml.YAMLError) -> str:
 
 
 def _refuse_bombs(root: Any) -> None:
-    """Aliases can multiply without end, or lead back to where they stand."""
+    """Refuse aliases that multiply, or contain themselves."""
     waiting, count = [(root, 0)], 1
     while waiting:
         node, depth = waiting.pop()

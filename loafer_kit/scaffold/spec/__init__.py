@@ -1,1 +1,1 @@
-"""What a service or an extension is asked to be: keys, names, validation, JSON Schema. It reads no document and writes no file."""
+"""Specs of services and extensions: keys, names, validation, JSON Schema. It reads and writes no file."""

@@ -1,17 +1,17 @@
-"""What `--with` may name: one row per artefact, for the flag, validation, JSON Schema and docs."""
+"""The values of `--with`: one row per artefact, for the flag, validation, JSON Schema and docs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import cast
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """Files that ship a service; `paths` are theirs in the project."""
+    """Files that ship a service; `paths` are relative to the project."""
 
     name: str
     doc: str
@@ -65,18 +65,17 @@ NAMES = tuple(artefact.name for artefact in ARTEFACTS)
 
 
 def problems_of(wanted: object) -> Iterator[Problem]:
-    """What is wrong with a spec's `with`."""
+    """The problems of a spec's `with`."""
     if not isinstance(wanted, list):
         yield Problem(("with",), f"must be a list of {', '.join(NAMES)}")
         return
     for index, name in enumerate(wanted):
         if name not in NAMES:
-            near = get_close_matches(str(name).lower(), NAMES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            message = f"{names.shown(str(name))} is none of {', '.join(NAMES)}{hint}"
+            hint = names.did_you_mean(str(name), NAMES)
+            message = f"{quoted(str(name))} is not one of {', '.join(NAMES)}{hint}"
             yield Problem(("with", index), message)
 
 
 def in_order(wanted: object) -> tuple[str, ...]:
-    """The artefacts of a `with` that has no problems, each once, as they are listed here."""
+    """The artefacts of a valid `with`, each once, in the order of `ARTEFACTS`."""
     return tuple(name for name in NAMES if name in cast("Sequence[str]", wanted))

@@ -1,4 +1,4 @@
-"""An extension as it was asked for, from the command line's words to a template's context."""
+"""The spec of an extension, from the arguments of the command line to a template's variables."""
 
 import builtins
 import json
@@ -7,11 +7,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from loafer_kit import __version__
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.rendering.contexts import Context
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Value
 from loafer_kit.scaffold.spec.problems import Problem, SpecError
@@ -19,14 +19,14 @@ from loafer_kit.scaffold.spec.problems import Problem, SpecError
 DEFAULT_NAME = "my-extension"
 
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]{0,98}[A-Z0-9]")
-#: What the generated modules define or import themselves.
+#: Names that the generated modules define or import.
 _TAKEN = {"Any", "Abort", "Application", "ClassVar", "Connection", "Consumer", "Extension"}
 _TAKEN |= {"Handled", "LoaferManager", "Mapping", "Once", "Service"}
 
 
 @dataclass(frozen=True, slots=True)
 class ExtensionSpec:
-    """An extension: its names, its settings, and what comes with it."""
+    """An extension: its names, its settings and its optional parts."""
 
     name: str
     package: str
@@ -47,7 +47,7 @@ def extension(
 ) -> ExtensionSpec:
     """Make the spec of `NAME --setting NAME=default --required NAME`.
 
-    Settings get the extension's prefix where they lack it. Raises `SpecError` with every problem.
+    Settings without the extension's prefix get it. Raises `SpecError` with all problems.
     """
     words = _words(name)
     prefix = "_".join(words).upper()
@@ -69,14 +69,14 @@ def extension(
 
 
 def from_lock(values: Mapping[str, object]) -> ExtensionSpec:
-    """Make the spec again of what a lock kept: the arguments of `extension`."""
+    """Make the spec from the arguments of `extension` that a lock has kept."""
     try:
         name, settings, required = (values[key] for key in ("name", "settings", "required"))
         texts = [name, *cast("list[object]", settings), *cast("list[object]", required)]
     except (KeyError, TypeError) as error:
         raise ConfigurationError(f"the lock's spec is damaged ({error})") from error
     if not all(isinstance(text, str) for text in texts):
-        raise ConfigurationError("the lock's spec is damaged: a text is none")
+        raise ConfigurationError("the lock's spec is damaged: expected strings")
     return extension(
         cast("str", name),
         cast("list[str]", settings),
@@ -87,22 +87,22 @@ def from_lock(values: Mapping[str, object]) -> ExtensionSpec:
 
 
 def name_problems(name: str) -> Iterator[Problem]:
-    """Say why an extension cannot have this name."""
+    """The reason why an extension cannot have this name."""
     words = _words(name)
     class_name = _class_name(words)
     why = names.project(name)
     if why is None and not class_name[:1].isalpha():
-        why = f"{names.shown(name)} cannot name an extension: a letter must come first"
+        why = f"{quoted(name)} cannot name an extension: a letter must come first"
     elif why is None and (
         class_name in _TAKEN or hasattr(builtins, class_name) or keyword.iskeyword(class_name)
     ):
-        why = f"an extension's class cannot be named {class_name}, which has a meaning already"
+        why = f"an extension's class cannot be named {class_name}, which is already in use"
     if why is not None:
         yield Problem(("name",), why)
 
 
-def context(spec: ExtensionSpec) -> Context:
-    """The context of `templates/extension`."""
+def context(spec: ExtensionSpec) -> dict[str, Any]:
+    """The variables of `templates/extension`."""
     stem = spec.package.removeprefix("loafer_kit_")
     return {
         "name": spec.name,
@@ -140,16 +140,16 @@ def _pairs(
         name, equals, default = text.partition("=")
         setting = _prefixed(name, prefix)
         if not equals:
-            message = f"{names.shown(text)} must have the form NAME=default"
+            message = f"{quoted(text)} must have the form NAME=default"
             problems.append(Problem(("setting", index), message))
         elif setting in seen:
-            problems.append(Problem(("setting", index), f"{names.shown(setting)} is given twice"))
+            problems.append(Problem(("setting", index), f"{quoted(setting)} is given twice"))
         seen.add(setting)
         yield setting, _typed(default)
 
 
 def _typed(text: str) -> Value:
-    """The default as JSON where it is a text, a number or a truth value; else the text itself."""
+    """The default as a JSON string, number or boolean; else the text itself."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -162,8 +162,10 @@ def _typed(text: str) -> Value:
 def _setting_problems(settings: Sequence[str]) -> Iterator[Problem]:
     for setting in dict.fromkeys(settings):
         if not _SETTING.fullmatch(setting):
-            message = f"{names.shown(setting)} cannot name a setting: letters and digits, '_' between them"
+            message = (
+                f"{quoted(setting)} cannot name a setting: letters and digits, '_' between them"
+            )
             yield Problem(("setting",), message)
         elif settings.count(setting) > 1:
-            message = f"{names.shown(setting)} cannot be required twice, or have a default as well"
+            message = f"{quoted(setting)} cannot be required twice, or have a default as well"
             yield Problem(("required",), message)

@@ -1,4 +1,4 @@
-"""What a spec may say: one row per key, for validation, flags, questions, JSON Schema and docs."""
+"""The keys of a spec: one row each, for validation, flags, questions, JSON Schema and docs."""
 
 import re
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ _TYPES: Mapping[Kind, tuple[type, ...]] = {
 class Field:
     """One key of a spec.
 
-    `rule` decides about a text; `pattern` says the same to JSON Schema as far as a pattern can.
-    `receive` names the ReceiveMessage option a value becomes, `keyword` the keyword of the route.
+    `rule` checks a text; `pattern` is the part of that rule which JSON Schema can express.
+    `receive` is the ReceiveMessage parameter that the value sets, `keyword` the route's argument.
     """
 
     name: str
@@ -40,232 +40,154 @@ class Field:
     keyword: str | None = None
 
     def accepts(self, value: object) -> bool:
-        """Whether the value has this key's type; True is no number, 1 is no boolean."""
+        """Whether the value has this key's type; booleans are not numbers."""
         if isinstance(value, bool):
             return self.kind == "boolean"
         return isinstance(value, _TYPES[self.kind])
 
 
-# A service's own keys, beside its queues.
+# fmt: off
+# The keys of a service, except its tables.
 SERVICE = (
     Field(
-        "name",
-        "string",
-        "The project's name.",
-        required=True,
-        rule=names.project,
-        pattern=names.PROJECT,
+        "name", "string", "The project's name.",
+        required=True, rule=names.project, pattern=names.PROJECT,
     ),
     Field(
-        "package",
-        "string",
+        "package", "string",
         "The package to import, and the project's folder; by default made from the name.",
-        rule=names.package,
-        pattern=names.IDENTIFIER,
+        rule=names.package, pattern=names.IDENTIFIER,
     ),
 )
 
-# What a queue is, and the code that goes with it.
+# The keys of a queue and its code.
 QUEUE = (
     Field(
-        "name",
-        "string",
-        "The queue's name, or its URL.",
-        required=True,
-        rule=names.queue_or_url,
-        pattern=names.QUEUE_OR_URL,
+        "name", "string", "The queue's name, or its URL.",
+        required=True, rule=names.queue_or_url, pattern=names.QUEUE_OR_URL,
     ),
     Field(
-        "kind",
-        "string",
+        "kind", "string",
         "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic.",
         choices=("sqs", "sns"),
     ),
     Field(
-        "topic",
-        "string",
+        "topic", "string",
         "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue.",
         rule=names.topic,
     ),
     Field(
-        "handler",
-        "string",
+        "handler", "string",
         "The function that handles a message; by default `handle_` and the queue's name.",
-        rule=names.function,
-        pattern=names.IDENTIFIER,
+        rule=names.function, pattern=names.IDENTIFIER,
     ),
     Field(
-        "error_handler",
-        "string",
+        "error_handler", "string",
         "The function called when the handler raises; queues may share one.",
-        rule=names.function,
-        pattern=names.IDENTIFIER,
+        rule=names.function, pattern=names.IDENTIFIER,
     ),
     Field(
-        "translator",
-        "string",
+        "translator", "string",
         "A class that decodes messages, or `none` for raw ones; by default bodies are JSON.",
-        rule=lambda name: None if name == "none" else names.class_(name),
-        pattern=names.IDENTIFIER,
+        rule=lambda name: None if name == "none" else names.class_(name), pattern=names.IDENTIFIER,
     ),
     Field(
-        "payload",
-        "string",
+        "payload", "string",
         "The model of a message's content, one of `payloads`; by default any JSON.",
-        rule=payloads.model,
-        pattern=names.IDENTIFIER,
+        rule=payloads.model, pattern=names.IDENTIFIER,
     ),
     Field(
-        "fifo",
-        "boolean",
-        "Whether the queue keeps order; implied by a name that ends in `.fifo`.",
+        "dead_letter_queue", "string", "The queue for messages that cannot be handled.",
+        rule=names.queue, pattern=names.QUEUE,
     ),
     Field(
-        "dead_letter_queue",
-        "string",
-        "The queue for messages that cannot be handled.",
-        rule=names.queue,
-        pattern=names.QUEUE,
-    ),
-    Field(
-        "max_receive_count",
-        "integer",
+        "max_receive_count", "integer",
         "After how many receives a message goes to the dead-letter queue; by default 5.",
-        minimum=1,
-        maximum=1000,
+        minimum=1, maximum=1000,
     ),
 )
 
-# How the route receives and handles: one row per option of the route.
+# The options of a queue's route.
 OPTIONS = (
     Field(
-        "wait_time",
-        "integer",
-        "Seconds that a receive waits for messages (long polling).",
-        minimum=0,
-        maximum=20,
-        receive="WaitTimeSeconds",
+        "wait_time", "integer", "Seconds that a receive waits for messages (long polling).",
+        minimum=0, maximum=20, receive="WaitTimeSeconds",
     ),
     Field(
-        "batch_size",
-        "integer",
-        "Messages that one receive brings at most.",
-        minimum=1,
-        maximum=10,
-        receive="MaxNumberOfMessages",
+        "batch_size", "integer", "Messages that one receive brings at most.",
+        minimum=1, maximum=10, receive="MaxNumberOfMessages",
     ),
     Field(
-        "visibility_timeout",
-        "integer",
+        "visibility_timeout", "integer",
         "Seconds for which a received message is hidden from other receivers.",
-        minimum=1,
-        maximum=43200,
-        receive="VisibilityTimeout",
+        minimum=1, maximum=43200, receive="VisibilityTimeout",
     ),
     Field(
-        "concurrency",
-        "integer",
+        "concurrency", "integer",
         "Messages of this queue that are handled at the same time, at most.",
-        minimum=1,
-        maximum=10000,
-        keyword="concurrency",
+        minimum=1, maximum=10000, keyword="concurrency",
     ),
     Field(
-        "prefetch",
-        "integer",
-        "Messages held ready beyond those being handled.",
-        minimum=0,
-        maximum=10000,
-        keyword="prefetch",
+        "prefetch", "integer", "Messages held ready beyond those being handled.",
+        minimum=0, maximum=10000, keyword="prefetch",
     ),
     Field(
-        "handler_timeout",
-        "number",
-        "Seconds that handling one message may take.",
-        more_than=0,
-        maximum=43200,
-        keyword="handler_timeout",
+        "handler_timeout", "number", "Seconds that handling one message may take.",
+        more_than=0, maximum=43200, keyword="handler_timeout",
     ),
     Field(
-        "rate_limit",
-        "number",
+        "rate_limit", "number",
         "Messages of this queue whose handling begins in one second, at most.",
-        more_than=0,
-        keyword="rate_limit",
+        more_than=0, keyword="rate_limit",
     ),
     Field(
-        "breaker_threshold",
-        "integer",
+        "breaker_threshold", "integer",
         "Failures in a row after which the queue is left alone for a while.",
-        minimum=1,
-        keyword="breaker_threshold",
+        minimum=1, keyword="breaker_threshold",
     ),
     Field(
-        "breaker_recovery",
-        "number",
+        "breaker_recovery", "number",
         "Seconds for which the queue is then left alone, before one message probes.",
-        more_than=0,
-        maximum=86400,
-        keyword="breaker_recovery",
+        more_than=0, maximum=86400, keyword="breaker_recovery",
     ),
     Field(
-        "max_receivers",
-        "integer",
+        "max_receivers", "integer",
         "Long polls of this queue that may be open at the same time; by default 8.",
-        minimum=1,
-        maximum=100,
-        keyword="max_receivers",
+        minimum=1, maximum=100, keyword="max_receivers",
     ),
     Field(
-        "linger",
-        "number",
+        "linger", "number",
         "Seconds that a deletion waits for others, to share one request; by default 0.2.",
-        minimum=0,
-        maximum=60,
-        keyword="linger",
+        minimum=0, maximum=60, keyword="linger",
     ),
     Field(
-        "heartbeat",
-        "boolean",
+        "heartbeat", "boolean",
         "Whether messages in hand are kept hidden beyond the visibility timeout; by default true.",
         keyword="heartbeat",
     ),
     Field(
-        "max_processing_time",
-        "number",
+        "max_processing_time", "number",
         "Seconds after its receive for which a message is kept hidden, at most.",
-        more_than=0,
-        maximum=43200,
-        keyword="max_processing_time",
+        more_than=0, maximum=43200, keyword="max_processing_time",
     ),
     Field(
-        "cancel_on_lost_lease",
-        "boolean",
+        "cancel_on_lost_lease", "boolean",
         "Whether a handler is cancelled when another consumer may have its message; by default true.",
         keyword="cancel_on_lost_lease",
     ),
     Field(
-        "retry_delay",
-        "number",
+        "retry_delay", "number",
         "Seconds that the first retry waits at most; it doubles from try to try; by default 2.",
-        minimum=0,
-        maximum=43200,
-        keyword="retry_delay",
+        minimum=0, maximum=43200, keyword="retry_delay",
     ),
     Field(
-        "retry_delay_cap",
-        "number",
-        "Seconds that a retry waits at most; by default 900.",
-        minimum=0,
-        maximum=43200,
-        keyword="retry_delay_cap",
+        "retry_delay_cap", "number", "Seconds that a retry waits at most; by default 900.",
+        minimum=0, maximum=43200, keyword="retry_delay_cap",
     ),
     Field(
-        "poll_grace",
-        "number",
+        "poll_grace", "number",
         "Seconds that an open long poll is given to return when the service stops; by default 5.",
-        minimum=0,
-        maximum=30,
-        keyword="poll_grace",
+        minimum=0, maximum=30, keyword="poll_grace",
     ),
 )
+# fmt: on

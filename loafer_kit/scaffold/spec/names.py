@@ -1,87 +1,43 @@
-"""Which names may be used for what: each rule answers with the reason why not, or None."""
+"""Rules for names: each returns the reason why a name is invalid, or None."""
 
 import builtins
 import keyword
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from urllib.parse import urlsplit
+
+from loafer_kit.scaffold.escaping import quoted
 
 Rule = Callable[[str], str | None]
 
 # The import packages of the base install: a service of the same name would hide them.
-# `tests/scaffold/spec/test_names.py` compares this list with what is installed.
+# `tests/scaffold/spec/test_names.py` compares this list with the installed packages.
 DEPENDENCIES = frozenset(
     [
-        "aiobotocore",
-        "aiohappyeyeballs",
-        "aiohttp",
-        "aioitertools",
-        "aiosignal",
-        "annotated_doc",
-        "annotated_types",
-        "attr",
-        "attrs",
-        "botocore",
-        "dateutil",
-        "frozenlist",
-        "idna",
-        "jmespath",
-        "loafer_kit",
-        "markdown_it",
-        "mdurl",
-        "multidict",
-        "propcache",
-        "pydantic",
-        "pydantic_core",
-        "pygments",
-        "rich",
-        "shellingham",
-        "six",
-        "typer",
-        "typing_extensions",
-        "typing_inspection",
-        "urllib3",
-        "wrapt",
-        "yarl",
+        "aiobotocore", "aiohappyeyeballs", "aiohttp", "aioitertools", "aiosignal", "annotated_doc",
+        "annotated_types", "attr", "attrs", "botocore", "dateutil", "frozenlist", "idna",
+        "jmespath", "loafer_kit", "markdown_it", "mdurl", "multidict", "propcache", "pydantic",
+        "pydantic_core", "pygments", "rich", "shellingham", "six", "typer", "typing_extensions",
+        "typing_inspection", "urllib3", "wrapt", "yarl",
     ]
-)
-# What a service's own tools import from the same folder or environment.
+)  # fmt: skip
+# The packages and folders that the tools of a service use.
 TOOLS = frozenset(
     [
-        "black",
-        "boto3",
-        "conftest",
-        "docs",
-        "hatchling",
-        "hypothesis",
-        "moto",
-        "mypy",
-        "pip",
-        "pluggy",
-        "pytest",
-        "pytest_asyncio",
-        "ruff",
-        "setup",
-        "setuptools",
-        "src",
-        "tests",
-        "uvloop",
-        "wheel",
+        "black", "boto3", "conftest", "docs", "hatchling", "hypothesis", "moto", "mypy", "pip",
+        "pluggy", "pytest", "pytest_asyncio", "ruff", "setup", "setuptools", "src", "tests",
+        "uvloop", "wheel",
     ]
-)
+)  # fmt: skip
 # Names that the generated modules import themselves.
 TAKEN = frozenset(
     [
-        "AbstractMessageTranslator",
-        "Any",
-        "ExcInfo",
-        "Mapping",
-        "Message",
-        "TranslatedMessage",
+        "AbstractMessageTranslator", "Any", "ExcInfo", "Mapping", "Message", "TranslatedMessage",
         "payloads",
     ]
-)
+)  # fmt: skip
 
 PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -89,34 +45,34 @@ QUEUE = re.compile(r"[A-Za-z0-9_-]+(?:\.fifo)?")
 QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:(?P<name>[^:]+)")
-_LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256, "shown": 60}
+_LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256}
 
 
 def project(name: str) -> str | None:
     """A distribution's name, by PEP 508."""
     if not PROJECT.fullmatch(name) or len(name) > _LONGEST["project"]:
         return (
-            f"{shown(name)} cannot name a project: letters, digits, '-', '_' and '.' only, "
+            f"{quoted(name)} cannot name a project: letters, digits, '-', '_' and '.' only, "
             f"a letter or digit at both ends, at most {_LONGEST['project']} characters"
         )
     return None
 
 
 def package(name: str) -> str | None:
-    """A package that can be imported and hides nothing that the service needs."""
+    """An import package that hides no module which the service needs."""
     if not IDENTIFIER.fullmatch(name) or name != name.lower() or name.startswith("_"):
         return (
-            f"{shown(name)} cannot name a package: lower-case letters, digits and '_' only, "
+            f"{quoted(name)} cannot name a package: lower-case letters, digits and '_' only, "
             "a letter first"
         )
     if keyword.iskeyword(name):
-        return f"{shown(name)} is a Python keyword"
+        return f"{quoted(name)} is a Python keyword"
     if name in sys.stdlib_module_names:
-        return f"{shown(name)} would hide Python's own module of that name"
+        return f"{quoted(name)} would hide Python's own module of that name"
     if name in DEPENDENCIES:
-        return f"{shown(name)} would hide a package that loafer-kit needs"
+        return f"{quoted(name)} would hide a package that loafer-kit needs"
     if name in TOOLS or name.startswith("test_"):
-        return f"{shown(name)} would get in the way of a package or folder that a service uses"
+        return f"{quoted(name)} would collide with a package or folder that a service uses"
     return None
 
 
@@ -129,14 +85,14 @@ def function(name: str) -> str | None:
     """A handler: a module-level function that hides no built-in and no import."""
     why = _defined(name)
     if why is None and name.startswith("test_"):
-        why = f"{shown(name)} would be collected by pytest as a test"
+        why = f"{quoted(name)} would be collected by pytest as a test"
     return why
 
 
 def class_(name: str) -> str | None:
-    """A translator: a class named as classes are."""
+    """A translator: a class, whose name begins with an upper-case letter."""
     if IDENTIFIER.fullmatch(name) and not name[0].isupper():
-        return f"{shown(name)} cannot name a class: write it like {class_for(name)}"
+        return f"{quoted(name)} cannot name a class: write it like {class_for(name)}"
     return _defined(name)
 
 
@@ -149,10 +105,10 @@ def queue(name: str) -> str | None:
     """SQS's rule for a queue's name."""
     if name.startswith("arn:"):
         last = name.rpartition(":")[2]
-        return f"an ARN is no queue name: write {shown(last)}, or the queue's URL"
+        return f"an ARN is not a queue's name: write {quoted(last)}, or the queue's URL"
     if not QUEUE.fullmatch(name) or len(name) > _LONGEST["queue"]:
         return (
-            f"{shown(name)} cannot name a queue: letters, digits, '-' and '_' only, "
+            f"{quoted(name)} cannot name a queue: letters, digits, '-' and '_' only, "
             f"'.fifo' at the end of a FIFO queue's, at most {_LONGEST['queue']} characters"
         )
     return None
@@ -164,7 +120,7 @@ def queue_or_url(name: str) -> str | None:
 
 
 def queue_name(name_or_url: str) -> str:
-    """The queue's name, also when a URL is given."""
+    """The queue's name, also of a URL."""
     return name_or_url.rpartition("/")[2]
 
 
@@ -174,7 +130,7 @@ def topic(name: str) -> str | None:
     bare = arn["name"] if arn else name
     if not QUEUE.fullmatch(bare) or len(bare) > _LONGEST["topic"]:
         return (
-            f"{shown(name)} is neither a topic's name (letters, digits, '-' and '_' only, "
+            f"{quoted(name)} is neither a topic's name (letters, digits, '-' and '_' only, "
             f"'.fifo' at the end of a FIFO topic's, at most {_LONGEST['topic']} characters) "
             "nor its ARN"
         )
@@ -193,23 +149,24 @@ def snake_case(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_").lower()
 
 
-def shown(value: str) -> str:
-    """A value in quotes, as ASCII, short enough for one line."""
-    longest = _LONGEST["shown"]
-    return ascii(value if len(value) <= longest else value[: longest - 3] + "...")
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of an error's line: the nearest known word, or nothing if none is near."""
+    words = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), words, n=1)
+    return f"; did you mean {words[near[0]]!r}?" if near else ""
 
 
 def _defined(name: str) -> str | None:
     if not IDENTIFIER.fullmatch(name) or name.startswith("__"):
-        return f"{shown(name)} is no Python name: letters, digits and '_' only, no digit first"
+        return f"{quoted(name)} is not a Python name: letters, digits and '_' only, no digit first"
     if len(name) > _LONGEST["identifier"]:
-        return f"{shown(name)} is too long: at most {_LONGEST['identifier']} characters"
+        return f"{quoted(name)} is too long: at most {_LONGEST['identifier']} characters"
     if keyword.iskeyword(name):
-        return f"{shown(name)} is a Python keyword"
+        return f"{quoted(name)} is a Python keyword"
     if hasattr(builtins, name):
-        return f"{shown(name)} would hide Python's built-in of that name"
+        return f"{quoted(name)} would hide Python's built-in of that name"
     if name in TAKEN:
-        return f"{shown(name)} is used by the generated code itself"
+        return f"{quoted(name)} is used by the generated code itself"
     return None
 
 
@@ -226,7 +183,7 @@ def _queue_url(url: str) -> str | None:
         or not all(re.fullmatch(r"[A-Za-z0-9_-]+", step) for step in steps[:-1])
     ):
         return (
-            f"{shown(url)} is neither a queue's name nor its URL, "
+            f"{quoted(url)} is neither a queue's name nor its URL, "
             "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
         )
     return queue(steps[-1])

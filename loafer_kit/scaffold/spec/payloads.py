@@ -1,29 +1,21 @@
-"""The models of messages: what a spec says of them, checked, in order, with examples."""
+"""The models of messages: validation, order of definition, attribute names, examples."""
 
 import keyword
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import cast
 
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names, payload_types
-from loafer_kit.scaffold.spec.payload_types import (
-    Enumeration,
-    ListOf,
-    MapOf,
-    Maybe,
-    Model,
-    Scalar,
-    Type,
-)
+from loafer_kit.scaffold.spec.payload_types import SCALARS, Type
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
-# A key of a JSON object: it says the same in Python, TOML and JSON.
+# A key of a JSON object: it reads the same in Python, TOML and JSON.
 KEY = re.compile(r"[A-Za-z0-9_@$][A-Za-z0-9_@$:./ -]{0,99}")
 MOST = 200
 
-# What the generated module imports; a field of such a name would hide it from the next one.
+# The names that the generated module imports: a field of such a name would hide the import.
 IMPORTED = frozenset(["Annotated", "Any", "Decimal", "Field", "Literal", "UUID", "dataclass", "dt"])
 _HIDING = IMPORTED | {"bool", "dict", "float", "int", "list", "str"}
 _LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 2000, 80
@@ -31,7 +23,7 @@ _LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 2000, 80
 
 @dataclass(frozen=True, slots=True)
 class PayloadSpec:
-    """One model: the keys of a JSON object and their types. A field that is `Maybe` may be absent."""
+    """One model: the keys of a JSON object and their types."""
 
     name: str
     fields: Mapping[str, Type]
@@ -41,7 +33,7 @@ Payloads = Mapping[str, PayloadSpec]
 
 
 def read(raw: object, problems: list[Problem]) -> Payloads:
-    """The models of a spec's `payloads` table; what does not fit is added to `problems`."""
+    """The models of a spec's `payloads` table; everything invalid is added to `problems`."""
     if not isinstance(raw, Mapping):
         problems.append(Problem(("payloads",), "must be a table of models"))
         return {}
@@ -59,14 +51,14 @@ def read(raw: object, problems: list[Problem]) -> Payloads:
 
 
 def model(name: str) -> str | None:
-    """Why a model cannot have this name, or None."""
+    """The reason why a model cannot have this name, or None."""
     if name in IMPORTED:
-        return f"{names.shown(name)} is used by the generated code itself"
+        return f"{quoted(name)} is used by the generated code itself"
     return names.class_(name)
 
 
 def _is_model_name(name: object, problems: list[Problem]) -> bool:
-    why = model(name) if isinstance(name, str) else "a model's name is a text"
+    why = model(name) if isinstance(name, str) else "the name of a model must be a text"
     if why:
         problems.append(Problem(("payloads", str(name)), why))
     return why is None
@@ -82,29 +74,26 @@ def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Ty
         if not isinstance(key, str) or not KEY.fullmatch(key):
             problems.append(Problem(place, f"cannot name a field: {KEY.pattern}"))
         elif not isinstance(text, str):
-            problems.append(Problem(place, "must be a type, like 'string' or 'list[integer]?'"))
+            problems.append(Problem(place, "must be a type, like 'str' or 'list[int] | None'"))
         else:
             try:
                 fields[key] = payload_types.parse(text)
             except ValueError as error:
-                problems.append(Problem(place, f"{names.shown(text)} {error}"))
+                problems.append(Problem(place, f"{quoted(text)} {error}"))
     return fields
 
 
 def _unknown_models(found: Payloads) -> Iterator[Problem]:
-    known = [*payload_types.SCALARS, "list", "map", *found]
     for payload in found.values():
         for key, type_ in payload.fields.items():
-            for name in payload_types.models(type_):
-                if name not in found:
-                    near = get_close_matches(name, known, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
-                    message = f"{names.shown(name)} is neither a type nor a model{hint}"
-                    yield Problem(("payloads", payload.name, key), message)
+            for name in sorted(type_.models() - set(found)):
+                hint = names.did_you_mean(name, [*found, *SCALARS])
+                message = f"{quoted(name)} is neither a type nor a model{hint}"
+                yield Problem(("payloads", payload.name, key), message)
 
 
 def _endless_models(found: Payloads) -> Iterator[Problem]:
-    """Models that contain themselves whatever happens: no message could fit them."""
+    """Models that always contain themselves: no message can fit them."""
     waiting = dict(found)
     while True:
         ended = [name for name, item in waiting.items() if not _required(item) & set(waiting)]
@@ -113,15 +102,20 @@ def _endless_models(found: Payloads) -> Iterator[Problem]:
         for name in ended:
             del waiting[name]
     for name in waiting:
-        yield Problem(("payloads", name), "contains itself without an end: make a field optional")
+        yield Problem(("payloads", name), "always contains itself: make a field optional")
 
 
 def _required(payload: PayloadSpec) -> set[str]:
-    return {type_.name for type_ in payload.fields.values() if isinstance(type_, Model)}
+    """The models that each message of this one contains."""
+    return {
+        type_.name
+        for type_ in payload.fields.values()
+        if not type_.optional and type_.name in type_.models()
+    }
 
 
 def in_order(found: Payloads) -> list[PayloadSpec]:
-    """The models, each after those that it is made of, as far as circles allow."""
+    """The models, each after those that it is made of, except in a cycle."""
     ordered: dict[str, PayloadSpec] = {}
     begun: set[str] = set()
 
@@ -130,7 +124,7 @@ def in_order(found: Payloads) -> list[PayloadSpec]:
             return
         begun.add(name)
         for type_ in found[name].fields.values():
-            for inner in payload_types.models(type_):
+            for inner in sorted(type_.models()):
                 visit(inner)
         ordered[name] = found[name]
 
@@ -140,7 +134,7 @@ def in_order(found: Payloads) -> list[PayloadSpec]:
 
 
 def attributes(keys: Collection[str], models: Collection[str]) -> dict[str, str]:
-    """The Python attribute of each key: the key itself where it can be one."""
+    """The Python attribute of each key: the key itself if it is a valid and free name."""
     chosen: dict[str, str] = {}
     for key in keys:
         name = key
@@ -158,15 +152,15 @@ def attributes(keys: Collection[str], models: Collection[str]) -> dict[str, str]
 
 
 def example(name: str, found: Payloads, *, everything: bool = True) -> dict[str, object]:
-    """A message that fits a model, always the same; ValueError when it would be too large.
+    """A message that fits a model, always the same; ValueError if it would be too large.
 
-    Without `everything` it has only what a message needs.
+    Without `everything` it has the required fields only.
     """
-    return cast("dict[str, object]", _Examples(found, everything).of(Model(name), ()))
+    return cast("dict[str, object]", _Examples(found, everything).of(Type(name), ()))
 
 
 def why_no_example(name: str, found: Payloads) -> str | None:
-    """Why there is no example of a model, or None when there is one."""
+    """The reason why a model has no example, or None."""
     try:
         example(name, found)
     except ValueError as error:
@@ -184,35 +178,30 @@ class _Examples:
 
     def of(self, type_: Type, within: tuple[str, ...]) -> object:
         self._made += 1
-        self._depth += not isinstance(type_, Maybe)
+        self._depth += 1
         if self._made > _LARGEST_EXAMPLE or self._depth > _DEEPEST_EXAMPLE:
             raise ValueError("nests so much that an example of it would be too large")
         found = self._of(type_, within)
-        self._depth -= not isinstance(type_, Maybe)
+        self._depth -= 1
         return found
 
     def _of(self, type_: Type, within: tuple[str, ...]) -> object:
-        match type_:
-            case Scalar(name):
-                return payload_types.SCALARS[name][1]
-            case Enumeration(values):
-                return values[0]
-            case Model(name):
-                return self._model(self._found[name], (*within, name))
-            case ListOf(item):
-                return [] if _leads_into(item, within) else [self.of(item, within)]
-            case MapOf(item):
-                return {} if _leads_into(item, within) else {"key": self.of(item, within)}
-            case Maybe(item):
-                return None if _leads_into(item, within) else self.of(item, within)
+        leads_back = not type_.models().isdisjoint(within)
+        if type_.optional and leads_back:
+            return None
+        if type_.values:
+            return type_.values[0]
+        if type_.name in SCALARS:
+            return SCALARS[type_.name][1]
+        if type_.item is None:
+            return self._model(self._found[type_.name], (*within, type_.name))
+        if type_.name == "list":
+            return [] if leads_back else [self.of(type_.item, within)]
+        return {} if leads_back else {"key": self.of(type_.item, within)}
 
     def _model(self, payload: PayloadSpec, within: tuple[str, ...]) -> dict[str, object]:
         return {
             key: self.of(type_, within)
             for key, type_ in payload.fields.items()
-            if not isinstance(type_, Maybe) or (self._everything and not _leads_into(type_, within))
+            if not type_.optional or (self._everything and type_.models().isdisjoint(within))
         }
-
-
-def _leads_into(type_: Type, within: Collection[str]) -> bool:
-    return not set(within).isdisjoint(payload_types.models(type_))

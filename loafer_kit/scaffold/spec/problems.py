@@ -1,12 +1,11 @@
-"""What is wrong with a spec: every problem at once, each with its place."""
+"""The problems of a spec: all at once, each with its place."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.escaping import in_one_line
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.escaping import escape_line, quoted
 
 Path = tuple[str | int, ...]
 
@@ -15,7 +14,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to correct. `line` is known when the spec came from a file."""
+    """A problem to correct. `line` is known if the spec is from a file."""
 
     path: Path
     message: str
@@ -23,7 +22,7 @@ class Problem:
 
     @property
     def place(self) -> str:
-        """The key as one would write it: `queues[1].name`."""
+        """The path as text: `queues[1].name`."""
         text = ""
         for step in self.path:
             if isinstance(step, int):
@@ -35,12 +34,12 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.place}: " if self.path else ""
         line = f" (line {self.line})" if self.line else ""
-        return in_one_line(f"{where}{self.message}{line}")
+        return escape_line(f"{where}{self.message}{line}")
 
 
 def _written(key: str) -> str:
-    """A key of a document that may be anybody's: quoted, in ASCII, where it is no plain word."""
-    return key if _WORD.fullmatch(key) else names.shown(key)
+    """A key, quoted in ASCII unless it is a plain word: documents may come from anybody."""
+    return key if _WORD.fullmatch(key) else quoted(key)
 
 
 class SpecError(LoaferKitError):

@@ -1,4 +1,4 @@
-"""The JSON Schema of a spec, made from the rows that also validate it."""
+"""The JSON Schema of a spec, made from the rows that validate it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 
 
 def service() -> Schema:
-    """What `loafer.toml`, or any other spec file of a service, may say."""
+    """The schema of `loafer.toml` and other spec files of a service."""
     schema = _table(SERVICE, "A service that loafer-kit writes.")
     schema["properties"]["queues"] = {
         "type": "array",
@@ -23,7 +23,7 @@ def service() -> Schema:
     schema["required"].append("queues")
     schema["properties"]["with"] = {
         "type": "array",
-        "description": "What ships the service: the files that `--with` adds.",
+        "description": "The artefacts that ship the service, as with `--with`.",
         "items": {"enum": list(NAMES)},
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer"} | schema
@@ -43,8 +43,8 @@ def _payloads() -> Schema:
             "additionalProperties": {
                 "type": "string",
                 "description": (
-                    f"One of {scalars}; a model; list[...]; map[...]; values like 'a' | 'b'. "
-                    "A field that ends in ? may be absent or null."
+                    f"A Python annotation: {scalars}; a model; list[...]; dict[str, ...]; "
+                    "Literal['a', 'b']. A field whose type ends in `| None` may be absent or null."
                 ),
             },
         },

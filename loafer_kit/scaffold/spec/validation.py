@@ -1,22 +1,22 @@
-"""From a draft to a spec: reads keys by their rows and collects every problem."""
+"""Makes a spec of a draft: reads each key by its row and collects all problems."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from dataclasses import dataclass
 from typing import cast
 
-from loafer_kit.scaffold.spec import artefacts, circles, names, payloads
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.spec import artefacts, names, payloads
 from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, SERVICE, Field, Kind, Value
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
 
-# More keys than that are no answer to anybody.
+# A message lists the known keys up to this number.
 _MOST_LISTED = 10
 
-# A service's keys that hold tables.
+# The keys of a service that have no row.
 _TABLES = ("queues", "payloads", "with")
 
 Values = dict[str, Value]
@@ -30,46 +30,63 @@ _KINDS: Mapping[Kind, str] = {
 
 
 def service(draft: Draft) -> ServiceSpec:
-    """The service that a draft describes; SpecError with all its problems when it has any."""
-    problems = list(problems_of(draft))
-    if problems:
-        raise SpecError(problems, draft.origin)
-    ignored: list[Problem] = []
-    values = read(draft.values, SERVICE, (), ignored, besides=_TABLES)
-    name = str(values["name"])
-    queues = [read(raw, QUEUE + OPTIONS, (), ignored) for raw in _queues(draft.values)]
+    """The service that a draft describes; SpecError with all problems if there are any."""
+    found = _read(draft)
+    if found.problems:
+        raise SpecError(found.problems, draft.origin)
+    name = str(found.values["name"])
     return ServiceSpec(
         name=name,
-        package=str(values.get("package", names.package_for(name))),
-        queues=tuple(_queue(queue) for queue in queues),
-        payloads=payloads.read(draft.values.get("payloads", {}), ignored),
+        package=str(found.values.get("package", names.package_for(name))),
+        queues=tuple(map(_queue, found.queues)),
+        payloads=found.models,
         ships=artefacts.in_order(draft.values.get("with", [])),
     )
 
 
-def problems_of(draft: Draft) -> Iterator[Problem]:
-    """Everything that is wrong with a draft of a service."""
+def problems_of(draft: Draft) -> Sequence[Problem]:
+    """All problems of a draft of a service, by their lines."""
+    return _read(draft).problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The valid values of a draft, and its problems."""
+
+    values: Values
+    queues: Sequence[Values]
+    models: payloads.Payloads
+    problems: Sequence[Problem]
+
+
+def _read(draft: Draft) -> _Reading:
     problems: list[Problem] = []
     values = read(draft.values, SERVICE, (), problems, besides=_TABLES)
     problems.extend(_package_problems(values, draft))
     problems.extend(artefacts.problems_of(draft.values.get("with", [])))
-    raw_queues = draft.values.get("queues")
-    if not isinstance(raw_queues, Sequence) or isinstance(raw_queues, str) or not raw_queues:
-        if not draft.problems:  # which say already why there is none
-            remedy = "" if draft.origin else ": name one with --queue"
-            message = f"a service needs a list of one queue or more{remedy}"
-            problems.append(Problem(("queues",), message))
-        raw_queues = []
     queues: list[Values] = []
-    for index, raw in enumerate(raw_queues):
-        values = read(raw, QUEUE + OPTIONS, ("queues", index), problems)
-        problems.extend(_contradictions(values, ("queues", index)))
-        queues.append(values)
+    for index, raw in enumerate(_raw_queues(draft, problems)):
+        queue = read(raw, QUEUE + OPTIONS, ("queues", index), problems)
+        problems.extend(_contradictions(queue, ("queues", index)))
+        queues.append(queue)
     problems.extend(_collisions(queues))
-    problems.extend(circles.problems_of(queues))
-    _check_payloads(draft, queues, problems)
+    problems.extend(dead_letter_cycles(queues))
+    models = _models(draft, queues, problems)
     located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
-    yield from sorted([*draft.problems, *located], key=lambda item: item.line or 0)
+    ordered = sorted([*draft.problems, *located], key=lambda item: item.line or 0)
+    return _Reading(values, queues, models, ordered)
+
+
+def _raw_queues(draft: Draft, problems: list[Problem]) -> Sequence[object]:
+    found = draft.values.get("queues")
+    if isinstance(found, Sequence) and not isinstance(found, str) and found:
+        return found
+    if not draft.problems:  # which tell already why there are no queues
+        remedy = "" if draft.origin else ": name one with --queue"
+        problems.append(
+            Problem(("queues",), f"a service needs a list of one queue or more{remedy}")
+        )
+    return []
 
 
 def read(
@@ -79,7 +96,7 @@ def read(
     problems: list[Problem],
     besides: Sequence[str] = (),
 ) -> Values:
-    """The values of a table that fit their rows; what does not fit is added to `problems`."""
+    """The valid values of a table; everything else is added to `problems`."""
     if not isinstance(raw, Mapping):
         problems.append(Problem(path, "must be a table of keys and values"))
         return {}
@@ -106,32 +123,32 @@ def _why_not(field: Field, value: object) -> str | None:
     if not field.accepts(value):
         return f"must be {_KINDS[field.kind]}, not {_described(value)}"
     if field.choices and value not in field.choices:
-        near = _did_you_mean(str(value), field.choices)
-        return f"{names.shown(str(value))} is none of {', '.join(field.choices)}{near}"
+        near = names.did_you_mean(str(value), field.choices)
+        return f"{quoted(str(value))} is not one of {', '.join(field.choices)}{near}"
     if field.kind in ("integer", "number"):
         return _out_of_bounds(field, cast("float", value))
     return field.rule(str(value)) if field.rule else None
 
 
 def _out_of_bounds(field: Field, value: float) -> str | None:
-    said = _described(value)
-    if not abs(value) <= sys.float_info.max:  # also of a whole number that no float can hold
-        return f"{said} is no finite number"
+    shown = _described(value)
+    if not abs(value) <= sys.float_info.max:  # true of NaN and of integers beyond every float
+        return f"{shown} is not a finite number"
     if field.minimum is not None and value < field.minimum:
-        return f"{said} is less than {field.minimum}"
+        return f"{shown} is less than {field.minimum}"
     if field.more_than is not None and value <= field.more_than:
         return f"must be more than {field.more_than}"
     if field.maximum is not None and value > field.maximum:
-        return f"{said} is more than {field.maximum}"
+        return f"{shown} is more than {field.maximum}"
     return None
 
 
 def _described(value: object) -> str:
-    """A value that has the wrong type: short, whatever it is."""
+    """A value of a wrong type, in a few words."""
     if isinstance(value, str):
-        return names.shown(value)
+        return quoted(value)
     if isinstance(value, (bool, int, float)):
-        return names.shown(str(value)).strip("'").lower()
+        return quoted(str(value)).strip("'").lower()
     if isinstance(value, Mapping):
         return "a table"
     return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
@@ -141,18 +158,13 @@ def _unknown(key: object, known: Sequence[str], path: Path) -> Problem:
     name = str(key)
     listed = f": the keys are {', '.join(sorted(known))}"
     if len(known) > _MOST_LISTED:
-        listed = "; `loafer-kit schema` lists those that are"
-    hint = _did_you_mean(name, known) or listed
-    return Problem((*path, name), f"is no known key{hint}")
-
-
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word.replace("-", "_"), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+        listed = "; `loafer-kit schema` lists the keys"
+    hint = names.did_you_mean(name.replace("-", "_"), known) or listed
+    return Problem((*path, name), f"is not a known key{hint}")
 
 
 def _package_problems(values: Values, draft: Draft) -> Iterator[Problem]:
-    """A name whose package cannot be, where no other package is given: only a file can give one."""
+    """A name that gives no valid package; only a file can set another package."""
     if "name" in values and "package" not in draft.values:
         why = names.package(names.package_for(str(values["name"])))
         if why:
@@ -161,14 +173,8 @@ def _package_problems(values: Values, draft: Draft) -> Iterator[Problem]:
 
 
 def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:
-    """What no single key shows."""
-    name = str(queue.get("name", ""))
-    fifo = name.endswith(".fifo")
-    if queue.get("fifo") is True and name and not fifo:
-        message = f"the name of a FIFO queue ends in '.fifo': name it {names.shown(name + '.fifo')}"
-        yield Problem((*path, "fifo"), message)
-    if queue.get("fifo") is False and fifo:
-        yield Problem((*path, "fifo"), "a queue whose name ends in '.fifo' is a FIFO queue")
+    """Keys of a queue that exclude each other."""
+    fifo = str(queue.get("name", "")).endswith(".fifo")
     if "topic" in queue and queue.get("kind", "sns") != "sns":
         yield Problem((*path, "topic"), "only a queue of kind 'sns' has a topic")
     if fifo and not str(queue.get("topic", ".fifo")).endswith(".fifo"):
@@ -187,12 +193,34 @@ def _dead_letter_contradictions(queue: Values, path: Path) -> Iterator[Problem]:
     if target == name:
         yield Problem(at, "a queue cannot be its own dead-letter queue")
     elif name and target.endswith(".fifo") != name.endswith(".fifo"):
-        kind = "a FIFO queue (.fifo)" if name.endswith(".fifo") else "no FIFO queue"
-        yield Problem(at, f"must be {kind}, as {names.shown(name)} is")
+        kind = "a FIFO queue (.fifo)" if name.endswith(".fifo") else "a standard queue"
+        yield Problem(at, f"must be {kind}, as {quoted(name)} is")
 
 
-def _check_payloads(draft: Draft, queues: Sequence[Values], problems: list[Problem]) -> None:
-    """The models, and whether each queue's message can be made by one of them."""
+def dead_letter_cycles(queues: Sequence[Values]) -> Iterator[Problem]:
+    """Finds cycles among dead-letter queues: a problem at the queue that closes each."""
+    target: dict[str, str] = {}
+    for index, queue in enumerate(queues):
+        name = names.queue_name(str(queue.get("name", "")))
+        dead = str(queue.get("dead_letter_queue", name))
+        if name == dead:
+            continue
+        if name in _followed(dead, target):
+            message = f"dead letters of {quoted(name)} would come back to it"
+            yield Problem(("queues", index, "dead_letter_queue"), message)
+        else:
+            target[name] = dead
+
+
+def _followed(name: str, target: Mapping[str, str]) -> Iterator[str]:
+    """The queues that dead letters of a queue may reach; `target` has no cycle."""
+    while name in target:
+        name = target[name]
+        yield name
+
+
+def _models(draft: Draft, queues: Sequence[Values], problems: list[Problem]) -> payloads.Payloads:
+    """The models; each queue's payload must be one, and must have an example."""
     before = len(problems)
     models = payloads.read(draft.values.get("payloads", {}), problems)
     sound = len(problems) == before
@@ -202,10 +230,10 @@ def _check_payloads(draft: Draft, queues: Sequence[Values], problems: list[Probl
             continue
         name, path = str(queue["payload"]), ("queues", index, "payload")
         if name not in models:
-            near = _did_you_mean(name, list(models))
-            problems.append(Problem(path, f"{names.shown(name)} is no model of payloads{near}"))
+            near = names.did_you_mean(name, models)
+            problems.append(Problem(path, f"{quoted(name)} is not a model of payloads{near}"))
         elif sound and (why := payloads.why_no_example(name, models)):
-            problems.append(Problem(path, f"{names.shown(name)} {why}"))
+            problems.append(Problem(path, f"{quoted(name)} {why}"))
         topic = _topic(queue)
         if topics.setdefault(topic, name) != name and topic:
             message = f"every queue of the topic {topic} gets the same messages: {topics[topic]}"
@@ -213,10 +241,11 @@ def _check_payloads(draft: Draft, queues: Sequence[Values], problems: list[Probl
         if "translator" in queue:
             message = "is decoded from JSON: a queue with a payload has no translator of its own"
             problems.append(Problem(path, message))
+    return models
 
 
 def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
-    """Names that two queues, or two pieces of code, would share."""
+    """Names that two queues or two functions share."""
     places: dict[str, int] = {}
     handlers: dict[str, int] = {}
     for index, queue in enumerate(queues):
@@ -224,7 +253,7 @@ def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
             continue
         name = names.queue_name(str(queue["name"]))
         if name in places:
-            message = f"{names.shown(name)} is already the name of queues[{places[name]}]"
+            message = f"{quoted(name)} is already the name of queues[{places[name]}]"
             yield Problem(("queues", index, "name"), message)
             continue
         places[name] = index
@@ -252,12 +281,8 @@ def _handler(queue: Values) -> str:
     return str(queue.get("handler") or names.handler_for(str(queue.get("name", ""))))
 
 
-def _queues(values: Mapping[str, object]) -> Sequence[object]:
-    return cast("Sequence[object]", values["queues"])
-
-
 def _topic(values: Values) -> str | None:
-    """The topic of a queue of kind `sns`: by default it is named as the queue."""
+    """The topic of a queue of kind `sns`, by default named like the queue."""
     if values.get("kind") == "sns" or "topic" in values:
         return str(values.get("topic", names.queue_name(str(values.get("name", "")))))
     return None

@@ -1,7 +1,7 @@
 {% set package = cookiecutter.package %}
 """Lets `python -m {{ package }}` run in the folder above as it does in this one.
 
-There Python takes this folder for the package, until it is told of the one in it.
+From above, Python takes this folder for the package, which is the folder within it.
 """
 
 import runpy

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiobotocore.session import get_session
 
-from loafer_kit.ext.aws import connections
+from loafer_kit.ext.aws import direct
 
 KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
 EMPTY = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
@@ -78,7 +78,7 @@ class Opened:
         session = get_session()
         self._context = session.create_client("sqs", **self._options)
         client = await self._context.__aenter__()
-        self._transport = await connections.connect(session, client, self._options)
+        self._transport = await direct.open_transport(session, client, self._options)
         return self._transport, client
 
     async def __aexit__(self, *exc_info):

@@ -6,8 +6,8 @@ import pytest
 from aiobotocore.config import AioConfig
 
 from loafer_kit.ext.aws import clients
-from loafer_kit.ext.aws.botocore_transport import BotocoreTransport
 from loafer_kit.ext.aws.direct import DirectTransport
+from loafer_kit.ext.aws.transport import BotocoreTransport
 
 LOCAL = {
     "endpoint_url": "http://127.0.0.1:1",
@@ -42,7 +42,7 @@ async def test_client_is_opened_once():
 
 
 async def test_last_user_closes():
-    """Clients stay for the users that are left, and are made anew after the last has gone."""
+    """Clients stay open for the remaining users; the last one closes them."""
     first, second = clients.share(LOCAL), clients.share(LOCAL)
     client = await first.client()
     await clients.release(first)
@@ -54,7 +54,7 @@ async def test_last_user_closes():
 
 
 async def test_unused_clients_stay_open_while_others_are_used():
-    """Whoever uses clients now and then does not open them anew each time in a running service."""
+    """In a running service, a user that comes and goes does not open its clients each time."""
     service = clients.share(LOCAL)
     now_and_then = {**LOCAL, "region_name": "eu-west-1"}
     borrowed = clients.share(now_and_then)
@@ -82,7 +82,7 @@ async def test_long_polls_have_a_read_timeout_above_their_wait():
 
 
 async def test_requests_go_straight_unless_botocore_is_asked_for():
-    """Everybody gets one direct transport, or one that uses botocore where it is named."""
+    """All users share one direct transport, or one of botocore if they ask for it."""
     shared = clients.share(LOCAL)
     try:
         direct = await shared.transport()
@@ -105,22 +105,34 @@ async def test_what_only_botocore_does_is_left_to_it():
         await clients.release(shared)
 
 
-@pytest.mark.parametrize(
-    ("environment", "region"),
-    [
-        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
-        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
-        ({"AWS_DEFAULT_REGION": "eu-west-2", "AWS_REGION": "eu-west-1"}, "eu-west-2"),
-    ],
-)
-async def test_the_region_may_come_from_either_variable(monkeypatch, environment, region):
-    """ECS, EKS and Lambda set AWS_REGION, which botocore does not read."""
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+@pytest.fixture
+async def region_of_client(monkeypatch):
+    """Returns the region of the client for some options and an address."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    shared = clients.share({name: value for name, value in LOCAL.items() if name != "region_name"})
-    try:
-        assert (await shared.client()).meta.region_name == region
-    finally:
-        await clients.release(shared)
+
+    async def region(options, address=""):
+        async with clients.borrowed(options, address) as shared:
+            return (await shared.client()).meta.region_name
+
+    return region
+
+
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+
+
+async def test_the_region_of_an_address_counts_before_the_environment(
+    region_of_client, monkeypatch
+):
+    """A queue is asked for where it is."""
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert await region_of_client({}, URL) == "eu-west-1"
+    assert await region_of_client({}, "orders") == "eu-north-1"
+
+
+async def test_a_named_region_or_endpoint_wins(region_of_client, monkeypatch):
+    """An explicit region is never replaced; requests to a local server keep their region."""
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert await region_of_client({"region_name": "us-east-1"}, URL) == "us-east-1"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5000")
+    assert await region_of_client({}, URL) == "eu-north-1"

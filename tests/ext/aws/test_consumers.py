@@ -15,6 +15,8 @@ from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.testing import sqs_message
 
+pytestmark = pytest.mark.slow
+
 
 def make_app(queue, callback, settings=None, **keywords):
     """An application on a queue, whose handling is noted in `seen`."""

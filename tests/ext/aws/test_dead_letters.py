@@ -62,12 +62,26 @@ def test_dead_letter_of_a_dead_letter_has_the_newest_reason():
     assert second["MessageAttributes"]["DeadLetterReason"]["StringValue"] == "second"
 
 
-def test_group_and_deduplication_id_are_kept_on_fifo():
-    """Order and deduplication hold in the dead-letter queue too."""
+def test_a_fifo_dead_letter_keeps_its_group_and_is_told_apart_by_the_message_id():
+    """The message's own deduplication id may be that of another message."""
     system = {"MessageGroupId": "g", "MessageDeduplicationId": "d", "AWSTraceHeader": "Root=1"}
     entry = dead_letter_entry(message(system=system), "why", "orders.fifo", fifo=True)
-    assert (entry["MessageGroupId"], entry["MessageDeduplicationId"]) == ("g", "d")
+    assert (entry["MessageGroupId"], entry["MessageDeduplicationId"]) == ("g", "id-1")
     assert entry["MessageSystemAttributes"]["AWSTraceHeader"]["StringValue"] == "Root=1"
+
+
+@pytest.mark.parametrize(
+    ("source", "system", "kept"),
+    [
+        ("orders", {"MessageGroupId": "tenant"}, {"MessageGroupId": "tenant"}),
+        ("orders", {}, {}),
+        ("orders.fifo", {"MessageGroupId": "g", "MessageDeduplicationId": "d"}, {}),
+    ],
+)
+def test_a_standard_dead_letter_queue_is_fair_as_its_source(source, system, kept):
+    """The group of a fair queue is kept; no deduplication id, which a standard queue refuses."""
+    entry = dead_letter_entry(message(system=system), "why", source, fifo=False)
+    assert {name: value for name, value in entry.items() if "Id" in name[1:]} == kept
 
 
 def test_without_reason_is_the_original():

@@ -68,7 +68,7 @@ def test_final_answers_name_the_queue_and_the_way_out(code, advice):
     ],
 )
 def test_broken_connections_may_be_repeated(exc):
-    """Whatever the network does is passing."""
+    """Network failures are transient."""
     assert isinstance(from_exception(exc), TransientProviderError)
 
 
@@ -111,6 +111,20 @@ def test_lost_lease_is_told_from_other_refusals():
     assert errors.is_lease_lost("InvalidParameterValue", "The receipt handle has expired")
     assert not errors.is_lease_lost("InvalidParameterValue", "Total VisibilityTimeout is beyond")
     assert not errors.is_lease_lost("InternalError", "")
+
+
+@pytest.mark.parametrize(
+    ("failure", "verdict"),
+    [
+        ({"Code": "ReceiptHandleIsInvalid", "SenderFault": True}, "lease lost"),
+        ({"Code": "InvalidParameterValue", "Message": "beyond", "SenderFault": True}, "final"),
+        ({"Code": "InternalError", "SenderFault": False}, "transient"),
+        ({}, "transient"),
+    ],
+)
+def test_a_failed_entry_is_judged_in_one_place(failure, verdict):
+    """A lost lease, the sender's fault, or a failure of SQS that may be repeated."""
+    assert errors.judge_entry(failure) == verdict
 
 
 def test_denied_batch_names_the_permission_it_needs():

@@ -4,7 +4,7 @@ import pytest
 from botocore.config import Config
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.ext.aws.providers import SQSProvider, _with_region
+from loafer_kit.ext.aws.providers import SQSProvider
 
 
 @pytest.mark.parametrize(
@@ -72,30 +72,3 @@ def test_options_reach_receive_message():
     }
     assert provider.settings.visibility_timeout == 40
     assert provider.batch_size == 5
-
-
-@pytest.mark.parametrize(
-    ("queue", "region"),
-    [
-        ("https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "eu-west-1"),
-        ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/orders", "cn-north-1"),
-        ("arn:aws:sqs:eu-west-3:123456789012:orders", "eu-west-3"),
-        ("http://127.0.0.1:5000/123456789012/orders", None),
-        ("orders", None),
-    ],
-)
-def test_region_is_taken_from_the_queue(queue, region, monkeypatch):
-    """An AWS URL or an ARN says where the queue is, whatever the environment says."""
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"):
-        monkeypatch.delenv(name, raising=False)
-    assert SQSProvider(queue).name == "orders"
-    assert _with_region({}, queue).get("region_name") == region
-
-
-def test_a_named_region_or_endpoint_wins(monkeypatch):
-    """What the user names is never replaced; requests to a local server keep their region."""
-    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
-    named = {"region_name": "us-east-1"}
-    assert _with_region(named, url) == named
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5000")
-    assert _with_region({}, url) == {}

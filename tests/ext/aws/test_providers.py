@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from loafer_kit import outcomes
-from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.exceptions import ProviderError, RejectMessage, TransientProviderError
+from loafer_kit.ext.aws.handlers import SQSHandler
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.local import LocalQueue
 from loafer_kit.outcomes import DeadLetter
@@ -184,7 +185,7 @@ async def test_rejected_message_is_in_the_dead_letter_queue(local_queues, starte
 
 
 async def test_fifo_dead_letter_keeps_its_group(local_queues, started):
-    """A dead-letter queue that is FIFO gets the message's group and deduplication id."""
+    """A dead-letter queue that is FIFO gets the message's group."""
     name = local_queues.fresh(fifo=True)
     dead = local_queues.fresh("dead", fifo=True)
     local_queues.send(name, {}, group="g")
@@ -194,8 +195,87 @@ async def test_fifo_dead_letter_keeps_its_group(local_queues, started):
     await provider.settle(message, DeadLetter("no"))
     await provider.flush()
     (letter,) = await fetch_all(await started(dead), 1)
-    for name in ("MessageGroupId", "MessageDeduplicationId"):
-        assert letter["Attributes"][name] == message["Attributes"][name]
+    assert letter["Attributes"]["MessageGroupId"] == "g"
+    assert letter["Attributes"]["MessageDeduplicationId"] == message["MessageId"]
+
+
+async def test_dead_letters_with_one_deduplication_id_are_all_stored(local_queues, started):
+    """Messages of two queues may have the same id; their dead letters do not."""
+    dead = local_queues.fresh("dead", fifo=True)
+    for _ in range(2):
+        name = local_queues.fresh(fifo=True)
+        await SQSHandler(name).publish(1, MessageGroupId="g", MessageDeduplicationId="same")
+        provider = await started(name, dead_letter_queue=dead)
+        (message,) = await fetch_all(provider, 1)
+        await provider.settle(message, DeadLetter("no"))
+        await provider.flush()
+        assert local_queues.counts(name).total == 0
+    assert local_queues.counts(dead).total == 2
+
+
+async def test_dead_letter_of_a_fair_queue_keeps_its_group(local_queues, started):
+    """A standard queue's message group goes along to a standard dead-letter queue."""
+    name, dead = local_queues.fresh(), local_queues.fresh("dead")
+    local_queues.send(name, 1, group="tenant")
+    provider = await started(name, dead_letter_queue=dead)
+    (message,) = await fetch_all(provider, 1)
+    await provider.settle(message, DeadLetter("no"))
+    await provider.flush()
+    (letter,) = await fetch_all(await started(dead), 1)
+    assert letter["Attributes"]["MessageGroupId"] == "tenant"
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("reason", "written"),
+    [
+        (ValueError("no total"), "ValueError: no total"),
+        (UnprintableError(), "UnprintableError (its text cannot be shown)"),
+        (None, "None"),
+        (404, "404"),
+        ({"code": 7}, "{'code': 7}"),
+        (b"raw", "b'raw'"),
+    ],
+    ids=repr,
+)
+async def test_a_reason_may_be_anything(local_queues, started, reason, written):
+    """The letter is sent with a reason that is an exception, unprintable, or not a string."""
+    name, dead = local_queues.fresh(), local_queues.fresh("dead")
+    local_queues.send(name, {})
+    provider = await started(name, dead_letter_queue=dead)
+    (message,) = await fetch_all(provider, 1)
+    await provider.settle(message, outcomes.from_exception(RejectMessage(reason)))
+    await provider.flush()
+    (letter,) = await fetch_all(await started(dead), 1)
+    assert letter["MessageAttributes"]["DeadLetterReason"]["StringValue"] == written
+    assert local_queues.counts(name).total == 0
+
+
+async def test_a_message_too_large_for_its_dead_letter_queue_is_left_and_said_once(
+    local_queues, started, caplog
+):
+    """The line says which queue, how large the message is and what to raise."""
+    name, dead = local_queues.fresh(visibility_timeout=1), local_queues.fresh("dead")
+    local_queues._clients.call(
+        "sqs",
+        "set_queue_attributes",
+        QueueUrl=local_queues.queue_url(dead),
+        Attributes={"MaximumMessageSize": "1024"},
+    )
+    local_queues.send(name, "x" * 2000)
+    provider = await started(name, dead_letter_queue=dead)
+    for _ in range(2):
+        (message,) = await fetch_all(provider, 1)
+        await provider.settle(message, DeadLetter("no"))
+        await provider.flush()
+    assert local_queues.counts(name).total == 1
+    assert caplog.text.count("message.not_dead_lettered") == 1
+    assert f"Queue '{dead}'" in caplog.text
+    assert "The body has 2,000 bytes: raise the MaximumMessageSize" in caplog.text
 
 
 async def test_released_messages_of_a_group_come_back_in_order(local_queues, started):

@@ -11,18 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import queues, results
+from loafer_kit.scaffold.additions import pieces, queues
 from loafer_kit.scaffold.project import projects
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 SPEC = {"name": "shop", "queues": [{"name": "orders"}]}
-CODE = ["shop/handlers.py", "shop/routes.py", "tests/test_handlers.py", "tests/test_routes.py"]
-CODE += ["tests/test_service.py", "loafer.toml"]
+CODE = ["shop/handlers.py", "shop/routes.py", "loafer.toml"]
+TESTS = ["tests/test_handlers.py", "tests/test_routes.py", "tests/test_service.py"]
 
 
 def rendered(values):
-    return projects.ours("service").again(Draft(values)).plan.files
+    return projects.builtin("service").again(Draft(values)).plan.files
 
 
 def draft(files):
@@ -40,7 +40,7 @@ def added(files, text):
 @cache
 def planned(values, text):
     """Rendering takes longest: many examples have one spec."""
-    return queues.plan(Draft(json.loads(values), "loafer.toml"), text, projects.ours("service"))
+    return queues.plan(Draft(json.loads(values), "loafer.toml"), text, projects.builtin("service"))
 
 
 def is_only_inserted(before, after):
@@ -54,7 +54,9 @@ def test_an_untouched_service_becomes_what_new_makes_of_both_queues():
     files = added(rendered(SPEC), "refunds.fifo,dead_letter_queue=dead.fifo")
 
     queue = {"name": "refunds.fifo", "dead_letter_queue": "dead.fifo"}
-    assert files == rendered({**SPEC, "queues": [*SPEC["queues"], queue]})
+    both = rendered({**SPEC, "queues": [*SPEC["queues"], queue]})
+    assert without_tests(files) == without_tests(both)
+    assert b"LocalQueue(" in files["tests/test_refunds_fifo.py"]
 
 
 def test_an_untouched_service_keeps_its_line_ends_and_marks():
@@ -63,7 +65,49 @@ def test_an_untouched_service_keeps_its_line_ends_and_marks():
     files = {path: mark + windows(file) for path, file in rendered(SPEC).items()}
 
     both = rendered({**SPEC, "queues": [*SPEC["queues"], {"name": "refunds"}]})
-    assert added(files, "refunds") == {path: mark + windows(file) for path, file in both.items()}
+    assert without_tests(added(files, "refunds")) == {
+        path: mark + windows(file) for path, file in without_tests(both).items()
+    }
+
+
+def without_tests(files):
+    return {path: file for path, file in files.items() if not path.startswith("tests/")}
+
+
+@pytest.mark.parametrize("edit", [b"", b"# mine\n", b"def broken(:"])
+def test_a_queue_has_its_tests_in_a_file_of_its_own(edit):
+    """The other tests stay as they are, edited or not."""
+    before = rendered(SPEC)
+    edited = before | {path: before[path] + edit for path in TESTS}
+
+    after = added(edited, "refunds,topic=money,error_handler=oops")
+
+    own = after.pop("tests/test_refunds.py")
+    assert all(after[path] == edited[path] for path in TESTS)
+    assert after.keys() == before.keys()
+    for name in ("handle_refunds_accepts_a_message", "oops_leaves_the_message"):
+        assert f"def test_{name}(".encode() in own
+    assert b'LocalQueue("refunds", topic="money")' in own
+
+
+def test_the_tests_of_a_payload_s_queue_import_its_model():
+    """They build the message that the handler gets."""
+    values = {**SPEC, "payloads": {"Refund": {"id": "int"}}}
+    files = rendered(SPEC) | {"loafer.toml": rendered(values)["loafer.toml"]}
+
+    own = added(files, "refunds,payload=Refund")["tests/test_refunds.py"]
+
+    assert b"from shop import handlers, payloads\n" in own
+    assert b"TypeAdapter(payloads.Refund).validate_python(" in own
+
+
+@pytest.mark.parametrize("name", ["handlers", "service"])
+def test_a_queue_whose_file_would_be_another_s_is_tested_beside_the_others(name):
+    """`tests/test_service.py` is there already."""
+    after = added(rendered(SPEC), name)
+
+    both = rendered({**SPEC, "queues": [*SPEC["queues"], {"name": name}]})
+    assert after == both
 
 
 def windows(content):
@@ -90,7 +134,7 @@ def test_an_edited_service_gets_the_same_code(queue):
     for path in CODE:
         assert is_only_inserted(edited[path], after[path])
         assert b"# mine\n" in after[path]
-        if path.endswith(".py") and path != "tests/test_service.py":
+        if path.endswith(".py"):
             assert definitions(after[path]) == definitions(whole[path])
     assert tomllib.loads(after["loafer.toml"].decode()) == tomllib.loads(
         whole["loafer.toml"].decode()
@@ -104,9 +148,9 @@ def definitions(content):
 
 def test_a_payload_brings_its_model_and_imports():
     """A model of loafer.toml that no code has yet is written where it belongs."""
-    values = {**SPEC, "payloads": {"Refund": {"id": "integer"}}}
+    values = {**SPEC, "payloads": {"Refund": {"id": "int"}}}
     files = rendered(SPEC)
-    files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "integer"\n'
+    files["loafer.toml"] = files["loafer.toml"] + b'\n[payloads.Refund]\nid = "int"\n'
     files["shop/handlers.py"] += b"# mine\n"
     assert draft(files).values["payloads"] == values["payloads"]
 
@@ -154,6 +198,7 @@ def edits(draw):
     return edit
 
 
+@pytest.mark.slow
 @given(edits(), st.sampled_from(["refunds", "refunds,topic=money,wait_time=3,error_handler=oops"]))
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_insertions_leave_every_other_byte_as_it_was(edit, queue):
@@ -205,20 +250,22 @@ def test_a_dead_letter_queue_can_get_a_handler():
     after = added(files, "dead")
 
     assert b'SQSRoute("dead", handler=handlers.handle_dead)' in after["shop/routes.py"]
-    assert b'local_queues.counts("dead")' in after["tests/test_service.py"]
+    assert b'local_queues.counts("dead")' in after["tests/test_dead.py"]
 
 
 def test_other_settings_of_a_known_queue_are_refused():
     """They are changed in loafer.toml, and carried over by an update."""
     with pytest.raises(ConfigurationError, match="'orders' is there already with other settings"):
-        queues.plan(draft(rendered(SPEC)), "orders,visibility_timeout=3", projects.ours("service"))
+        queues.plan(
+            draft(rendered(SPEC)), "orders,visibility_timeout=3", projects.builtin("service")
+        )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a b", "'a b': name: 'a b' cannot name a queue"),
-        ("new,color=red", "'new,color=red': color: is no known key"),
+        ("new,color=red", "'new,color=red': color: is not a known key"),
         ("new,fifo", "'new,fifo': 'fifo' must have the form key=value"),
         ("new,handler=handle_orders", "handler: handle_orders is already the handler of queues"),
     ],
@@ -226,7 +273,7 @@ def test_other_settings_of_a_known_queue_are_refused():
 def test_a_problem_of_what_was_typed_is_told_as_one(text, message):
     """Not as one of a line of loafer.toml."""
     with pytest.raises(SpecError, match=re.escape(message)) as raised:
-        queues.plan(draft(rendered(SPEC)), text, projects.ours("service"))
+        queues.plan(draft(rendered(SPEC)), text, projects.builtin("service"))
 
     assert "line" not in str(raised.value)
 
@@ -239,7 +286,7 @@ def test_a_deleted_test_stays_deleted_and_deleted_code_is_asked_for():
     assert {"tests/test_handlers.py", "README.md"}.isdisjoint(after)
 
     del files["shop/handlers.py"]
-    with pytest.raises(results.UnplacedError, match="async def handle_refunds"):
+    with pytest.raises(pieces.UnplacedError, match="async def handle_refunds"):
         added(files, "refunds")
 
 
@@ -259,7 +306,7 @@ def test_code_that_is_not_recognised_is_told_with_what_it_lacks(code):
     """It is never guessed at."""
     files = rendered(SPEC) | {"shop/routes.py": code}
 
-    with pytest.raises(results.UnplacedError) as raised:
+    with pytest.raises(pieces.UnplacedError) as raised:
         added(files, "refunds")
 
     assert raised.value.path == "shop/routes.py"
@@ -271,15 +318,15 @@ def test_inline_queues_are_not_recognised():
     files = rendered(SPEC)
     files["loafer.toml"] = b'name = "shop"\nqueues = [{ name = "orders" }]\n'
 
-    with pytest.raises(results.UnplacedError, match=r"\[\[queues\]\]"):
+    with pytest.raises(pieces.UnplacedError, match=r"\[\[queues\]\]"):
         added(files, "refunds")
 
 
 def test_a_queue_goes_before_the_comment_of_the_table_behind_it():
     """A comment belongs to what follows it."""
     files = rendered(SPEC)
-    files["loafer.toml"] += b'\n# Money.\n[payloads.Refund]\nid = "integer"\n'
+    files["loafer.toml"] += b'\n# Money.\n[payloads.Refund]\nid = "int"\n'
 
     after = added(files, "refunds")["loafer.toml"]
 
-    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "integer"\n')
+    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "int"\n')

@@ -1,22 +1,29 @@
 """The lock: kept in the project, and read as what a stranger wrote."""
 
+import base64
 import json
+import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import commits, locks, updates
-from loafer_kit.scaffold.project import history as records
-from loafer_kit.scaffold.project.locks import Lock, TemplateRef
-from loafer_kit.scaffold.project.plans import Change
+from loafer_kit.scaffold.project import history, locks, updates, writing
+from loafer_kit.scaffold.project.locks import Digest, Lock, TemplateRef
+from loafer_kit.scaffold.project.plans import Change, digest
 
 LOCK = Lock(
     TemplateRef("service", "0" * 64),
     {"name": "foobar", "queues": [{"name": "a"}]},
-    {"a.py": b"one\ntwo\r\n\xe2\x80\xa8three", "b.png": b"\x89PNG\xff", "empty": b""},
-    (records.record("new service", [Change("a.py", "overwrite", b"one", b"two")], None),),
+    {
+        "a.py": b"one\ntwo\r\n\xe2\x80\xa8three",
+        "b.png": b"\x89PNG\xff",
+        "empty": b"",
+        "key": Digest("1" * 64),
+    },
+    (history.record("new service", [Change("a.py", "overwrite", b"one", b"two")], None),),
 )
 
 
@@ -29,8 +36,12 @@ def stored(project, lock=LOCK, **changes):
     return values
 
 
-def entry(content=("x",)):
-    return {"sha256": records.digest("".join(content).encode()), "content": list(content)}
+def packed(content):
+    return base64.b64encode(zlib.compress(content)).decode()
+
+
+def entry(content=b"x"):
+    return {"sha256": digest(content), "content": packed(content)}
 
 
 def edit(path):
@@ -64,7 +75,7 @@ def test_a_hostile_path_in_a_lock_is_refused(tmp_path, path):
         {"records": [{"command": "new service", "before": None, "edits": [edit(path)]}]},
     ):
         stored(tmp_path, **changes)
-        with pytest.raises(ConfigurationError, match=r"lock\.json: .* is no path"):
+        with pytest.raises(ConfigurationError, match=r"lock\.json: .* is not a path"):
             locks.find(tmp_path)
 
 
@@ -93,7 +104,7 @@ def test_a_path_of_a_lock_leads_through_no_symbolic_link(tmp_path):
     with pytest.raises(ConfigurationError, match="symbolic link"):
         updates.candidates({"link/a": b"x"}, {}, project)
     with pytest.raises(ConfigurationError, match="symbolic link"):
-        commits.apply([Change("link/a", "remove", b"x", None)], project)
+        writing.apply([Change("link/a", "remove", b"x", None)], project)
     assert (tmp_path / "outside/a").exists()
 
 
@@ -103,6 +114,10 @@ def test_a_path_of_a_lock_leads_through_no_symbolic_link(tmp_path):
         {"files": {"a": entry() | {"sha256": "0"}}},
         {"files": {"a": entry() | {"content": "no base64"}}},
         {"files": {"a": entry() | {"content": [1]}}},
+        {"files": {"a": entry() | {"content": "eA=="}}},
+        {"files": {"a": entry() | {"content": entry()["content"][:8]}}},
+        {"files": {"a": {"sha256": 1}}},
+        {"files": {"a": {}}},
         {"files": []},
         {"spec": []},
         {"template": {"name": "service"}},
@@ -135,7 +150,7 @@ def test_a_lock_that_is_none_is_one_line(tmp_path, text):
         locks.find(tmp_path)
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_lock_of_a_later_release_asks_for_an_upgrade(tmp_path, number):
     """Whether it can be read or not: no project is updated backwards."""
     stored(tmp_path, format=number, loafer_kit="9.9")
@@ -144,14 +159,55 @@ def test_a_lock_of_a_later_release_asks_for_an_upgrade(tmp_path, number):
         locks.find(tmp_path)
 
 
+@pytest.mark.parametrize("number", [0, 1, 3, 10**30])
+def test_a_lock_of_an_unknown_format_is_one_line(tmp_path, number):
+    """It says which format this release reads."""
+    stored(tmp_path, format=number)
+
+    with pytest.raises(
+        ConfigurationError, match=rf"lock\.json: format {number} is unknown to .*2$"
+    ):
+        locks.find(tmp_path)
+
+
+def test_contents_that_grow_without_bounds_are_refused(tmp_path, monkeypatch):
+    """All of them together: a small lock cannot fill the memory."""
+    monkeypatch.setattr(locks, "_MOST_BYTES", 3000)
+    zeros = entry(bytes(1000))
+    stored(tmp_path, files=dict.fromkeys("abc", zeros), records=[])
+    assert len(locks.find(tmp_path).files) == 3
+
+    edit_ = edit("a") | {"removed": packed(b"x")}
+    for changes in (
+        {"files": {"a": entry(bytes(3001))}},
+        {"files": dict.fromkeys("abcd", zeros)},
+        {"records": [{"command": "x", "before": None, "edits": [edit_]}]},
+    ):
+        stored(tmp_path, **({"files": dict.fromkeys("abc", zeros), "records": []} | changes))
+        with pytest.raises(ConfigurationError, match=r"is damaged .*take more than 3000 bytes"):
+            locks.find(tmp_path)
+
+
+def test_a_lock_is_smaller_than_its_files(tmp_path):
+    """Their contents are compressed; a large binary is kept by its hash alone."""
+    text, binary = b"one line of a large text\n" * 100_000, bytes(1024 * 1024 + 1)
+    files = locks.bases(tmp_path, {"text": text, "binary": binary, "small": b"\0"}, {})
+
+    lock = replace(LOCK, files=files)
+    assert len(locks.content(lock)) < 20_000
+    assert files == {"text": text, "binary": Digest(digest(binary)), "small": b"\0"}
+    assert locks.is_base(files["binary"], binary)
+    assert not locks.is_base(files["binary"], b"x")
+
+
 contents = st.none() | st.binary(max_size=20) | st.text("ab\n", max_size=20).map(str.encode)
 
 
 @given(contents, contents)
 def test_what_was_done_can_be_undone(before, after):
     """From what the record holds, whatever the change was."""
-    record = records.record("x", [Change("a", "overwrite", before, after)], None)
+    record = history.record("x", [Change("a", "overwrite", before, after)], None)
 
     for edit in record.edits:
-        assert edit.digest == records.digest(after)
-        assert records.undone(edit, after).after == before
+        assert edit.digest == digest(after)
+        assert history.undone(edit, after).after == before

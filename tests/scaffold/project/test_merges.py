@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.project.merges import conflict_line, has_conflict, merge
+from loafer_kit.scaffold.project.merges import conflict_line, merge
 
 BASE = b"one\ntwo\nthree\nfour\nfive\n"
 
@@ -37,7 +37,7 @@ def test_a_conflict_is_marked_as_git_marks_it():
     assert merged.content == (
         b"one\ntwo\n<<<<<<< yours\nours\n=======\ntheirs\n>>>>>>> template\nsame\nfour\nfive\n"
     )
-    assert has_conflict(merged.content)
+    assert conflict_line(merged.content) is not None
 
 
 def test_lines_after_an_edited_one_are_taken_in():
@@ -93,7 +93,7 @@ def test_line_ends_are_no_edit(base, ours, theirs, mark):
     assert windows.content == mark + crlf(merged.content)
     assert merge(crlf(base), crlf(ours), crlf(theirs)).content == crlf(merged.content)
     assert windows.conflicts == merged.conflicts
-    assert has_conflict(windows.content) == (merged.conflicts > 0)
+    assert (conflict_line(windows.content) is not None) == (merged.conflicts > 0)
 
 
 @given(st.lists(st.sampled_from([b"a\n", b"b\r\n", b"c\n", b"\r\n"])).map(b"".join), texts)
@@ -130,7 +130,7 @@ def test_a_side_that_changed_nothing_gives_way(base, ours, theirs):
 def test_what_stands_between_the_marks_is_one_side_or_the_other(base, ours, theirs):
     """Choosing every first half, every line that the project added is there; likewise the other."""
     merged = merge(base, ours, theirs)
-    assert (merged.conflicts > 0) == has_conflict(merged.content)
+    assert (merged.conflicts > 0) == (conflict_line(merged.content) is not None)
     for side, first, second in ((ours, True, False), (theirs, False, True)):
         lines = _chosen(merged.content, first=first, second=second)
         for line in set(side.splitlines()):

@@ -15,17 +15,17 @@ from loafer_kit.scaffold.project.plans import Plan, changes
 )
 def test_a_path_stays_within_the_project(path):
     """No plan can name a file elsewhere, nor one that is another on some file system."""
-    with pytest.raises(ConfigurationError, match="no path within a project"):
+    with pytest.raises(ConfigurationError, match="not a path within a project"):
         Plan({path: b""})
 
 
 @pytest.mark.parametrize("paths", [["a", "a/b"], ["a/b/c/d", "a/b"], ["b", "a", "b/.x"]])
 def test_no_path_is_a_file_and_a_folder(paths):
     """It could not be written, which would show only then."""
-    with pytest.raises(ConfigurationError, match="cannot be a file and a folder") as caught:
+    with pytest.raises(ConfigurationError, match="cannot be both a file and a folder") as caught:
         Plan(dict.fromkeys(paths, b""))
     above, below = sorted(paths)[-2:]
-    assert str(caught.value).startswith(f"{above!a}, in which {below!a} is, ")
+    assert str(caught.value).startswith(f"{above!a}, which contains {below!a}, ")
 
     Plan(dict.fromkeys(["a", "ab/c", "a.b/c", "ä/ b", ".a/b"], b""))
 

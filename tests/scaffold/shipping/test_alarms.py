@@ -1,12 +1,12 @@
 """The alarms in each artefact that has some: on what, and from when."""
 
 import pytest
-from scaffold.shipping.conftest import QUEUES
+from scaffold.conftest import QUEUES
 from scaffold.shipping.rendered import PATHS, CloudFormation, Terraform
 
-from loafer_kit.scaffold.shipping import figures, resources
+from loafer_kit.scaffold.shipping import resources, sizing
 
-# What makes an alarm of a metric, under CloudFormation's names.
+# The properties of an alarm, under CloudFormation's names.
 SETTINGS = {
     "Namespace": "namespace",
     "MetricName": "metric_name",
@@ -27,7 +27,7 @@ def expected(spec_of):
 
 def _alarms(queue):
     if queue.spec:
-        age = figures.alarm_age(queue.spec.options)
+        age = sizing.alarm_age(queue.spec.options)
         yield _alarm(queue, "ApproximateAgeOfOldestMessage", periods=5, threshold=age)
     if queue.dead_letters_of:
         yield _alarm(queue, "ApproximateNumberOfMessagesVisible", periods=1, threshold=0)
@@ -61,6 +61,7 @@ def _of_stack(alarm):
     return dimension["Value"], *(alarm[name] for name in SETTINGS)
 
 
+@pytest.mark.slow
 def test_a_module_has_the_alarms(ship, expected):
     """And they tell whom the module's variable names."""
     module = Terraform(ship("terraform")[PATHS["terraform"]])

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 PATH = ".github/workflows/ci.yml"
 
 
+@pytest.mark.slow
 def test_github_takes_it(ship, tmp_path):
     """By GitHub's own schema of workflows."""
     (tmp_path / "ci.yml").write_text(ship("ci")[PATH])
@@ -23,7 +25,7 @@ def test_github_takes_it(ship, tmp_path):
 
 
 def test_actions_are_pinned_to_commits(ship):
-    """A tag can be moved; the release stands beside the commit for whoever reads it."""
+    """A tag can be moved; the release stands beside the commit for readers."""
     uses = re.findall(r"uses: (.*)", ship("ci")[PATH])
 
     assert len(uses) == 2
@@ -39,6 +41,7 @@ def test_it_can_read_the_repository_and_nothing_more(ship):
     assert set(workflow["on"]) == {"push", "pull_request"}
 
 
+@pytest.mark.slow
 def test_its_commands_pass_in_the_project(ship, tmp_path):
     """Lint, type check and tests, as the workflow runs them once everything is installed."""
     for path, text in ship("ci", queues=[{"name": "orders"}]).items():

@@ -39,6 +39,7 @@ def resources(text, kind):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("artefact", PATHS)
 def test_the_linter_has_nothing_to_say(ship, artefact):
     """Not even a warning, about one of everything in one service."""

@@ -9,7 +9,7 @@ import time
 import pytest
 import yaml
 
-from loafer_kit.scaffold.shipping import figures
+from loafer_kit.scaffold.shipping import sizing
 
 PATH = "compose.yaml"
 QUEUES = [
@@ -45,7 +45,7 @@ def test_the_service_waits_for_its_queues_and_they_for_the_server(ship):
         services["service"]["depends_on"]["queues"]["condition"] == "service_completed_successfully"
     )
     assert services["queues"]["depends_on"]["sqs"]["condition"] == "service_healthy"
-    assert services["service"]["stop_grace_period"] == f"{figures.STOP}s"
+    assert services["service"]["stop_grace_period"] == f"{sizing.STOP}s"
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def project(ship, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_queues_are_made_and_the_service_handles_their_messages(
     project, local_server, local_queues
 ):
@@ -80,9 +81,10 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
             time.sleep(0.1)
     finally:
         service.send_signal(signal.SIGTERM)
-        assert service.wait(timeout=figures.STOP) == 0
+        assert service.wait(timeout=sizing.STOP) == 0
 
 
+@pytest.mark.slow
 def test_the_health_check_is_answered(project, local_server):
     """By the command that Compose runs in the server's container."""
     check = yaml.safe_load((project / PATH).read_text())["services"]["sqs"]["healthcheck"]["test"]

@@ -11,8 +11,8 @@ from loafer_kit.exceptions import RejectMessage, RetryMessage
 from loafer_kit.ext.aws.routes import SNSQueueRoute, SQSRoute
 from loafer_kit.local import LocalQueue
 from loafer_kit.managers import LoaferManager
-from loafer_kit.scaffold.shipping import permissions, resources
-from loafer_kit.scaffold.shipping.permissions import CONSUME, FIND
+from loafer_kit.scaffold.shipping import contexts, resources
+from loafer_kit.scaffold.shipping.contexts import CONSUME, FIND
 
 QUEUES = [
     {"name": "orders", "dead_letter_queue": "dead"},
@@ -26,7 +26,7 @@ def allowed(spec):
     """Every action with each queue that it is allowed on."""
     return {
         (action, queue.name)
-        for statement in permissions.statements(resources.queues(spec))
+        for statement in contexts.statements(resources.queues(spec))
         for action in statement.actions
         for queue in statement.queues
     }
@@ -49,7 +49,7 @@ def test_a_url_is_not_looked_up(spec_of):
 
 def test_queues_with_the_same_permissions_share_a_statement(spec_of):
     """As one would write it."""
-    found = permissions.statements(resources.queues(spec_of(*QUEUES)))
+    found = contexts.statements(resources.queues(spec_of(*QUEUES)))
 
     assert [[queue.name for queue in statement.queues] for statement in found] == [
         ["orders", "news", "a"],

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from scaffold.shipping.conftest import QUEUES
+from scaffold.conftest import QUEUES
 from scaffold.shipping.rendered import PATHS, CloudFormation, Terraform, arn
 
-from loafer_kit.scaffold.shipping import permissions, resources
+from loafer_kit.scaffold.shipping import contexts, resources
 from loafer_kit.scaffold.shipping.resources import Queue
 
 SERVICES = {
@@ -51,7 +51,7 @@ class Service:
                     for queue in statement.queues
                 ],
             }
-            for statement in permissions.statements(self.queues)
+            for statement in contexts.statements(self.queues)
         ]
 
     @property
@@ -189,7 +189,7 @@ def test_the_readme_lists_what_a_role_needs(ship, dead_letters):
     """For those who make one by hand, as Kubernetes has it."""
     readme = ship("kubernetes", queues=[{"name": "orders", **dead_letters}])["README.md"]
 
-    expected = {permissions.FIND, *permissions.CONSUME}
+    expected = {contexts.FIND, *contexts.CONSUME}
     if dead_letters:
-        expected |= set(permissions.DEAD_LETTER)
+        expected |= set(contexts.DEAD_LETTER)
     assert set(re.findall(r"sqs:\w+", readme)) == expected

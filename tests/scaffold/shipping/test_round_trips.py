@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
+from loafer_kit.scaffold.sources import cloudformation
 from loafer_kit.scaffold.spec import validation
 
 QUEUES = [

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.local.clients import Clients
-from loafer_kit.scaffold.shipping import permissions, resources
+from loafer_kit.scaffold.shipping import contexts, resources
 
 # The server knows stacks, but not these resources of theirs: it says so, and leaves them out.
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Tried to parse")]
 
 QUEUES = [
     {"name": "orders", "dead_letter_queue": "dead", "visibility_timeout": 60},
@@ -204,5 +204,5 @@ def _check_policy(spec, stack, local_queues):
             "Action": list(statement.actions),
             "Resource": [local_queues.queue_arn(queue.name) for queue in statement.queues],
         }
-        for statement in permissions.statements(resources.queues(spec))
+        for statement in contexts.statements(resources.queues(spec))
     ]

@@ -9,12 +9,8 @@ from pathlib import Path
 
 import hcl2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scaffold.shipping.rendered import Terraform
 from scaffold.shipping.test_policies import SERVICES
-
-from loafer_kit.scaffold.shipping import hcl
 
 MAIN = "deploy/terraform/main.tf"
 
@@ -40,7 +36,7 @@ def problems(body, schema, path):
         elif name not in arguments:
             yield f"{path}.{name} is unknown"
         elif not is_of_type(value, arguments[name]):
-            yield f"{path}.{name} is no {arguments[name]}"
+            yield f"{path}.{name} is not a {arguments[name]}"
 
 
 def is_of_type(value, kind):
@@ -56,8 +52,8 @@ def is_of_type(value, kind):
     ("body", "problem"),
     [
         ({"name": '"a"', "visibility_timeout": 3}, "q.visibility_timeout is unknown"),
-        ({"fifo_queue": '"true"'}, "q.fifo_queue is no bool"),
-        ({"delay_seconds": True}, "q.delay_seconds is no number"),
+        ({"fifo_queue": '"true"'}, "q.fifo_queue is not a bool"),
+        ({"delay_seconds": True}, "q.delay_seconds is not a number"),
         ({"timeouts": [{"craete": '"5m"'}]}, "q.timeouts[0].craete is unknown"),
     ],
 )
@@ -155,19 +151,3 @@ def test_terraform_would_format_it_so(ship, tmp_path):
     )
 
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_equals_signs_of_neighbours_are_aligned():
-    """Those of lines that end what they assign; a value of several lines stands alone."""
-    text = 'a = 1\nlong = "=(" # x\nb = [\n  c = 2\n]\nd = {}\n\ne = 3\n'
-
-    assert hcl.align(text) == 'a    = 1\nlong = "=(" # x\nb = [\n  c = 2\n]\nd = {}\n\ne = 3\n'
-
-
-@given(st.text(st.characters(codec="ascii")))
-def test_aligning_changes_spaces_only(text):
-    """And nothing at all the second time."""
-    aligned = hcl.align(text)
-
-    assert aligned.replace(" ", "") == text.replace(" ", "")
-    assert hcl.align(aligned) == aligned

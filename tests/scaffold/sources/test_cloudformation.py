@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
-from loafer_kit.scaffold.sources.cloudformation.intrinsics import UNKNOWN, Intrinsics
-from loafer_kit.scaffold.sources.nodes import Node
+from loafer_kit.scaffold.sources import cloudformation
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
 
@@ -34,7 +34,6 @@ def test_a_template_becomes_a_service():
     assert draft.values["queues"] == [
         {
             "name": "prod-orders.fifo",
-            "fifo": True,
             "dead_letter_queue": "prod-orders-dlq.fifo",
             "max_receive_count": 3,
             "wait_time": 20,
@@ -58,12 +57,12 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
 
     assert notes == [
         "Resources: not looked at: AWS::SQS::QueuePolicy (line 18)",
-        "Resources.OrdersQueue.Properties: the spec does not say: ContentBasedDeduplication (line 21)",
+        "Resources.OrdersQueue.Properties: unsupported: ContentBasedDeduplication (line 21)",
         (
-            "Resources.OrdersDeadLetterQueue.Properties: the spec does not say: "
+            "Resources.OrdersDeadLetterQueue.Properties: unsupported: "
             "MessageRetentionPeriod (line 32)"
         ),
-        "Resources.ShipmentsQueue.Properties: the spec does not say: KmsMasterKeyId (line 38)",
+        "Resources.ShipmentsQueue.Properties: unsupported: KmsMasterKeyId (line 38)",
         (
             "Resources.InvoicesQueue: its name is known only when the stack is deployed: "
             "the spec calls it InvoicesQueue (line 45)"
@@ -77,7 +76,7 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
             "Resources.ShipmentsTopic.Properties.Subscription[0]: delivers by 'email', "
             "not to a queue (line 61)"
         ),
-        "Resources.ShipmentsSubscription.Properties: the spec does not say: FilterPolicy (line 65)",
+        "Resources.ShipmentsSubscription.Properties: unsupported: FilterPolicy (line 65)",
     ]
 
 
@@ -97,10 +96,10 @@ def test_the_queues_that_call_functions_are_a_sam_templates():
         {"name": "legacy-orders"},
     ]
     assert [str(note).partition(": ")[2] for note in draft.notes] == [
-        "the spec does not say: Timeout (line 4)",
+        "unsupported: Timeout (line 4)",
         "one receive brings 10 messages at most (line 43)",
         "the topic calls the function: there is no queue (line 54)",
-        "is no event from a queue (line 56)",
+        "is not an event from a queue (line 56)",
     ]
 
 
@@ -176,6 +175,22 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
     }
 
     assert Intrinsics(Node(root)).resolve(value) == expected
+
+
+def test_a_fifo_queue_whose_name_lacks_the_suffix_is_a_problem(tmp_path):
+    """SQS would refuse it; the spec knows FIFO queues by their names."""
+    file = tmp_path / "template.yml"
+    file.write_text(
+        "Resources:\n"
+        "  A:\n"
+        "    Type: AWS::SQS::Queue\n"
+        "    Properties: {QueueName: orders, FifoQueue: true}\n"
+    )
+
+    (problem,) = cloudformation.read(file).problems
+
+    assert problem.message == "the name of a FIFO queue ends in '.fifo': name it 'orders.fifo'"
+    assert problem.line == 4
 
 
 def test_all_problems_have_the_lines_of_the_template(tmp_path):
@@ -286,6 +301,7 @@ resources = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("ABC") | hostile, resources | values, max_size=4) | values,
     st.dictionaries(st.sampled_from("AB"), values, max_size=2) | values,

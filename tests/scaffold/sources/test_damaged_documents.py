@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import files, flags, json_schemas
-from loafer_kit.scaffold.sources.asyncapi import document as asyncapi
-from loafer_kit.scaffold.sources.cloudformation import document as cloudformation
-from loafer_kit.scaffold.sources.terraform import document as terraform
+from loafer_kit.scaffold.sources import (
+    asyncapi,
+    cloudformation,
+    documents,
+    flags,
+    json_schemas,
+    terraform,
+)
 from loafer_kit.scaffold.sources.yaml_nodes import TemplateLoader
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
+from loafer_kit.scaffold.spec.specs import Draft
+
+pytestmark = pytest.mark.slow
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -45,10 +51,19 @@ SPEC = {
     "package": "shop",
     "with": ["ci", "terraform"],
     "queues": [
-        {"name": "orders.fifo", "fifo": True, "payload": "Order", "concurrency": 3, "linger": 0.5},
+        {
+            "name": "orders.fifo",
+            "heartbeat": True,
+            "payload": "Order",
+            "concurrency": 3,
+            "linger": 0.5,
+        },
         {"name": "b", "kind": "sns", "topic": "b", "dead_letter_queue": "c", "translator": "none"},
     ],
-    "payloads": {"Order": {"lines": "list[Line]", "x": "'a' | 1?"}, "Line": {"sku": "string?"}},
+    "payloads": {
+        "Order": {"lines": "list[Line]", "x": "Literal['a', 1] | None"},
+        "Line": {"sku": "str | None"},
+    },
 }
 
 
@@ -64,7 +79,7 @@ KINDS = {
     "state": (terraform.read, document("shop.tfstate.json")),
     "plan": (terraform.read, document("shop.tfplan.json")),
     "schema": (add_models, ORDER),
-    "spec": (files.read, SPEC),
+    "spec": (documents.read, SPEC),
 }
 
 

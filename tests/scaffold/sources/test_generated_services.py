@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from kept_projects import loafer_kit
+
+pytestmark = pytest.mark.slow
 
 DOCUMENTS = Path(__file__).parent / "documents"
 SOURCES = {
@@ -23,26 +26,26 @@ name = "shop"
 queues = [{name = "orders", payload = "Order"}, {name = "news", topic = "t", payload = "News"}]
 
 [payloads.Order]
-id = "uuid"
+id = "UUID"
 at = "datetime"
 day = "date"
 time = "time"
-total = "decimal"
-weight = "number"
-count = "integer"
-paid = "boolean"
-more = "any?"
-state = "'open' | 'paid'"
-level = "1 | 2 | -3"
-"order-id" = "string"
-class = "string?"
-list = "list[string]?"
-dt = "map[list[integer?]]"
-parent = "Order?"
+total = "Decimal"
+weight = "float"
+count = "int"
+paid = "bool"
+more = "Any | None"
+state = "Literal['open', 'paid']"
+level = "Literal[1, 2, -3]"
+"order-id" = "str"
+class = "str | None"
+list = "list[str] | None"
+dt = "dict[str, list[int | None]]"
+parent = "Order | None"
 parts = "list[Part]"
 
 [payloads.Part]
-order = "Order?"
+order = "Order | None"
 parts = "list[Part]"
 
 [payloads.News]
@@ -67,7 +70,8 @@ def run(*command, folder, **environment):
 def test_the_services_of_documents_pass_their_own_tests(tmp_path):
     """One message to each queue or topic, one round of the service, and nothing is left."""
     for name, (flag, document) in SOURCES.items():
-        run("loafer_kit", "new", "service", name, flag, DOCUMENTS / document, folder=tmp_path)
+        source = (flag, DOCUMENTS / document, "--output-dir", tmp_path)
+        assert loafer_kit("new", "service", name, *source).code == 0
     path = os.pathsep.join(str(tmp_path / name) for name in SOURCES)
 
     arguments = ("--verbose", "--import-mode=importlib", *SOURCES)

@@ -7,8 +7,8 @@ import pytest
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.sources import json_schemas
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 LINE = {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}}}
 ORDER = {
@@ -35,19 +35,19 @@ def test_an_object_and_what_it_is_made_of_become_models(tmp_path):
     found = json_schemas.add(draft(), schema(tmp_path, ORDER))
     titled = json_schemas.add(draft(), schema(tmp_path, {**ORDER, "title": "Purchase order"}))
 
-    assert found.values["payloads"] == {"Order": {"lines": "list[Line]"}, "Line": {"sku": "string"}}
+    assert found.values["payloads"] == {"Order": {"lines": "list[Line]"}, "Line": {"sku": "str"}}
     assert list(titled.values["payloads"]) == ["PurchaseOrder", "Line"]
     assert validation.service(found).queues[0].payload == "Order"
 
 
 def test_the_models_of_a_spec_stay(tmp_path):
     """Those of the schema get names that are free."""
-    found = json_schemas.add(draft(payloads={"Line": {"x": "any"}}), schema(tmp_path, ORDER))
+    found = json_schemas.add(draft(payloads={"Line": {"x": "Any"}}), schema(tmp_path, ORDER))
 
     assert found.values["payloads"] == {
-        "Line": {"x": "any"},
+        "Line": {"x": "Any"},
         "Order": {"lines": "list[Line2]"},
-        "Line2": {"sku": "string"},
+        "Line2": {"sku": "str"},
     }
 
 
@@ -70,7 +70,7 @@ def test_a_schema_of_no_object_is_noted(tmp_path):
     found = json_schemas.add(draft(), schema(tmp_path, {"type": "string"}))
 
     assert found.values["payloads"] == {}
-    assert "no object" in str(found.notes[0])
+    assert "not an object" in str(found.notes[0])
 
 
 def test_a_file_that_is_no_schema_is_an_error_of_one_line(tmp_path):

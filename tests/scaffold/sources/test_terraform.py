@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.sources.terraform import document as terraform
+from loafer_kit.scaffold.sources import terraform
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
 
@@ -22,7 +22,6 @@ def test_a_state_becomes_a_service():
     assert draft.values["queues"] == [
         {
             "name": "orders.fifo",
-            "fifo": True,
             "dead_letter_queue": "orders-dlq.fifo",
             "max_receive_count": 4,
             "wait_time": 20,
@@ -38,9 +37,9 @@ def test_a_state_becomes_a_service():
     ]
     assert [note.message for note in draft.notes] == [
         "not looked at: aws_iam_role",
-        "'aws_sqs_queue.orders': the spec does not say: content_based_deduplication",
-        "'aws_sqs_queue.orders_dlq': the spec does not say: message_retention_seconds",
-        "'aws_sns_topic_subscription.news': the spec does not say: filter_policy",
+        "'aws_sqs_queue.orders': unsupported: content_based_deduplication",
+        "'aws_sqs_queue.orders_dlq': unsupported: message_retention_seconds",
+        "'aws_sns_topic_subscription.news': unsupported: filter_policy",
         "'aws_sns_topic_subscription.mail': delivers by 'email', not to a queue",
     ]
 
@@ -120,6 +119,7 @@ references = st.dictionaries(
 expressions = st.fixed_dictionaries({"address": addresses, "expressions": references | values})
 
 
+@pytest.mark.slow
 @given(
     st.lists(resources | values, max_size=4) | values,
     st.lists(expressions | values, max_size=3) | values,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.rendering import render, templates
+from loafer_kit.scaffold.rendering import builtin, templates
 from loafer_kit.scaffold.sources import questions
 from loafer_kit.scaffold.spec import extensions
 from loafer_kit.scaffold.spec.problems import SpecError
@@ -29,7 +29,7 @@ FILES = [
 
 def rendered(name="redis", settings=(), required=(), **keywords):
     spec = extensions.extension(name, settings, required, **keywords)
-    plan = render.render(templates.ours("extension"), extensions.context(spec)).plan
+    plan = builtin.render(templates.builtin("extension"), extensions.context(spec)).plan
     return {path: content.decode() for path, content in plan.files.items()}
 
 
@@ -73,10 +73,10 @@ def test_names(name, project, package, class_name):
         ("re\ndis", "cannot name a project"),
         ("loafer-kit", "a letter must come first"),
         ("3d", "a letter must come first"),
-        ("extension", "named Extension, which has a meaning already"),
-        ("loafer-manager", "named LoaferManager, which has a meaning already"),
-        ("exception", "named Exception, which has a meaning already"),
-        ("none", "named None, which has a meaning already"),
+        ("extension", "named Extension, which is already in use"),
+        ("loafer-manager", "named LoaferManager, which is already in use"),
+        ("exception", "named Exception, which is already in use"),
+        ("none", "named None, which is already in use"),
     ],
 )
 def test_names_that_cannot_be(name, why):
@@ -188,6 +188,7 @@ def test_the_same_words_give_the_same_bytes():
     assert rendered(settings=["A=1"], cli=True) == rendered(settings=["A=1"], cli=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.sampled_from(["{{ 1 }}", "{% raw %}", '"""', "\u2028", "`|`", "\\", "'"]))
 def test_any_default_arrives_as_it_is(text):

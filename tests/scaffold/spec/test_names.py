@@ -109,7 +109,7 @@ def test_a_topic_has_a_name_or_an_arn(name):
 
 @pytest.mark.parametrize("name", ["", "a b", "arn:aws:sqs:eu-west-1:123456789012:a", "https://x/y"])
 def test_no_other_text_is_a_topic(name):
-    """A queue's ARN or a URL is no topic."""
+    """A queue's ARN or a URL is not a topic."""
     assert names.topic(name)
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.drafts import Draft
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 
 def spec(*queues, name="foobar", **more):
@@ -44,7 +44,7 @@ def test_a_name_that_hides_a_module_is_fine_with_a_package_of_another_name():
 def test_fifo_is_implied_by_the_name():
     """SQS says it by the name's end, and so does the spec."""
     assert spec({"name": "orders.fifo"}).queues[0].fifo
-    assert spec({"name": "orders.fifo", "fifo": True}).queues[0].fifo
+    assert not spec({"name": "orders"}).queues[0].fifo
 
 
 def test_a_topic_makes_an_sns_queue_and_an_sns_queue_has_a_topic():
@@ -62,7 +62,7 @@ def test_all_problems_are_shown_at_once_each_with_its_place():
     """Nobody corrects one thing only to be told the next."""
     found = problems(
         {"name": "a b", "wait_time": 21, "concurrency": "many"},
-        {"visibility_timeot": 3, "fifo": 1},
+        {"visibility_timeot": 3, "heartbeat": 1},
         "not a table",
         nmae="x",
     )
@@ -73,7 +73,7 @@ def test_all_problems_are_shown_at_once_each_with_its_place():
         "queues[0].wait_time",
         "queues[0].concurrency",
         "queues[1].visibility_timeot",
-        "queues[1].fifo",
+        "queues[1].heartbeat",
         "queues[1].name",
         "queues[2]",
     }
@@ -84,8 +84,7 @@ def test_all_problems_are_shown_at_once_each_with_its_place():
 @pytest.mark.parametrize(
     ("queue", "place"),
     [
-        ({"name": "a", "fifo": True}, "fifo"),
-        ({"name": "a.fifo", "fifo": False}, "fifo"),
+        ({"name": "a.fifo", "fifo": True}, "fifo"),
         ({"name": "a", "kind": "sqs", "topic": "t"}, "topic"),
         ({"name": "a.fifo", "topic": "t"}, "topic"),
         ({"name": "a", "max_receive_count": 3}, "max_receive_count"),
@@ -138,7 +137,7 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-keys = st.sampled_from(["name", "kind", "topic", "handler", "fifo", "wait_time", "translator"])
+keys = st.sampled_from(["name", "kind", "topic", "handler", "heartbeat", "wait_time", "translator"])
 
 
 @given(
@@ -164,8 +163,8 @@ def test_an_unknown_key_is_answered_with_few_keys_or_where_they_are_listed():
     )
     ours, of_queue = [item.message for item in found]
 
-    assert ours == "is no known key: the keys are name, package, payloads, queues, with"
-    assert of_queue == "is no known key; `loafer-kit schema` lists those that are"
+    assert ours == "is not a known key: the keys are name, package, payloads, queues, with"
+    assert of_queue == "is not a known key; `loafer-kit schema` lists the keys"
 
 
 def test_a_remedy_is_one_that_there_is_where_it_is_read():
@@ -177,3 +176,38 @@ def test_a_remedy_is_one_that_there_is_where_it_is_read():
     assert typed[1].endswith("name one with --queue")
     assert kept[0].endswith("choose another name, or set `package`")
     assert kept[1].endswith("one queue or more")
+
+
+def chain(*pairs):
+    return [{"name": name, "dead_letter_queue": target} for name, target in pairs]
+
+
+@pytest.mark.parametrize(
+    "queues", [chain(("a", "b"), ("b", "a")), chain(("a", "b"), ("b", "c"), ("c", "a"))]
+)
+def test_a_cycle_of_dead_letter_queues_is_a_problem_where_it_closes(queues):
+    """Of two queues, or of more."""
+    (problem,) = validation.dead_letter_cycles(queues)
+
+    assert problem.path == ("queues", len(queues) - 1, "dead_letter_queue")
+    assert problem.message == f"dead letters of {queues[-1]['name']!r} would come back to it"
+
+
+def test_a_chain_of_dead_letter_queues_is_not_a_problem():
+    """Dead letters may be handled, and may fail again."""
+    assert list(validation.dead_letter_cycles(chain(("a", "b"), ("b", "c"), ("d", "b")))) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"))))
+def test_dead_letters_without_a_problem_come_to_rest(pairs):
+    """Following them ends at some queue."""
+    queues = chain(*dict(pairs).items())
+    closing = {problem.path[1] for problem in validation.dead_letter_cycles(queues)}
+    target = {q["name"]: q["dead_letter_queue"] for i, q in enumerate(queues) if i not in closing}
+
+    for start in target:
+        seen, name = set(), start
+        while name in target and target.get(name) != name:
+            assert name not in seen
+            seen.add(name)
+            name = target.get(name)

@@ -12,7 +12,7 @@ from {{ cookiecutter.package }} import handlers{% if cookiecutter.queues|selecta
 
 
 def test_{{ queue.handler }}_accepts_a_message() -> None:
-    """What was handled is deleted."""
+    """A handled message is deleted."""
 {% if queue.payload %}
     message = TypeAdapter(payloads.{{ queue.payload }}).validate_python({{ queue.example|py }})
 {% else %}
@@ -25,7 +25,7 @@ def test_{{ queue.handler }}_accepts_a_message() -> None:
 
 
 def test_{{ handler.name }}_leaves_the_message() -> None:
-    """What could not be handled stays on the queue."""
+    """A message that could not be handled stays on the queue."""
     error = RuntimeError("no luck")
 
     answer = asyncio.run(handlers.{{ handler.name }}((RuntimeError, error, None), {}))

@@ -5,9 +5,14 @@ from {{ cookiecutter.package }}.routes import routes
 
 
 def test_each_queue_has_its_handler() -> None:
-    """Each queue is read once, for its own handler."""
-    assert [(route.name, route.handler) for route in routes] == [
+    """Each of these queues is read once, for its own handler."""
+    expected = [
 {% for queue in cookiecutter.queues %}
         ({{ queue.queue_name|py }}, handlers.{{ queue.handler }}),
 {% endfor %}
     ]
+    queues = [queue for queue, _ in expected]
+
+    found = [(route.name, route.handler) for route in routes if route.name in queues]
+
+    assert found == expected

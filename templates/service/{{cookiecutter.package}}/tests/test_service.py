@@ -1,8 +1,9 @@
 """The service as a whole: from a sent message to an empty queue."""
 
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
+from loafer_kit.managers import LoaferManager
 
-from {{ cookiecutter.package }} import manager
+from {{ cookiecutter.package }}.routes import routes
 
 
 def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
@@ -11,16 +12,10 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
     local_queues.create(
 {% for queue in cookiecutter.queues %}
 {% if queue.topic or queue.dead_letter_queue %}
-        LocalQueue(
-            {{ queue.queue_name|py }}
-{% if queue.topic %}
-            , topic={{ queue.topic|py }}
-{% endif %}
-{% if queue.dead_letter_queue %}
-            , dead_letter_queue={{ queue.dead_letter_queue|py }}
-            , max_receive_count={{ queue.max_receive_count }}
-{% endif %}
-        ),
+        LocalQueue({{ queue.queue_name|py }}
+{%- if queue.topic %}, topic={{ queue.topic|py }}{% endif %}
+{%- if queue.dead_letter_queue %}, dead_letter_queue={{ queue.dead_letter_queue|py }}, max_receive_count={{ queue.max_receive_count }}{% endif %}
+),
 {% else %}
         {{ queue.queue_name|py }},
 {% endif %}
@@ -35,6 +30,8 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
 {% for topic in cookiecutter.topics %}
     local_queues.publish({{ topic.name|py }}, {{ topic.example|py }})
 {% endfor %}
+    queues = [{% for queue in cookiecutter.queues %}{{ queue.queue_name|py }}{% if not loop.last %}, {% endif %}{% endfor %}]
+    manager = LoaferManager([route for route in routes if route.name in queues])
 
     manager.run(forever=False)
 

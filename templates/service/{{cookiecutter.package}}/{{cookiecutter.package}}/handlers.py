@@ -1,7 +1,7 @@
-"""What becomes of the messages: one handler for each queue.
+"""The handlers: one for each queue.
 
-True deletes a message. False leaves it on its queue, as an exception does: it comes back when
-its visibility timeout ends.
+A handler that returns True deletes its message. If it returns False or raises, the
+message stays on its queue and comes back when its visibility timeout ends.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,9 @@ from {{ cookiecutter.package }} import payloads
 
 {% endif %}
 {% for queue in cookiecutter.queues %}
+{% if not loop.first %}
+
+{% endif %}
 
 async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
     """Handle one message of the queue {{ queue.queue_name|prose }}.
@@ -45,10 +48,12 @@ async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.p
 {% endfor %}
 {% for handler in cookiecutter.error_handlers %}
 
+
 async def {{ handler.name }}(exc_info: ExcInfo, message: Message) -> bool:
     """Decide about a message of {{ handler.subject|prose }} whose handling raised.
 
-    The exception is in the log already. True deletes the message, False leaves it on the queue.
+    The exception is in the log already. True deletes the message, False leaves it on
+    its queue.
     """
     return False
 {% endfor %}

@@ -72,6 +72,20 @@ class ModelQueue:
     def count(self, action):
         return sum(name == action for name, _ in self.requests)
 
+    async def call(self, action, url, /, **parameters):
+        match action:
+            case "ReceiveMessage":
+                return {"Messages": await self._receive_message(parameters)}
+            case "DeleteMessageBatch":
+                return await self._batch(action, parameters["Entries"], self._delete)
+            case "ChangeMessageVisibilityBatch":
+                return await self._batch(action, parameters["Entries"], self._set_visibility)
+            case "SendMessageBatch":
+                return await self._send(parameters["Entries"])
+            case "GetQueueAttributes":
+                return {"Attributes": await self._all_attributes()}
+        raise AssertionError(action)
+
     async def _request(self, action, entries=()):
         self.requests.append((action, list(entries)))
         await asyncio.sleep(self.latency / 2)
@@ -87,7 +101,7 @@ class ModelQueue:
         if fault == "answer":
             raise TransientProviderError(f"{action}: connection reset")
 
-    async def receive_message(self, queue_url, **parameters):
+    async def _receive_message(self, parameters):
         fault = await self._request("ReceiveMessage", [parameters])
         received = self._receive(parameters)
         until = self.now + parameters["WaitTimeSeconds"]
@@ -152,12 +166,6 @@ class ModelQueue:
             "Attributes": attributes,
         }
 
-    async def delete_message_batch(self, queue_url, entries):
-        return await self._batch("DeleteMessageBatch", entries, self._delete)
-
-    async def change_message_visibility_batch(self, queue_url, entries):
-        return await self._batch("ChangeMessageVisibilityBatch", entries, self._set_visibility)
-
     async def _batch(self, action, entries, carry_out):
         assert 1 <= len(entries) <= 10
         assert len({entry["Id"] for entry in entries}) == len(entries)
@@ -174,7 +182,9 @@ class ModelQueue:
                 )
         self._wake()
         await self._answer(action, fault)
-        return failures
+        failed = {failure["Id"] for failure in failures}
+        successful = [{"Id": entry["Id"]} for entry in entries if entry["Id"] not in failed]
+        return {"Successful": successful, "Failed": failures}
 
     def _by_handle(self, entry):
         for message in self.messages:
@@ -200,15 +210,16 @@ class ModelQueue:
         message.visible_at = self.now + entry["VisibilityTimeout"]
         return None
 
-    async def send_message_batch(self, queue_url, entries):
+    async def _send(self, entries):
         fault = await self._request("SendMessageBatch", entries)
         if fault == "entry":
-            return [{"Id": "0", "Code": "InternalError", "SenderFault": False, "Message": ""}]
+            failure = {"Id": "0", "Code": "InternalError", "SenderFault": False, "Message": ""}
+            return {"Failed": [failure]}
         self.sent.extend(entries)
         await self._answer("SendMessageBatch", fault)
-        return []
+        return {"Successful": [{"Id": entry["Id"], "MessageId": "copy"} for entry in entries]}
 
-    async def get_queue_attributes(self, queue_url):
+    async def _all_attributes(self):
         await self._request("GetQueueAttributes")
         return {
             "VisibilityTimeout": str(self.visibility_timeout),
@@ -235,7 +246,7 @@ def model_queue():
 @pytest.fixture
 def make_provider(monkeypatch):
     """Makes providers that talk to a model."""
-    from loafer_kit.ext.aws import providers
+    from loafer_kit.ext.aws import clients, providers
 
     def make(queue, options=None, **settings):
         async def open_transport(*_):
@@ -245,8 +256,7 @@ def make_provider(monkeypatch):
             return URL + (".fifo" if queue.fifo else "")
 
         monkeypatch.setattr(providers, "_open_transport", open_transport)
-        monkeypatch.setattr(providers, "queue_url", queue_url)
-        monkeypatch.setattr("loafer_kit.ext.aws.dead_letters.queue_url", queue_url)
+        monkeypatch.setattr(clients.Clients, "queue_url", queue_url)
         name = "orders.fifo" if queue.fifo else "orders"
         return providers.SQSProvider(name, options, region_name="eu-west-1", **settings)
 

@@ -115,7 +115,7 @@ def test_requests_at_once_are_bounded(in_virtual_time, parallel):
     in_virtual_time(main)
 
 
-def test_whoever_adds_too_fast_waits(in_virtual_time):
+def test_adding_too_fast_waits(in_virtual_time):
     """Above a thousand waiting items `caught_up` waits until there is room."""
 
     async def main():

@@ -560,7 +560,7 @@ def test_without_a_dead_letter_queue_the_message_is_left_and_logged_once(
 
 
 def test_full_queue_that_falls_silent_is_reported(in_virtual_time, model_queue, consuming, caplog):
-    """When a busy queue turns empty because SQS hands out no more, the log says so until it ends."""
+    """A busy queue that falls silent because too many messages are in flight is logged."""
     queue = model_queue()
     queue.put("a")
 

@@ -110,6 +110,7 @@ async def play(scenario, queue, make_provider):
     return left_running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
 def test_nothing_is_lost_and_nothing_runs_after_it_was_done(
     fifo, in_virtual_time, model_queue, make_provider

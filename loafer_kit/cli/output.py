@@ -1,0 +1,84 @@
+"""Everything that the command line prints, escaped: text, JSON and progress.
+
+Names, contents and messages may come from anybody's template, lock, document or code.
+"""
+
+import itertools
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, TypeVar
+
+import typer
+
+from loafer_kit.scaffold.escaping import escape, escape_line
+
+T = TypeVar("T")
+
+#: Seconds before the first picture of progress, and between two pictures.
+_AFTER, _EVERY = 1.0, 0.1
+_PICTURES = "|/-\\"
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a text for a person, on stdout or on stderr."""
+    typer.echo(escape(str(text)), err=err)
+
+
+def print_exactly(content: str | bytes) -> None:
+    """Print content that the caller has escaped where it goes to a terminal."""
+    typer.echo(content, nl=False)
+
+
+def say_json(values: Any, *, indent: int | None = 2) -> None:
+    """Print values for a machine. JSON has its own escapes and takes no others."""
+    import json  # `--help` prints none
+
+    typer.echo(json.dumps(values, indent=indent))
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show what is being waited for if the block takes more than a second; clear it at the end.
+
+    It is one line on stderr, shown on a terminal only; the block must not print anything. The
+    cursor stays visible: the terminal is in order however the process ends.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        yield
+        return
+    over = threading.Event()
+    arguments = (f"{escape_line(what)} …", sys.stderr, over)
+    thread = threading.Thread(target=_show, args=arguments, name="loafer-kit-waiting", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def waiting_for_each(what: str, items: Iterator[T]) -> Iterator[T]:
+    """Yield the items; show what is being waited for while one takes its time."""
+    while True:
+        with waiting(what):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
+
+
+def _show(text: str, terminal: TextIO, over: threading.Event) -> None:
+    if over.wait(_AFTER):
+        return
+    room = shutil.get_terminal_size().columns - 3
+    for picture in itertools.cycle(_PICTURES):
+        terminal.write(f"\r{picture} {text[:room]}")
+        terminal.flush()
+        if over.wait(_EVERY):
+            break
+    terminal.write("\r\x1b[K")
+    terminal.flush()

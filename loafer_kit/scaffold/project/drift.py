@@ -1,0 +1,264 @@
+"""Finds where a project's spec, code and lock disagree."""
+
+import ast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import escape_line, quoted
+from loafer_kit.scaffold.project import code, locks, merges, projects
+from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
+from loafer_kit.scaffold.project.locks import Lock
+from loafer_kit.scaffold.project.plans import read
+from loafer_kit.scaffold.rendering import contexts
+from loafer_kit.scaffold.rendering.contexts import Context
+from loafer_kit.scaffold.spec import names, validation
+from loafer_kit.scaffold.spec.fields import OPTIONS
+from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
+
+Modules = Mapping[str, ast.Module]
+
+# The keywords of a route that a spec can set, and their names in the spec.
+_KEYWORDS = {field.keyword: field.name for field in OPTIONS if field.keyword}
+_KEYWORDS["dead_letter_queue"] = "dead_letter_queue"
+_RECEIVE = {field.receive: field.name for field in OPTIONS if field.receive}
+_NAMES = ("handler", "error_handler")
+# The attributes of `ServiceSpec` that a spec's file calls otherwise.
+_KEYS = {"ships": "list `with`"}
+_UPDATE = "`loafer-kit update` updates the code"
+_EITHER = f"change the code or {projects.SPEC} so that they agree"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One disagreement: its place, a sentence about it, and its remedy."""
+
+    path: str
+    line: int | None
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        return escape_line(f"{where}: {self.message}; {self.remedy}")
+
+
+def find(project: Path, lock: Lock) -> list[Drift]:
+    """Every drift of a project, compared with its `loafer.toml`.
+
+    SpecError if the spec has problems, ConfigurationError if code does not parse.
+    """
+    found = list(conflicts(project, lock))
+    if found or lock.template.name != "service" or projects.SPEC not in lock.files:
+        return found
+    if read(project, projects.SPEC) is None:
+        return [Drift(projects.SPEC, None, "is missing", "restore it from your version control")]
+    draft = projects.draft(project, lock)
+    spec = validation.service(draft)
+    try:
+        before = validation.service(Draft(lock.spec, str(project / locks.PATH)))
+    except SpecError:  # a release may forbid what an earlier one allowed
+        return [Drift(locks.PATH, None, "its spec is no longer valid", _UPDATE)]
+    found = [
+        Drift(projects.SPEC, None, f"the {name} changed since the code was written", _UPDATE)
+        for name in _changed_keys(before, spec)
+    ]
+    changed = _changed_queues(before, spec)
+    for name, message in changed.items():
+        found.append(Drift(projects.SPEC, _line(draft, name, spec), message, _UPDATE))
+    if before.package == spec.package:
+        found += _disagreements(project, lock, spec, changed)
+    return found
+
+
+def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
+    """The files in which a merge left conflict marks that are not resolved yet."""
+    for path in lock.files:
+        line = merges.conflict_line(read(project, path) or b"")
+        if line is not None:
+            remedy = "choose between the lines that <<<<<<< and >>>>>>> enclose"
+            yield Drift(path, line, "a conflict is left", remedy)
+
+
+def refuse_conflicts(
+    project: Path, lock: Lock | None, paths: Collection[str] | None = None
+) -> None:
+    """Raise ConfigurationError if these files, or any file, hold an unresolved conflict."""
+    left = [
+        conflict
+        for conflict in (conflicts(project, lock) if lock else ())
+        if paths is None or conflict.path in paths
+    ]
+    if left:
+        raise ConfigurationError("\n".join(map(str, left)))
+
+
+# The spec as it is now, beside the spec that the code was written from.
+
+
+def _changed_keys(before: ServiceSpec, spec: ServiceSpec) -> list[str]:
+    every = [field.name for field in fields(ServiceSpec) if field.name != "queues"]
+    changed = [name for name in every if getattr(before, name) != getattr(spec, name)]
+    return [_KEYS.get(name, name) for name in changed]
+
+
+def _changed_queues(before: ServiceSpec, spec: ServiceSpec) -> Mapping[str, str]:
+    """The added, removed and changed queues, with a sentence about each."""
+    old, new = _queues(before), _queues(spec)
+    verbs = dict.fromkeys(new.keys() - old.keys(), "was added")
+    verbs |= dict.fromkeys(old.keys() - new.keys(), "was removed")
+    verbs |= {name: "changed" for name in old.keys() & new.keys() if old[name] != new[name]}
+    return {
+        name: f"the queue {quoted(name)} {verbs[name]} since the code was written"
+        for name in (*new, *old)
+        if name in verbs
+    }
+
+
+def _queues(spec: ServiceSpec) -> Mapping[str, QueueSpec]:
+    return {queue.queue_name: queue for queue in spec.queues}
+
+
+def _line(draft: Draft, name: str, spec: ServiceSpec) -> int | None:
+    """The line of a queue's name in the spec's file."""
+    places = [index for index, queue in enumerate(spec.queues) if queue.queue_name == name]
+    return draft.line(("queues", places[0], "name")) if places else None
+
+
+# The code beside the spec.
+
+
+def _disagreements(
+    project: Path, lock: Lock, spec: ServiceSpec, changed: Collection[str]
+) -> Iterator[Drift]:
+    """The disagreements between code and spec, except those that the template itself renders."""
+    paths = [
+        file.relative_to(project).as_posix() for file in (project / spec.package).rglob("*.py")
+    ]
+    files = {path: read(project, path) or b"" for path in paths}
+    base = {path: file for path, file in lock.files.items() if isinstance(file, bytes)}
+    rendered = {
+        (drift.path, drift.message)
+        for drift in in_code(modules(base, spec.package), spec, except_for=changed)
+    }
+    for drift in in_code(modules(files, spec.package), spec, except_for=changed):
+        if (drift.path, drift.message) not in rendered:
+            yield drift
+
+
+def modules(files: Mapping[str, bytes], package: str) -> Modules:
+    """The parsed modules of a package; ConfigurationError if one does not parse."""
+    return {
+        path: code.parse(content, path)
+        for path, content in sorted(files.items())
+        if path.startswith(f"{package}/") and path.endswith(".py")
+    }
+
+
+def in_code(modules: Modules, spec: ServiceSpec, *, except_for: Collection[str]) -> Iterator[Drift]:
+    """Where a package's code disagrees with the spec, except about some queues.
+
+    The code is parsed, never imported: a value that only running it would reveal counts as right.
+    """
+    found = [(path, route) for path in modules for route in code.routes(modules[path])]
+    queues = contexts.queues(spec)
+    for queue in queues:
+        if queue["queue_name"] in except_for:
+            continue
+        routes = [(path, route) for path, route in found if _reads(route, queue)]
+        if not routes:
+            yield _missing_route(queue, spec.package, modules)
+        for path, route in routes:
+            for message in _differences(route, queue):
+                yield Drift(path, route.line, message, _EITHER)
+            yield from _undefined(path, route, queue, spec.package, modules)
+    known = {*except_for, *(queue["queue_name"] for queue in queues)}
+    for path, route in found:
+        name = _queue_name(route.queue)
+        if name is not None and name not in known:
+            message = f"the queue {quoted(name)} is not in {projects.SPEC}"
+            yield Drift(path, route.line, message, "add it there, or remove the route")
+
+
+def _queue_name(queue: object) -> str | None:
+    """The name of a route's queue, which may be given by name, URL or ARN."""
+    if not isinstance(queue, str) or isinstance(queue, Name):
+        return None
+    return names.queue_name(queue).rpartition(":")[2]
+
+
+def _reads(route: RouteCode, queue: Context) -> bool:
+    """Whether a route reads a queue; if the code computes the name, the handler decides."""
+    name = _queue_name(route.queue)
+    return queue["queue_name"] == name or (
+        name is None and _last(route, "handler") == queue["handler"]
+    )
+
+
+def _missing_route(queue: Context, package: str, modules: Modules) -> Drift:
+    path = f"{package}/routes.py"
+    message = f"no route reads the queue {quoted(queue['queue_name'])}"
+    remedy = f"`loafer-kit add route {queue['queue_name']}` writes one"
+    if path not in modules:
+        remedy = "the file is missing: restore it from your version control"
+    return Drift(path, None, message, f"{remedy}, or remove the queue from {projects.SPEC}")
+
+
+def _differences(route: RouteCode, queue: Context) -> Iterator[str]:
+    who = f"the queue {quoted(queue['queue_name'])}"
+    if route.kind != queue["route"]:
+        yield f"{who} has a {route.kind} here, a {queue['route']} by {projects.SPEC}"
+    for key in _NAMES:
+        yield from _difference(who, key, _last(route, key), queue[key])
+    yield from _difference(who, "translator", _translator(route), queue["translator"])
+    for keyword, key in _KEYWORDS.items():
+        yield from _difference(
+            who, key, route.keywords.get(keyword), queue["keywords"].get(keyword)
+        )
+    if route.options is not None:
+        for option, key in _RECEIVE.items():
+            yield from _difference(
+                who, key, route.options.get(option), queue["receive"].get(option)
+            )
+
+
+def _difference(who: str, key: str, here: Any, there: Any) -> Iterator[str]:
+    there = None if there == "" else there
+    if here != there and not isinstance(here, (Name, Unreadable)):
+        said = ["not set" if value is None else quoted(str(value)) for value in (here, there)]
+        yield f"{key} of {who} is {said[0]} here, {said[1]} in {projects.SPEC}"
+
+
+def _last(route: RouteCode, keyword: str) -> Any:
+    """A keyword's value; a dotted name without its module."""
+    value = route.keywords.get(keyword)
+    return value.rpartition(".")[2] if isinstance(value, str) else value
+
+
+def _translator(route: RouteCode) -> Any:
+    if "message_translator" in route.keywords and route.keywords["message_translator"] is None:
+        return "none"
+    return _last(route, "message_translator")
+
+
+def _undefined(
+    path: str, route: RouteCode, queue: Context, package: str, modules: Modules
+) -> Iterator[Drift]:
+    """The names that a route takes from a module of the package that does not define them."""
+    wanted = [route.keywords.get(key) for key in (*_NAMES, "message_translator")]
+    if queue["payload"]:
+        wanted.append(f"payloads.{queue['payload']}")
+    for name in wanted:
+        parts: Sequence[str] = name.split(".") if isinstance(name, str) else ()
+        if len(parts) != len(("module", "name")):
+            continue
+        module, member = parts
+        places = (f"{package}/{module}.py", f"{package}/{module}/__init__.py")
+        file = next((place for place in places if place in modules), None)
+        if file is not None and member not in code.defined(modules[file]):
+            message = f"{file} does not define {member}, which the route of the queue "
+            message += f"{quoted(queue['queue_name'])} needs"
+            yield Drift(path, route.line, message, "define it there, or name another")

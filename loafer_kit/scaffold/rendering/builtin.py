@@ -1,0 +1,68 @@
+"""Renders the built-in templates in memory, with Jinja alone.
+
+They are trusted: no sandbox, no hooks. cookiecutter writes the same bytes from them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from loafer_kit.scaffold.project.plans import Plan
+from loafer_kit.scaffold.rendering import formatting
+from loafer_kit.scaffold.rendering.quoting import QuotingExtension
+from loafer_kit.scaffold.rendering.templates import Template
+
+# Separates the paths that are rendered as one text; none holds it.
+_SEPARATOR = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A project: the name of its folder, its files, and the answers it was made from.
+
+    `notes` name what a template made and a project cannot hold.
+    """
+
+    folder: str
+    plan: Plan
+    answers: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def render(template: Template, variables: Mapping[str, Any]) -> Rendered:
+    """The project that a built-in template makes of its variables.
+
+    Only the files that the project gets are compiled.
+    """
+    sources = {f"{template.project}/{path}": path for path in template.below(template.project)}
+    environment = _environment(template)
+    paths = environment.from_string(_SEPARATOR.join([template.project, *sources]))
+    folder, *rendered = paths.render(cookiecutter=variables).split(_SEPARATOR)
+    files, executables = {}, set()
+    for source, path in zip(sources, rendered, strict=True):
+        place = path.removeprefix(f"{folder}/")
+        if not place.rpartition("/")[2]:  # a file that this project does not get
+            continue
+        file = template.files[source]
+        content = file.content.replace(b"\r\n", b"\n")
+        if b"{" in content:
+            text = environment.get_template(sources[source]).render(cookiecutter=variables)
+            content = text.encode()
+        files[place] = formatting.finish(place, content, is_formatted=True)
+        if file.executable:
+            executables.add(place)
+    return Rendered(folder, Plan(files, frozenset(executables)))
+
+
+def _environment(template: Template) -> Environment:
+    """The environment that cookiecutter makes of the template's `cookiecutter.json`."""
+    sources = {**template.below("templates"), **template.below(template.project)}
+    return Environment(  # noqa: S701 - no HTML is written
+        undefined=StrictUndefined,
+        loader=FunctionLoader(lambda name: sources[name].content.decode()),
+        extensions=[QuotingExtension],
+        keep_trailing_newline=True,
+        **template.variables["_jinja2_env_vars"],
+    )

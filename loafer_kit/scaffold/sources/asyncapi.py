@@ -1,0 +1,230 @@
+"""The source AsyncAPI, 2.x and 3.x: operations that receive become queues and models."""
+
+import re
+from pathlib import Path
+
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.sources.asyncapi_operations import (
+    DEAD_LETTER_QUEUE,
+    QUEUE,
+    REDRIVE_POLICY,
+    Bindings,
+    Operation,
+    received,
+)
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
+    ImportResult,
+    Queue,
+    Subscription,
+    draft_of,
+    keys,
+    whole_number,
+)
+from loafer_kit.scaffold.sources.json_schemas import References, Schemas
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.specs import Draft
+
+_FORMATS = {**documents.YAML, **documents.JSON}
+_SETTINGS = {
+    "visibilityTimeout": "visibility_timeout",
+    "receiveMessageWaitTime": "wait_time",
+}
+_JSON_TYPE = re.compile(r"application/(?:[a-z0-9.-]+\+)?json(?:;.*)?")
+_SCHEMA_FORMAT = re.compile(r"application/(?:vnd\.aai\.asyncapi|schema)\b.*")
+# The default of the SQS binding.
+_MAX_RECEIVE_COUNT = 10
+_UNUSED_QUEUE = "no subscription delivers to it, and no queue's redrive policy names it"
+
+
+# Descriptions of an object.
+_WORDS = "description externalDocs summary tags title"
+
+# Brokers and credentials belong to the environment.
+_DOCUMENT = keys("asyncapi channels components defaultContentType info operations", "id servers")
+_CHANNEL = keys("address bindings messages publish subscribe", f"{_WORDS} servers")
+_OPERATION = keys("action bindings channel message messages operationId traits", _WORDS)
+_MESSAGE = keys(
+    "bindings contentType name payload schemaFormat traits", f"{_WORDS} examples messageId"
+)
+# Neither SQS nor SNS has a binding for messages.
+_MESSAGE_BINDINGS = keys("")
+
+
+def read(path: Path) -> Draft:
+    """The draft of a service that receives what the document's application receives."""
+    document = documents.load(path, _FORMATS, what="an AsyncAPI document")
+    return draft_of(document, lambda root: _Reader(root).read())
+
+
+class _Reader:
+    """Walks over one document."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._result = ImportResult()
+        self._references = References(root, self._result)
+        self._models: dict[str, dict[str, str]] = {}
+        self._schemas = Schemas(self._references, self._result, self._models)
+        self._received: set[str] = set()
+        self._described: list[Node] = []
+
+    def read(self) -> ImportResult:
+        self._result.note_unsupported(self._root, _DOCUMENT)
+        self._name()
+        for operation in received(self._root, self._references, self._result):
+            self._operation(operation)
+        self._note_queues()
+        if self._models:
+            self._result.values["payloads"] = self._models
+        return self._result
+
+    def _name(self) -> None:
+        title = self._root.at("info", "title")
+        name = re.sub(r"[^a-z0-9]+", "-", (title.text or "").lower())[:60].strip("-")
+        if name:
+            self._result.values["name"] = name
+            self._result.places["name",] = title.path
+
+    def _note_queues(self) -> None:
+        """Note the keys of queues, once all operations have shown which are dead-letter queues."""
+        others = self._result.dead_letter_queues()
+        handled = {queue.node.path for queue in self._result.queues if queue.name not in others}
+        targets = {
+            queue.settings["dead_letter_queue"].value
+            for queue in self._result.queues
+            if "dead_letter_queue" in queue.settings
+        }
+        for queue in self._described:
+            name = str(queue["name"].value)
+            if queue.path in handled:
+                self._result.note_unsupported(queue, QUEUE)
+            elif name in targets or name in self._received:
+                self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
+            else:
+                self._result.note(queue, f"{quoted(name)} is left out: {_UNUSED_QUEUE}")
+
+    def _operation(self, operation: Operation) -> None:
+        self._note_operation(operation)
+        bindings = Bindings(operation, self._references, self._result)
+        named, consumers = bindings.named(), bindings.consumers()
+        self._described += bindings.described
+        topic = bindings.topic_name() or _queue_name(operation.address)
+        if consumers:
+            queues = []
+            for name, consumer in consumers.items():
+                raw = consumer["rawMessageDelivery"].value is True
+                self._result.subscriptions.append(Subscription(topic, name, consumer, raw))
+                queues.append(named.get(name, consumer.with_value({"name": name})))
+        else:
+            queues = bindings.point_to_point()
+            queues = queues or [self._queue_for(operation.address, operation.channel)]
+        if not consumers and bindings.topic.is_there:
+            self._result.subscriptions += [
+                Subscription(topic, str(queue["name"].value), operation.channel) for queue in queues
+            ]
+        for queue in queues:
+            self._queue(queue, operation, bindings)
+
+    def _note_operation(self, operation: Operation) -> None:
+        """Note the unsupported keys of an operation, its channel and its messages."""
+        self._result.note_unsupported(operation.channel, _CHANNEL)
+        for node in (operation.node, *self._traits(operation.node)):
+            self._result.note_unsupported(node, _OPERATION)
+        for place in operation.messages:
+            message = self._references.follow(place)
+            for node in (message, *self._traits(message)):
+                self._result.note_unsupported(node, _MESSAGE)
+                bindings = self._references.down(node, "bindings")
+                self._result.note_unsupported(bindings, _MESSAGE_BINDINGS)
+
+    def _traits(self, node: Node) -> list[Node]:
+        return [self._references.follow(trait) for trait in node["traits"].elements()]
+
+    def _queue_for(self, address: str, node: Node) -> Node:
+        """A queue for a channel without a binding for SQS."""
+        name = _queue_name(address)
+        self._result.note(node, f"has no binding for SQS: its queue is called {name}")
+        return node.with_value({"name": name})
+
+    def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
+        name = str(queue["name"].value)
+        self._result.readers.append((name, operation.node))
+        if name in self._received:
+            message = f"{quoted(name)} already has the handler of another operation"
+            self._result.note(operation.node, message)
+            return
+        self._received.add(name)
+        settings = {"name": queue["name"]} | {
+            key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
+        }
+        self._result.check_fifo(name, queue["fifoQueue"])
+        settings |= self._redrive(queue, bindings) | self._handler(operation)
+        payload = self._payload(operation)
+        if payload is not None:
+            settings["payload"] = payload
+        self._result.queues.append(Queue(name, queue, settings))
+
+    def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
+        policy = self._references.down(queue, "redrivePolicy")
+        self._result.note_unsupported(policy, REDRIVE_POLICY)
+        target = bindings.target(queue)
+        if target is None:
+            return {}
+        count = policy["maxReceiveCount"]
+        return {
+            "dead_letter_queue": policy.with_value(target),
+            "max_receive_count": (
+                whole_number(count) if count.is_there else count.with_value(_MAX_RECEIVE_COUNT)
+            ),
+        }
+
+    def _handler(self, operation: Operation) -> dict[str, Node]:
+        """The operation's name as the handler's, if it is valid and free."""
+        name = names.snake_case(operation.name or "")
+        taken = {queue.settings.get("handler", Node(None)).value for queue in self._result.queues}
+        if not name or names.function(name) or name in taken:
+            return {}
+        return {"handler": operation.node.with_value(name)}
+
+    def _payload(self, operation: Operation) -> Node | None:
+        """The model of an operation's message, if there is only one and it is JSON."""
+        if len(operation.messages) != 1:
+            if operation.messages:
+                self._result.note(
+                    operation.node, "has several messages: the handler gets the decoded content"
+                )
+            return None
+        message = self._references.follow(operation.messages[0])
+        schema = message["payload"]
+        format_ = self._of_message(message, "schemaFormat")
+        if "schemaFormat" in self._references.follow(schema):
+            wrapper = self._references.follow(schema)
+            format_, schema = wrapper["schemaFormat"], wrapper["schema"]
+        content = (
+            self._of_message(message, "contentType").text or self._root["defaultContentType"].text
+        )
+        if not _JSON_TYPE.fullmatch(content or "application/json"):
+            self._result.note(message, f"is {quoted(str(content))}, which is not decoded")
+            return None
+        if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
+            self._result.note(format_, "is not JSON Schema: the handler gets the decoded content")
+            return None
+        if not schema.is_there:
+            return None
+        is_listed = len(message.path) > 1 and message.path[-2] == "messages"
+        hint = message["name"].text or str(message.path[-1] if is_listed else operation.address)
+        name = self._schemas.payload(schema, hint)
+        return None if name is None else schema.with_value(name)
+
+    def _of_message(self, message: Node, key: str) -> Node:
+        """A key of a message, or of the first of its traits that has it."""
+        places = [place[key] for place in (message, *self._traits(message)) if key in place]
+        return places[0] if places else message[key]
+
+
+def _queue_name(address: str) -> str:
+    """A queue's name made from a channel's address."""
+    stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
+    return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")

@@ -1,0 +1,195 @@
+"""The operations of an AsyncAPI document that receive, and their bindings for SQS and SNS."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
+from loafer_kit.scaffold.sources.json_schemas import References
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that receives: its name, its channel and the messages."""
+
+    name: str | None
+    node: Node
+    channel: Node
+    address: str
+    messages: list[Node]
+
+
+def received(root: Node, references: References, result: ImportResult) -> list[Operation]:
+    """The operations that receive; a problem if there are none."""
+    version = root["asyncapi"]
+    reader = _READERS.get(str(version.value)[:1])
+    if reader is None:
+        message = f"must be a version 2.x or 3.x, not {quoted(str(version.value))}"
+        result.problem(version, message)
+        return []
+    read, word = reader
+    found = list(read(root, references, result))
+    if not found:
+        result.problem(root, f"receives nothing: there is no {word}")
+    return found
+
+
+def _version_2(root: Node, references: References, result: ImportResult) -> Iterator[Operation]:
+    """Version 2 calls it `publish` when others send and the application receives."""
+    for address, place in root["channels"].items():
+        channel = references.follow(place)
+        if "subscribe" in channel:
+            result.note(channel["subscribe"], _SENDS)
+        elif "publish" not in channel:
+            result.note(channel, _UNUSED)
+        if "publish" in channel:
+            node = references.follow(channel["publish"])
+            message = references.down(node, "message")
+            messages = list(message["oneOf"].elements()) or [message]
+            yield Operation(node["operationId"].text, node, channel, address, messages)
+
+
+def _version_3(root: Node, references: References, result: ImportResult) -> Iterator[Operation]:
+    used: set[object] = set()
+    for name, place in root["operations"].items():
+        node = references.follow(place)
+        used.add(str(node["channel"]["$ref"].value))
+        if node["action"].value != "receive":
+            result.note(node, _SENDS)
+            continue
+        channel = references.down(node, "channel")
+        used.add(channel.path)
+        key = str(channel.path[-1]) if channel.path else name
+        messages = list(node["messages"].elements())
+        messages = messages or [item for _, item in channel["messages"].items()]
+        yield Operation(name, node, channel, channel["address"].text or key, messages)
+    for name, place in root["channels"].items():
+        reference = "#/channels/" + name.replace("~", "~0").replace("/", "~1")
+        if used.isdisjoint([place.path, reference, str(place["$ref"].value)]):
+            result.note(place, _UNUSED)
+
+
+_SENDS = "sends: left to the handlers"
+_UNUSED = "is left out: no operation uses it"
+_READERS = {
+    "2": (_version_2, "`publish`"),
+    "3": (_version_3, "operation with `action: receive`"),
+}
+
+
+# Bindings of other protocols are not supported.
+_BINDINGS = keys("sns sqs")
+_SQS_CHANNEL = keys("deadLetterQueue queue", "bindingVersion")
+_SQS_OPERATION = keys("queues", "bindingVersion")
+_SNS_CHANNEL = keys("name", "bindingVersion")
+_SNS_OPERATION = keys("consumers topic", "bindingVersion")
+# `displayName` is for SMS.
+_CONSUMER = keys(
+    "endpoint name protocol rawMessageDelivery",
+    "displayName",
+    {"filterPolicyScope": ("messageattributes",)},
+)
+_QUEUE_DEFAULTS = {
+    "deduplicationScope": ("queue",),
+    "deliveryDelay": ("0",),
+    "fifoThroughputLimit": ("perqueue",),
+    "messageRetentionPeriod": ("345600",),
+    "receiveMessageWaitTime": ("0",),
+    "visibilityTimeout": ("30",),
+}
+QUEUE = keys(
+    "fifoQueue name receiveMessageWaitTime redrivePolicy visibilityTimeout",
+    defaults=_QUEUE_DEFAULTS,
+)
+# The spec has the name of a dead-letter queue only.
+DEAD_LETTER_QUEUE = keys("fifoQueue name", defaults=_QUEUE_DEFAULTS)
+REDRIVE_POLICY = keys("deadLetterQueue maxReceiveCount")
+
+
+class Bindings:
+    """Reads the bindings of one operation, and notes their unsupported keys."""
+
+    def __init__(self, operation: Operation, references: References, result: ImportResult) -> None:
+        self._references = references
+        self._result = result
+        self._sqs = self._binding(operation.node, "sqs", _SQS_OPERATION)
+        self._sns = self._binding(operation.node, "sns", _SNS_OPERATION)
+        self._channel = self._binding(operation.channel, "sqs", _SQS_CHANNEL)
+        self.topic = self._binding(operation.channel, "sns", _SNS_CHANNEL)
+        self.queue = references.down(self._channel, "queue")
+        self.dead_letter_queue = references.down(self._channel, "deadLetterQueue")
+        places = [references.follow(place) for place in self._sqs["queues"].elements()]
+        places += [self.queue, self.dead_letter_queue]
+        #: All queues of the bindings, with dead-letter queues.
+        self.described = [queue for queue in places if queue.is_there]
+
+    def _binding(self, node: Node, protocol: str, known: Keys) -> Node:
+        """The binding of an operation or a channel, or of one of its traits."""
+        traits = [self._references.follow(trait) for trait in node["traits"].elements()]
+        found = Node(None, (*node.path, "bindings", protocol))
+        for place in (node, *traits):
+            bindings = self._references.down(place, "bindings")
+            self._result.note_unsupported(bindings, _BINDINGS)
+            binding = self._references.down(bindings, protocol)
+            if found.is_there and binding.is_there:
+                self._result.note(binding, "is left out: another binding takes precedence")
+            elif binding.is_there:
+                self._result.note_unsupported(binding, known)
+                found = binding
+        return found
+
+    def named(self) -> dict[str, Node]:
+        """All queues by their names; the first of a name takes precedence."""
+        return {str(queue["name"].value): queue for queue in reversed(self.described)}
+
+    def point_to_point(self) -> list[Node]:
+        """All queues without the dead-letter queues."""
+        targets = {self.target(queue) for queue in self.described}
+        return [
+            queue
+            for queue in self.described
+            if queue["name"].text not in targets and queue.path != self.dead_letter_queue.path
+        ]
+
+    def consumers(self) -> dict[str, Node]:
+        """The subscriptions whose endpoint is a queue, by the queue's name."""
+        found: dict[str, Node] = {}
+        for place in self._sns["consumers"].elements():
+            consumer = self._references.follow(place)
+            if consumer["protocol"].value != "sqs":
+                protocol = quoted(str(consumer["protocol"].value))
+                self._result.note(consumer, f"is subscribed by {protocol}, not by a queue")
+                continue
+            name = identified(self._endpoint(consumer))
+            if name:
+                found[name] = consumer
+                self._result.note_unsupported(consumer, _CONSUMER)
+            else:
+                self._result.problem(consumer, "has no endpoint with a name or an arn")
+        return found
+
+    def _endpoint(self, consumer: Node) -> Node:
+        """The examples of the binding's own specification have the name beside `endpoint`."""
+        endpoint = self._references.follow(consumer["endpoint"])
+        return endpoint if endpoint.is_there else consumer
+
+    def topic_name(self) -> str | None:
+        """The name of the topic, if a binding has it."""
+        return identified(self._references.down(self._sns, "topic")) or self.topic["name"].text
+
+    def target(self, queue: Node) -> str | None:
+        """The name of a queue's dead-letter queue.
+
+        That of a channel's queue is, by default, the dead-letter queue of the channel.
+        """
+        target = identified(self._references.down(queue, "redrivePolicy", "deadLetterQueue"))
+        if target is None and queue.path == self.queue.path:
+            return self.dead_letter_queue["name"].text
+        return target
+
+
+def identified(identifier: Node) -> str | None:
+    """The name in an identifier of the bindings, which is a name or an ARN."""
+    arn = identifier["arn"].text
+    return arn.rpartition(":")[2] if arn else identifier["name"].text

@@ -1,0 +1,303 @@
+"""The source CloudFormation, and SAM: the queues, topics and subscriptions of a template."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources import aws, documents
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
+    ImportResult,
+    Keys,
+    Queue,
+    Subscription,
+    batch_size,
+    draft_of,
+    keys,
+    last_part,
+    whole_number,
+)
+from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
+from loafer_kit.scaffold.spec.specs import Draft
+
+_WHEN_DEPLOYED = "is known only when the stack is deployed"
+
+# How a stack is deployed does not matter to a consumer.
+_RESOURCE = keys(
+    "Condition Properties Type",
+    """
+    Connectors CreationPolicy DeletionPolicy DependsOn IgnoreGlobals Metadata UpdatePolicy
+    UpdateReplacePolicy
+    """,
+)
+_FORMATS = {**documents.YAML_WITH_TAGS, **documents.JSON}
+_SETTINGS = {
+    "ReceiveMessageWaitTimeSeconds": "wait_time",
+    "VisibilityTimeout": "visibility_timeout",
+}
+_QUEUE = "AWS::SQS::Queue"
+_ARN_PARTS = 6
+
+_TEMPLATE = keys(
+    "Conditions Globals Mappings Parameters Resources",
+    "AWSTemplateFormatVersion Description Metadata Outputs Rules Transform",
+)
+_EVENT = keys("Properties Type")
+_SNS_EVENT = keys("SqsSubscription Topic", defaults={"FilterPolicyScope": ("messageattributes",)})
+_SQS_SUBSCRIPTION = keys(
+    "BatchSize QueueArn QueueUrl", "QueuePolicyLogicalId", {"Enabled": ("true",)}
+)
+# The service replaces the function: how it is built and published does not matter.
+_FUNCTION = keys(
+    "Events",
+    """
+    Architectures AutoPublishAlias AutoPublishAliasAllProperties AutoPublishCodeSha256
+    CodeSigningConfigArn CodeUri DeploymentPreference Description EphemeralStorage FunctionName
+    Handler ImageConfig ImageUri InlineCode Layers MemorySize PackageType PropagateTags
+    PublishToLatestPublished Runtime RuntimeManagementConfig SnapStart SourceKMSKeyArn
+    VersionDeletionPolicy VersionDescription
+    """,
+)
+
+
+def read(path: Path) -> Draft:
+    """The draft of a service for the queues of a template."""
+    document = documents.load(path, _FORMATS, what="a CloudFormation template")
+    return draft_of(document, lambda root: _Reader(root).read())
+
+
+class _Reader:
+    """Walks over one template."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._result = ImportResult()
+        self._intrinsics = Intrinsics(root)
+        self._settings: dict[str, dict[str, Node]] = {}
+        self._nodes: dict[str, Node] = {}
+        self._described: list[tuple[str, Node]] = []
+        self._topics: list[tuple[str, Node]] = []
+
+    def read(self) -> ImportResult:
+        self._result.note_unsupported(self._root, _TEMPLATE)
+        readers = {
+            "AWS::Lambda::EventSourceMapping": self._mapping,
+            "AWS::Serverless::Function": self._function,
+            "AWS::SNS::Subscription": self._subscription,
+            "AWS::SNS::Topic": self._topic,
+        }
+        resources = [(key, item, str(item["Type"].value)) for key, item in self._made()]
+        for logical_id, resource, kind in resources:
+            if kind == _QUEUE:
+                self._queue(logical_id, resource)
+        for logical_id, resource, kind in resources:
+            if kind in readers:
+                readers[kind](logical_id, resource)
+        others = {kind for _, _, kind in resources} - {_QUEUE, *readers}
+        if others:
+            listed = ", ".join(sorted(quoted(kind).strip("'") for kind in others))
+            self._result.note(self._root["Resources"], f"not looked at: {listed}")
+        for name, settings in self._settings.items():
+            self._result.queues.append(Queue(name, self._nodes[name], settings))
+        if not self._result.queues:
+            self._result.problem(self._root["Resources"], f"describes no queue ({_QUEUE})")
+        self._note_queues_and_topics()
+        return self._result
+
+    def _note_queues_and_topics(self) -> None:
+        """Note the keys of queues and topics, once it is known which of them are used, and how."""
+        others = self._result.dead_letter_queues()
+        for name, properties in self._described:
+            known = aws.DEAD_LETTER_QUEUE if name in others else aws.QUEUE
+            self._note_unsupported(properties, known)
+        subscribed = {item.topic for item in self._result.subscriptions}
+        for name, resource in self._topics:
+            properties = self._properties(resource)
+            if name in subscribed:
+                self._note_unsupported(properties, aws.TOPIC)
+            else:
+                self._result.note(resource, "is left out: no queue is subscribed to it")
+
+    def _queue(self, logical_id: str, resource: Node) -> None:
+        name = self._intrinsics.name(logical_id)
+        if not self._intrinsics.is_named(resource):
+            called = quoted(name).strip("'")
+            self._result.note(resource, f"its name {_WHEN_DEPLOYED}: the spec calls it {called}")
+        properties = self._properties(resource)
+        self._described.append((name, properties))
+        settings = {"name": properties["QueueName"].with_value(name)} | {
+            key: whole_number(node)
+            for word, key in _SETTINGS.items()
+            if (node := self._known(properties[word])).is_there
+        }
+        is_fifo = self._intrinsics.boolean(properties["FifoQueue"].value)
+        self._result.check_fifo(name, properties["FifoQueue"].with_value(is_fifo))
+        self._add(name, resource, settings | self._redrive(properties["RedrivePolicy"]))
+
+    def _add(self, name: str, node: Node, settings: dict[str, Node]) -> None:
+        self._nodes.setdefault(name, node)
+        self._settings.setdefault(name, {}).update(settings)
+
+    def _redrive(self, node: Node) -> dict[str, Node]:
+        policy = node.with_value(self._intrinsics.resolve(node.value))
+        if not policy.is_there:
+            return {}
+        self._result.note_unsupported(policy, aws.REDRIVE_POLICY)
+        target = policy["deadLetterTargetArn"]
+        name = last_part(str(target.value))
+        if UNKNOWN in name:
+            self._result.note(node, f"the dead-letter queue {_WHEN_DEPLOYED}")
+            return {}
+        settings = {"dead_letter_queue": target.with_value(name)}
+        if policy["maxReceiveCount"].is_there:
+            settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
+        return settings
+
+    def _topic(self, logical_id: str, resource: Node) -> None:
+        name = self._intrinsics.name(logical_id)
+        self._topics.append((name, resource))
+        for place in resource.at("Properties", "Subscription").elements():
+            self._subscribe(self._chosen(place), resource.with_value(f":{name}"))
+
+    def _subscription(self, _logical_id: str, resource: Node) -> None:
+        properties = self._properties(resource)
+        self._subscribe(properties, properties["TopicArn"])
+
+    def _subscribe(self, place: Node, topic_node: Node) -> None:
+        if not place.is_there:
+            return
+        protocol = self._intrinsics.text(place["Protocol"].value)
+        if protocol != "sqs":
+            self._result.note(place, f"delivers by {quoted(protocol)}, not to a queue")
+            return
+        topic, queue = self._target(topic_node), self._target(place["Endpoint"])
+        if topic and queue:
+            raw = self._intrinsics.boolean(place["RawMessageDelivery"].value) is True
+            self._result.subscriptions.append(Subscription(topic, queue, place, raw))
+            self._add(queue, place, {})
+            self._note_unsupported(place, aws.SUBSCRIPTION)
+
+    def _mapping(self, _logical_id: str, resource: Node) -> None:
+        properties = self._properties(resource)
+        source = properties["EventSourceArn"]
+        if not source.is_there or not _is_of_queue(self._intrinsics.text(source.value)):
+            self._result.note(resource, "is left out: it reads no queue")
+            return
+        self._consume(properties, source, properties["BatchSize"], aws.MAPPING)
+
+    def _function(self, logical_id: str, resource: Node) -> None:
+        properties = self._properties(resource)
+        readers = len(self._result.readers)
+        for event_id, event in properties["Events"].items():
+            self._event(f"{logical_id}{event_id}Queue", event)
+        if len(self._result.readers) > readers:
+            self._note_unsupported(properties, _FUNCTION)
+            globals_ = self._root.at("Globals", "Function")
+            self._note_unsupported(globals_, _FUNCTION)
+        elif not properties["Events"].is_there:
+            self._result.note(resource, "is left out: it has no events")
+
+    def _event(self, queue_id: str, event: Node) -> None:
+        properties = event["Properties"]
+        self._result.note_unsupported(event, _EVENT)
+        if event["Type"].value == "SQS":
+            place = properties["Queue"]
+            self._consume(properties, place, properties["BatchSize"], aws.MAPPING)
+        elif event["Type"].value == "SNS":
+            self._sns_event(queue_id, properties)
+        else:
+            self._result.note(event, "is not an event from a queue")
+
+    def _sns_event(self, queue_id: str, properties: Node) -> None:
+        """SAM can put a queue between a topic and a function: its own, or a named one."""
+        through = properties["SqsSubscription"]
+        topic = self._target(properties["Topic"])
+        if isinstance(through.value, dict):
+            queue = self._consume(
+                through, through["QueueArn"], through["BatchSize"], _SQS_SUBSCRIPTION
+            )
+        elif self._intrinsics.boolean(through.value) is True:
+            queue = queue_id
+            self._result.note(through, f"its queue's name {_WHEN_DEPLOYED}: called {quoted(queue)}")
+            self._add(queue, through, {})
+            self._result.readers.append((queue, through))
+        else:
+            self._result.note(properties, "the topic calls the function: there is no queue")
+            return
+        self._note_unsupported(properties, _SNS_EVENT)
+        if topic and queue:
+            self._result.subscriptions.append(Subscription(topic, queue, properties))
+
+    def _consume(self, node: Node, queue_node: Node, size: Node, known: Keys) -> str | None:
+        """Add a queue that calls a function, perhaps in batches, and return its name."""
+        name = self._target(queue_node)
+        if name:
+            self._note_unsupported(node, known)
+            found = batch_size(self._known(size), self._result)
+            self._add(name, queue_node, found)
+            self._result.readers.append((name, node))
+        return name
+
+    def _made(self) -> Iterator[tuple[str, Node]]:
+        """The resources by their logical ids, without those whose condition is false."""
+        for logical_id, resource in self._root["Resources"].items():
+            if logical_id.startswith("Fn::"):
+                message = "makes resources only when the stack is deployed: left out"
+                self._result.note(resource, message)
+            elif resource["Type"].text is None:
+                self._result.note(resource, "has no type: left out")
+            elif self._is_made(resource):
+                yield logical_id, resource
+
+    def _is_made(self, resource: Node) -> bool:
+        condition = resource["Condition"]
+        holds = self._intrinsics.condition(condition.value) if condition.is_there else True
+        if holds is False:
+            self._result.note(resource, "is left out: its condition does not hold")
+        elif holds is None:
+            self._result.note(condition, _WHEN_DEPLOYED)
+        return holds is not False
+
+    def _properties(self, resource: Node) -> Node:
+        """The properties of a resource; its unsupported keys are noted."""
+        self._result.note_unsupported(resource, _RESOURCE)
+        return resource["Properties"]
+
+    def _note_unsupported(self, node: Node, known: Keys) -> None:
+        """Note the unsupported keys of a place, after resolving its values."""
+        if isinstance(node.value, Mapping):
+            found = {key: self._intrinsics.resolve(item) for key, item in node.value.items()}
+            self._result.note_unsupported(node.with_value(found), known)
+
+    def _known(self, node: Node) -> Node:
+        """The place with its resolved value, or None if it is unknown."""
+        value = self._intrinsics.resolve(node.value)
+        if isinstance(value, str) and UNKNOWN in value:
+            self._result.note(node, _WHEN_DEPLOYED)
+            value = None
+        return node.with_value(value)
+
+    def _target(self, node: Node) -> str | None:
+        """The name of the queue or topic that a place refers to."""
+        name = last_part(self._intrinsics.text(node.value))
+        if UNKNOWN not in name:
+            return name
+        self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
+        return None
+
+    def _chosen(self, node: Node) -> Node:
+        """The table that `Fn::If` chooses, or the place itself."""
+        while isinstance(node["Fn::If"].value, list):
+            choice = node["Fn::If"]
+            holds = self._intrinsics.condition(choice[0].value)
+            if holds is None:
+                self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
+                return node.with_value(None)
+            node = choice[1 if holds else 2]
+        return node.with_value(None) if node["Ref"].value == "AWS::NoValue" else node
+
+
+def _is_of_queue(arn: str) -> bool:
+    """Whether an ARN may be a queue's; true if its service is unknown."""
+    parts = arn.split(":")
+    return len(parts) < _ARN_PARTS or parts[2] == "sqs" or UNKNOWN in parts[2]

@@ -1,1 +1,0 @@
-"""Reads CloudFormation and SAM templates."""

@@ -1,0 +1,233 @@
+"""The result of importing a document: queues, subscriptions, models, problems and notes.
+
+A source describes what it finds; `ImportResult.draft` makes the draft of a service of it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources.documents import Document, Node
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.problems import Path, Problem
+from loafer_kit.scaffold.spec.specs import Draft
+
+# A place and a message about it; the same remark is kept once.
+_Remark = tuple[Path, str]
+
+_NOWHERE = Node(None)
+_MOST_MESSAGES = 10  # AWS's limit of one receive
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one kind of table; each key that is not listed here is noted.
+
+    `read` become parts of the spec. `ignored` never matter to a consumer: ids, descriptions, values
+    that a provider computes, keys of other protocols. `defaults` are the values that AWS itself
+    uses, as lower-case texts: they need no note.
+    """
+
+    read: frozenset[str]
+    ignored: frozenset[str]
+    defaults: Mapping[str, tuple[str, ...]]
+
+    def unsupported(self, node: Node) -> list[str]:
+        """The keys of a table that a spec cannot express."""
+        return [key for key, item in node.items() if self._is_unsupported(key, item.value)]
+
+    def _is_unsupported(self, key: str, value: object) -> bool:
+        # `x-` begins the extensions of AsyncAPI, and the anchors of YAML templates.
+        if key in self.read or key in self.ignored or key.startswith("x-") or value in _EMPTY:
+            return False
+        return str(value).lower() not in self.defaults.get(key, ())
+
+
+def keys(
+    read: str, ignored: str = "", defaults: Mapping[str, tuple[str, ...]] | None = None
+) -> Keys:
+    """Keys from texts with spaces between the names."""
+    return Keys(frozenset(read.split()), frozenset(ignored.split()), defaults or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue: its name, the place that describes it, and a place for each key of the spec."""
+
+    name: str
+    node: Node
+    settings: dict[str, Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A queue's subscription to a topic; with `raw`, messages arrive without SNS's envelope."""
+
+    topic: str
+    queue: str
+    node: Node
+    raw: bool = False
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """The contents of a document so far, its problems, and notes on what a spec cannot express."""
+
+    queues: list[Queue] = field(default_factory=list)
+    subscriptions: list[Subscription] = field(default_factory=list)
+    #: The consumers of queues, each with its queue's name.
+    readers: list[tuple[str, Node]] = field(default_factory=list)
+    values: dict[str, object] = field(default_factory=dict)
+    problems: dict[_Remark, None] = field(default_factory=dict)
+    notes: dict[_Remark, None] = field(default_factory=dict)
+    places: dict[Path, Path] = field(default_factory=dict)
+
+    def problem(self, node: Node, message: str) -> None:
+        """Add an error of the document."""
+        self.problems[node.path, message] = None
+
+    def note(self, node: Node, message: str) -> None:
+        """Add a remark on a part of the document that does not enter the spec."""
+        self.notes[node.path, message] = None
+
+    def note_unsupported(self, node: Node, keys: Keys, what: str = "") -> None:
+        """Note the keys of a table that a spec cannot express; `what` describes the table.
+
+        Sources drop keys nowhere else, so that none is dropped in silence.
+        """
+        unsupported = [quoted(key).strip("'") for key in keys.unsupported(node)]
+        if unsupported:
+            begin = f"{what}: " if what else ""
+            self.note(node, f"{begin}unsupported: {', '.join(unsupported)}")
+
+    def check_fifo(self, name: str, is_fifo: Node) -> None:
+        """Add a problem if a FIFO queue's name lacks the suffix that SQS requires."""
+        if is_fifo.value is True and names.queue(name) is None and not name.endswith(".fifo"):
+            named = quoted(f"{name}.fifo")
+            self.problem(is_fifo, f"the name of a FIFO queue ends in '.fifo': name it {named}")
+
+    def dead_letter_queues(self) -> set[str]:
+        """The queues that get no handler because they are dead-letter queues of others.
+
+        Empty if every queue is one: the service needs a queue to handle.
+        """
+        queues = {queue.name for queue in self.queues}
+        targets = {
+            target
+            for queue in self.queues
+            if (target := queue.settings.get("dead_letter_queue", _NOWHERE).text)
+            and target != queue.name  # validation reports that
+        }
+        found = queues & targets
+        return set() if found == queues else found
+
+    def draft(self, origin: str, line: Callable[[Path], int | None]) -> Draft:
+        """The draft of a service that handles the messages of these queues."""
+        self._note_without_handler()
+        queues = [self._settings(index, queue) for index, queue in enumerate(self._handled())]
+        _tell_handlers_apart(queues)
+        places = dict(self.places)
+
+        def line_of(path: Path) -> int | None:
+            while path and path not in places:
+                path = path[:-1]
+            return line(places.get(path, ()))
+
+        def located(found: Iterable[_Remark]) -> list[Problem]:
+            problems = [Problem(path, message, line(path)) for path, message in found]
+            return sorted(problems, key=lambda problem: problem.line or 0)
+
+        return Draft(
+            {**self.values, "queues": queues},
+            origin,
+            line_of,
+            located(self.problems),
+            located(self.notes),
+        )
+
+    def _handled(self) -> list[Queue]:
+        """The queues without the dead-letter queues."""
+        others = self.dead_letter_queues()
+        return [queue for queue in self.queues if queue.name not in others]
+
+    def _note_without_handler(self) -> None:
+        """Note the subscriptions and consumers of dead-letter queues."""
+        others = self.dead_letter_queues()
+        subscribed = [(item.queue, item.node) for item in self.subscriptions]
+        for name, node in [*subscribed, *self.readers]:
+            if name in others:
+                self.note(node, f"{quoted(name)} is a dead-letter queue: it gets no handler")
+
+    def _settings(self, index: int, queue: Queue) -> dict[str, object]:
+        settings = {"name": queue.node.with_value(queue.name), **queue.settings}
+        settings |= self._topic(queue)
+        place: Path = ("queues", index)
+        self.places[place] = queue.node.path
+        self.places |= {(*place, key): node.path for key, node in settings.items()}
+        return {key: node.value for key, node in settings.items()}
+
+    def _topic(self, queue: Queue) -> Mapping[str, Node]:
+        found = [item for item in self.subscriptions if item.queue == queue.name]
+        enveloped = [item for item in found if not item.raw]
+        for item in found:
+            if item.raw:
+                what = "delivers raw messages: the handler gets them like the queue's own"
+            elif item is enveloped[0]:
+                continue
+            else:
+                first = quoted(enveloped[0].topic)
+                what = f"is left out: a queue has one topic, and {first} comes first"
+            self.note(item.node, f"{quoted(item.topic)} {what}")
+        if not enveloped:
+            return {}
+        node = enveloped[0].node
+        return {"kind": node.with_value("sns"), "topic": node.with_value(enveloped[0].topic)}
+
+
+def draft_of(document: Document, read: Callable[[Node], ImportResult]) -> Draft:
+    """The draft that a document's reader makes."""
+    try:
+        result = read(Node(document.values))
+    except RecursionError as error:
+        raise ConfigurationError(f"{document.origin}: nested too deeply") from error
+    return result.draft(document.origin, document.line)
+
+
+def whole_number(node: Node) -> Node:
+    """The place with the number that its text writes; validation judges all other values."""
+    text = node.value
+    if isinstance(text, str) and re.fullmatch(r"[0-9]{1,18}", text):
+        return node.with_value(int(text))
+    return node
+
+
+def last_part(arn_or_url: str) -> str:
+    """The name at the end of an ARN, or of a queue's URL."""
+    return re.split(r"[:/]", arn_or_url)[-1]
+
+
+def batch_size(node: Node, result: ImportResult) -> dict[str, Node]:
+    """The setting for the size of a function's batches, unless one receive cannot bring as many."""
+    size = whole_number(node)
+    if not isinstance(size.value, int) or 1 <= size.value <= _MOST_MESSAGES:
+        return {"batch_size": size} if size.is_there else {}
+    result.note(node, f"one receive brings {_MOST_MESSAGES} messages at most")
+    return {}
+
+
+def _tell_handlers_apart(queues: Sequence[dict[str, object]]) -> None:
+    """Give a handler to each queue whose default handler another queue has."""
+    used: set[object] = {queue.get("handler") for queue in queues}
+    for queue in queues:
+        if "handler" in queue:
+            continue
+        handler = first = names.handler_for(str(queue["name"]))
+        number = 2
+        while handler in used:
+            handler, number = f"{first}_{number}", number + 1
+        used.add(handler)
+        if handler != first:
+            queue["handler"] = handler

@@ -1,0 +1,212 @@
+"""Evaluates CloudFormation's intrinsic functions as far as a template alone allows."""
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from loafer_kit.scaffold.sources.documents import Node
+
+#: Replaces, in a text, what only a deployment decides.
+UNKNOWN = "\0"
+
+_LONGEST = 2000
+_SUBSTITUTED = re.compile(r"\$\{(!?)([^}]*)\}")
+_NAMES = {
+    "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
+    "AWS::SNS::Topic": ("TopicName", "FifoTopic"),
+}
+
+Resolver = Callable[["Intrinsics", object], object]
+
+
+class Intrinsics:
+    """Resolves the values of one template; values that only a deployment decides are `UNKNOWN`."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._names: dict[str, str] = {}
+        self._conditions: dict[str, bool | None] = {}
+
+    def resolve(self, value: object) -> object:
+        """The value without its functions; None for `AWS::NoValue`."""
+        if isinstance(value, Mapping):
+            if len(value) == 1:
+                (function,) = value
+                if function == "Ref" or str(function).startswith("Fn::"):
+                    resolver = _FUNCTIONS.get(str(function))
+                    return resolver(self, value[function]) if resolver else UNKNOWN
+            return {key: self.resolve(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(item) for item in value]
+        return value
+
+    def text(self, value: object) -> str:
+        """The value as a text; `UNKNOWN` if it is not a text or a number, or too long."""
+        found = self.resolve(value)
+        if isinstance(found, (str, int, float)) and not isinstance(found, bool):
+            return str(found) if len(str(found)) <= _LONGEST else UNKNOWN
+        return UNKNOWN
+
+    def name(self, logical_id: str) -> str:
+        """A queue's or topic's name; by default its logical id."""
+        if logical_id not in self._names:
+            resource = self._root.at("Resources", logical_id)
+            key, fifo = _NAMES.get(str(resource["Type"].value), ("", ""))
+            properties = resource["Properties"]
+            suffix = ".fifo" if self.boolean(properties[fifo].value) is True else ""
+            self._names[logical_id] = logical_id + suffix  # also if a name refers to itself
+            given = self.text(properties[key].value)
+            if UNKNOWN not in given:
+                self._names[logical_id] = given
+        return self._names[logical_id]
+
+    def is_named(self, resource: Node) -> bool:
+        """Whether the template names a queue or topic."""
+        key, _ = _NAMES[str(resource["Type"].value)]
+        return UNKNOWN not in self.text(resource.at("Properties", key).value)
+
+    def boolean(self, value: object) -> object:
+        """The value as CloudFormation reads a boolean, which may be a text."""
+        found = self.resolve(value)
+        words = {"true": True, "yes": True, "false": False, "no": False}
+        return words.get(found.lower(), found) if isinstance(found, str) else found
+
+    def condition(self, name: object) -> bool | None:
+        """Whether a condition of the template holds; None if unknown."""
+        key = str(name)
+        if key not in self._conditions:
+            self._conditions[key] = None  # if it refers to itself
+            self._conditions[key] = self._holds(self._root.at("Conditions", key).value)
+        return self._conditions[key]
+
+    def _holds(self, value: object) -> bool | None:
+        holds: bool | None = None
+        match value:
+            case {"Condition": name}:
+                holds = self.condition(name)
+            case {"Fn::Equals": [one, other]}:
+                texts = self.text(one), self.text(other)
+                holds = None if UNKNOWN in "".join(texts) else texts[0] == texts[1]
+            case {"Fn::Not": [inner]}:
+                holds = _negated(self._holds(inner))
+            case {"Fn::And": [*parts]}:
+                holds = _all(self._holds(part) for part in parts)
+            case {"Fn::Or": [*parts]}:
+                holds = _negated(_all(_negated(self._holds(part)) for part in parts))
+        return holds
+
+    def reference(self, name: object) -> object:
+        """The value of `Ref`."""
+        if name == "AWS::NoValue":
+            return None
+        resource = self._root.at("Resources", str(name))
+        if resource["Type"].value == "AWS::SQS::Queue":
+            return f"https://{UNKNOWN}/{self.name(str(name))}"
+        if resource["Type"].value == "AWS::SNS::Topic":
+            return self._arn(str(name))
+        parameter = self._root.at("Parameters", str(name))
+        default = parameter["Default"].value
+        if isinstance(default, str) and "List" in str(parameter["Type"].value):
+            return default.split(",")
+        return default if isinstance(default, (str, int, float)) else UNKNOWN
+
+    def attribute(self, argument: object) -> object:
+        """The value of `Fn::GetAtt`."""
+        parts = argument.split(".", 1) if isinstance(argument, str) else argument
+        if not isinstance(parts, list) or len(parts) != 2:  # noqa: PLR2004 - by definition
+            return UNKNOWN
+        name, attribute = str(parts[0]), parts[1]
+        if str(self._root.at("Resources", name, "Type").value) not in _NAMES:
+            return UNKNOWN
+        if attribute in ("Arn", "TopicArn"):
+            return self._arn(name)
+        if attribute in ("QueueName", "TopicName"):
+            return self.name(name)
+        return self.reference(name) if attribute == "QueueUrl" else UNKNOWN
+
+    def _arn(self, logical_id: str) -> str:
+        return f"arn:{UNKNOWN}:{self.name(logical_id)}"
+
+    def substitute(self, argument: object) -> object:
+        """The value of `Fn::Sub`."""
+        text, values = argument, {}
+        if isinstance(argument, list) and len(argument) == 2:  # noqa: PLR2004 - by definition
+            text, values = argument
+        if not isinstance(text, str) or len(text) > _LONGEST or not isinstance(values, Mapping):
+            return UNKNOWN
+
+        @functools.cache
+        def known(name: str) -> str:
+            if name in values:
+                return self.text(values[name])
+            return self.text({"Fn::GetAtt" if "." in name else "Ref": name})
+
+        def replaced(match: re.Match[str]) -> str:
+            return "${" + match[2] + "}" if match[1] else known(match[2].strip())
+
+        return _SUBSTITUTED.sub(replaced, text)
+
+    def join(self, argument: object) -> object:
+        """The value of `Fn::Join`."""
+        match argument:
+            case [str() as between, parts]:
+                found = self.resolve(parts)
+                if isinstance(found, list) and len(between) * len(found) <= _LONGEST:
+                    return between.join(self.text(item) for item in found)
+        return UNKNOWN
+
+    def select(self, argument: object) -> object:
+        """The value of `Fn::Select`."""
+        match argument:
+            case [index, choices]:
+                number, found = self.text(index), self.resolve(choices)
+                if number.isdecimal() and isinstance(found, list) and int(number) < len(found):
+                    return found[int(number)]
+        return UNKNOWN
+
+    def split(self, argument: object) -> object:
+        """The value of `Fn::Split`."""
+        match argument:
+            case [str() as between, text] if between:
+                return self.text(text).split(between)
+        return UNKNOWN
+
+    def choose(self, argument: object) -> object:
+        """The value of `Fn::If`."""
+        match argument:
+            case [name, then, otherwise]:
+                holds = self.condition(name)
+                if holds is not None:
+                    return self.resolve(then if holds else otherwise)
+        return UNKNOWN
+
+    def find(self, argument: object) -> object:
+        """The value of `Fn::FindInMap`."""
+        if not isinstance(argument, list):
+            return UNKNOWN
+        steps: Sequence[str] = [self.text(step) for step in argument[:3]]
+        found = self._root.at("Mappings", *steps).value
+        return found if isinstance(found, (str, int, list)) else UNKNOWN
+
+
+def _negated(holds: bool | None) -> bool | None:
+    return None if holds is None else not holds
+
+
+def _all(parts: Iterable[bool | None]) -> bool | None:
+    found = set(parts)
+    if False in found:
+        return False
+    return None if None in found else True
+
+
+_FUNCTIONS: Mapping[str, Resolver] = {
+    "Fn::FindInMap": Intrinsics.find,
+    "Fn::GetAtt": Intrinsics.attribute,
+    "Fn::If": Intrinsics.choose,
+    "Fn::Join": Intrinsics.join,
+    "Fn::Select": Intrinsics.select,
+    "Fn::Split": Intrinsics.split,
+    "Fn::Sub": Intrinsics.substitute,
+    "Ref": Intrinsics.reference,
+}

@@ -1,0 +1,323 @@
+"""The source Terraform: the output of `terraform show -json` for a state or a plan. HCL is not read."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources import aws, documents
+from loafer_kit.scaffold.sources.aws import MESSAGE_SIZES
+from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import (
+    ImportResult,
+    Keys,
+    Queue,
+    Subscription,
+    batch_size,
+    draft_of,
+    keys,
+    last_part,
+    whole_number,
+)
+from loafer_kit.scaffold.spec.specs import Draft
+
+# Values that the provider computes or repeats.
+_COMPUTED = "arn id name_prefix owner region tags_all timeouts"
+
+_QUEUE_DEFAULTS = {
+    "content_based_deduplication": ("false",),
+    "deduplication_scope": ("queue",),
+    "delay_seconds": ("0",),
+    "fifo_throughput_limit": ("perqueue",),
+    "kms_data_key_reuse_period_seconds": ("300",),
+    "max_message_size": MESSAGE_SIZES,
+    "message_retention_seconds": ("345600",),
+    "receive_wait_time_seconds": ("0",),
+    "sqs_managed_sse_enabled": ("true",),
+    "visibility_timeout_seconds": ("30",),
+}
+_QUEUE_KEYS = keys(
+    "fifo_queue name receive_wait_time_seconds redrive_policy visibility_timeout_seconds",
+    f"{_COMPUTED} url",
+    _QUEUE_DEFAULTS,
+)
+# The spec has the name of a dead-letter queue only.
+_DEAD_LETTER_QUEUE_KEYS = keys("fifo_queue name", f"{_COMPUTED} url", _QUEUE_DEFAULTS)
+_REDRIVE_POLICY_KEYS = keys("queue_url redrive_policy", _COMPUTED)
+_SAMPLE_RATES = [
+    f"{protocol}_success_feedback_sample_rate"
+    for protocol in ("application", "firehose", "http", "lambda", "sqs")
+]
+_TOPIC_KEYS = keys(
+    "fifo_topic name",
+    f"{_COMPUTED} beginning_archive_time display_name",
+    {
+        "content_based_deduplication": ("false",),
+        "fifo_throughput_scope": ("messagegroup",),
+        "signature_version": ("0", "1"),
+        "tracing_config": ("passthrough",),
+        **dict.fromkeys(_SAMPLE_RATES, ("0",)),
+    },
+)
+# Only other protocols need a confirmation.
+_SUBSCRIPTION_KEYS = keys(
+    "endpoint protocol raw_message_delivery topic_arn",
+    f"""
+    {_COMPUTED} confirmation_timeout_in_minutes confirmation_was_authenticated
+    endpoint_auto_confirms owner_id pending_confirmation
+    """,
+    {"filter_policy_scope": ("messageattributes",)},
+)
+# `ReportBatchItemFailures` is the only function response type; a service always settles each message
+# alone.
+_MAPPING_KEYS = keys(
+    "batch_size event_source_arn",
+    f"""
+    {_COMPUTED} function_arn function_name function_response_types last_modified
+    last_processing_result state state_transition_reason uuid
+    """,
+    {
+        "bisect_batch_on_function_error": ("false",),
+        "enabled": ("true",),
+        "maximum_batching_window_in_seconds": ("0",),
+        "maximum_record_age_in_seconds": ("0", "-1"),
+        "maximum_retry_attempts": ("0", "-1"),
+        "parallelization_factor": ("0", "1"),
+        "tumbling_window_in_seconds": ("0",),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource: its module's address, its values, and a plan's expressions for them."""
+
+    node: Node
+    module: str
+    expressions: Node
+
+    @property
+    def kind(self) -> str:
+        """The resource's type."""
+        return str(self.node["type"].value)
+
+    @property
+    def address(self) -> str:
+        """Where the configuration has it, with the index of an instance."""
+        return str(self.node["address"].value)
+
+    def __getitem__(self, key: str) -> Node:
+        return self.node.at("values", key)
+
+    @property
+    def settings(self) -> Node:
+        """The resource with its values, and with those that only `terraform apply` decides."""
+        values = {
+            key: node["constant_value"].value if "constant_value" in node else _LATER
+            for key, node in self.expressions.items()
+        }
+        for key, node in self.node["values"].items():
+            values[key] = None if _OWN_POLICY in str(node.value) else node.value
+        return self.node.with_value(values)
+
+
+# Not a default of AWS: a note is due.
+_LATER = "known when applied"
+# The id of the policy that AWS gives to every topic.
+_OWN_POLICY = "__default_policy_ID"
+
+
+def resources(module: Node, configuration: Node, address: str) -> Iterator[Resource]:
+    """The resources of a module and of those within it."""
+    expressions = {
+        str(item["address"].value): item["expressions"]
+        for item in configuration["resources"].elements()
+    }
+    for resource in module["resources"].elements():
+        local = str(resource["address"].value).removeprefix(f"{address}.").partition("[")[0]
+        yield Resource(resource, address, expressions.get(local, Node(None)))
+    for child in module["child_modules"].elements():
+        inner = str(child["address"].value)
+        call = inner.removeprefix(f"{address}.").removeprefix("module.").partition("[")[0]
+        yield from resources(child, configuration.at("module_calls", call, "module"), inner)
+
+
+_LARGEST = 64 * 1024 * 1024
+_QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
+_REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
+# The provider writes every value; AWS's defaults are left out of the spec.
+_SETTINGS = {
+    "receive_wait_time_seconds": ("wait_time", 0),
+    "visibility_timeout_seconds": ("visibility_timeout", 30),
+}
+_WHEN_APPLIED = "is known only when the plan is applied"
+_REFERENCE = re.compile(rf"((?:data\.)?(?:{_QUEUE}|{_TOPIC})\.[\w-]+)")
+
+
+def read(path: Path) -> Draft:
+    """The draft of a service for the queues of a state or a plan."""
+    document = documents.load(
+        path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
+    )
+    return draft_of(document, lambda root: _Reader(root).read())
+
+
+class _Reader:
+    """Walks over the resources of one document."""
+
+    def __init__(self, root: Node) -> None:
+        planned = root["planned_values"]
+        self._top = planned if planned.is_there else root["values"]
+        configuration = root.at("configuration", "root_module")
+        self._resources = list(resources(self._top["root_module"], configuration, ""))
+        self._result = ImportResult()
+        self._names: dict[str, str] = {}
+        self._queues: dict[str, Queue] = {}
+
+    def read(self) -> ImportResult:
+        for resource in self._of(_QUEUE):
+            self._queue(resource)
+        for resource in self._of(_TOPIC):
+            self._names[resource.address] = self._name(resource)
+        for resource in self._of(_QUEUE, _REDRIVE_POLICY):
+            self._redrive(resource)
+        for resource in self._of(_SUBSCRIPTION):
+            self._subscription(resource)
+        for resource in self._of(_MAPPING):
+            self._mapping(resource)
+        known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING}
+        others = {item.kind for item in self._resources} - known
+        if others:
+            listed = ", ".join(quoted(kind).strip("'") for kind in sorted(others))
+            self._result.note(self._top, f"not looked at: {listed}")
+        self._result.queues = list(self._queues.values())
+        if not self._queues:
+            self._result.problem(self._top, f"describes no queue ({_QUEUE})")
+        self._note_queues_and_topics()
+        return self._result
+
+    def _note_queues_and_topics(self) -> None:
+        """Note the keys of queues and topics, once it is known which of them are used, and how."""
+        others = self._result.dead_letter_queues()
+        for resource in self._of(_QUEUE):
+            is_dead = self._names[resource.address] in others
+            keys = _DEAD_LETTER_QUEUE_KEYS if is_dead else _QUEUE_KEYS
+            self._note_unsupported(resource, keys)
+        subscribed = {item.topic for item in self._result.subscriptions}
+        for resource in self._of(_TOPIC):
+            if self._names[resource.address] in subscribed:
+                self._note_unsupported(resource, _TOPIC_KEYS)
+            else:
+                self._note(resource, "is left out: no queue is subscribed to it")
+
+    def _note_unsupported(self, resource: Resource, keys: Keys) -> None:
+        self._result.note_unsupported(resource.settings, keys, quoted(resource.address))
+
+    def _note(self, resource: Resource, message: str) -> None:
+        self._result.note(resource.node, f"{quoted(resource.address)}: {message}")
+
+    def _of(self, *kinds: str) -> list[Resource]:
+        return [resource for resource in self._resources if resource.kind in kinds]
+
+    def _name(self, resource: Resource) -> str:
+        given = resource["name"].text
+        if given:
+            return given
+        name = re.sub(r"[^A-Za-z0-9_]+", "-", str(resource.node["name"].value))
+        name += ".fifo" if resource["fifo_queue"].value is True else ""
+        self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
+        return name
+
+    def _queue(self, resource: Resource) -> None:
+        name = self._names[resource.address] = self._name(resource)
+        settings = {
+            key: whole_number(resource[word])
+            for word, (key, default) in _SETTINGS.items()
+            if resource[word].value not in (None, default)
+        }
+        self._result.check_fifo(name, resource["fifo_queue"])
+        if name in self._queues:
+            self._note(resource, f"is left out: another queue is called {quoted(name)}")
+        self._queues.setdefault(name, Queue(name, resource.node, settings))
+
+    def _redrive(self, resource: Resource) -> None:
+        """A queue's redrive policy, a value of the queue or a resource of its own."""
+        where = resource["redrive_policy"]
+        target = self._target(resource, "redrive_policy", "deadLetterTargetArn")
+        is_own = resource.kind == _QUEUE
+        name = self._names[resource.address] if is_own else self._target(resource, "queue_url")
+        if where.text and target is None:
+            self._result.note(where, "is not a redrive policy: left out")
+        if not is_own:
+            self._note_unsupported(resource, _REDRIVE_POLICY_KEYS)
+        if target is None:
+            return
+        if name not in self._queues:
+            self._note(resource, "is left out: its queue is not described")
+            return
+        self._result.note_unsupported(where.parsed, aws.REDRIVE_POLICY, quoted(resource.address))
+        settings = self._queues[name].settings
+        settings["dead_letter_queue"] = where.with_value(target)
+        if where.is_there:
+            count = where.parsed["maxReceiveCount"].value
+            settings["max_receive_count"] = whole_number(where.with_value(count))
+        else:
+            self._note(resource, f"its maxReceiveCount {_WHEN_APPLIED}")
+
+    def _subscription(self, resource: Resource) -> None:
+        protocol = str(resource["protocol"].value)
+        if protocol != "sqs":
+            message = f"delivers by {quoted(protocol)}, not to a queue"
+            self._note(resource, message)
+            return
+        topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
+        if topic is None or queue is None:
+            return
+        raw = resource["raw_message_delivery"].value is True
+        self._queues.setdefault(queue, Queue(queue, resource.node, {}))
+        self._result.subscriptions.append(Subscription(topic, queue, resource.node, raw))
+        self._note_unsupported(resource, _SUBSCRIPTION_KEYS)
+
+    def _mapping(self, resource: Resource) -> None:
+        """Read a queue that calls a function, perhaps in batches."""
+        source = resource["event_source_arn"]
+        name = self._target(resource, "event_source_arn")
+        if name and ":sqs:" in str(source.value):
+            self._queues.setdefault(name, Queue(name, resource.node, {}))
+        if name is None or name not in self._queues:
+            if source.is_there or not resource.expressions["event_source_arn"].is_there:
+                self._note(resource, "is left out: it reads no queue")
+            return
+        size = batch_size(resource["batch_size"], self._result)
+        self._queues[name].settings.update(size)
+        self._result.readers.append((name, resource.node))
+        self._note_unsupported(resource, _MAPPING_KEYS)
+
+    def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
+        """The name of the queue or topic that a value, or a plan's expression for it, refers to."""
+        value = resource[key]
+        if value.is_there:
+            arn = value.parsed[within] if within else value
+            return last_part(arn.text) if arn.text else None
+        expression = resource.expressions[key]
+        found = {
+            name
+            for reference in expression["references"].elements()
+            if (match := _REFERENCE.match(str(reference.value)))
+            for name in self._named(resource, match[1])
+        }
+        if len(found) == 1:
+            return found.pop()
+        if expression.is_there:
+            self._note(resource, f"its {key} {_WHEN_APPLIED}: left out")
+        return None
+
+    def _named(self, resource: Resource, reference: str) -> Iterator[str]:
+        """The name of a reference's resource; of several instances, of that with the same index."""
+        address = f"{resource.module}.{reference}" if resource.module else reference
+        _, bracket, index = resource.address.removeprefix(resource.module).partition("[")
+        for candidate in (address, address + bracket + index):
+            if candidate in self._names:
+                yield self._names[candidate]
+                return

@@ -1,1 +1,0 @@
-"""Reads Terraform plans and states."""
