@@ -177,13 +177,7 @@ class Route:
         """
         if self._error_handler is None:
             return False
-        if _takes_three(self._error_handler):
-            answer = await run_in_loop_or_executor(
-                self._error_handler, exc_info[0], exc_info[1], message
-            )
-        else:
-            answer = await run_in_loop_or_executor(self._error_handler, exc_info, message)
-        return truth_of(answer)
+        return await ask_error_handler(self._error_handler, exc_info, message)
 
     def stop(self) -> None:
         """Stop the provider, then a class-based handler that has a `stop`."""
@@ -238,6 +232,12 @@ def _in_full(handler: HandlerFunction, contents: Any, metadata: Any) -> Any:
     """Read a batch handler's lazy answer in its thread, and within its time limit."""
     answer = handler(contents, metadata)
     return list(answer) if isinstance(answer, Iterator) else answer
+
+
+async def ask_error_handler(function: ErrorHandler, exc_info: ExcInfo, message: Message) -> bool:
+    """Call an error handler, or a subclass's `Route.error_handler`, in the style that it takes."""
+    arguments = exc_info[:2] if _takes_three(function) else (exc_info,)
+    return truth_of(await run_in_loop_or_executor(function, *arguments, message))
 
 
 def _takes_three(function: ErrorHandler) -> bool:

@@ -14,6 +14,8 @@ from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.runners import LoaferRunner
 
+logger = logging.getLogger(__name__)
+
 
 class Service:
     """A process that handles messages.
@@ -24,6 +26,7 @@ class Service:
     def __init__(self, name: str, settings: object | None = None) -> None:
         self.name = name
         self.settings = Config.of(settings)
+        self.settings.setdefault("DEBUG", False)
         #: The extensions by lower-case class name.
         self.extensions: dict[str, Any] = {}
         self.logger = logging.getLogger(name)
@@ -56,6 +59,7 @@ class Service:
         _check_no_loop_runs(type(self).__name__)
         debug = debug or bool(self.settings.get("DEBUG"))
         if debug:
+            self.settings["DEBUG"] = True
             self._show_debug_messages()
         runner.run(
             self._serve(dispatcher, forever=forever),
@@ -118,7 +122,7 @@ class Service:
             "max_jobs": dispatcher.max_jobs,
             "grace_time": dispatcher.grace_time,
         }
-        self.logger.info(
+        logger.info(
             "service.started %s", as_pairs(facts), extra={"event": "service.started", **facts}
         )
 

@@ -308,6 +308,29 @@ async def test_a_failure_policy_decides_what_nothing_else_decided():
     assert seen == [(ValueError, "m")]
 
 
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_subclass_may_override_the_error_handler_in_the_style_of_1_0(plain):
+    """`error_handler(self, exc_type, exc, message)`, also as a plain method."""
+    seen = []
+
+    class Plain(Route):
+        def error_handler(self, exc_type, exc, message):
+            seen.append((exc_type, str(exc), message))
+            return True
+
+    class Async(Route):
+        async def error_handler(self, exc_type, exc, message):
+            return Plain.error_handler(self, exc_type, exc, message)
+
+    async def handler(message, metadata):
+        raise ValueError("bad")
+
+    source = Source(["m"])
+    await run((Plain if plain else Async)(source, handler))
+    assert seen == [(ValueError, "bad", "m")]
+    assert source.acknowledged == ["m"]
+
+
 async def test_an_error_handler_that_raises_leaves_the_message(caplog):
     """It is logged, and the service goes on."""
     source = Source(["m", "n"])

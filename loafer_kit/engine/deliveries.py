@@ -11,7 +11,7 @@ from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.callables import ends_task
 from loafer_kit.exceptions import FatalError
 from loafer_kit.outcomes import Outcome
-from loafer_kit.routes import Route, is_undecodable
+from loafer_kit.routes import Route, ask_error_handler, is_undecodable
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,8 @@ async def _decide(
 ) -> Outcome:
     """Ask, in this order: the error handler, `reject_on`, the failure policy."""
     try:
-        if await route.error_handler((type(exc), exc, exc.__traceback__), message):
+        exc_info = (type(exc), exc, exc.__traceback__)
+        if await ask_error_handler(route.error_handler, exc_info, message):
             return outcomes.ACKNOWLEDGE
     except FatalError:
         raise
