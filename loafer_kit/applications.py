@@ -59,7 +59,11 @@ class Application(Service):
         return f"<{type(self).__name__}: {self.name}>"
 
     def message_preprocessor(self, callback: CallbackType) -> CallbackType:
-        """Register `callback(app, message)`, which returns the message to go on with."""
+        """Register `callback(app, message)`, which returns the message to go on with.
+
+        It may change the message in place: the acknowledgement gets it as it was. For that its
+        containers are copied; what cannot be copied is the same object.
+        """
         return self.callbacks["message_preprocessor"].register(callback)
 
     def result_postprocessor(self, callback: CallbackType) -> CallbackType:
@@ -98,9 +102,19 @@ class Application(Service):
         debug: bool = False,
     ) -> None:
         """Like `run_forever`, but raises `ConsumerError` if the consumer fails."""
+        self._run(self._dispatcher(num_workers), LoaferRunner(), debug=debug, loop=loop)
+
+    async def serve(self, num_workers: int = 1) -> None:
+        """Run in the event loop that runs already, until the awaiting task is cancelled.
+
+        A cancellation stops in an orderly way, a second one at once. Signals are left alone. Raises
+        what fails, `ConsumerError` too.
+        """
+        await self._serve_in_loop(self._dispatcher(num_workers), None)
+
+    def _dispatcher(self, num_workers: int) -> LoaferDispatcher:
         if self.consumer is None:
             raise NotRunnable("The Application's consumer cannot be None.")
         if self.callback is None or not is_async(self.callback):
             raise NotRunnable("The Application's callback must be a coroutine.")
-        dispatcher = LoaferDispatcher([ApplicationRoute(self, num_workers)], grace_time=_GRACE_TIME)
-        self._run(dispatcher, LoaferRunner(), debug=debug, loop=loop)
+        return LoaferDispatcher([ApplicationRoute(self, num_workers)], grace_time=_GRACE_TIME)

@@ -1,7 +1,33 @@
 """Config: the settings that a service shares with its extensions."""
 
+import copy
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Self
+
+
+def copied(value: Any) -> Any:
+    """Return `value` with the dicts, lists, sets and other containers in it copied.
+
+    The rest stays as it is, unlike with `copy.deepcopy`: modules and locks cannot be copied, and
+    sentinels are known by their identity. So does a container that refuses to be copied.
+    """
+    kind = type(value)
+    if kind is dict:
+        return {key: copied(item) for key, item in value.items()}
+    if kind in (list, tuple):
+        return kind(map(copied, value))
+    if not isinstance(value, dict | list | set | bytearray | deque):
+        return value
+    try:
+        copy_of_it: Any = copy.copy(value)
+        if isinstance(value, dict):
+            copy_of_it.update({key: copied(item) for key, item in value.items()})
+        elif isinstance(value, list):
+            copy_of_it[:] = map(copied, value)
+    except Exception:  # noqa: BLE001 - a class may raise anything
+        return value
+    return copy_of_it
 
 
 class Config(dict[str, Any]):

@@ -72,7 +72,7 @@ class LoaferDispatcher:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             self.stop()
-            await asyncio.wait(tasks)
+            await self._wait_for(tasks)
             self._stopping = False
         errors = [error for task in tasks if (error := task.exception()) is not None]
         for error in errors[1:]:
@@ -80,11 +80,28 @@ class LoaferDispatcher:
         if errors:
             raise errors[0]
 
+    async def _wait_for(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Let the routes end; a cancellation meanwhile stops them at once."""
+        cancelled = False
+        while not all(task.done() for task in tasks):
+            try:
+                await asyncio.wait(tasks)
+            except asyncio.CancelledError:
+                cancelled = True
+                self.stop_now()
+        if cancelled:
+            raise asyncio.CancelledError
+
     def stop(self) -> None:
         """Fetch nothing more; finish and settle the messages in hand. May be called again."""
         self._stopping = True
         for worker in self._workers:
             worker.stop()
+
+    def log_running(self) -> None:
+        """Log every running handler, its age and where it stands."""
+        for worker in self._workers:
+            worker.log_running()
 
     def stop_now(self) -> None:
         """Cancel the running handlers and release their messages."""

@@ -46,7 +46,10 @@ class SourceExhausted(LoaferKitError):  # noqa: N818 - an end, not an error
 
 
 class LoaferException(LoaferKitError):  # noqa: N818 - the documented name
-    """The base of the requests that a handler raises or returns to decide its message's outcome."""
+    """The base of the requests that a handler raises or returns to decide its message's outcome.
+
+    The class itself, and subclasses of it other than those below, are failures like any exception.
+    """
 
 
 class DeleteMessage(LoaferException):
@@ -96,3 +99,12 @@ class Abort(LoaferKitError):  # noqa: N818 - the documented name
 
 class FatalError(LoaferKitError):
     """Raised by a route to stop the whole service; `run` raises its `__cause__`."""
+
+    @property
+    def reason(self) -> Exception:
+        """The exception that `run` raises.
+
+        A SystemExit or the like would end the event loop before the messages in hand are settled,
+        so it stays a cause.
+        """
+        return self.__cause__ if isinstance(self.__cause__, Exception) else self

@@ -1,8 +1,9 @@
 """Extension: adds a resource, settings, callbacks and commands to a service."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+
+from loafer_kit.config import copied
 
 
 class Extension:
@@ -36,12 +37,15 @@ class Extension:
     def init_app(self, app: Any) -> None:
         """Fill in the default settings of `app` and register with it.
 
+        Dicts, lists and sets among the defaults are copied, so that services do not share them;
+        other values are the same objects.
+
         `app` is any object with the dicts `settings` and `extensions`. Raises `KeyError` with the
         names of all missing required settings.
         """
         for name, value in self.DEFAULT_SETTINGS.items():
             if name not in app.settings:
-                app.settings[name] = copy.deepcopy(value)
+                app.settings[name] = copied(value)
         missing = sorted(name for name in self.REQUIRED_SETTINGS if name not in app.settings)
         if missing:
             raise KeyError(f"{type(self).__name__} requires the settings {', '.join(missing)}.")

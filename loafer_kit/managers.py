@@ -36,7 +36,8 @@ class LoaferManager(Service):
     ) -> None:
         super().__init__(name, settings)
         self.routes = routes
-        self.runner = runner or LoaferRunner(_max_threads or _handlers_at_once(routes))
+        self._max_threads = _max_threads or _handlers_at_once(routes)
+        self.runner = runner or LoaferRunner(self._max_threads)
         self.grace_time = grace_time
         self._concurrency_limit = _concurrency_limit
         check_number("_concurrency_limit", _concurrency_limit, at_least=1, whole=True)
@@ -58,13 +59,23 @@ class LoaferManager(Service):
         Raises `ConfigurationError`, and what a startup or teardown callback raises. If a provider
         fails permanently, logs one line and raises `SystemExit` with code 1.
         """
-        dispatcher = self.dispatcher
-        dispatcher.failure_policy = self.failure_policy
         try:
-            self._run(dispatcher, self.runner, forever=forever, debug=debug)
+            self._run(self._prepared(), self.runner, forever=forever, debug=debug)
         except ProviderError as error:
             logger.critical("service.failed: %s", error)
             raise SystemExit(1) from error
+
+    async def serve(self, forever: bool = True) -> None:
+        """Run in the event loop that runs already, until the awaiting task is cancelled.
+
+        A cancellation stops in an orderly way, a second one at once. Signals are left alone. Raises
+        what fails, `ProviderError` too.
+        """
+        await self._serve_in_loop(self._prepared(), self._max_threads, forever=forever)
+
+    def _prepared(self) -> LoaferDispatcher:
+        self.dispatcher.failure_policy = self.failure_policy
+        return self.dispatcher
 
 
 def _handlers_at_once(routes: Sequence[object]) -> int | None:

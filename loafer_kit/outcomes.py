@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 
-from loafer_kit.exceptions import DeleteMessage, LoaferException, RejectMessage, RetryMessage
+from loafer_kit.exceptions import DeleteMessage, RejectMessage, RetryMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,10 @@ class DeadLetter:
 
 Outcome = Acknowledge | Leave | Retry | DeadLetter
 
+#: The exceptions by which a handler decides. Any other is a failure, also a `LoaferException`.
+Request = DeleteMessage | RetryMessage | RejectMessage
+REQUESTS = (DeleteMessage, RetryMessage, RejectMessage)
+
 ACKNOWLEDGE = Acknowledge()
 LEAVE = Leave()
 RELEASE = Release()
@@ -91,13 +95,18 @@ def from_answer(answer: object) -> Outcome:
     """Return the outcome for a handler's answer.
 
     An instance (or the class) of `DeleteMessage`, `RetryMessage` or `RejectMessage` means the same
-    as when raised; any other answer acknowledges if it is truthy.
+    as when raised; any other answer acknowledges if it is true. Raises `TypeError` for an
+    answer that is always true.
     """
-    if isinstance(answer, LoaferException):
+    if answer is True:  # most of all answers
+        return ACKNOWLEDGE
+    if isinstance(answer, REQUESTS):
         return from_exception(answer)
-    if isinstance(answer, type) and issubclass(answer, LoaferException):
+    if isinstance(answer, type) and issubclass(answer, REQUESTS):
         return from_exception(answer())
-    return ACKNOWLEDGE if answer else Leave(f"the handler returned {_shown(answer)}")
+    if truth_of(answer):
+        return ACKNOWLEDGE
+    return Leave(f"the handler returned {_shown(answer)}")
 
 
 def _shown(answer: object) -> str:
@@ -105,7 +114,22 @@ def _shown(answer: object) -> str:
     return repr(answer) if plain else f"an empty {type(answer).__name__}"
 
 
-def from_exception(exc: LoaferException) -> Outcome:
+def truth_of(answer: object) -> bool:
+    """Return whether `answer` is true.
+
+    Booleans, None, numbers, text, bytes, lists, dicts and other collections may be false, as may
+    any object whose class defines `__bool__` or `__len__`. A generator, a function or another
+    object without a truth of its own is always true, so it says nothing of the work: raises
+    `TypeError`.
+    """
+    kind = type(answer)
+    if isinstance(answer, type) or not (hasattr(kind, "__bool__") or hasattr(kind, "__len__")):
+        what = f"the class {answer.__name__}" if isinstance(answer, type) else f"a {kind.__name__}"
+        raise TypeError(f"The answer is {what}, which is always true: return True or False.")
+    return bool(answer)
+
+
+def from_exception(exc: Request) -> Outcome:
     """Return the outcome that a handler requests by raising `exc`."""
     match exc:
         case DeleteMessage():
@@ -114,7 +138,6 @@ def from_exception(exc: LoaferException) -> Outcome:
             return Retry(exc.delay, reason="the handler asked for a retry")
         case RejectMessage():
             return DeadLetter(reason_text(exc.reason))
-    return LEAVE
 
 
 def from_batch_answer(answer: object, size: int) -> list[Outcome]:

@@ -1,16 +1,25 @@
 """A route: translates a message, validates it and calls the handler."""
 
 import asyncio
+import contextlib
+import functools
 import inspect
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from loafer_kit.engine.callables import is_async, run_in_executor, run_in_loop_or_executor
+from loafer_kit.engine.callables import (
+    awaited,
+    generator_kind,
+    is_async,
+    raisable,
+    run_in_executor,
+    run_in_loop_or_executor,
+)
 from loafer_kit.engine.flow import CircuitBreaker, Flow
 from loafer_kit.engine.route_options import RouteOptions
-from loafer_kit.exceptions import LoaferException
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.outcomes import REQUESTS, truth_of
 from loafer_kit.payloads.decoding import decoder_for
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import (
@@ -21,8 +30,6 @@ from loafer_kit.types import (
     Message,
     TranslatedMessage,
 )
-
-logger = logging.getLogger(__name__)
 
 
 class Route:
@@ -74,9 +81,13 @@ class Route:
         self._handler_object = handler
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
+        is_batch = self.options.batch_handler_size is not None
+        _check_runs(name, "handler", self.handler, may_yield=is_batch)
+        if error_handler is not None:
+            _check_runs(name, "error handler", error_handler)
         self._decode = decoder_for(
             self.handler,
-            batch=self.options.batch_handler_size is not None,
+            batch=is_batch,
             position=self._content_position,
         )
         self._error_handler = error_handler
@@ -114,21 +125,32 @@ class Route:
             content = translated["content"]
             if self._decode is not None:
                 content = self._decode(content)
-        except LoaferException:
+        except REQUESTS:
             raise
-        except Exception as exc:
-            mark_undecodable(exc)
-            raise
+        except BaseException as exc:  # noqa: BLE001 - `failure` is raised
+            failure = raisable(exc)
+            mark_undecodable(failure)
+            raise failure  # noqa: B904 - `exc` itself, or its `__cause__` is set
         return content, translated.get("metadata", {})
 
     async def call(self, content: Any, metadata: Any) -> Any:
-        """Call the handler within `handler_timeout`."""
+        """Call the handler within `handler_timeout`.
+
+        The clock of a plain handler starts when a thread starts it: waiting for one is not its
+        fault.
+        """
         limit = self.options.handler_timeout
         if limit is None:
             return await self._call(content, metadata)
+        loop = asyncio.get_running_loop()
+
+        def start_clock() -> None:
+            with contextlib.suppress(RuntimeError):  # the call was cancelled meanwhile
+                scope.reschedule(loop.time() + limit)
+
         try:
-            async with asyncio.timeout(limit) as scope:
-                return await self._call(content, metadata)
+            async with asyncio.timeout(limit if self._handler_is_async else None) as scope:
+                return await self._call(content, metadata, began=start_clock)
         except TimeoutError as exc:
             if scope.expired():
                 raise TimeoutError(
@@ -136,17 +158,16 @@ class Route:
                 ) from exc
             raise
 
-    async def _call(self, content: Any, metadata: Any) -> Any:
+    async def _call(
+        self, content: Any, metadata: Any, began: Callable[[], object] | None = None
+    ) -> Any:
         if self._handler_is_async:
-            return await self.handler(content, metadata)
-        try:
-            return await run_in_executor(self.handler, content, metadata)
-        except asyncio.CancelledError:
-            logger.warning(
-                "handler.runs_on route=%s: a thread cannot be cancelled and runs on",
-                self.name,
-            )
-            raise
+            answer = await self.handler(content, metadata)
+            return answer if answer is True else await awaited(answer)
+        function = self.handler
+        if self.options.batch_handler_size is not None:
+            function = functools.partial(_in_full, function)
+        return await run_in_executor(function, content, metadata, began=began)
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.
@@ -156,13 +177,7 @@ class Route:
         """
         if self._error_handler is None:
             return False
-        if _takes_three(self._error_handler):
-            answer = await run_in_loop_or_executor(
-                self._error_handler, exc_info[0], exc_info[1], message
-            )
-        else:
-            answer = await run_in_loop_or_executor(self._error_handler, exc_info, message)
-        return bool(answer)
+        return await ask_error_handler(self._error_handler, exc_info, message)
 
     def stop(self) -> None:
         """Stop the provider, then a class-based handler that has a `stop`."""
@@ -172,7 +187,7 @@ class Route:
             stop()
 
 
-def mark_undecodable(exc: Exception) -> None:
+def mark_undecodable(exc: BaseException) -> None:
     """Mark `exc` as raised while a message was translated or validated."""
     exc.__dict__["_loafer_kit_undecodable"] = True
 
@@ -196,6 +211,33 @@ def _callable_of(handler: Handler) -> HandlerFunction:
     if callable(handle):
         return handle  # type: ignore[no-any-return]
     raise ValueError(f"The handler must be callable or have a `handle` method, not {handler!r}.")
+
+
+def _check_runs(
+    route: str, role: str, function: Callable[..., Any], *, may_yield: bool = False
+) -> None:
+    """Refuse a function whose call only makes a generator.
+
+    A plain batch handler may yield its answers one after another.
+    """
+    kind = generator_kind(function)
+    if kind is not None and not (may_yield and kind == "a generator"):
+        raise ConfigurationError(
+            f"Route {route!r}: calling the {role} {function!r} only makes {kind}, which would "
+            "never run: return the answer instead of yielding."
+        )
+
+
+def _in_full(handler: HandlerFunction, contents: Any, metadata: Any) -> Any:
+    """Read a batch handler's lazy answer in its thread, and within its time limit."""
+    answer = handler(contents, metadata)
+    return list(answer) if isinstance(answer, Iterator) else answer
+
+
+async def ask_error_handler(function: ErrorHandler, exc_info: ExcInfo, message: Message) -> bool:
+    """Call an error handler, or a subclass's `Route.error_handler`, in the style that it takes."""
+    arguments = exc_info[:2] if _takes_three(function) else (exc_info,)
+    return truth_of(await run_in_loop_or_executor(function, *arguments, message))
 
 
 def _takes_three(function: ErrorHandler) -> bool:

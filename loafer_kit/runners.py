@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from loafer_kit.engine.callables import handler_threads
-from loafer_kit.engine.threads import DaemonThreadPool
+from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_REPORT_SIGNALS = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
 #: Seconds that leftover tasks get to end after their cancellation.
 _LEFT_BEHIND_GRACE = 1.0
@@ -21,8 +22,8 @@ _LEFT_BEHIND_GRACE = 1.0
 class LoaferRunner:
     """Runs a coroutine, or only the event loop, until it ends or a signal arrives.
 
-    The first SIGINT or SIGTERM stops in an orderly way, the second at once, the third has its
-    default effect. `max_workers` limits the threads for plain (not `async`) handlers.
+    The first SIGINT or SIGTERM stops in an orderly way, the second at once, the third kills the
+    process. While the service starts up, the first cancels that, and the second kills. `max_workers` limits the threads for plain (not `async`) handlers.
     `on_stop_callback` is called when stopping begins. A runner can be started again.
     """
 
@@ -32,8 +33,9 @@ class LoaferRunner:
         self._max_workers = max_workers
         self._on_stop_callback = on_stop_callback
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: Callable[[], None] | None = None
-        self._stop_now: Callable[[], None] | None = None
+        self._stop: Callable[[], object] | None = None
+        self._stop_now: Callable[[], object] | None = None
+        self._report: Callable[[], object] = lambda: None
         self._stop_requests = 0
         self._stop_announced = False
 
@@ -52,24 +54,24 @@ class LoaferRunner:
         self,
         main: Coroutine[Any, Any, None],
         *,
-        stop: Callable[[], None],
-        stop_now: Callable[[], None],
+        stop: Callable[[], object],
+        stop_now: Callable[[], object],
+        report: Callable[[], object] = lambda: None,
         loop: asyncio.AbstractEventLoop | None = None,
         debug: bool = False,
     ) -> None:
         """Run `main` to its end and raise what it raises.
 
-        The first signal calls `stop`, the second `stop_now`: both must make `main` end. A `loop`
-        that is passed in is not closed.
+        The first signal calls `stop`, the second `stop_now`: both must make `main` end. If `stop`
+        returns true there is nothing to finish, and the second signal kills the process. A `loop`
+        that is passed in is not closed. SIGUSR1 calls `report`.
         """
-        self._stop, self._stop_now = stop, stop_now
+        self._stop, self._stop_now, self._report = stop, stop_now, report
         if loop is not None:
             self._loop = loop
         running = self.loop
         try:
-            self._run(
-                running, lambda: running.run_until_complete(main), debug=debug, close=loop is None
-            )
+            self._run(running, lambda: _run_to_end(running, main), debug=debug, close=loop is None)
         finally:
             self._stop = self._stop_now = None
             if loop is not None:
@@ -85,14 +87,14 @@ class LoaferRunner:
                 "service.stopping: finishing the messages in hand; signal again to end at once"
             )
             self._announce_stop()
-            self._stop()
+            if self._stop():
+                _let_signals_kill(self.loop)
         else:
             logger.warning(
                 "service.stopping_now: the messages in hand are released; signal again to kill"
             )
             self._stop_now()
-            for number in _SIGNALS:  # so that a third one kills a process that hangs
-                self.loop.remove_signal_handler(number)
+            _let_signals_kill(self.loop)
 
     def stop(self, *_: object) -> None:
         """Cancel the leftover tasks."""
@@ -124,7 +126,10 @@ class LoaferRunner:
         threads = DaemonThreadPool(self._max_workers)
         token = handler_threads.set(threads)
         try:
-            with _signals(loop, self.prepare_stop):
+            with (
+                _signals(loop, self.prepare_stop),
+                _signals(loop, self._report, _REPORT_SIGNALS),
+            ):
                 try:
                     work()
                 finally:
@@ -137,6 +142,42 @@ class LoaferRunner:
                 loop.close()
 
 
+def _let_signals_kill(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the next signal end a process that hangs.
+
+    Linux ignores the default effect of signals on the first process of a container (PID 1), so
+    there it needs a handler.
+    """
+    for number in _SIGNALS:
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.remove_signal_handler(number)
+            signal.signal(number, _exit if os.getpid() == 1 else signal.SIG_DFL)
+
+
+def _exit(number: int, _: object) -> None:
+    os._exit(128 + number)
+
+
+def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+    """Run `main`, whatever other tasks raise.
+
+    asyncio lets a SystemExit or KeyboardInterrupt of any task out of the loop, also of one that a
+    handler has started. Its awaiter gets it too, so the handler's message fails with it.
+    """
+    task = loop.create_task(main)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            is_signal = (
+                isinstance(error, KeyboardInterrupt)
+                and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            )
+            if task.done() or is_signal:
+                raise
+            logger.exception("task.exited: the service goes on")
+
+
 def _new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
@@ -146,10 +187,14 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 @contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> Iterator[None]:
-    """Call `handler` on SIGINT and SIGTERM; outside the main thread this does nothing."""
+def _signals(
+    loop: asyncio.AbstractEventLoop,
+    handler: Callable[[], object],
+    numbers: Sequence[signal.Signals] = _SIGNALS,
+) -> Iterator[None]:
+    """Call `handler` on these signals; outside the main thread this does nothing."""
     handled = []
-    for number in _SIGNALS:
+    for number in numbers:
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
             loop.add_signal_handler(number, handler)
             handled.append(number)

@@ -2,13 +2,19 @@
 
 import asyncio
 import logging
+from importlib import metadata
 from typing import Any
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
-from loafer_kit.engine.deliveries import FailurePolicy
+from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
+from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.runners import LoaferRunner
+
+logger = logging.getLogger(__name__)
 
 
 class Service:
@@ -20,6 +26,7 @@ class Service:
     def __init__(self, name: str, settings: object | None = None) -> None:
         self.name = name
         self.settings = Config.of(settings)
+        self.settings.setdefault("DEBUG", False)
         #: The extensions by lower-case class name.
         self.extensions: dict[str, Any] = {}
         self.logger = logging.getLogger(name)
@@ -27,6 +34,7 @@ class Service:
         self.failure_policy: FailurePolicy | None = None
         self._startup = CallbackList()
         self._teardown = CallbackList()
+        self._starting: asyncio.Timeout | None = None
 
     def startup(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited before the first fetch."""
@@ -48,32 +56,84 @@ class Service:
         debug: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        _check_no_loop_runs(type(self).__name__)
         debug = debug or bool(self.settings.get("DEBUG"))
         if debug:
+            self.settings["DEBUG"] = True
             self._show_debug_messages()
         runner.run(
             self._serve(dispatcher, forever=forever),
-            stop=dispatcher.stop,
+            stop=lambda: self._stop(dispatcher),
             stop_now=dispatcher.stop_now,
+            report=dispatcher.log_running,
             loop=loop,
             debug=debug,
         )
 
+    async def _serve_in_loop(
+        self, dispatcher: LoaferDispatcher, threads: int | None, *, forever: bool = True
+    ) -> None:
+        """Run in the running loop. A cancellation drains; a second one does not wait."""
+        pool = DaemonThreadPool(threads)
+        token = handler_threads.set(pool)
+        try:
+            await self._serve(dispatcher, forever=forever)
+        finally:
+            handler_threads.reset(token)
+            pool.shutdown()
+
+    def _stop(self, dispatcher: LoaferDispatcher) -> bool:
+        """Stop in an orderly way; cancel a start-up, and return whether there was one."""
+        dispatcher.stop()
+        starting = self._starting
+        if starting is not None:
+            starting.reschedule(0)
+        return starting is not None
+
+    async def _start_up(self) -> bool:
+        """Await the startup callbacks; return False if `_stop` cancels them."""
+        try:
+            async with asyncio.timeout(None) as self._starting:
+                await self._startup.notify(self)
+        except TimeoutError:
+            if not (self._starting and self._starting.expired()):
+                raise
+            return False
+        finally:
+            self._starting = None
+        return True
+
     async def _serve(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
         try:
-            await self._startup.notify(self)
-            self.logger.debug("application.started")
+            if await self._start_up():
+                self.logger.debug("application.started")
+                self._log_start(dispatcher)
             await dispatcher.dispatch_providers(forever)
         finally:
             await self._tear_down()
             self.logger.debug("application.stopped")
+
+    def _log_start(self, dispatcher: LoaferDispatcher) -> None:
+        facts = {
+            "service": self.name,
+            "version": _version(self.name),
+            "runtime": _version("loafer-kit"),
+            "routes": {route.name: route.options.concurrency for route in dispatcher.routes},
+            "max_jobs": dispatcher.max_jobs,
+            "grace_time": dispatcher.grace_time,
+        }
+        logger.info(
+            "service.started %s", as_pairs(facts), extra={"event": "service.started", **facts}
+        )
 
     async def _tear_down(self) -> None:
         errors = []
         for callback in self._teardown:
             try:
                 await callback(self)
-            except Exception as error:
+            except BaseException as error:
+                if ends_task(error):
+                    raise
                 self.logger.exception("teardown.failed callback=%s", callback)
                 errors.append(error)
         if errors:
@@ -83,3 +143,21 @@ class Service:
         self.logger.setLevel(logging.DEBUG)
         if not self.logger.hasHandlers():
             self.logger.addHandler(logging.StreamHandler())
+
+
+def _version(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None if there is none of that name."""
+    try:
+        return metadata.version(distribution)
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def _check_no_loop_runs(service: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigurationError(
+        f"An event loop runs already: await {service}.serve() in it instead of calling run()."
+    )

@@ -57,6 +57,9 @@ class QueueConsumer(ABC):
     def stop_reading(self) -> None:
         """Make an open `read()` raise `Abort` soon; any other consumer's `read()` is cancelled."""
 
+    async def leave(self, message: Message) -> None:  # noqa: B027 - an optional part
+        """Do nothing more for a message that was not acknowledged: its source redelivers it."""
+
     def order_key(self, message: Message) -> Hashable | None:
         """Return the key that messages share if they must be handled one after another."""
         return None

@@ -308,6 +308,29 @@ async def test_a_failure_policy_decides_what_nothing_else_decided():
     assert seen == [(ValueError, "m")]
 
 
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_subclass_may_override_the_error_handler_in_the_style_of_1_0(plain):
+    """`error_handler(self, exc_type, exc, message)`, also as a plain method."""
+    seen = []
+
+    class Plain(Route):
+        def error_handler(self, exc_type, exc, message):
+            seen.append((exc_type, str(exc), message))
+            return True
+
+    class Async(Route):
+        async def error_handler(self, exc_type, exc, message):
+            return Plain.error_handler(self, exc_type, exc, message)
+
+    async def handler(message, metadata):
+        raise ValueError("bad")
+
+    source = Source(["m"])
+    await run((Plain if plain else Async)(source, handler))
+    assert seen == [(ValueError, "bad", "m")]
+    assert source.acknowledged == ["m"]
+
+
 async def test_an_error_handler_that_raises_leaves_the_message(caplog):
     """It is logged, and the service goes on."""
     source = Source(["m", "n"])
@@ -650,6 +673,30 @@ async def test_dispatch_message_tells_whether_to_acknowledge():
 
     assert await dispatcher.dispatch_message("m", Route(source, cancelled)) is False
     assert source.settled == []
+
+
+async def test_a_cancelled_handler_is_logged_with_its_message(caplog):
+    """The message was given back, and is called that."""
+    caplog.set_level(logging.INFO, "loafer_kit")
+    source, started = Source(["m"], ends=False), asyncio.Event()
+
+    async def handler(message, metadata):
+        started.set()
+        await asyncio.Event().wait()
+
+    dispatcher = LoaferDispatcher([Route(source, handler, name="orders")], grace_time=0.01)
+    running = asyncio.create_task(dispatcher.dispatch_providers())
+    await started.wait()
+    dispatcher.stop()
+    await running
+    (cancelled,) = [r for r in caplog.records if r.getMessage().startswith("handler.cancelled")]
+    assert (cancelled.event, cancelled.message_ids) == ("handler.cancelled", ["m"])
+    (handled,) = [r for r in caplog.records if r.getMessage().startswith("message.handled")]
+    assert (handled.event, handled.message_id, handled.outcome) == (
+        "message.handled",
+        "m",
+        "given back",
+    )
 
 
 async def test_one_line_is_logged_for_each_message(caplog):

@@ -1,6 +1,9 @@
 """Extension: settings, registry, and the service that it needs."""
 
+import collections
+import json
 import sqlite3
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -49,6 +52,65 @@ def test_defaults_fill_what_the_service_left_open(app):
     Mail(app)
     assert app.settings["MAIL_PORT"] == 2525
     assert app.settings["MAIL_HEADERS"] == {"From": ["a"]}
+
+
+class Uncopyable(list):
+    def __copy__(self):
+        raise TypeError("there is one of it")
+
+
+class Settings(Extension):
+    SENTINEL = object()
+    LOCK = threading.Lock()
+    REGISTRY = Uncopyable([1])
+    DEFAULT_SETTINGS = {
+        "CODEC": json,
+        "LOCK": LOCK,
+        "MISSING": SENTINEL,
+        "REGISTRY": REGISTRY,
+        "NESTED": {"locks": [LOCK], "codecs": (json, {"missing": SENTINEL})},
+        "ORDERED": collections.OrderedDict(names=["a"]),
+        "GROUPED": collections.defaultdict(list, names=["a"]),
+        "RECENT": collections.deque(["a"]),
+        "NAMES": {"a"},
+        "EMPTY": (),
+    }
+
+
+def test_defaults_may_hold_what_cannot_be_copied(app):
+    """Modules, locks and sentinels stay what they are, also within containers."""
+    Settings(app)
+    assert app.settings == Settings.DEFAULT_SETTINGS
+    assert app.settings["LOCK"] is Settings.LOCK
+    assert app.settings["MISSING"] is Settings.SENTINEL
+    assert app.settings["REGISTRY"] is Settings.REGISTRY
+    assert app.settings["NESTED"]["locks"][0] is Settings.LOCK
+    assert app.settings["NESTED"]["codecs"][1]["missing"] is Settings.SENTINEL
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda settings: settings["NESTED"]["locks"].clear(),
+        lambda settings: settings["NESTED"]["codecs"][1].clear(),
+        lambda settings: settings["ORDERED"]["names"].append("b"),
+        lambda settings: settings["GROUPED"]["names"].append("b"),
+        lambda settings: settings["RECENT"].append("b"),
+        lambda settings: settings["NAMES"].add("b"),
+    ],
+)
+def test_containers_of_every_kind_are_not_shared(app, change):
+    """A change by one service does not reach the defaults."""
+    Settings(app)
+    change(app.settings)
+    other = SimpleNamespace(settings={}, extensions={})
+    Settings(other)
+    assert other.settings["NESTED"]["locks"] == [Settings.LOCK]
+    assert other.settings["NESTED"]["codecs"][1] == {"missing": Settings.SENTINEL}
+    assert other.settings["ORDERED"]["names"] == other.settings["GROUPED"]["names"] == ["a"]
+    assert list(other.settings["RECENT"]) == ["a"]
+    assert other.settings["NAMES"] == {"a"}
+    assert type(other.settings["GROUPED"]) is collections.defaultdict
 
 
 def test_mutable_defaults_are_not_shared():

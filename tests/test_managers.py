@@ -120,3 +120,11 @@ def test_debug_shows_the_debug_messages(caplog):
     manager = LoaferManager([Route(Source(), accept)], settings={"DEBUG": True}, name="debugged")
     manager.run(forever=False)
     assert "application.started" in caplog.text
+
+
+def test_the_debug_setting_tells_whether_debug_is_on():
+    """It is False by default, and True after `debug=True`."""
+    manager = LoaferManager([Route(Source("m"), accept)], name="debugged")
+    assert manager.settings["DEBUG"] is False
+    manager.run(forever=False, debug=True)
+    assert manager.settings["DEBUG"] is True

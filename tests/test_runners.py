@@ -1,19 +1,21 @@
 """The runner, with real signals sent to real processes."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from loafer_kit.runners import LoaferRunner
 
 
-def start(code):
+def start(code, *command):
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [*command, sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,24 +102,82 @@ def test_a_thread_that_hangs_does_not_keep_the_process_alive():
     assert "handler.runs_on" in errors
 
 
-def test_a_third_signal_kills_a_process_that_hangs():
-    """A startup callback that never returns cannot be finished; the system ends the process."""
-    code = SERVICE.format(handler="handler = print").replace(
-        "manager.run()",
-        """
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_sigusr1_tells_where_every_handler_stands(kind):
+    """With its message, its age and its stack; the service goes on."""
+    wait = "await asyncio.sleep(60)" if kind == "async def" else "time.sleep(60)"
+    process = start(SERVICE.format(handler=f"""
+    {kind} stand_here():
+        print("ready", flush=True)
+        {wait}
+
+    {kind} handler(message, metadata):
+        {"await " if kind == "async def" else ""}stand_here()
+    """))
+    process.send_signal(signal.SIGUSR1)
+    line = process.stderr.readline()
+    while "in stand_here" not in line:
+        line += process.stderr.readline()
+    assert line.startswith("handler.running route=default message_ids=")
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
+STARTING = SERVICE.format(handler="handler = print").replace(
+    "manager.run()",
+    """
     @manager.startup
-    async def hang(manager):
+    async def wait(manager):
+        print("ready", flush=True)
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if not hang:
+                    raise
+
+    manager.run()
+    """,
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_a_startup_callback_that_waits(number):
+    """Nothing is fetched, teardown runs, the exit code is 0."""
+    process = start("    hang = False" + STARTING)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert output.split("\n") == ["torn down", "returned", ""]
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_kills_a_process_that_hangs_at_its_start(number):
+    """A startup callback that ignores its cancellation; the system ends the process."""
+    process = start("    hang = True" + STARTING)
+    process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == -number
+
+
+HANGING = SERVICE.format(handler="""
+    async def handler(message, metadata):
         print("ready", flush=True)
         while True:
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 pass
+    """)
 
-    manager.run()
-    """,
-    )
-    process = start(code)
+
+def test_a_third_signal_kills_a_process_that_hangs():
+    """A handler that ignores its cancellation keeps the second one from ending it at once."""
+    process = start(HANGING)
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -125,6 +185,31 @@ def test_a_third_signal_kills_a_process_that_hangs():
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(("code", "signals"), [("    hang = True" + STARTING, 2), (HANGING, 3)])
+def test_signals_kill_the_first_process_of_a_container_too(code, signals):
+    """Linux ignores the default effect of signals on PID 1."""
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
+    try:
+        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no PID namespace may be made here: {error}")
+    process = start(code, *unshare)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    (first,) = map(int, children.read_text().split())
+    try:
+        for _ in range(signals - 1):
+            os.kill(first, signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        os.kill(first, signal.SIGTERM)
+        process.communicate(timeout=30)
+    finally:
+        if process.poll() is None:
+            os.kill(first, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_start_runs_the_loop_until_prepare_stop():

@@ -3,7 +3,11 @@
 A function's signature is its command's interface.
 """
 
+import __future__
+
+import ast
 import asyncio
+import contextlib
 import inspect
 import types
 import typing
@@ -112,7 +116,7 @@ def _as_command(function: Callable[..., Any]) -> Callable[..., None]:
 
     interface = [
         Parameter(_CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context),
-        *_interface_of(parameters, _hints_of(function)),
+        *_interface_of(function, parameters),
     ]
     command.__name__ = function.__name__
     command.__doc__ = inspect.getdoc(function)
@@ -121,29 +125,36 @@ def _as_command(function: Callable[..., Any]) -> Callable[..., None]:
     return command
 
 
-def _interface_of(parameters: Mapping[str, Parameter], hints: Mapping[str, Any]) -> list[Parameter]:
+def _interface_of(
+    function: Callable[..., Any], parameters: Mapping[str, Parameter]
+) -> list[Parameter]:
     flags = _short_flags(parameters)
     interface = []
     for name, parameter in parameters.items():
         if name == "app":
             continue
-        kind = int if name in _COUNTED else _type_of(parameter, hints.get(name))
+        hint, text = _hint_of(function, parameter.annotation)
+        kind = int if name in _COUNTED else _type_of(parameter, hint)
         if name in _COUNTED:
-            default = typer.Option(0, *_names(name, flags), count=True, show_default=False)
+            default = typer.Option(
+                0, *_names(name, flags), count=True, show_default=False, help=text
+            )
         elif parameter.kind is Parameter.KEYWORD_ONLY:
-            default = _option(parameter, kind, _names(name, flags))
+            default = _option(parameter, kind, _names(name, flags), text)
         else:
-            default = typer.Argument(_default_of(parameter), metavar=name.upper())
+            default = typer.Argument(_default_of(parameter), metavar=name.upper(), help=text)
         interface.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind))
     return interface
 
 
-def _option(parameter: Parameter, kind: Any, names: list[str]) -> Any:
+def _option(parameter: Parameter, kind: Any, names: list[str], text: str | None) -> Any:
     if kind is not bool:
-        return typer.Option(_default_of(parameter), *names, metavar=parameter.name.upper())
+        return typer.Option(
+            _default_of(parameter), *names, metavar=parameter.name.upper(), help=text
+        )
     if parameter.default is True:
         names = [f"{names[0]}/--no-{names[0].removeprefix('--')}", *names[1:]]
-    return typer.Option(_default_of(parameter), *names)
+    return typer.Option(_default_of(parameter), *names, help=text)
 
 
 def _names(name: str, flags: Mapping[str, str]) -> list[str]:
@@ -180,11 +191,39 @@ def _default_of(parameter: Parameter) -> Any:
     return ... if parameter.default is Parameter.empty else parameter.default
 
 
-def _hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+def _hint_of(function: Callable[..., Any], annotation: Any) -> tuple[Any, str | None]:
+    """Return the type and the help text that an annotation gives; None for what it does not give.
+
+    Text that does not name a type is help, as in Doozer.
+    """
+    if annotation is Parameter.empty:
+        return None, None
+    function = inspect.unwrap(function)
+    stand_in = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError, AttributeError):  # names imported for type checkers only
-        return {}
+        names = getattr(function, "__globals__", {})
+        hint = typing.get_type_hints(stand_in, globalns=names)["it"]
+    except Exception as error:  # noqa: BLE001 - an annotation is any expression
+        return None, _help_text(function, annotation, error)
+    if isinstance(hint, type) or type(hint).__module__ in ("types", "typing", "typing_extensions"):
+        return hint, None
+    return None, _help_text(function, annotation, None)  # help such as "id"
+
+
+def _help_text(
+    function: Callable[..., Any], annotation: Any, error: Exception | None
+) -> str | None:
+    if not isinstance(annotation, str):
+        return None
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & __future__.annotations.compiler_flag:
+        # Every annotation is text there, and text is quoted a second time.
+        with contextlib.suppress(ValueError, SyntaxError):
+            literal = ast.literal_eval(annotation)
+            return literal if isinstance(literal, str) else None
+        return None
+    # A name that is imported for type checkers only is not help.
+    return None if isinstance(error, NameError) and not annotation.islower() else annotation
 
 
 def _type_of(parameter: Parameter, hint: Any) -> Any:

@@ -65,7 +65,7 @@ class RetryPolicy:
         """
         if self.threshold is not None and count >= self.threshold:
             return None
-        if self.timeout is not None and elapsed > self.timeout:
+        if self.timeout is not None and (elapsed > self.timeout or self.timeout == 0):
             return None
         longest = _LONGEST_DELAY if self.max_delay is None else self.max_delay
         try:

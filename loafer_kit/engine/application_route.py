@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from loafer_kit.config import copied
+from loafer_kit.engine.callables import awaited, ends_task
 from loafer_kit.engine.callbacks import CallbackList
 from loafer_kit.exceptions import (
     Abort,
@@ -15,7 +17,7 @@ from loafer_kit.exceptions import (
     SourceExhausted,
     TransientProviderError,
 )
-from loafer_kit.outcomes import Outcome, Retry
+from loafer_kit.outcomes import Acknowledge, Outcome, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 from loafer_kit.types import Callback, Consumer, Message, QueueConsumer
@@ -87,7 +89,9 @@ class ConsumerProvider(AbstractProvider):
             if self._failure is not None:  # `_fail` cancelled the read
                 raise self._failure from None
             raise
-        except Exception as error:
+        except BaseException as error:
+            if ends_task(error):
+                raise
             self._logger.exception("consumer.failed")
             raise ConsumerError(f"The consumer failed: {type(error).__name__}: {error}") from error
         finally:
@@ -112,15 +116,18 @@ class ConsumerProvider(AbstractProvider):
         """Do nothing: the acknowledgement callbacks have run."""
 
     async def settle(self, message: Reading, outcome: Outcome) -> None:
-        """Handle a message that was read while the service began to stop.
+        """Let a queue keep a message that was not acknowledged.
 
-        A consumer has no way to give a message back, so the engine's "release" would lose it.
+        A message that was read while the service began to stop is handled: a consumer has no way
+        to give it back, so the engine's "release" would lose it.
         """
         if isinstance(outcome, Retry) and not message.started:
             try:
                 await self._deliver(message)
             except FatalError as error:
-                self._fail(error.__cause__ or error)
+                self._fail(error.reason)
+        elif self._queue_consumer is not None and not isinstance(outcome, Acknowledge):
+            await self._queue_consumer.leave(message.message)
 
     def postpone(self, delay: float, work: Callable[[], Awaitable[object]]) -> None:
         """Await `work` after `delay` seconds, or as soon as the service stops."""
@@ -147,7 +154,7 @@ class ConsumerProvider(AbstractProvider):
         try:
             await work()
         except FatalError as error:
-            self._fail(error.__cause__ or error)
+            self._fail(error.reason)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -181,43 +188,52 @@ class ApplicationRoute(Route):
     async def deliver(self, raw_message: Reading) -> bool:
         """Preprocess, decode, call back, postprocess, acknowledge.
 
-        Raises `FatalError`, without acknowledging the message, when a postprocessor, an error
+        Returns False, without acknowledging the message, for a failure that no error callback
+        hears of, if the message can stay in its queue. Other consumers have no queue, so there
+        Doozer's rule holds: acknowledgement callbacks always run. Raises `FatalError`, without acknowledging the message, when a postprocessor, an error
         callback or an acknowledgement fails.
         """
         raw_message.started = True
         original = raw_message.message
-        postponement = await self._process(original)
-        if postponement is None:
+        decision = await self._process(original)
+        if isinstance(decision, Postpone):
+            self._postpone(decision, original)
+        elif decision:
             await self._acknowledge(original)
-        else:
-            self._postpone(postponement, original)
-        return True
+        return bool(decision)
 
-    async def _process(self, message: Message) -> Postpone | None:
-        """Do everything but acknowledge; return what an error callback postpones."""
+    async def _process(self, message: Message) -> Postpone | bool:
+        """Do everything but acknowledge; return whether to, or what an error callback postpones."""
         try:
-            for preprocess in tuple(self._callbacks["message_preprocessor"]):
+            preprocessors = tuple(self._callbacks["message_preprocessor"])
+            if preprocessors:  # they may change it in place, and the original is acknowledged
+                message = copied(message)
+            for preprocess in preprocessors:
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
-            results = await self._callback(self._app, content)
+            results = await awaited(await self._callback(self._app, content))
         except Abort as abort:
             self._log_abort(abort)
-            return None
-        except Exception as error:
+            return True
+        except BaseException as error:
+            if ends_task(error):
+                raise
             self._app.logger.exception("message.failed")
+            if isinstance(self._app.consumer, QueueConsumer) and not self._callbacks["error"]:
+                return False
             return await self._report(message, error)
         with _fatal("A result could not be processed"):
             await self._postprocess(results)
-        return None
+        return True
 
-    async def _report(self, message: Message, error: Exception) -> Postpone | None:
+    async def _report(self, message: Message, error: BaseException) -> Postpone | bool:
         try:
             with _fatal("An error callback failed"):
                 await self._callbacks["error"].notify(self._app, message, error)
         except Abort as abort:
             self._log_abort(abort)
-            return abort if isinstance(abort, Postpone) else None
-        return None
+            return abort if isinstance(abort, Postpone) else True
+        return True
 
     async def _postprocess(self, results: Any) -> None:
         for result in () if results is None else results:
@@ -252,5 +268,7 @@ def _fatal(what: str) -> Iterator[None]:
         yield
     except Abort:
         raise
-    except Exception as error:
-        raise FatalError(f"{what}: {error}") from error
+    except BaseException as error:
+        if ends_task(error):
+            raise
+        raise FatalError(f"{what}: {error!r}") from error

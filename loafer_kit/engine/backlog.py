@@ -115,8 +115,15 @@ class Slots:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        #: The slots of handlers that failed, but whose threads run on.
+        self.outlasting = 0
         self._used = 0
         self._waiting: dict[Callable[[], None], None] = {}  # an ordered set
+
+    @property
+    def stuck(self) -> bool:
+        """True while every slot belongs to a thread that runs on."""
+        return self.outlasting >= self.limit
 
     def ready_or_notify(self, wake: Callable[[], None]) -> bool:
         """True if a slot is free; otherwise `wake` is called once, when one may be."""
@@ -128,6 +135,12 @@ class Slots:
     def take(self) -> None:
         """Use a slot that `ready_or_notify` found free."""
         self._used += 1
+
+    def wake_all(self) -> None:
+        """Wake the routes that wait, so that they see that the slots are stuck."""
+        waiting, self._waiting = self._waiting, {}
+        for wake in waiting:
+            wake()
 
     def give_back(self, by: Callable[[], None]) -> None:
         """Free a slot and wake the routes that wait, the longest first, until one takes it.

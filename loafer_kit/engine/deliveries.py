@@ -8,9 +8,10 @@ from typing import Any
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backoff import full_jitter
-from loafer_kit.exceptions import FatalError, LoaferException
+from loafer_kit.engine.callables import ends_task
+from loafer_kit.exceptions import FatalError
 from loafer_kit.outcomes import Leave, Outcome, Retry
-from loafer_kit.routes import Route, is_undecodable
+from loafer_kit.routes import Route, ask_error_handler, is_undecodable
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,9 @@ async def deliver(
     failures = FailureCounts() if failures is None else failures
     try:
         delivery = Delivery(outcomes.from_answer(await route.deliver(message)))
-    except Exception as exc:  # noqa: BLE001 - any failure of a handler belongs to its message
+    except BaseException as exc:
+        if ends_task(exc):
+            raise
         delivery = await _failed(route, message, exc, policy, failures)
     return _recorded(route, message, delivery, failures)
 
@@ -94,7 +97,7 @@ async def deliver_batch(
     for position, message in enumerate(messages):
         try:
             decoded[position] = route.arguments_for(message)
-        except Exception as exc:  # noqa: BLE001 - as in `deliver`
+        except BaseException as exc:  # noqa: BLE001 - it belongs to its message
             deliveries[position] = await _failed(route, message, exc, policy, failures)
     if decoded:
         contents, metadata = map(list, zip(*decoded.values(), strict=True))
@@ -102,7 +105,9 @@ async def deliver_batch(
             answer = await route.call(contents, metadata)
             batch_outcomes = outcomes.from_batch_answer(answer, len(contents))
             deliveries |= zip(decoded, map(Delivery, batch_outcomes), strict=True)
-        except Exception as exc:  # noqa: BLE001 - as in `deliver`
+        except BaseException as exc:
+            if ends_task(exc):
+                raise
             for position in decoded:
                 deliveries[position] = await _failed(
                     route, messages[position], exc, policy, failures
@@ -123,14 +128,14 @@ def _recorded(
 async def _failed(
     route: Route,
     message: Message,
-    exc: Exception,
+    exc: BaseException,
     policy: FailurePolicy | None,
     failures: FailureCounts,
 ) -> Delivery:
     """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
     if isinstance(exc, FatalError):
         raise exc
-    if isinstance(exc, LoaferException):
+    if isinstance(exc, outcomes.REQUESTS):
         return Delivery(outcomes.from_exception(exc))
     facts = route.provider.describe(message)
     _log_failure(route, exc, facts)
@@ -145,42 +150,57 @@ async def _failed(
 async def _decide(
     route: Route,
     message: Message,
-    exc: Exception,
+    exc: BaseException,
     facts: Mapping[str, object],
     policy: FailurePolicy | None,
 ) -> Outcome:
     """Ask, in this order: the error handler, `reject_on`, the failure policy."""
     try:
-        if await route.error_handler((type(exc), exc, exc.__traceback__), message):
+        exc_info = (type(exc), exc, exc.__traceback__)
+        if await ask_error_handler(route.error_handler, exc_info, message):
             return outcomes.ACKNOWLEDGE
     except FatalError:
         raise
-    except LoaferException as request:
+    except outcomes.REQUESTS as request:
         return outcomes.from_exception(request)
-    except Exception:
+    except BaseException as error:
+        if ends_task(error):
+            raise
         logger.exception(
-            "error_handler.failed route=%s %s", route.name, as_pairs(facts), extra=dict(facts)
+            "error_handler.failed route=%s %s",
+            route.name,
+            as_pairs(facts),
+            extra=_fields("error_handler.failed", route, facts),
         )
         return outcomes.LEAVE
     if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
         return outcomes.DeadLetter(outcomes.reason_text(exc))
     if policy is None:
         return outcomes.LEAVE
-    first_received = route.provider.first_received(message)
-    return policy(exc, {**facts, "first_received": first_received}) or outcomes.LEAVE
+    facts = {**facts, "first_received": route.provider.first_received(message)}
+    return _ask(policy, exc, facts) or outcomes.LEAVE
 
 
-def _log_failure(route: Route, exc: Exception, facts: Mapping[str, object]) -> None:
+def _ask(policy: FailurePolicy, exc: BaseException, facts: Mapping[str, object]) -> Outcome | None:
+    try:
+        return policy(exc, facts)
+    except Exception:
+        logger.exception("failure_policy.failed %s", as_pairs(facts), extra=dict(facts))
+        return None
+
+
+def _log_failure(route: Route, exc: BaseException, facts: Mapping[str, object]) -> None:
     where = (route.name, as_pairs(facts))
     if is_undecodable(exc):  # a traceback would show only the decoder
         logger.error(
             "message.undecodable route=%s %s: %s",
             *where,
             outcomes.reason_text(exc),
-            extra=dict(facts),
+            extra=_fields("message.undecodable", route, facts),
         )
     else:
-        logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=dict(facts))
+        extra = _fields("message.failed", route, facts)
+        logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=extra)
 
 
 async def settle(route: Route, message: Message, outcome: Outcome) -> None:
@@ -193,7 +213,9 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
             await route.provider.settle(message, outcome)
         except FatalError:
             raise
-        except Exception as error:  # noqa: BLE001 - one message must not end the service
+        except BaseException as error:
+            if ends_task(error):
+                raise
             failure = error
             await asyncio.sleep(full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF))
         else:
@@ -205,7 +227,7 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
         outcome,
         as_pairs(facts),
         exc_info=failure,
-        extra=dict(facts),
+        extra={**_fields("message.not_settled", route, facts), "outcome": str(outcome)},
     )
 
 
@@ -223,9 +245,18 @@ def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float
         as_pairs(facts),
         str(outcome),
         seconds,
-        extra={**facts, "route": route.name, "outcome": str(outcome), "duration": seconds},
+        extra={
+            **_fields("message.handled", route, facts),
+            "outcome": str(outcome),
+            "duration": seconds,
+        },
     )
     logger.debug("message.body route=%s %s: %r", route.name, as_pairs(facts), message)
+
+
+def _fields(event: str, route: Route, facts: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields of a log record: its event, its route and what identifies its message."""
+    return {"event": event, "route": route.name, **facts}
 
 
 def as_pairs(facts: Mapping[str, object]) -> str:

@@ -153,6 +153,8 @@ class Fetcher:
                 await self._back_off(attempt, error)
                 if self._stopping.is_set():
                     break
+            except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop, undrained
+                raise ProviderError(f"Route {self._name!r}: its fetch raised {error!r}.") from error
             else:
                 self._observe(len(messages), limit, loop.time() - started)
                 return messages

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import logging
+import time
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,18 +21,23 @@ from loafer_kit.engine.deliveries import (
     settle,
 )
 from loafer_kit.engine.pace import Pace
+from loafer_kit.engine.stacks import stack_of
+from loafer_kit.engine.threads import HandlerCall, current_call
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
+#: Seconds: a handler that runs longer, or for half its time limit, is reported once.
+_SLOW = 30.0
+
 #: Seconds that a cancelled handler gets to end.
 _CANCEL_GRACE = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class Job(HandlerCall):
     """One handler call: a message or the messages of a batch, and their order keys."""
 
     messages: list[Message]
@@ -39,6 +45,8 @@ class Job:
     task: asyncio.Task[None] | None = None
     #: Positions of messages that another consumer may have received. They are not settled.
     lost: set[int] = field(default_factory=set)
+    #: Whether `handler.slow` has been logged.
+    is_slow: bool = False
 
 
 class Jobs:
@@ -69,6 +77,8 @@ class Jobs:
         self._context = contextvars.copy_context()
         #: Jobs whose handlers run; each uses one slot.
         self._running: set[Job] = set()
+        #: Those of them that have failed, but whose threads run on.
+        self._outlasting: set[Job] = set()
         #: Every unfinished task: running handlers, their settlements, and releases.
         self._tasks: set[asyncio.Task[None]] = set()
         #: The number of messages whose handlers run.
@@ -76,6 +86,9 @@ class Jobs:
         #: Whether the route is ending; a cancelled handler's messages are then released.
         self.ending = False
         self.cancelled = False
+        limit = route.options.handler_timeout
+        self._slow = _SLOW if limit is None else min(_SLOW, limit / 2)
+        self._watch: asyncio.TimerHandle | None = None
         self._grace: asyncio.Timeout | None = None
 
     @property
@@ -84,11 +97,18 @@ class Jobs:
         return len(self._running)
 
     def __bool__(self) -> bool:
-        return bool(self._tasks)
+        """True while there is work that will end."""
+        return len(self._tasks) > len(self._outlasting)
+
+    @property
+    def stuck(self) -> bool:
+        """True while every slot is taken by a handler that failed and whose thread runs on."""
+        outlasting = len(self._outlasting)
+        return outlasting >= self._route.options.concurrency or self._slots.stuck
 
     def runs(self, job: Job | None) -> bool:
-        """True while the handler of `job` runs."""
-        return job in self._running
+        """True while the outcome of `job` is open."""
+        return job in self._running and job not in self._outlasting
 
     def start(self, job: Job) -> None:
         """Call the handler in a new task."""
@@ -96,11 +116,68 @@ class Jobs:
         self._running.add(job)
         self.handling += len(job.messages)
         job.task = self._spawn(self._run(job), functools.partial(self._done, job))
+        if self._watch is None:  # one timer for all handlers of the route
+            self._watch_later()
 
     def release(self, messages: Sequence[Message]) -> None:
         """Give back messages that were not started, in this order."""
         if messages:
             self._spawn(self._release(messages), self._settled)
+
+    def log_running(self) -> None:
+        """Log every running handler, its age and where it stands."""
+        for job in self._running:
+            self._log_stack("handler.running", job)
+
+    def _watch_later(self) -> None:
+        self._watch = asyncio.get_running_loop().call_later(
+            self._slow / 4, self._look_for_slow, context=self._context
+        )
+
+    def _look_for_slow(self) -> None:
+        now = time.monotonic()
+        for job in self._running:
+            if now - job.began >= self._slow and not job.is_slow:
+                job.is_slow = True
+                self._log_stack("handler.slow", job)
+        self._watch = None
+        if self._running:
+            self._watch_later()
+
+    def _log_stack(self, event: str, job: Job) -> None:
+        age, ids = time.monotonic() - job.began, [self._id(message) for message in job.messages]
+        logger.warning(
+            "%s route=%s message_ids=%s age=%.1fs:\n%s",
+            event,
+            self._route.name,
+            ",".join(map(str, ids)),
+            age,
+            stack_of(job.task, job.thread),
+            extra={"event": event, "route": self._route.name, "message_ids": ids, "age": age},
+        )
+
+    def take_again(self, messages: Sequence[Message]) -> list[Message]:
+        """Return the messages that are to be started.
+
+        A message that was lost may come back while its thread still runs. It replaces the earlier
+        delivery, and is settled in its place when the thread ends.
+        """
+        if not self._outlasting:
+            return list(messages)
+        lost = {
+            self._id(job.messages[position]): (job, position)
+            for job in self._outlasting
+            for position in job.lost
+        }
+        fresh = []
+        for message in messages:
+            job, position = lost.get(self._id(message), (None, 0))
+            if job is None:
+                fresh.append(message)
+            else:
+                job.messages[position] = message
+                job.lost.discard(position)
+        return fresh
 
     def lose(self, message: Message) -> bool:
         """Do not settle `message` and cancel its handler; return False if no handler has it.
@@ -111,7 +188,7 @@ class Jobs:
             for position, handled in enumerate(job.messages):
                 if handled is message:
                     job.lost.add(position)
-                    if len(job.lost) == len(job.messages) and job.task is not None:
+                    if len(job.lost) == len(job.messages) and self.runs(job) and job.task:
                         job.task.cancel()
                     return True
         return False
@@ -135,7 +212,14 @@ class Jobs:
             )
         late = await self._within_grace(grace_time)
         for task in late:
-            logger.warning("handler.cancelled route=%s: still running after %gs", name, grace_time)
+            ids = self._ids_of(task)
+            logger.warning(
+                "handler.cancelled route=%s message_ids=%s: still running after %gs",
+                name,
+                ",".join(map(str, ids)),
+                grace_time,
+                extra={"event": "handler.cancelled", "route": name, "message_ids": ids},
+            )
             task.cancel()
         stuck = (await asyncio.wait(late, timeout=_CANCEL_GRACE))[1] if late else set()
         for task in stuck:
@@ -173,19 +257,28 @@ class Jobs:
         loop = asyncio.get_running_loop()
         started = loop.time()
         size = len(job.messages)
+        current_call.set(job)
+        interrupted = False
         try:
             deliveries = await self._deliver(job)
         except asyncio.CancelledError:
-            # Three causes: the service ends (the message can be retried at once), the message is
-            # lost (it is not settled), or the handler awaited something that was cancelled.
-            outcome = outcomes.RELEASE if self.ending else outcomes.LEAVE
-            deliveries = [Delivery(outcome)] * size
+            # Three causes: the service ends (the message can be retried at once, unless its thread
+            # runs on), the message is lost (it is not settled), or the handler awaited something
+            # that was cancelled.
+            interrupted = self.ending
+            released = interrupted and not job.left_behind
+            deliveries = [Delivery(outcomes.RELEASE if released else outcomes.LEAVE)] * size
         except FatalError as error:
-            self._failed(error.__cause__ or error)
+            self._failed(error.reason)
             deliveries = [Delivery(outcomes.LEAVE)] * size
+        self._record(deliveries)
         now = loop.time()
         seconds = now - started
         self.pace.ended(size, seconds, now)
+        if job.left_behind and not interrupted:
+            deliveries = await self._outlast(job, deliveries)
+        # What follows starts other work, whose context would keep the messages in memory.
+        current_call.set(None)
         withdrawn = self._free(job, deliveries)
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
@@ -213,32 +306,80 @@ class Jobs:
             return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
         return await deliver_batch(self._route, job.messages, self._policy, self._failures)
 
-    def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
-        """Free the slot; return the messages to release because one before them failed."""
-        self._running.discard(job)
-        self.handling -= len(job.messages)
-        withdrawn: list[Message] = []
+    async def _outlast(self, job: Job, deliveries: list[Delivery]) -> list[Delivery]:
+        """Keep the slot and the messages of `job` until its threads end.
+
+        Its outcome waits as well: a message that is acknowledged, left or given back while its
+        thread runs could be handled a second time beside it.
+        """
+        ends = [asyncio.wrap_future(future) for future in job.left_behind]
+        self._outlasting.add(job)
+        self._slots.outlasting += 1
+        self._report_stuck()
+        self._freed()
+        try:
+            await asyncio.wait(ends)
+        except asyncio.CancelledError:  # the service ends, and the thread with it
+            return [Delivery(outcomes.LEAVE)] * len(deliveries)
+        finally:
+            for end in ends:
+                end.cancel()  # or a thread that ends later calls a closed loop
+            self._slots.outlasting -= 1
+            self._outlasting.discard(job)
+        return deliveries
+
+    def _report_stuck(self) -> None:
+        """Say that nothing can start any more; the last slot is taken only once."""
+        if not self.stuck:
+            return
+        self._slots.wake_all()
+        ids = [self._id(message) for job in self._outlasting for message in job.messages]
+        logger.error(
+            "handlers.stuck route=%s message_ids=%s: every slot is taken by a handler that is over "
+            "its time limit and cannot be stopped; restart the service",
+            self._route.name,
+            ",".join(map(str, ids)),
+            extra={"event": "handlers.stuck", "route": self._route.name, "message_ids": ids},
+        )
+
+    def _ids_of(self, task: asyncio.Task[None]) -> list[object]:
+        return [self._id(m) for job in self._running if job.task is task for m in job.messages]
+
+    def _id(self, message: Message) -> object:
+        return self._route.provider.describe(message).get("message_id", id(message))
+
+    def _record(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the breaker about outcomes."""
         breaker = self._route.flow.breaker
         was_open = breaker.is_open
-        for key, delivery in zip(job.keys, deliveries, strict=True):
+        for delivery in deliveries:
             breaker.record(delivery.outcome, delivery.error)
-            if delivery.outcome is outcomes.ACKNOWLEDGE:
-                self._backlog.finished(key)
-            else:
-                withdrawn.extend(self._backlog.withdraw(key))
         if breaker.is_open and not was_open:
             logger.warning(
                 "breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery
             )
         elif was_open and not breaker.is_open:
             logger.info("breaker.closed route=%s", self._route.name)
+
+    def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
+        """Free the slot; return the messages to release because one before them failed."""
+        self._running.discard(job)
+        self.handling -= len(job.messages)
+        withdrawn: list[Message] = []
+        for key, delivery in zip(job.keys, deliveries, strict=True):
+            if delivery.outcome is outcomes.ACKNOWLEDGE:
+                self._backlog.finished(key)
+            else:
+                withdrawn.extend(self._backlog.withdraw(key))
         # Last: this wakes routes, which look at the breaker and the backlog.
         self._slots.give_back(self._freed)
         return withdrawn
 
     def _done(self, job: Job, task: asyncio.Task[None]) -> None:
         if job in self._running:  # cancelled before its first step: `_run` never ran
-            withdrawn = self._free(job, [Delivery(outcomes.RELEASE)] * len(job.messages))
+            deliveries = [Delivery(outcomes.RELEASE)] * len(job.messages)
+            self._record(deliveries)
+            withdrawn = self._free(job, deliveries)
             kept = [m for position, m in enumerate(job.messages) if position not in job.lost]
             self.release([*withdrawn, *reversed(kept)])
         self._settled(task)
@@ -246,7 +387,7 @@ class Jobs:
     def _settled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error.__cause__ or error if isinstance(error, FatalError) else error)
+            self._failed(error.reason if isinstance(error, FatalError) else error)
         if not self._tasks:
             self._freed()
 

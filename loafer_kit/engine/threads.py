@@ -3,8 +3,11 @@
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 _Work = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -18,29 +21,69 @@ class DaemonThreadPool(Executor):
     """
 
     def __init__(self, max_workers: int | None = None) -> None:
-        self._max_workers = max_workers or min(32, (os.cpu_count() or 1) + 4)
+        self._limit = max_workers or min(32, (os.cpu_count() or 1) + 4)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
         self._threads = 0
+        self._started = 0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run `fn` in an idle thread, in a new one, or in the next free one."""
         future: Future[Any] = Future()
         self._queue.put((future, fn, args, kwargs))
-        if not self._idle.acquire(blocking=False) and self._threads < self._max_workers:
-            self._threads += 1
-            threading.Thread(
-                target=self._work, name=f"handler-{self._threads}", daemon=True
-            ).start()
+        if not self._idle.acquire(blocking=False):
+            self._add_thread()
         return future
+
+    def replace(self, future: Future[Any]) -> None:
+        """Let another thread take the place of the one that runs `future`, until that ends.
+
+        Nobody waits for a call that outlasted its time limit. Its thread no longer counts, or it
+        would keep error handlers and the handlers of other messages from running.
+        """
+        with self._lock:
+            self._limit += 1
+        if not self._queue.empty():
+            self._add_thread()
+        future.add_done_callback(self._replaced)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads after their current calls, without waiting for them."""
         for _ in range(self._threads):
             self._queue.put(None)
 
+    def _replaced(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._limit -= 1
+
+    def _add_thread(self) -> None:
+        with self._lock:
+            if self._threads >= self._limit:
+                return
+            self._threads += 1
+            self._started += 1
+            name = f"handler-{self._started}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _is_surplus(self) -> bool:
+        """True, once, for each thread beyond the limit: a replaced thread came back."""
+        if self._threads <= self._limit:
+            return False
+        with self._lock:
+            surplus = self._threads > self._limit
+            self._threads -= surplus
+        return surplus
+
+    def _next_work(self) -> _Work | None:
+        try:
+            return self._queue.get_nowait()
+        except queue.Empty:
+            self._idle.release()
+            return self._queue.get()
+
     def _work(self) -> None:
-        while (work := self._queue.get()) is not None:
+        while not self._is_surplus() and (work := self._next_work()) is not None:
             future, function, args, kwargs = work
             del work
             if future.set_running_or_notify_cancel():
@@ -49,4 +92,30 @@ class DaemonThreadPool(Executor):
                 except BaseException as error:  # noqa: BLE001 - the future's owner gets it
                     future.set_exception(error)
             del future, function, args, kwargs
-            self._idle.release()
+
+
+#: The threads of plain callables. A runner sets its own.
+handler_threads: ContextVar[DaemonThreadPool] = ContextVar(
+    "handler_threads",
+    default=DaemonThreadPool(),  # noqa: B039 - shared on purpose
+)
+
+
+@dataclass(slots=True, eq=False)
+class HandlerCall:
+    """What the engine knows of a running handler call."""
+
+    #: When the handler began, by `time.monotonic`; a plain handler begins in its thread.
+    began: float = field(default_factory=time.monotonic, kw_only=True)
+    #: The thread in which a plain callable runs.
+    thread: int | None = field(default=None, kw_only=True)
+    #: Plain calls that nobody waits for any more, but whose threads run on.
+    left_behind: list[Future[Any]] = field(default_factory=list, kw_only=True)
+
+    def enter_thread(self) -> None:
+        """Note, in the thread, that a plain callable begins in it."""
+        self.began, self.thread = time.monotonic(), threading.get_ident()
+
+
+#: The handler call of the current task.
+current_call: ContextVar[HandlerCall | None] = ContextVar("current_call", default=None)

@@ -89,6 +89,15 @@ class RouteWorker:
         except Exception as error:  # noqa: BLE001 - the other routes must still be stopped
             self._error = self._error or error
 
+    @property
+    def stuck(self) -> bool:
+        """True while handlers that cannot be stopped keep all others from starting."""
+        return self._jobs.stuck
+
+    def log_running(self) -> None:
+        """Log every running handler, its age and where it stands."""
+        self._jobs.log_running()
+
     def stop_now(self) -> None:
         """Cancel the running handlers and the open fetches."""
         self.stop()
@@ -102,6 +111,8 @@ class RouteWorker:
             return
         if not self.route.flow.breaker.is_open:
             self._probe = None
+        if self._jobs.stuck:
+            self._give_back()
         while self._may_start():
             self._jobs.start(self._next_job())
         while self._fetching and (limit := self._room_for_fetch()):
@@ -188,7 +199,7 @@ class RouteWorker:
     def _room_for_fetch(self) -> int:
         """Return how many messages to fetch now; 0 for no fetch."""
         flow, fetcher = self.route.flow, self._fetcher
-        if len(fetcher) >= fetcher.scaler.wanted or flow.paused:
+        if len(fetcher) >= fetcher.scaler.wanted or flow.paused or self._jobs.stuck:
             return 0
         limit = self._limit()
         if not limit:
@@ -245,6 +256,7 @@ class RouteWorker:
         self.pump()
 
     def _arrived(self, messages: Sequence[Message]) -> None:
+        messages = self._jobs.take_again(messages)
         if not self._backlog.ready:
             self._batch_since = asyncio.get_running_loop().time()
         order_key = self._provider.order_key

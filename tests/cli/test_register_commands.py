@@ -417,3 +417,48 @@ def test_registered_commands_complete_in_shells(rock, project):
             },
         )
         assert done.stdout.split() == [expected], done
+
+
+@pytest.mark.parametrize(
+    "text", ["the heap to take", "heap", "id", "1 + 1", "3", "a (strange] text", "", "module.heap"]
+)
+@pytest.mark.parametrize("keyword_only", [False, True])
+def test_an_annotation_that_is_text_is_help(text, keyword_only):
+    """As in Doozer; also text that Python could take for an expression."""
+
+    def trash(heap="m"):
+        return heap
+
+    if keyword_only:
+
+        def trash(*, heap="m"):
+            return heap
+
+    trash.__annotations__["heap"] = text
+    assert output("trash", functions=[trash]) == "m\n"
+    assert text in run("trash", "--help").output
+
+
+def test_text_that_names_a_type_is_a_type():
+    """Postponed annotations, and names imported for type checkers only, are not help."""
+
+    def trash(count: "int", path: "Unknown" = "p", *, loud: "bool" = False):  # noqa: F821
+        return f"{count + 1} {path} {loud}"
+
+    assert output("trash", "1", "--loud", functions=[trash]) == "2 p True\n"
+    assert "Unknown" not in run("trash", "--help").output
+
+
+def test_quoted_text_is_help_where_annotations_are_postponed():
+    """`from __future__ import annotations` quotes it a second time."""
+    names = {}
+    exec(
+        "from __future__ import annotations\n"
+        "def trash(heap: 'the heap to take' = 'm', count: int = 1, path: unknown = 'p'):\n"
+        "    return f'{heap} {count + 1} {path}'\n",
+        names,
+    )
+    assert output("trash", "x", "2", functions=[names["trash"]]) == "x 3 p\n"
+    shown = run("trash", "--help").output
+    assert "the heap to take" in shown
+    assert "unknown" not in shown

@@ -94,7 +94,7 @@ def test_consumer_and_callback_are_keyword_only():
 @pytest.mark.parametrize("settings", [SimpleNamespace(A=1, b=2), {"A": 1, "b": 2}])
 def test_settings_from_an_object_or_a_mapping(settings):
     """Only upper-case names are settings."""
-    assert Application("name", settings).settings == {"A": 1}
+    assert Application("name", settings).settings == {"A": 1, "DEBUG": False}
 
 
 @pytest.mark.parametrize("path", ["base", "applications"])

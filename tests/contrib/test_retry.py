@@ -72,6 +72,7 @@ def test_defaults():
     app = Application("app", {"RETRY_CALLBACK": put_back})
     Retry(app)
     assert app.settings == {
+        "DEBUG": False,
         "RETRY_BACKOFF": 1,
         "RETRY_CALLBACK": put_back,
         "RETRY_DELAY": 0,
@@ -483,3 +484,12 @@ def test_a_stand_in_for_a_manager():
     """Only `settings` and `extensions` are needed."""
     app = SimpleNamespace(settings={}, extensions={})
     assert app.extensions == {"retry": Retry(app)}
+
+
+@pytest.mark.parametrize(("timeout", "delay"), [(0, None), (1, 0.0)])
+def test_a_timeout_of_zero_retries_never(timeout, delay):
+    """Not even a failure at the same moment."""
+    app = Application("app", {"RETRY_CALLBACK": put_back, "RETRY_TIMEOUT": timeout})
+    Retry(app)
+    policy = RetryPolicy.for_error(app.settings, RetryableException())
+    assert policy.delay_after(0, 0.0) == delay

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 
 import postponed_annotations
 import pytest
@@ -99,6 +100,35 @@ def test_preprocessors_make_what_is_validated():
     app.run()
 
     assert app.seen == [Order(7), Order(8)]
+
+
+def test_the_acknowledgement_gets_the_message_as_it_was():
+    """A preprocessor may change its message in place; what cannot be copied stays the same."""
+    lock = threading.Lock()
+    message = {"body": {"items": [1]}, "lock": lock}
+    acknowledged = []
+
+    async def callback(app, message):
+        app.seen.append(message)
+
+    app = Application("typed", consumer=Consumer(message), callback=callback)
+    app.seen = []
+
+    @app.message_preprocessor
+    async def change(app, message):
+        message["body"]["items"].append(2)
+        message["changed"] = message.pop("lock")
+        return message
+
+    @app.message_acknowledgement
+    async def acknowledge(app, message):
+        acknowledged.append(message)
+
+    app.run()
+
+    assert app.seen == [{"body": {"items": [1, 2]}, "changed": lock}]
+    assert acknowledged == [{"body": {"items": [1]}, "lock": lock}]
+    assert acknowledged[0] is message
 
 
 def test_other_annotations_leave_the_message_alone(caplog):

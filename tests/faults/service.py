@@ -22,8 +22,13 @@ def route(proxy, queue, handler, **options):
         proxy.handled(metadata["MessageId"])
         return await handler(message, metadata)
 
+    return plain_route(proxy, queue, noted, **options)
+
+
+def plain_route(proxy, queue, handler, **options):
+    """A route through the proxy, with short polls and the handler as it is."""
     provider_options = {**CLIENT, "endpoint_url": proxy.url, "options": {"WaitTimeSeconds": 1}}
-    return SQSRoute(queue, provider_options, handler=noted, **options)
+    return SQSRoute(queue, provider_options, handler=handler, **options)
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any
 from loafer_kit.applications import Application
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.aws.providers import SQSProvider
-from loafer_kit.outcomes import ACKNOWLEDGE, RELEASE
+from loafer_kit.outcomes import ACKNOWLEDGE, LEAVE, RELEASE
 from loafer_kit.types import Message, QueueConsumer
 
 
@@ -29,6 +29,9 @@ class SQSConsumer(QueueConsumer):
     ) -> None:
         self._provider = SQSProvider(queue_name, options, **keywords)
         self._received: deque[Message] = deque()
+        #: The messages that the application handles. A preprocessor gets a copy, but leases belong
+        #: to the messages that were received.
+        self._in_hand: dict[str, Message] = {}
         self._retried: set[str] = set()
         self._stopping = False
         app.startup(self._start)
@@ -42,6 +45,7 @@ class SQSConsumer(QueueConsumer):
                 raise Abort("consumer.stopped", None)
             self._received.extend(await self._provider.fetch(self._provider.batch_size))
         message = self._received.popleft()
+        self._in_hand[message["ReceiptHandle"]] = message
         self._add_history(message)
         return message
 
@@ -50,10 +54,16 @@ class SQSConsumer(QueueConsumer):
         self._stopping = True
         self._provider.stop()
 
+    async def leave(self, message: Message) -> None:
+        """Extend the message's visibility timeout no more, so that it becomes visible again."""
+        self._in_hand.pop(message["ReceiptHandle"], None)
+        await self._provider.settle(message, LEAVE)
+
     async def retry(self, app: Application, message: Message) -> None:
         """Release a message to the queue: set RETRY_CALLBACK to this method."""
-        self._retried.add(message["ReceiptHandle"])
-        await self._provider.settle(message, RELEASE)
+        receipt_handle = message["ReceiptHandle"]
+        self._retried.add(receipt_handle)
+        await self._provider.settle(self._in_hand.get(receipt_handle, message), RELEASE)
 
     def order_key(self, message: Message) -> Hashable | None:
         """Return the message group on a FIFO queue."""
@@ -78,6 +88,7 @@ class SQSConsumer(QueueConsumer):
         await self._provider.start(self._lost)
 
     async def _acknowledge(self, app: Application, message: Message) -> None:
+        self._in_hand.pop(message["ReceiptHandle"], None)
         if message["ReceiptHandle"] in self._retried:
             self._retried.remove(message["ReceiptHandle"])
         else:

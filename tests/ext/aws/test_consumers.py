@@ -52,6 +52,68 @@ async def stop_at_once(app, message):
     await asyncio.sleep(0.1)
 
 
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, asyncio.CancelledError])
+def test_a_failure_without_error_callbacks_stays_in_its_queue(local_queues, raised):
+    """It becomes visible again when its visibility timeout ends, and is handled again."""
+    name = local_queues.fresh(visibility_timeout=1)
+    local_queues.send(name, "1")
+
+    async def fail_once(app, message):
+        app.seen.append(message["Body"])
+        if len(app.seen) == 1:
+            raise raised
+        stop()
+
+    app = make_app(name, fail_once)
+    app.run_forever()
+    assert app.seen == ["1", "1"]
+    assert local_queues.counts(name).total == 0
+
+
+def test_a_failure_with_an_error_callback_is_acknowledged(local_queues):
+    """Doozer's rule: the error callback has decided."""
+    name = local_queues.fresh()
+    local_queues.send(name, "1")
+
+    async def fail(app, message):
+        app.seen.append(message["Body"])
+        raise ValueError
+
+    app = make_app(name, fail)
+
+    @app.error
+    async def report(app, message, error):
+        stop()
+
+    app.run_forever()
+    assert local_queues.counts(name).total == 0
+
+
+def test_a_retry_gives_back_a_message_that_a_preprocessor_changed(local_queues):
+    """The preprocessor's copy stands for the message that was received, and its lease ends."""
+    name = local_queues.fresh(visibility_timeout=60)
+    local_queues.send(name, "1")
+
+    async def fail_once(app, message):
+        app.seen.append(message["Body"])
+        if len(app.seen) == 1:
+            raise RetryableException
+        stop()
+
+    app = make_app(name, fail_once)
+    app.settings["RETRY_CALLBACK"] = app.consumer.retry
+    Retry(app)
+
+    @app.message_preprocessor
+    async def change(app, message):
+        message["Body"] += "!"
+        return message
+
+    app.run_forever()
+    assert app.seen == ["1!", "1!"]
+    assert local_queues.counts(name).total == 0
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_what_is_acknowledged_is_deleted(local_queues, queue, workers):
     """From a sent message to an empty queue; the consumer is all that an application changes."""
