@@ -695,7 +695,7 @@ async def test_a_cancelled_handler_is_logged_with_its_message(caplog):
     assert (handled.event, handled.message_id, handled.outcome) == (
         "message.handled",
         "m",
-        "given back",
+        "to be given back",
     )
 
 

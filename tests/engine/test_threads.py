@@ -116,14 +116,14 @@ async def test_a_slot_stays_taken_while_its_thread_runs(hanging, caplog):
     route = Route(source, hanging, name="orders", **options)
     async with running(route, max_jobs=3):
         await source.until_settled(3)
-        assert sorted(source.settled) == [(n, 1, "given back") for n in "abc"]
+        assert sorted(source.settled) == [(n, 1, "to be given back") for n in "abc"]
         assert sorted(hanging.starts) == ["hang-1", "hang-2"]
         (stuck,) = [r for r in caplog.records if r.getMessage().startswith("handlers.stuck")]
         assert (stuck.levelname, stuck.route) == ("ERROR", "orders")
         assert sorted(stuck.message_ids) == ["hang-1", "hang-2"]
         source.send(message("late"))  # a fetch is still open
         await source.until_settled(4)
-        assert source.settled[3] == ("late", 1, "given back")
+        assert source.settled[3] == ("late", 1, "to be given back")
         source.settled.clear()
         hanging.end.set()
         await source.until_settled(2)
@@ -161,7 +161,7 @@ async def test_a_limit_of_all_routes_can_be_stuck_too(hanging, caplog):
         await until(lambda: hanging.starts)
         other.send(message("a"))
         await other.until_settled(1)
-        assert other.settled == [("a", 1, "given back")]
+        assert other.settled == [("a", 1, "to be given back")]
         assert caplog.text.count("handlers.stuck") == 1
         hanging.end.set()
         await one.until_settled(1)
@@ -190,7 +190,7 @@ async def test_a_call_that_never_began_is_given_back(hanging, caplog):
             await until(lambda: hanging.starts)
     assert hanging.starts == ["hang"]
     assert sorted(source.settled) == [
-        *((name, 1, "given back") for name in "abcdef"),
+        *((name, 1, "to be given back") for name in "abcdef"),
         ("hang", 1, "left"),
     ]
     assert "message.failed" not in caplog.text

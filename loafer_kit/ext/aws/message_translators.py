@@ -88,10 +88,9 @@ def _envelope(body: str) -> dict[str, Any]:
 def _decoded(text: str, what: str, text_translator: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise ValueError(
-            f"{what} is not JSON ({error}): for plain text, use {text_translator}."
-        ) from None
+    except json.JSONDecodeError as error:
+        hint = f"{what} is not JSON; for plain text, use {text_translator}. {error.msg}"
+        raise json.JSONDecodeError(hint, text, error.pos) from None
 
 
 def _without_body(message: Message) -> dict[str, Any]:
