@@ -6,8 +6,9 @@ from typing import Any
 
 from loafer_kit.doctor.findings import Finding, aws_command, denied
 from loafer_kit.exceptions import ProviderError
-from loafer_kit.ext.aws import checks, errors
+from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.options import SQSOptions
+from loafer_kit.ext.aws.requests import errors
 from loafer_kit.scaffold.shipping.resources import MOST_SOURCES
 from loafer_kit.scaffold.spec.specs import QueueSpec
 

@@ -16,7 +16,7 @@ from loafer_kit.doctor.queues import Queues
 from loafer_kit.doctor.topics import TopicDoctor, Topics
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 from loafer_kit.ext.aws.addresses import find_region
-from loafer_kit.ext.aws.errors import AccessDeniedError
+from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 from loafer_kit.local.environments import (
     ACCESS_KEY_ID,
     DEFAULT_REGION,

@@ -8,8 +8,8 @@ from loafer_kit.doctor import policies
 from loafer_kit.doctor.findings import Finding, aws_command, denied
 from loafer_kit.doctor.queues import Attributes, Queues, subject_of
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import errors
 from loafer_kit.ext.aws.addresses import is_arn
+from loafer_kit.ext.aws.requests import errors
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
 #: SNS lists it instead of a subscription's ARN until the subscription is confirmed.

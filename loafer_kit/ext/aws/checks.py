@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 
 from loafer_kit.exceptions import ProviderError
-from loafer_kit.ext.aws.clients import LONG_POLL_READ_TIMEOUT
 from loafer_kit.ext.aws.limits import SQS_DEFAULT_VISIBILITY, SQS_MESSAGES_IN_FLIGHT
 from loafer_kit.ext.aws.options import SQSOptions
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.requests.clients import LONG_POLL_READ_TIMEOUT
+from loafer_kit.ext.aws.requests.transport import Queue
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.batching import PARALLEL
 from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.errors import AccessDeniedError
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import Convoys, Receiver, group_of, receive_count
+from loafer_kit.ext.aws.requests.errors import AccessDeniedError
+from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
-from loafer_kit.ext.aws.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.types import Message

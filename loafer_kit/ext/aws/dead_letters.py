@@ -9,10 +9,10 @@ from typing import Any
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
-from loafer_kit.ext.aws.clients import Clients
-from loafer_kit.ext.aws.errors import AccessDeniedError, queue_subject
 from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
-from loafer_kit.ext.aws.transport import Queue, copied_parameters, text_attribute
+from loafer_kit.ext.aws.requests.clients import Clients
+from loafer_kit.ext.aws.requests.errors import AccessDeniedError, queue_subject
+from loafer_kit.ext.aws.requests.transport import Queue, copied_parameters, text_attribute
 from loafer_kit.types import Message
 
 #: Message attributes that a dead letter has in addition to the original's.

@@ -11,10 +11,10 @@ from typing import Any
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.route_options import suggestion
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
-from loafer_kit.ext.aws import answers, clients, errors
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
-from loafer_kit.ext.aws.clients import Clients
-from loafer_kit.ext.aws.transport import copied_parameters
+from loafer_kit.ext.aws.requests import answers, clients, errors
+from loafer_kit.ext.aws.requests.clients import Clients
+from loafer_kit.ext.aws.requests.transport import copied_parameters
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
-from loafer_kit.ext.aws.transport import BlockingQueue, Queue
+from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
+from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
 from loafer_kit.types import Message
 

@@ -6,8 +6,12 @@ from typing import Any, get_args
 
 from loafer_kit.engine.route_options import check_number, suggestion
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.ext.aws.clients import CLIENT_OPTIONS, LONG_POLL_READ_TIMEOUT, TransportKind
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_POLL, SQS_LONGEST_VISIBILITY
+from loafer_kit.ext.aws.requests.clients import (
+    CLIENT_OPTIONS,
+    LONG_POLL_READ_TIMEOUT,
+    TransportKind,
+)
 
 _RECEIVE_OPTIONS = frozenset(
     {

@@ -6,13 +6,19 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws import checks, clients, errors, options
+from loafer_kit.ext.aws import checks, options
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
-from loafer_kit.ext.aws.clients import Clients, TransportKind
 from loafer_kit.ext.aws.consumption import QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.receiving import group_of, receive_count
-from loafer_kit.ext.aws.transport import ActionStatistics, BlockingQueue, Queue, SQSTransport
+from loafer_kit.ext.aws.requests import clients, errors
+from loafer_kit.ext.aws.requests.clients import Clients, TransportKind
+from loafer_kit.ext.aws.requests.transport import (
+    ActionStatistics,
+    BlockingQueue,
+    Queue,
+    SQSTransport,
+)
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message

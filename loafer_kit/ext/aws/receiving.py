@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.requests.transport import Queue
 from loafer_kit.types import Message
 
 #: Failed receives of a FIFO queue that are remembered, to be repeated under the same attempt id.

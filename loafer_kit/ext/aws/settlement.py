@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.batching import PARALLEL, Batcher
-from loafer_kit.ext.aws.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.leases import Lease
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
+from loafer_kit.ext.aws.requests.transport import Queue
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
 from loafer_kit.types import Message
 

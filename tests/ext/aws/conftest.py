@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiobotocore.session import get_session
 
-from loafer_kit.ext.aws import direct
+from loafer_kit.ext.aws.requests import direct
 
 KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
 EMPTY = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.ext.aws import clients
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator, SQSMessageTranslator
+from loafer_kit.ext.aws.requests import clients
 from loafer_kit.local import LocalQueue
 
 pytestmark = pytest.mark.slow

@@ -259,7 +259,8 @@ def model_queue():
 @pytest.fixture
 def make_provider(monkeypatch):
     """Makes providers that talk to a model."""
-    from loafer_kit.ext.aws import clients, providers
+    from loafer_kit.ext.aws import providers
+    from loafer_kit.ext.aws.requests import clients
 
     def make(queue, options=None, **settings):
         async def open_transport(*_):

@@ -8,8 +8,8 @@ import pytest
 from loafer_kit import outcomes
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.exceptions import ProviderError, RetryMessage
-from loafer_kit.ext.aws.errors import AccessDeniedError
 from loafer_kit.ext.aws.receiving import Convoys
+from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 from loafer_kit.routes import Route
 
 

@@ -14,9 +14,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from loafer_kit import __version__
-from loafer_kit.ext.aws import addresses, answers, direct, errors
-from loafer_kit.ext.aws.signing import Session
-from loafer_kit.ext.aws.transport import BotocoreTransport, SQSTransport
+from loafer_kit.ext.aws import addresses
+from loafer_kit.ext.aws.requests import answers, direct, errors
+from loafer_kit.ext.aws.requests.signing import Session
+from loafer_kit.ext.aws.requests.transport import BotocoreTransport, SQSTransport
 
 #: How requests to SQS are carried: over plain HTTP, or by aiobotocore at several times the cost.
 TransportKind = Literal["direct", "botocore"]

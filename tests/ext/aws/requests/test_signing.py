@@ -7,7 +7,7 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.ext.aws.signing import Signer
+from loafer_kit.ext.aws.requests.signing import Signer
 
 ENDPOINTS = [
     "https://sqs.eu-central-1.amazonaws.com",

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from aiobotocore.config import AioConfig
 
-from loafer_kit.ext.aws import clients
-from loafer_kit.ext.aws.direct import DirectTransport
-from loafer_kit.ext.aws.transport import BotocoreTransport
+from loafer_kit.ext.aws.requests import clients
+from loafer_kit.ext.aws.requests.direct import DirectTransport
+from loafer_kit.ext.aws.requests.transport import BotocoreTransport
 
 LOCAL = {
     "endpoint_url": "http://127.0.0.1:1",

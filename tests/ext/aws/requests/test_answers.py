@@ -5,10 +5,10 @@ import json
 import pytest
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import clients
-from loafer_kit.ext.aws.errors import judge_entry
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.requests import clients
+from loafer_kit.ext.aws.requests.errors import judge_entry
+from loafer_kit.ext.aws.requests.transport import Queue
 
 KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret", "region_name": "eu-west-1"}
 QUEUE_URL = "https://queue.example/123456789012/orders"

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws.errors import BatchEntryFailure, UnexpectedAnswerError
+from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, UnexpectedAnswerError
 from loafer_kit.types import Message
 
 # Who wrote it

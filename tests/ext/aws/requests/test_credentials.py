@@ -8,9 +8,10 @@ from aiobotocore.credentials import AioRefreshableCredentials
 from botocore.credentials import ReadOnlyCredentials
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import clients, providers
+from loafer_kit.ext.aws import providers
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.requests import clients
+from loafer_kit.ext.aws.requests.transport import Queue
 
 QUEUE_URL = "https://queue.example/123456789012/orders"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:events"

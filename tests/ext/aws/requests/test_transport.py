@@ -3,10 +3,10 @@
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
-from loafer_kit.ext.aws import clients
-from loafer_kit.ext.aws.direct import DirectTransport
 from loafer_kit.ext.aws.providers import SQSProvider
-from loafer_kit.ext.aws.transport import BotocoreTransport, Queue
+from loafer_kit.ext.aws.requests import clients
+from loafer_kit.ext.aws.requests.direct import DirectTransport
+from loafer_kit.ext.aws.requests.transport import BotocoreTransport, Queue
 
 
 @pytest.fixture(params=["direct", "botocore"])

@@ -13,9 +13,9 @@ from aiobotocore.config import AioConfig
 from botocore.exceptions import ClientError
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import clients
-from loafer_kit.ext.aws.errors import from_exception, queue_subject
-from loafer_kit.ext.aws.transport import Queue
+from loafer_kit.ext.aws.requests import clients
+from loafer_kit.ext.aws.requests.errors import from_exception, queue_subject
+from loafer_kit.ext.aws.requests.transport import Queue
 
 KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
 QUEUE_URL = "https://queue.example/123456789012/orders"

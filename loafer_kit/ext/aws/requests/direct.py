@@ -27,9 +27,9 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.ext.aws import answers, errors
 from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
-from loafer_kit.ext.aws.signing import (
+from loafer_kit.ext.aws.requests import answers, errors
+from loafer_kit.ext.aws.requests.signing import (
     FrozenCredentials,
     RenewableCredentials,
     Signer,

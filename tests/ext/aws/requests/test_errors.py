@@ -5,7 +5,7 @@ import pytest
 from botocore import exceptions as boto
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import errors
+from loafer_kit.ext.aws.requests import errors
 
 SUBJECT = errors.queue_subject("https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
 

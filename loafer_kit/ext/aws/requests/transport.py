@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from loafer_kit.ext.aws import answers
 from loafer_kit.ext.aws.addresses import is_fifo
-from loafer_kit.ext.aws.errors import (
+from loafer_kit.ext.aws.requests import answers
+from loafer_kit.ext.aws.requests.errors import (
     REQUEST_ERRORS,
     BatchEntryFailure,
     from_exception,

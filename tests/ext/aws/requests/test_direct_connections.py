@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
-from loafer_kit.ext.aws import direct
+from loafer_kit.ext.aws.requests import direct
 
 QUEUE_URL = "https://queue.example/123456789012/orders"
 KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}

@@ -18,7 +18,7 @@ from aiobotocore.session import AioSession
 from botocore import exceptions as boto
 from botocore.utils import normalize_url_path
 
-from loafer_kit.ext.aws import errors
+from loafer_kit.ext.aws.requests import errors
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,4 @@
+"""Requests to AWS: clients, transports, signatures, and what answers and failures mean.
+
+What a queue's messages need from these requests does not belong here.
+"""
