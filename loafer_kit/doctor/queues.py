@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from loafer_kit.doctor.findings import Finding, aws_command, denied
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws import checks
@@ -90,8 +92,7 @@ class Queues:
             return getattr(self._client, operation)(**parameters)
         except errors.REQUEST_ERRORS as error:
             # By its code: botocore does not always raise the modelled class.
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-            if code.endswith(_MISSING):
+            if isinstance(error, ClientError) and _code_of(error).endswith(_MISSING):
                 raise MissingQueueError(queue) from error
             subject = errors.queue_subject(queue)
             raise errors.from_exception(error, action=action, subject=subject) from error
@@ -208,3 +209,7 @@ def allowing(policy: Policy, sources: Iterable[str]) -> Policy:
     if len(named) > MOST_SOURCES:
         return {"redrivePermission": "allowAll"}
     return {"redrivePermission": "byQueue", "sourceQueueArns": named}
+
+
+def _code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

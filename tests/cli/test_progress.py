@@ -117,7 +117,7 @@ def test_fetching_a_template_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_SSH_COMMAND", "sleep 60 #")
     arguments = ["new", "service", "x", "--queue", "a", "--template", "ssh://nowhere/x"]
     with Person(*arguments) as person:
-        person.wait_for("\r| reading the template ssh://nowhere/x …")
+        person.wait_for("\r| fetching the template ssh://nowhere/x …")
         person.interrupt()
         assert person.leave() != 0
         assert person.shown.rpartition(" …")[2].replace("^C", "").startswith(CLEARED)

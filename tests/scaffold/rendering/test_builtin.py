@@ -32,7 +32,7 @@ def test_a_service_of_any_spec_is_formatted(values):
     spec = valid(values)
     names = [queue.queue_name for queue in spec.queues[1:]]
 
-    found = python(projects.builtin("service").service(spec, own_tests=names))
+    found = python(projects.builtin("service").service(spec, separate_tests=names))
 
     assert formatted(found) == found
 
