@@ -50,10 +50,10 @@ def test_the_tutorial_works_word_for_word(tmp_path):
     last_run = outputs[-2]
     assert "order 1: one nut" in last_run
     assert last_run.count("outcome='acknowledged'") == 1
-    assert last_run.count("outcome='dead-lettered'") == 2
+    assert last_run.count("outcome='rejected'") == 2
     assert re.search(r"message\.dead_lettered .*: nobody has it", last_run)
     assert re.search(r"message\.dead_lettered .*: InvalidPayloadError: .* number", last_run)
-    assert last_run.count("outcome='retried after 1 s'") == 3
+    assert last_run.count("outcome='to be retried after 1 s'") == 3
     assert "passed" in outputs[-1]
     assert list(home.iterdir()) == []
     for tool in TOOLS:

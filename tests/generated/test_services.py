@@ -128,7 +128,8 @@ def test_without_credentials_a_service_says_in_one_line_what_to_do(checkout, tmp
 
     assert done.returncode == 1
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    started, line = done.stderr.splitlines()
+    assert "service.started" in started
     assert "loafer-kit dev" in line
     assert "AWS_ACCESS_KEY_ID" in line
 

@@ -161,7 +161,9 @@ class QueueSession:
     def _put_back(self, message: Message, outcome: Leave | Retry) -> None:
         lease = self._take(message)
         hidden_for = lease.deadline - self._clock()
-        if isinstance(outcome, Retry) and not lease.lost:
+        # A lease that is over says nothing of the message any more: another consumer may have it, and
+        # a change with the old receipt handle could make it visible in that one's hands.
+        if isinstance(outcome, Retry) and not lease.lost and hidden_for > 0:
             hidden_for = self._delay(lease, outcome)
             self._settlement.change_visibility(lease, hidden_for)
         if self._is_fifo:

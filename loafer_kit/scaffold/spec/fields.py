@@ -152,7 +152,7 @@ OPTIONS = (
     ),
     Field(
         "max_receivers", "integer",
-        "Long polls of this queue that may be open at the same time; by default 8.",
+        "Long polls of this queue that may be open at the same time; by default 100.",
         minimum=1, maximum=100, keyword="max_receivers",
     ),
     Field(
@@ -174,6 +174,12 @@ OPTIONS = (
         "cancel_on_lost_lease", "boolean",
         "Whether a handler is cancelled when another consumer may have its message; by default true.",
         keyword="cancel_on_lost_lease",
+    ),
+    Field(
+        "dead_letter_exhausted", "boolean",
+        "Whether the service moves a message that fails on its last receive to the dead-letter queue "
+        "itself, with the reason; by default true.",
+        keyword="dead_letter_exhausted",
     ),
     Field(
         "retry_delay", "number",
