@@ -17,6 +17,20 @@ settings.load_profile("default")
 #: The tests of what runs in an event loop, by folder: they run on uvloop too.
 _ON_BOTH_LOOPS = [Path(__file__).parent / folder for folder in ("engine", "faults")]
 
+#: The rooms that are tested before every commit. Tests of all others count as slow.
+_QUICK_ROOMS = [
+    Path(__file__).parent / room
+    for room in ("engine", "contracts", "payloads", "scaffold/spec", "scaffold/rendering", "cli")
+]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark as slow whatever `make test-fast` leaves out."""
+    for item in items:
+        if not any(item.path.is_relative_to(room) for room in _QUICK_ROOMS):
+            item.add_marker(pytest.mark.slow)
+
 
 def pytest_asyncio_loop_factories(config, item):
     """Run a test's coroutine on asyncio's event loop, and on uvloop's where that may differ."""

@@ -14,6 +14,8 @@ from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.project import locks, writing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -17,6 +17,8 @@ from terminals import COMMAND, Person
 from loafer_kit.scaffold.project import locks
 from loafer_kit.scaffold.rendering import templates
 
+pytestmark = pytest.mark.slow
+
 VARIABLES = {
     "project_name": "My Thing",
     "slug": "{{ cookiecutter.project_name|lower }}",

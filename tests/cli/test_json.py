@@ -12,6 +12,8 @@ from typer.main import get_command
 from loafer_kit.cli import app
 from loafer_kit.cli.typer_commands import LazyCommand
 
+pytestmark = pytest.mark.slow
+
 NEW = ("new", "service", "foobar", "--queue", "a", "--output-dir", "..")
 ADD_QUEUE = ("add", "queue", "b")
 

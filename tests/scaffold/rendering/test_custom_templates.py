@@ -27,6 +27,8 @@ from scaffold.custom_templates import (
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.rendering import custom_templates
 
+pytestmark = pytest.mark.slow
+
 LOAFER = {"slug": "x", "_loafer_kit": "service"}
 
 
