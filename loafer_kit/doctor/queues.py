@@ -92,7 +92,9 @@ class Queues:
             return getattr(self._client, operation)(**parameters)
         except errors.REQUEST_ERRORS as error:
             # By its code: botocore does not always raise the modelled class.
-            if isinstance(error, ClientError) and _code_of(error).endswith(_MISSING):
+            if isinstance(error, ClientError) and errors.client_error_code(error).endswith(
+                _MISSING
+            ):
                 raise MissingQueueError(queue) from error
             subject = errors.queue_subject(queue)
             raise errors.from_exception(error, action=action, subject=subject) from error
@@ -209,7 +211,3 @@ def allowing(policy: Policy, sources: Iterable[str]) -> Policy:
     if len(named) > MOST_SOURCES:
         return {"redrivePermission": "allowAll"}
     return {"redrivePermission": "byQueue", "sourceQueueArns": named}
-
-
-def _code_of(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
