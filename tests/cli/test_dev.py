@@ -21,7 +21,7 @@ name = "foobar"
 name = "jobs"
 dead_letter_queue = "jobs-dead"
 max_receive_count = 2
-visibility_timeout = 1
+visibility_timeout = 3
 
 [[queues]]
 name = "inbox"
@@ -42,7 +42,7 @@ SERVICE = """
 
     manager = LoaferManager(
         [
-            SQSRoute("jobs", {"options": {"VisibilityTimeout": 1}}, handler=handle),
+            SQSRoute("jobs", {"options": {"VisibilityTimeout": 3}}, handler=handle),
             SNSQueueRoute("inbox", handler=handle),
         ]
     )
