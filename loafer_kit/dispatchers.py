@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
 from loafer_kit.engine.deliveries import FailurePolicy, deliver
 from loafer_kit.engine.workers import RouteWorker
+from loafer_kit.events import Observers
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -33,6 +34,10 @@ class LoaferDispatcher:
         self.max_jobs = max_jobs or sum(route.options.concurrency for route in routes)
         self.grace_time = grace_time
         self.failure_policy = failure_policy
+        self.observers = Observers()
+        #: Called when the providers of all routes are open.
+        self.on_started: Callable[[], object] = lambda: None
+        self._opening = 0
         self._workers: list[RouteWorker] = []
         self._stopping = False
 
@@ -58,7 +63,17 @@ class LoaferDispatcher:
         is raised.
         """
         slots = Slots(self.max_jobs)
-        self._workers = [RouteWorker(route, slots, self.failure_policy) for route in self.routes]
+        self._opening = len(self.routes)
+        self._workers = [
+            RouteWorker(
+                route,
+                slots,
+                self.failure_policy,
+                self.observers.of_route(route),
+                started=self._route_started,
+            )
+            for route in self.routes
+        ]
         if self._stopping:  # `stop` was called while the service was starting up
             self.stop()
         tasks = [
@@ -79,6 +94,11 @@ class LoaferDispatcher:
             logger.error("route.failed: %s", error, exc_info=error)
         if errors:
             raise errors[0]
+
+    def _route_started(self) -> None:
+        self._opening -= 1
+        if not self._opening:
+            self.on_started()
 
     async def _wait_for(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Let the routes end; a cancellation meanwhile stops them at once."""

@@ -1,7 +1,9 @@
 """Service: the base of `Application` and `LoaferManager`."""
 
 import asyncio
+import functools
 import logging
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
@@ -11,7 +13,9 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
 
 logger = logging.getLogger(__name__)
@@ -23,8 +27,16 @@ class Service:
     `settings` may be a mapping or an object with upper-case attributes.
     """
 
-    def __init__(self, name: str, settings: object | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: object | None = None,
+        *,
+        middleware: Iterable[Middleware] = (),
+    ) -> None:
         self.name = name
+        #: Called around the handlers of all routes, the first one outermost.
+        self.middleware = list(checked(f"Service {name!r}", middleware))
         self.settings = Config.of(settings)
         self.settings.setdefault("DEBUG", False)
         #: The extensions by lower-case class name.
@@ -32,9 +44,14 @@ class Service:
         self.logger = logging.getLogger(name)
         #: Decides the outcome of a failed message if the handler and the error handler do not.
         self.failure_policy: FailurePolicy | None = None
+        self._observers = Observers()
         self._startup = CallbackList()
         self._teardown = CallbackList()
         self._starting: asyncio.Timeout | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` what happens inside, from now on."""
+        self._observers.add(observer)
 
     def startup(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited before the first fetch."""
@@ -104,13 +121,20 @@ class Service:
         return True
 
     async def _serve(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
+        middleware = checked(f"Service {self.name!r}", self.middleware)
+        for route in dispatcher.routes:
+            route.wrap(middleware)
+        dispatcher.observers = self._observers
+        dispatcher.on_started = functools.partial(self._log_start, dispatcher)
+        self._observers.loop = asyncio.get_running_loop()
+        token = current_observers.set(self._observers)
         try:
             if await self._start_up():
                 self.logger.debug("application.started")
-                self._log_start(dispatcher)
             await dispatcher.dispatch_providers(forever)
         finally:
             await self._tear_down()
+            current_observers.reset(token)
             self.logger.debug("application.stopped")
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:

@@ -211,7 +211,8 @@ class ApplicationRoute(Route):
             for preprocess in preprocessors:
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
-            results = await awaited(await self._callback(self._app, content))
+            call = self._chain or self._handle
+            results = await call(content, {})
         except Abort as abort:
             self._log_abort(abort)
             return True
@@ -225,6 +226,9 @@ class ApplicationRoute(Route):
         with _fatal("A result could not be processed"):
             await self._postprocess(results)
         return True
+
+    async def _handle(self, content: Any, metadata: Any) -> Any:
+        return await awaited(await self._callback(self._app, content))
 
     async def _report(self, message: Message, error: BaseException) -> Postpone | bool:
         try:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -79,11 +80,13 @@ class Fetcher:
         arrived: Callable[[Sequence[Message]], None],
         failed: Callable[[BaseException], None],
         slots_idle: Callable[[], bool],
+        events: RouteEvents = NO_EVENTS,
     ) -> None:
         self.scaler = PollScaler(route.provider.max_receivers)
         #: The most messages that the open fetches may still bring.
         self.expected = 0
         self._name = route.name
+        self._events = events
         self._provider = route.provider
         self._arrived = arrived
         self._failed = failed
@@ -150,15 +153,25 @@ class Fetcher:
             try:
                 messages = await self._provider.fetch(limit)
             except TransientProviderError as error:
+                self._tell_polled(0, loop.time() - started, error)
                 await self._back_off(attempt, error)
                 if self._stopping.is_set():
                     break
             except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop, undrained
                 raise ProviderError(f"Route {self._name!r}: its fetch raised {error!r}.") from error
+            except Exception as error:
+                self._tell_polled(0, loop.time() - started, error)
+                raise
             else:
-                self._observe(len(messages), limit, loop.time() - started)
+                elapsed = loop.time() - started
+                self._tell_polled(len(messages), elapsed, None)
+                self._observe(len(messages), limit, elapsed)
                 return messages
         return ()
+
+    def _tell_polled(self, received: int, seconds: float, error: BaseException | None) -> None:
+        if (tell := self._events.polled) is not None:
+            tell(received, seconds, error)
 
     async def _back_off(self, attempt: int, error: TransientProviderError) -> None:
         self.scaler.failed()

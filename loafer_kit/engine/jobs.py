@@ -5,7 +5,7 @@ import contextvars
 import functools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from loafer_kit.engine.deliveries import (
 from loafer_kit.engine.pace import Pace
 from loafer_kit.engine.stacks import stack_of
 from loafer_kit.engine.threads import HandlerCall, current_call
+from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -47,6 +48,20 @@ class Job(HandlerCall):
     lost: set[int] = field(default_factory=set)
     #: Whether `handler.slow` has been logged.
     is_slow: bool = False
+    route: Route = field(init=False)
+    #: What was decided about each message; empty until then.
+    deliveries: Sequence[Delivery] = ()
+    #: How long the handler took.
+    seconds: float = 0.0
+
+    def facts(self) -> Mapping[str, object]:
+        describe = self.route.provider.describe
+        facts = [describe(message) for message in self.messages]
+        if len(facts) == 1:
+            return {"route": self.route.name, **facts[0]}
+        ids = [fact["message_id"] for fact in facts if "message_id" in fact]
+        queue = {"queue": facts[0]["queue"]} if facts and "queue" in facts[0] else {}
+        return {"route": self.route.name, **queue, "message_ids": ids}
 
 
 class Jobs:
@@ -65,8 +80,10 @@ class Jobs:
         *,
         freed: Callable[[], None],
         failed: Callable[[BaseException], None],
+        events: RouteEvents = NO_EVENTS,
     ) -> None:
         self._route = route
+        self._events = events
         self._backlog = backlog
         self._slots = slots
         self._policy = policy
@@ -113,6 +130,7 @@ class Jobs:
     def start(self, job: Job) -> None:
         """Call the handler in a new task."""
         self._slots.take()
+        job.route = self._route
         self._running.add(job)
         self.handling += len(job.messages)
         job.task = self._spawn(self._run(job), functools.partial(self._done, job))
@@ -277,6 +295,9 @@ class Jobs:
         self.pace.ended(size, seconds, now)
         if job.left_behind and not interrupted:
             deliveries = await self._outlast(job, deliveries)
+        if self._events.finished is not None and size:
+            job.deliveries, job.seconds = deliveries, seconds
+            self._events.finished(job)
         # What follows starts other work, whose context would keep the messages in memory.
         current_call.set(None)
         withdrawn = self._free(job, deliveries)
@@ -294,6 +315,8 @@ class Jobs:
         They are neither started nor settled; those behind them go back, as after a failure.
         """
         for position in sorted(job.lost, reverse=True):
+            if (tell := self._events.lost) is not None:
+                tell(job.messages[position])
             del job.messages[position]
             self.release(self._backlog.withdraw(job.keys.pop(position)))
         self.handling -= len(job.lost)
@@ -302,6 +325,8 @@ class Jobs:
     async def _deliver(self, job: Job) -> list[Delivery]:
         if not job.messages:
             return []
+        if (tell := self._events.started) is not None:
+            tell(job)
         if self._route.options.batch_handler_size is None:
             return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
         return await deliver_batch(self._route, job.messages, self._policy, self._failures)
@@ -358,8 +383,14 @@ class Jobs:
             logger.warning(
                 "breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery
             )
+            self._tell_of_breaker("breaker opened")
         elif was_open and not breaker.is_open:
             logger.info("breaker.closed route=%s", self._route.name)
+            self._tell_of_breaker("breaker closed")
+
+    def _tell_of_breaker(self, change: FlowChange) -> None:
+        if (tell := self._events.flow_changed) is not None:
+            tell(change)
 
     def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
         """Free the slot; return the messages to release because one before them failed."""

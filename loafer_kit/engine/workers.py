@@ -10,6 +10,7 @@ from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import FailurePolicy
 from loafer_kit.engine.fetchers import Fetcher, fetch_limit
 from loafer_kit.engine.jobs import Job, Jobs
+from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import SourceExhausted
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -31,15 +32,37 @@ class RouteWorker:
     timer is due) calls `pump`, which starts all the handlers and fetches that have room now.
     """
 
-    def __init__(self, route: Route, slots: Slots, policy: FailurePolicy | None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        slots: Slots,
+        policy: FailurePolicy | None,
+        events: RouteEvents = NO_EVENTS,
+        *,
+        started: Callable[[], object] = lambda: None,
+    ) -> None:
         self.route = route
+        self._events = events
+        self._notify_started = started
         self._provider = route.provider
         self._handled_at_once = route.options.concurrency * (route.options.batch_handler_size or 1)
         self._slots = slots
         self._backlog = Backlog()
-        self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
+        self._jobs = Jobs(
+            route,
+            self._backlog,
+            slots,
+            policy,
+            freed=self.pump,
+            failed=self._fail,
+            events=events,
+        )
         self._fetcher = Fetcher(
-            route, arrived=self._arrived, failed=self._fetch_failed, slots_idle=self._slots_idle
+            route,
+            arrived=self._arrived,
+            failed=self._fetch_failed,
+            slots_idle=self._slots_idle,
+            events=events,
         )
         self._batch_since = 0.0
         self._fetching = True
@@ -60,13 +83,30 @@ class RouteWorker:
 
         A run of one fetch does not wait for an open breaker: it ends and releases what it fetched.
         Raises the error that stopped the route. In every case, all messages in hand are settled.
+        `started()` was given to the constructor; it is called when the provider is open.
         """
+        failure: BaseException | None = None
+        try:
+            await self._run(forever=forever, grace_time=grace_time)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if (tell := self._events.route_ended) is not None:
+                tell(failure)
+
+    async def _run(self, *, forever: bool, grace_time: float) -> None:
         self._forever = forever
+        self._provider.events = self._events
         try:
             await self._start_provider()
-            self.route.flow.on_change = functools.partial(
-                asyncio.get_running_loop().call_soon_threadsafe, self.pump
-            )
+            soon = asyncio.get_running_loop().call_soon_threadsafe
+            self.route.flow.on_change = functools.partial(soon, self.pump)
+            self.route.flow.on_event = lambda change: soon(self._flow_changed, change)
+            if not self._jobs.ending:
+                self._notify_started()
+                if (tell := self._events.route_started) is not None:
+                    tell()
             self._provider.on_settled = self.pump
             self.pump()
             await self._ended.wait()
@@ -255,7 +295,13 @@ class RouteWorker:
         self._timer = None
         self.pump()
 
+    def _flow_changed(self, change: FlowChange) -> None:
+        if (tell := self._events.flow_changed) is not None:
+            tell(change)
+
     def _arrived(self, messages: Sequence[Message]) -> None:
+        if messages and (tell := self._events.received) is not None:
+            tell(messages)
         messages = self._jobs.take_again(messages)
         if not self._backlog.ready:
             self._batch_since = asyncio.get_running_loop().time()
@@ -278,6 +324,8 @@ class RouteWorker:
         self.stop()
 
     def _message_lost(self, message: Message) -> None:
+        if (tell := self._events.lost) is not None:
+            tell(message)
         if not self._jobs.lose(message):
             self._jobs.release(self._backlog.remove(message))
 
@@ -298,6 +346,7 @@ class RouteWorker:
         """
         self.stop()
         self.route.flow.on_change = lambda: None
+        self.route.flow.on_event = None
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()

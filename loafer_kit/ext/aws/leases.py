@@ -5,12 +5,14 @@ timeout is over. `LeaseTable` is pure bookkeeping, tested in virtual time; `Hear
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
 from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
@@ -48,6 +50,8 @@ class Lease:
     final: bool = False
     #: It ended, or SQS refused its handle: another consumer may have the message.
     lost: bool = False
+    #: What the deletion of the message means; None: nothing, the message was settled before.
+    deleted_as: Settled | None = "acknowledged"
 
     def visibility_left(self, now: float) -> int:
         """Return the whole seconds that SQS can still hide the message."""
@@ -252,7 +256,8 @@ class Heartbeat:
 
     While the loop is blocked, the watchdog's thread calls `extend_in_thread`, which sends requests
     by `blocking_queue`. It also keeps the leases that `undeleted()` returns: their handlers have
-    ended, but their deletions wait for the loop.
+    ended, but their deletions wait for the loop. `sent(leases, error)` is called in the loop after
+    each request.
     """
 
     def __init__(
@@ -265,8 +270,10 @@ class Heartbeat:
         lost: Callable[[Lease], None],
         undeleted: Callable[[], Iterable[Lease]],
         clock: Clock,
+        sent: Callable[[Sequence[Lease], ProviderError | None], None],
     ) -> None:
         self._queue = queue
+        self._sent = sent
         self._leases = leases
         self._blocking_queue = blocking_queue
         self._visibility_lock = visibility_lock
@@ -306,6 +313,7 @@ class Heartbeat:
         try:
             failures = self._blocking_queue.change_visibility(timeouts)
         except ProviderError as error:
+            self._sent_in_thread(extensions, error)
             logger.warning(
                 "heartbeat.delayed queue=%s messages=%d: the event loop is blocked; %s",
                 self._queue.name,
@@ -313,11 +321,19 @@ class Heartbeat:
                 error,
             )
             return
+        self._sent_in_thread(extensions, None)
         failed = {int(failure["Id"]) for failure in failures}
         for position, (lease, seconds) in enumerate(extensions):
             if position not in failed and lease.receipt_handle == timeouts[position][0]:
                 # At once: a handler that is about to start looks at it.
                 lease.deadline = max(lease.deadline, now + seconds)
+
+    def _sent_in_thread(
+        self, extensions: Sequence[tuple[Lease, int]], error: ProviderError | None
+    ) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            leases = [lease for lease, _ in extensions]
+            self._loop.call_soon_threadsafe(self._sent, leases, error)
 
     async def _run(self) -> None:
         while True:
@@ -366,9 +382,12 @@ class Heartbeat:
         try:
             failures = await self._queue.change_visibility(timeouts)
         except TransientProviderError as error:
-            self._try_again([lease for lease, _ in extensions], str(error))
+            leases = [lease for lease, _ in extensions]
+            self._sent(leases, error)
+            self._try_again(leases, str(error))
             return
         except ProviderError as error:
+            self._sent([lease for lease, _ in extensions], error)
             for lease, _ in extensions:
                 self._leases.end(lease)
             logger.error(  # noqa: TRY400 - one line says it
@@ -378,6 +397,7 @@ class Heartbeat:
                 error,
             )
             return
+        self._sent([lease for lease, _ in extensions], None)
         # A message that was settled or redelivered during the request is left out: the answer is
         # about a receipt handle that no longer counts.
         self._record(

@@ -36,6 +36,8 @@ class SQSProvider(AbstractProvider):
     Raises `ConfigurationError` for options that cannot work.
     """
 
+    settles_later = True
+
     #: How long a handler may take, and how many messages may wait; only the start-up check uses them.
     handler_timeout: float | None = None
     prefetch: int | None = None
@@ -113,6 +115,7 @@ class SQSProvider(AbstractProvider):
             max_receive_count=self.max_deliveries,
             lost=self._lost,
             settled=self._settled,
+            events=lambda: self.events,
         )
 
     async def _check_attributes(self, queue: Queue) -> dict[str, str]:
