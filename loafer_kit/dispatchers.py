@@ -47,12 +47,20 @@ class LoaferDispatcher:
         Does not settle it. Returns False for an empty message and for a cancelled handler.
         """
         if not message:
-            logger.warning("message.ignored route=%s: it is empty", route.name)
+            logger.warning(
+                "message.ignored route=%s: it is empty",
+                route.name,
+                extra={"event": "message.ignored", "route": route.name},
+            )
             return False
         try:
             delivery = await deliver(route, message, self.failure_policy)
         except asyncio.CancelledError:
-            logger.warning("message.cancelled route=%s", route.name)
+            logger.warning(
+                "message.cancelled route=%s",
+                route.name,
+                extra={"event": "message.cancelled", "route": route.name},
+            )
             return False
         return delivery.outcome is outcomes.ACKNOWLEDGE
 
@@ -91,7 +99,7 @@ class LoaferDispatcher:
             self._stopping = False
         errors = [error for task in tasks if (error := task.exception()) is not None]
         for error in errors[1:]:
-            logger.error("route.failed: %s", error, exc_info=error)
+            logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
         if errors:
             raise errors[0]
 

@@ -130,12 +130,12 @@ class Service:
         token = current_observers.set(self._observers)
         try:
             if await self._start_up():
-                self.logger.debug("application.started")
+                self.logger.debug("application.started", extra={"event": "application.started"})
             await dispatcher.dispatch_providers(forever)
         finally:
             await self._tear_down()
             current_observers.reset(token)
-            self.logger.debug("application.stopped")
+            self.logger.debug("application.stopped", extra={"event": "application.stopped"})
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
         facts = {
@@ -158,7 +158,11 @@ class Service:
             except BaseException as error:
                 if ends_task(error):
                     raise
-                self.logger.exception("teardown.failed callback=%s", callback)
+                self.logger.exception(
+                    "teardown.failed callback=%s",
+                    callback,
+                    extra={"event": "teardown.failed", "callback": str(callback)},
+                )
                 errors.append(error)
         if errors:
             raise errors[0]

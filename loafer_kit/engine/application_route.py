@@ -81,7 +81,11 @@ class ConsumerProvider(AbstractProvider):
         try:
             return [Reading(await self._consumer.read())]
         except Abort as abort:
-            self._logger.debug("consumer.aborted reason=%s", abort.reason)
+            self._logger.debug(
+                "consumer.aborted reason=%s",
+                abort.reason,
+                extra={"event": "consumer.aborted", "reason": abort.reason},
+            )
             raise SourceExhausted from abort
         except TransientProviderError:
             raise
@@ -92,7 +96,7 @@ class ConsumerProvider(AbstractProvider):
         except BaseException as error:
             if ends_task(error):
                 raise
-            self._logger.exception("consumer.failed")
+            self._logger.exception("consumer.failed", extra={"event": "consumer.failed"})
             raise ConsumerError(f"The consumer failed: {type(error).__name__}: {error}") from error
         finally:
             self._reader = None
@@ -141,7 +145,11 @@ class ConsumerProvider(AbstractProvider):
         if self._postponed:
             _, late = await asyncio.wait(self._postponed, timeout=_FLUSH_GRACE)
             for task in late:
-                self._logger.warning("postponed.cancelled: still running after %gs", _FLUSH_GRACE)
+                self._logger.warning(
+                    "postponed.cancelled: still running after %gs",
+                    _FLUSH_GRACE,
+                    extra={"event": "postponed.cancelled"},
+                )
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=_FLUSH_GRACE)
@@ -219,7 +227,7 @@ class ApplicationRoute(Route):
         except BaseException as error:
             if ends_task(error):
                 raise
-            self._app.logger.exception("message.failed")
+            self._app.logger.exception("message.failed", extra={"event": "message.failed"})
             if isinstance(self._app.consumer, QueueConsumer) and not self._callbacks["error"]:
                 return False
             return await self._report(message, error)
@@ -262,7 +270,11 @@ class ApplicationRoute(Route):
         self.provider.postpone(postponement.delay, work)
 
     def _log_abort(self, abort: Abort) -> None:
-        self._app.logger.debug("callback.aborted reason=%s", abort.reason)
+        self._app.logger.debug(
+            "callback.aborted reason=%s",
+            abort.reason,
+            extra={"event": "callback.aborted", "reason": abort.reason},
+        )
 
 
 @contextlib.contextmanager

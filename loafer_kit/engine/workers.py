@@ -332,7 +332,16 @@ class RouteWorker:
     def _give_back(self, keep: Callable[[Message], bool] | None = None) -> None:
         """Release the messages that were not started, but those to `keep`."""
         if unstarted := self._backlog.clear(keep):
-            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
+            logger.info(
+                "messages.released route=%s count=%d",
+                self.route.name,
+                len(unstarted),
+                extra={
+                    "event": "messages.released",
+                    "route": self.route.name,
+                    "count": len(unstarted),
+                },
+            )
             self._jobs.release(unstarted)
 
     async def _drain(self, grace_time: float) -> None:
