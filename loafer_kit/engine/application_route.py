@@ -73,6 +73,16 @@ class ConsumerProvider(AbstractProvider):
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
 
+    async def start(self, lost: Callable[[Message], None]) -> None:
+        """Let the consumer tell observers; the startup callbacks have opened it."""
+        if self._queue_consumer is not None:
+            self.settles_later = self._queue_consumer.observe(self.events)
+
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        """The requests that a queue's consumer has sent, by action."""
+        return {} if self._queue_consumer is None else self._queue_consumer.statistics
+
     async def fetch_messages(self) -> Sequence[Reading]:
         """Return what one `read()` gives; its `Abort` ends the route cleanly."""
         if self._failure is not None:

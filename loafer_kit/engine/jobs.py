@@ -113,6 +113,11 @@ class Jobs:
         """The number of running handlers."""
         return len(self._running)
 
+    @property
+    def calls(self) -> tuple[Job, ...]:
+        """The jobs whose handlers run, the longest first."""
+        return tuple(sorted(self._running, key=lambda job: job.began))
+
     def __bool__(self) -> bool:
         """True while there is work that will end."""
         return len(self._tasks) > len(self._outlasting)

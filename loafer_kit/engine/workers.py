@@ -5,6 +5,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import FailurePolicy
@@ -23,6 +24,21 @@ _FEW_DELIVERIES = 3
 
 #: Batches whose settlement never holds up a fetch.
 _UNSETTLED_BATCHES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """What a route does at one moment."""
+
+    route: Route
+    #: The handler calls that have not ended.
+    calls: tuple[Job, ...] = ()
+    #: Messages that are fetched and wait for a handler.
+    backlog: int = 0
+    #: Fetches that are open.
+    receivers: int = 0
+    #: True while handlers that cannot be stopped keep all others from starting.
+    stuck: bool = False
 
 
 class RouteWorker:
@@ -129,10 +145,15 @@ class RouteWorker:
         except Exception as error:  # noqa: BLE001 - the other routes must still be stopped
             self._error = self._error or error
 
-    @property
-    def stuck(self) -> bool:
-        """True while handlers that cannot be stopped keep all others from starting."""
-        return self._jobs.stuck
+    def status(self) -> RouteStatus:
+        """Return what the route does now."""
+        return RouteStatus(
+            self.route,
+            self._jobs.calls,
+            len(self._backlog),
+            len(self._fetcher),
+            stuck=self._jobs.stuck,
+        )
 
     def log_running(self) -> None:
         """Log every running handler, its age and where it stands."""
