@@ -104,7 +104,7 @@ class Route:
     def wrap(self, outer: Iterable[Middleware]) -> None:
         """Call the handler within `outer`, those of the service, and the route's own middleware."""
         middleware = (*outer, *self.middleware)
-        self._chain = compose(middleware, self._handle) if middleware else None
+        self._chain = compose(middleware, self._call_handler) if middleware else None
 
     def __str__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"
@@ -152,7 +152,7 @@ class Route:
 
         The clock stands still while a plain handler waits for a thread: that is not its fault.
         """
-        handle = self._chain or self._handle
+        handle = self._chain or self._call_handler
         limit = self.options.handler_timeout
         if limit is None:
             return await handle(content, metadata)
@@ -167,7 +167,7 @@ class Route:
                 ) from exc
             raise
 
-    async def _handle(self, content: Any, metadata: Any) -> Any:
+    async def _call_handler(self, content: Any, metadata: Any) -> Any:
         if self._handler_is_async:
             answer = await self.handler(content, metadata)
             return answer if answer is True else await awaited(answer)

@@ -62,6 +62,12 @@ class Service:
         at_work = self._dispatcher_at_work
         return self._has_ended or (at_work is not None and at_work.stopping)
 
+    @property
+    def stop_limit(self) -> float:
+        """Seconds that handlers get to end when the service stops."""
+        at_work = self._dispatcher_at_work
+        return 0.0 if at_work is None else at_work.grace_time
+
     def statuses(self) -> list[RouteStatus]:
         """Return what each route does now; nothing before the service runs."""
         return [] if self._dispatcher_at_work is None else self._dispatcher_at_work.statuses()

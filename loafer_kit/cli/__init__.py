@@ -28,6 +28,7 @@ COMMANDS = {
     "destroy": "Undo the last `new` or `add` in a project.",
     "dev": "Run a service against a local SQS server.",
     "doctor": "Report what keeps a service from running, and how to fix it.",
+    "health": "Tell whether the service in this container is well.",
     "new": "Create a project.",
     "run": "Run an Application or a LoaferManager.",
     "schema": "Print the JSON Schema of a service's spec.",

@@ -215,7 +215,7 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
     A provider that fails is asked three times; after that the source redelivers the message.
     """
     provider = route.provider
-    observed = provider.events.settled is not None
+    observed = provider.route_events.settled is not None
     began = time.monotonic() if observed else 0.0
     for attempt in range(_SETTLE_ATTEMPTS):
         try:
@@ -244,7 +244,7 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
 
 
 def _tell_settled(route: Route, message: Message, result: Settlement, began: float) -> None:
-    if (tell := route.provider.events.settled) is not None:
+    if (tell := route.provider.route_events.settled) is not None:
         tell([message], result, time.monotonic() - began)
 
 

@@ -113,7 +113,7 @@ class RouteWorker:
 
     async def _run(self, *, forever: bool, grace_time: float) -> None:
         self._forever = forever
-        self._provider.events = self._events
+        self._provider.route_events = self._events
         try:
             await self._start_provider()
             soon = asyncio.get_running_loop().call_soon_threadsafe

@@ -120,7 +120,7 @@ class SQSProvider(AbstractProvider):
             max_receive_count=self.max_deliveries,
             lost=self._lost,
             settled=self._settled,
-            events=lambda: self.events,
+            events=lambda: self.route_events,
         )
 
     async def _check_attributes(self, queue: Queue) -> dict[str, str]:
