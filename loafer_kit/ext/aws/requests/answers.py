@@ -12,8 +12,15 @@ from http import HTTPStatus
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, UnexpectedAnswerError
+from loafer_kit.ext.aws.requests.errors import (
+    BatchEntryFailure,
+    UnexpectedAnswerError,
+    queue_subject,
+)
 from loafer_kit.types import Message
+
+#: A plain number: in Python 3.11 each look at a member of an enum is a call.
+OK = HTTPStatus.OK.value
 
 # Who wrote it
 
@@ -30,7 +37,7 @@ def parse_json(action: str, status: int, headers: Mapping[str, str], body: bytes
         answer = None
     if isinstance(answer, dict) and (
         _has_shape(action, answer)
-        if status == HTTPStatus.OK
+        if status == OK
         else isinstance(answer.get("__type"), str) or headers.get("x-amzn-query-error")
     ):
         return answer
@@ -86,20 +93,16 @@ def _are_messages(messages: object) -> bool:
         ):
             return False
         attributes = message.get("Attributes")
-        if attributes and not _are_system_attributes(attributes):
+        if attributes and not (
+            isinstance(attributes, dict)
+            and _is_number(attributes.get("ApproximateReceiveCount", "1"))
+            and _is_number(attributes.get("ApproximateFirstReceiveTimestamp", "1"))
+        ):
             return False
         attributes = message.get("MessageAttributes")
         if attributes and not _are_message_attributes(attributes):
             return False
     return True
-
-
-def _are_system_attributes(attributes: object) -> bool:
-    return (
-        isinstance(attributes, dict)
-        and _is_number(attributes.get("ApproximateReceiveCount", "1"))
-        and _is_number(attributes.get("ApproximateFirstReceiveTimestamp", "1"))
-    )
 
 
 def _are_message_attributes(attributes: object) -> bool:
@@ -144,7 +147,7 @@ def check_parsable(operation_model: Any, response_dict: dict[str, Any], **_: obj
         case "json":
             parse_json(operation_model.name, status, headers, body)
         case "query":  # XML
-            element = f"<{operation_model.name}Response" if status == HTTPStatus.OK else "<Code>"
+            element = f"<{operation_model.name}Response" if status == OK else "<Code>"
             if element.encode() not in body:
                 raise UnexpectedAnswerError(status, headers, body)
 
@@ -209,13 +212,13 @@ def _failure(entry_id: str, failure: Mapping[str, Any]) -> BatchEntryFailure:
 # Messages
 
 
-def check_digests(messages: Sequence[Message], subject: str) -> None:
+def check_digests(messages: Sequence[Message], queue_url: str) -> None:
     """Raise `TransientProviderError` for a message whose body was damaged on its way."""
     for message in messages:
         digest = message.get("MD5OfBody")
         if digest is not None and digest != _digest(message["Body"]):
             raise TransientProviderError(
-                f"{subject}: message {message['MessageId']} was damaged on its way: "
+                f"{queue_subject(queue_url)}: message {message['MessageId']} was damaged on its way: "
                 "its body does not have the digest that SQS names."
             )
 
