@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 #: a message that is given back unstarted has used up one of its deliveries.
 _FEW_DELIVERIES = 3
 
-#: Batches whose settlement never holds up a fetch.
+#: Batches whose settlement never holds up a fetch; more if more fetches may be open. What is held
+#: ready says nothing of them: settlements that are slow would make it smaller, and so be slower.
 _UNSETTLED_BATCHES = 10
 
 
@@ -227,7 +228,8 @@ class RouteWorker:
         )
         # What is not settled counts as in hand, but apart: where settlements are as quick as fetches
         # there are as many of both.
-        if limit and self._provider.unsettled >= max(room, _UNSETTLED_BATCHES * batch_size):
+        batches = max(_UNSETTLED_BATCHES, self._provider.max_receivers)
+        if limit and self._provider.unsettled >= max(room, batches * batch_size):
             return 0
         return limit
 
