@@ -305,17 +305,19 @@ async def test_what_is_not_settled_holds_up_fetches(receivers, most):
         unsettled = 0
         max_receivers = receivers
 
+        full = asyncio.Event()
+
         async def settle(self, message, outcome):
             self.unsettled += 1
+            if self.unsettled >= most:
+                self.full.set()
             await super().settle(message, outcome)
 
     provider = Slow(range(1, 301))
     route = Route(provider, accept, concurrency=10, prefetch=20)
     dispatcher = LoaferDispatcher([route])
     running = asyncio.create_task(dispatcher.dispatch_providers())
-    async with asyncio.timeout(10):
-        while provider.unsettled < most:
-            await asyncio.sleep(0.01)
+    await asyncio.wait_for(provider.full.wait(), 10)
     await asyncio.sleep(0.1)
     held_up = provider.unsettled
     assert held_up <= most + 30

@@ -184,7 +184,10 @@ def confirms_send(entry: Mapping[str, Any], success: Mapping[str, Any]) -> bool:
     if not success.get("MessageId"):
         return False
     digest, body = success.get("MD5OfMessageBody"), entry.get("MessageBody")
-    return not digest or not isinstance(body, str) or digest == _digest(body)
+    if digest and isinstance(body, str) and digest != _digest(body):
+        return False
+    digest, attributes = success.get("MD5OfMessageAttributes"), entry.get("MessageAttributes")
+    return not digest or not attributes or digest == digest_of_attributes(attributes)
 
 
 def check_published(
@@ -221,6 +224,27 @@ def check_digests(messages: Sequence[Message], queue_url: str) -> None:
                 f"{queue_subject(queue_url)}: message {message['MessageId']} was damaged on its way: "
                 "its body does not have the digest that SQS names."
             )
+
+
+def digest_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the digest that SQS computes of message attributes: of names, types and values.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+    """
+    parts = bytearray()
+    for name in sorted(attributes):
+        kind = str(attributes[name].get("DataType"))
+        parts += _with_length(name.encode()) + _with_length(kind.encode())
+        if kind.startswith("Binary"):
+            parts += b"\x02" + _with_length(bytes(attributes[name].get("BinaryValue") or b""))
+        else:
+            text = str(attributes[name].get("StringValue") or "")
+            parts += b"\x01" + _with_length(text.encode(errors="surrogatepass"))
+    return hashlib.md5(parts, usedforsecurity=False).hexdigest()
+
+
+def _with_length(value: bytes) -> bytes:
+    return len(value).to_bytes(4, "big") + value
 
 
 def _digest(text: str) -> str:
