@@ -172,8 +172,8 @@ class Route:
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.
 
-        A handler with exactly three required positional parameters gets
-        `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
+        A handler with exactly three required positional parameters, or whose third parameter is an
+        optional `message`, gets `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
         """
         if self._error_handler is None:
             return False
@@ -245,12 +245,12 @@ def _takes_three(function: ErrorHandler) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return False
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return False
-    required = [
+    positional = [
         parameter
         for parameter in parameters
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and parameter.default is parameter.empty
     ]
+    required = [parameter for parameter in positional if parameter.default is parameter.empty]
+    if len(required) == 2:  # noqa: PLR2004 - exc_info, message; or exc_type, exc
+        return "message" in [parameter.name for parameter in positional[2:3]]
     return len(required) == 3  # noqa: PLR2004 - exc_type, exc, message

@@ -18,7 +18,7 @@ from loafer_kit.cli.loading import ServiceNotFound, load_service, put_current_di
 from loafer_kit.cli.output import say
 from loafer_kit.exceptions import MissingExtraError
 from loafer_kit.managers import LoaferManager
-from loafer_kit.services import Service
+from loafer_kit.services import Service, standard_logger
 
 #: Changes of these files restart the service, beside those of Python's own.
 _SUFFIXES = (".ini", ".toml")
@@ -84,7 +84,7 @@ def _show_logs(service: Service, verbose: int, quiet: bool) -> None:
     level = logging.ERROR if quiet else max(logging.WARNING - 10 * verbose, logging.DEBUG)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if quiet or verbose:  # asked for here, so it counts more than the service's own configuration
-        service.logger.setLevel(level)
+        standard_logger(service).setLevel(level)
         logging.getLogger("loafer_kit").setLevel(level)
 
 

@@ -279,10 +279,10 @@ class Jobs:
             deliveries = await self._outlast(job, deliveries)
         # What follows starts other work, whose context would keep the messages in memory.
         current_call.set(None)
-        withdrawn = self._free(job, deliveries)
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
-        await self._release(withdrawn)
+        for withdrawn in self._free(job, deliveries):
+            await settle(self._route, withdrawn, outcomes.RELEASE)
         for position, (message, delivery) in enumerate(zip(job.messages, deliveries, strict=True)):
             if position not in job.lost:
                 log_handled(self._route, message, delivery.outcome, seconds)
