@@ -126,7 +126,7 @@ def test_json_says_the_same(tmp_path):
         ({"Ref": "Owner"}, UNKNOWN),
         ({"Ref": "AWS::NoValue"}, None),
         ({"Ref": "AWS::StackName"}, UNKNOWN),
-        ({"Ref": "Topic"}, f"arn:{UNKNOWN}:Topic.fifo"),
+        ({"Ref": "Topic"}, f"arn:{UNKNOWN}:sns:{UNKNOWN}:{UNKNOWN}:Topic.fifo"),
         ({"Ref": "Queue"}, f"https://{UNKNOWN}/orders-prod"),
         ({"Fn::GetAtt": ["Queue", "QueueName"]}, "orders-prod"),
         ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:orders-prod"),
