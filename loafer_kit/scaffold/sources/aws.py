@@ -120,12 +120,12 @@ async def _import(prefix: str, include: Collection[str], endpoint_url: str | Non
     except ConfigurationError as error:
         result.note(Node(None), f"subscriptions to topics are unknown: {error}")
     await aws_dead_letters.add(result, arns, lambda service: _client(service, endpoint_url))
-    for subscription in result.subscriptions:
-        what = f"its subscription to {quoted(subscription.topic)}"
-        result.note_unsupported(subscription.node, SUBSCRIPTION, what)
     others = result.dead_letter_queues()
     for name, node in queues.items():
         result.note_unsupported(node, DEAD_LETTER_QUEUE if name in others else QUEUE)
+    for subscription in result.subscriptions:
+        what = f"its subscription to {quoted(subscription.topic)}"
+        result.note_unsupported(subscription.node, SUBSCRIPTION, what)
     return result
 
 

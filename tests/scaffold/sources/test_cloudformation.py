@@ -129,7 +129,7 @@ def test_json_says_the_same(tmp_path):
         ({"Ref": "Topic"}, f"arn:{UNKNOWN}:sns:{UNKNOWN}:{UNKNOWN}:Topic.fifo"),
         ({"Ref": "Queue"}, f"https://{UNKNOWN}/orders-prod"),
         ({"Fn::GetAtt": ["Queue", "QueueName"]}, "orders-prod"),
-        ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:orders-prod"),
+        ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:sqs:{UNKNOWN}:{UNKNOWN}:orders-prod"),
         ({"Fn::GetAtt": "Function.Arn"}, UNKNOWN),
         ({"Fn::Sub": "${Stage}-${!Stage}-${ Stage }"}, "prod-${Stage}-prod"),
         ({"Fn::Sub": ["${A}-${Queue.QueueName}", {"A": {"Ref": "Stage"}}]}, "prod-orders-prod"),
