@@ -70,7 +70,7 @@ class _Reader:
         self._root = root
         self._result = ImportResult(included=include)
         self._references = References(root, self._result)
-        self._models: dict[str, dict[str, str]] = {}
+        self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
         self._received: set[str] = set()
         self._described: list[Node] = []
