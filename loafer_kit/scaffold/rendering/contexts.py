@@ -38,6 +38,7 @@ def service(spec: ServiceSpec) -> Context:
         ),
         "route_classes": sorted({_ROUTES[queue.kind] for queue in spec.queues}),
         "topics": _topics(spec),
+        "dead_letter_queues": _dead_letter_queues(spec),
         "needs_local_queue": any(queue.topic or queue.dead_letter_queue for queue in spec.queues),
         "payloads": _models(spec),
         "payload_imports": _imports(spec.payloads),
@@ -73,6 +74,17 @@ def subject(queues: Sequence[str]) -> str:
 _ROUTES = {"sqs": "SQSRoute", "sns": "SNSQueueRoute"}
 
 
+# The options of a queue that its route itself keeps.
+LIMITS = (
+    "concurrency",
+    "prefetch",
+    "handler_timeout",
+    "rate_limit",
+    "breaker_threshold",
+    "breaker_recovery",
+)
+
+
 def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
     keywords: Context = {
         field.keyword: queue.options[field.name]
@@ -102,6 +114,7 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
             if field.receive and field.name in queue.options
         },
         "keywords": keywords,
+        "limits": {name: queue.options[name] for name in LIMITS if name in queue.options},
     }
 
 
@@ -119,6 +132,13 @@ def _topics(spec: ServiceSpec) -> list[Context]:
         if queue.topic and (queue.payload or queue.topic not in examples):
             examples[queue.topic] = _example(queue, spec.payloads)
     return [{"name": name, "example": content} for name, content in examples.items()]
+
+
+def _dead_letter_queues(spec: ServiceSpec) -> list[str]:
+    """Each dead-letter queue once, except those that the service reads."""
+    read = {queue.queue_name for queue in spec.queues}
+    targets = dict.fromkeys(queue.dead_letter_queue for queue in spec.queues)
+    return [target for target in targets if target and target not in read]
 
 
 def _shared(uses: Iterable[tuple[str | None, QueueSpec]]) -> list[Context]:

@@ -132,7 +132,8 @@ OPTIONS = (
         minimum=0, maximum=10000, keyword="prefetch",
     ),
     Field(
-        "handler_timeout", "number", "Seconds that handling one message may take.",
+        "handler_timeout", "number",
+        "Seconds that handling one message may take; by default 60.",
         more_than=0, maximum=43200, keyword="handler_timeout",
     ),
     Field(

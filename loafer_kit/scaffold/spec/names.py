@@ -35,7 +35,7 @@ TOOLS = frozenset(
 TAKEN = frozenset(
     [
         "AbstractMessageTranslator", "Any", "ExcInfo", "Mapping", "Message", "TranslatedMessage",
-        "payloads",
+        "logger", "logging", "payloads",
     ]
 )  # fmt: skip
 

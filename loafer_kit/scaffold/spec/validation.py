@@ -12,6 +12,9 @@ from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
 from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
+DEFAULT_HANDLER_TIMEOUT = 60
+# SQS's, in seconds.
+DEFAULT_VISIBILITY_TIMEOUT = 30
 
 # A message lists the known keys up to this number.
 _MOST_LISTED = 10
@@ -293,6 +296,7 @@ def _queue(values: Values) -> QueueSpec:
     topic = _topic(values)
     target = values.get("dead_letter_queue")
     count = values.get("max_receive_count", DEFAULT_MAX_RECEIVE_COUNT)
+    options = {"handler_timeout": _handler_timeout(values), **values}
     return QueueSpec(
         name=name,
         kind="sns" if topic else "sqs",
@@ -303,8 +307,16 @@ def _queue(values: Values) -> QueueSpec:
         payload=_text(values.get("payload")),
         dead_letter_queue=_text(target),
         max_receive_count=int(count) if target is not None else None,
-        options={field.name: values[field.name] for field in OPTIONS if field.name in values},
+        options={field.name: options[field.name] for field in OPTIONS if field.name in options},
     )
+
+
+def _handler_timeout(queue: Values) -> Value:
+    """The default of a queue's handler timeout: its message must stay hidden for that long."""
+    bounds = [DEFAULT_HANDLER_TIMEOUT, queue.get("max_processing_time")]
+    if queue.get("heartbeat") is False:
+        bounds.append(queue.get("visibility_timeout", DEFAULT_VISIBILITY_TIMEOUT))
+    return min(cast("float", bound) for bound in bounds if bound is not None)
 
 
 def _text(value: Value | None) -> str | None:
