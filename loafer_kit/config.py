@@ -1,9 +1,23 @@
 """Config: the settings that a service shares with its extensions."""
 
 import copy
+import os
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Self
+
+from loafer_kit.exceptions import MissingSettingError
+
+
+def parameter(name: str, default: str | None = None) -> str:
+    """Return an environment variable; the default if it is unset or empty.
+
+    `MissingSettingError` if there is no default either: it ends the process with one line.
+    """
+    value = os.environ.get(name) or default
+    if value is None:
+        raise MissingSettingError(f"The environment variable {name} is missing: set it.")
+    return value
 
 
 def copied(value: Any) -> Any:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.config import Config
+from loafer_kit.config import Config, parameter
+from loafer_kit.exceptions import ConfigurationError
 
 
 class Settings:
@@ -87,3 +88,28 @@ def test_mapping_and_object_agree(settings):
     from_mapping.from_mapping(settings)
     from_object.from_object(SimpleNamespace(**settings))
     assert from_mapping == from_object
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "dev"), ("", "dev"), ("prod", "prod")])
+def test_a_parameter_comes_from_the_environment_or_is_its_default(monkeypatch, value, expected):
+    """An empty variable counts as unset."""
+    monkeypatch.delenv("STAGE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("STAGE", value)
+
+    assert parameter("STAGE", default="dev") == expected
+
+
+@pytest.mark.parametrize("kind", [ConfigurationError, KeyError, SystemExit])
+def test_a_missing_parameter_ends_the_process_with_one_line(monkeypatch, kind):
+    """Where code can catch it, it is an error of the configuration."""
+    monkeypatch.delenv("STAGE", raising=False)
+
+    with pytest.raises(kind) as raised:
+        parameter("STAGE")
+
+    assert (
+        str(raised.value)
+        == raised.value.code
+        == "The environment variable STAGE is missing: set it."
+    )

@@ -1,5 +1,6 @@
 """Examines a service: its environment, its spec, its queues and their topics."""
 
+import os
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -58,7 +59,7 @@ def _spec(project: Path) -> ServiceSpec:
     if not project.exists():
         raise ConfigurationError(f"There is no {project}")
     file = project / "loafer.toml" if project.is_dir() else project
-    return validation.service(documents.read(file))
+    return validation.service(documents.read(file)).resolved(os.environ)
 
 
 def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:

@@ -214,11 +214,19 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if mentions(ours.tree, queue.name) or mentions(ours.tree, queue.queue_name):
+    if any(mentions(ours.tree, name) for name in (queue.name, queue.queue_name)):
+        return
+    if queue.route_name != queue.queue_name and _has_handler(ours.tree, queue.handler):
         return
     _, elements = _routes(rendered)
-    text = rendered.text(next(item for item in elements if mentions(item, queue.name)))
+    text = rendered.text(next(item for item in elements if _has_handler(item, queue.handler)))
     yield Piece(text, lambda module: insertion.into_brackets(module, *_routes(module), text))
+
+
+def _has_handler(tree: ast.AST, handler: str) -> bool:
+    """Whether code names a handler, as a route does: `handlers.handle_orders`."""
+    attributes = [item for item in ast.walk(tree) if isinstance(item, ast.Attribute)]
+    return any(ast.unparse(item) == f"handlers.{handler}" for item in attributes)
 
 
 def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:

@@ -24,23 +24,32 @@ _IMPORTS = {
 
 def service(spec: ServiceSpec) -> Context:
     """The variables of `templates/service`: its answers, and all that follows from the spec."""
+    shown = spec.filled(spec.stand_ins)
     return {
         "name": spec.name,
         "queue": spec.queues[0].name,
         "with": ",".join(spec.ships),
         "package": spec.package,
         "version": __version__,
-        "subject": subject([queue.queue_name for queue in spec.queues]),
+        "subject": subject([queue.queue_name for queue in shown.queues]),
         "queues": queues(spec),
-        "error_handlers": _shared((queue.error_handler, queue) for queue in spec.queues),
+        "parameters": [
+            {
+                "name": parameter.name,
+                "default": parameter.default or "",
+                "stand_in": parameter.stand_in,
+            }
+            for parameter in spec.parameters
+        ],
+        "error_handlers": _shared((queue.error_handler, queue) for queue in shown.queues),
         "translators": _shared(
-            (queue.translator, queue) for queue in spec.queues if queue.translator != "none"
+            (queue.translator, queue) for queue in shown.queues if queue.translator != "none"
         ),
         "route_classes": sorted({_ROUTES[queue.kind] for queue in spec.queues}),
-        "topics": _topics(spec),
-        "dead_letter_queues": _dead_letter_queues(spec),
+        "topics": _topics(shown),
+        "dead_letter_queues": _dead_letter_queues(shown),
         "needs_local_queue": any(queue.topic or queue.dead_letter_queue for queue in spec.queues),
-        "payloads": _models(spec),
+        "payloads": _models(shown),
         "payload_imports": _imports(spec.payloads),
         "payload_aliases": _has_aliases(spec.payloads),
         "settings": settings(spec),
@@ -60,7 +69,7 @@ def _shipping(spec: ServiceSpec) -> Context:
 
 def queues(spec: ServiceSpec) -> list[Context]:
     """The variables of each queue."""
-    return [_queue(queue, spec.payloads) for queue in spec.queues]
+    return [_queue(queue, queue.filled(spec.stand_ins), spec.payloads) for queue in spec.queues]
 
 
 def subject(queues: Sequence[str]) -> str:
@@ -85,7 +94,8 @@ LIMITS = (
 )
 
 
-def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
+def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
+    """The variables of a queue; `shown` has values in place of parameters."""
     keywords: Context = {
         field.keyword: queue.options[field.name]
         for field in OPTIONS
@@ -96,9 +106,11 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
     return {
         "name": queue.name,
         "queue_name": queue.queue_name,
+        "shown": shown.queue_name,
+        "route_name": queue.route_name,
         "kind": queue.kind,
         "route": _ROUTES[queue.kind],
-        "topic": queue.topic or "",
+        "topic": shown.topic or "",
         "handler": queue.handler,
         "error_handler": queue.error_handler or "",
         "translator": queue.translator or "",
@@ -106,7 +118,7 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
         "example": _example(queue, payloads),
         "least_example": _example(queue, payloads, everything=False),
         "fifo": queue.fifo,
-        "dead_letter_queue": queue.dead_letter_queue or "",
+        "dead_letter_queue": shown.dead_letter_queue or "",
         "max_receive_count": queue.max_receive_count or 0,
         "receive": {
             field.receive: queue.options[field.name]
@@ -215,6 +227,11 @@ def settings(spec: ServiceSpec) -> Context:
         service_settings["with"] = list(spec.ships)
     return {
         "service": service_settings,
+        "parameters": [
+            {"name": parameter.name}
+            | ({} if parameter.default is None else {"default": parameter.default})
+            for parameter in spec.parameters
+        ],
         "queues": [_queue_settings(queue) for queue in spec.queues],
         "payloads": {
             name: {key: str(type_) for key, type_ in payload.fields.items()}
@@ -226,8 +243,8 @@ def settings(spec: ServiceSpec) -> Context:
 def kept(context: Context) -> Context:
     """The values of a draft of this spec, as `loafer.toml` holds them."""
     found = context["settings"]
-    models = {"payloads": found["payloads"]} if found["payloads"] else {}
-    return {**found["service"], "queues": found["queues"], **models}
+    tables = {key: found[key] for key in ("parameters", "payloads") if found[key]}
+    return {**found["service"], "queues": found["queues"], **tables}
 
 
 def _queue_settings(queue: QueueSpec) -> Context:

@@ -60,6 +60,19 @@ SERVICE = (
     ),
 )
 
+# The keys of a parameter.
+PARAMETER = (
+    Field(
+        "name", "string", "The environment variable; a queue's name takes it as `${NAME}`.",
+        required=True, rule=names.parameter, pattern=names.PARAMETER,
+    ),
+    Field(
+        "default", "string",
+        "Its value unless the environment sets it; without one, the environment must.",
+        rule=names.parameter_value, pattern=names.PARAMETER_VALUE,
+    ),
+)
+
 # The keys of a queue and its code.
 QUEUE = (
     Field(

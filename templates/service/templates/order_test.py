@@ -6,8 +6,8 @@ def test_{{ queue.handler }}_gets_messages_in_order(
     caplog.set_level(logging.INFO, "loafer_kit")
     local_queues.create({% include "local_queue.txt" %})
     message = {% if queue.kind == "sns" %}sns_message({{ queue.example|py }})["Body"]{% else %}{{ queue.example|py }}{% endif +%}
-    sent = [local_queues.send({{ queue.queue_name|py }}, message) for _ in range(3)]
-    manager = LoaferManager([route for route in routes if route.name == {{ queue.queue_name|py }}])
+    sent = [local_queues.send({{ queue.shown|py }}, message) for _ in range(3)]
+    manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
     manager.run(forever=False)
 

@@ -1,7 +1,7 @@
 {# A file of tests for one queue that is added to a service. #}
 {% set queue = cookiecutter.queues[0] %}
 {% set is_typed = queue.payload and queue.dead_letter_queue %}
-"""The queue {{ queue.queue_name|prose }}: its handler, its route, and a message from end to end."""
+"""The queue {{ queue.shown|prose }}: its handler, its route, and a message from end to end."""
 
 import asyncio
 {% if queue.fifo %}
@@ -32,7 +32,7 @@ from {{ cookiecutter.package }}.routes import routes
 
 def test_the_queue_has_its_handler_and_its_limits() -> None:
     """The queue is read once, for its own handler, within the limits of loafer.toml."""
-    (route,) = [route for route in routes if route.name == {{ queue.queue_name|py }}]
+    (route,) = [route for route in routes if route.name == {{ queue.route_name|py }}]
 
     assert route.handler is handlers.{{ queue.handler }}
 {% for option, value in queue.limits.items() %}
@@ -46,13 +46,13 @@ def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
 {% if queue.topic %}
     local_queues.publish({{ queue.topic|py }}, {{ queue.example|py }})
 {% else %}
-    local_queues.send({{ queue.queue_name|py }}, {{ queue.example|py }})
+    local_queues.send({{ queue.shown|py }}, {{ queue.example|py }})
 {% endif %}
-    manager = LoaferManager([route for route in routes if route.name == {{ queue.queue_name|py }}])
+    manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
     manager.run(forever=False)
 
-    assert local_queues.counts({{ queue.queue_name|py }}).total == 0
+    assert local_queues.counts({{ queue.shown|py }}).total == 0
 {% if queue.dead_letter_queue %}
     assert local_queues.counts({{ queue.dead_letter_queue|py }}).total == 0
 {% endif %}

@@ -349,3 +349,17 @@ def test_a_queue_goes_before_the_comment_of_the_table_behind_it():
     after = added(files, "refunds")["loafer.toml"]
 
     assert after.endswith(b'handler_timeout = 60\n\n# Money.\n[payloads.Refund]\nid = "int"\n')
+
+
+def test_a_queue_with_a_parameter_is_added_once_to_an_edited_service():
+    """Its route has its handler, since the code computes its name."""
+    values = {**SPEC, "parameters": [{"name": "STAGE", "default": "dev"}]}
+    files = dict(rendered(values))
+    files["shop/routes.py"] += b"# mine\n"
+
+    after = added(files, "${STAGE}-refunds")
+
+    route = b'f"{parameters.STAGE}-refunds"'
+    assert after["shop/routes.py"].count(route) == 1
+    assert b"from shop import handlers, parameters\n" in after["shop/routes.py"]
+    assert added(after, "${STAGE}-refunds") == after

@@ -8,7 +8,7 @@ def test_each_queue_has_its_handler() -> None:
     """Each of these queues is read once, for its own handler."""
     expected = [
 {% for queue in cookiecutter.queues %}
-        ({{ queue.queue_name|py }}, handlers.{{ queue.handler }}),
+        ({{ queue.route_name|py }}, handlers.{{ queue.handler }}),
 {% endfor %}
     ]
     queues = [queue for queue, _ in expected]
@@ -24,6 +24,6 @@ def test_each_queue_has_its_limits() -> None:
 
 {% for queue in cookiecutter.queues %}
 {% for option, value in queue.limits.items() %}
-    assert options[{{ queue.queue_name|py }}].{{ option }} == {{ value|py }}
+    assert options[{{ queue.route_name|py }}].{{ option }} == {{ value|py }}
 {% endfor %}
 {% endfor %}

@@ -1,5 +1,5 @@
 {% set queues = cookiecutter.queues %}
-{% set names = queues|map(attribute="queue_name")|list %}
+{% set names = queues|map(attribute="shown")|list %}
 {% set ordered = queues|selectattr("fifo")|list %}
 {% set typed = queues|selectattr("payload")|selectattr("dead_letter_queue")|list %}
 """The service as a whole: from a sent message to an empty queue."""
@@ -22,13 +22,13 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message to {% if queues|length == 1 %}the queue{% else %}each queue{% endif %}, one round of the service, and nothing is left."""
     local_queues.create({% for queue in queues %}{% include "local_queue.txt" %}{% if not loop.last %}, {% endif %}{% endfor %})
 {% for queue in queues if not queue.topic %}
-    local_queues.send({{ queue.queue_name|py }}, {{ queue.example|py }})
+    local_queues.send({{ queue.shown|py }}, {{ queue.example|py }})
 {% endfor %}
 {% for topic in cookiecutter.topics %}
     local_queues.publish({{ topic.name|py }}, {{ topic.example|py }})
 {% endfor %}
-    queues = [{% for name in names %}{{ name|py }}{% if not loop.last %}, {% endif %}{% endfor %}]
-    manager = LoaferManager([route for route in routes if route.name in queues])
+    names = [{% for queue in queues %}{{ queue.route_name|py }}{% if not loop.last %}, {% endif %}{% endfor %}]
+    manager = LoaferManager([route for route in routes if route.name in names])
 
     manager.run(forever=False)
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 {% endif %}
 async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
-    """Handle one message of the queue {{ queue.queue_name|prose }}.
+    """Handle one message of the queue {{ queue.shown|prose }}.
 
 {% if queue.translator == "none" %}
     `message` is what SQS delivered, undecoded; `metadata` is empty.
