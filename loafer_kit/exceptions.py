@@ -11,8 +11,8 @@ class ConfigurationError(LoaferKitError):
     """The configuration cannot work. Every operation stops."""
 
 
-class MissingSettingError(ConfigurationError, KeyError, SystemExit):
-    """A setting or parameter that has no default is missing.
+class SettingError(ConfigurationError, KeyError, SystemExit):
+    """A setting or parameter is missing, or its environment variable has an invalid value.
 
     Services are constructed while they are imported, where they cannot catch it. As a `SystemExit`
     it ends the process with its one line and exit code 1. Code for Doozer catches it as a `KeyError`.

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from loafer_kit.doctor import environment
+from loafer_kit.doctor import environment, settings
 from loafer_kit.doctor import queues as checks
 from loafer_kit.doctor.findings import Finding, denied
 from loafer_kit.doctor.queues import Queues
@@ -47,6 +47,12 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
         remedy = "correct it, or name a service's folder; `loafer-kit new service` writes one"
         yield Finding("problem", "spec", str(error), remedy)
         return
+    yield from settings.findings(spec, project if project.is_dir() else project.parent)
+    try:
+        spec = spec.resolved(os.environ)
+    except ConfigurationError:  # reported already
+        yield Finding("note", "queues", "were not checked: see parameters")
+        return
     count = len(spec.queues)
     yield Finding("ok", "spec", f"{spec.name}, {count} queue{'' if count == 1 else 's'}")
     if any(item.level == "problem" for item in access):
@@ -59,7 +65,7 @@ def _spec(project: Path) -> ServiceSpec:
     if not project.exists():
         raise ConfigurationError(f"There is no {project}")
     file = project / "loafer.toml" if project.is_dir() else project
-    return validation.service(documents.read(file)).resolved(os.environ)
+    return validation.service(documents.read(file))
 
 
 def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from loafer_kit import __version__
+from loafer_kit.config import route_variable
 from loafer_kit.scaffold.spec import artefacts, names, payloads
 from loafer_kit.scaffold.spec.fields import OPTIONS
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
@@ -126,6 +127,10 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
             if field.receive and field.name in queue.options
         },
         "keywords": keywords,
+        "settings": [
+            {"name": route_variable(queue.route_name, name), "value": value}
+            for name, value in queue.options.items()
+        ],
         "limits": {name: queue.options[name] for name in LIMITS if name in queue.options},
     }
 
