@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from loafer_kit.config import route_options
 from loafer_kit.engine.callables import (
     awaited,
     generator_kind,
@@ -17,7 +18,7 @@ from loafer_kit.engine.callables import (
     run_in_loop_or_executor,
 )
 from loafer_kit.engine.flow import CircuitBreaker, Flow
-from loafer_kit.engine.route_options import RouteOptions
+from loafer_kit.engine.route_options import SETTABLE_OPTIONS, RouteOptions
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.middleware import CallNext, Middleware, checked, compose
@@ -41,7 +42,8 @@ class Route:
     first parameter is annotated with a dataclass, a TypedDict or a pydantic model, or with a type
     that mentions one, the content is validated and arrives as that type. `name` appears in the
     logs; `middleware` is called around the handler, the first one outermost; `options` are the
-    keywords of `RouteOptions`.
+    keywords of `RouteOptions`. Environment variables override options: LOAFER_ORDERS_CONCURRENCY
+    sets the `concurrency` of the route `orders`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
     for a handler that is not callable, `ConfigurationError` for an invalid option or an annotation
@@ -74,7 +76,9 @@ class Route:
         self.name = name
         self.provider = provider
         self.message_translator = message_translator
-        self.options = RouteOptions.from_keywords(name, options)
+        self.options = RouteOptions.from_keywords(
+            name, options | route_options(name, SETTABLE_OPTIONS)
+        )
         self.flow = Flow(
             self.options.rate_limit,
             CircuitBreaker(
