@@ -7,24 +7,24 @@ import json
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.local import LocalQueues, LocalServer, child_environment
-from loafer_kit.local.servers import LongPolls
+from loafer_kit.local.clients import ServiceError
+from loafer_kit.local.long_polls import LongPolls
 
 
 def test_a_server_takes_a_free_port_and_is_gone_afterwards():
     """A stopped server no longer answers, and stopping it twice is harmless."""
     with LocalServer() as server:
-        assert urllib.request.urlopen(server.url).status == 200
-        url = server.url
+        queues = LocalQueues(server.url)
+        assert queues.names() == []
     server.stop()
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(url)
+    with pytest.raises(ServiceError, match="Nothing answers"):
+        queues.names()
+    queues.close()
 
 
 def test_a_taken_port_is_one_clear_line(local_server):
