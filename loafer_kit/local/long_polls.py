@@ -4,10 +4,9 @@ import io
 import json
 import select
 import socket
-import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
@@ -25,14 +24,23 @@ class LongPolls:
 
     def __init__(self, application: Any) -> None:
         self._application = application
-        self._released = threading.Event()
-        #: How often each message was received, by queue and message id.
-        self.receives: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._released: frozenset[str] = frozenset()
+        self._is_closed = False
+        #: The latest receipt handle of each message, by queue and message id.
+        self.handles: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self.was_polled = False
 
-    def release(self) -> None:
-        """Answer open polls soon, and later polls at once."""
-        self._released.set()
+    def release(self, queues: Iterable[str]) -> None:
+        """Answer open polls of some queues soon, and later polls at once."""
+        self._released |= set(queues)
+
+    def hold(self, queues: Iterable[str]) -> None:
+        """Let polls of some queues wait again."""
+        self._released -= set(queues)
+
+    def close(self) -> None:
+        """Answer every open poll soon, and later polls at once."""
+        self._is_closed = True
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ.get("HTTP_X_AMZ_TARGET") != "AmazonSQS.ReceiveMessage":
@@ -45,20 +53,24 @@ class LongPolls:
             answer = self._poll(environ, request, time.monotonic() + wait)
         else:
             answer = _Answer(self._application, environ, body)
-        queue = str(request.get("QueueUrl")).rpartition("/")[2]
-        self.receives[queue].update(message["MessageId"] for message in answer.messages)
+        for message in answer.messages:
+            self.handles[_queue_of(request)][message["MessageId"]] = message["ReceiptHandle"]
         start_response(answer.status, answer.headers)
         return [answer.body]
 
     def _poll(self, environ: dict[str, Any], request: dict[str, Any], deadline: float) -> "_Answer":
         while True:
-            released = self._released.is_set()
+            released = self._is_closed or _queue_of(request) in self._released
             request["WaitTimeSeconds"] = 0 if released else _SLICE
             answer = _Answer(self._application, environ, json.dumps(request).encode())
             if answer.is_error or answer.messages or released or time.monotonic() >= deadline:
                 return answer
             if _is_gone(environ["werkzeug.socket"]):
                 return answer
+
+
+def _queue_of(request: Mapping[str, Any]) -> str:
+    return str(request.get("QueueUrl")).rpartition("/")[2]
 
 
 class _Answer:

@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -80,22 +81,29 @@ class LocalServer:
         """Whether a client has asked for messages."""
         return self._polls is not None and self._polls.was_polled
 
-    def received_more_than(self, times: int, queue: str) -> int:
-        """Return how many messages of a queue were received more than `times` times."""
-        if self._polls is None:
-            return 0
-        return sum(count > times for count in self._polls.receives[queue].values())
+    def receipt_handle(self, queue: str, message_id: str) -> str | None:
+        """Return the latest receipt handle of a message that was received."""
+        return None if self._polls is None else self._polls.handles[queue].get(message_id)
 
-    def release_polls(self) -> None:
-        """Answer open long polls soon and later ones at once, so that a consumer can stop quickly."""
+    def release_polls(self, queues: Iterable[str]) -> None:
+        """Answer open long polls of some queues soon and later ones at once.
+
+        So a consumer of them can stop quickly.
+        """
         if self._polls is not None:
-            self._polls.release()
+            self._polls.release(queues)
+
+    def hold_polls(self, queues: Iterable[str]) -> None:
+        """Let long polls of some queues wait again."""
+        if self._polls is not None:
+            self._polls.hold(queues)
 
     def stop(self) -> None:
         """Stop listening; a second call does nothing."""
         if self._thread is None:
             return
-        self.release_polls()
+        if self._polls is not None:
+            self._polls.close()
         self._server.shutdown()
         self._thread.join()
         self._server = self._thread = None
