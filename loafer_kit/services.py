@@ -189,9 +189,20 @@ class Service:
             raise errors[0]
 
     def _show_debug_messages(self) -> None:
-        self.logger.setLevel(logging.DEBUG)
-        if not self.logger.hasHandlers():
-            self.logger.addHandler(logging.StreamHandler())
+        own = standard_logger(self)
+        own.setLevel(logging.DEBUG)
+        if not own.hasHandlers():
+            own.addHandler(logging.StreamHandler())
+
+
+def standard_logger(service: Service) -> logging.Logger:
+    """Return the logger whose level and handlers are those of the service.
+
+    An extension may have replaced `service.logger` by an object that has neither, for example
+    structlog's. It is then the logger with the service's name.
+    """
+    own: object = service.logger
+    return own if isinstance(own, logging.Logger) else logging.getLogger(service.name)
 
 
 def version_of(distribution: str) -> str | None:

@@ -35,6 +35,9 @@ class Delivery:
     error: BaseException | None = None
 
 
+_ACKNOWLEDGED = Delivery(outcomes.ACKNOWLEDGE)
+
+
 class FailureCounts:
     """How often each message has failed in this process since it last succeeded.
 
@@ -75,7 +78,8 @@ async def deliver(
     """Deliver one message. Raises only `FatalError` and `CancelledError`."""
     failures = FailureCounts() if failures is None else failures
     try:
-        delivery = Delivery(outcomes.from_answer(await route.deliver(message)))
+        answer = await route.deliver(message)
+        delivery = _ACKNOWLEDGED if answer is True else Delivery(outcomes.from_answer(answer))
     except BaseException as exc:
         if ends_task(exc):
             raise

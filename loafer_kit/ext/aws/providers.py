@@ -163,7 +163,7 @@ class SQSProvider(AbstractProvider):
     async def settle(self, message: Message, outcome: Outcome) -> None:
         """Carry out the outcome of `message`, in one request with those of other messages."""
         session = self._session or await self._open()
-        await session.settle(message, outcome)
+        session.settle(message, outcome)
 
     @property
     def unsettled(self) -> int:
