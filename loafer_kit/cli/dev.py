@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions, output
+from loafer_kit.cli.options import enclosing_project
 from loafer_kit.cli.send import refuse_bytes
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.development import Development, Project
@@ -19,7 +20,12 @@ from loafer_kit.scaffold.spec.specs import QueueSpec
 
 def dev(
     path: Annotated[
-        Path, typer.Argument(help="The service's folder, with its loafer.toml.")
+        Path,
+        typer.Argument(
+            help="The service's folder, with its loafer.toml; by default the one around this folder.",
+            show_default=False,
+            callback=enclosing_project,
+        ),
     ] = Path(),
     *,
     send: Annotated[
