@@ -82,7 +82,9 @@ def test_a_project_has_a_lock(here):
 
     written = {path.relative_to(here / "foobar").as_posix() for path in content(here / "foobar")}
     assert set(lock.files) == written - {locks.PATH}
-    assert lock.spec["queues"] == [{"name": "loafer-test", "handler": "handle_loafer_test"}]
+    assert lock.spec["queues"] == [
+        {"name": "loafer-test", "handler": "handle_loafer_test", "handler_timeout": 60}
+    ]
     ignored = (here / "foobar/.dockerignore").read_text().splitlines()
     assert ignored[0] == "*"
     assert not any(line.startswith("!") and "loafer-kit" in line for line in ignored)
