@@ -1,6 +1,6 @@
 """Routes from SQS queues to handlers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loafer_kit.config import route_options
@@ -15,6 +15,7 @@ from loafer_kit.ext.aws.options import (
 )
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.middleware import Middleware
 from loafer_kit.routes import Route
 from loafer_kit.types import ErrorHandler, Handler
 
@@ -25,7 +26,7 @@ class SQSRoute(Route):
     """Links a queue (name, URL or ARN) to a handler; message bodies are JSON.
 
     `provider_options` are the keywords of `SQSProvider`. `name` defaults to the queue's name.
-    `message_translator=None` delivers raw messages. `options` are those of a route
+    `message_translator=None` delivers raw messages. `middleware` as of `Route`; `options` are those of a route
     (`RouteOptions`) and of the queue (`SQSOptions`).
     """
 
@@ -41,6 +42,7 @@ class SQSRoute(Route):
         name: str | None = None,
         message_translator: AbstractMessageTranslator | None = _DEFAULT,
         error_handler: ErrorHandler | None = None,
+        middleware: Iterable[Middleware] = (),
         **options: Any,
     ) -> None:
         name = name or bare_name(provider_queue)
@@ -61,6 +63,7 @@ class SQSRoute(Route):
             name,
             message_translator,
             error_handler,
+            middleware=middleware,
             **{key: value for key, value in options.items() if key in ROUTE_OPTIONS},
         )
         provider.handler_timeout = self.options.handler_timeout

@@ -19,6 +19,7 @@ _IMPORTS = {
     "datetime": "import datetime as dt",
     "time": "import datetime as dt",
     "Decimal": "from decimal import Decimal",
+    "timedelta": "import datetime as dt",
     "UUID": "from uuid import UUID",
 }
 
@@ -179,23 +180,29 @@ def _models(spec: ServiceSpec) -> list[Context]:
                 "type": str(type_),
                 "forward": not written.issuperset(type_.models()),
                 "alias": key if attributes[key] != key else "",
-                "optional": type_.optional,
+                "optional": type_.may_be_absent,
+                "default": type_.default,
             }
             for key, type_ in payload.fields.items()
         ]
         written.add(payload.name)
-        found.append({"name": payload.name, "role": _role(payload, spec), "fields": fields})
+        union = "" if payload.union is None else str(payload.union)
+        role = _role(payload, spec)
+        found.append({"name": payload.name, "role": role, "fields": fields, "union": union})
     return found
 
 
 def _imports(found: Payloads) -> list[str]:
     """The lines that import what the models are made of, as isort orders them."""
-    types = [type_ for payload in found.values() for type_ in payload.fields.values()]
+    types = [type_ for payload in found.values() for type_ in payload.types]
     used = set().union(*(type_.names() for type_ in types))
     typing = ["Annotated"] if _has_aliases(found) else []
     typing += ["Any"] if "Any" in used else []
     typing += ["Literal"] if any("Literal[" in str(type_) for type_ in types) else []
     lines = {line for name, line in _IMPORTS.items() if name in used}
+    addresses = sorted(used & {"IPv4Address", "IPv6Address"})
+    if addresses:
+        lines.add(f"from ipaddress import {', '.join(addresses)}")
     lines.add("from dataclasses import dataclass")
     if typing:
         lines.add(f"from typing import {', '.join(typing)}")
@@ -218,7 +225,7 @@ def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:
     users = [
         other.name
         for other in spec.payloads.values()
-        if any(payload.name in type_.models() for type_ in other.fields.values())
+        if any(payload.name in type_.models() for type_ in other.types)
     ]
     return f"A part of {' and '.join(users)}" if users else "Not used yet"
 
@@ -239,7 +246,11 @@ def settings(spec: ServiceSpec) -> Context:
         ],
         "queues": [_queue_settings(queue) for queue in spec.queues],
         "payloads": {
-            name: {key: str(type_) for key, type_ in payload.fields.items()}
+            name: (
+                str(payload.union)
+                if payload.union
+                else {key: str(type_) for key, type_ in payload.fields.items()}
+            )
             for name, payload in spec.payloads.items()
         },
     }

@@ -41,23 +41,26 @@ def service() -> Schema:
 
 def _payloads() -> Schema:
     scalars = ", ".join(payload_types.SCALARS)
+    fields = {
+        "type": "object",
+        "propertyNames": {"pattern": f"^(?:{payloads.KEY.pattern})$"},
+        "maxProperties": payloads.MOST,
+        "additionalProperties": {
+            "type": "string",
+            "description": (
+                f"A Python annotation: {scalars}; a model; list[...]; dict[str, ...]; "
+                "Literal['a', 'b']; T | U. A field whose type ends in `| None` may be absent or "
+                "null, unless it is `Required[T | None]`; `T = 'open'` has a default."
+            ),
+        },
+    }
+    union = {"type": "string", "description": "A union of models: 'Placed | Paid'."}
     return {
         "type": "object",
         "description": "The models of messages, each a table of a JSON object's keys and types.",
         "propertyNames": {"pattern": f"^(?:{names.IDENTIFIER.pattern})$"},
         "maxProperties": payloads.MOST,
-        "additionalProperties": {
-            "type": "object",
-            "propertyNames": {"pattern": f"^(?:{payloads.KEY.pattern})$"},
-            "maxProperties": payloads.MOST,
-            "additionalProperties": {
-                "type": "string",
-                "description": (
-                    f"A Python annotation: {scalars}; a model; list[...]; dict[str, ...]; "
-                    "Literal['a', 'b']. A field whose type ends in `| None` may be absent or null."
-                ),
-            },
-        },
+        "additionalProperties": {"anyOf": [fields, union]},
     }
 
 
