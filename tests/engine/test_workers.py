@@ -4,12 +4,13 @@ import asyncio
 import contextvars
 
 import pytest
+from virtual_time import run as run_in_virtual_time
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.jobs import Job, Jobs
 from loafer_kit.engine.workers import RouteWorker
-from loafer_kit.exceptions import ProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -365,3 +366,40 @@ def test_a_source_with_few_deliveries_is_asked_only_for_what_can_start(
     worker = RouteWorker(Route(provider, accept, **options), Slots(1), None)
     worker._jobs.pace.prefetch = 50
     assert worker._prefetch() == prefetch
+
+
+def test_a_fetch_waits_as_long_as_the_source_asks():
+    """Also longer than the longest pause of its own."""
+
+    class Busy(InMemoryProvider):
+        asked = ()
+
+        async def fetch(self, limit):
+            self.asked = (*self.asked, asyncio.get_running_loop().time())
+            if len(self.asked) == 1:
+                raise TransientProviderError("busy", retry_after=45)
+            return await super().fetch(limit)
+
+    provider = Busy(["m"])
+    run_in_virtual_time(LoaferDispatcher([Route(provider, accept)]).dispatch_providers)
+    assert provider.asked[1] - provider.asked[0] >= 45
+
+
+def test_stop_now_cancels_the_open_fetches():
+    """A source may give them long to return when the service stops in an orderly way."""
+
+    class Deaf(InMemoryProvider):
+        poll_grace = 600
+
+        async def fetch(self, limit):
+            await asyncio.Event().wait()
+
+    async def main():
+        dispatcher = LoaferDispatcher([Route(Deaf(), accept)])
+        running = asyncio.create_task(dispatcher.dispatch_providers())
+        await asyncio.sleep(1)
+        dispatcher.stop_now()
+        await running
+        assert asyncio.get_running_loop().time() < 10
+
+    run_in_virtual_time(main)
