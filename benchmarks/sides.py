@@ -41,6 +41,12 @@ SIDES = (
         _HERE,
         ("python", "loafer_service.py", "botocore"),
     ),
+    Side(
+        "loafer_kit-observed",
+        "loafer_kit with an observer that counts",
+        _HERE,
+        ("python", "loafer_service.py", "observed"),
+    ),
     BASE,
     Side(
         "tuned",

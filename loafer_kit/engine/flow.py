@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 
+from loafer_kit.events import FlowChange
 from loafer_kit.outcomes import Leave, Outcome, Retry
 
 Clock = Callable[[], float]
@@ -76,7 +77,8 @@ class CircuitBreaker:
 class Flow:
     """The flow control of one route, for use from any thread.
 
-    `on_change` is called when the route may start more than before.
+    `on_change` is called when the route may start more than before, `on_event` whenever a method here
+    changes something.
     """
 
     def __init__(self, rate_limit: float | None, breaker: CircuitBreaker) -> None:
@@ -84,6 +86,7 @@ class Flow:
         self._paused = False
         self.breaker = breaker
         self.on_change: Callable[[], object] = lambda: None
+        self.on_event: Callable[[FlowChange], object] | None = None
 
     @property
     def paused(self) -> bool:
@@ -93,11 +96,13 @@ class Flow:
     def pause(self) -> None:
         """Stop fetching and starting; running handlers go on, fetched messages wait."""
         self._paused = True
+        self._tell("paused")
 
     def resume(self) -> None:
         """Undo `pause`."""
         self._paused = False
         self.on_change()
+        self._tell("resumed")
 
     @property
     def rate_limit(self) -> float | None:
@@ -110,6 +115,11 @@ class Flow:
             raise ValueError("The rate limit must be greater than 0; use pause() to stop.")
         self._rate = RateLimit(rate) if rate is not None else None
         self.on_change()
+        self._tell("rate limited")
+
+    def _tell(self, change: FlowChange) -> None:
+        if self.on_event is not None:
+            self.on_event(change)
 
     def acquire(self) -> float:
         """Take one handler start and return 0.0; or return the seconds until the next one."""

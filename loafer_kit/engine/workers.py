@@ -5,11 +5,13 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import FailurePolicy
 from loafer_kit.engine.fetchers import Fetcher, fetch_limit
 from loafer_kit.engine.jobs import Job, Jobs
+from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import SourceExhausted
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -25,6 +27,21 @@ _FEW_DELIVERIES = 3
 _UNSETTLED_BATCHES = 10
 
 
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """What a route does at one moment."""
+
+    route: Route
+    #: The handler calls that have not ended.
+    calls: tuple[Job, ...] = ()
+    #: Messages that are fetched and wait for a handler.
+    backlog: int = 0
+    #: Fetches that are open.
+    receivers: int = 0
+    #: True while handlers that cannot be stopped keep all others from starting.
+    stuck: bool = False
+
+
 class RouteWorker:
     """Runs one route, independently of all others.
 
@@ -32,15 +49,37 @@ class RouteWorker:
     timer is due) calls `pump`, which starts all the handlers and fetches that have room now.
     """
 
-    def __init__(self, route: Route, slots: Slots, policy: FailurePolicy | None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        slots: Slots,
+        policy: FailurePolicy | None,
+        events: RouteEvents = NO_EVENTS,
+        *,
+        started: Callable[[], object] = lambda: None,
+    ) -> None:
         self.route = route
+        self._events = events
+        self._notify_started = started
         self._provider = route.provider
         self._handled_at_once = route.options.concurrency * (route.options.batch_handler_size or 1)
         self._slots = slots
         self._backlog = Backlog()
-        self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
+        self._jobs = Jobs(
+            route,
+            self._backlog,
+            slots,
+            policy,
+            freed=self.pump,
+            failed=self._fail,
+            events=events,
+        )
         self._fetcher = Fetcher(
-            route, arrived=self._arrived, failed=self._fetch_failed, slots_idle=self._slots_idle
+            route,
+            arrived=self._arrived,
+            failed=self._fetch_failed,
+            slots_idle=self._slots_idle,
+            events=events,
         )
         self._batch_since = 0.0
         self._fetching = True
@@ -61,13 +100,30 @@ class RouteWorker:
 
         A run of one fetch does not wait for an open breaker: it ends and releases what it fetched.
         Raises the error that stopped the route. In every case, all messages in hand are settled.
+        `started()` was given to the constructor; it is called when the provider is open.
         """
+        failure: BaseException | None = None
+        try:
+            await self._run(forever=forever, grace_time=grace_time)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if (tell := self._events.route_ended) is not None:
+                tell(failure)
+
+    async def _run(self, *, forever: bool, grace_time: float) -> None:
         self._forever = forever
+        self._provider.events = self._events
         try:
             await self._start_provider()
-            self.route.flow.on_change = functools.partial(
-                asyncio.get_running_loop().call_soon_threadsafe, self.pump
-            )
+            soon = asyncio.get_running_loop().call_soon_threadsafe
+            self.route.flow.on_change = functools.partial(soon, self.pump)
+            self.route.flow.on_event = lambda change: soon(self._flow_changed, change)
+            if not self._jobs.ending:
+                self._notify_started()
+                if (tell := self._events.route_started) is not None:
+                    tell()
             self._provider.on_settled = self.pump
             self.pump()
             await self._ended.wait()
@@ -90,10 +146,15 @@ class RouteWorker:
         except Exception as error:  # noqa: BLE001 - the other routes must still be stopped
             self._error = self._error or error
 
-    @property
-    def stuck(self) -> bool:
-        """True while handlers that cannot be stopped keep all others from starting."""
-        return self._jobs.stuck
+    def status(self) -> RouteStatus:
+        """Return what the route does now."""
+        return RouteStatus(
+            self.route,
+            self._jobs.calls,
+            len(self._backlog),
+            len(self._fetcher),
+            stuck=self._jobs.stuck,
+        )
 
     def log_running(self) -> None:
         """Log every running handler, its age and where it stands."""
@@ -256,7 +317,13 @@ class RouteWorker:
         self._timer = None
         self.pump()
 
+    def _flow_changed(self, change: FlowChange) -> None:
+        if (tell := self._events.flow_changed) is not None:
+            tell(change)
+
     def _arrived(self, messages: Sequence[Message]) -> None:
+        if messages and (tell := self._events.received) is not None:
+            tell(messages)
         messages = self._jobs.take_again(messages)
         if not self._backlog.ready:
             self._batch_since = asyncio.get_running_loop().time()
@@ -279,13 +346,24 @@ class RouteWorker:
         self.stop()
 
     def _message_lost(self, message: Message) -> None:
+        if (tell := self._events.lost) is not None:
+            tell(message)
         if not self._jobs.lose(message):
             self._jobs.release(self._backlog.remove(message))
 
     def _give_back(self, keep: Callable[[Message], bool] | None = None) -> None:
         """Release the messages that were not started, but those to `keep`."""
         if unstarted := self._backlog.clear(keep):
-            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
+            logger.info(
+                "messages.released route=%s count=%d",
+                self.route.name,
+                len(unstarted),
+                extra={
+                    "event": "messages.released",
+                    "route": self.route.name,
+                    "count": len(unstarted),
+                },
+            )
             self._jobs.release(unstarted)
 
     async def _drain(self, grace_time: float) -> None:
@@ -299,6 +377,7 @@ class RouteWorker:
         """
         self.stop()
         self.route.flow.on_change = lambda: None
+        self.route.flow.on_event = None
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()

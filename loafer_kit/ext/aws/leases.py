@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loafer_kit.events import Settlement as Settled
 from loafer_kit.ext.aws.limits import SQS_LONGEST_VISIBILITY
 from loafer_kit.types import Message
 
@@ -36,6 +37,8 @@ class Lease:
     final: bool = False
     #: It ended, or SQS refused its handle: another consumer may have the message.
     lost: bool = False
+    #: What the deletion of the message means; None: nothing, the message was settled before.
+    deleted_as: Settled | None = "acknowledged"
 
     def visibility_left(self, now: float) -> int:
         """Return the whole seconds that SQS can still hide the message."""

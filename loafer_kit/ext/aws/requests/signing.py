@@ -97,7 +97,10 @@ class RenewableCredentials:
                     self._check_patience()
                     return False
             self._current = found
-            logger.warning("credentials.renewed: AWS did not accept the previous ones")
+            logger.warning(
+                "credentials.renewed: AWS did not accept the previous ones",
+                extra={"event": "credentials.renewed"},
+            )
             return True
 
     def _check_patience(self) -> None:

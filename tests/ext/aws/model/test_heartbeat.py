@@ -98,6 +98,7 @@ def test_the_thread_extends_ten_at_a_time_and_counts_from_each_request(in_virtua
             lost=lambda lease: None,
             undeleted=lambda: (),
             clock=lambda: requests.now,
+            sent=lambda leases, error: None,
         )
         requests.now = 20.0
         heartbeat.extend_in_thread()
