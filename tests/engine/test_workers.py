@@ -403,3 +403,76 @@ def test_stop_now_cancels_the_open_fetches():
         assert asyncio.get_running_loop().time() < 10
 
     run_in_virtual_time(main)
+
+
+def test_a_source_that_answers_nothing_at_once_is_not_asked_in_a_tight_loop():
+    """The pauses grow to a second."""
+
+    class Empty(InMemoryProvider):
+        asked = 0
+
+        async def fetch(self, limit):
+            self.asked += 1
+            if self.asked > 100:
+                raise ProviderError("asked too often")
+            return ()
+
+    provider = Empty()
+
+    async def main():
+        dispatcher = LoaferDispatcher([Route(provider, accept)])
+        running = asyncio.create_task(dispatcher.dispatch_providers())
+        await asyncio.sleep(20)
+        dispatcher.stop()
+        await running
+
+    run_in_virtual_time(main)
+    assert 20 <= provider.asked <= 40
+
+
+def test_a_fetch_never_sees_the_context_of_another():
+    """What a source sets in context variables ends with its fetch."""
+    variable = contextvars.ContextVar("variable", default="clean")
+    seen = []
+
+    class Setting(InMemoryProvider):
+        async def fetch(self, limit):
+            seen.append(variable.get())
+            variable.set("dirty")
+            return await super().fetch(limit)
+
+    dispatcher = LoaferDispatcher([Route(Setting(range(1, 51)), accept)])
+    run_in_virtual_time(dispatcher.dispatch_providers)
+    assert len(seen) > 1
+    assert set(seen) == {"clean"}
+
+
+def test_the_flush_waits_for_what_is_given_back_last():
+    """A message on its last delivery that no slot became free for."""
+    events = []
+
+    class Last(InMemoryProvider):
+        def is_last_delivery(self, message):
+            return True
+
+        async def settle(self, message, outcome):
+            await asyncio.sleep(3)
+            events.append(message)
+
+        async def flush(self):
+            events.append("flushed")
+
+    async def hang(message, metadata):
+        await asyncio.Event().wait()
+
+    async def main():
+        route = Route(Last(["one", "two"], endless=True), hang, concurrency=1, prefetch=1)
+        dispatcher = LoaferDispatcher([route], grace_time=5)
+        running = asyncio.create_task(dispatcher.dispatch_providers())
+        await asyncio.sleep(1)
+        dispatcher.stop()
+        await running
+
+    run_in_virtual_time(main)
+    assert sorted(events[:-1]) == ["one", "two"]
+    assert events[-1] == "flushed"
