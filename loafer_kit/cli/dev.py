@@ -1,5 +1,6 @@
 """`loafer-kit dev`: runs a service against a local SQS server."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -106,7 +107,7 @@ def _read_project(path: Path) -> Project:
             f"There is no {file if path.exists() else path}: go to a service's folder or name it, "
             "`loafer-kit dev PATH`; `loafer-kit new service` writes one"
         )
-    spec = validation.service(documents.read(file))
+    spec = validation.service(documents.read(file)).resolved(os.environ)
     return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
 
 

@@ -13,11 +13,12 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit import logs
 from loafer_kit.applications import Application
 from loafer_kit.cli.loading import ServiceNotFound, load_service, put_current_directory_first
 from loafer_kit.cli.output import say
 from loafer_kit.managers import LoaferManager
-from loafer_kit.services import Service
+from loafer_kit.services import Service, standard_logger
 
 #: Milliseconds after which a wait for changes looks at the service.
 _LOOK_EVERY = 100
@@ -79,9 +80,9 @@ def _options(workers: int | None, debug: bool, verbose: int, quiet: bool) -> lis
 
 def _show_logs(service: Service, verbose: int, quiet: bool) -> None:
     level = logging.ERROR if quiet else max(logging.WARNING - 10 * verbose, logging.DEBUG)
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(level)
     if quiet or verbose:  # asked for here, so it counts more than the service's own configuration
-        service.logger.setLevel(level)
+        standard_logger(service).setLevel(level)
         logging.getLogger("loafer_kit").setLevel(level)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
+from loafer_kit.ext.aws.requests import answers
 from loafer_kit.local import records
 from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import is_local
@@ -233,8 +234,8 @@ def _aws_clients(address: str = "") -> Clients:
 def send(destination: Destination, bodies: Iterable[str], options: MessageOptions) -> Iterator[str]:
     """Send a message for each of `bodies` in order; yield each message's id when it is sent.
 
-    Raises `ServiceError` for the first message that is refused: those before it are sent, and maybe
-    some of the nine after it.
+    Raises `ServiceError` for the first message that is refused, or that the answer does not confirm:
+    those before it are sent, and maybe some of the nine after it.
     """
     if destination.topic is not None:
         yield from _publish(destination.clients, destination.topic, bodies, options)
@@ -248,9 +249,12 @@ def send(destination: Destination, bodies: Iterable[str], options: MessageOption
         answer = destination.clients.call(
             "sqs", "send_message_batch", QueueUrl=destination.url, Entries=entries
         )
-        yield from (sent["MessageId"] for sent in answer.get("Successful", []))
-        for failure in answer.get("Failed", []):
-            reason = failure.get("Message") or failure["Code"]
+        failures = answers.unconfirmed(entries, answer, answers.confirms_send)
+        failed = {failure["Id"] for failure in failures}
+        successes = answer.get("Successful") or ()
+        yield from (sent["MessageId"] for sent in successes if sent["Id"] not in failed)
+        for failure in failures:
+            reason = failure["Message"] or failure["Code"]
             body = batch[int(failure["Id"])]
             raise ServiceError(f"{queue}: {reason}: {body[:60]!r}", failure["Code"])
 
@@ -279,4 +283,9 @@ def _publish(
         )
     for body in bodies:
         parameters = publish_parameters(topic, body, options)
-        yield clients.call("sns", "publish", TopicArn=topic, **parameters)["MessageId"]
+        answer = clients.call("sns", "publish", TopicArn=topic, **parameters)
+        if not answers.confirms_send(parameters, answer):
+            raise ServiceError(
+                f"{bare_name(topic)}: the answer does not confirm the message: {body[:60]!r}"
+            )
+        yield answer["MessageId"]

@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -245,6 +247,39 @@ def test_a_refused_message_is_named(announced):
     announced.create("jobs")
     with pytest.raises(ServiceError, match=r"^jobs: .*"):
         list(send(find_destination("jobs"), ["x" * (1024 * 1024 + 1)], MessageOptions()))
+
+
+class _Vague(BaseHTTPRequestHandler):
+    """Answers 200 and confirms nothing."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.server.answer)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{}",
+        '{"Successful": []}',
+        '{"Successful": [{"Id": "0"}]}',
+        '{"Successful": [{"Id": "0", "MessageId": "1", "MD5OfMessageBody": "0"}]}',
+    ],
+)
+def test_a_message_that_the_answer_does_not_confirm_is_named(answer):
+    """A gateway may answer 200 in the place of SQS."""
+    with HTTPServer(("127.0.0.1", 0), _Vague) as server:
+        server.answer = answer.encode()
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/123456789012/jobs"
+        with pytest.raises(ServiceError, match=r"^jobs: the answer does not confirm .*: 'one'$"):
+            list(send(find_destination(url), ["one"], MessageOptions()))
+        server.shutdown()
 
 
 @given(st.lists(st.text(min_size=1, max_size=5).map(lambda text: text * 60_000), max_size=25))
