@@ -13,7 +13,6 @@ from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import extensions, handlers, pieces, queues
 from loafer_kit.scaffold.project import drift, locks
-from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.plans import refuse_links
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.sources import documents
@@ -50,6 +49,7 @@ def queue(
     Settings, code and tests change together. Edited files keep every line; new lines are
     inserted. If the queue exists already, nothing changes.
     """
+    writing.begin(path, show)
     addition = queues.plan(_draft(path), name, _generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
 
@@ -72,6 +72,7 @@ def route(
 
     A missing handler and missing tests are added too. The settings do not change.
     """
+    writing.begin(path, show)
     addition = queues.plan_route(_draft(path), queue, _generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add route {queue}", show, rebase=True)
 
@@ -92,6 +93,7 @@ def handler(
 
     If a queue in loafer.toml names the handler, it is written for that queue.
     """
+    writing.begin(path, show)
     apply, paths = handlers.plan(_draft(path), name, _generator(path, trust=trust))
     _write(path, paths, apply, f"add handler {name}", show)
 
@@ -111,6 +113,7 @@ def extension(
     The package's `__init__.py` creates it. If the service lacks a dependency, the command names
     it.
     """
+    writing.begin(path, show)
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
     missing = extensions.missing_distribution(path, addition.package, addition.module)
@@ -150,8 +153,6 @@ def _write(
     *,
     rebase: bool = False,
 ) -> None:
-    if not show.only:
-        disk.recover(project)
     drift.refuse_conflicts(project, locks.find(project), paths)
     try:
         changed = pieces.changes(project, paths, apply)
@@ -162,6 +163,6 @@ def _write(
             say_json({"written": False, "missing": missing})
         raise
     everything = pieces.recorded(project, changed, command, apply if rebase else None)
-    writing.write(everything, project, show=show)
+    writing.write(everything, project, command=command, show=show)
     if not any(change.writes for change in changed):
         show.tell(f"nothing to do: {command.removeprefix('add ')} is there already")

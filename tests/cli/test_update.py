@@ -392,16 +392,29 @@ def test_a_large_binary_is_replaced_if_it_is_untouched(with_logo, later):
     assert not (with_logo / "logo.bin").exists()
 
 
-def test_an_edited_large_binary_is_kept_and_named(with_logo, later):
-    """There is nothing to merge it with."""
-    (with_logo / "logo.bin").write_bytes(b"mine")
-    later.file("logo.bin").write_bytes(bytes(LARGE) + b"new")
+@pytest.mark.parametrize("size", [LARGE, 10])
+def test_an_edited_binary_gets_the_templates_version_beside_it(with_logo, later, size):
+    """It stays a conflict until one of the two is gone; a large file is in the lock by its hash."""
+    later.file("logo.bin").write_bytes(bytes(size))
+    assert loafer_kit("update", with_logo).code == 0
+    (with_logo / "logo.bin").write_bytes(b"\0mine")
+    later.file("logo.bin").write_bytes(bytes(size) + b"new")
 
     done = loafer_kit("update", with_logo)
 
-    assert done.code == 0
-    assert "keep  logo.bin  (edited in the project" in shown(done, with_logo)
-    assert (with_logo / "logo.bin").read_bytes() == b"mine"
+    assert done.code == 1
+    assert "conflict  logo.bin  (the template's version is in logo.bin.new)" in shown(
+        done, with_logo
+    )
+    assert "in logo.bin: keep it or the .new file beside it" in done.error
+    assert (with_logo / "logo.bin").read_bytes() == b"\0mine"
+    assert (with_logo / "logo.bin.new").read_bytes() == bytes(size) + b"new"
+    checked = loafer_kit("check", with_logo)
+    assert (checked.code, checked.output.count("\n")) == (1, 1)
+    assert checked.output.startswith("logo.bin.new: a conflict is left with logo.bin; keep one")
+    assert loafer_kit("update", with_logo).code == 1
+    (with_logo / "logo.bin.new").replace(with_logo / "logo.bin")
+    assert loafer_kit("check", with_logo).code == 0
     assert loafer_kit("update", with_logo, "--check").code == 0
 
 

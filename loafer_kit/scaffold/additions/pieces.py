@@ -38,7 +38,7 @@ class UnplacedError(LoaferKitError):
 
 
 class LeftOutError(LoaferKitError):
-    """The addition's change of a file conflicts with an edit."""
+    """The addition's change of a file conflicts with an edit; the text names what it lacks."""
 
 
 class AdditionError(LoaferKitError):
@@ -75,6 +75,10 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
     changed: list[Change] = []
     unplaced: list[UnplacedError] = []
     for path in sorted(paths):
+        if (project / path).is_symlink() and not path.endswith(".py"):
+            note = "a symbolic link in the project: its change is left out"
+            changed.append(Change(path, "keep", None, None, note=note))
+            continue
         before = read(project, path)
         if isinstance(bases.get(path), Digest):
             continue
@@ -82,14 +86,19 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
             after = apply(path, before)
         except UnplacedError as error:
             unplaced.append(error)
-        except LeftOutError:
-            changed.append(Change(path, "keep", before, before))
+        except LeftOutError as error:
+            note = f"edited in the project{error}"
+            changed.append(Change(path, "keep", before, before, note=note))
         else:
             if after is not None:
-                changed.append(change(path, before, after))
+                changed.append(_inserted(change(path, before, after)))
     if unplaced:
         raise AdditionError(unplaced)
     return tuple(changed)
+
+
+def _inserted(found: Change) -> Change:
+    return replace(found, action="update") if found.action == "overwrite" else found
 
 
 def recorded(

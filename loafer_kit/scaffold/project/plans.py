@@ -5,7 +5,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, overload
 
@@ -16,7 +16,12 @@ FOLDER = ".loafer-kit"
 # A template's file may not be in these folders, even if a lock or a journal names it.
 _RESERVED = (FOLDER, ".git")
 
-Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
+# The largest file that is read; a project's own files are far smaller.
+_LARGEST = 64 * 1024 * 1024
+
+Action = Literal[
+    "create", "overwrite", "update", "merge", "conflict", "remove", "keep", "unchanged"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,8 @@ class Change:
     """The change of one file; None means that the file does not exist, before or after.
 
     The same changes are shown to a person and written. `keep` leaves an edited or deleted file as
-    it is although the template changed it. An existing file keeps its mode: `executable` applies
-    to a new one.
+    it is although the template changed it. `executable` says what becomes of the executable bits;
+    None leaves them. `note` tells a person more.
     """
 
     path: str
@@ -47,12 +52,13 @@ class Change:
     before: bytes | None
     after: bytes | None
     conflicts: int = 0
-    executable: bool = False
+    executable: bool | None = None
+    note: str = ""
 
     @property
     def writes(self) -> bool:
         """Whether the file differs afterwards."""
-        return self.before != self.after
+        return self.before != self.after or self.executable is not None
 
 
 def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
@@ -61,14 +67,6 @@ def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
     ConfigurationError where a symbolic link, or a folder in place of a file, is in the way.
     """
     return tuple(change(path, read(target, path), content) for path, content in plan.files.items())
-
-
-def marked(changed: Iterable[Change], plan: Plan) -> list[Change]:
-    """The changes; those that create an executable file of the plan are marked."""
-    return [
-        replace(item, executable=item.before is None and item.path in plan.executables)
-        for item in changed
-    ]
 
 
 def change(path: str, before: bytes | None, after: bytes) -> Change:
@@ -90,13 +88,39 @@ def digest(content: bytes | None) -> str | None:
 def read(target: Path, path: str) -> bytes | None:
     """The content of a project's file, None if it is missing; symbolic links are not followed."""
     refuse_links(target, path)
-    file = target / path
     try:
-        return file.read_bytes()
+        return read_file(target / path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def read_file(file: Path) -> bytes:
+    """The content of a regular file; a link is followed.
+
+    ConfigurationError for a device, a pipe or a file that is too large, which might never end.
+    """
+    try:
+        # A pipe would otherwise be waited for.
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+            found = os.fstat(opened.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ConfigurationError(f"{file} is not a regular file: replace it by one")
+            content = opened.read(_LARGEST + 1) if found.st_size <= _LARGEST else None
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
+    if content is None or len(content) > _LARGEST:
+        raise ConfigurationError(f"{file} is larger than {_LARGEST >> 20} MiB: make it smaller")
+    return content
+
+
+def is_executable(file: Path) -> bool:
+    """Whether the owner may execute a file; a missing file is not executable."""
+    try:
+        return bool(os.lstat(file).st_mode & stat.S_IXUSR)
+    except OSError:
+        return False
 
 
 def refuse_links(target: Path, path: str) -> None:

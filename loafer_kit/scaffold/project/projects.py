@@ -52,11 +52,12 @@ class Rendering:
     def locked(self, project: Path, before: Lock | None, records: tuple[Record, ...]) -> Lock:
         """The lock of a project after it took in this rendering; `before` is its lock until then."""
         files = locks.bases(project, self.plan.files, before.files if before else {})
-        return Lock(self.template, self.spec, files, records)
+        return Lock(self.template, self.spec, files, records, self.plan.executables)
 
     def differs_from(self, project: Path, lock: Lock) -> bool:
         """Whether the project has yet to take in this rendering."""
-        return self.locked(project, lock, ()).files != lock.files
+        after = self.locked(project, lock, ())
+        return (after.files, after.executables) != (lock.files, lock.executables)
 
     def moved(self, project: Path) -> "Rendering":
         """The same rendering, with the template's path relative to the project's folder."""
