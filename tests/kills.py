@@ -13,8 +13,8 @@ _WRITES = {
 def is_killed_at(turn, command, folder):
     """Run a function in a copy of this process that dies before one of its writes into a folder.
 
-    `turn` counts the writes; a text is the end of the path that is written. Returns whether the
-    process died; otherwise the function came to its end.
+    `turn` counts the writes; a text is the kind of write, such as `os.remove`, and the end of the
+    path. Returns whether the process died; otherwise the function came to its end.
     """
     child = os.fork()
     if child == 0:
@@ -43,7 +43,9 @@ def _let_die(turn, folder):
         places = [str(place) for place in arguments[: 2 if event == "os.rename" else 1]]
         if is_write and places[0].startswith(folder):
             if isinstance(turn, str):
-                left[0] = 0 if any(place.endswith(turn) for place in places) else 1
+                kind, path = turn.split()
+                is_meant = kind == event and any(place.endswith(path) for place in places)
+                left[0] = 0 if is_meant else 1
             if left[0] == 0:
                 os._exit(KILLED)
             left[0] -= 1

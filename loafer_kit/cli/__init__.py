@@ -29,6 +29,7 @@ COMMANDS = {
     "dev": "Run a service against a local SQS server.",
     "doctor": "Report what keeps a service from running, and how to fix it.",
     "new": "Create a project.",
+    "remove": "Take out what `add` or `new` wrote.",
     "run": "Run an Application or a LoaferManager.",
     "schema": "Print the JSON Schema of a service's spec.",
     "send": "Send messages to a local server or to AWS.",

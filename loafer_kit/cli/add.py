@@ -50,7 +50,7 @@ def queue(
     inserted. If the queue exists already, nothing changes.
     """
     writing.begin(path, show)
-    addition = queues.plan(_draft(path), name, _generator(path, trust=trust))
+    addition = queues.plan(draft(path), name, generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
 
 
@@ -73,7 +73,7 @@ def route(
     A missing handler and missing tests are added too. The settings do not change.
     """
     writing.begin(path, show)
-    addition = queues.plan_route(_draft(path), queue, _generator(path, trust=trust))
+    addition = queues.plan_route(draft(path), queue, generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add route {queue}", show, rebase=True)
 
 
@@ -94,7 +94,7 @@ def handler(
     If a queue in loafer.toml names the handler, it is written for that queue.
     """
     writing.begin(path, show)
-    apply, paths = handlers.plan(_draft(path), name, _generator(path, trust=trust))
+    apply, paths = handlers.plan(draft(path), name, generator(path, trust=trust))
     _write(path, paths, apply, f"add handler {name}", show)
 
 
@@ -114,7 +114,7 @@ def extension(
     it.
     """
     writing.begin(path, show)
-    addition = extensions.plan(validation.service(_draft(path)).package, reference)
+    addition = extensions.plan(validation.service(draft(path)).package, reference)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
     missing = extensions.missing_distribution(path, addition.package, addition.module)
     if missing is not None:
@@ -123,11 +123,13 @@ def extension(
         )
 
 
-def _generator(project: Path, *, trust: bool) -> Generator:
+def generator(project: Path, *, trust: bool) -> Generator:
+    """The generator of a project, or that of a service without a lock."""
     return custom_templates.TemplateOptions(trust=trust).generator_of(project, locks.find(project))
 
 
-def _draft(project: Path) -> Draft:
+def draft(project: Path) -> Draft:
+    """The spec of a service; ConfigurationError if the folder has none."""
     file = project / "loafer.toml"
     if file.exists():
         refuse_links(project, file.name)

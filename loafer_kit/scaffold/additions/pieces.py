@@ -112,7 +112,7 @@ def recorded(
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
     record = history.record(command, changed, lock.spec)
-    lock = replace(lock, spec=_spec(changed, lock.spec), records=(*lock.records, record))
+    lock = replace(lock, spec=spec_of(changed, lock.spec), records=(*lock.records, record))
     if rebase is not None:
         lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
     return (*changed, projects.lock_change(project, lock))
@@ -131,7 +131,8 @@ def _rebased(
     return {**locks.bases(project, rebased, files), **kept}
 
 
-def _spec(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
+def spec_of(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec after these changes."""
     for item in changed:
         if item.path == projects.SPEC and item.after is not None:
             return tomllib.loads(item.after.decode("utf-8-sig"))
@@ -216,14 +217,20 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if mentions(ours.tree, queue.name) or mentions(ours.tree, queue.queue_name):
+    if reads(ours.tree, queue):
         return
-    _, elements = _routes(rendered)
+    _, elements = routes(rendered)
     text = rendered.text(next(item for item in elements if mentions(item, queue.name)))
-    yield Piece(text, lambda module: insertion.into_brackets(module, *_routes(module), text))
+    yield Piece(text, lambda module: insertion.into_brackets(module, *routes(module), text))
 
 
-def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
+def reads(node: ast.AST, queue: QueueSpec) -> bool:
+    """Whether code names a queue."""
+    return mentions(node, queue.name) or mentions(node, queue.queue_name)
+
+
+def routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
+    """The routes of a module, and the tuple or list that holds them."""
     found = [
         item.value
         for item in module.tree.body

@@ -10,12 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, overload
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import files
 
 #: The folder that loafer-kit keeps in a project.
 FOLDER = ".loafer-kit"
 # A template's file may not be in these folders, even if a lock or a journal names it.
 _RESERVED = (FOLDER, ".git")
 
+# What git finds beside the HEAD of a repository.
+_OF_REPOSITORIES = {"commondir", "config", "objects", "refs"}
 # The largest file that is read; a project's own files are far smaller.
 _LARGEST = 64 * 1024 * 1024
 
@@ -35,6 +38,7 @@ class Plan:
         for path in self.files:
             refuse_outside(path)
         refuse_clashes(self.files)
+        _refuse_repositories(self.files)
         object.__setattr__(self, "files", dict(sorted(self.files.items())))
 
 
@@ -95,24 +99,16 @@ def read(target: Path, path: str) -> bytes | None:
 
 
 def read_file(file: Path) -> bytes:
-    """The content of a regular file; a link is followed.
+    """The content of a file of a project; a link is followed.
 
-    ConfigurationError for a device, a pipe or a file that is too large, which might never end.
+    ConfigurationError if it cannot be read, is not a regular file or is too large.
     """
     try:
-        # A pipe would otherwise be waited for.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
-            found = os.fstat(opened.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise ConfigurationError(f"{file} is not a regular file: replace it by one")
-            content = opened.read(_LARGEST + 1) if found.st_size <= _LARGEST else None
+        return files.read(file, _LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
-    if content is None or len(content) > _LARGEST:
-        raise ConfigurationError(f"{file} is larger than {_LARGEST >> 20} MiB: make it smaller")
-    return content
 
 
 def is_executable(file: Path) -> bool:
@@ -164,6 +160,21 @@ def refuse_clashes(paths: Iterable[str]) -> None:
                 raise ConfigurationError(
                     f"{above!a}, which contains {path!a}, cannot be both a file and a folder"
                 )
+
+
+def _refuse_repositories(paths: Iterable[str]) -> None:
+    """Refuse a folder that git would take for a repository: its configuration runs commands."""
+    names: dict[str, set[str]] = {}
+    for path in paths:
+        parts = path.lower().split("/")
+        for end, name in enumerate(parts):
+            names.setdefault("/".join(parts[:end]), set()).add(name)
+    for folder, found in names.items():
+        if "head" in found and found & _OF_REPOSITORIES:
+            raise ConfigurationError(
+                f"git would take the folder {folder or '.'!a} for a repository, because it has a "
+                "file HEAD: rename that file in the template"
+            )
 
 
 def refuse_reserved(path: str) -> None:

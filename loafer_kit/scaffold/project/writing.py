@@ -279,7 +279,7 @@ def _set_executable(file: Path, executable: bool) -> None:
 def _prepare(target: Path, changes: Sequence[Change], command: str) -> None:
     """Do everything that can fail for lack of space or permission before any file changes."""
     (target / _WORK).mkdir()
-    if not (target / _IGNORE).exists():
+    if not read(target, _IGNORE):
         name = f"{_WRITES}{escape_line(command)}"
         (target / _IGNORE).write_text(name + _IGNORED, encoding="utf-8")
     entries = []
@@ -362,10 +362,14 @@ def _found(target: Path) -> Interruption | None:
 
 
 def _command(target: Path) -> str | None:
-    """The command that writes, None if a person wrote the file that should name it."""
-    text = (read(target, _IGNORE) or b"").decode(errors="replace")
-    is_ours = text.startswith(_WRITES) and text.endswith(_IGNORED)
-    return text.removeprefix(_WRITES).removesuffix(_IGNORED) if is_ours else None
+    """The command that writes, None if a person wrote the file that should name it.
+
+    The file is empty where a command was killed, or a disk full, before it was written.
+    """
+    content = read(target, _IGNORE)
+    text = (content or b"").decode(errors="replace")
+    is_ours = content is not None and (text == "" or text.startswith(_WRITES))
+    return text.partition("\n")[0].removeprefix(_WRITES) if is_ours else None
 
 
 def _progress(entry: _Entry, index: int, target: Path) -> Literal["untouched", "written", "edited"]:

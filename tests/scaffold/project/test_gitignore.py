@@ -2,9 +2,6 @@
 
 import subprocess
 
-import pytest
-
-from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project.gitignore import covered
 
 FILES = {

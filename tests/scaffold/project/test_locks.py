@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import history, locks, updates, writing
 from loafer_kit.scaffold.project.locks import Digest, Lock, TemplateRef
-from loafer_kit.scaffold.project.plans import Change, digest
+from loafer_kit.scaffold.project.plans import Change, Plan, digest
 
 LOCK = Lock(
     TemplateRef("service", "0" * 64),

@@ -365,7 +365,7 @@ def test_a_damaged_journal_is_one_line(project, text):
     work = left_behind(project, text)
 
     with pytest.raises(
-        ConfigurationError, match="journal.json is not a valid journal .*: remove it"
+        ConfigurationError, match=r"journal\.json is not a valid journal .*: remove it"
     ):
         writing.recover(project)
 
