@@ -234,16 +234,17 @@ def generate(
     spec: Mapping[str, Any] | None = None,
     save_spec: Path | None = None,
     notes: Sequence[str] | None = None,
+    in_place: bool = False,
 ) -> None:
     """Generate a project in its own folder, and name the next steps.
 
-    `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
+    With `in_place`, `output_dir` itself is that folder. `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
     gets the project's spec. `notes` go into the JSON. With `git`, the folder becomes a repository.
     """
     if git and not show.only and shutil.which("git") is None:
         raise ConfigurationError("git is not installed: install it, or leave out --git")
     rendering = generator.render(context, spec)
-    target = output_dir / rendering.folder
+    target = output_dir if in_place else output_dir / rendering.folder
     rendering = rendering.moved(target)
     show_notes(rendering)
     saved = None
@@ -265,7 +266,7 @@ def generate(
     write(changed, target, command=command, show=show, saved=saved, notes=notes)
     if git:
         _create_repository(target, [locks.PATH, *rendering.plan.files], show)
-    show.tell(f"\nNext: cd {shlex.quote(str(target))}")
+    show.tell("\nNext:" if target == Path() else f"\nNext: cd {shlex.quote(str(target))}")
     if generator.takes_spec:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():

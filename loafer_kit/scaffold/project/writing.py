@@ -166,7 +166,8 @@ def _publish(changed: Sequence[Change], target: Path) -> None:
 
 def _staging(target: Path) -> Path:
     """The staging folder; its name is fixed, so the next run finds what a killed run left."""
-    return target.parent / f".{target.name}.loafer-kit"
+    place = target if target.name else target.absolute()
+    return place.parent / f".{place.name}.loafer-kit"
 
 
 def _stage(changed: Sequence[Change], staging: Path, target: Path) -> None:
