@@ -20,9 +20,10 @@ from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, line_ends, locks, projects, updates
+from loafer_kit.scaffold.project import history, journals, line_ends, locks, projects, updates
 from loafer_kit.scaffold.project import writing as disk
-from loafer_kit.scaffold.project.plans import Change, Plan, changes
+from loafer_kit.scaffold.project.journals import Interruption
+from loafer_kit.scaffold.project.plans import VERSION, Change, Plan, changes
 from loafer_kit.scaffold.project.projects import Generator, Rendering
 from loafer_kit.scaffold.project.updates import Candidate
 from loafer_kit.scaffold.rendering.contexts import Context
@@ -142,13 +143,13 @@ def _coloured(line: str) -> str:
     return typer.style(line, fg=_COLOURS[line[0]]) if line[0] in _COLOURS else line
 
 
-def begin(target: Path, show: Show) -> disk.Interruption | None:
+def begin(target: Path, show: Show) -> Interruption | None:
     """Settle what a killed command left in a project, and say so; to be called before all else.
 
     With --dry-run or --diff nothing is written: ConfigurationError if there is anything to settle.
     """
     if show.only:
-        left = disk.interruption(target)
+        left = journals.interruption(target)
         if left is not None:
             raise ConfigurationError(f"{left}: {left.remedy}")
         return None
@@ -206,7 +207,7 @@ def _refuse_conflicts(changed: Sequence[Change], target: Path) -> None:
     if texts:
         what.append(f"in {texts}: choose between the lines that <<<<<<< and >>>>>>> enclose")
     if binaries:
-        what.append(f"in {binaries}: keep it or the {updates.VERSION} file beside it")
+        what.append(f"in {binaries}: keep it or the {VERSION} file beside it")
     if what:
         raise ConfigurationError(
             f"conflicts are left {'; '.join(what)}, then run "

@@ -10,16 +10,15 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line, quoted
 from loafer_kit.scaffold.project import (
     code,
+    journals,
     line_ends,
     locks,
     merges,
     projects,
-    updates,
-    writing,
 )
 from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
 from loafer_kit.scaffold.project.locks import Digest, Lock
-from loafer_kit.scaffold.project.plans import read, read_file
+from loafer_kit.scaffold.project.plans import VERSION, read, read_file
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
@@ -83,9 +82,9 @@ def find(project: Path, lock: Lock) -> list[Drift]:
 
 
 def _interrupted(project: Path) -> Iterator[Drift]:
-    left = writing.interruption(project)
+    left = journals.interruption(project)
     if left is not None:
-        yield Drift(writing.JOURNAL, None, str(left), left.remedy)
+        yield Drift(journals.JOURNAL, None, str(left), left.remedy)
 
 
 def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
@@ -94,7 +93,7 @@ def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
         if (project / path).is_symlink():
             continue
         content = read(project, path) or b""
-        version = f"{path}{updates.VERSION}"
+        version = f"{path}{VERSION}"
         is_binary = isinstance(base, Digest) or line_ends.is_binary(base)
         if is_binary and version not in lock.files and (project / version).exists():
             remedy = f"keep one of the two as {path} and remove the other"

@@ -14,6 +14,8 @@ from loafer_kit.scaffold import files
 
 #: The folder that loafer-kit keeps in a project.
 FOLDER = ".loafer-kit"
+#: The ending of the template's version of a binary file that was edited.
+VERSION = ".new"
 # A template's file may not be in these folders, even if a lock or a journal names it.
 _RESERVED = (FOLDER, ".git")
 

@@ -8,11 +8,17 @@ from pathlib import Path, PurePosixPath
 from loafer_kit.scaffold.project import gitignore, line_ends, locks, merges, projects
 from loafer_kit.scaffold.project.line_ends import like
 from loafer_kit.scaffold.project.locks import Base, Digest, Lock
-from loafer_kit.scaffold.project.plans import Action, Change, Plan, change, is_executable, read
+from loafer_kit.scaffold.project.plans import (
+    VERSION,
+    Action,
+    Change,
+    Plan,
+    change,
+    is_executable,
+    read,
+)
 from loafer_kit.scaffold.project.projects import SPEC, Rendering
 
-#: The ending of the template's version of a binary file that was edited.
-VERSION = ".new"
 # The part of its lines that a renamed file shares with the file before.
 _SIMILAR = 0.6
 

@@ -7,72 +7,40 @@ it touches only places where a template's files may be.
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from types import FrameType
-from typing import Literal
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line
-from loafer_kit.scaffold.project import locks
+from loafer_kit.scaffold.project import journals
+from loafer_kit.scaffold.project.journals import (
+    IGNORE,
+    IGNORED,
+    JOURNAL,
+    WORK,
+    WRITES,
+    Entry,
+    Interruption,
+    locked,
+    refuse_linked,
+    state,
+)
 from loafer_kit.scaffold.project.plans import (
     FOLDER,
     Change,
-    digest,
     is_executable,
     read,
-    refuse_links,
-    refuse_reserved,
 )
 
-JOURNAL = f"{FOLDER}/journal.json"
-_WORK = f"{FOLDER}/work"
-# Keeps the work of a killed command out of git, and names the command.
-_IGNORE = f"{FOLDER}/.gitignore"
-_WRITES = "# Written here by loafer-kit "
-_IGNORED = "\n/.gitignore\n/journal.json\n/work/\n"
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True, slots=True)
-class Interruption:
-    """A command that was killed while it wrote: how many of its files it had written.
-
-    It is complete if it had written all of them; `edited` are those that were edited since.
-    """
-
-    command: str
-    written: int
-    files: int
-    is_complete: bool
-    edited: tuple[str, ...]
-
-    @property
-    def remedy(self) -> str:
-        """What to do about it."""
-        if self.is_complete:
-            return "the next command that writes clears up what it left"
-        if self.edited:
-            return (
-                f"edited since: {', '.join(map(escape_line, self.edited))}; undo these edits and "
-                f"run the command again, or remove {JOURNAL} to keep every file as it is now; "
-                f"{_WORK} has the files as they were"
-            )
-        return "run it again; it first undoes what it left"
-
-    def __str__(self) -> str:
-        command = f"`{escape_line(f'loafer-kit {self.command}'.rstrip())}`"
-        if self.is_complete:
-            return f"{command} was interrupted after its last file"
-        return f"{command} was interrupted after {self.written} of {self.files} files"
 
 
 def apply(changed: Sequence[Change], target: Path, command: str = "") -> None:
@@ -97,20 +65,11 @@ def recover(target: Path) -> Interruption | None:
         return None
     with _failures_in_one_line(target), termination_as_exception():
         _clear_staging(target)
-        _refuse_links(target)
-        if not any(os.path.lexists(target / place) for place in (JOURNAL, _WORK, _IGNORE)):
+        refuse_linked(target)
+        if not any(os.path.lexists(target / place) for place in (JOURNAL, WORK, IGNORE)):
             return None
         with locked(target / FOLDER, target):
             return _settle(target)
-
-
-def interruption(target: Path) -> Interruption | None:
-    """The command that was killed in a folder and is not settled yet; nothing is written."""
-    _refuse_links(target)
-    if not (target / JOURNAL).exists():
-        return None
-    with locked(target / FOLDER, target):
-        return _found(target)
 
 
 @contextmanager
@@ -131,22 +90,6 @@ def written_after(content: bytes, file: Path) -> Iterator[None]:
             new.unlink(missing_ok=True)
             _remove_empty(missing)
             raise
-
-
-@contextmanager
-def locked(folder: Path, target: Path) -> Iterator[None]:
-    """Keep other processes from writing into `target` by locking a folder of loafer-kit's.
-
-    ConfigurationError where another process holds the lock; a lock ends with its process.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ConfigurationError(f"another loafer-kit is writing into {target}") from error
-    finally:
-        os.close(descriptor)
 
 
 # A new folder: staged beside its place, then renamed.
@@ -204,49 +147,20 @@ def _empty(folder: Path) -> None:
 # An existing folder: written file by file, under a journal.
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One changed file in the journal: its states before and after the command.
-
-    `folders` are those that writing it creates, innermost first.
-    """
-
-    path: str
-    before: str | None
-    after: str | None
-    folders: list[str]
-
-    def __post_init__(self) -> None:
-        if self.path != locks.PATH:
-            refuse_reserved(self.path)
-        above = {str(folder) for folder in PurePosixPath(self.path).parents[:-1]}
-        if not above.issuperset(self.folders):
-            raise ValueError(f"{self.path!a} lists a folder that does not contain it")
-
-
-def _refuse_links(target: Path) -> None:
-    for place in (JOURNAL, f"{_WORK}/journal.draft"):
-        refuse_links(target, place)
-
-
-def _state(content: bytes | None, executable: bool) -> str | None:
-    return None if content is None else f"{digest(content)}{'+x' if executable else ''}"
-
-
 def _write(target: Path, changes: Sequence[Change], command: str) -> None:
     wanted = [change for change in changes if change.writes]
     if not wanted:
         return
-    _refuse_links(target)
+    refuse_linked(target)
     folder = target / FOLDER
     folder.mkdir(exist_ok=True)
     with locked(folder, target):
-        if (target / JOURNAL).exists() or (target / _WORK).exists():
+        if (target / JOURNAL).exists() or (target / WORK).exists():
             raise ConfigurationError(f"a loafer-kit was killed in {target}: run the command again")
         try:
             _prepare(target, wanted, command)
             for index, change in enumerate(wanted):
-                _make(change, target / _WORK / f"{index}.new", target)
+                _make(change, target / WORK / f"{index}.new", target)
             _remove_work(target, is_complete=True)
         except BaseException:
             with _uninterrupted():
@@ -279,10 +193,10 @@ def _set_executable(file: Path, executable: bool) -> None:
 
 def _prepare(target: Path, changes: Sequence[Change], command: str) -> None:
     """Do everything that can fail for lack of space or permission before any file changes."""
-    (target / _WORK).mkdir()
-    if not read(target, _IGNORE):
-        name = f"{_WRITES}{escape_line(command)}"
-        (target / _IGNORE).write_text(name + _IGNORED, encoding="utf-8")
+    (target / WORK).mkdir()
+    if not read(target, IGNORE):
+        name = f"{WRITES}{escape_line(command)}"
+        (target / IGNORE).write_text(name + IGNORED, encoding="utf-8")
     entries = []
     for index, change in enumerate(changes):
         if read(target, change.path) != change.before:
@@ -291,7 +205,7 @@ def _prepare(target: Path, changes: Sequence[Change], command: str) -> None:
                 "run the command again"
             )
         entries.append(_prepared(change, target, index))
-    draft = target / _WORK / "journal.draft"
+    draft = target / WORK / "journal.draft"
     with draft.open("w", encoding="utf-8") as file:
         json.dump([asdict(entry) for entry in entries], file)
         file.flush()
@@ -299,8 +213,8 @@ def _prepare(target: Path, changes: Sequence[Change], command: str) -> None:
     draft.rename(target / JOURNAL)
 
 
-def _prepared(change: Change, target: Path, index: int) -> _Entry:
-    file, work = target / change.path, target / _WORK
+def _prepared(change: Change, target: Path, index: int) -> Entry:
+    file, work = target / change.path, target / WORK
     was_executable = is_executable(file)
     executable = was_executable if change.executable is None else change.executable
     if change.before is not None:
@@ -313,10 +227,10 @@ def _prepared(change: Change, target: Path, index: int) -> _Entry:
         if change.executable is not None:
             _set_executable(new, change.executable)
     above = PurePosixPath(change.path).parents[:-1]
-    return _Entry(
+    return Entry(
         path=change.path,
-        before=_state(change.before, was_executable),
-        after=_state(change.after, executable),
+        before=state(change.before, was_executable),
+        after=state(change.after, executable),
         folders=[str(folder) for folder in above if not (target / folder).exists()],
     )
 
@@ -326,7 +240,7 @@ def _prepared(change: Change, target: Path, index: int) -> _Entry:
 
 def _settle(target: Path) -> Interruption | None:
     """Complete or undo what a killed command left, then remove its journal and its work."""
-    found = _found(target)
+    found = journals.found(target)
     if found is None or found.is_complete:
         is_complete = found is not None
     else:
@@ -334,7 +248,7 @@ def _settle(target: Path) -> Interruption | None:
         if found.edited:
             raise ConfigurationError(f"{target}: {found}: nothing was written; {found.remedy}")
         try:
-            for index, entry in reversed([*enumerate(_journal(target))]):
+            for index, entry in reversed([*enumerate(journals.entries(target))]):
                 _put_back(entry, index, target)
         except OSError as error:
             raise ConfigurationError(
@@ -344,63 +258,10 @@ def _settle(target: Path) -> Interruption | None:
     return found
 
 
-def _found(target: Path) -> Interruption | None:
-    """The killed command; None if it had not changed any file."""
-    command, entries = _command(target), _journal(target)
-    if not entries:
-        is_over = command is not None and not (target / _WORK).exists()
-        return Interruption(command or "", 0, 0, True, ()) if is_over else None
-    progress = [_progress(entry, index, target) for index, entry in enumerate(entries)]
-    return Interruption(
-        command=command or "",
-        written=len(entries) - progress.count("untouched"),
-        files=len(entries),
-        is_complete=progress[-1] == "written",  # the files are written in this order
-        edited=tuple(
-            entry.path for entry, at in zip(entries, progress, strict=True) if at == "edited"
-        ),
-    )
-
-
-def _command(target: Path) -> str | None:
-    """The command that writes, None if a person wrote the file that should name it.
-
-    The file is empty where a command was killed, or a disk full, before it was written.
-    """
-    content = read(target, _IGNORE)
-    text = (content or b"").decode(errors="replace")
-    is_ours = content is not None and (text == "" or text.startswith(_WRITES))
-    return text.partition("\n")[0].removeprefix(_WRITES) if is_ours else None
-
-
-def _progress(entry: _Entry, index: int, target: Path) -> Literal["untouched", "written", "edited"]:
-    """How far the command came with a file; it may have been edited after that."""
-    now = _state(read(target, entry.path), is_executable(target / entry.path))
-    if now == entry.after:
-        return "written"
-    is_new_left = entry.after is None or (target / _WORK / f"{index}.new").exists()
-    return "untouched" if now == entry.before or is_new_left else "edited"
-
-
-def _journal(target: Path) -> list[_Entry]:
-    """The files of the journal; none if the command had not changed any yet.
-
-    ConfigurationError for a journal that loafer-kit did not write.
-    """
-    content = read(target, JOURNAL)
-    try:
-        return [_Entry(**entry) for entry in json.loads(b"[]" if content is None else content)]
-    except (ConfigurationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{target / JOURNAL} is not a valid journal ({error}): remove it; a killed command "
-            "left it behind, or it came with the project"
-        ) from error
-
-
-def _put_back(entry: _Entry, index: int, target: Path) -> None:
+def _put_back(entry: Entry, index: int, target: Path) -> None:
     """Undo one change, if it was made."""
-    file, old = target / entry.path, target / _WORK / f"{index}.old"
-    if _progress(entry, index, target) == "written":
+    file, old = target / entry.path, target / WORK / f"{index}.old"
+    if journals.progress(entry, index, target) == "written":
         if entry.before is None:
             file.unlink(missing_ok=True)
         elif old.is_file() and not old.is_symlink():  # it may be back in its place already
@@ -415,14 +276,14 @@ def _remove_work(target: Path, *, is_complete: bool) -> None:
     The order lets the next command see what is over: work without a journal had changed nothing,
     and the file that names a complete command goes last.
     """
-    work = target / _WORK
+    work = target / WORK
     if work.exists():
         _empty(work)
         if is_complete:
             work.rmdir()
     (target / JOURNAL).unlink(missing_ok=True)
-    if _command(target) is not None:
-        (target / _IGNORE).unlink()
+    if journals.command(target) is not None:
+        (target / IGNORE).unlink()
     _remove_empty([work, target / FOLDER])
 
 

@@ -8,7 +8,7 @@ from kept_projects import content, loafer_kit, replace
 from kills import is_killed_at
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import writing
+from loafer_kit.scaffold.project import journals, writing
 from loafer_kit.scaffold.project.plans import Change
 
 CHANGES = (
@@ -189,7 +189,7 @@ def test_a_command_that_is_run_again_ends_whole(service, tmp_path, name):
     assert run(whole).code == 0
     for place, (_, project) in zip(PLACES, copies(start, tmp_path / "killed"), strict=False):
         assert is_killed_at(place, lambda project=project: run(project), project)
-        left = writing.interruption(project)
+        left = journals.interruption(project)
         assert (left is None) == (place == PLACES[-1])
         if left is not None:
             assert left.is_complete == (place == PLACES[1])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import writing
+from loafer_kit.scaffold.project import journals, writing
 from loafer_kit.scaffold.project.plans import Change, Plan, changes
 
 PLAN = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
@@ -101,7 +101,7 @@ def test_two_runs_cannot_make_one_folder(tmp_path):
     (staging / "a").write_bytes(b"its own")
 
     with (
-        writing.locked(staging, tmp_path / "new"),
+        journals.locked(staging, tmp_path / "new"),
         pytest.raises(ConfigurationError, match="another loafer-kit is writing into"),
     ):
         commit(PLAN, tmp_path / "new")
@@ -210,7 +210,7 @@ def test_a_failure_leaves_every_byte_as_it_was(project, monkeypatch, function, t
 KILLED = """
 import os, sys
 from pathlib import Path
-from loafer_kit.scaffold.project import writing
+from loafer_kit.scaffold.project import journals, writing
 from loafer_kit.scaffold.project.plans import Plan, changes
 
 turns = iter(range(100))
@@ -290,7 +290,7 @@ def left_behind(project, text):
     """A journal that somebody put into a project."""
     work = project / ".loafer-kit/work"
     work.mkdir(parents=True)
-    (project / writing.JOURNAL).write_text(text)
+    (project / journals.JOURNAL).write_text(text)
     return work
 
 
@@ -379,7 +379,7 @@ def test_two_runs_cannot_write_into_one_folder(project):
     work.mkdir(parents=True)
 
     with (
-        writing.locked(work.parent, project),
+        journals.locked(work.parent, project),
         pytest.raises(ConfigurationError, match="another loafer-kit"),
     ):
         commit(PLAN, project)
