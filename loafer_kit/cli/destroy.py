@@ -1,4 +1,4 @@
-"""`loafer-kit destroy`: undoes the last `new` or `add`."""
+"""`loafer-kit destroy`: undoes the last `new`, `add` or `remove`."""
 
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ def destroy(
     show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
-    """Undo the last `new` or `add` in a project.
+    """Undo the last `new`, `add` or `remove` in a project.
 
     If one of its files was edited since, the command names it and undoes nothing. Files that
     loafer-kit did not write stay.

@@ -68,7 +68,7 @@ def test_only_a_regular_file_within_a_size_is_read(tmp_path, make):
     """Nothing is waited for."""
     make(tmp_path / "x")
 
-    with pytest.raises(ConfigurationError, match="is not a regular file|is larger than 10 bytes"):
+    with pytest.raises(ConfigurationError, match=r"is not a regular file|is larger than 10 bytes"):
         files.read(tmp_path / "x", 10)
 
 
