@@ -110,8 +110,8 @@ def extension(
 ) -> None:
     """Add an extension to the service.
 
-    The package's `__init__.py` creates it. If the service lacks a dependency, the command names
-    it.
+    The package's `__init__.py` creates it. If the service lacks a dependency, or a setting that
+    the extension requires, the command names it.
     """
     writing.begin(path, show)
     addition = extensions.plan(validation.service(draft(path)).package, reference)
@@ -120,6 +120,12 @@ def extension(
     if missing is not None:
         show.tell(
             f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
+        )
+    _, required = extensions.settings_of(addition.module, addition.name)
+    if required:
+        show.tell(
+            f"\nNext: set {', '.join(required)} in the environment; the service does not start "
+            "without"
         )
 
 

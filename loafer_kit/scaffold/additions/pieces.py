@@ -155,13 +155,20 @@ def finders(package: str) -> Mapping[str, Finder]:
 
 
 def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) -> Module:
-    """A module with the pieces inserted, and with the imports that they need."""
+    """A module with the pieces inserted, and with the imports and constants that they need."""
     for piece in pieces:
-        ours = piece.put(ours)
-        for name in sorted(names_of(ast.parse(piece.text)) - set(bound(ours.tree.body))):
-            source = _import_of(rendered, name)
-            if source is not None:
-                ours = insertion.imported(ours, source, name, package)
+        ours = _with_needed(piece.put(ours), ast.parse(piece.text), rendered, package)
+    return ours
+
+
+def _with_needed(ours: Module, code: ast.AST, rendered: Module, package: str) -> Module:
+    for name in sorted(names_of(code) - set(bound(ours.tree.body))):
+        source = _binding_of(rendered, name)
+        if isinstance(source, (ast.Import, ast.ImportFrom)):
+            ours = insertion.imported(ours, source, name, package)
+        elif source is not None:
+            ours = _with_needed(ours, source.value, rendered, package)
+            ours = insertion.after_imports(ours, rendered.text(source))
     return ours
 
 
@@ -220,13 +227,21 @@ def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
     if reads(ours.tree, queue):
         return
     _, elements = routes(rendered)
-    text = rendered.text(next(item for item in elements if mentions(item, queue.name)))
+    text = rendered.text(next(item for item in elements if _has_handler(item, queue.handler)))
     yield Piece(text, lambda module: insertion.into_brackets(module, *routes(module), text))
 
 
-def reads(node: ast.AST, queue: QueueSpec) -> bool:
-    """Whether code names a queue."""
-    return mentions(node, queue.name) or mentions(node, queue.queue_name)
+def reads(tree: ast.AST, queue: QueueSpec) -> bool:
+    """Whether code names a queue; if its name is read at start, the handler stands for it."""
+    if any(mentions(tree, name) for name in (queue.name, queue.queue_name)):
+        return True
+    return queue.route_name != queue.queue_name and _has_handler(tree, queue.handler)
+
+
+def _has_handler(tree: ast.AST, handler: str) -> bool:
+    """Whether code names a handler, as a route does: `handlers.handle_orders`."""
+    attributes = [item for item in ast.walk(tree) if isinstance(item, ast.Attribute)]
+    return any(ast.unparse(item) == f"handlers.{handler}" for item in attributes)
 
 
 def routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
@@ -243,9 +258,10 @@ def routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
     return found[0], found[0].elts
 
 
-def _import_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | None:
+def _binding_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | ast.Assign | None:
+    """The import or the assignment that gives a module a name."""
     for item in module.tree.body:
-        if isinstance(item, (ast.Import, ast.ImportFrom)) and name in set(bound([item])):
+        if isinstance(item, (ast.Import, ast.ImportFrom, ast.Assign)) and name in bound([item]):
             return item
     return None
 

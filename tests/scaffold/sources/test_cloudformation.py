@@ -126,10 +126,10 @@ def test_json_says_the_same(tmp_path):
         ({"Ref": "Owner"}, UNKNOWN),
         ({"Ref": "AWS::NoValue"}, None),
         ({"Ref": "AWS::StackName"}, UNKNOWN),
-        ({"Ref": "Topic"}, f"arn:{UNKNOWN}:Topic.fifo"),
+        ({"Ref": "Topic"}, f"arn:{UNKNOWN}:sns:{UNKNOWN}:{UNKNOWN}:Topic.fifo"),
         ({"Ref": "Queue"}, f"https://{UNKNOWN}/orders-prod"),
         ({"Fn::GetAtt": ["Queue", "QueueName"]}, "orders-prod"),
-        ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:orders-prod"),
+        ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:sqs:{UNKNOWN}:{UNKNOWN}:orders-prod"),
         ({"Fn::GetAtt": "Function.Arn"}, UNKNOWN),
         ({"Fn::Sub": "${Stage}-${!Stage}-${ Stage }"}, "prod-${Stage}-prod"),
         ({"Fn::Sub": ["${A}-${Queue.QueueName}", {"A": {"Ref": "Stage"}}]}, "prod-orders-prod"),
@@ -306,7 +306,7 @@ resources = st.fixed_dictionaries(
     st.dictionaries(st.sampled_from("ABC") | hostile, resources | values, max_size=4) | values,
     st.dictionaries(st.sampled_from("AB"), values, max_size=2) | values,
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_template_is_a_crash(tmp_path_factory, found, conditions):
     """Whatever stands anywhere: a draft that validation accepts, or errors of one line each."""
     file = template(tmp_path_factory.mktemp("templates"), found, Conditions=conditions)
