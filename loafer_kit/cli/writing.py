@@ -364,7 +364,8 @@ def _answer(candidate: Candidate) -> str:
 
 def _create_repository(target: Path, paths: Sequence[str], show: Show) -> None:
     place = repositories.around(target)
-    if place is not None:
+    is_begun = place == target.resolve() and not repositories.has_commit(target)
+    if place is not None and not is_begun:
         say(f"no repository was created: {target} is inside that of {place}", err=True)
     elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
         show.tell("\nA git repository was created, with a first commit.")

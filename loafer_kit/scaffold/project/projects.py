@@ -97,11 +97,11 @@ class Generator:
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
         """Render a context; without `spec`, the lock keeps what the service's `loafer.toml` says."""
         if isinstance(self.template, Template):
-            from loafer_kit.scaffold.rendering import builtin
+            from loafer_kit.scaffold.rendering import builtin  # `check` renders nothing
 
             made = builtin.render(self.template, context)
         else:
-            from loafer_kit.scaffold.rendering import custom_templates
+            from loafer_kit.scaffold.rendering import custom_templates  # imports cookiecutter
 
             made = custom_templates.render(self.template, context, self.answers, ask=self.ask)
         if spec is None:
@@ -113,7 +113,7 @@ class Generator:
     def again(self, spec: Draft) -> Rendering:
         """Render a project's current spec."""
         if self.name == "extension":
-            from loafer_kit.scaffold.spec import extensions
+            from loafer_kit.scaffold.spec import extensions  # most projects are services
 
             context = extensions.context(extensions.from_lock(spec.values))
             return self.render(context, spec.values)
