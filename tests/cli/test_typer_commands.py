@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pytest
 import typer
-from kept_projects import loafer_kit
+from kept_projects import run
 from typer.core import TyperCommand
 from typer.testing import CliRunner
 
@@ -70,7 +70,7 @@ def test_no_line_of_a_list_of_commands_is_cut(monkeypatch, arguments):
     """On a narrow terminal it is wrapped."""
     monkeypatch.setenv("COLUMNS", "60")
 
-    done = loafer_kit(*arguments, "--help")
+    done = run(*arguments, "--help")
 
-    assert "..." not in done.output.replace("[ARGS]...", "")
-    assert max(map(len, done.output.splitlines())) <= 60
+    assert "..." not in done.stdout.replace("[ARGS]...", "")
+    assert max(map(len, done.stdout.splitlines())) <= 60
