@@ -67,7 +67,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "6 passed" in tested.stdout
+    assert "7 passed" in tested.stdout
 
 
 def test_a_second_run_changes_nothing_and_says_so(shop):
@@ -242,7 +242,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "6 passed" in tested.stdout
+    assert "7 passed" in tested.stdout
 
 
 def test_a_second_run_for_a_route_changes_nothing_and_says_so(known):
