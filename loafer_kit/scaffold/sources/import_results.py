@@ -107,12 +107,6 @@ class ImportResult:
             begin = f"{what}: " if what else ""
             self.note(node, f"{begin}unsupported: {', '.join(unsupported)}")
 
-    def check_fifo(self, name: str, is_fifo: Node) -> None:
-        """Add a problem if a FIFO queue's name lacks the suffix that SQS requires."""
-        if is_fifo.value is True and names.queue(name) is None and not name.endswith(".fifo"):
-            named = quoted(f"{name}.fifo")
-            self.problem(is_fifo, f"the name of a FIFO queue ends in '.fifo': name it {named}")
-
     def dead_letter(self, name: str, owner: str) -> None:
         """Add a dead-letter queue and what sends its dead letters there."""
         self.dead_letters.setdefault(name, {})[owner] = None
@@ -243,6 +237,11 @@ def whole_number(node: Node) -> Node:
 def last_part(arn_or_url: str) -> str:
     """The name at the end of an ARN, or of a queue's URL."""
     return re.split(r"[:/]", arn_or_url)[-1]
+
+
+def fifo(name: str, is_fifo: Node) -> dict[str, Node]:
+    """The setting of a FIFO queue whose name lacks the suffix: validation reports it."""
+    return {"fifo": is_fifo} if is_fifo.value is True and not name.endswith(".fifo") else {}
 
 
 def batch_size(node: Node, result: ImportResult) -> dict[str, Node]:

@@ -27,6 +27,8 @@ class Intrinsics:
         self._root = root
         self._names: dict[str, str] = {}
         self._conditions: dict[str, bool | None] = {}
+        #: The parameters whose defaults have been used.
+        self.parameters: set[str] = set()
 
     def resolve(self, value: object) -> object:
         """The value without its functions; None for `AWS::NoValue`."""
@@ -83,6 +85,13 @@ class Intrinsics:
         key, _ = _NAMES[str(resource["Type"].value)]
         return UNKNOWN not in self.text(resource.at("Properties", key).value)
 
+    def parameters_of(self, value: object) -> list[str]:
+        """The parameters whose defaults make up a value."""
+        before, self.parameters = self.parameters, set()
+        self.resolve(value)
+        found, self.parameters = self.parameters, before
+        return sorted(found)
+
     def boolean(self, value: object) -> object:
         """The value as CloudFormation reads a boolean, which may be a text."""
         found = self.resolve(value)
@@ -124,6 +133,8 @@ class Intrinsics:
             return self._arn(str(name))
         parameter = self._root.at("Parameters", str(name))
         default = parameter["Default"].value
+        if default is not None:
+            self.parameters.add(str(name))
         if isinstance(default, str) and "List" in str(parameter["Type"].value):
             return default.split(",")
         return default if isinstance(default, (str, int, float)) else UNKNOWN

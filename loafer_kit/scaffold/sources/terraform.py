@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import aws, dead_letters, documents
 from loafer_kit.scaffold.sources.aws import MESSAGE_SIZES
@@ -15,6 +16,7 @@ from loafer_kit.scaffold.sources.import_results import (
     Subscription,
     batch_size,
     draft_of,
+    fifo,
     keys,
     last_part,
     whole_number,
@@ -106,6 +108,11 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
 
     The dead-letter queues of `include` get routes too.
     """
+    if path.suffix == ".tf":
+        raise ConfigurationError(
+            f"{path}: HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
+            "loafer-kit new service NAME --from-terraform -`"
+        )
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
@@ -197,7 +204,7 @@ class _Reader:
             for word, (key, default) in _SETTINGS.items()
             if resource[word].value not in (None, default)
         }
-        self._result.check_fifo(name, resource["fifo_queue"])
+        settings |= fifo(name, resource["fifo_queue"])
         if name in self._queues:
             self._note(resource, f"is left out: another queue is called {quoted(name)}")
         self._queues.setdefault(name, Queue(name, resource.node, settings))

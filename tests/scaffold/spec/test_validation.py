@@ -84,7 +84,8 @@ def test_all_problems_are_shown_at_once_each_with_its_place():
 @pytest.mark.parametrize(
     ("queue", "place"),
     [
-        ({"name": "a.fifo", "fifo": True}, "fifo"),
+        ({"name": "a", "fifo": True}, "fifo"),
+        ({"name": "a.fifo", "fifo": False}, "fifo"),
         ({"name": "a", "kind": "sqs", "topic": "t"}, "topic"),
         ({"name": "a.fifo", "topic": "t"}, "topic"),
         ({"name": "a", "max_receive_count": 3}, "max_receive_count"),
