@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from errno import ENOENT
@@ -145,8 +146,7 @@ def _json(text: str) -> Parsed:
 def _unique(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!a} is given twice")
     return values
 

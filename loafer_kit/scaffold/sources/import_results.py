@@ -127,7 +127,13 @@ class ImportResult:
         self._note_without_handler()
         self._note_dead_letter_queues()
         self._check_included()
-        queues = [self._settings(index, queue) for index, queue in enumerate(self._handled())]
+        subscriptions: dict[str, list[Subscription]] = {}
+        for item in self.subscriptions:
+            subscriptions.setdefault(item.queue, []).append(item)
+        queues = [
+            self._settings(index, queue, subscriptions.get(queue.name, []))
+            for index, queue in enumerate(self._handled())
+        ]
         _tell_handlers_apart(queues)
         places = dict(self.places)
 
@@ -191,16 +197,17 @@ class ImportResult:
                 hint = names.did_you_mean(name, known)
                 self.problem(_NOWHERE, f"--include: no queue is called {quoted(name)}{hint}")
 
-    def _settings(self, index: int, queue: Queue) -> dict[str, object]:
+    def _settings(
+        self, index: int, queue: Queue, subscriptions: list[Subscription]
+    ) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
-        settings |= self._topic(queue)
+        settings |= self._topic(subscriptions)
         place: Path = ("queues", index)
         self.places[place] = queue.node.path
         self.places |= {(*place, key): node.path for key, node in settings.items()}
         return {key: node.value for key, node in settings.items()}
 
-    def _topic(self, queue: Queue) -> Mapping[str, Node]:
-        found = [item for item in self.subscriptions if item.queue == queue.name]
+    def _topic(self, found: list[Subscription]) -> Mapping[str, Node]:
         enveloped = [item for item in found if not item.raw]
         for item in found:
             if item.raw:

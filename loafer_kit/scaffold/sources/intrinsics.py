@@ -11,7 +11,7 @@ from loafer_kit.scaffold.sources.documents import Node
 UNKNOWN = "\0"
 
 _LONGEST = 2000
-_SUBSTITUTED = re.compile(r"\$\{(!?)([^}]*)\}")
+_SUBSTITUTED = re.compile(r"\$\{(!?)([^{}]*)\}")
 _NAMES = {
     "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
     "AWS::SNS::Topic": ("TopicName", "FifoTopic"),

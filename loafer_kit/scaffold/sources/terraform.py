@@ -1,6 +1,7 @@
 """The source Terraform: the output of `terraform show -json` for a state or a plan. HCL is not read."""
 
 import re
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -180,22 +181,26 @@ class _Reader:
 
     def _name_all(self, kind: str) -> None:
         """Name the queues or topics; those whose name is not known yet are told apart."""
-        unnamed = [item for item in self._of(kind) if not item["name"].text]
-        used = [item["name"].value for item in self._of(kind)]
+        given = {item.address: item["name"].text for item in self._of(kind)}
+        short = {
+            item.address: _short_name(item) for item in self._of(kind) if not given[item.address]
+        }
+        counts = Counter([*filter(None, given.values()), *short.values()])
+        taken = set(given.values())
+        numbers: Counter[str] = Counter()
         for resource in self._of(kind):
-            if given := resource["name"].text:
-                self._names[resource.address] = given
-        short = {item.address: _short_name(item) for item in unnamed}
-        for resource in unnamed:
-            name = short[resource.address]
-            if [*used, *short.values()].count(name) > 1 or name in used:
-                name = _full_name(resource)
-            stem, number = name, 2
-            while name + _suffix(resource) in self._names.values():
-                name, number = f"{stem}-{number}", number + 1
-            name += _suffix(resource)
+            name = given[resource.address]
+            if name is None:
+                stem = name = short[resource.address]
+                if counts[stem] > 1:
+                    stem = name = _full_name(resource)
+                while name + _suffix(resource) in taken:
+                    numbers[stem] += 1
+                    name = f"{stem}-{numbers[stem] + 1}"
+                name += _suffix(resource)
+                taken.add(name)
+                self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
             self._names[resource.address] = name
-            self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
 
     def _queue(self, resource: Resource) -> None:
         name = self._names[resource.address]
