@@ -41,8 +41,19 @@ SIDES = (
         _HERE,
         ("python", "loafer_service.py", "botocore"),
     ),
+    Side(
+        "loafer_kit-observed",
+        "loafer_kit with an observer that counts",
+        _HERE,
+        ("python", "loafer_service.py", "observed"),
+    ),
     BASE,
-    Side("tuned", "the same with uvloop and user_agent", _HERE, ("python", "bare.py", "tuned")),
+    Side(
+        "tuned",
+        "bare aiobotocore with uvloop and user_agent",
+        _HERE,
+        ("python", "bare.py", "tuned"),
+    ),
     Side(
         "node-batch",
         "sqs-consumer (Node), 8 batch handlers",

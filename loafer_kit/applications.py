@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.application_route import ApplicationRoute
 from loafer_kit.engine.callables import is_async
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.exceptions import ConfigurationError, ConsumerError
+from loafer_kit.middleware import Middleware
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
 from loafer_kit.types import Callback, Consumer
@@ -27,7 +28,8 @@ class Application(Service):
 
     `consumer` has a coroutine method `read()`; `callback(app, message)` is a coroutine function
     that returns an iterable of results, or None. If `message` is annotated with a payload type, it
-    is validated and arrives as that type. `settings` may be a mapping or an object with upper-case
+    is validated and arrives as that type. `middleware` is called around the callback, the first one
+    outermost; its metadata is empty. `settings` may be a mapping or an object with upper-case
     attributes.
     """
 
@@ -38,8 +40,9 @@ class Application(Service):
         *,
         consumer: Consumer | None = None,
         callback: Callback | None = None,
+        middleware: Iterable[Middleware] = (),
     ) -> None:
-        super().__init__(name, settings)
+        super().__init__(name, settings, middleware=middleware)
         self.consumer = consumer
         self.callback = callback
         #: The callbacks by occasion; use `insert` to put one before others.

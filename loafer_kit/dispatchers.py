@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
 from loafer_kit.engine.deliveries import FailurePolicy, deliver
-from loafer_kit.engine.workers import RouteWorker
+from loafer_kit.engine.workers import RouteStatus, RouteWorker
+from loafer_kit.events import Observers
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -33,6 +34,10 @@ class LoaferDispatcher:
         self.max_jobs = max_jobs or sum(route.options.concurrency for route in routes)
         self.grace_time = grace_time
         self.failure_policy = failure_policy
+        self.observers = Observers()
+        #: Called when the providers of all routes are open.
+        self.on_started: Callable[[], object] = lambda: None
+        self._opening = 0
         self._workers: list[RouteWorker] = []
         self._stopping = False
 
@@ -42,12 +47,20 @@ class LoaferDispatcher:
         Does not settle it. Returns False for an empty message and for a cancelled handler.
         """
         if not message:
-            logger.warning("message.ignored route=%s: it is empty", route.name)
+            logger.warning(
+                "message.ignored route=%s: it is empty",
+                route.name,
+                extra={"event": "message.ignored", "route": route.name},
+            )
             return False
         try:
             delivery = await deliver(route, message, self.failure_policy)
         except asyncio.CancelledError:
-            logger.warning("message.cancelled route=%s", route.name)
+            logger.warning(
+                "message.cancelled route=%s",
+                route.name,
+                extra={"event": "message.cancelled", "route": route.name},
+            )
             return False
         return delivery.outcome is outcomes.ACKNOWLEDGE
 
@@ -58,7 +71,17 @@ class LoaferDispatcher:
         is raised.
         """
         slots = Slots(self.max_jobs)
-        self._workers = [RouteWorker(route, slots, self.failure_policy) for route in self.routes]
+        self._opening = len(self.routes)
+        self._workers = [
+            RouteWorker(
+                route,
+                slots,
+                self.failure_policy,
+                self.observers.of_route(route),
+                started=self._route_started,
+            )
+            for route in self.routes
+        ]
         if self._stopping:  # `stop` was called while the service was starting up
             self.stop()
         tasks = [
@@ -76,9 +99,25 @@ class LoaferDispatcher:
             self._stopping = False
         errors = [error for task in tasks if (error := task.exception()) is not None]
         for error in errors[1:]:
-            logger.error("route.failed: %s", error, exc_info=error)
+            logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
         if errors:
             raise errors[0]
+
+    @property
+    def stopping(self) -> bool:
+        """True once `stop` was called, until the routes have ended."""
+        return self._stopping
+
+    def statuses(self) -> list[RouteStatus]:
+        """Return what each route does now."""
+        if not self._workers:
+            return [RouteStatus(route) for route in self.routes]
+        return [worker.status() for worker in self._workers]
+
+    def _route_started(self) -> None:
+        self._opening -= 1
+        if not self._opening:
+            self.on_started()
 
     async def _wait_for(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Let the routes end; a cancellation meanwhile stops them at once."""

@@ -1,12 +1,13 @@
 """LoaferManager: a service with any number of routes, as in Loafer."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.route_options import check_number
 from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.middleware import Middleware
 from loafer_kit.routes import Route
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
@@ -19,7 +20,8 @@ class LoaferManager(Service):
 
     `_concurrency_limit` limits the handlers of all routes together, `_max_threads` the threads for
     plain (not `async`) handlers; by default there is a thread for each handler that may run.
-    `settings` are shared with the extensions. Handlers get `grace_time` seconds to end after a
+    `settings` are shared with the extensions. `middleware` is called around the handlers of all
+    routes, the first one outermost, and outside that of a route. Handlers get `grace_time` seconds to end after a
     signal.
     """
 
@@ -33,8 +35,9 @@ class LoaferManager(Service):
         name: str = "loafer_kit",
         settings: object | None = None,
         grace_time: float = 25.0,
+        middleware: Iterable[Middleware] = (),
     ) -> None:
-        super().__init__(name, settings)
+        super().__init__(name, settings, middleware=middleware)
         self.routes = routes
         self._max_threads = _max_threads or _handlers_at_once(routes)
         self.runner = runner or LoaferRunner(self._max_threads)
@@ -62,7 +65,9 @@ class LoaferManager(Service):
         try:
             self._run(self._prepared(), self.runner, forever=forever, debug=debug)
         except ProviderError as error:
-            logger.critical("service.failed: %s", error)
+            logger.critical(
+                "service.failed: %s", error, extra={"event": "service.failed", "service": self.name}
+            )
             raise SystemExit(1) from error
 
     async def serve(self, forever: bool = True) -> None:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
+from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.outcomes import Acknowledge, Outcome
 from loafer_kit.types import Message
 
@@ -31,6 +32,13 @@ class AbstractProvider(ABC):
 
     #: Set by the engine: call it in the loop when `unsettled` has become smaller.
     on_settled: Callable[[], object] | None = None
+
+    #: Set by the engine: what the provider tells the service's observers.
+    events: RouteEvents = NO_EVENTS
+
+    #: True if `settle` returns before the source has carried out the outcome. Such a provider tells
+    #: `events.settled` itself, once for each message.
+    settles_later: bool = False
 
     @property
     def unsettled(self) -> int:

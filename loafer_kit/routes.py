@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
+from loafer_kit.config import route_options
 from loafer_kit.engine.callables import (
     awaited,
     generator_kind,
@@ -16,9 +18,10 @@ from loafer_kit.engine.callables import (
     run_in_loop_or_executor,
 )
 from loafer_kit.engine.flow import CircuitBreaker, Flow
-from loafer_kit.engine.route_options import RouteOptions
+from loafer_kit.engine.route_options import SETTABLE_OPTIONS, RouteOptions
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.middleware import CallNext, Middleware, checked, compose
 from loafer_kit.outcomes import REQUESTS, truth_of
 from loafer_kit.payloads.decoding import decoder_for
 from loafer_kit.providers import AbstractProvider
@@ -38,7 +41,9 @@ class Route:
     `handler` is a callable `(content, metadata)` or an object with such a method `handle`. If its
     first parameter is annotated with a dataclass, a TypedDict or a pydantic model, or with a type
     that mentions one, the content is validated and arrives as that type. `name` appears in the
-    logs; `options` are the keywords of `RouteOptions`.
+    logs; `middleware` is called around the handler, the first one outermost; `options` are the
+    keywords of `RouteOptions`. Environment variables override options: LOAFER_ORDERS_CONCURRENCY
+    sets the `concurrency` of the route `orders`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
     for a handler that is not callable, `ConfigurationError` for an invalid option or an annotation
@@ -55,6 +60,8 @@ class Route:
         name: str = "default",
         message_translator: AbstractMessageTranslator | None = None,
         error_handler: ErrorHandler | None = None,
+        *,
+        middleware: Iterable[Middleware] = (),
         **options: Any,
     ) -> None:
         if not isinstance(provider, AbstractProvider):
@@ -69,7 +76,9 @@ class Route:
         self.name = name
         self.provider = provider
         self.message_translator = message_translator
-        self.options = RouteOptions.from_keywords(name, options)
+        self.options = RouteOptions.from_keywords(
+            name, options | route_options(name, SETTABLE_OPTIONS)
+        )
         self.flow = Flow(
             self.options.rate_limit,
             CircuitBreaker(
@@ -91,6 +100,15 @@ class Route:
             position=self._content_position,
         )
         self._error_handler = error_handler
+        self.middleware = checked(f"Route {name!r}", middleware)
+        #: Calls the middleware and the handler; None without middleware.
+        self._chain: CallNext | None = None
+        self.wrap(())
+
+    def wrap(self, outer: Iterable[Middleware]) -> None:
+        """Call the handler within `outer`, those of the service, and the route's own middleware."""
+        middleware = (*outer, *self.middleware)
+        self._chain = compose(middleware, self._handle) if middleware else None
 
     def __str__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"
@@ -134,23 +152,18 @@ class Route:
         return content, translated.get("metadata", {})
 
     async def call(self, content: Any, metadata: Any) -> Any:
-        """Call the handler within `handler_timeout`.
+        """Call the middleware and the handler within `handler_timeout`.
 
-        The clock of a plain handler starts when a thread starts it: waiting for one is not its
-        fault.
+        The clock stands still while a plain handler waits for a thread: that is not its fault.
         """
+        handle = self._chain or self._handle
         limit = self.options.handler_timeout
         if limit is None:
-            return await self._call(content, metadata)
-        loop = asyncio.get_running_loop()
-
-        def start_clock() -> None:
-            with contextlib.suppress(RuntimeError):  # the call was cancelled meanwhile
-                scope.reschedule(loop.time() + limit)
-
+            return await handle(content, metadata)
         try:
-            async with asyncio.timeout(limit if self._handler_is_async else None) as scope:
-                return await self._call(content, metadata, began=start_clock)
+            async with asyncio.timeout(limit) as scope:
+                _time_limit.set(scope)
+                return await handle(content, metadata)
         except TimeoutError as exc:
             if scope.expired():
                 raise TimeoutError(
@@ -158,22 +171,21 @@ class Route:
                 ) from exc
             raise
 
-    async def _call(
-        self, content: Any, metadata: Any, began: Callable[[], object] | None = None
-    ) -> Any:
+    async def _handle(self, content: Any, metadata: Any) -> Any:
         if self._handler_is_async:
             answer = await self.handler(content, metadata)
             return answer if answer is True else await awaited(answer)
         function = self.handler
         if self.options.batch_handler_size is not None:
             function = functools.partial(_in_full, function)
+        began = None if self.options.handler_timeout is None else _stopped_clock()
         return await run_in_executor(function, content, metadata, began=began)
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.
 
-        A handler with exactly three required positional parameters gets
-        `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
+        A handler with exactly three required positional parameters, or whose third parameter is an
+        optional `message`, gets `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
         """
         if self._error_handler is None:
             return False
@@ -185,6 +197,26 @@ class Route:
         stop = getattr(self._handler_object, "stop", None)
         if callable(stop) and self._handler_object is not self.handler:
             stop()
+
+
+#: The time limit of the current handler call.
+_time_limit: ContextVar[asyncio.Timeout] = ContextVar("time_limit")
+
+
+def _stopped_clock() -> Callable[[], object] | None:
+    """Stop the clock of the current handler call; return what lets it go on."""
+    scope, now = _time_limit.get(), asyncio.get_running_loop().time
+    due = scope.when()
+    if due is None:  # middleware calls the handler twice at once
+        return None
+    left = due - now()
+    scope.reschedule(None)
+
+    def go_on() -> None:
+        with contextlib.suppress(RuntimeError):  # the call was cancelled meanwhile
+            scope.reschedule(now() + left)
+
+    return go_on
 
 
 def mark_undecodable(exc: BaseException) -> None:
@@ -245,12 +277,12 @@ def _takes_three(function: ErrorHandler) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return False
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return False
-    required = [
+    positional = [
         parameter
         for parameter in parameters
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and parameter.default is parameter.empty
     ]
+    required = [parameter for parameter in positional if parameter.default is parameter.empty]
+    if len(required) == 2:  # noqa: PLR2004 - exc_info, message; or exc_type, exc
+        return "message" in [parameter.name for parameter in positional[2:3]]
     return len(required) == 3  # noqa: PLR2004 - exc_type, exc, message

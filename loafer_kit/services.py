@@ -1,7 +1,9 @@
 """Service: the base of `Application` and `LoaferManager`."""
 
 import asyncio
+import functools
 import logging
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
@@ -11,7 +13,10 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.engine.workers import RouteStatus
+from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
 
 logger = logging.getLogger(__name__)
@@ -23,8 +28,16 @@ class Service:
     `settings` may be a mapping or an object with upper-case attributes.
     """
 
-    def __init__(self, name: str, settings: object | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: object | None = None,
+        *,
+        middleware: Iterable[Middleware] = (),
+    ) -> None:
         self.name = name
+        #: Called around the handlers of all routes, the first one outermost.
+        self.middleware = list(checked(f"Service {name!r}", middleware))
         self.settings = Config.of(settings)
         self.settings.setdefault("DEBUG", False)
         #: The extensions by lower-case class name.
@@ -32,9 +45,26 @@ class Service:
         self.logger = logging.getLogger(name)
         #: Decides the outcome of a failed message if the handler and the error handler do not.
         self.failure_policy: FailurePolicy | None = None
+        self._observers = Observers()
+        self._dispatcher_at_work: LoaferDispatcher | None = None
+        self._has_ended = False
         self._startup = CallbackList()
         self._teardown = CallbackList()
         self._starting: asyncio.Timeout | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` what happens inside, from now on."""
+        self._observers.add(observer)
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once the service ends, and after that."""
+        at_work = self._dispatcher_at_work
+        return self._has_ended or (at_work is not None and at_work.stopping)
+
+    def statuses(self) -> list[RouteStatus]:
+        """Return what each route does now; nothing before the service runs."""
+        return [] if self._dispatcher_at_work is None else self._dispatcher_at_work.statuses()
 
     def startup(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited before the first fetch."""
@@ -104,20 +134,29 @@ class Service:
         return True
 
     async def _serve(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
+        middleware = checked(f"Service {self.name!r}", self.middleware)
+        for route in dispatcher.routes:
+            route.wrap(middleware)
+        dispatcher.observers = self._observers
+        dispatcher.on_started = functools.partial(self._log_start, dispatcher)
+        self._observers.loop = asyncio.get_running_loop()
+        self._dispatcher_at_work, self._has_ended = dispatcher, False
+        token = current_observers.set(self._observers)
         try:
             if await self._start_up():
-                self.logger.debug("application.started")
-                self._log_start(dispatcher)
+                self.logger.debug("application.started", extra={"event": "application.started"})
             await dispatcher.dispatch_providers(forever)
         finally:
+            self._has_ended = True
             await self._tear_down()
-            self.logger.debug("application.stopped")
+            current_observers.reset(token)
+            self.logger.debug("application.stopped", extra={"event": "application.stopped"})
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
         facts = {
             "service": self.name,
-            "version": _version(self.name),
-            "runtime": _version("loafer-kit"),
+            "version": version_of(self.name),
+            "runtime": version_of("loafer-kit"),
             "routes": {route.name: route.options.concurrency for route in dispatcher.routes},
             "max_jobs": dispatcher.max_jobs,
             "grace_time": dispatcher.grace_time,
@@ -134,18 +173,33 @@ class Service:
             except BaseException as error:
                 if ends_task(error):
                     raise
-                self.logger.exception("teardown.failed callback=%s", callback)
+                self.logger.exception(
+                    "teardown.failed callback=%s",
+                    callback,
+                    extra={"event": "teardown.failed", "callback": str(callback)},
+                )
                 errors.append(error)
         if errors:
             raise errors[0]
 
     def _show_debug_messages(self) -> None:
-        self.logger.setLevel(logging.DEBUG)
-        if not self.logger.hasHandlers():
-            self.logger.addHandler(logging.StreamHandler())
+        own = standard_logger(self)
+        own.setLevel(logging.DEBUG)
+        if not own.hasHandlers():
+            own.addHandler(logging.StreamHandler())
 
 
-def _version(distribution: str) -> str | None:
+def standard_logger(service: Service) -> logging.Logger:
+    """Return the logger whose level and handlers are those of the service.
+
+    An extension may have replaced `service.logger` by an object that has neither, for example
+    structlog's. It is then the logger with the service's name.
+    """
+    own: object = service.logger
+    return own if isinstance(own, logging.Logger) else logging.getLogger(service.name)
+
+
+def version_of(distribution: str) -> str | None:
     """Return the version of an installed distribution; None if there is none of that name."""
     try:
         return metadata.version(distribution)

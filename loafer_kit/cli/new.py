@@ -141,6 +141,13 @@ def service(
         ),
     ] = None,
     *,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=default]",
+            help="An environment variable that names of queues contain as ${NAME}; repeatable.",
+        ),
+    ] = None,
     sources: _Sources,
     save_spec: Annotated[
         Path | None, typer.Option(help="Also write the spec to this TOML file.")
@@ -167,7 +174,7 @@ def service(
     settings. If a source holds something that a spec cannot express, a note on stderr says so.
     """
     draft = flags.merge(sources.draft(), name, queue or [])
-    draft = flags.ship(draft, ship or [])
+    draft = flags.declare(flags.ship(draft, ship or []), parameter or [])
     ask = is_interactive() and not show.json
     generator = template.generator("service", ask=ask)
     if not (generator.takes_spec or draft.values.get("queues") or draft.problems):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from loafer_kit import outcomes
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.callables import ends_task
+from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import FatalError
 from loafer_kit.outcomes import Leave, Outcome, Retry
 from loafer_kit.routes import Route, ask_error_handler, is_undecodable
@@ -31,6 +33,9 @@ class Delivery:
 
     outcome: Outcome
     error: BaseException | None = None
+
+
+_ACKNOWLEDGED = Delivery(outcomes.ACKNOWLEDGE)
 
 
 class FailureCounts:
@@ -73,7 +78,8 @@ async def deliver(
     """Deliver one message. Raises only `FatalError` and `CancelledError`."""
     failures = FailureCounts() if failures is None else failures
     try:
-        delivery = Delivery(outcomes.from_answer(await route.deliver(message)))
+        answer = await route.deliver(message)
+        delivery = _ACKNOWLEDGED if answer is True else Delivery(outcomes.from_answer(answer))
     except BaseException as exc:
         if ends_task(exc):
             raise
@@ -185,7 +191,11 @@ def _ask(policy: FailurePolicy, exc: BaseException, facts: Mapping[str, object])
     try:
         return policy(exc, facts)
     except Exception:
-        logger.exception("failure_policy.failed %s", as_pairs(facts), extra=dict(facts))
+        logger.exception(
+            "failure_policy.failed %s",
+            as_pairs(facts),
+            extra={"event": "failure_policy.failed", **facts},
+        )
         return None
 
 
@@ -208,9 +218,12 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
 
     A provider that fails is asked three times; after that the source redelivers the message.
     """
+    provider = route.provider
+    observed = provider.events.settled is not None
+    began = time.monotonic() if observed else 0.0
     for attempt in range(_SETTLE_ATTEMPTS):
         try:
-            await route.provider.settle(message, outcome)
+            await provider.settle(message, outcome)
         except FatalError:
             raise
         except BaseException as error:
@@ -219,8 +232,11 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
             failure = error
             await asyncio.sleep(full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF))
         else:
+            if observed and not provider.settles_later:
+                _tell_settled(route, message, result_of(outcome), began)
             return
-    facts = route.provider.describe(message)
+    _tell_settled(route, message, "given up", began)
+    facts = provider.describe(message)
     logger.error(
         "message.not_settled route=%s outcome=%s %s: it comes back by itself",
         route.name,
@@ -229,6 +245,11 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
         exc_info=failure,
         extra={**_fields("message.not_settled", route, facts), "outcome": str(outcome)},
     )
+
+
+def _tell_settled(route: Route, message: Message, result: Settlement, began: float) -> None:
+    if (tell := route.provider.events.settled) is not None:
+        tell([message], result, time.monotonic() - began)
 
 
 def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float) -> None:
@@ -251,7 +272,13 @@ def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float
             "duration": seconds,
         },
     )
-    logger.debug("message.body route=%s %s: %r", route.name, as_pairs(facts), message)
+    logger.debug(
+        "message.body route=%s %s: %r",
+        route.name,
+        as_pairs(facts),
+        message,
+        extra=_fields("message.body", route, facts),
+    )
 
 
 def _fields(event: str, route: Route, facts: Mapping[str, object]) -> dict[str, object]:

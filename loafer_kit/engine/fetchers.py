@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -79,11 +80,13 @@ class Fetcher:
         arrived: Callable[[Sequence[Message]], None],
         failed: Callable[[BaseException], None],
         slots_idle: Callable[[], bool],
+        events: RouteEvents = NO_EVENTS,
     ) -> None:
         self.scaler = PollScaler(route.provider.max_receivers)
         #: The most messages that the open fetches may still bring.
         self.expected = 0
         self._name = route.name
+        self._events = events
         self._provider = route.provider
         self._arrived = arrived
         self._failed = failed
@@ -133,15 +136,34 @@ class Fetcher:
             return
         grace = self._provider.poll_grace
         logger.info(
-            "fetch.finishing route=%s open=%d within=%gs", self._name, len(self._open), grace
+            "fetch.finishing route=%s open=%d within=%gs",
+            self._name,
+            len(self._open),
+            grace,
+            extra={
+                "event": "fetch.finishing",
+                "route": self._name,
+                "open": len(self._open),
+                "within": grace,
+            },
         )
         _, late = await asyncio.wait(self._open, timeout=grace)
         if late:
-            logger.warning("fetch.cancelled route=%s open=%d", self._name, len(late))
+            logger.warning(
+                "fetch.cancelled route=%s open=%d",
+                self._name,
+                len(late),
+                extra={"event": "fetch.cancelled", "route": self._name, "open": len(late)},
+            )
             self.cancel()
             _, stuck = await asyncio.wait(late, timeout=_CANCEL_GRACE)
             if stuck:
-                logger.error("fetch.stuck route=%s open=%d: left behind", self._name, len(stuck))
+                logger.error(
+                    "fetch.stuck route=%s open=%d: left behind",
+                    self._name,
+                    len(stuck),
+                    extra={"event": "fetch.stuck", "route": self._name, "open": len(stuck)},
+                )
 
     async def _fetch(self, limit: int) -> Sequence[Message]:
         loop = asyncio.get_running_loop()
@@ -150,21 +172,42 @@ class Fetcher:
             try:
                 messages = await self._provider.fetch(limit)
             except TransientProviderError as error:
+                self._tell_polled(0, loop.time() - started, error)
                 await self._back_off(attempt, error)
                 if self._stopping.is_set():
                     break
             except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop, undrained
                 raise ProviderError(f"Route {self._name!r}: its fetch raised {error!r}.") from error
+            except Exception as error:
+                self._tell_polled(0, loop.time() - started, error)
+                raise
             else:
-                self._observe(len(messages), limit, loop.time() - started)
+                elapsed = loop.time() - started
+                self._tell_polled(len(messages), elapsed, None)
+                self._observe(len(messages), limit, elapsed)
                 return messages
         return ()
+
+    def _tell_polled(self, received: int, seconds: float, error: BaseException | None) -> None:
+        if (tell := self._events.polled) is not None:
+            tell(received, seconds, error)
 
     async def _back_off(self, attempt: int, error: TransientProviderError) -> None:
         self.scaler.failed()
         delay = full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF)
         delay = max(delay, error.retry_after or 0.0)
-        logger.warning("fetch.failed route=%s retry_in=%.1fs: %s", self._name, delay, error)
+        logger.warning(
+            "fetch.failed route=%s retry_in=%.1fs: %s",
+            self._name,
+            delay,
+            error,
+            extra={
+                "event": "fetch.failed",
+                "route": self._name,
+                "retry_in": delay,
+                "reason": str(error),
+            },
+        )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay)
 

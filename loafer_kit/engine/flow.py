@@ -1,8 +1,10 @@
 """Flow control of a route: pause, rate limit and circuit breaker, adjustable while it runs."""
 
+import math
 import time
 from collections.abc import Callable
 
+from loafer_kit.events import FlowChange
 from loafer_kit.outcomes import Leave, Outcome, Retry
 
 Clock = Callable[[], float]
@@ -51,33 +53,32 @@ class CircuitBreaker:
         self.recovery = recovery
         self._clock = clock
         self._failures = 0
-        self._open_until: float | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """True from its opening until a message succeeds."""
-        return self._open_until is not None
+        #: True from its opening until a message succeeds.
+        self.is_open = False
+        self._probe_at = -math.inf
 
     def wait(self) -> float:
         """Return the seconds until the next probe."""
-        return 0.0 if self._open_until is None else max(0.0, self._open_until - self._clock())
+        return max(0.0, self._probe_at - self._clock()) if self.is_open else 0.0
 
     def record(self, outcome: Outcome, error: BaseException | None) -> None:
         """Count an outcome: `Leave` and `Retry` are failures."""
         named = isinstance(error, self.exceptions)
         if not named and not isinstance(outcome, Leave | Retry):
-            self._failures, self._open_until = 0, None
+            self._failures, self.is_open = 0, False
             return
         self._failures += 1
         exceeded = self.threshold is not None and self._failures >= self.threshold
         if named or exceeded or self.is_open:
-            self._open_until = self._clock() + self.recovery
+            self.is_open = True
+            self._probe_at = self._clock() + self.recovery
 
 
 class Flow:
     """The flow control of one route, for use from any thread.
 
-    `on_change` is called when the route may start more than before.
+    `on_change` is called when the route may start more than before, `on_event` whenever a method here
+    changes something.
     """
 
     def __init__(self, rate_limit: float | None, breaker: CircuitBreaker) -> None:
@@ -85,6 +86,7 @@ class Flow:
         self._paused = False
         self.breaker = breaker
         self.on_change: Callable[[], object] = lambda: None
+        self.on_event: Callable[[FlowChange], object] | None = None
 
     @property
     def paused(self) -> bool:
@@ -94,11 +96,13 @@ class Flow:
     def pause(self) -> None:
         """Stop fetching and starting; running handlers go on, fetched messages wait."""
         self._paused = True
+        self._tell("paused")
 
     def resume(self) -> None:
         """Undo `pause`."""
         self._paused = False
         self.on_change()
+        self._tell("resumed")
 
     @property
     def rate_limit(self) -> float | None:
@@ -111,6 +115,11 @@ class Flow:
             raise ValueError("The rate limit must be greater than 0; use pause() to stop.")
         self._rate = RateLimit(rate) if rate is not None else None
         self.on_change()
+        self._tell("rate limited")
+
+    def _tell(self, change: FlowChange) -> None:
+        if self.on_event is not None:
+            self.on_event(change)
 
     def acquire(self) -> float:
         """Take one handler start and return 0.0; or return the seconds until the next one."""

@@ -5,7 +5,7 @@ import contextvars
 import functools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from loafer_kit.engine.deliveries import (
 from loafer_kit.engine.pace import Pace
 from loafer_kit.engine.stacks import stack_of
 from loafer_kit.engine.threads import HandlerCall, current_call
+from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import FatalError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -47,6 +48,20 @@ class Job(HandlerCall):
     lost: set[int] = field(default_factory=set)
     #: Whether `handler.slow` has been logged.
     is_slow: bool = False
+    route: Route = field(init=False)
+    #: What was decided about each message; empty until then.
+    deliveries: Sequence[Delivery] = ()
+    #: How long the handler took.
+    seconds: float = 0.0
+
+    def facts(self) -> Mapping[str, object]:
+        describe = self.route.provider.describe
+        facts = [describe(message) for message in self.messages]
+        if len(facts) == 1:
+            return {"route": self.route.name, **facts[0]}
+        ids = [fact["message_id"] for fact in facts if "message_id" in fact]
+        queue = {"queue": facts[0]["queue"]} if facts and "queue" in facts[0] else {}
+        return {"route": self.route.name, **queue, "message_ids": ids}
 
 
 class Jobs:
@@ -65,8 +80,10 @@ class Jobs:
         *,
         freed: Callable[[], None],
         failed: Callable[[BaseException], None],
+        events: RouteEvents = NO_EVENTS,
     ) -> None:
         self._route = route
+        self._events = events
         self._backlog = backlog
         self._slots = slots
         self._policy = policy
@@ -96,6 +113,11 @@ class Jobs:
         """The number of running handlers."""
         return len(self._running)
 
+    @property
+    def calls(self) -> tuple[Job, ...]:
+        """The jobs whose handlers run, the longest first."""
+        return tuple(sorted(self._running, key=lambda job: job.began))
+
     def __bool__(self) -> bool:
         """True while there is work that will end."""
         return len(self._tasks) > len(self._outlasting)
@@ -113,6 +135,7 @@ class Jobs:
     def start(self, job: Job) -> None:
         """Call the handler in a new task."""
         self._slots.take()
+        job.route = self._route
         self._running.add(job)
         self.handling += len(job.messages)
         job.task = self._spawn(self._run(job), functools.partial(self._done, job))
@@ -208,7 +231,16 @@ class Jobs:
         name = self._route.name
         if self._running:
             logger.info(
-                "handlers.finishing route=%s count=%d within=%gs", name, self.running, grace_time
+                "handlers.finishing route=%s count=%d within=%gs",
+                name,
+                self.running,
+                grace_time,
+                extra={
+                    "event": "handlers.finishing",
+                    "route": name,
+                    "count": self.running,
+                    "within": grace_time,
+                },
             )
         late = await self._within_grace(grace_time)
         for task in late:
@@ -224,7 +256,9 @@ class Jobs:
         stuck = (await asyncio.wait(late, timeout=_CANCEL_GRACE))[1] if late else set()
         for task in stuck:
             logger.error(
-                "handler.stuck route=%s: it ignores its cancellation and is left behind", name
+                "handler.stuck route=%s: it ignores its cancellation and is left behind",
+                name,
+                extra={"event": "handler.stuck", "route": name, "message_ids": self._ids_of(task)},
             )
             self._tasks.discard(task)
 
@@ -248,12 +282,7 @@ class Jobs:
         return set(self._tasks)
 
     async def _run(self, job: Job) -> None:
-        holds = self._route.provider.holds
-        for position, message in enumerate(job.messages):
-            if not holds(message):
-                job.lost.add(position)
-        if job.lost:
-            self._drop_lost(job)
+        self._drop_lost(job)
         loop = asyncio.get_running_loop()
         started = loop.time()
         size = len(job.messages)
@@ -277,12 +306,15 @@ class Jobs:
         self.pace.ended(size, seconds, now)
         if job.left_behind and not interrupted:
             deliveries = await self._outlast(job, deliveries)
+        if self._events.finished is not None and size:
+            job.deliveries, job.seconds = deliveries, seconds
+            self._events.finished(job)
         # What follows starts other work, whose context would keep the messages in memory.
         current_call.set(None)
-        withdrawn = self._free(job, deliveries)
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
-        await self._release(withdrawn)
+        for withdrawn in self._free(job, deliveries):
+            await settle(self._route, withdrawn, outcomes.RELEASE)
         for position, (message, delivery) in enumerate(zip(job.messages, deliveries, strict=True)):
             if position not in job.lost:
                 log_handled(self._route, message, delivery.outcome, seconds)
@@ -293,7 +325,15 @@ class Jobs:
 
         They are neither started nor settled; those behind them go back, as after a failure.
         """
+        holds = self._route.provider.holds
+        for position, message in enumerate(job.messages):
+            if not holds(message):
+                job.lost.add(position)
+        if not job.lost:
+            return
         for position in sorted(job.lost, reverse=True):
+            if (tell := self._events.lost) is not None:
+                tell(job.messages[position])
             del job.messages[position]
             self.release(self._backlog.withdraw(job.keys.pop(position)))
         self.handling -= len(job.lost)
@@ -302,6 +342,8 @@ class Jobs:
     async def _deliver(self, job: Job) -> list[Delivery]:
         if not job.messages:
             return []
+        if (tell := self._events.started) is not None:
+            tell(job)
         if self._route.options.batch_handler_size is None:
             return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
         return await deliver_batch(self._route, job.messages, self._policy, self._failures)
@@ -356,10 +398,27 @@ class Jobs:
             breaker.record(delivery.outcome, delivery.error)
         if breaker.is_open and not was_open:
             logger.warning(
-                "breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery
+                "breaker.opened route=%s probe_in=%gs",
+                self._route.name,
+                breaker.recovery,
+                extra={
+                    "event": "breaker.opened",
+                    "route": self._route.name,
+                    "probe_in": breaker.recovery,
+                },
             )
+            self._tell_of_breaker("breaker opened")
         elif was_open and not breaker.is_open:
-            logger.info("breaker.closed route=%s", self._route.name)
+            logger.info(
+                "breaker.closed route=%s",
+                self._route.name,
+                extra={"event": "breaker.closed", "route": self._route.name},
+            )
+            self._tell_of_breaker("breaker closed")
+
+    def _tell_of_breaker(self, change: FlowChange) -> None:
+        if (tell := self._events.flow_changed) is not None:
+            tell(change)
 
     def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
         """Free the slot; return the messages to release because one before them failed."""

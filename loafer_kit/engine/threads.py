@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -111,6 +111,10 @@ class HandlerCall:
     thread: int | None = field(default=None, kw_only=True)
     #: Plain calls that nobody waits for any more, but whose threads run on.
     left_behind: list[Future[Any]] = field(default_factory=list, kw_only=True)
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what identifies the call in a log line: its route, queue and message ids."""
+        return {}
 
     def enter_thread(self) -> None:
         """Note, in the thread, that a plain callable begins in it."""

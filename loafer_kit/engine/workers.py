@@ -5,11 +5,13 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import FailurePolicy
 from loafer_kit.engine.fetchers import Fetcher, fetch_limit
 from loafer_kit.engine.jobs import Job, Jobs
+from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import SourceExhausted
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -20,8 +22,24 @@ logger = logging.getLogger(__name__)
 #: a message that is given back unstarted has used up one of its deliveries.
 _FEW_DELIVERIES = 3
 
-#: Batches whose settlement never holds up a fetch.
+#: Batches whose settlement never holds up a fetch; more if more fetches may be open. What is held
+#: ready says nothing of them: settlements that are slow would make it smaller, and so be slower.
 _UNSETTLED_BATCHES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """What a route does at one moment."""
+
+    route: Route
+    #: The handler calls that have not ended.
+    calls: tuple[Job, ...] = ()
+    #: Messages that are fetched and wait for a handler.
+    backlog: int = 0
+    #: Fetches that are open.
+    receivers: int = 0
+    #: True while handlers that cannot be stopped keep all others from starting.
+    stuck: bool = False
 
 
 class RouteWorker:
@@ -31,15 +49,37 @@ class RouteWorker:
     timer is due) calls `pump`, which starts all the handlers and fetches that have room now.
     """
 
-    def __init__(self, route: Route, slots: Slots, policy: FailurePolicy | None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        slots: Slots,
+        policy: FailurePolicy | None,
+        events: RouteEvents = NO_EVENTS,
+        *,
+        started: Callable[[], object] = lambda: None,
+    ) -> None:
         self.route = route
+        self._events = events
+        self._notify_started = started
         self._provider = route.provider
         self._handled_at_once = route.options.concurrency * (route.options.batch_handler_size or 1)
         self._slots = slots
         self._backlog = Backlog()
-        self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
+        self._jobs = Jobs(
+            route,
+            self._backlog,
+            slots,
+            policy,
+            freed=self.pump,
+            failed=self._fail,
+            events=events,
+        )
         self._fetcher = Fetcher(
-            route, arrived=self._arrived, failed=self._fetch_failed, slots_idle=self._slots_idle
+            route,
+            arrived=self._arrived,
+            failed=self._fetch_failed,
+            slots_idle=self._slots_idle,
+            events=events,
         )
         self._batch_since = 0.0
         self._fetching = True
@@ -60,13 +100,30 @@ class RouteWorker:
 
         A run of one fetch does not wait for an open breaker: it ends and releases what it fetched.
         Raises the error that stopped the route. In every case, all messages in hand are settled.
+        `started()` was given to the constructor; it is called when the provider is open.
         """
+        failure: BaseException | None = None
+        try:
+            await self._run(forever=forever, grace_time=grace_time)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if (tell := self._events.route_ended) is not None:
+                tell(failure)
+
+    async def _run(self, *, forever: bool, grace_time: float) -> None:
         self._forever = forever
+        self._provider.events = self._events
         try:
             await self._start_provider()
-            self.route.flow.on_change = functools.partial(
-                asyncio.get_running_loop().call_soon_threadsafe, self.pump
-            )
+            soon = asyncio.get_running_loop().call_soon_threadsafe
+            self.route.flow.on_change = functools.partial(soon, self.pump)
+            self.route.flow.on_event = lambda change: soon(self._flow_changed, change)
+            if not self._jobs.ending:
+                self._notify_started()
+                if (tell := self._events.route_started) is not None:
+                    tell()
             self._provider.on_settled = self.pump
             self.pump()
             await self._ended.wait()
@@ -89,10 +146,15 @@ class RouteWorker:
         except Exception as error:  # noqa: BLE001 - the other routes must still be stopped
             self._error = self._error or error
 
-    @property
-    def stuck(self) -> bool:
-        """True while handlers that cannot be stopped keep all others from starting."""
-        return self._jobs.stuck
+    def status(self) -> RouteStatus:
+        """Return what the route does now."""
+        return RouteStatus(
+            self.route,
+            self._jobs.calls,
+            len(self._backlog),
+            len(self._fetcher),
+            stuck=self._jobs.stuck,
+        )
 
     def log_running(self) -> None:
         """Log every running handler, its age and where it stands."""
@@ -113,11 +175,12 @@ class RouteWorker:
             self._probe = None
         if self._jobs.stuck:
             self._give_back()
-        while self._may_start():
-            self._jobs.start(self._next_job())
-        while self._fetching and (limit := self._room_for_fetch()):
-            self._fetching = self._forever
-            self._fetcher.start(limit)
+        else:
+            while self._may_start():
+                self._jobs.start(self._next_job())
+            while self._fetching and (limit := self._room_for_fetch()):
+                self._fetching = self._forever
+                self._fetcher.start(limit)
         if not (self._fetching or self._fetcher or self._jobs or self._has_to_start()):
             self._ended.set()
 
@@ -174,7 +237,8 @@ class RouteWorker:
         return not self._jobs.runs(self._probe) and self._due_or_reschedule(breaker.wait())
 
     def _batch_is_ready(self) -> bool:
-        if self._backlog.ready >= self._batch_size() or not self._fetching:
+        size = self.route.options.batch_handler_size
+        if size is None or self._backlog.ready >= self._batch_size() or not self._fetching:
             return True
         waited = asyncio.get_running_loop().time() - self._batch_since
         return self._due_or_reschedule(self.route.options.batch_handler_wait - waited)
@@ -185,13 +249,9 @@ class RouteWorker:
         return 1 if is_probe else self.route.options.batch_handler_size or 1
 
     def _next_job(self) -> Job:
-        size = self._batch_size()
-        if size == 1:
-            message, key = self._backlog.take()
-            job = Job([message], [key])
-        else:
-            taken = [self._backlog.take() for _ in range(min(size, self._backlog.ready))]
-            job = Job([message for message, _ in taken], [key for _, key in taken])
+        size = min(self._batch_size(), self._backlog.ready)
+        taken = [self._backlog.take() for _ in range(size)]
+        job = Job([message for message, _ in taken], [key for _, key in taken])
         if self.route.flow.breaker.is_open:
             self._probe = job
         return job
@@ -199,7 +259,7 @@ class RouteWorker:
     def _room_for_fetch(self) -> int:
         """Return how many messages to fetch now; 0 for no fetch."""
         flow, fetcher = self.route.flow, self._fetcher
-        if len(fetcher) >= fetcher.scaler.wanted or flow.paused or self._jobs.stuck:
+        if len(fetcher) >= fetcher.scaler.wanted or flow.paused:
             return 0
         limit = self._limit()
         if not limit:
@@ -221,16 +281,18 @@ class RouteWorker:
         if not self._forever:
             return batch_size
         room = handled_at_once + self._prefetch()
-        # What is not settled counts as in hand, but apart: where settlements are as quick as fetches
-        # there are as many of both.
-        if self._provider.unsettled >= max(room, _UNSETTLED_BATCHES * batch_size):
-            return 0
-        return fetch_limit(
+        limit = fetch_limit(
             in_hand=self._jobs.handling + len(self._backlog) + self._fetcher.expected,
             handled_at_once=handled_at_once,
             room=room,
             batch_size=batch_size,
         )
+        # What is not settled counts as in hand, but apart: where settlements are as quick as fetches
+        # there are as many of both.
+        batches = max(_UNSETTLED_BATCHES, self._provider.max_receivers)
+        if limit and self._provider.unsettled >= max(room, batches * batch_size):
+            return 0
+        return limit
 
     def _prefetch(self) -> int:
         """Return how many messages may wait beside those being handled."""
@@ -255,7 +317,13 @@ class RouteWorker:
         self._timer = None
         self.pump()
 
+    def _flow_changed(self, change: FlowChange) -> None:
+        if (tell := self._events.flow_changed) is not None:
+            tell(change)
+
     def _arrived(self, messages: Sequence[Message]) -> None:
+        if messages and (tell := self._events.received) is not None:
+            tell(messages)
         messages = self._jobs.take_again(messages)
         if not self._backlog.ready:
             self._batch_since = asyncio.get_running_loop().time()
@@ -278,13 +346,24 @@ class RouteWorker:
         self.stop()
 
     def _message_lost(self, message: Message) -> None:
+        if (tell := self._events.lost) is not None:
+            tell(message)
         if not self._jobs.lose(message):
             self._jobs.release(self._backlog.remove(message))
 
     def _give_back(self, keep: Callable[[Message], bool] | None = None) -> None:
         """Release the messages that were not started, but those to `keep`."""
         if unstarted := self._backlog.clear(keep):
-            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
+            logger.info(
+                "messages.released route=%s count=%d",
+                self.route.name,
+                len(unstarted),
+                extra={
+                    "event": "messages.released",
+                    "route": self.route.name,
+                    "count": len(unstarted),
+                },
+            )
             self._jobs.release(unstarted)
 
     async def _drain(self, grace_time: float) -> None:
@@ -298,6 +377,7 @@ class RouteWorker:
         """
         self.stop()
         self.route.flow.on_change = lambda: None
+        self.route.flow.on_event = None
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.events import NO_EVENTS, RouteEvents
+from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.batching import PARALLEL
 from loafer_kit.ext.aws.checks import InFlightWatch
@@ -49,8 +51,10 @@ class QueueSession:
         max_receive_count: int | None,
         lost: Callable[[Message], None],
         settled: Callable[[], object],
+        events: Callable[[], RouteEvents] = lambda: NO_EVENTS,
     ) -> None:
         self._queue = queue
+        self._events = events
         self._blocking_queue = blocking_queue
         self._is_fifo = queue.is_fifo
         self._options = options
@@ -76,6 +80,7 @@ class QueueSession:
             group_of=group_of if queue.is_fifo else None,
             parallel=max(PARALLEL, options.max_receivers),
             ended=settled,
+            events=events,
         )
         self._heartbeat = Heartbeat(
             queue,
@@ -85,6 +90,7 @@ class QueueSession:
             lost=self._on_lost,
             undeleted=self._settlement.undeleted,
             clock=self._clock,
+            sent=self._heartbeat_sent,
         )
         self._watchdog.add(self._heartbeat)
         self._in_flight = InFlightWatch(queue)
@@ -114,6 +120,7 @@ class QueueSession:
                 self._convoys.received(message, self._loop.time())
         for lease in processed:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
+            lease.deleted_as = None
             self._settlement.delete(lease)
         return messages
 
@@ -135,13 +142,12 @@ class QueueSession:
         """The number of messages whose outcome SQS has not carried out yet."""
         return self._settlement.pending + len(self._tasks)
 
-    async def settle(self, message: Message, outcome: Outcome) -> None:
-        """Carry out an outcome, and return before the request is sent."""
-        if isinstance(outcome, DeadLetter):
-            self._reject(message, outcome.reason)
-            return
+    def settle(self, message: Message, outcome: Outcome) -> None:
+        """Carry out an outcome; the request is sent later."""
         if isinstance(outcome, Acknowledge):
             self._acknowledge(message)
+        elif isinstance(outcome, DeadLetter):
+            self._reject(message, outcome.reason)
         elif isinstance(outcome, Release) or not (
             self._is_last(message) and self._move(message, outcome.reason)
         ):
@@ -152,6 +158,7 @@ class QueueSession:
         self._leases.remember_processed(lease.message_id)
         if lease.lost:
             self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
+            self._settlement.tell_settled([lease], "given up")
         else:
             self._settlement.delete(lease)
         if self._is_fifo:
@@ -166,6 +173,8 @@ class QueueSession:
         if isinstance(outcome, Retry) and not lease.lost and hidden_for > 0:
             hidden_for = self._delay(lease, outcome)
             self._settlement.change_visibility(lease, hidden_for)
+        else:
+            self._settlement.tell_settled([lease], "left")
         if self._is_fifo:
             self._leave_group(message)
             self._expect(message, outcome, hidden_for)
@@ -210,7 +219,7 @@ class QueueSession:
             "message.exhausted %s: its last receive failed; %s",
             " ".join(f"{name}={value}" for name, value in facts.items()),
             reason,
-            extra={**facts, "reason": reason},
+            extra={"event": "message.exhausted", **facts, "reason": reason},
         )
         if self._exhausted is None:
             return False
@@ -245,7 +254,7 @@ class QueueSession:
                 f"not deleted, since there is no dead-letter queue; {reason}",
                 level=logging.ERROR,
             )
-        self._forget(message)
+        self._forget(message, "left")
 
     def _is_first_rejection(self, message_id: str) -> bool:
         """Return whether the message has not been rejected in vain before: that is logged once."""
@@ -265,7 +274,7 @@ class QueueSession:
         message_id = message["MessageId"]
         lease = self._leases.get(message)
         if lease is None or lease.lost:
-            self._forget(message)
+            self._forget(message, "given up")
             return
         try:
             await dead_letters.send(message, reason, lambda: lease.deadline)
@@ -276,7 +285,8 @@ class QueueSession:
             self._not_sent(message, error)
             return
         self._log("message.dead_lettered", message_id, reason)
-        await self.settle(message, Acknowledge())
+        lease.deleted_as = "dead-lettered"
+        self._acknowledge(message)
 
     def _may_not_send(
         self, dead_letters: DeadLetterQueue, message: Message, error: AccessDeniedError
@@ -284,7 +294,7 @@ class QueueSession:
         if not self._is_last(message):
             self._not_sent(message, error)
             return
-        self._forget(message)
+        self._forget(message, "left")
         if self._exhausted is dead_letters:
             self._exhausted = None
             logger.warning(
@@ -292,7 +302,7 @@ class QueueSession:
                 "in the dead-letter queue without a reason; %s",
                 self._queue.name,
                 error,
-                extra={"queue": self._queue.name},
+                extra={"event": "queue.moves_left_to_sqs", "queue": self._queue.name},
             )
 
     def _not_sent(self, message: Message, error: Exception) -> None:
@@ -305,9 +315,12 @@ class QueueSession:
                 f"not deleted; {why}",
                 level=logging.ERROR,
             )
-        self._forget(message)
+        self._forget(message, "given up")
 
-    def _forget(self, message: Message) -> None:
+    def _forget(self, message: Message, result: Settled | None = None) -> None:
+        """Forget a message that SQS delivers again; `result` is for observers."""
+        if result is not None and (tell := self._events().settled) is not None:
+            tell([message], result, 0.0)
         if self._leases.take(message) is None or not self._is_fifo:
             return
         self._leave_group(message)
@@ -320,10 +333,16 @@ class QueueSession:
     def _on_lost(self, lease: Lease) -> None:
         self._log_lost(lease)
         if not self._options.cancel_on_lost_lease:
+            if (tell := self._events().lost) is not None:
+                tell(lease.message)
             return
         self._lost_ids.add(lease.message_id)
         self._forget(lease.message)
         self._notify_lost(lease.message)
+
+    def _heartbeat_sent(self, leases: Sequence[Lease], error: ProviderError | None) -> None:
+        if (tell := self._events().heartbeat_sent) is not None:
+            tell([lease.message for lease in leases], error)
 
     def _log_lost(self, lease: Lease) -> None:
         self._log(
@@ -339,6 +358,11 @@ class QueueSession:
                     "queue.flush_given_up queue=%s tasks=%d: SQS will deliver their messages again",
                     self._queue.name,
                     len(late),
+                    extra={
+                        "event": "queue.flush_given_up",
+                        "queue": self._queue.name,
+                        "tasks": len(late),
+                    },
                 )
         await self._settlement.flush()
 
@@ -363,7 +387,12 @@ class QueueSession:
         self._tasks.discard(task)
         self._notify_settled()
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("queue.task_failed queue=%s", self._queue.name, exc_info=error)
+            logger.error(
+                "queue.task_failed queue=%s",
+                self._queue.name,
+                exc_info=error,
+                extra={"event": "queue.task_failed", "queue": self._queue.name},
+            )
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
         self._queue.log(logger, level, event, message_id, text)

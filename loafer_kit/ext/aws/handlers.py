@@ -10,6 +10,7 @@ from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.route_options import suggestion
+from loafer_kit.events import publishing
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.requests import answers, clients, errors
@@ -65,8 +66,9 @@ class SQSHandler:
             raise ValueError(f"{type(self).__name__} has no queue: name one, SQSHandler('orders').")
         _check_group("Queue", self.queue_name, parameters)
         body = encoder(message) if encoder else message
-        async with clients.borrowed(self._client_options, self.queue_name) as shared:
-            return await _repeated(self._send, shared, {"MessageBody": body, **parameters})
+        with publishing(bare_name(self.queue_name)):
+            async with clients.borrowed(self._client_options, self.queue_name) as shared:
+                return await _repeated(self._send, shared, {"MessageBody": body, **parameters})
 
     async def _send(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
         if self._queue_url is None:
@@ -110,8 +112,9 @@ class SNSHandler:
             raise ValueError(f"{type(self).__name__} has no topic: name one, SNSHandler('orders').")
         _check_group("Topic", self.topic, parameters)
         body = encoder(message) if encoder else message
-        async with clients.borrowed(self._client_options, self.topic, "sns") as shared:
-            return await _repeated(self._publish, shared, {"Message": body, **parameters})
+        with publishing(bare_name(self.topic)):
+            async with clients.borrowed(self._client_options, self.topic, "sns") as shared:
+                return await _repeated(self._publish, shared, {"Message": body, **parameters})
 
     async def _publish(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
         if self._topic_arn is None:
@@ -202,6 +205,11 @@ async def _repeated(
             return await publish(shared, parameters)
         except TransientProviderError as error:
             pause = full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY)
-            logger.warning("publish.repeated attempt=%d: %s", attempt, error)
+            logger.warning(
+                "publish.repeated attempt=%d: %s",
+                attempt,
+                error,
+                extra={"event": "publish.repeated", "attempt": attempt},
+            )
             await asyncio.sleep(max(pause, error.retry_after or 0))
     return await publish(shared, parameters)

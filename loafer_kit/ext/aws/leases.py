@@ -5,12 +5,14 @@ timeout is over. `LeaseTable` is pure bookkeeping, tested in virtual time; `Hear
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
 from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
@@ -48,6 +50,8 @@ class Lease:
     final: bool = False
     #: It ended, or SQS refused its handle: another consumer may have the message.
     lost: bool = False
+    #: What the deletion of the message means; None: nothing, the message was settled before.
+    deleted_as: Settled | None = "acknowledged"
 
     def visibility_left(self, now: float) -> int:
         """Return the whole seconds that SQS can still hide the message."""
@@ -252,7 +256,8 @@ class Heartbeat:
 
     While the loop is blocked, the watchdog's thread calls `extend_in_thread`, which sends requests
     by `blocking_queue`. It also keeps the leases that `undeleted()` returns: their handlers have
-    ended, but their deletions wait for the loop.
+    ended, but their deletions wait for the loop. `sent(leases, error)` is called in the loop after
+    each request.
     """
 
     def __init__(
@@ -265,8 +270,10 @@ class Heartbeat:
         lost: Callable[[Lease], None],
         undeleted: Callable[[], Iterable[Lease]],
         clock: Clock,
+        sent: Callable[[Sequence[Lease], ProviderError | None], None],
     ) -> None:
         self._queue = queue
+        self._sent = sent
         self._leases = leases
         self._blocking_queue = blocking_queue
         self._visibility_lock = visibility_lock
@@ -306,18 +313,32 @@ class Heartbeat:
         try:
             failures = self._blocking_queue.change_visibility(timeouts)
         except ProviderError as error:
+            self._sent_in_thread(extensions, error)
             logger.warning(
                 "heartbeat.delayed queue=%s messages=%d: the event loop is blocked; %s",
                 self._queue.name,
                 len(extensions),
                 error,
+                extra=self._fields("heartbeat.delayed", extensions),
             )
             return
+        self._sent_in_thread(extensions, None)
         failed = {int(failure["Id"]) for failure in failures}
         for position, (lease, seconds) in enumerate(extensions):
             if position not in failed and lease.receipt_handle == timeouts[position][0]:
                 # At once: a handler that is about to start looks at it.
                 lease.deadline = max(lease.deadline, now + seconds)
+
+    def _sent_in_thread(
+        self, extensions: Sequence[tuple[Lease, int]], error: ProviderError | None
+    ) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            leases = [lease for lease, _ in extensions]
+            self._loop.call_soon_threadsafe(self._sent, leases, error)
+
+    def _fields(self, event: str, extensions: Sequence[tuple[Lease, int]]) -> dict[str, object]:
+        ids = [lease.message_id for lease, _ in extensions]
+        return {"event": event, "queue": self._queue.name, "message_ids": ids}
 
     async def _run(self) -> None:
         while True:
@@ -330,7 +351,11 @@ class Heartbeat:
             try:
                 await self._beat()
             except Exception:
-                logger.exception("heartbeat.failed queue=%s", self._queue.name)
+                logger.exception(
+                    "heartbeat.failed queue=%s",
+                    self._queue.name,
+                    extra={"event": "heartbeat.failed", "queue": self._queue.name},
+                )
                 await asyncio.sleep(_LONGEST_BACKOFF)
 
     async def _beat(self) -> None:
@@ -366,9 +391,12 @@ class Heartbeat:
         try:
             failures = await self._queue.change_visibility(timeouts)
         except TransientProviderError as error:
-            self._try_again([lease for lease, _ in extensions], str(error))
+            leases = [lease for lease, _ in extensions]
+            self._sent(leases, error)
+            self._try_again(leases, str(error))
             return
         except ProviderError as error:
+            self._sent([lease for lease, _ in extensions], error)
             for lease, _ in extensions:
                 self._leases.end(lease)
             logger.error(  # noqa: TRY400 - one line says it
@@ -376,8 +404,10 @@ class Heartbeat:
                 self._queue.name,
                 len(extensions),
                 error,
+                extra=self._fields("heartbeat.refused", extensions),
             )
             return
+        self._sent([lease for lease, _ in extensions], None)
         # A message that was settled or redelivered during the request is left out: the answer is
         # about a receipt handle that no longer counts.
         self._record(
@@ -423,5 +453,11 @@ class Heartbeat:
             len(leases),
             pause,
             reason,
+            extra={
+                "event": "heartbeat.delayed",
+                "queue": self._queue.name,
+                "message_ids": [lease.message_id for lease in leases],
+                "retry_in": pause,
+            },
         )
         self._leases.look_again(leases, self._clock() + pause)

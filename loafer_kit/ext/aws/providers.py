@@ -36,6 +36,8 @@ class SQSProvider(AbstractProvider):
     Raises `ConfigurationError` for options that cannot work.
     """
 
+    settles_later = True
+
     #: How long a handler may take, and how many messages may wait; only the start-up check uses them.
     handler_timeout: float | None = None
     prefetch: int | None = None
@@ -72,7 +74,12 @@ class SQSProvider(AbstractProvider):
         try:
             await self._open()
         except TransientProviderError as error:
-            logger.warning("queue.unreachable queue=%s: %s", self.name, error)
+            logger.warning(
+                "queue.unreachable queue=%s: %s",
+                self.name,
+                error,
+                extra={"event": "queue.unreachable", "queue": self.name},
+            )
         except BaseException:
             await self.close()
             raise
@@ -113,19 +120,28 @@ class SQSProvider(AbstractProvider):
             max_receive_count=self.max_deliveries,
             lost=self._lost,
             settled=self._settled,
+            events=lambda: self.events,
         )
 
     async def _check_attributes(self, queue: Queue) -> dict[str, str]:
         try:
             attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
-            logger.warning("queue.unchecked queue=%s: %s", self.name, error)
+            logger.warning(
+                "queue.unchecked queue=%s: %s",
+                self.name,
+                error,
+                extra={"event": "queue.unchecked", "queue": self.name},
+            )
             return {}
         for warning in checks.warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
             logger.warning(
-                "queue.doubtful queue=%s: %s", self.name, warning, extra={"queue": self.name}
+                "queue.doubtful queue=%s: %s",
+                self.name,
+                warning,
+                extra={"event": "queue.doubtful", "queue": self.name},
             )
         return attributes
 
@@ -147,7 +163,7 @@ class SQSProvider(AbstractProvider):
     async def settle(self, message: Message, outcome: Outcome) -> None:
         """Carry out the outcome of `message`, in one request with those of other messages."""
         session = self._session or await self._open()
-        await session.settle(message, outcome)
+        session.settle(message, outcome)
 
     @property
     def unsettled(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from loafer_kit.ext.aws.handlers import (
@@ -34,4 +35,4 @@ def _encoder(message: Any) -> Encoder:
 def _wait_for(request: Coroutine[Any, Any, Answer]) -> Answer:
     """Run in another thread: the caller may have a running loop (a notebook has one)."""
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, request).result()
+        return thread.submit(copy_context().run, asyncio.run, request).result()

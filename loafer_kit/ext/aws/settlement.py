@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.events import NO_EVENTS, RouteEvents
+from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.leases import Lease
@@ -44,7 +46,8 @@ class Settlement:
     Raises nothing: a request that fails is repeated within the lease, then logged. Its message is
     delivered again when the lease is over. At most `parallel` deletions, and as many visibility
     changes, are under way. `group_of` is given for a FIFO queue: the deletions of a group leave in
-    their order. `ended` is called when `pending` has become smaller.
+    their order. `ended` is called when `pending` has become smaller; `events()` are told what became of
+    each message.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Settlement:
         group_of: Callable[[Message], str] | None = None,
         parallel: int = PARALLEL,
         ended: Callable[[], object] | None = None,
+        events: Callable[[], RouteEvents] = lambda: NO_EVENTS,
     ) -> None:
         self._queue = queue
+        self._events = events
         self._visibility_lock = visibility_lock
         self._clock = clock
         self._is_in_hand = is_in_hand
@@ -173,6 +178,7 @@ class Settlement:
             leases = [lease for lease in leases if not is_void(lease)]
             if not leases:
                 return
+            began = self._clock()
             if asyncio.get_running_loop().time() >= self._give_up_at:
                 self._log_given_up(what, leases, "the service stops")
                 return
@@ -180,6 +186,7 @@ class Settlement:
             try:
                 failures = await send(leases)
                 self._log_done(what, leases, failures)
+                self._tell_done(what, leases, failures, self._clock() - began)
                 reason = failures[0].get("Code", "") if failures else ""
                 leases = self._repeatable(what, leases, failures)
             except TransientProviderError as error:
@@ -212,6 +219,7 @@ class Settlement:
                         lease.message_id,
                         f"its lease was over ({code}), another consumer may have it",
                     )
+                    self.tell_settled([lease], "given up")
                     if what == "deletion":
                         self._note_undeleted(lease)
                 case "final":
@@ -244,10 +252,37 @@ class Settlement:
                 what,
                 self._queue.name,
                 ",".join(done),
-                extra={"queue": self._queue.name, "message_ids": done},
+                extra={"event": f"{what}.done", "queue": self._queue.name, "message_ids": done},
             )
 
+    def _tell_done(
+        self,
+        what: str,
+        leases: Sequence[Lease],
+        failures: Sequence[BatchEntryFailure],
+        seconds: float,
+    ) -> None:
+        if self._events().settled is None:
+            return
+        failed = {failure["Id"] for failure in failures}
+        done = [lease for position, lease in enumerate(leases) if str(position) not in failed]
+        if what != "deletion":
+            self.tell_settled(done, "put back", seconds)
+            return
+        dead = [lease for lease in done if lease.deleted_as == "dead-lettered"]
+        acknowledged = [lease for lease in done if lease.deleted_as == "acknowledged"]
+        self.tell_settled(dead, "dead-lettered", seconds)
+        self.tell_settled(acknowledged, "acknowledged", seconds)
+
+    def tell_settled(self, leases: Sequence[Lease], result: Settled, seconds: float = 0.0) -> None:
+        """Tell observers what became of messages, unless they were told before."""
+        if leases and (tell := self._events().settled) is not None:
+            messages = [lease.message for lease in leases if lease.deleted_as is not None]
+            if messages:
+                tell(messages, result, seconds)
+
     def _log_given_up(self, what: str, leases: Sequence[Lease], reason: str) -> None:
+        self.tell_settled(leases, "given up")
         for lease in leases:
             if what == "deletion":
                 self._note_undeleted(lease)

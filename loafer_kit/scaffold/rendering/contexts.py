@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from loafer_kit import __version__
+from loafer_kit.config import route_variable
 from loafer_kit.scaffold.spec import artefacts, names, payloads
 from loafer_kit.scaffold.spec.fields import OPTIONS
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
@@ -25,22 +26,32 @@ _IMPORTS = {
 
 def service(spec: ServiceSpec) -> Context:
     """The variables of `templates/service`: its answers, and all that follows from the spec."""
+    shown = spec.filled(spec.stand_ins)
     return {
         "name": spec.name,
         "queue": spec.queues[0].name,
         "with": ",".join(spec.ships),
         "package": spec.package,
         "version": __version__,
-        "subject": subject([queue.queue_name for queue in spec.queues]),
+        "subject": subject([queue.queue_name for queue in shown.queues]),
         "queues": queues(spec),
-        "error_handlers": _shared((queue.error_handler, queue) for queue in spec.queues),
+        "parameters": [
+            {
+                "name": parameter.name,
+                "default": parameter.default or "",
+                "stand_in": parameter.stand_in,
+            }
+            for parameter in spec.parameters
+        ],
+        "error_handlers": _shared((queue.error_handler, queue) for queue in shown.queues),
         "translators": _shared(
-            (queue.translator, queue) for queue in spec.queues if queue.translator != "none"
+            (queue.translator, queue) for queue in shown.queues if queue.translator != "none"
         ),
         "route_classes": sorted({_ROUTES[queue.kind] for queue in spec.queues}),
-        "topics": _topics(spec),
+        "topics": _topics(shown),
+        "dead_letter_queues": _dead_letter_queues(shown),
         "needs_local_queue": any(queue.topic or queue.dead_letter_queue for queue in spec.queues),
-        "payloads": _models(spec),
+        "payloads": _models(shown),
         "payload_imports": _imports(spec.payloads),
         "payload_aliases": _has_aliases(spec.payloads),
         "settings": settings(spec),
@@ -60,7 +71,7 @@ def _shipping(spec: ServiceSpec) -> Context:
 
 def queues(spec: ServiceSpec) -> list[Context]:
     """The variables of each queue."""
-    return [_queue(queue, spec.payloads) for queue in spec.queues]
+    return [_queue(queue, queue.filled(spec.stand_ins), spec.payloads) for queue in spec.queues]
 
 
 def subject(queues: Sequence[str]) -> str:
@@ -74,7 +85,19 @@ def subject(queues: Sequence[str]) -> str:
 _ROUTES = {"sqs": "SQSRoute", "sns": "SNSQueueRoute"}
 
 
-def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
+# The options of a queue that its route itself keeps.
+LIMITS = (
+    "concurrency",
+    "prefetch",
+    "handler_timeout",
+    "rate_limit",
+    "breaker_threshold",
+    "breaker_recovery",
+)
+
+
+def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
+    """The variables of a queue; `shown` has values in place of parameters."""
     keywords: Context = {
         field.keyword: queue.options[field.name]
         for field in OPTIONS
@@ -85,9 +108,11 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
     return {
         "name": queue.name,
         "queue_name": queue.queue_name,
+        "shown": shown.queue_name,
+        "route_name": queue.route_name,
         "kind": queue.kind,
         "route": _ROUTES[queue.kind],
-        "topic": queue.topic or "",
+        "topic": shown.topic or "",
         "handler": queue.handler,
         "error_handler": queue.error_handler or "",
         "translator": queue.translator or "",
@@ -95,7 +120,7 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
         "example": _example(queue, payloads),
         "least_example": _example(queue, payloads, everything=False),
         "fifo": queue.fifo,
-        "dead_letter_queue": queue.dead_letter_queue or "",
+        "dead_letter_queue": shown.dead_letter_queue or "",
         "max_receive_count": queue.max_receive_count or 0,
         "receive": {
             field.receive: queue.options[field.name]
@@ -103,6 +128,11 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
             if field.receive and field.name in queue.options
         },
         "keywords": keywords,
+        "settings": [
+            {"name": route_variable(queue.route_name, name), "value": value}
+            for name, value in queue.options.items()
+        ],
+        "limits": {name: queue.options[name] for name in LIMITS if name in queue.options},
     }
 
 
@@ -120,6 +150,13 @@ def _topics(spec: ServiceSpec) -> list[Context]:
         if queue.topic and (queue.payload or queue.topic not in examples):
             examples[queue.topic] = _example(queue, spec.payloads)
     return [{"name": name, "example": content} for name, content in examples.items()]
+
+
+def _dead_letter_queues(spec: ServiceSpec) -> list[str]:
+    """Each dead-letter queue once, except those that the service reads."""
+    read = {queue.queue_name for queue in spec.queues}
+    targets = dict.fromkeys(queue.dead_letter_queue for queue in spec.queues)
+    return [target for target in targets if target and target not in read]
 
 
 def _shared(uses: Iterable[tuple[str | None, QueueSpec]]) -> list[Context]:
@@ -202,6 +239,11 @@ def settings(spec: ServiceSpec) -> Context:
         service_settings["with"] = list(spec.ships)
     return {
         "service": service_settings,
+        "parameters": [
+            {"name": parameter.name}
+            | ({} if parameter.default is None else {"default": parameter.default})
+            for parameter in spec.parameters
+        ],
         "queues": [_queue_settings(queue) for queue in spec.queues],
         "payloads": {
             name: (
@@ -219,8 +261,8 @@ def settings(spec: ServiceSpec) -> Context:
 def kept(context: Context) -> Context:
     """The values of a draft of this spec, as `loafer.toml` holds them."""
     found = context["settings"]
-    models = {"payloads": found["payloads"]} if found["payloads"] else {}
-    return {**found["service"], "queues": found["queues"], **models}
+    tables = {key: found[key] for key in ("parameters", "payloads") if found[key]}
+    return {**found["service"], "queues": found["queues"], **tables}
 
 
 def _queue_settings(queue: QueueSpec) -> Context:

@@ -57,6 +57,20 @@ def _name_of(queue: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def declare(draft: Draft, parameters: Sequence[str]) -> Draft:
+    """The draft with further parameters, each as NAME=default or NAME."""
+    if not parameters:
+        return draft
+    listed = draft.values.get("parameters")
+    before = list(listed) if isinstance(listed, list) else []
+    pairs = [text.partition("=") for text in parameters]
+    added = [
+        {"name": name, "default": default} if equals else {"name": name}
+        for name, equals, default in pairs
+    ]
+    return replace(draft, values={**draft.values, "parameters": before + added})
+
+
 def ship(draft: Draft, wanted: Sequence[str]) -> Draft:
     """The draft with further artefacts; each text of `wanted` is a name or several with commas."""
     if not wanted:

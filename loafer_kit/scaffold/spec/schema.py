@@ -5,7 +5,7 @@ from typing import Any
 
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, SERVICE, Field
+from loafer_kit.scaffold.spec.fields import OPTIONS, PARAMETER, QUEUE, SERVICE, Field
 
 Schema = dict[str, Any]
 
@@ -18,6 +18,11 @@ def service() -> Schema:
         "description": "The queues whose messages the service handles.",
         "minItems": 1,
         "items": _table(QUEUE + OPTIONS, "A queue and the code that handles its messages."),
+    }
+    schema["properties"]["parameters"] = {
+        "type": "array",
+        "description": "What differs between the stages of the service.",
+        "items": _table(PARAMETER, "An environment variable that names of queues contain."),
     }
     schema["properties"]["payloads"] = _payloads()
     schema["required"].append("queues")

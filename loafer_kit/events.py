@@ -1,0 +1,293 @@
+"""Events: what happens inside a running service, told to its observers."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Literal, Protocol
+
+from loafer_kit.engine.callables import generator_kind, is_async
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Retry
+from loafer_kit.types import Message
+
+logger = logging.getLogger(__name__)
+
+#: What became of a message at its source. "given up": the source was told and did not confirm it, or
+#: could not be told, so it delivers the message again.
+Settlement = Literal["acknowledged", "put back", "left", "dead-lettered", "given up"]
+
+#: What changed in the flow of a route.
+FlowChange = Literal["paused", "resumed", "rate limited", "breaker opened", "breaker closed"]
+
+
+class ObservedRoute(Protocol):
+    """A route, as observers see it: it is the `Route` itself."""
+
+    name: str
+    provider: Any
+    options: Any
+    flow: Any
+
+
+class ObservedDelivery(Protocol):
+    """What was decided about one message, and the exception that led to it."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def error(self) -> BaseException | None: ...
+
+
+class ObservedCall(Protocol):
+    """One call of a handler, the same object when it starts and when it has finished."""
+
+    @property
+    def route(self) -> ObservedRoute: ...
+
+    #: The message, or the messages of a batch, as the provider delivered them.
+    @property
+    def messages(self) -> Sequence[Message]: ...
+
+    #: When the handler began, by `time.monotonic`; a plain handler begins in its thread.
+    @property
+    def began(self) -> float: ...
+
+    #: A delivery for each message; empty until the call has finished.
+    @property
+    def deliveries(self) -> Sequence[ObservedDelivery]: ...
+
+    #: How long the call took, waits for a thread included.
+    @property
+    def seconds(self) -> float: ...
+
+    #: The positions of messages that another consumer may have. They are not settled.
+    @property
+    def lost(self) -> Collection[int]: ...
+
+
+class Observer:
+    """The base of observers: a subclass overrides what it wants to know, with plain methods.
+
+    They are called in the thread of the service's event loop and hold it up, so they must be quick.
+    An observer that raises is left out from then on.
+    """
+
+    def route_started(self, route: ObservedRoute) -> None:
+        """The provider of a route is open; its first fetch follows."""
+
+    def route_ended(self, route: ObservedRoute, error: BaseException | None) -> None:
+        """A route has settled its messages and closed its provider; `error` stopped it."""
+
+    def polled(
+        self, route: ObservedRoute, received: int, seconds: float, error: BaseException | None
+    ) -> None:
+        """A fetch brought `received` messages, or failed."""
+
+    def received(self, route: ObservedRoute, messages: Sequence[Message]) -> None:
+        """Messages have arrived and wait for a handler."""
+
+    def started(self, call: ObservedCall) -> None:
+        """A handler is about to be called, in the current task and context."""
+
+    def finished(self, call: ObservedCall) -> None:
+        """The outcome of each message of a call is decided, and not carried out yet."""
+
+    def settled(
+        self, route: ObservedRoute, messages: Sequence[Message], result: Settlement, seconds: float
+    ) -> None:
+        """The source has carried out an outcome, or it was given up; `seconds`: of the request."""
+
+    def lost(self, route: ObservedRoute, message: Message) -> None:
+        """The lease of a message is over: another consumer may have it."""
+
+    def heartbeat_sent(
+        self, route: ObservedRoute, messages: Sequence[Message], error: BaseException | None
+    ) -> None:
+        """The leases of messages were extended, or could not be."""
+
+    def flow_changed(self, route: ObservedRoute, change: FlowChange) -> None:
+        """A route was paused, resumed or limited, or its circuit breaker opened or closed."""
+
+    def published(self, destination: str, seconds: float, error: BaseException | None) -> None:
+        """A message was published to a queue or topic, repetitions included, or could not be."""
+
+
+#: The events by name, in the order of `Observer`.
+EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
+
+_Tell = Callable[..., None] | None
+
+
+class RouteEvents:
+    """Tells observers of the events of one route.
+
+    Each attribute is a callable with the arguments of the observer's method after `route`, or None
+    while nobody observes that event: who tells of an event tests that first.
+    """
+
+    route_started: _Tell = None
+    route_ended: _Tell = None
+    polled: _Tell = None
+    received: _Tell = None
+    started: _Tell = None
+    finished: _Tell = None
+    settled: _Tell = None
+    lost: _Tell = None
+    heartbeat_sent: _Tell = None
+    flow_changed: _Tell = None
+
+
+#: Of a route that runs without observers.
+NO_EVENTS = RouteEvents()
+
+#: Events that an observer's method gets without the route: a call names it itself.
+_WITHOUT_ROUTE = ("started", "finished")
+
+
+class Observers:
+    """The observers of one service."""
+
+    def __init__(self) -> None:
+        self._observers: list[Observer] = []
+        self._routes: list[tuple[ObservedRoute, RouteEvents]] = []
+        #: As the attributes of `RouteEvents`.
+        self.published: _Tell = None
+        #: The loop in which observers are called, while the service runs.
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def __len__(self) -> int:
+        return len(self._observers)
+
+    def add(self, observer: Observer) -> None:
+        """Tell `observer` of events from now on. Raises `ConfigurationError` if it cannot be told."""
+        if not isinstance(observer, Observer):
+            raise ConfigurationError(
+                f"An observer derives from loafer_kit.events.Observer, but got {observer!r}."
+            )
+        for name in EVENTS:
+            method = getattr(observer, name)
+            if is_async(method) or generator_kind(method):
+                raise ConfigurationError(
+                    f"{type(observer).__name__}.{name} must be a plain method, which returns at "
+                    "once: write `def` and no `yield`."
+                )
+        if not any(other is observer for other in self._observers):
+            self._observers.append(observer)
+            self._rebuild()
+
+    def remove(self, observer: Observer) -> None:
+        """Tell `observer` of nothing more."""
+        self._observers = [other for other in self._observers if other is not observer]
+        self._rebuild()
+
+    def of_route(self, route: ObservedRoute) -> RouteEvents:
+        """Return the events of `route`, as observers come and go."""
+        events = RouteEvents()
+        self._routes = [known for known in self._routes if known[0] is not route]
+        self._routes.append((route, events))
+        self._build(route, events)
+        return events
+
+    def in_loop(self, tell: Callable[..., None], *arguments: Any) -> None:
+        """Call `tell` in the service's loop, from any thread."""
+        loop = self.loop
+        if loop is None or loop is asyncio._get_running_loop():  # noqa: SLF001 - it does not raise
+            tell(*arguments)
+        else:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(tell, *arguments)
+
+    def _rebuild(self) -> None:
+        self.published = self._teller("published")
+        for route, events in self._routes:
+            self._build(route, events)
+
+    def _build(self, route: ObservedRoute, events: RouteEvents) -> None:
+        for name in EVENTS:
+            if name != "published":
+                bound = () if name in _WITHOUT_ROUTE else (route,)
+                setattr(events, name, self._teller(name, *bound))
+
+    def _teller(self, name: str, *bound: object) -> _Tell:
+        tellers = [
+            self._guarded(observer, name, bound)
+            for observer in self._observers
+            if _overrides(observer, name)
+        ]
+        if len(tellers) <= 1:
+            return tellers[0] if tellers else None
+
+        def tell(*arguments: object) -> None:
+            for teller in tellers:
+                teller(*arguments)
+
+        return tell
+
+    def _guarded(
+        self, observer: Observer, name: str, bound: tuple[object, ...]
+    ) -> Callable[..., None]:
+        method = getattr(observer, name)
+        if bound:
+            method = partial(method, *bound)
+
+        def tell(*arguments: object) -> None:
+            try:
+                method(*arguments)
+            except BaseException as error:  # noqa: BLE001 - no observer may fail a message
+                self._leave_out(observer, name, error)
+
+        return tell
+
+    def _leave_out(self, observer: Observer, name: str, error: BaseException) -> None:
+        if not any(other is observer for other in self._observers):
+            return  # it has been left out in the meantime
+        self.remove(observer)
+        kind = type(observer).__name__
+        logger.error(
+            "observer.failed observer=%s method=%s: it is told nothing more",
+            kind,
+            name,
+            exc_info=error,
+            extra={"event": "observer.failed", "observer": kind, "method": name},
+        )
+
+
+def _overrides(observer: Observer, name: str) -> bool:
+    method = getattr(observer, name)
+    return getattr(method, "__func__", method) is not getattr(Observer, name)
+
+
+@contextmanager
+def publishing(destination: str) -> Iterator[None]:
+    """Tell the observers of the current service about what the block publishes."""
+    observers = current_observers.get()
+    tell = None if observers is None else observers.published
+    if observers is None or tell is None:
+        yield
+        return
+    began = time.monotonic()
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        observers.in_loop(tell, destination, time.monotonic() - began, failure)
+
+
+#: The observers of the service that the current task belongs to.
+current_observers: ContextVar[Observers | None] = ContextVar("current_observers", default=None)
+
+
+def result_of(outcome: Outcome) -> Settlement:
+    """Return what became of a message whose outcome its source has carried out."""
+    if isinstance(outcome, Acknowledge):
+        return "acknowledged"
+    if isinstance(outcome, Retry):
+        return "put back"
+    return "dead-lettered" if isinstance(outcome, DeadLetter) else "left"
