@@ -183,7 +183,9 @@ def test_an_unknown_key_is_answered_with_few_keys_or_where_they_are_listed():
     )
     ours, of_queue = [item.message for item in found]
 
-    assert ours == "is not a known key: the keys are name, package, payloads, queues, with"
+    assert (
+        ours == "is not a known key: the keys are name, package, parameters, payloads, queues, with"
+    )
     assert of_queue == "is not a known key; `loafer-kit schema` lists the keys"
 
 
