@@ -44,7 +44,10 @@ class _Sources:
     """The options that name a source of the spec, and those that complete it."""
 
     spec: Annotated[
-        Path | None, typer.Option(help="Read the spec from a TOML, YAML or JSON file.")
+        Path | None,
+        typer.Option(
+            help="Read the spec from a TOML, YAML or JSON file; it overrides what a document says."
+        ),
     ] = None
     asyncapi: Annotated[
         Path | None, typer.Option(help="Read an AsyncAPI document: what its application receives.")
@@ -97,8 +100,9 @@ class _Sources:
     def draft(self) -> Draft:
         """Read the given source and add the schemas' models; without a source, an empty draft."""
         given = [key for key in _READERS if getattr(self, key) is not None]
-        if len(given) > 1:
-            options = (f"--{key.replace('_', '-')}" for key in given)
+        documents = [key for key in given if key != "spec"]
+        if len(documents) > 1:
+            options = (f"--{key.replace('_', '-')}" for key in documents)
             raise typer.BadParameter(f"{' and '.join(options)} exclude each other")
         if self.endpoint_url is not None and self.from_aws is None:
             raise typer.BadParameter("--endpoint-url goes with --from-aws")
@@ -107,14 +111,15 @@ class _Sources:
         if self.source is not None and "=" not in self.source:
             raise typer.BadParameter(f"--source takes NAME=VALUE, not {self.source!r}")
         draft = Draft({})
-        for key in given:
+        for key in [*documents, *(["spec"] if "spec" in given else [])]:
             value = getattr(self, key)
             module = import_module(f"loafer_kit.scaffold.sources.{_READERS[key]}")
             more: dict[str, Any] = {"include": self.include or []} if key in _IMPORTS else {}
             if self.endpoint_url is not None:
                 more["endpoint_url"] = self.endpoint_url
             with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
-                draft = module.read(value, **more)
+                found = module.read(value, **more)
+            draft = flags.override(draft, found.values) if draft.origin else found
         if self.json_schema:
             from loafer_kit.scaffold.sources import json_schemas  # few services use it
 

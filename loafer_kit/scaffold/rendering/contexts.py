@@ -251,7 +251,9 @@ def settings(spec: ServiceSpec) -> Context:
                 if payload.union
                 else {key: str(type_) for key, type_ in payload.fields.items()}
             )
-            for name, payload in spec.payloads.items()
+            for name, payload in sorted(
+                spec.payloads.items(), key=lambda item: item[1].union is None
+            )
         },
     }
 

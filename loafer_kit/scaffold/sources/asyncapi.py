@@ -13,6 +13,7 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     Bindings,
     Operation,
     identified,
+    queue_name,
     received,
 )
 from loafer_kit.scaffold.sources.documents import Node
@@ -21,6 +22,7 @@ from loafer_kit.scaffold.sources.import_results import (
     Queue,
     Subscription,
     draft_of,
+    fifo,
     keys,
     whole_number,
 )
@@ -60,16 +62,16 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
     The dead-letter queues of `include` get routes too.
     """
     document = documents.load(path, _FORMATS, what="an AsyncAPI document")
-    return draft_of(document, lambda root: _Reader(root, include).read())
+    return draft_of(document, lambda root: _Reader(root, include, document.folder).read())
 
 
 class _Reader:
     """Walks over one document."""
 
-    def __init__(self, root: Node, include: Collection[str]) -> None:
+    def __init__(self, root: Node, include: Collection[str], folder: Path | None) -> None:
         self._root = root
         self._result = ImportResult(included=include)
-        self._references = References(root, self._result)
+        self._references = References(root, self._result, folder)
         self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
         self._received: set[str] = set()
@@ -115,7 +117,13 @@ class _Reader:
         bindings = Bindings(operation, self._references, self._result)
         named, consumers = bindings.named(), bindings.consumers()
         self._described += bindings.described
-        topic = bindings.topic_name() or _queue_name(operation.address)
+        topic = bindings.topic_name()
+        if topic is None:
+            topic = queue_name(operation.address)
+            if consumers or bindings.topic.is_there:
+                self._result.note(
+                    operation.channel, f"its topic has no name: the spec calls it {quoted(topic)}"
+                )
         if consumers:
             queues = []
             for name, consumer in consumers.items():
@@ -153,7 +161,7 @@ class _Reader:
 
     def _queue_for(self, address: str, node: Node) -> Node:
         """A queue for a channel without a binding for SQS."""
-        name = _queue_name(address)
+        name = queue_name(address)
         self._result.note(node, f"has no binding for SQS: its queue is called {name}")
         return node.with_value({"name": name})
 
@@ -168,7 +176,7 @@ class _Reader:
         settings = {"name": queue["name"]} | {
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
-        self._result.check_fifo(name, queue["fifoQueue"])
+        settings |= fifo(name, queue["fifoQueue"])
         settings |= self._redrive(queue, bindings) | self._handler(operation)
         payload = self._payload(operation)
         if payload is not None:
@@ -198,14 +206,21 @@ class _Reader:
         return {"handler": operation.node.with_value(name)}
 
     def _payload(self, operation: Operation) -> Node | None:
-        """The model of an operation's message, if there is only one and it is JSON."""
-        if len(operation.messages) != 1:
-            if operation.messages:
-                self._result.note(
-                    operation.node, "has several messages: the handler gets the decoded content"
-                )
+        """The model of an operation's message, or the union of several; None if one is not JSON."""
+        schemas = [self._schema(place, operation) for place in operation.messages]
+        found = [schema for schema in schemas if schema]
+        if not found:
             return None
-        message = self._references.follow(operation.messages[0])
+        if len(found) < len(schemas):
+            message = "has messages without a schema: the handler gets the decoded content"
+            self._result.note(operation.node, message)
+            return None
+        name = self._schemas.payload_of(found)
+        return None if name is None else found[0][0].with_value(name)
+
+    def _schema(self, place: Node, operation: Operation) -> tuple[Node, str] | None:
+        """The schema of a message's payload and a name for it."""
+        message = self._references.follow(place)
         schema = message["payload"]
         format_ = self._of_message(message, "schemaFormat")
         if "schemaFormat" in self._references.follow(schema):
@@ -224,16 +239,9 @@ class _Reader:
             return None
         is_listed = len(message.path) > 1 and message.path[-2] == "messages"
         hint = message["name"].text or str(message.path[-1] if is_listed else operation.address)
-        name = self._schemas.payload(schema, hint)
-        return None if name is None else schema.with_value(name)
+        return schema, hint
 
     def _of_message(self, message: Node, key: str) -> Node:
         """A key of a message, or of the first of its traits that has it."""
         places = [place[key] for place in (message, *self._traits(message)) if key in place]
         return places[0] if places else message[key]
-
-
-def _queue_name(address: str) -> str:
-    """A queue's name made from a channel's address."""
-    stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
-    return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")

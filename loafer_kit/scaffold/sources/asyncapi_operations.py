@@ -1,5 +1,6 @@
 """The operations of an AsyncAPI document that receive, and their bindings for SQS and SNS."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ def _version_2(root: Node, references: References, result: ImportResult) -> Iter
             node = references.follow(channel["publish"])
             message = references.down(node, "message")
             messages = list(message["oneOf"].elements()) or [message]
-            yield Operation(node["operationId"].text, node, channel, address, messages)
+            known = _with_defaults(address, channel, result)
+            yield Operation(node["operationId"].text, node, channel, known, messages)
 
 
 def _version_3(root: Node, references: References, result: ImportResult) -> Iterator[Operation]:
@@ -63,11 +65,23 @@ def _version_3(root: Node, references: References, result: ImportResult) -> Iter
         key = str(channel.path[-1]) if channel.path else name
         messages = list(node["messages"].elements())
         messages = messages or [item for _, item in channel["messages"].items()]
-        yield Operation(name, node, channel, channel["address"].text or key, messages)
+        address = _with_defaults(channel["address"].text or key, channel, result)
+        yield Operation(name, node, channel, address, messages)
     for name, place in root["channels"].items():
         reference = "#/channels/" + name.replace("~", "~0").replace("/", "~1")
         if used.isdisjoint([place.path, reference, str(place["$ref"].value)]):
             result.note(place, _UNUSED)
+
+
+def _with_defaults(address: str, channel: Node, result: ImportResult) -> str:
+    """The address with the defaults of its parameters, which are noted."""
+    for name, parameter in channel["parameters"].items():
+        default = parameter["default"].text or parameter.at("schema", "default").text
+        if default and f"{{{name}}}" in address:
+            address = address.replace(f"{{{name}}}", default)
+            message = f"is taken from its default {quoted(default)}: the address has it"
+            result.note(parameter, message)
+    return address
 
 
 _SENDS = "sends: left to the handlers"
@@ -113,6 +127,7 @@ class Bindings:
     def __init__(self, operation: Operation, references: References, result: ImportResult) -> None:
         self._references = references
         self._result = result
+        self._address = operation.address
         self._sqs = self._binding(operation.node, "sqs", _SQS_OPERATION)
         self._sns = self._binding(operation.node, "sns", _SNS_OPERATION)
         self._channel = self._binding(operation.channel, "sqs", _SQS_CHANNEL)
@@ -162,11 +177,12 @@ class Bindings:
                 self._result.note(consumer, f"is subscribed by {protocol}, not by a queue")
                 continue
             name = identified(self._endpoint(consumer))
-            if name:
-                found[name] = consumer
-                self._result.note_unsupported(consumer, _CONSUMER)
-            else:
-                self._result.problem(consumer, "has no endpoint with a name or an arn")
+            if not name:
+                name = self.queue["name"].text or queue_name(self._address)
+                called = f"the spec calls it {quoted(name)}"
+                self._result.note(consumer, f"its queue has no name and no arn: {called}")
+            found[name] = consumer
+            self._result.note_unsupported(consumer, _CONSUMER)
         return found
 
     def _endpoint(self, consumer: Node) -> Node:
@@ -193,3 +209,9 @@ def identified(identifier: Node) -> str | None:
     """The name in an identifier of the bindings, which is a name or an ARN."""
     arn = identifier["arn"].text
     return arn.rpartition(":")[2] if arn else identifier["name"].text
+
+
+def queue_name(address: str) -> str:
+    """A queue's name made from a channel's address."""
+    stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
+    return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")

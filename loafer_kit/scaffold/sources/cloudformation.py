@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources import aws, dead_letters, documents
+from loafer_kit.scaffold.sources import aws, dead_letters, documents, serverless
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -13,6 +13,7 @@ from loafer_kit.scaffold.sources.import_results import (
     Subscription,
     batch_size,
     draft_of,
+    fifo,
     keys,
     last_part,
     whole_number,
@@ -66,7 +67,8 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
     The dead-letter queues of `include` get routes too.
     """
     document = documents.load(path, _FORMATS, what="a CloudFormation template")
-    return draft_of(document, lambda root: _Reader(root, include).read())
+    template = serverless.template_of(document)
+    return draft_of(template, lambda root: _Reader(root, include).read())
 
 
 class _Reader:
@@ -140,15 +142,24 @@ class _Reader:
         for name, resource in self._topics:
             properties = self._properties(resource)
             if name in subscribed:
+                self._note_name(name, resource, "TopicName")
                 self._note_unsupported(properties, aws.TOPIC)
             else:
                 self._result.note(resource, "is left out: no queue is subscribed to it")
 
+    def _note_name(self, name: str, resource: Node, key: str) -> None:
+        """Note a name that the template does not give, or that defaults of parameters make up."""
+        called = quoted(name).strip("'")
+        given = resource.at("Properties", key)
+        if not self._intrinsics.is_named(resource):
+            self._result.note(resource, f"its name {_WHEN_DEPLOYED}: the spec calls it {called}")
+        elif used := self._intrinsics.parameters_of(given.value):
+            words = ", ".join(quoted(word).strip("'") for word in used)
+            self._result.note(given, f"has the default of {words}: the spec calls it {called}")
+
     def _queue(self, logical_id: str, resource: Node) -> None:
         name = self._intrinsics.name(logical_id)
-        if not self._intrinsics.is_named(resource):
-            called = quoted(name).strip("'")
-            self._result.note(resource, f"its name {_WHEN_DEPLOYED}: the spec calls it {called}")
+        self._note_name(name, resource, "QueueName")
         properties = self._properties(resource)
         self._described.append((name, properties))
         settings = {"name": properties["QueueName"].with_value(name)} | {
@@ -157,7 +168,7 @@ class _Reader:
             if (node := self._known(properties[word])).is_there
         }
         is_fifo = self._intrinsics.boolean(properties["FifoQueue"].value)
-        self._result.check_fifo(name, properties["FifoQueue"].with_value(is_fifo))
+        settings |= fifo(name, properties["FifoQueue"].with_value(is_fifo))
         self._add(name, resource, settings | self._redrive(properties["RedrivePolicy"]))
 
     def _add(self, name: str, node: Node, settings: dict[str, Node]) -> None:

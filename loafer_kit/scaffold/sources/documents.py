@@ -6,7 +6,9 @@ Limits on size, depth and numbers apply to all of them.
 import functools
 import json
 import os
+import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from errno import ENOENT
@@ -20,6 +22,7 @@ from loafer_kit.scaffold.spec.problems import Path
 from loafer_kit.scaffold.spec.specs import Draft
 
 LARGEST = 1024 * 1024
+_STANDARD_INPUT = "standard input"
 _DEEPEST = 100
 _GREATEST = 10**100
 # Finding the lines of a larger document would take too long.
@@ -37,18 +40,38 @@ class Document:
     values: Mapping[str, object]
     origin: str
     line: Callable[[Path], int | None]
+    #: The folder of the file; None for standard input.
+    folder: FilePath | None = None
 
 
 def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST) -> Document:
-    """The document in a file, whose suffix tells the format.
+    """The document in a file, whose suffix tells the format; `-` is standard input.
 
     `what` names the kind of document in errors.
     """
+    if str(path) == "-":
+        path = FilePath(_STANDARD_INPUT)
+        text = _decoded(sys.stdin.buffer.read(largest + 1), path, what, largest)
+        return _document(path, text, _either(formats), what)
     parse = formats.get(path.suffix.lower())
     if parse is None:
         why = f"{what} ends in {', '.join(formats)}"
         raise ConfigurationError(f"{path}: {why if path.exists() else os.strerror(ENOENT)}")
-    text = _text(path, what, largest)
+    return _document(path, _text(path, what, largest), parse, what)
+
+
+def _either(formats: Formats) -> Callable[[str], Parsed]:
+    """A parser of standard input, which has no suffix: JSON if it begins like it."""
+    yaml_ = next((formats[suffix] for suffix in (".yaml", ".toml") if suffix in formats), None)
+
+    def parse(text: str) -> Parsed:
+        is_json = text.lstrip().startswith(("{", "[")) or yaml_ is None
+        return _json(text) if is_json or yaml_ is None else yaml_(text)
+
+    return parse
+
+
+def _document(path: FilePath, text: str, parse: Callable[[str], Parsed], what: str) -> Document:
     try:
         values, found = parse(text)
         refuse_depth(values)
@@ -63,16 +86,25 @@ def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
         found = dict
     known = functools.cache(found)
     table = cast("Mapping[str, object]", values)
-    return Document(table, str(path), lambda place: lines.find(known(), place))
+    folder = path.parent if path.parent.is_dir() and path.name != _STANDARD_INPUT else None
+    return Document(table, str(path), lambda place: lines.find(known(), place), folder)
 
 
 def _text(path: FilePath, what: str, largest: int) -> str:
     try:
         if path.is_file() and path.stat().st_size > largest:
             raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
-        return files.read(path, largest).decode("utf-8-sig")
+        content = files.read(path, largest)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
+    return _decoded(content, path, what, largest)
+
+
+def _decoded(content: bytes, path: FilePath, what: str, largest: int) -> str:
+    if len(content) > largest:
+        raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8 (byte {error.start})") from error
 
@@ -116,8 +148,7 @@ def _json(text: str) -> Parsed:
 def _unique(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!a} is given twice")
     return values
 

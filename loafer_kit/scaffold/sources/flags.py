@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, Field, Kind
-from loafer_kit.scaffold.spec.problems import Problem, SpecError
+from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
 from loafer_kit.scaffold.spec.specs import Draft
 
 _ROWS: Mapping[str, Field] = {field.name: field for field in QUEUE + OPTIONS}
@@ -14,15 +14,47 @@ _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def merge(draft: Draft, name: str | None, queues: Sequence[str]) -> Draft:
-    """The draft with the name and further queues of the command line."""
-    values = dict(draft.values)
-    if name is not None:
-        values["name"] = name
-    if queues:
-        listed = values.get("queues")
-        before = list(listed) if isinstance(listed, list) else []
-        values["queues"] = before + _parse_all(queues, len(before))
-    return replace(draft, values=values)
+    """The draft with the name and the queues of the command line.
+
+    The settings of a queue that the draft has already override those of the draft.
+    """
+    listed = draft.values.get("queues")
+    typed = _parse_all(queues, len(listed) if isinstance(listed, list) else 0)
+    more: dict[str, object] = {} if name is None else {"name": name}
+    return override(draft, more | ({"queues": typed} if typed else {}))
+
+
+def override(draft: Draft, values: Mapping[str, object]) -> Draft:
+    """The draft with other values: queues are merged by their names, models by theirs."""
+    found = {**draft.values, **values}
+    changed: set[Path] = {(key,) for key in values if key not in ("queues", "payloads")}
+    before, after = draft.values.get("queues"), values.get("queues")
+    if isinstance(before, list) and isinstance(after, list):
+        queues = list(before)
+        places = {_name_of(queue): index for index, queue in enumerate(before)}
+        for queue in after:
+            index = places.get(_name_of(queue) or "")
+            if index is None or not isinstance(queue, Mapping):
+                changed.add(("queues", len(queues)))
+                queues.append(queue)
+            else:
+                changed |= {("queues", index, str(key)) for key in queue}
+                queues[index] = {**queues[index], **queue}
+        found["queues"] = queues
+    models, more = draft.values.get("payloads"), values.get("payloads")
+    if isinstance(models, Mapping) and isinstance(more, Mapping):
+        found["payloads"] = {**models, **more}
+
+    def line(path: Path) -> int | None:
+        prefixes = (path[:length] for length in range(1, len(path) + 1))
+        return None if changed.intersection(prefixes) else draft.line(path)
+
+    return replace(draft, values=found, line=line)
+
+
+def _name_of(queue: object) -> str | None:
+    name = queue.get("name") if isinstance(queue, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def declare(draft: Draft, parameters: Sequence[str]) -> Draft:

@@ -117,12 +117,6 @@ class ImportResult:
             begin = f"{what}: " if what else ""
             self.note(node, f"{begin}unsupported: {', '.join(unsupported)}")
 
-    def check_fifo(self, name: str, is_fifo: Node) -> None:
-        """Add a problem if a FIFO queue's name lacks the suffix that SQS requires."""
-        if is_fifo.value is True and names.queue(name) is None and not name.endswith(".fifo"):
-            named = quoted(f"{name}.fifo")
-            self.problem(is_fifo, f"the name of a FIFO queue ends in '.fifo': name it {named}")
-
     def dead_letter(self, name: str, owner: str) -> None:
         """Add a dead-letter queue and what sends its dead letters there."""
         self.dead_letters.setdefault(name, {})[owner] = None
@@ -143,7 +137,13 @@ class ImportResult:
         self._note_without_handler()
         self._note_dead_letter_queues()
         self._check_included()
-        queues = [self._settings(index, queue) for index, queue in enumerate(self._handled())]
+        subscriptions: dict[str, list[Subscription]] = {}
+        for item in self.subscriptions:
+            subscriptions.setdefault(item.queue, []).append(item)
+        queues = [
+            self._settings(index, queue, subscriptions.get(queue.name, []))
+            for index, queue in enumerate(self._handled())
+        ]
         _tell_handlers_apart(queues)
         places = dict(self.places)
 
@@ -207,16 +207,17 @@ class ImportResult:
                 hint = names.did_you_mean(name, known)
                 self.problem(_NOWHERE, f"--include: no queue is called {quoted(name)}{hint}")
 
-    def _settings(self, index: int, queue: Queue) -> dict[str, object]:
+    def _settings(
+        self, index: int, queue: Queue, subscriptions: list[Subscription]
+    ) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
-        settings |= self._topic(queue)
+        settings |= self._topic(subscriptions)
         place: Path = ("queues", index)
         self.places[place] = queue.node.path
         self.places |= {(*place, key): node.path for key, node in settings.items()}
         return {key: node.value for key, node in settings.items()}
 
-    def _topic(self, queue: Queue) -> Mapping[str, Node]:
-        found = [item for item in self.subscriptions if item.queue == queue.name]
+    def _topic(self, found: list[Subscription]) -> Mapping[str, Node]:
         enveloped = [item for item in found if not item.raw]
         for item in found:
             if item.raw:
@@ -253,6 +254,11 @@ def whole_number(node: Node) -> Node:
 def last_part(arn_or_url: str) -> str:
     """The name at the end of an ARN, or of a queue's URL."""
     return re.split(r"[:/]", arn_or_url)[-1]
+
+
+def fifo(name: str, is_fifo: Node) -> dict[str, Node]:
+    """The setting of a FIFO queue whose name lacks the suffix: validation reports it."""
+    return {"fifo": is_fifo} if is_fifo.value is True and not name.endswith(".fifo") else {}
 
 
 def batch_size(node: Node, result: ImportResult) -> dict[str, Node]:

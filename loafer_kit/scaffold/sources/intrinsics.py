@@ -14,7 +14,7 @@ from loafer_kit.scaffold.spec.specs import Parameter
 UNKNOWN = "\0"
 
 _LONGEST = 2000
-_SUBSTITUTED = re.compile(r"\$\{(!?)([^}]*)\}")
+_SUBSTITUTED = re.compile(r"\$\{(!?)([^{}]*)\}")
 _NAMES = {
     "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
     "AWS::SNS::Topic": ("TopicName", "FifoTopic"),
@@ -33,6 +33,8 @@ class Intrinsics:
         #: The parameters that names of queues and topics take, by the template's names.
         self.parameters = dict(self._parameters())
         self._takes_defaults = False
+        #: The parameters whose defaults have been used.
+        self._used: set[str] = set()
 
     def _parameters(self) -> Iterator[tuple[str, Parameter]]:
         found: dict[str, None] = {}
@@ -108,6 +110,13 @@ class Intrinsics:
         key, _ = _NAMES[str(resource["Type"].value)]
         return UNKNOWN not in self.text(resource.at("Properties", key).value)
 
+    def parameters_of(self, value: object) -> list[str]:
+        """The parameters whose defaults make up a value."""
+        before, self._used = self._used, set()
+        self.resolve(value)
+        found, self._used = self._used, before
+        return sorted(found)
+
     def boolean(self, value: object) -> object:
         """The value as CloudFormation reads a boolean, which may be a text."""
         found = self.resolve(value)
@@ -161,6 +170,8 @@ class Intrinsics:
             return f"${{{self.parameters[str(name)].name}}}"
         parameter = self._root.at("Parameters", str(name))
         default = parameter["Default"].value
+        if default is not None:
+            self._used.add(str(name))
         if isinstance(default, str) and "List" in str(parameter["Type"].value):
             return default.split(",")
         return default if isinstance(default, (str, int, float)) else UNKNOWN

@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import unquote
 
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.sources.documents import Node
@@ -19,11 +20,13 @@ from loafer_kit.scaffold.spec.specs import Draft
 
 
 class References:
-    """Follows `$ref` within one document. It fetches nothing and reads no other file."""
+    """Follows `$ref` within a document, and to files in the document's folder. It fetches nothing."""
 
-    def __init__(self, root: Node, result: ImportResult) -> None:
+    def __init__(self, root: Node, result: ImportResult, folder: FilePath | None = None) -> None:
         self._root = root
         self._result = result
+        self._folder = folder.resolve() if folder else None
+        self._files: dict[FilePath, Node] = {}
 
     def follow(self, node: Node) -> Node:
         """The target of a place that is a reference, else the place; without a value on an error."""
@@ -48,15 +51,20 @@ class References:
 
     def _target(self, reference: Node) -> Node | None:
         text = reference.value
-        if not isinstance(text, str) or not text.startswith("#"):
+        file, _, fragment = text.partition("#") if isinstance(text, str) else ("", "", "")
+        if not isinstance(text, str) or "://" in text or text.startswith("//"):
             self._result.problem(
                 reference,
                 f"{quoted(str(text))} leads out of the document, and nothing is fetched: "
                 "bundle the document into one file first",
             )
             return None
-        target = self._root
-        for part in text[1:].split("/")[1:]:
+        # The path of a place in another file begins with that file's steps from the folder.
+        within = reference.path[0] if self._is_in_file(reference) else None
+        target = self._file(reference, file, within) if file else self._root_of(within)
+        if target is None:
+            return None
+        for part in fragment.split("/")[1:]:
             step = unquote(part).replace("~1", "/").replace("~0", "~")
             is_index = isinstance(target.value, list) and step.isdigit()
             target = target[int(step[:9]) if is_index else step]
@@ -65,7 +73,40 @@ class References:
             return None
         return target
 
+    def _is_in_file(self, node: Node) -> bool:
+        return bool(node.path) and any(
+            node.path[0] == root.path[0] for root in self._files.values()
+        )
 
+    def _root_of(self, name: object) -> Node:
+        return next((root for root in self._files.values() if root.path[0] == name), self._root)
+
+    def _file(self, reference: Node, name: str, within: object) -> Node | None:
+        """The root of another file, which must be in the folder of the document."""
+        start = next((path for path, root in self._files.items() if root.path[0] == within), None)
+        base = start.parent if start else self._folder
+        path = (base / unquote(name)).resolve() if base else None
+        if path is None or self._folder is None or not path.is_relative_to(self._folder):
+            message = f"{quoted(name)} leads out of the document's folder: nothing outside is read"
+            self._result.problem(reference, message)
+            return None
+        if path not in self._files:
+            if len(self._files) >= _MOST_FILES:
+                self._result.problem(reference, f"the document has more than {_MOST_FILES} files")
+                return None
+            try:
+                found = documents.load(path, _SUFFIXES, what="a referenced file")
+            except ConfigurationError as error:
+                self._result.problem(reference, str(error))
+                return None
+            # A text that no key of the document has, so that places are told apart.
+            step = f"{path.relative_to(self._folder)}#"
+            self._files[path] = Node(found.values, (step,))
+        return self._files[path]
+
+
+_SUFFIXES = {**documents.JSON, **documents.YAML}
+_MOST_FILES = 100
 _ANY = Type("Any")
 _FORMATS = {
     "date": "date",
@@ -136,7 +177,10 @@ class Schemas:
             return None
         if not type_.choices:
             return type_.name
-        name = self._free_name("Or".join(part.name for part in parts))
+        names = [part.name for part in parts]
+        if len(schemas) == 1:
+            names = [self._hint(node, self._references.follow(node), schemas[0][1])]
+        name = self._free_name("Or".join(names))
         self._result.places["payloads", name] = node.path
         self._models[name] = str(type_)
         return name
@@ -444,16 +488,13 @@ def _ascii(text: str) -> str:
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
 
 
-_SUFFIXES = {**documents.JSON, **documents.YAML}
-
-
 def add(draft: Draft, path: FilePath) -> Draft:
     """The draft with the models of a schema; its title or its file names the outermost."""
     document = documents.load(path, _SUFFIXES, what="a JSON Schema")
     before = draft.values.get("payloads")
     models = dict(before) if isinstance(before, Mapping) else {}
     hint = path.name.partition(".")[0]
-    found = draft_of(document, lambda root: _import(root, hint, models))
+    found = draft_of(document, lambda root: _import(root, hint, models, document.folder))
 
     def placed(problems: Sequence[Problem]) -> list[Problem]:
         return [replace(problem, path=(path.name, *problem.path)) for problem in problems]
@@ -467,7 +508,9 @@ def add(draft: Draft, path: FilePath) -> Draft:
     )
 
 
-def _import(root: Node, hint: str, models: dict[str, object]) -> ImportResult:
+def _import(
+    root: Node, hint: str, models: dict[str, object], folder: FilePath | None
+) -> ImportResult:
     result = ImportResult()
-    Schemas(References(root, result), result, models).payload(root, hint)
+    Schemas(References(root, result, folder), result, models).payload(root, hint)
     return result

@@ -1,9 +1,11 @@
 """The source Terraform: the output of `terraform show -json` for a state or a plan. HCL is not read."""
 
 import re
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import aws, dead_letters, documents
 from loafer_kit.scaffold.sources.aws import MESSAGE_SIZES
@@ -15,6 +17,7 @@ from loafer_kit.scaffold.sources.import_results import (
     Subscription,
     batch_size,
     draft_of,
+    fifo,
     keys,
     last_part,
     whole_number,
@@ -106,6 +109,11 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
 
     The dead-letter queues of `include` get routes too.
     """
+    if path.suffix == ".tf":
+        raise ConfigurationError(
+            f"{path}: HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
+            "loafer-kit new service NAME --from-terraform -`"
+        )
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
@@ -173,22 +181,26 @@ class _Reader:
 
     def _name_all(self, kind: str) -> None:
         """Name the queues or topics; those whose name is not known yet are told apart."""
-        unnamed = [item for item in self._of(kind) if not item["name"].text]
-        used = [item["name"].value for item in self._of(kind)]
+        given = {item.address: item["name"].text for item in self._of(kind)}
+        short = {
+            item.address: _short_name(item) for item in self._of(kind) if not given[item.address]
+        }
+        counts = Counter([*filter(None, given.values()), *short.values()])
+        taken = set(given.values())
+        numbers: Counter[str] = Counter()
         for resource in self._of(kind):
-            if given := resource["name"].text:
-                self._names[resource.address] = given
-        short = {item.address: _short_name(item) for item in unnamed}
-        for resource in unnamed:
-            name = short[resource.address]
-            if [*used, *short.values()].count(name) > 1 or name in used:
-                name = _full_name(resource)
-            stem, number = name, 2
-            while name + _suffix(resource) in self._names.values():
-                name, number = f"{stem}-{number}", number + 1
-            name += _suffix(resource)
+            name = given[resource.address]
+            if name is None:
+                stem = name = short[resource.address]
+                if counts[stem] > 1:
+                    stem = name = _full_name(resource)
+                while name + _suffix(resource) in taken:
+                    numbers[stem] += 1
+                    name = f"{stem}-{numbers[stem] + 1}"
+                name += _suffix(resource)
+                taken.add(name)
+                self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
             self._names[resource.address] = name
-            self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
 
     def _queue(self, resource: Resource) -> None:
         name = self._names[resource.address]
@@ -197,7 +209,7 @@ class _Reader:
             for word, (key, default) in _SETTINGS.items()
             if resource[word].value not in (None, default)
         }
-        self._result.check_fifo(name, resource["fifo_queue"])
+        settings |= fifo(name, resource["fifo_queue"])
         if name in self._queues:
             self._note(resource, f"is left out: another queue is called {quoted(name)}")
         self._queues.setdefault(name, Queue(name, resource.node, settings))

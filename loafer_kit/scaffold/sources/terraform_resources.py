@@ -1,5 +1,6 @@
 """The resources of a Terraform document, and what a plan's expressions refer to."""
 
+import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _STEP = re.compile(rf"module\.(?P<name>[\w-]+)(?P<index>{_INDEX})")
 _RESOURCE = re.compile(rf"((?:data\.)?aws_(?:sqs_queue|sns_topic)\.[\w-]+)({_INDEX})")
 _OUTPUT = re.compile(rf"{_STEP.pattern}\.(?P<output>[\w-]+)")
 _VARIABLE = re.compile(r"var\.([\w-]+)")
+_CUT = re.compile(r"[.\[]")
 _DEEPEST = 50
 _NOWHERE = Node(None)
 
@@ -171,9 +173,10 @@ class _Follower:
 def _references(value: object) -> Iterator[str]:
     """The references within an expression, without those that another one makes more exact."""
     found = [text for part in _parts(value) for text in dead_letters.texts(part)]
-    for text in dict.fromkeys(found):
-        if not any(other.startswith((f"{text}.", f"{text}[")) for other in found):
-            yield text
+    less_exact = {
+        text[: cut.start()] for text in found for cut in itertools.islice(_CUT.finditer(text), 20)
+    }
+    yield from (text for text in dict.fromkeys(found) if text not in less_exact)
 
 
 def _parts(value: object) -> Iterator[object]:

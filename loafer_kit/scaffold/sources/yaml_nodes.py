@@ -9,13 +9,32 @@ import yaml
 from loafer_kit.scaffold.sources.lines import Lines
 from loafer_kit.scaffold.spec.problems import Path
 
-_MOST, _DEEPEST = 500_000, 200
+_MOST, _DEEPEST = 60_000, 200
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 # PyYAML resolves a plain `=` to a type that its safe loaders cannot construct.
 _VALUE = "tag:yaml.org,2002:value"
 
 # What PyYAML raises for a tag that does not fit its value, like `!!bool x`.
 _TAG_ERRORS = (AttributeError, IndexError, KeyError, TypeError, OverflowError)
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """Stops reading where a document has too many nodes, or nests too deeply."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._nodes += 1
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+        if self._nodes > _MOST:
+            raise ValueError(f"it has more than {_MOST} values: too large")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _resolvers(*without: str) -> Any:
@@ -26,13 +45,13 @@ def _resolvers(*without: str) -> Any:
     }
 
 
-class SpecLoader(yaml.SafeLoader):
+class SpecLoader(_BoundedLoader):
     """Reads plain words like YAML 1.1."""
 
     yaml_implicit_resolvers = _resolvers(_VALUE)
 
 
-class DocumentLoader(yaml.SafeLoader):
+class DocumentLoader(_BoundedLoader):
     """Reads plain words like YAML 1.2: `on` and `2010-09-09` are texts."""
 
     yaml_implicit_resolvers = _resolvers(_BOOLEAN, _TIMESTAMP, _VALUE)

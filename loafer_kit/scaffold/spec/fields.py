@@ -80,6 +80,10 @@ QUEUE = (
         required=True, rule=names.queue_or_url, pattern=names.QUEUE_OR_URL,
     ),
     Field(
+        "fifo", "boolean",
+        "Whether the queue is FIFO, as its name says already; to correct what a document says.",
+    ),
+    Field(
         "kind", "string",
         "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic.",
         choices=("sqs", "sns"),

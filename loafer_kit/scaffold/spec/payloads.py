@@ -170,7 +170,8 @@ def in_order(found: Payloads) -> list[PayloadSpec]:
                 visit(inner)
         ordered[name] = found[name]
 
-    for name in found:
+    unions = [name for name in found if found[name].union]
+    for name in [*(name for name in found if not found[name].union), *unions]:
         visit(name)
     return sorted(ordered.values(), key=lambda payload: payload.union is not None)
 

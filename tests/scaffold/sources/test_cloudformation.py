@@ -63,8 +63,16 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
         "Resources: not looked at: AWS::SQS::QueuePolicy (line 18)",
         "Resources.OrdersQueue.Properties: unsupported: ContentBasedDeduplication (line 21)",
         (
+            "Resources.OrdersQueue.Properties.QueueName: has the default of Stage: "
+            "the spec calls it prod-orders.fifo (line 22)"
+        ),
+        (
             "Resources.OrdersDeadLetterQueue.Properties: unsupported: "
             "MessageRetentionPeriod (line 32)"
+        ),
+        (
+            "Resources.OrdersDeadLetterQueue.Properties.QueueName: has the default of Stage: "
+            "the spec calls it prod-orders-dlq.fifo (line 33)"
         ),
         "Resources.ShipmentsQueue.Properties: unsupported: KmsMasterKeyId (line 38)",
         (
@@ -221,7 +229,7 @@ def test_a_fifo_queue_whose_name_lacks_the_suffix_is_a_problem(tmp_path):
         "    Properties: {QueueName: orders, FifoQueue: true}\n"
     )
 
-    (problem,) = cloudformation.read(file).problems
+    _, problem = validation.problems_of(cloudformation.read(file))
 
     assert problem.message == "the name of a FIFO queue ends in '.fifo': name it 'orders.fifo'"
     assert problem.line == 4

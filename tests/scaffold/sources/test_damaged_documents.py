@@ -98,3 +98,51 @@ def test_a_damaged_document_is_a_spec_or_an_error(tmp_path, kind, data):
         contexts.service(validation.service(draft))
     except LoaferKitError as error:
         str(error).encode(errors="backslashreplace")
+
+
+def _resources(count, **properties):
+    queue = {"Type": "AWS::SQS::Queue", "Properties": properties}
+    return json.dumps({"Resources": {f"Q{number}": queue for number in range(count)}})
+
+
+BOMBS = {
+    "nested.yaml": "[" * 100_000,
+    "wide.yaml": "a: [" + "1," * 300_000 + "]",
+    "aliases.yaml": "a: &a {b: 1}\nc: [" + "*a," * 250_000 + "]",
+    "twice.json": "{" + ",".join(f'"k{n}": 1' for n in range(60_000)) + ', "k59999": 2}',
+    "nested.json": "[" * 500_000,
+    "unclosed.json": _resources(300, QueueName={"Fn::Sub": "${" * 900}),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_document_that_multiplies_ends_with_one_line(tmp_path, name):
+    """Depth, width, aliases, keys and expansions are bounded."""
+    file = tmp_path / name
+    file.write_text(BOMBS[name])
+
+    with pytest.raises(LoaferKitError) as caught:
+        validation.service(cloudformation.read(file))
+
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
+
+
+@pytest.mark.timeout(60)
+def test_an_expression_with_very_many_references_is_followed(tmp_path):
+    """In a plan."""
+    address = "aws_sqs_queue.q"
+    references = {"references": [f"aws_sqs_queue.x{number}.arn" for number in range(20_000)]}
+    resource = {"type": "aws_sqs_queue", "address": address, "values": {"name": "q"}}
+    content = {
+        "planned_values": {"root_module": {"resources": [resource]}},
+        "configuration": {
+            "root_module": {
+                "resources": [{"address": address, "expressions": {"redrive_policy": references}}]
+            }
+        },
+    }
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(content))
+
+    assert terraform.read(file).values["queues"] == [{"name": "q"}]

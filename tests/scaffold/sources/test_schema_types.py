@@ -245,7 +245,7 @@ def test_attributes_are_snake_case():
     assert list(found.values()) == [
         "order_id",
         "order_id_2",
-        "grosse" if found["größe"] == "grosse" else "groe",
+        "groe",
         "field",
         "field_2",
         "class_",
@@ -393,8 +393,8 @@ def test_a_schema_of_the_command_line_keeps_its_union(tmp_path):
     )
 
     draft = json_schemas.add(
-        Draft({"name": "shop", "queues": [{"name": "q", "payload": "PlacedOrPaid"}]}), file
+        Draft({"name": "shop", "queues": [{"name": "q", "payload": "Event"}]}), file
     )
 
-    assert draft.values["payloads"]["PlacedOrPaid"] == "Placed | Paid"
-    assert validation.service(draft).payloads["PlacedOrPaid"].union is not None
+    assert draft.values["payloads"]["Event"] == "Placed | Paid"
+    assert validation.service(draft).payloads["Event"].union is not None

@@ -103,7 +103,8 @@ def test_all_problems_are_shown_at_once_each_with_its_place():
 @pytest.mark.parametrize(
     ("queue", "place"),
     [
-        ({"name": "a.fifo", "fifo": True}, "fifo"),
+        ({"name": "a", "fifo": True}, "fifo"),
+        ({"name": "a.fifo", "fifo": False}, "fifo"),
         ({"name": "a", "kind": "sqs", "topic": "t"}, "topic"),
         ({"name": "a.fifo", "topic": "t"}, "topic"),
         ({"name": "a", "max_receive_count": 3}, "max_receive_count"),
@@ -182,7 +183,9 @@ def test_an_unknown_key_is_answered_with_few_keys_or_where_they_are_listed():
     )
     ours, of_queue = [item.message for item in found]
 
-    assert ours == "is not a known key: the keys are name, package, payloads, queues, with"
+    assert (
+        ours == "is not a known key: the keys are name, package, parameters, payloads, queues, with"
+    )
     assert of_queue == "is not a known key; `loafer-kit schema` lists the keys"
 
 
