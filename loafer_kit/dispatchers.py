@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
 from loafer_kit.engine.deliveries import FailurePolicy, deliver
-from loafer_kit.engine.workers import RouteWorker
+from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -102,6 +102,17 @@ class LoaferDispatcher:
             logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
         if errors:
             raise errors[0]
+
+    @property
+    def stopping(self) -> bool:
+        """True once `stop` was called, until the routes have ended."""
+        return self._stopping
+
+    def statuses(self) -> list[RouteStatus]:
+        """Return what each route does now."""
+        if not self._workers:
+            return [RouteStatus(route) for route in self.routes]
+        return [worker.status() for worker in self._workers]
 
     def _route_started(self) -> None:
         self._opening -= 1

@@ -13,6 +13,7 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.middleware import Middleware, checked
@@ -45,6 +46,8 @@ class Service:
         #: Decides the outcome of a failed message if the handler and the error handler do not.
         self.failure_policy: FailurePolicy | None = None
         self._observers = Observers()
+        self._dispatcher_at_work: LoaferDispatcher | None = None
+        self._has_ended = False
         self._startup = CallbackList()
         self._teardown = CallbackList()
         self._starting: asyncio.Timeout | None = None
@@ -52,6 +55,22 @@ class Service:
     def observe(self, observer: Observer) -> None:
         """Tell `observer` what happens inside, from now on."""
         self._observers.add(observer)
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once the service ends, and after that."""
+        at_work = self._dispatcher_at_work
+        return self._has_ended or (at_work is not None and at_work.stopping)
+
+    @property
+    def stop_limit(self) -> float:
+        """Seconds that handlers get to end when the service stops."""
+        at_work = self._dispatcher_at_work
+        return 0.0 if at_work is None else at_work.grace_time
+
+    def statuses(self) -> list[RouteStatus]:
+        """Return what each route does now; nothing before the service runs."""
+        return [] if self._dispatcher_at_work is None else self._dispatcher_at_work.statuses()
 
     def startup(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited before the first fetch."""
@@ -127,12 +146,14 @@ class Service:
         dispatcher.observers = self._observers
         dispatcher.on_started = functools.partial(self._log_start, dispatcher)
         self._observers.loop = asyncio.get_running_loop()
+        self._dispatcher_at_work, self._has_ended = dispatcher, False
         token = current_observers.set(self._observers)
         try:
             if await self._start_up():
                 self.logger.debug("application.started", extra={"event": "application.started"})
             await dispatcher.dispatch_providers(forever)
         finally:
+            self._has_ended = True
             await self._tear_down()
             current_observers.reset(token)
             self.logger.debug("application.stopped", extra={"event": "application.stopped"})
@@ -140,8 +161,8 @@ class Service:
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
         facts = {
             "service": self.name,
-            "version": _version(self.name),
-            "runtime": _version("loafer-kit"),
+            "version": version_of(self.name),
+            "runtime": version_of("loafer-kit"),
             "routes": {route.name: route.options.concurrency for route in dispatcher.routes},
             "max_jobs": dispatcher.max_jobs,
             "grace_time": dispatcher.grace_time,
@@ -168,12 +189,23 @@ class Service:
             raise errors[0]
 
     def _show_debug_messages(self) -> None:
-        self.logger.setLevel(logging.DEBUG)
-        if not self.logger.hasHandlers():
-            self.logger.addHandler(logging.StreamHandler())
+        own = standard_logger(self)
+        own.setLevel(logging.DEBUG)
+        if not own.hasHandlers():
+            own.addHandler(logging.StreamHandler())
 
 
-def _version(distribution: str) -> str | None:
+def standard_logger(service: Service) -> logging.Logger:
+    """Return the logger whose level and handlers are those of the service.
+
+    An extension may have replaced `service.logger` by an object that has neither, for example
+    structlog's. It is then the logger with the service's name.
+    """
+    own: object = service.logger
+    return own if isinstance(own, logging.Logger) else logging.getLogger(service.name)
+
+
+def version_of(distribution: str) -> str | None:
     """Return the version of an installed distribution; None if there is none of that name."""
     try:
         return metadata.version(distribution)

@@ -73,6 +73,16 @@ class ConsumerProvider(AbstractProvider):
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
 
+    async def start(self, lost: Callable[[Message], None]) -> None:
+        """Let the consumer tell observers; the startup callbacks have opened it."""
+        if self._queue_consumer is not None:
+            self.settles_later = self._queue_consumer.observe(self.route_events)
+
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        """The requests that a queue's consumer has sent, by action."""
+        return {} if self._queue_consumer is None else self._queue_consumer.statistics
+
     async def fetch_messages(self) -> Sequence[Reading]:
         """Return what one `read()` gives; its `Abort` ends the route cleanly."""
         if self._failure is not None:
@@ -231,7 +241,7 @@ class ApplicationRoute(Route):
             for preprocess in preprocessors:
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
-            call = self._chain or self._handle
+            call = self._chain or self._call_handler
             results = await call(content, {})
         except Abort as abort:
             self._log_abort(abort)
@@ -247,7 +257,7 @@ class ApplicationRoute(Route):
             await self._postprocess(results)
         return True
 
-    async def _handle(self, content: Any, metadata: Any) -> Any:
+    async def _call_handler(self, content: Any, metadata: Any) -> Any:
         return await awaited(await self._callback(self._app, content))
 
     async def _report(self, message: Message, error: BaseException) -> Postpone | bool:

@@ -57,7 +57,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
     done = add("queue", "refunds,dead_letter_queue=dead,max_receive_count=3")
 
     assert done.exit_code == 0, done.output
-    assert "overwrite  shop/handlers.py" in done.output
+    assert "   update  shop/handlers.py" in done.output
     assert "return bool(message)" in handlers.read_text()
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
@@ -67,7 +67,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "6 passed" in tested.stdout
+    assert "7 passed" in tested.stdout
 
 
 def test_a_second_run_changes_nothing_and_says_so(shop):
@@ -107,7 +107,7 @@ def test_a_dry_run_and_a_diff_write_nothing(shop):
     dry, diff = add("queue", "refunds", "--dry-run"), add("queue", "refunds", "--diff")
 
     assert (dry.exit_code, diff.exit_code) == (2, 2)
-    assert "overwrite  loafer.toml" in dry.output
+    assert "   update  loafer.toml" in dry.output
     assert "+async def handle_refunds(" in diff.output
     assert content(shop) == before
 
@@ -117,7 +117,7 @@ def test_json_describes_the_changes(shop):
     done = add("queue", "refunds", "--dry-run", "--json")
 
     changes = {item["path"]: item["action"] for item in json.loads(done.stdout)["changes"]}
-    assert changes["shop/routes.py"] == "overwrite"
+    assert changes["shop/routes.py"] == "update"
 
 
 def test_unrecognised_code_is_left_alone_with_everything_else(shop):
@@ -132,10 +132,13 @@ def test_unrecognised_code_is_left_alone_with_everything_else(shop):
     told = str(done.exception)
     assert isinstance(done.exception, LoaferKitError)
     assert "shop/routes.py: it does not assign `routes = (…)` exactly once" in told
-    assert '    SQSRoute("refunds", handler=handlers.handle_refunds)' in told
+    assert '    SQSRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)' in told
     assert content(shop) == before
 
-    routes.write_text(routes.read_text() + 'SQSRoute("refunds", handler=handlers.handle_refunds)\n')
+    routes.write_text(
+        routes.read_text()
+        + 'SQSRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)\n'
+    )
     assert add("queue", "refunds").exit_code == 0
     assert "handle_refunds" in (shop / "shop/handlers.py").read_text()
 
@@ -226,7 +229,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
 
     assert done.exit_code == 0, done.output
     assert (
-        'SNSQueueRoute("refunds", handler=handlers.handle_refunds)'
+        'SNSQueueRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)'
         in (known / "shop/routes.py").read_text()
     )
     assert "return bool(message)" in handlers.read_text()
@@ -239,7 +242,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "6 passed" in tested.stdout
+    assert "7 passed" in tested.stdout
 
 
 def test_a_second_run_for_a_route_changes_nothing_and_says_so(known):
@@ -278,14 +281,19 @@ def test_a_route_that_was_taken_out_is_found_and_written_again(shop):
     routes = shop / "shop/routes.py"
     whole = content(shop)
     routes.write_text(
-        routes.read_text().replace('SQSRoute("orders", handler=handlers.handle_orders),', "")
+        routes.read_text().replace(
+            'SQSRoute("orders", handler=handlers.handle_orders, handler_timeout=60),', ""
+        )
     )
     checked = CliRunner().invoke(app, ["check"])
     assert "no route reads the queue 'orders'; `loafer-kit add route orders`" in checked.output
 
     assert add("route", "orders").exit_code == 0
 
-    assert b'SQSRoute("orders", handler=handlers.handle_orders)' in routes.read_bytes()
+    assert (
+        b'SQSRoute("orders", handler=handlers.handle_orders, handler_timeout=60)'
+        in routes.read_bytes()
+    )
     assert content(shop).keys() == whole.keys()
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
 
@@ -298,7 +306,10 @@ def test_a_route_is_not_added_to_unrecognised_code(known):
     done = add("route", "refunds")
 
     assert done.exit_code == 1
-    assert '    SNSQueueRoute("refunds", handler=handlers.handle_refunds)' in str(done.exception)
+    assert (
+        '    SNSQueueRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)'
+        in str(done.exception)
+    )
     assert content(known) == before
 
 
@@ -437,6 +448,18 @@ def test_telemetry_is_one_line(shop):
     assert "write loafer-kit[otel] in `dependencies` of pyproject.toml" in first.output
     assert "nothing to do" in again.output
     assert "otel" not in again.output
+
+
+def test_it_is_said_which_settings_an_extension_requires(shop, monkeypatch, tmp_path):
+    """The service does not start without them."""
+    (tmp_path / "redis_for_add.py").write_text(
+        "class Redis:\n    DEFAULT_SETTINGS = {}\n    REQUIRED_SETTINGS = ['REDIS_PASSWORD']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    done = add("extension", "redis_for_add:Redis")
+
+    assert "\nNext: set REDIS_PASSWORD in the environment; the service does not" in done.output
 
 
 def declare(project, requirement):

@@ -82,7 +82,9 @@ def test_a_project_has_a_lock(here):
 
     written = {path.relative_to(here / "foobar").as_posix() for path in content(here / "foobar")}
     assert set(lock.files) == written - {locks.PATH}
-    assert lock.spec["queues"] == [{"name": "loafer-test", "handler": "handle_loafer_test"}]
+    assert lock.spec["queues"] == [
+        {"name": "loafer-test", "handler": "handle_loafer_test", "handler_timeout": 60}
+    ]
     ignored = (here / "foobar/.dockerignore").read_text().splitlines()
     assert ignored[0] == "*"
     assert not any(line.startswith("!") and "loafer-kit" in line for line in ignored)
@@ -203,6 +205,41 @@ def test_an_empty_folder_holds_nobodys_work(here):
     assert "other exists and was not touched" in other.stderr
 
 
+@pytest.mark.parametrize("name", ["shop", "."])
+def test_a_folder_that_a_host_of_repositories_made_needs_no_force(here, monkeypatch, name):
+    """What is there stays, and what it lacks is said; a dot stands for the folder itself."""
+    folder = here / "shop"
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    (folder / "LICENSE").write_text("MIT")
+    (folder / ".gitignore").write_text("*.pyc\n")
+    monkeypatch.chdir(folder if name == "." else here)
+
+    done = run("new", "service", name, "--queue", "orders")
+
+    assert done.returncode == 0, done.stderr
+    assert (folder / "LICENSE").read_text() == "MIT"
+    assert (folder / ".gitignore").read_text() == "*.pyc\n"
+    assert "keep  " in done.stdout
+    assert ".gitignore  (it was there before; it lacks\n" in done.stdout
+    assert "conflict" not in done.stdout
+    assert (folder / "shop/handlers.py").is_file()
+    assert run("check", str(folder)).stdout == "spec, code and lock agree\n"
+    assert run("update", "--check", str(folder)).returncode == 0
+
+
+@pytest.mark.parametrize("file", ["README.md", "shop.py", ".gitignored"])
+def test_any_other_file_needs_force(here, file):
+    """Somebody has begun."""
+    (here / "shop").mkdir()
+    (here / "shop/LICENSE").touch()
+    (here / "shop" / file).touch()
+
+    done = run("new", "service", "shop", "--queue", "orders")
+
+    assert done.returncode == 1
+    assert "exists and was not touched" in done.stderr
+
+
 def test_force_changes_the_files_that_differ_and_no_other(here):
     """Files that are not the scaffold's stay."""
     run("new", "service", "foobar", "--queue", "loafer-test")
@@ -298,16 +335,17 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         person.answer("Handler [handle_orders]: ", "print\n")
         person.wait_for("built-in")
         person.answer("Handler [handle_orders]: ", "on_order\n")
-        person.answer("dead-letter queue? [y/N]: ", "y\n")
+        person.answer("dead-letter queue? [Y/n]: ", "\n")
         person.answer("Dead-letter queue [orders-dlq.fifo]: ", "\n")
         person.answer("Another queue? [y/N]: ", "y\n")
         person.answer("Queue (name or URL): ", "news\n")
         person.answer("[sqs]: ", "sns\n")
         person.answer("Topic [news]: ", "\n")
+        person.answer("one that exists. [Y/n]: ", "n\n")
         person.answer("Handler [handle_news]: ", "on_order\n")
         person.wait_for("already the handler")
         person.answer("Handler [handle_news]: ", "\n")
-        person.answer("dead-letter queue? [y/N]: ", "\n")
+        person.answer("dead-letter queue? [Y/n]: ", "n\n")
         person.answer("Another queue? [y/N]: ", "\n")
 
         assert person.leave() == 0
@@ -329,15 +367,19 @@ def test_a_queue_may_be_answered_with_its_settings(here):
         person.answer("Queue (name or URL): ", "orders,wait_time\n")
         person.wait_for("  'wait_time' must have the form key=value")
         person.answer("Queue (name or URL): ", "orders,wait_time=9,topic=t,handler=on_order\n")
-        person.answer("dead-letter queue? [y/N]: ", "x\n")
+        person.answer("dead-letter queue? [Y/n]: ", "x\n")
         person.wait_for("  answer y or n")
-        person.answer("dead-letter queue? [y/N]: ", "N\n")
+        person.answer("dead-letter queue? [Y/n]: ", "N\n")
         person.answer("Another queue? [y/N]: ", "\n")
 
         assert person.leave() == 0
         assert "Kind" not in person.shown
         (queue,) = validation.service(documents.read(here / "foobar/loafer.toml")).queues
-        assert (queue.topic, queue.handler, queue.options) == ("t", "on_order", {"wait_time": 9})
+        assert (queue.topic, queue.handler, queue.options) == (
+            "t",
+            "on_order",
+            {"wait_time": 9, "handler_timeout": 60},
+        )
 
 
 @pytest.mark.slow
@@ -472,3 +514,26 @@ def test_no_hostile_argument_leads_anywhere(here, queues, name):
     assert result.exit_code in (0, 1, 2)
     assert result.exit_code == 0 or list(here.iterdir()) == before
     assert all(path.name.isidentifier() for path in here.iterdir())
+
+
+@pytest.mark.parametrize(("name", "said"), [("foo-bar", True), ("foobar", False)])
+def test_a_package_of_another_name_than_the_project_is_said(here, name, said):
+    """`foo-bar` cannot be imported."""
+    done = CliRunner().invoke(app, ["new", "service", name, "--queue", "a", "--dry-run"])
+
+    line = "foo-bar is the package foo_bar: its folder and its imports have that name.\n"
+    assert (line in done.output) is said
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["update", "--check"], ["add", "handler", "on_a"], ["destroy"]]
+)
+def test_commands_work_from_a_folder_of_the_project(here, monkeypatch, command):
+    """The project is the one around it."""
+    done = CliRunner().invoke(app, ["new", "service", "foobar", "--queue", "a"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.chdir(here / "foobar/tests")
+
+    done = CliRunner().invoke(app, command)
+
+    assert done.exit_code == 0, done.output

@@ -127,7 +127,7 @@ class Spans(Observer):
         self._options = options
         self._ender = ender
         self._calls: dict[ObservedCall, Span] = {}
-        self._sendings: dict[Sending, tuple[Span, Token[Context]]] = {}
+        self._sendings: dict[Sending, Span] = {}
         self._requests: dict[Request, Token[Context]] = {}
 
     def started(self, call: ObservedCall) -> None:
@@ -186,19 +186,18 @@ class Spans(Observer):
             attributes,
             _links([sending.carried]),
         )
-        context = trace.set_span_in_context(span)
         if created_by is None:
+            context = trace.set_span_in_context(span)
             _context_of_messages.inject(sending.headers, context)
             if self._options.baggage:
                 _baggage_of_messages.inject(sending.headers, context)
-        self._sendings[sending] = span, otel.attach(otel.set_value(_SUPPRESSED, True, context))
+        self._sendings[sending] = span
 
     def send_ended(self, sending: Sending) -> None:
         """End the span of a message."""
-        span, token = self._sendings.pop(sending, (None, None))
-        if span is None or token is None:
+        span = self._sendings.pop(sending, None)
+        if span is None:
             return
-        otel.detach(token)
         span.set_attributes(facts.of_address(sending.address))
         if message_id := sending.answer.get("MessageId"):
             span.set_attribute(names.MESSAGE_ID, message_id)

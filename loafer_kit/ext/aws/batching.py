@@ -97,7 +97,7 @@ class Batcher(Generic[Item]):
                 return
             self._timer.cancel()
         self._timer_at = self._due
-        self._timer = self._loop.call_at(self._due, self._on_timer, context=self._context)
+        self._timer = self._loop.call_at(self._due, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

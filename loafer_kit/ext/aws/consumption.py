@@ -14,7 +14,8 @@ from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.batching import PARALLEL
 from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
+from loafer_kit.ext.aws.heartbeat import Heartbeat
+from loafer_kit.ext.aws.leases import Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import Convoys, Receiver, group_of, receive_count
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError
@@ -142,13 +143,12 @@ class QueueSession:
         """The number of messages whose outcome SQS has not carried out yet."""
         return self._settlement.pending + len(self._tasks)
 
-    async def settle(self, message: Message, outcome: Outcome) -> None:
-        """Carry out an outcome, and return before the request is sent."""
-        if isinstance(outcome, DeadLetter):
-            self._reject(message, outcome.reason)
-            return
+    def settle(self, message: Message, outcome: Outcome) -> None:
+        """Carry out an outcome; the request is sent later."""
         if isinstance(outcome, Acknowledge):
             self._acknowledge(message)
+        elif isinstance(outcome, DeadLetter):
+            self._reject(message, outcome.reason)
         elif isinstance(outcome, Release) or not (
             self._is_last(message) and self._move(message, outcome.reason)
         ):
@@ -287,7 +287,7 @@ class QueueSession:
             return
         self._log("message.dead_lettered", message_id, reason)
         lease.deleted_as = "dead-lettered"
-        await self.settle(message, Acknowledge())
+        self._acknowledge(message)
 
     def _may_not_send(
         self, dead_letters: DeadLetterQueue, message: Message, error: AccessDeniedError

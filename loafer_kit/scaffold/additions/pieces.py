@@ -38,7 +38,7 @@ class UnplacedError(LoaferKitError):
 
 
 class LeftOutError(LoaferKitError):
-    """The addition's change of a file conflicts with an edit."""
+    """The addition's change of a file conflicts with an edit; the text names what it lacks."""
 
 
 class AdditionError(LoaferKitError):
@@ -75,6 +75,10 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
     changed: list[Change] = []
     unplaced: list[UnplacedError] = []
     for path in sorted(paths):
+        if (project / path).is_symlink() and not path.endswith(".py"):
+            note = "a symbolic link in the project: its change is left out"
+            changed.append(Change(path, "keep", None, None, note=note))
+            continue
         before = read(project, path)
         if isinstance(bases.get(path), Digest):
             continue
@@ -82,14 +86,19 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
             after = apply(path, before)
         except UnplacedError as error:
             unplaced.append(error)
-        except LeftOutError:
-            changed.append(Change(path, "keep", before, before))
+        except LeftOutError as error:
+            note = f"edited in the project{error}"
+            changed.append(Change(path, "keep", before, before, note=note))
         else:
             if after is not None:
-                changed.append(change(path, before, after))
+                changed.append(_inserted(change(path, before, after)))
     if unplaced:
         raise AdditionError(unplaced)
     return tuple(changed)
+
+
+def _inserted(found: Change) -> Change:
+    return replace(found, action="update") if found.action == "overwrite" else found
 
 
 def recorded(
@@ -103,7 +112,7 @@ def recorded(
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
     record = history.record(command, changed, lock.spec)
-    lock = replace(lock, spec=_spec(changed, lock.spec), records=(*lock.records, record))
+    lock = replace(lock, spec=spec_of(changed, lock.spec), records=(*lock.records, record))
     if rebase is not None:
         lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
     return (*changed, projects.lock_change(project, lock))
@@ -122,7 +131,8 @@ def _rebased(
     return {**locks.bases(project, rebased, files), **kept}
 
 
-def _spec(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
+def spec_of(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec after these changes."""
     for item in changed:
         if item.path == projects.SPEC and item.after is not None:
             return tomllib.loads(item.after.decode("utf-8-sig"))
@@ -145,13 +155,20 @@ def finders(package: str) -> Mapping[str, Finder]:
 
 
 def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) -> Module:
-    """A module with the pieces inserted, and with the imports that they need."""
+    """A module with the pieces inserted, and with the imports and constants that they need."""
     for piece in pieces:
-        ours = piece.put(ours)
-        for name in sorted(names_of(ast.parse(piece.text)) - set(bound(ours.tree.body))):
-            source = _import_of(rendered, name)
-            if source is not None:
-                ours = insertion.imported(ours, source, name, package)
+        ours = _with_needed(piece.put(ours), ast.parse(piece.text), rendered, package)
+    return ours
+
+
+def _with_needed(ours: Module, code: ast.AST, rendered: Module, package: str) -> Module:
+    for name in sorted(names_of(code) - set(bound(ours.tree.body))):
+        source = _binding_of(rendered, name)
+        if isinstance(source, (ast.Import, ast.ImportFrom)):
+            ours = insertion.imported(ours, source, name, package)
+        elif source is not None:
+            ours = _with_needed(ours, source.value, rendered, package)
+            ours = insertion.after_imports(ours, rendered.text(source))
     return ours
 
 
@@ -207,14 +224,28 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if mentions(ours.tree, queue.name) or mentions(ours.tree, queue.queue_name):
+    if reads(ours.tree, queue):
         return
-    _, elements = _routes(rendered)
-    text = rendered.text(next(item for item in elements if mentions(item, queue.name)))
-    yield Piece(text, lambda module: insertion.into_brackets(module, *_routes(module), text))
+    _, elements = routes(rendered)
+    text = rendered.text(next(item for item in elements if _has_handler(item, queue.handler)))
+    yield Piece(text, lambda module: insertion.into_brackets(module, *routes(module), text))
 
 
-def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
+def reads(tree: ast.AST, queue: QueueSpec) -> bool:
+    """Whether code names a queue; if its name is read at start, the handler stands for it."""
+    if any(mentions(tree, name) for name in (queue.name, queue.queue_name)):
+        return True
+    return queue.route_name != queue.queue_name and _has_handler(tree, queue.handler)
+
+
+def _has_handler(tree: ast.AST, handler: str) -> bool:
+    """Whether code names a handler, as a route does: `handlers.handle_orders`."""
+    attributes = [item for item in ast.walk(tree) if isinstance(item, ast.Attribute)]
+    return any(ast.unparse(item) == f"handlers.{handler}" for item in attributes)
+
+
+def routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
+    """The routes of a module, and the tuple or list that holds them."""
     found = [
         item.value
         for item in module.tree.body
@@ -227,9 +258,10 @@ def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
     return found[0], found[0].elts
 
 
-def _import_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | None:
+def _binding_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | ast.Assign | None:
+    """The import or the assignment that gives a module a name."""
     for item in module.tree.body:
-        if isinstance(item, (ast.Import, ast.ImportFrom)) and name in set(bound([item])):
+        if isinstance(item, (ast.Import, ast.ImportFrom, ast.Assign)) and name in bound([item]):
             return item
     return None
 

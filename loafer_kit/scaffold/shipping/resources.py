@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from loafer_kit.scaffold.spec.names import fixed_part
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -19,10 +20,11 @@ MOST_SOURCES = 10
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """An SNS topic; `arn` is set if it exists already."""
+    """An SNS topic. One with an `arn` exists; without it, it is in the deployment's account."""
 
     name: str
     arn: str | None = None
+    exists: bool = False
 
     @property
     def fifo(self) -> bool:
@@ -91,7 +93,7 @@ def _consumed(queue: QueueSpec, sources: Iterable[QueueSpec]) -> Queue:
         region=region,
         account=account,
         dead_letter_queue=queue.dead_letter_queue,
-        topic=_topic(queue.topic) if queue.topic and not exists else None,
+        topic=_topic(queue) if queue.topic and not exists else None,
         dead_letters_of=_names_of(sources),
     )
 
@@ -119,10 +121,11 @@ def _place(url: str) -> tuple[str | None, str | None]:
     return host and host["region"], account if _ACCOUNT.fullmatch(account) else None
 
 
-def _topic(topic: str) -> Topic:
+def _topic(queue: QueueSpec) -> Topic:
+    topic = str(queue.topic)
     if topic.startswith("arn:"):
-        return Topic(topic.rpartition(":")[2], topic)
-    return Topic(topic)
+        return Topic(topic.rpartition(":")[2], topic, exists=True)
+    return Topic(topic, exists=not queue.creates_topic)
 
 
 # The boundaries of words in camel case: between `orders` and `Created`, `HTTP` and `Errors`.
@@ -150,7 +153,7 @@ def identifiers(of: Iterable[str]) -> Mapping[str, Identifier]:
     """An identifier for each name, unique in any case: `orders.fifo` becomes Orders."""
     found: dict[str, Identifier] = {}
     for name in dict.fromkeys(of):
-        words = _words(name.removesuffix(".fifo"))
+        words = _words(fixed_part(name).removesuffix(".fifo"))
         taken = {other.camel_case.lower() for other in found.values()}
         numbers = ("" if n == 1 else str(n) for n in range(1, len(found) + 2))
         free = (Identifier((*words, number) if number else words) for number in numbers)

@@ -2,9 +2,13 @@
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from loafer_kit.scaffold.sources import dead_letters
 from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.specs import Parameter
 
 #: Replaces, in a text, what only a deployment decides.
 UNKNOWN = "\0"
@@ -26,6 +30,28 @@ class Intrinsics:
         self._root = root
         self._names: dict[str, str] = {}
         self._conditions: dict[str, bool | None] = {}
+        #: The parameters that names of queues and topics take, by the template's names.
+        self.parameters = dict(self._parameters())
+        self._takes_defaults = False
+
+    def _parameters(self) -> Iterator[tuple[str, Parameter]]:
+        found: dict[str, None] = {}
+        resources = [resource for _, resource in self._root["Resources"].items()]
+        for resource in resources:
+            key, _ = _NAMES.get(str(resource["Type"].value), ("", ""))
+            found |= dict.fromkeys(_references(resource["Properties"][key].value))
+        taken = set()
+        for name in found:
+            node = self._root.at("Parameters", name)
+            variable, default = names.snake_case(name).upper(), node["Default"].text
+            if (
+                node["Type"].value == "String"
+                and names.parameter(variable) is None
+                and variable.replace("_", "") not in taken
+                and (default is None or names.parameter_value(default) is None)
+            ):
+                taken.add(variable.replace("_", ""))
+                yield name, Parameter(variable, default)
 
     def resolve(self, value: object) -> object:
         """The value without its functions; None for `AWS::NoValue`."""
@@ -46,6 +72,23 @@ class Intrinsics:
         if isinstance(found, (str, int, float)) and not isinstance(found, bool):
             return str(found) if len(str(found)) <= _LONGEST else UNKNOWN
         return UNKNOWN
+
+    def texts(self, value: object) -> Iterator[str]:
+        """All texts within a value, those of both branches of `Fn::If`."""
+        if isinstance(value, Mapping):
+            if set(value) == {"Fn::If"} and isinstance(value["Fn::If"], list):
+                for branch in value["Fn::If"][1:]:
+                    yield from self.texts(branch)
+            elif len(value) == 1 and (function := next(iter(value))) in _FUNCTIONS:
+                yield from dead_letters.texts(self.resolve({function: value[function]}))
+            else:
+                for item in value.values():
+                    yield from self.texts(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from self.texts(item)
+        else:
+            yield from dead_letters.texts(value)
 
     def name(self, logical_id: str) -> str:
         """A queue's or topic's name; by default its logical id."""
@@ -76,8 +119,18 @@ class Intrinsics:
         key = str(name)
         if key not in self._conditions:
             self._conditions[key] = None  # if it refers to itself
-            self._conditions[key] = self._holds(self._root.at("Conditions", key).value)
+            with self._with_defaults():
+                self._conditions[key] = self._holds(self._root.at("Conditions", key).value)
         return self._conditions[key]
+
+    @contextmanager
+    def _with_defaults(self) -> Iterator[None]:
+        """Resolve parameters to their defaults: to choose, not to name."""
+        before, self._takes_defaults = self._takes_defaults, True
+        try:
+            yield
+        finally:
+            self._takes_defaults = before
 
     def _holds(self, value: object) -> bool | None:
         holds: bool | None = None
@@ -104,6 +157,8 @@ class Intrinsics:
             return f"https://{UNKNOWN}/{self.name(str(name))}"
         if resource["Type"].value == "AWS::SNS::Topic":
             return self._arn(str(name))
+        if str(name) in self.parameters and not self._takes_defaults:
+            return f"${{{self.parameters[str(name)].name}}}"
         parameter = self._root.at("Parameters", str(name))
         default = parameter["Default"].value
         if isinstance(default, str) and "List" in str(parameter["Type"].value):
@@ -125,7 +180,8 @@ class Intrinsics:
         return self.reference(name) if attribute == "QueueUrl" else UNKNOWN
 
     def _arn(self, logical_id: str) -> str:
-        return f"arn:{UNKNOWN}:{self.name(logical_id)}"
+        service = str(self._root.at("Resources", logical_id, "Type").value).split("::")[1].lower()
+        return f"arn:{UNKNOWN}:{service}:{UNKNOWN}:{UNKNOWN}:{self.name(logical_id)}"
 
     def substitute(self, argument: object) -> object:
         """The value of `Fn::Sub`."""
@@ -184,9 +240,34 @@ class Intrinsics:
         """The value of `Fn::FindInMap`."""
         if not isinstance(argument, list):
             return UNKNOWN
-        steps: Sequence[str] = [self.text(step) for step in argument[:3]]
+        with self._with_defaults():
+            steps: Sequence[str] = [self.text(step) for step in argument[:3]]
         found = self._root.at("Mappings", *steps).value
         return found if isinstance(found, (str, int, list)) else UNKNOWN
+
+
+def _references(value: object) -> Iterator[str]:
+    """The names that `Ref` and `Fn::Sub` refer to within a value."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop(0):
+            case {"Ref": str() as name}:
+                yield name
+            case {"Fn::FindInMap": _}:
+                continue
+            case {"Fn::Sub": str() as text}:
+                yield from _substituted(text)
+            case {"Fn::Sub": [str() as text, values]}:
+                yield from _substituted(text)
+                waiting.append(values)
+            case dict() as table:
+                waiting += table.values()
+            case list() as items:
+                waiting += items
+
+
+def _substituted(text: str) -> Iterator[str]:
+    yield from (name.strip() for mark, name in _SUBSTITUTED.findall(text) if not mark)
 
 
 def _negated(holds: bool | None) -> bool | None:

@@ -16,8 +16,8 @@ class Person(Protocol):
     def ask(self, question: str, default: str | None) -> str:
         """Return the answer; the default if the answer is empty and there is one."""
 
-    def confirm(self, question: str) -> bool:
-        """Return whether the answer is yes; no is the default."""
+    def confirm(self, question: str, *, default: bool = False) -> bool:
+        """Return whether the answer is yes; an empty answer stands for the default."""
 
     def tell(self, text: str) -> None:
         """Say what is wrong with an answer."""
@@ -63,10 +63,16 @@ def _ask_for_queue(values: Values, person: Person) -> None:
     if "kind" not in queue and "topic" not in queue:
         ask("kind", "Kind (sqs, or sns for a queue subscribed to a topic)", "sqs")
     if queue.get("kind") == "sns" and "topic" not in queue:
-        ask("topic", "Topic", names.queue_name(name))
+        topic = ask("topic", "Topic", names.queue_name(name))
+        if not topic.startswith("arn:") and not person.confirm(
+            "Create the topic? Answer n for one that exists.", default=True
+        ):
+            queue["topic"] = {"name": topic, "create": False}
     if "handler" not in queue:
         ask("handler", "Handler", names.handler_for(name))
-    if "dead_letter_queue" not in queue and person.confirm("With a dead-letter queue?"):
+    if "dead_letter_queue" not in queue and person.confirm(
+        "With a dead-letter queue?", default=True
+    ):
         ask("dead_letter_queue", "Dead-letter queue", _dead_letter_queue_for(name))
 
 

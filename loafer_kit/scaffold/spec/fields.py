@@ -60,6 +60,19 @@ SERVICE = (
     ),
 )
 
+# The keys of a parameter.
+PARAMETER = (
+    Field(
+        "name", "string", "The environment variable; a queue's name takes it as `${NAME}`.",
+        required=True, rule=names.parameter, pattern=names.PARAMETER,
+    ),
+    Field(
+        "default", "string",
+        "Its value unless the environment sets it; without one, the environment must.",
+        rule=names.parameter_value, pattern=names.PARAMETER_VALUE,
+    ),
+)
+
 # The keys of a queue and its code.
 QUEUE = (
     Field(
@@ -73,7 +86,8 @@ QUEUE = (
     ),
     Field(
         "topic", "string",
-        "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue.",
+        "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue. "
+        '`{name = "news", create = false}` is a topic that exists already.',
         rule=names.topic,
     ),
     Field(
@@ -107,6 +121,15 @@ QUEUE = (
     ),
 )
 
+# The keys of a topic that is given as a table.
+TOPIC = (
+    Field("name", "string", "The topic's name or ARN.", required=True, rule=names.topic),
+    Field(
+        "create", "boolean",
+        "Whether the deployed queues bring the topic; by default true for a name, false for an ARN.",
+    ),
+)
+
 # The options of a queue's route.
 OPTIONS = (
     Field(
@@ -132,7 +155,8 @@ OPTIONS = (
         minimum=0, maximum=10000, keyword="prefetch",
     ),
     Field(
-        "handler_timeout", "number", "Seconds that handling one message may take.",
+        "handler_timeout", "number",
+        "Seconds that handling one message may take; by default 60.",
         more_than=0, maximum=43200, keyword="handler_timeout",
     ),
     Field(

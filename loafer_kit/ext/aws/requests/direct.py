@@ -15,7 +15,6 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -97,19 +96,19 @@ class DirectTransport:
         self, action: str, url: str, parameters: dict[str, Any]
     ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
         request = _ENCODER.encode(parameters).encode()
-        subject = errors.queue_subject(url)
         try:
             response, answer = await self._ask(action, request)
-            if response.status == HTTPStatus.OK and action == "ReceiveMessage":
+            if response.status == answers.OK and action == "ReceiveMessage":
                 _decode_binary_attributes(answer)
         except errors.REQUEST_ERRORS as error:
+            subject = errors.queue_subject(url)
             raise errors.from_exception(error, action=action, subject=subject) from error
-        if response.status != HTTPStatus.OK:
+        if response.status != answers.OK:
             raise errors.from_code(
                 *_failure(response, answer),
                 response.status,
                 action=action,
-                subject=subject,
+                subject=errors.queue_subject(url),
                 retry_after=errors.retry_after(response.headers.get("Retry-After")),
             )
         return response, answer
@@ -128,7 +127,8 @@ class DirectTransport:
             credentials = await self._credentials.get_frozen_credentials()
             moment = time.time() + self._clock_offset
             response, answer = await self._post(action, request, credentials, moment)
-            if response.status == HTTPStatus.OK:
+            if response.status == answers.OK:
+                self._credentials.accepted()
                 break
             code, _ = _failure(response, answer)
             skew = errors.clock_skew(code, response.headers, moment)
