@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from loafer_kit.engine.callables import generator_kind, is_async
@@ -68,11 +69,53 @@ class ObservedCall(Protocol):
     def lost(self) -> Collection[int]: ...
 
 
+@dataclass(slots=True, eq=False)
+class Operation:
+    """Work for a broker that begins and ends in one task: a request, or the sending of a message.
+
+    `began` is by `time.monotonic`; the other parts below it are known when it has ended.
+    """
+
+    #: Which broker: "sqs" or "sns".
+    broker: str
+    began: float = field(default_factory=time.monotonic, kw_only=True)
+    seconds: float = field(default=0.0, kw_only=True)
+    error: BaseException | None = field(default=None, kw_only=True)
+    #: The broker's answer, with its own keys.
+    answer: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(slots=True, eq=False)
+class Request(Operation):
+    """One request; names and shapes are the broker's."""
+
+    action: str
+    parameters: Mapping[str, Any]
+    #: Returns the trace headers of a message in the answer.
+    read_headers: Callable[[Message], Mapping[str, str]]
+    #: The broker's id of the request.
+    request_id: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Sending(Operation):
+    """The sending of one message to a queue or topic, repetitions included."""
+
+    destination: str
+    #: The URL or ARN of the destination, if that is known.
+    address: str | None = None
+    #: Trace headers that the message has and keeps: it is a dead letter.
+    carried: Mapping[str, str] = field(default_factory=dict)
+    #: Trace headers that observers give the message, as far as there is room for them.
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 class Observer:
     """The base of observers: a subclass overrides what it wants to know, with plain methods.
 
     They are called in the thread of the service's event loop and hold it up, so they must be quick.
-    An observer that raises is left out from then on.
+    Those about requests and sending are called in the task and thread of the operation. An observer
+    that raises is left out from then on.
     """
 
     def route_started(self, route: ObservedRoute) -> None:
@@ -114,6 +157,18 @@ class Observer:
     def published(self, destination: str, seconds: float, error: BaseException | None) -> None:
         """A message was published to a queue or topic, repetitions included, or could not be."""
 
+    def send_started(self, sending: Sending) -> None:
+        """A message is about to be sent, by a publisher or as a dead letter."""
+
+    def send_ended(self, sending: Sending) -> None:
+        """A message was sent, or could not be; `sending` is the same object as at the start."""
+
+    def request_started(self, request: Request) -> None:
+        """A request to AWS is about to be made."""
+
+    def request_ended(self, request: Request) -> None:
+        """A request was answered or failed; `request` is the same object as at the start."""
+
 
 #: The events by name, in the order of `Observer`.
 EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
@@ -146,6 +201,9 @@ NO_EVENTS = RouteEvents()
 #: Events that an observer's method gets without the route: a call names it itself.
 _WITHOUT_ROUTE = ("started", "finished")
 
+#: Events that belong to no route.
+_OF_SERVICE = ("published", "send_started", "send_ended", "request_started", "request_ended")
+
 
 class Observers:
     """The observers of one service."""
@@ -155,6 +213,10 @@ class Observers:
         self._routes: list[tuple[ObservedRoute, RouteEvents]] = []
         #: As the attributes of `RouteEvents`.
         self.published: _Tell = None
+        self.send_started: _Tell = None
+        self.send_ended: _Tell = None
+        self.request_started: _Tell = None
+        self.request_ended: _Tell = None
         #: The loop in which observers are called, while the service runs.
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -201,13 +263,14 @@ class Observers:
                 loop.call_soon_threadsafe(tell, *arguments)
 
     def _rebuild(self) -> None:
-        self.published = self._teller("published")
+        for name in _OF_SERVICE:
+            setattr(self, name, self._teller(name))
         for route, events in self._routes:
             self._build(route, events)
 
     def _build(self, route: ObservedRoute, events: RouteEvents) -> None:
         for name in EVENTS:
-            if name != "published":
+            if name not in _OF_SERVICE:
                 bound = () if name in _WITHOUT_ROUTE else (route,)
                 setattr(events, name, self._teller(name, *bound))
 
@@ -265,22 +328,72 @@ def _overrides(observer: Observer, name: str) -> bool:
 
 
 @contextmanager
-def publishing(destination: str) -> Iterator[None]:
-    """Tell the observers of the current service about what the block publishes."""
-    observers = current_observers.get()
-    tell = None if observers is None else observers.published
-    if observers is None or tell is None:
-        yield
-        return
+def publishing(broker: str, destination: str, address: str | None = None) -> Iterator[Sending]:
+    """Tell the observers of the current service about the message that the block publishes."""
     began = time.monotonic()
     failure: BaseException | None = None
     try:
-        yield
+        with sending(broker, destination, address) as message:
+            yield message
     except BaseException as error:
         failure = error
         raise
     finally:
-        observers.in_loop(tell, destination, time.monotonic() - began, failure)
+        observers = current_observers.get()
+        if observers is not None and (tell := observers.published) is not None:
+            observers.in_loop(tell, destination, time.monotonic() - began, failure)
+
+
+@contextmanager
+def sending(
+    broker: str,
+    destination: str,
+    address: str | None = None,
+    carried: Mapping[str, str] | None = None,
+) -> Iterator[Sending]:
+    """Tell observers about the message that the block sends; it gets the headers of what is yielded.
+
+    `carried` are the trace headers that the message has and keeps.
+    """
+    message = Sending(broker, destination, address, carried or {})
+    observers = current_observers.get()
+    if observers is None:
+        yield message
+    else:
+        with _told(observers.send_started, lambda: observers.send_ended, message):
+            yield message
+
+
+@contextmanager
+def requesting(
+    broker: str,
+    action: str,
+    parameters: Mapping[str, Any],
+    read_headers: Callable[[Message], Mapping[str, str]],
+) -> Iterator[Request | None]:
+    """Tell observers about the request that the block makes; None: there are none."""
+    observers = current_observers.get()
+    if observers is None or observers.request_started is observers.request_ended is None:
+        yield None
+        return
+    request = Request(broker, action, parameters, read_headers)
+    with _told(observers.request_started, lambda: observers.request_ended, request):
+        yield request
+
+
+@contextmanager
+def _told(start: _Tell, end: Callable[[], _Tell], operation: Operation) -> Iterator[None]:
+    if start is not None:
+        start(operation)
+    try:
+        yield
+    except BaseException as error:
+        operation.error = error
+        raise
+    finally:
+        operation.seconds = time.monotonic() - operation.began
+        if (tell := end()) is not None:
+            tell(operation)
 
 
 #: The observers of the service that the current task belongs to.

@@ -40,6 +40,10 @@ class AbstractProvider(ABC):
     #: `route_events.settled` itself, once for each message.
     settles_later: bool = False
 
+    #: Which broker the source belongs to ("sqs"), and where it is once it is open: its URL.
+    broker: str = ""
+    address: str | None = None
+
     @property
     def unsettled(self) -> int:
         """How many messages the source has not yet settled, though it was asked to.
@@ -103,6 +107,10 @@ class AbstractProvider(ABC):
 
     def describe(self, message: Message) -> Mapping[str, object]:
         """Return the facts that identify `message` in a log line: queue, id, receive count."""
+        return {}
+
+    def trace_headers(self, message: Message) -> Mapping[str, str]:
+        """Return the W3C trace headers that `message` carries: `traceparent` and the others."""
         return {}
 
     def first_received(self, message: Message) -> float | None:

@@ -47,7 +47,11 @@ class Consumer(Protocol):
 
 
 class QueueConsumer(ABC):
-    """A consumer that also takes part in stopping, ordering and logging."""
+    """A consumer that also takes part in stopping, ordering, logging and tracing."""
+
+    #: As those of a provider.
+    broker: str = ""
+    address: str | None = None
 
     @abstractmethod
     async def read(self) -> Message:
@@ -73,4 +77,8 @@ class QueueConsumer(ABC):
 
     def describe(self, message: Message) -> Mapping[str, object]:
         """Return the facts that identify `message` in a log line."""
+        return {}
+
+    def trace_headers(self, message: Message) -> Mapping[str, str]:
+        """Return the W3C trace headers that `message` carries."""
         return {}

@@ -129,6 +129,19 @@ def extension(
         )
 
 
+@app.command(cls=Command)
+@option_groups
+def telemetry(path: ProjectOption = Path(), *, show: writing.Show) -> None:
+    """Add traces and metrics of OpenTelemetry to the service.
+
+    The package's `__init__.py` creates the extension Telemetry.
+    """
+    addition = extensions.plan(validation.service(draft(path)).package, extensions.TELEMETRY)
+    _write(path, [addition.path], addition.apply, "add telemetry", show)
+    if not extensions.declares_extra(path, "otel"):
+        show.tell("\nNext: write loafer-kit[otel] in `dependencies` of pyproject.toml")
+
+
 def generator(project: Path, *, trust: bool) -> Generator:
     """The generator of a project, or that of a service without a lock."""
     return custom_templates.TemplateOptions(trust=trust).generator_of(project, locks.find(project))

@@ -15,6 +15,7 @@ from loafer_kit.local.environments import is_local
 # The purpose of each extra, and a module that it installs.
 _EXTRAS = {
     "local": ("loafer-kit dev, and tests with queues", "moto"),
+    "otel": ("traces and metrics of OpenTelemetry", "opentelemetry"),
     "reload": ("--reloader", "watchfiles"),
     "scaffold": ("loafer-kit new, add and update", "cookiecutter"),
     "sentry": ("reports to Sentry", "sentry_sdk"),

@@ -126,6 +126,18 @@ class ConsumerProvider(AbstractProvider):
         consumer = self._queue_consumer
         return {} if consumer is None else consumer.describe(message.message)
 
+    def trace_headers(self, message: Reading) -> Mapping[str, str]:
+        consumer = self._queue_consumer
+        return {} if consumer is None else consumer.trace_headers(message.message)
+
+    @property
+    def broker(self) -> str:  # type: ignore[override]
+        return "" if self._queue_consumer is None else self._queue_consumer.broker
+
+    @property
+    def address(self) -> str | None:  # type: ignore[override]
+        return None if self._queue_consumer is None else self._queue_consumer.address
+
     async def confirm_message(self, message: Reading) -> None:
         """Do nothing: the acknowledgement callbacks have run."""
 

@@ -1,4 +1,4 @@
-"""`loafer-kit add queue|route|handler|extension`, as a user runs it."""
+"""`loafer-kit add queue|route|handler|extension|telemetry`, as a user runs it."""
 
 import json
 import re
@@ -431,6 +431,23 @@ def test_an_installed_extension_is_named_by_its_distribution(shop, module, distr
     assert done.exit_code == 0, done.output
     told = f"\nNext: add {distribution} to `dependencies` in pyproject.toml"
     assert told in done.output if distribution else "Next" not in done.output
+
+
+def test_telemetry_is_one_line(shop):
+    """The next step is to declare the extra, however it is written."""
+    first = add("telemetry")
+    declare(shop, "Loafer_Kit [local, otel] >= 0.1")
+    again = add("telemetry")
+
+    assert first.exit_code == 0, first.output
+    code = (shop / "shop/__init__.py").read_text()
+    assert "from loafer_kit.contrib.telemetry import Telemetry\n" in code
+    assert code.endswith(
+        "manager = LoaferManager(routes=routes.routes)\ntelemetry = Telemetry(manager)\n"
+    )
+    assert "write loafer-kit[otel] in `dependencies` of pyproject.toml" in first.output
+    assert "nothing to do" in again.output
+    assert "otel" not in again.output
 
 
 def test_it_is_said_which_settings_an_extension_requires(shop, monkeypatch, tmp_path):

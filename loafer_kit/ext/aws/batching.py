@@ -1,6 +1,7 @@
 """Batcher: collects items and sends up to ten of them in one request."""
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -48,6 +49,8 @@ class Batcher(Generic[Item]):
         self._sending: dict[asyncio.Task[None], list[Item]] = {}
         self._under_way = 0
         self._loop = asyncio.get_running_loop()
+        #: A request carries items of many handlers: it must not see the context of one of them.
+        self._context = contextvars.copy_context()
 
     def add(self, item: Item, latest: float) -> None:
         """Send `item` after the linger at most, and before `latest` on the loop's clock."""
@@ -113,7 +116,7 @@ class Batcher(Generic[Item]):
         if self._key is not None:
             self._hold_back(batch, self._key)
         self._under_way += len(batch)
-        task = self._loop.create_task(self._run(batch))
+        task = self._loop.create_task(self._run(batch), context=self._context.copy())
         self._sending[task] = batch
         task.add_done_callback(self._sent)
 

@@ -21,6 +21,8 @@ class SQSConsumer(QueueConsumer):
     it ends, messages that were not read are released and the queue is closed.
     """
 
+    broker = "sqs"
+
     def __init__(
         self,
         app: Application,
@@ -78,6 +80,15 @@ class SQSConsumer(QueueConsumer):
     def describe(self, message: Message) -> Mapping[str, object]:
         """Return the queue, the message's id and its receive count."""
         return self._provider.describe(message)
+
+    def trace_headers(self, message: Message) -> Mapping[str, str]:
+        """Return the W3C trace headers of the message."""
+        return self._provider.trace_headers(message)
+
+    @property
+    def address(self) -> str | None:  # type: ignore[override]
+        """The URL of the queue, once it is open."""
+        return self._provider.address
 
     def _add_history(self, message: Message) -> None:
         retries = int(str(self._provider.describe(message)["receive_count"])) - 1

@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.events import sending
 from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
 from loafer_kit.ext.aws.requests.clients import Clients
@@ -31,23 +33,33 @@ _MOST_ATTEMPTS = 10
 
 
 def dead_letter_entry(
-    message: Message, reason: str, source_queue: str, *, fifo: bool
+    message: Message,
+    reason: str,
+    source_queue: str,
+    *,
+    fifo: bool,
+    headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the entry of a SendMessageBatch that carries `message` with its attributes.
 
     The reason, the source queue and the message id are added as message attributes, unless the
-    original has ten already. The message group is kept on a FIFO queue, and for fair queues from a
+    original has ten already. They come before the original's trace context: what is left of it
+    travels as X-Ray's header. `headers` is a context for a message without one. The message group is kept on a FIFO queue, and for fair queues from a
     standard queue to another.
     """
     entry = {"Id": "0", "MessageBody": message["Body"], **copied_parameters(message)}
     original = entry.pop("MessageAttributes", {})
+    context = trace_headers.carried(original)
+    original = {name: value for name, value in original.items() if name not in context}
     added = _added_attributes(
         {REASON: reason, SOURCE_QUEUE: source_queue, MESSAGE_ID: message["MessageId"]},
         room=SQS_MESSAGE_ATTRIBUTES
         - len(original.keys() - {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}),
     )
-    if attributes := original | added:
+    if attributes := trace_headers.fit(original | added, context):
         entry["MessageAttributes"] = attributes
+    if headers or (context and "traceparent" not in attributes):
+        entry = trace_headers.add(entry, headers or trace_headers.read(message))
     group = (message.get("Attributes") or {}).get("MessageGroupId")
     if fifo:
         entry["MessageGroupId"] = group or message["MessageId"]
@@ -116,10 +128,26 @@ class DeadLetterQueue:
 
         Raises `ProviderError` if SQS did not accept it.
         """
+        carried = trace_headers.read(message)
+        with sending("sqs", bare_name(self._target), self._url, carried) as told:
+            await self._repeat(message, reason, deadline, told.headers)
+            told.address = self._url
+
+    @property
+    def _url(self) -> str | None:
+        return None if self._queue is None else self._queue.url
+
+    async def _repeat(
+        self,
+        message: Message,
+        reason: str,
+        deadline: Callable[[], float],
+        headers: Mapping[str, str],
+    ) -> None:
         loop = asyncio.get_running_loop()
         for attempt in itertools.count():
             try:
-                await self._send(message, reason)
+                await self._send(message, reason, headers)
             except TransientProviderError as error:
                 pause = full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF)
                 pause = max(pause, error.retry_after or 0.0)
@@ -129,10 +157,11 @@ class DeadLetterQueue:
             else:
                 return
 
-    async def _send(self, message: Message, reason: str) -> None:
+    async def _send(self, message: Message, reason: str, headers: Mapping[str, str]) -> None:
         queue = await self.find()
-        entry = dead_letter_entry(message, reason, self._source.name, fifo=queue.is_fifo)
-        plain = without_reason(entry)
+        source, fifo = self._source.name, queue.is_fifo
+        entry = dead_letter_entry(message, reason, source, fifo=fifo, headers=headers)
+        plain = without_reason(dead_letter_entry(message, reason, source, fifo=fifo))
         try:
             await _send_entry(queue, entry)
         except (TransientProviderError, AccessDeniedError):

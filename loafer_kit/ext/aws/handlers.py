@@ -12,6 +12,7 @@ from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.route_options import suggestion
 from loafer_kit.events import publishing
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
+from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.requests import answers, clients, errors
 from loafer_kit.ext.aws.requests.clients import Clients
@@ -66,9 +67,12 @@ class SQSHandler:
             raise ValueError(f"{type(self).__name__} has no queue: name one, SQSHandler('orders').")
         _check_group("Queue", self.queue_name, parameters)
         body = encoder(message) if encoder else message
-        with publishing(bare_name(self.queue_name)):
+        with publishing("sqs", bare_name(self.queue_name), self._queue_url) as sending:
+            parameters = trace_headers.add({"MessageBody": body, **parameters}, sending.headers)
             async with clients.borrowed(self._client_options, self.queue_name) as shared:
-                return await _repeated(self._send, shared, {"MessageBody": body, **parameters})
+                answer = await _repeated(self._send, shared, parameters)
+            sending.answer, sending.address = answer, self._queue_url
+        return answer
 
     async def _send(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
         if self._queue_url is None:
@@ -112,9 +116,14 @@ class SNSHandler:
             raise ValueError(f"{type(self).__name__} has no topic: name one, SNSHandler('orders').")
         _check_group("Topic", self.topic, parameters)
         body = encoder(message) if encoder else message
-        with publishing(bare_name(self.topic)):
+        with publishing("sns", bare_name(self.topic), self._topic_arn) as sending:
+            parameters = trace_headers.add(
+                {"Message": body, **parameters}, sending.headers, sqs=False
+            )
             async with clients.borrowed(self._client_options, self.topic, "sns") as shared:
-                return await _repeated(self._publish, shared, {"Message": body, **parameters})
+                answer = await _repeated(self._publish, shared, parameters)
+            sending.answer, sending.address = answer, self._topic_arn
+        return answer
 
     async def _publish(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
         if self._topic_arn is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws import checks, options
+from loafer_kit.ext.aws import checks, options, trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.consumption import QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
@@ -37,6 +37,7 @@ class SQSProvider(AbstractProvider):
     """
 
     settles_later = True
+    broker = "sqs"
 
     #: How long a handler may take, and how many messages may wait; only the start-up check uses them.
     handler_timeout: float | None = None
@@ -96,7 +97,7 @@ class SQSProvider(AbstractProvider):
         if self._clients is None:
             self._clients = clients.share(self._client_options, self.queue_name)
         transport = await _open_transport(self._clients, self.queue_name, self.settings.transport)
-        url = await self._clients.queue_url(self.queue_name)
+        self.address = url = await self._clients.queue_url(self.queue_name)
         queue = Queue(self.name, url, transport, self.statistics)
         attributes = await self._check_attributes(queue)
         self.max_deliveries = checks.max_receive_count(attributes)
@@ -209,6 +210,10 @@ class SQSProvider(AbstractProvider):
             "message_id": message["MessageId"],
             "receive_count": receive_count(message),
         }
+
+    def trace_headers(self, message: Message) -> Mapping[str, str]:
+        """Return the W3C trace headers of the message, from wherever SQS or SNS put them."""
+        return trace_headers.read(message)
 
     def first_received(self, message: Message) -> float | None:
         """Return when SQS delivered the message for the first time."""

@@ -24,12 +24,15 @@ from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.spec import names
 
+#: The extension of `add telemetry`.
+TELEMETRY = "loafer_kit.contrib.telemetry:Telemetry"
+
 _SERVICES = ("Application", "LoaferManager")
 _REFERENCE = re.compile(
     rf"(?P<module>{names.IDENTIFIER.pattern}(?:\.{names.IDENTIFIER.pattern})*)"
     rf":(?P<name>{names.IDENTIFIER.pattern})"
 )
-_DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
+_DISTRIBUTION = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +153,14 @@ def missing_distribution(project: Path, package: str, module: str) -> str | None
     if top == package or top in sys.stdlib_module_names:
         return None
     found = _distributions(top)
-    if {_normal(name) for name in (*found, top)} & set(_declared(project)):
+    if {_normal(name) for name in (*found, top)} & _declared(project).keys():
         return None
     return " or ".join(found) or f"the distribution of {top}"
+
+
+def declares_extra(project: Path, extra: str) -> bool:
+    """Whether a project's `pyproject.toml` asks for an extra of loafer_kit, or for all."""
+    return bool({extra, "all"} & set(_declared(project).get("loafer-kit", ())))
 
 
 def _distributions(top: str) -> list[str]:
@@ -165,17 +173,20 @@ def _distributions(top: str) -> list[str]:
     return sorted(found or set(metadata.packages_distributions().get(top, [])))
 
 
-def _declared(project: Path) -> Iterator[str]:
-    """The names of a project's dependencies; none if its `pyproject.toml` is unreadable."""
+def _declared(project: Path) -> dict[str, set[str]]:
+    """A project's dependencies and their extras; none if its `pyproject.toml` is unreadable."""
     try:
         content = read(project, "pyproject.toml") or b""
         dependencies = tomllib.loads(content.decode("utf-8-sig"))["project"]["dependencies"]
     except (ConfigurationError, KeyError, TypeError, ValueError):
-        return
+        return {}
+    found: dict[str, set[str]] = {}
     for requirement in dependencies if isinstance(dependencies, list) else ():
-        name = _DISTRIBUTION.match(str(requirement).strip())
-        if name is not None:
-            yield _normal(name[0])
+        match = _DISTRIBUTION.match(str(requirement).strip())
+        if match is not None:
+            extras = {_normal(extra.strip()) for extra in (match[2] or "").split(",")}
+            found.setdefault(_normal(match[1]), set()).update(extras)
+    return found
 
 
 def _normal(name: str) -> str:

@@ -14,7 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from loafer_kit import __version__
-from loafer_kit.ext.aws import addresses
+from loafer_kit.events import requesting
+from loafer_kit.ext.aws import addresses, trace_headers
 from loafer_kit.ext.aws.requests import answers, direct, errors
 from loafer_kit.ext.aws.requests.signing import Session
 from loafer_kit.ext.aws.requests.transport import BotocoreTransport, SQSTransport
@@ -97,12 +98,17 @@ class Clients:
 
         Raises as `SQSTransport.call` does; `subject` is how its errors name the queue or the topic.
         """
-        try:
-            client = await self.client(service, long_polling=long_polling)
-            return await self._ask(getattr(client, xform_name(action)), parameters)
-        except errors.REQUEST_ERRORS as exc:
-            permission = action if service == "sqs" else f"{service}:{action}"
-            raise errors.from_exception(exc, action=permission, subject=subject) from exc
+        with requesting(service, action, parameters, trace_headers.read) as told:
+            try:
+                client = await self.client(service, long_polling=long_polling)
+                answer = await self._ask(getattr(client, xform_name(action)), parameters)
+            except errors.REQUEST_ERRORS as exc:
+                permission = action if service == "sqs" else f"{service}:{action}"
+                raise errors.from_exception(exc, action=permission, subject=subject) from exc
+            if told is not None:
+                told.answer = answer
+                told.request_id = answer.get("ResponseMetadata", {}).get("RequestId")
+        return answer
 
     async def _ask(
         self, operation: Callable[..., Awaitable[dict[str, Any]]], parameters: Mapping[str, Any]

@@ -25,7 +25,9 @@ from botocore.exceptions import NoCredentialsError
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
+from loafer_kit.events import requesting
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
 from loafer_kit.ext.aws.requests import answers, errors
 from loafer_kit.ext.aws.requests.signing import (
@@ -83,7 +85,17 @@ class DirectTransport:
 
         A request is repeated only to correct the clock or to renew the credentials.
         """
-        request = _ENCODER.encode({"QueueUrl": url, **parameters}).encode()
+        parameters = {"QueueUrl": url, **parameters}
+        with requesting("sqs", action, parameters, trace_headers.read) as told:
+            response, answer = await self._answer(action, url, parameters)
+            if told is not None:
+                told.answer, told.request_id = answer, response.headers.get("x-amzn-RequestId")
+        return answer
+
+    async def _answer(
+        self, action: str, url: str, parameters: dict[str, Any]
+    ) -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
+        request = _ENCODER.encode(parameters).encode()
         try:
             response, answer = await self._ask(action, request)
             if response.status == answers.OK and action == "ReceiveMessage":
@@ -99,7 +111,7 @@ class DirectTransport:
                 subject=errors.queue_subject(url),
                 retry_after=errors.retry_after(response.headers.get("Retry-After")),
             )
-        return answer
+        return response, answer
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,11 +1,13 @@
 """Requests to SQS: the queue they are about, and what carries them."""
 
+import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from loafer_kit.events import requesting
 from loafer_kit.ext.aws.addresses import is_fifo
 from loafer_kit.ext.aws.requests import answers
 from loafer_kit.ext.aws.requests.errors import (
@@ -176,21 +178,27 @@ class BlockingQueue:
         self._url = url
         self._open_client = open_client
         self._client: Any = None
+        #: Its own, which the other thread lacks: it names the observers.
+        self._context = contextvars.copy_context()
 
     def change_visibility(self, timeouts: Iterable[tuple[str, int]]) -> list[BatchEntryFailure]:
         """Hide messages for so many seconds from now; each is given by its receipt handle."""
         entries = _visibility_entries(timeouts)
-        try:
-            if self._client is None:
-                self._client = self._open_client()
-            answer = self._client.change_message_visibility_batch(
-                QueueUrl=self._url, Entries=entries
-            )
-        except REQUEST_ERRORS as exc:
-            raise from_exception(
-                exc, action="ChangeMessageVisibilityBatch", subject=queue_subject(self._url)
-            ) from exc
-        return answers.unconfirmed(entries, answer)
+        return answers.unconfirmed(entries, self._context.run(self._ask, entries))
+
+    def _ask(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        action = "ChangeMessageVisibilityBatch"
+        parameters = {"QueueUrl": self._url, "Entries": entries}
+        with requesting("sqs", action, parameters, lambda _: {}) as told:
+            try:
+                if self._client is None:
+                    self._client = self._open_client()
+                answer: dict[str, Any] = self._client.change_message_visibility_batch(**parameters)
+            except REQUEST_ERRORS as exc:
+                raise from_exception(exc, action=action, subject=queue_subject(self._url)) from exc
+            if told is not None:
+                told.answer = answer
+        return answer
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,6 +1,7 @@
 """When a batch leaves."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 import uvloop
@@ -50,6 +51,30 @@ def test_fewer_wait_for_the_linger_of_the_first(in_virtual_time):
         assert sent.batches == [(0.2, ["a", "b"]), (1.35, ["c"])]
 
     in_virtual_time(main)
+
+
+def test_a_batch_has_the_context_of_none_of_its_items(in_virtual_time):
+    """It was collected from many handlers: their spans and log fields are not its own."""
+    current = ContextVar("current", default="nobody")
+    seen = []
+
+    async def send(batch):
+        seen.append(current.get())
+
+    async def add(batcher, *items):
+        current.set("a handler")
+        for item in items:
+            batcher.add(item, 100.0)
+
+    async def main():
+        batcher = Batcher(send, 0.2)
+        await asyncio.create_task(add(batcher, "a"))  # leaves by the timer
+        await asyncio.sleep(1)
+        await asyncio.create_task(add(batcher, *range(10)))  # leaves at once
+        await asyncio.sleep(1)
+
+    in_virtual_time(main)
+    assert seen == ["nobody", "nobody"]
 
 
 def test_an_old_timer_does_not_cut_the_next_linger_short(in_virtual_time):
