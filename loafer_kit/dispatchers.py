@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
@@ -39,7 +40,13 @@ class LoaferDispatcher:
         self.on_started: Callable[[], object] = lambda: None
         self._opening = 0
         self._workers: list[RouteWorker] = []
-        self._stopping = False
+        #: When `stop` was first called, by `time.monotonic`; None until then.
+        self.stopping_since: float | None = None
+
+    @property
+    def workers(self) -> Sequence[RouteWorker]:
+        """What runs the routes, since the service is started up."""
+        return self._workers
 
     async def dispatch_message(self, message: Message, route: Route) -> bool:
         """Deliver one message to a route; return True if it should be acknowledged.
@@ -74,7 +81,7 @@ class LoaferDispatcher:
             )
             for route in self.routes
         ]
-        if self._stopping:  # `stop` was called while the service was starting up
+        if self.stopping_since is not None:  # `stop` was called while the service was starting up
             self.stop()
         tasks = [
             asyncio.create_task(
@@ -88,7 +95,7 @@ class LoaferDispatcher:
         finally:
             self.stop()
             await self._wait_for(tasks)
-            self._stopping = False
+            self.stopping_since = None
         errors = [error for task in tasks if (error := task.exception()) is not None]
         for error in errors[1:]:
             logger.error("route.failed: %s", error, exc_info=error)
@@ -114,7 +121,7 @@ class LoaferDispatcher:
 
     def stop(self) -> None:
         """Fetch nothing more; finish and settle the messages in hand. May be called again."""
-        self._stopping = True
+        self._note_stop()
         for worker in self._workers:
             worker.stop()
 
@@ -125,6 +132,10 @@ class LoaferDispatcher:
 
     def stop_now(self) -> None:
         """Cancel the running handlers and release their messages."""
-        self._stopping = True
+        self._note_stop()
         for worker in self._workers:
             worker.stop_now()
+
+    def _note_stop(self) -> None:
+        if self.stopping_since is None:
+            self.stopping_since = time.monotonic()

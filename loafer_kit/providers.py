@@ -105,6 +105,10 @@ class AbstractProvider(ABC):
         """Return the facts that identify `message` in a log line: queue, id, receive count."""
         return {}
 
+    def sent_at(self, message: Message) -> float | None:
+        """Return when `message` was sent to the source, as Unix time; None if unknown."""
+        return None
+
     def first_received(self, message: Message) -> float | None:
         """Return when `message` was first delivered, as Unix time; None if unknown."""
         return None

@@ -3,9 +3,11 @@
 import asyncio
 import functools
 import logging
+import os
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
@@ -17,6 +19,9 @@ from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
+
+if TYPE_CHECKING:
+    from loafer_kit.operations.monitors import Monitor
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +49,8 @@ class Service:
         self.logger = logging.getLogger(name)
         #: Decides the outcome of a failed message if the handler and the error handler do not.
         self.failure_policy: FailurePolicy | None = None
+        #: Shows the service to its operators; None: nowhere, unless the environment says so.
+        self.monitor: Monitor | None = None
         self._observers = Observers()
         self._startup = CallbackList()
         self._teardown = CallbackList()
@@ -129,13 +136,29 @@ class Service:
         self._observers.loop = asyncio.get_running_loop()
         token = current_observers.set(self._observers)
         try:
+            async with self._monitored(dispatcher):
+                await self._serve_routes(dispatcher, forever=forever)
+        finally:
+            current_observers.reset(token)
+
+    async def _serve_routes(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
+        try:
             if await self._start_up():
                 self.logger.debug("application.started")
             await dispatcher.dispatch_providers(forever)
         finally:
             await self._tear_down()
-            current_observers.reset(token)
             self.logger.debug("application.stopped")
+
+    def _monitored(self, dispatcher: LoaferDispatcher) -> AbstractAsyncContextManager[None]:
+        if self.monitor is None and os.environ.get("LOAFER_HTTP"):
+            # A service without this face does not pay for its libraries.
+            from loafer_kit.operations.monitors import Monitor
+
+            self.monitor = Monitor(self.name, versions(self.name))
+        if self.monitor is None:
+            return nullcontext()
+        return self.monitor.watching(self._observers, dispatcher)
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
         facts = {
@@ -175,6 +198,12 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except (metadata.PackageNotFoundError, ValueError):
         return None
+
+
+def versions(service: str) -> dict[str, str]:
+    """Return the versions of the service, if it is an installed distribution, and of loafer_kit."""
+    found = {"version": _version(service), "loafer_kit": _version("loafer-kit")}
+    return {name: version for name, version in found.items() if version is not None}
 
 
 def _check_no_loop_runs(service: str) -> None:

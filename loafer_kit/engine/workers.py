@@ -134,6 +134,16 @@ class RouteWorker:
         """True while handlers that cannot be stopped keep all others from starting."""
         return self._jobs.stuck
 
+    @property
+    def waiting(self) -> int:
+        """How many messages have arrived and not started."""
+        return len(self._backlog)
+
+    @property
+    def receivers(self) -> int:
+        """How many fetches are open."""
+        return len(self._fetcher)
+
     def log_running(self) -> None:
         """Log every running handler, its age and where it stands."""
         self._jobs.log_running()
