@@ -41,6 +41,18 @@ SIDES = (
         _HERE,
         ("python", "loafer_service.py", "botocore"),
     ),
+    Side(
+        "loafer_kit-observed",
+        "loafer_kit with an observer that counts",
+        _HERE,
+        ("python", "loafer_service.py", "observed"),
+    ),
+    Side(
+        "loafer_kit-monitored",
+        "loafer_kit with Monitoring",
+        _HERE,
+        ("python", "loafer_service.py", "monitored"),
+    ),
     BASE,
     Side("tuned", "the same with uvloop and user_agent", _HERE, ("python", "bare.py", "tuned")),
     Side(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
 from loafer_kit.engine.deliveries import FailurePolicy, deliver
-from loafer_kit.engine.workers import RouteWorker
+from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -40,13 +40,8 @@ class LoaferDispatcher:
         self.on_started: Callable[[], object] = lambda: None
         self._opening = 0
         self._workers: list[RouteWorker] = []
-        #: When `stop` was first called, by `time.monotonic`; None until then.
+        #: When `stop` was called, by `time.monotonic`; None before that, and when the routes have ended.
         self.stopping_since: float | None = None
-
-    @property
-    def workers(self) -> Sequence[RouteWorker]:
-        """What runs the routes, since the service is started up."""
-        return self._workers
 
     async def dispatch_message(self, message: Message, route: Route) -> bool:
         """Deliver one message to a route; return True if it should be acknowledged.
@@ -54,12 +49,20 @@ class LoaferDispatcher:
         Does not settle it. Returns False for an empty message and for a cancelled handler.
         """
         if not message:
-            logger.warning("message.ignored route=%s: it is empty", route.name)
+            logger.warning(
+                "message.ignored route=%s: it is empty",
+                route.name,
+                extra={"event": "message.ignored", "route": route.name},
+            )
             return False
         try:
             delivery = await deliver(route, message, self.failure_policy)
         except asyncio.CancelledError:
-            logger.warning("message.cancelled route=%s", route.name)
+            logger.warning(
+                "message.cancelled route=%s",
+                route.name,
+                extra={"event": "message.cancelled", "route": route.name},
+            )
             return False
         return delivery.outcome is outcomes.ACKNOWLEDGE
 
@@ -98,9 +101,20 @@ class LoaferDispatcher:
             self.stopping_since = None
         errors = [error for task in tasks if (error := task.exception()) is not None]
         for error in errors[1:]:
-            logger.error("route.failed: %s", error, exc_info=error)
+            logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
         if errors:
             raise errors[0]
+
+    @property
+    def stopping(self) -> bool:
+        """True once `stop` was called, until the routes have ended."""
+        return self.stopping_since is not None
+
+    def statuses(self) -> list[RouteStatus]:
+        """Return what each route does now."""
+        if not self._workers:
+            return [RouteStatus(route) for route in self.routes]
+        return [worker.status() for worker in self._workers]
 
     def _route_started(self) -> None:
         self._opening -= 1

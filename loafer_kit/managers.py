@@ -65,7 +65,9 @@ class LoaferManager(Service):
         try:
             self._run(self._prepared(), self.runner, forever=forever, debug=debug)
         except ProviderError as error:
-            logger.critical("service.failed: %s", error)
+            logger.critical(
+                "service.failed: %s", error, extra={"event": "service.failed", "service": self.name}
+            )
             raise SystemExit(1) from error
 
     async def serve(self, forever: bool = True) -> None:

@@ -84,14 +84,16 @@ class LoaferRunner:
             self.loop.stop()
         elif self._stop_requests == 1:
             logger.info(
-                "service.stopping: finishing the messages in hand; signal again to end at once"
+                "service.stopping: finishing the messages in hand; signal again to end at once",
+                extra={"event": "service.stopping"},
             )
             self._announce_stop()
             if self._stop():
                 _let_signals_kill(self.loop)
         else:
             logger.warning(
-                "service.stopping_now: the messages in hand are released; signal again to kill"
+                "service.stopping_now: the messages in hand are released; signal again to kill",
+                extra={"event": "service.stopping_now"},
             )
             self._stop_now()
             _let_signals_kill(self.loop)
@@ -175,7 +177,7 @@ def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]
             )
             if task.done() or is_signal:
                 raise
-            logger.exception("task.exited: the service goes on")
+            logger.exception("task.exited: the service goes on", extra={"event": "task.exited"})
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

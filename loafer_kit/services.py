@@ -15,6 +15,7 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.middleware import Middleware, checked
@@ -52,6 +53,8 @@ class Service:
         #: Shows the service to its operators; None: nowhere, unless the environment says so.
         self.monitor: Monitor | None = None
         self._observers = Observers()
+        self._dispatcher_at_work: LoaferDispatcher | None = None
+        self._has_ended = False
         self._startup = CallbackList()
         self._teardown = CallbackList()
         self._starting: asyncio.Timeout | None = None
@@ -59,6 +62,16 @@ class Service:
     def observe(self, observer: Observer) -> None:
         """Tell `observer` what happens inside, from now on."""
         self._observers.add(observer)
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once the service ends, and after that."""
+        at_work = self._dispatcher_at_work
+        return self._has_ended or (at_work is not None and at_work.stopping)
+
+    def statuses(self) -> list[RouteStatus]:
+        """Return what each route does now; nothing before the service runs."""
+        return [] if self._dispatcher_at_work is None else self._dispatcher_at_work.statuses()
 
     def startup(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited before the first fetch."""
@@ -134,6 +147,7 @@ class Service:
         dispatcher.observers = self._observers
         dispatcher.on_started = functools.partial(self._log_start, dispatcher)
         self._observers.loop = asyncio.get_running_loop()
+        self._dispatcher_at_work, self._has_ended = dispatcher, False
         token = current_observers.set(self._observers)
         try:
             async with self._monitored(dispatcher):
@@ -144,11 +158,12 @@ class Service:
     async def _serve_routes(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
         try:
             if await self._start_up():
-                self.logger.debug("application.started")
+                self.logger.debug("application.started", extra={"event": "application.started"})
             await dispatcher.dispatch_providers(forever)
         finally:
+            self._has_ended = True
             await self._tear_down()
-            self.logger.debug("application.stopped")
+            self.logger.debug("application.stopped", extra={"event": "application.stopped"})
 
     def _monitored(self, dispatcher: LoaferDispatcher) -> AbstractAsyncContextManager[None]:
         if self.monitor is None and os.environ.get("LOAFER_HTTP"):
@@ -163,8 +178,8 @@ class Service:
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
         facts = {
             "service": self.name,
-            "version": _version(self.name),
-            "runtime": _version("loafer-kit"),
+            "version": version_of(self.name),
+            "runtime": version_of("loafer-kit"),
             "routes": {route.name: route.options.concurrency for route in dispatcher.routes},
             "max_jobs": dispatcher.max_jobs,
             "grace_time": dispatcher.grace_time,
@@ -181,7 +196,11 @@ class Service:
             except BaseException as error:
                 if ends_task(error):
                     raise
-                self.logger.exception("teardown.failed callback=%s", callback)
+                self.logger.exception(
+                    "teardown.failed callback=%s",
+                    callback,
+                    extra={"event": "teardown.failed", "callback": str(callback)},
+                )
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -192,7 +211,7 @@ class Service:
             self.logger.addHandler(logging.StreamHandler())
 
 
-def _version(distribution: str) -> str | None:
+def version_of(distribution: str) -> str | None:
     """Return the version of an installed distribution; None if there is none of that name."""
     try:
         return metadata.version(distribution)
@@ -202,7 +221,7 @@ def _version(distribution: str) -> str | None:
 
 def versions(service: str) -> dict[str, str]:
     """Return the versions of the service, if it is an installed distribution, and of loafer_kit."""
-    found = {"version": _version(service), "loafer_kit": _version("loafer-kit")}
+    found = {"version": version_of(service), "loafer_kit": version_of("loafer-kit")}
     return {name: version for name, version in found.items() if version is not None}
 
 

@@ -57,6 +57,13 @@ class QueueConsumer(ABC):
     def stop_reading(self) -> None:
         """Make an open `read()` raise `Abort` soon; any other consumer's `read()` is cancelled."""
 
+    #: The requests that the consumer has sent, by action.
+    statistics: Mapping[str, Any] = {}
+
+    def observe(self, events: Any) -> bool:
+        """Take the `RouteEvents` to tell; return True if the consumer tells `settled` itself."""
+        return False
+
     async def leave(self, message: Message) -> None:  # noqa: B027 - an optional part
         """Do nothing more for a message that was not acknowledged: its source redelivers it."""
 

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("default", deadline=None, max_examples=25)
 settings.register_profile("fast", deadline=None, max_examples=5)
 settings.register_profile("soak", deadline=None, max_examples=5_000)
 settings.load_profile("default")

@@ -141,3 +141,32 @@ async def test_the_start_is_logged_with_its_facts(caplog):
     )
     assert (record.routes, record.max_jobs, record.grace_time) == ({"orders": 3}, 3, 7)
     assert record.runtime
+
+
+async def test_a_service_has_started_when_the_providers_of_all_routes_are_open(caplog):
+    """It is not said of one whose provider cannot be opened."""
+    caplog.set_level("INFO")
+    opened = []
+
+    class Slow(InMemoryProvider):
+        async def start(self, lost):
+            await super().start(lost)
+            await asyncio.sleep(0.01)
+            opened.append(started_lines(caplog))
+
+    class Broken(InMemoryProvider):
+        async def start(self, lost):
+            raise ProviderError("no queue")
+
+    await LoaferManager([Route(Slow(), accept), Route(InMemoryProvider(), accept)]).serve()
+    assert opened == [[]]
+    assert len(started_lines(caplog)) == 1
+
+    caplog.clear()
+    with pytest.raises(ProviderError):
+        await LoaferManager([Route(InMemoryProvider(), accept), Route(Broken(), accept)]).serve()
+    assert started_lines(caplog) == []
+
+
+def started_lines(caplog):
+    return [record for record in caplog.records if record.event == "service.started"]

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from loafer_kit import logs
 from loafer_kit.applications import Application
 from loafer_kit.cli.loading import ServiceNotFound, load_service, put_current_directory_first
 from loafer_kit.cli.output import say
@@ -82,7 +83,7 @@ def _options(workers: int | None, debug: bool, verbose: int, quiet: bool) -> lis
 
 def _show_logs(service: Service, verbose: int, quiet: bool) -> None:
     level = logging.ERROR if quiet else max(logging.WARNING - 10 * verbose, logging.DEBUG)
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(level)
     if quiet or verbose:  # asked for here, so it counts more than the service's own configuration
         service.logger.setLevel(level)
         logging.getLogger("loafer_kit").setLevel(level)

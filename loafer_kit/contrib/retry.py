@@ -134,6 +134,7 @@ class Retry(Extension):
                 "message.not_retryable: Retry keeps its count in message['_retry'], so it needs a "
                 "mapping, but the message is of type %s",
                 type(message).__name__,
+                extra={"event": "message.not_retryable"},
             )
             return
         now = time.time()  # wall clock: it travels with the message between processes

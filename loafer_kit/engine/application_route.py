@@ -73,6 +73,16 @@ class ConsumerProvider(AbstractProvider):
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
 
+    async def start(self, lost: Callable[[Message], None]) -> None:
+        """Let the consumer tell observers; the startup callbacks have opened it."""
+        if self._queue_consumer is not None:
+            self.settles_later = self._queue_consumer.observe(self.events)
+
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        """The requests that a queue's consumer has sent, by action."""
+        return {} if self._queue_consumer is None else self._queue_consumer.statistics
+
     async def fetch_messages(self) -> Sequence[Reading]:
         """Return what one `read()` gives; its `Abort` ends the route cleanly."""
         if self._failure is not None:
@@ -81,7 +91,11 @@ class ConsumerProvider(AbstractProvider):
         try:
             return [Reading(await self._consumer.read())]
         except Abort as abort:
-            self._logger.debug("consumer.aborted reason=%s", abort.reason)
+            self._logger.debug(
+                "consumer.aborted reason=%s",
+                abort.reason,
+                extra={"event": "consumer.aborted", "reason": abort.reason},
+            )
             raise SourceExhausted from abort
         except TransientProviderError:
             raise
@@ -92,7 +106,7 @@ class ConsumerProvider(AbstractProvider):
         except BaseException as error:
             if ends_task(error):
                 raise
-            self._logger.exception("consumer.failed")
+            self._logger.exception("consumer.failed", extra={"event": "consumer.failed"})
             raise ConsumerError(f"The consumer failed: {type(error).__name__}: {error}") from error
         finally:
             self._reader = None
@@ -141,7 +155,11 @@ class ConsumerProvider(AbstractProvider):
         if self._postponed:
             _, late = await asyncio.wait(self._postponed, timeout=_FLUSH_GRACE)
             for task in late:
-                self._logger.warning("postponed.cancelled: still running after %gs", _FLUSH_GRACE)
+                self._logger.warning(
+                    "postponed.cancelled: still running after %gs",
+                    _FLUSH_GRACE,
+                    extra={"event": "postponed.cancelled"},
+                )
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=_FLUSH_GRACE)
@@ -219,7 +237,7 @@ class ApplicationRoute(Route):
         except BaseException as error:
             if ends_task(error):
                 raise
-            self._app.logger.exception("message.failed")
+            self._app.logger.exception("message.failed", extra={"event": "message.failed"})
             if isinstance(self._app.consumer, QueueConsumer) and not self._callbacks["error"]:
                 return False
             return await self._report(message, error)
@@ -262,7 +280,11 @@ class ApplicationRoute(Route):
         self.provider.postpone(postponement.delay, work)
 
     def _log_abort(self, abort: Abort) -> None:
-        self._app.logger.debug("callback.aborted reason=%s", abort.reason)
+        self._app.logger.debug(
+            "callback.aborted reason=%s",
+            abort.reason,
+            extra={"event": "callback.aborted", "reason": abort.reason},
+        )
 
 
 @contextlib.contextmanager

@@ -94,7 +94,11 @@ async def run_in_executor(
         result, error = await asyncio.wrap_future(future)
     except asyncio.CancelledError:
         if not future.done():  # a call that had not started is withdrawn by now
-            logger.warning("handler.runs_on: %r runs on, a thread cannot be cancelled", function)
+            logger.warning(
+                "handler.runs_on: %r runs on, a thread cannot be cancelled",
+                function,
+                extra={"event": "handler.runs_on", "handler": repr(function)},
+            )
             # Soon: calls that are cancelled together with this one are withdrawn, not started.
             asyncio.get_running_loop().call_soon(threads.replace, future)
             if handler_call is not None:

@@ -187,7 +187,11 @@ def _ask(policy: FailurePolicy, exc: BaseException, facts: Mapping[str, object])
     try:
         return policy(exc, facts)
     except Exception:
-        logger.exception("failure_policy.failed %s", as_pairs(facts), extra=dict(facts))
+        logger.exception(
+            "failure_policy.failed %s",
+            as_pairs(facts),
+            extra={"event": "failure_policy.failed", **facts},
+        )
         return None
 
 
@@ -264,7 +268,13 @@ def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float
             "duration": seconds,
         },
     )
-    logger.debug("message.body route=%s %s: %r", route.name, as_pairs(facts), message)
+    logger.debug(
+        "message.body route=%s %s: %r",
+        route.name,
+        as_pairs(facts),
+        message,
+        extra=_fields("message.body", route, facts),
+    )
 
 
 def _fields(event: str, route: Route, facts: Mapping[str, object]) -> dict[str, object]:

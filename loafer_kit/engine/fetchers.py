@@ -136,15 +136,34 @@ class Fetcher:
             return
         grace = self._provider.poll_grace
         logger.info(
-            "fetch.finishing route=%s open=%d within=%gs", self._name, len(self._open), grace
+            "fetch.finishing route=%s open=%d within=%gs",
+            self._name,
+            len(self._open),
+            grace,
+            extra={
+                "event": "fetch.finishing",
+                "route": self._name,
+                "open": len(self._open),
+                "within": grace,
+            },
         )
         _, late = await asyncio.wait(self._open, timeout=grace)
         if late:
-            logger.warning("fetch.cancelled route=%s open=%d", self._name, len(late))
+            logger.warning(
+                "fetch.cancelled route=%s open=%d",
+                self._name,
+                len(late),
+                extra={"event": "fetch.cancelled", "route": self._name, "open": len(late)},
+            )
             self.cancel()
             _, stuck = await asyncio.wait(late, timeout=_CANCEL_GRACE)
             if stuck:
-                logger.error("fetch.stuck route=%s open=%d: left behind", self._name, len(stuck))
+                logger.error(
+                    "fetch.stuck route=%s open=%d: left behind",
+                    self._name,
+                    len(stuck),
+                    extra={"event": "fetch.stuck", "route": self._name, "open": len(stuck)},
+                )
 
     async def _fetch(self, limit: int) -> Sequence[Message]:
         loop = asyncio.get_running_loop()
@@ -177,7 +196,18 @@ class Fetcher:
         self.scaler.failed()
         delay = full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF)
         delay = max(delay, error.retry_after or 0.0)
-        logger.warning("fetch.failed route=%s retry_in=%.1fs: %s", self._name, delay, error)
+        logger.warning(
+            "fetch.failed route=%s retry_in=%.1fs: %s",
+            self._name,
+            delay,
+            error,
+            extra={
+                "event": "fetch.failed",
+                "route": self._name,
+                "retry_in": delay,
+                "reason": str(error),
+            },
+        )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay)
 

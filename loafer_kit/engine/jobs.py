@@ -113,6 +113,11 @@ class Jobs:
         """The number of running handlers."""
         return len(self._running)
 
+    @property
+    def calls(self) -> tuple[Job, ...]:
+        """The jobs whose handlers run, the longest first."""
+        return tuple(sorted(self._running, key=lambda job: job.began))
+
     def __bool__(self) -> bool:
         """True while there is work that will end."""
         return len(self._tasks) > len(self._outlasting)
@@ -226,7 +231,16 @@ class Jobs:
         name = self._route.name
         if self._running:
             logger.info(
-                "handlers.finishing route=%s count=%d within=%gs", name, self.running, grace_time
+                "handlers.finishing route=%s count=%d within=%gs",
+                name,
+                self.running,
+                grace_time,
+                extra={
+                    "event": "handlers.finishing",
+                    "route": name,
+                    "count": self.running,
+                    "within": grace_time,
+                },
             )
         late = await self._within_grace(grace_time)
         for task in late:
@@ -242,7 +256,9 @@ class Jobs:
         stuck = (await asyncio.wait(late, timeout=_CANCEL_GRACE))[1] if late else set()
         for task in stuck:
             logger.error(
-                "handler.stuck route=%s: it ignores its cancellation and is left behind", name
+                "handler.stuck route=%s: it ignores its cancellation and is left behind",
+                name,
+                extra={"event": "handler.stuck", "route": name, "message_ids": self._ids_of(task)},
             )
             self._tasks.discard(task)
 
@@ -381,11 +397,22 @@ class Jobs:
             breaker.record(delivery.outcome, delivery.error)
         if breaker.is_open and not was_open:
             logger.warning(
-                "breaker.opened route=%s probe_in=%gs", self._route.name, breaker.recovery
+                "breaker.opened route=%s probe_in=%gs",
+                self._route.name,
+                breaker.recovery,
+                extra={
+                    "event": "breaker.opened",
+                    "route": self._route.name,
+                    "probe_in": breaker.recovery,
+                },
             )
             self._tell_of_breaker("breaker opened")
         elif was_open and not breaker.is_open:
-            logger.info("breaker.closed route=%s", self._route.name)
+            logger.info(
+                "breaker.closed route=%s",
+                self._route.name,
+                extra={"event": "breaker.closed", "route": self._route.name},
+            )
             self._tell_of_breaker("breaker closed")
 
     def _tell_of_breaker(self, change: FlowChange) -> None:

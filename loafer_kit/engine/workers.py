@@ -5,6 +5,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import FailurePolicy
@@ -23,6 +24,21 @@ _FEW_DELIVERIES = 3
 
 #: Batches whose settlement never holds up a fetch.
 _UNSETTLED_BATCHES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """What a route does at one moment."""
+
+    route: Route
+    #: The handler calls that have not ended.
+    calls: tuple[Job, ...] = ()
+    #: Messages that are fetched and wait for a handler.
+    backlog: int = 0
+    #: Fetches that are open.
+    receivers: int = 0
+    #: True while handlers that cannot be stopped keep all others from starting.
+    stuck: bool = False
 
 
 class RouteWorker:
@@ -129,20 +145,15 @@ class RouteWorker:
         except Exception as error:  # noqa: BLE001 - the other routes must still be stopped
             self._error = self._error or error
 
-    @property
-    def stuck(self) -> bool:
-        """True while handlers that cannot be stopped keep all others from starting."""
-        return self._jobs.stuck
-
-    @property
-    def waiting(self) -> int:
-        """How many messages have arrived and not started."""
-        return len(self._backlog)
-
-    @property
-    def receivers(self) -> int:
-        """How many fetches are open."""
-        return len(self._fetcher)
+    def status(self) -> RouteStatus:
+        """Return what the route does now."""
+        return RouteStatus(
+            self.route,
+            self._jobs.calls,
+            len(self._backlog),
+            len(self._fetcher),
+            stuck=self._jobs.stuck,
+        )
 
     def log_running(self) -> None:
         """Log every running handler, its age and where it stands."""
@@ -342,7 +353,16 @@ class RouteWorker:
     def _give_back(self, keep: Callable[[Message], bool] | None = None) -> None:
         """Release the messages that were not started, but those to `keep`."""
         if unstarted := self._backlog.clear(keep):
-            logger.info("messages.released route=%s count=%d", self.route.name, len(unstarted))
+            logger.info(
+                "messages.released route=%s count=%d",
+                self.route.name,
+                len(unstarted),
+                extra={
+                    "event": "messages.released",
+                    "route": self.route.name,
+                    "count": len(unstarted),
+                },
+            )
             self._jobs.release(unstarted)
 
     async def _drain(self, grace_time: float) -> None:

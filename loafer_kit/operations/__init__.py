@@ -1,1 +1,1 @@
-"""Shows what a running service does: metrics, and pages for probes. It changes nothing in the service."""
+"""What an operator sees of a running service: built on events and on the engine's state, no part of it."""

@@ -62,10 +62,10 @@ class Condition(Observer):
             f"route {name!r} ended: {type(error).__name__}" for name, error in self._dead.items()
         ]
         found += [
-            f"route {worker.route.name!r} is stuck: every slot is taken by a handler that is over "
+            f"route {status.route.name!r} is stuck: every slot is taken by a handler that is over "
             "its time limit and cannot be stopped"
-            for worker in self._dispatcher.workers
-            if worker.stuck
+            for status in self._dispatcher.statuses()
+            if status.stuck
         ]
         since = self._dispatcher.stopping_since
         deadline = self._dispatcher.grace_time + DRAIN_MARGIN

@@ -155,7 +155,7 @@ class Metrics(Observer):
         """Return all metrics; what only a running service has comes from its `dispatcher`."""
         info = Family("loafer_service", "info", "The service and its versions.")
         info.add(1, **self.info)
-        return [info, *self._counted(), *self._of_routes(), *self._of_workers(dispatcher)]
+        return [info, *self._counted(), *self._of_routes(), *self._of_statuses(dispatcher)]
 
     def _counted(self) -> list[Family]:
         received = _counter("messages_received", "Messages that arrived.")
@@ -211,7 +211,7 @@ class Metrics(Observer):
                 polled.add(metrics.polled_at, route=name)
         return [waits, durations, used, polled]
 
-    def _of_workers(self, dispatcher: LoaferDispatcher | None) -> list[Family]:
+    def _of_statuses(self, dispatcher: LoaferDispatcher | None) -> list[Family]:
         """Return what the routes of a running service hold now, and their requests."""
         slots = _gauge("slots_total", "The most handler calls that run at the same time.")
         waiting = _gauge("messages_waiting", "Messages that arrived and have not started.")
@@ -221,12 +221,12 @@ class Metrics(Observer):
         requests = _counter("requests", "Requests to the source, by action.")
         failures = _counter("request_failures", "Requests that failed, by action.")
         seconds = _counter("request_seconds", "The durations of requests, by action.")
-        for worker in dispatcher.workers if dispatcher else ():
-            route = worker.route
+        for status in dispatcher.statuses() if dispatcher else ():
+            route = status.route
             name = self._of(route).name
             slots.add(route.options.concurrency, route=name)
-            waiting.add(worker.waiting, route=name)
-            receivers.add(worker.receivers, route=name)
+            waiting.add(status.backlog, route=name)
+            receivers.add(status.receivers, route=name)
             paused.add(route.flow.paused, max, route=name)
             breaker.add(route.flow.breaker.is_open, max, route=name)
             for action, made in _statistics(route.provider).items():
@@ -237,7 +237,7 @@ class Metrics(Observer):
 
 
 #: The values of the label `outcome`. "lost": another consumer may have the message.
-OUTCOME_LABELS = ("acknowledged", "retried", "left", "rejected", "released", "lost")
+OUTCOME_LABELS = ("acknowledged", "retried", "left", "rejected", "given_back", "lost")
 
 
 def outcome_label(outcome: Outcome) -> str:
@@ -245,7 +245,7 @@ def outcome_label(outcome: Outcome) -> str:
     if isinstance(outcome, Acknowledge):
         return "acknowledged"
     if isinstance(outcome, Release):
-        return "released"
+        return "given_back"
     if isinstance(outcome, Retry):
         return "retried"
     return "rejected" if isinstance(outcome, DeadLetter) else "left"

@@ -34,6 +34,7 @@ def payload_annotation(handler: Callable[..., Any], position: int = 0) -> Any | 
             name_of(handler),
             shown(annotation),
             first_line(error),
+            extra={"event": "handler.unchecked", "handler": name_of(handler)},
         )
         return None
 

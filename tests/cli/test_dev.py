@@ -216,7 +216,7 @@ def test_json_is_all_that_stdout_holds(project):
         "topic": None,
         "dead_letter_queue": "jobs-dead",
         "max_receive_count": 2,
-        "visibility_timeout": 1,
+        "visibility_timeout": 3,
     }
     assert queues[1]["topic"] == "news"
     assert (first["event"], first["queue"], third["queue"]) == ("sent", "jobs", "inbox")

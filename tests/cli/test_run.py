@@ -1,5 +1,6 @@
 """`loafer-kit run`: real processes, their output and their exit codes."""
 
+import os
 import signal
 
 import pytest
@@ -140,7 +141,8 @@ def test_mistakes_are_one_line(project, arguments, code, says):
 )
 def test_verbosity(project, option, info, debug):
     """WARNING less ten for each `-v`; errors alone with `-q`."""
-    stderr = project.command("run", "lines:app", *option).stderr
+    environment = {**os.environ, "LOAFER_LOG": "text"}
+    stderr = project.command("run", "lines:app", *option, env=environment).stderr
     assert ("lines info 1" in stderr, "lines debug 1" in stderr) == (info, debug)
 
 

@@ -30,12 +30,13 @@ SERVICES = {
         "--with",
         "ci,compose,cloudformation,sam,terraform,kubernetes,ecs",
     ],
-    "fifo with a dead-letter queue": [
+    "fifo with a dead-letter queue, and sns": [
         "ordered",
         "--queue",
         "orders.fifo,dead_letter_queue=orders-dlq.fifo,max_receive_count=3",
+        "--queue",
+        "news,kind=sns",
     ],
-    "sns": ["news", "--queue", "news,kind=sns"],
     "hostile names": [
         "routes",
         "--queue",
@@ -78,9 +79,8 @@ def test_the_wheel_writes_what_the_checkout_writes(checkout, wheel, tmp_path):
 
 RUNS = {
     "one queue": ("wheel", "in the project", "-m {}"),
-    "three queues of mixed kinds": ("checkout", "above the project", "-m loafer_kit run {}"),
-    "fifo with a dead-letter queue": ("wheel", "above the project", "-m {}"),
-    "sns": ("checkout", "in the project", "-m loafer_kit run {}"),
+    "three queues of mixed kinds": ("checkout", "in the project", "-m loafer_kit run {}"),
+    "fifo with a dead-letter queue, and sns": ("wheel", "above the project", "-m {}"),
     "hostile names": ("checkout", "above the project", "-m {}"),
 }
 
@@ -128,8 +128,7 @@ def test_without_credentials_a_service_says_in_one_line_what_to_do(checkout, tmp
 
     assert done.returncode == 1
     assert done.stdout == ""
-    started, line = done.stderr.splitlines()
-    assert "service.started" in started
+    (line,) = done.stderr.splitlines()  # the service has not started
     assert "loafer-kit dev" in line
     assert "AWS_ACCESS_KEY_ID" in line
 

@@ -14,9 +14,9 @@ class Case:
     def __init__(self):
         self.now = 100.0
         self.routes = [SimpleNamespace(name=name) for name in ("orders", "payments")]
-        self.workers = [SimpleNamespace(route=route, stuck=False) for route in self.routes]
+        self.statuses = [SimpleNamespace(route=route, stuck=False) for route in self.routes]
         self.dispatcher = SimpleNamespace(
-            routes=self.routes, workers=self.workers, stopping_since=None, grace_time=25.0
+            routes=self.routes, statuses=lambda: self.statuses, stopping_since=None, grace_time=25.0
         )
         self.condition = Condition(self.dispatcher, lambda: self.now)
 
@@ -67,7 +67,7 @@ def test_a_route_that_failed_is_dead_and_one_that_ran_out_is_not(case):
 def test_a_stuck_route_must_be_restarted(case):
     """All its slots are taken by threads that nobody can end."""
     case.polled()
-    case.workers[1].stuck = True
+    case.statuses[1].stuck = True
 
     [fault] = case.condition.faults()
     assert fault.startswith("route 'payments' is stuck")

@@ -73,7 +73,7 @@ async def test_messages_are_counted_by_outcome():
         "left": 1,
         "retried": 1,
         "rejected": 1,
-        "released": 0,
+        "given_back": 0,
         "lost": 0,
     }
     assert found["loafer_messages_received_total", "orders"] == 5
@@ -205,9 +205,9 @@ def test_requests_are_counted_by_action():
     for route in routes:
         route.options = SimpleNamespace(concurrency=1)
         route.flow = SimpleNamespace(paused=False, breaker=SimpleNamespace(is_open=False))
-    workers = [SimpleNamespace(route=route, waiting=2, receivers=1) for route in routes]
+    statuses = [SimpleNamespace(route=route, backlog=2, receivers=1) for route in routes]
 
-    found = values(Metrics("shop", {}).families(SimpleNamespace(workers=workers)))
+    found = values(Metrics("shop", {}).families(SimpleNamespace(statuses=lambda: statuses)))
 
     assert found["loafer_requests_total", "orders", "ReceiveMessage"] == 3
     assert found["loafer_request_failures_total", "orders", "ReceiveMessage"] == 1

@@ -9,7 +9,7 @@ from loafer_kit.scaffold.spec.problems import SpecError
 from loafer_kit.scaffold.spec.specs import Draft
 
 few = settings(
-    max_examples=min(15, settings().max_examples),
+    max_examples=max(5, settings().max_examples // 5),
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )

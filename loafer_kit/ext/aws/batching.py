@@ -128,7 +128,11 @@ class Batcher(Generic[Item]):
         try:
             await self._send(batch)
         except Exception:
-            logger.exception("batch.failed size=%d", len(batch))
+            logger.exception(
+                "batch.failed size=%d",
+                len(batch),
+                extra={"event": "batch.failed", "size": len(batch)},
+            )
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         batch = self._sending.pop(task)

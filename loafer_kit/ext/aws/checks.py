@@ -145,7 +145,12 @@ class InFlightWatch:
         try:
             attributes = await self._queue.attributes()
         except ProviderError as error:
-            logger.debug("queue.counts_unknown queue=%s: %s", self._queue.name, error)
+            logger.debug(
+                "queue.counts_unknown queue=%s: %s",
+                self._queue.name,
+                error,
+                extra={"event": "queue.counts_unknown", "queue": self._queue.name},
+            )
             return
         self._full = is_full(attributes)
         if self._full:
@@ -153,7 +158,7 @@ class InFlightWatch:
                 "queue.full queue=%s: %s",
                 self._queue.name,
                 in_flight_warning(attributes),
-                extra={"queue": self._queue.name},
+                extra={"event": "queue.full", "queue": self._queue.name},
             )
 
     async def close(self) -> None:

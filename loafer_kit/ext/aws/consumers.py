@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from loafer_kit.applications import Application
+from loafer_kit.events import RouteEvents
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.outcomes import ACKNOWLEDGE, LEAVE, RELEASE
@@ -28,6 +29,7 @@ class SQSConsumer(QueueConsumer):
         **keywords: Any,
     ) -> None:
         self._provider = SQSProvider(queue_name, options, **keywords)
+        self.statistics = self._provider.statistics
         self._received: deque[Message] = deque()
         #: The messages that the application handles. A preprocessor gets a copy, but leases belong
         #: to the messages that were received.
@@ -53,6 +55,10 @@ class SQSConsumer(QueueConsumer):
         """Abort an open `read()` when its long poll returns."""
         self._stopping = True
         self._provider.stop()
+
+    def observe(self, events: RouteEvents) -> bool:
+        self._provider.events = events
+        return True
 
     async def leave(self, message: Message) -> None:
         """Extend the message's visibility timeout no more, so that it becomes visible again."""
@@ -81,6 +87,8 @@ class SQSConsumer(QueueConsumer):
 
     def _lost(self, message: Message) -> None:
         """Forget a message that another consumer may have, unless it was read already."""
+        if (tell := self._provider.events.lost) is not None:
+            tell(message)
         self._received = deque(kept for kept in self._received if kept is not message)
 
     async def _start(self, app: Application) -> None:

@@ -220,7 +220,7 @@ class QueueSession:
             "message.exhausted %s: its last receive failed; %s",
             " ".join(f"{name}={value}" for name, value in facts.items()),
             reason,
-            extra={**facts, "reason": reason},
+            extra={"event": "message.exhausted", **facts, "reason": reason},
         )
         if self._exhausted is None:
             return False
@@ -303,7 +303,7 @@ class QueueSession:
                 "in the dead-letter queue without a reason; %s",
                 self._queue.name,
                 error,
-                extra={"queue": self._queue.name},
+                extra={"event": "queue.moves_left_to_sqs", "queue": self._queue.name},
             )
 
     def _not_sent(self, message: Message, error: Exception) -> None:
@@ -359,6 +359,11 @@ class QueueSession:
                     "queue.flush_given_up queue=%s tasks=%d: SQS will deliver their messages again",
                     self._queue.name,
                     len(late),
+                    extra={
+                        "event": "queue.flush_given_up",
+                        "queue": self._queue.name,
+                        "tasks": len(late),
+                    },
                 )
         await self._settlement.flush()
 
@@ -383,7 +388,12 @@ class QueueSession:
         self._tasks.discard(task)
         self._notify_settled()
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("queue.task_failed queue=%s", self._queue.name, exc_info=error)
+            logger.error(
+                "queue.task_failed queue=%s",
+                self._queue.name,
+                exc_info=error,
+                extra={"event": "queue.task_failed", "queue": self._queue.name},
+            )
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
         self._queue.log(logger, level, event, message_id, text)

@@ -205,6 +205,11 @@ async def _repeated(
             return await publish(shared, parameters)
         except TransientProviderError as error:
             pause = full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY)
-            logger.warning("publish.repeated attempt=%d: %s", attempt, error)
+            logger.warning(
+                "publish.repeated attempt=%d: %s",
+                attempt,
+                error,
+                extra={"event": "publish.repeated", "attempt": attempt},
+            )
             await asyncio.sleep(max(pause, error.retry_after or 0))
     return await publish(shared, parameters)

@@ -319,6 +319,7 @@ class Heartbeat:
                 self._queue.name,
                 len(extensions),
                 error,
+                extra=self._fields("heartbeat.delayed", extensions),
             )
             return
         self._sent_in_thread(extensions, None)
@@ -335,6 +336,10 @@ class Heartbeat:
             leases = [lease for lease, _ in extensions]
             self._loop.call_soon_threadsafe(self._sent, leases, error)
 
+    def _fields(self, event: str, extensions: Sequence[tuple[Lease, int]]) -> dict[str, object]:
+        ids = [lease.message_id for lease, _ in extensions]
+        return {"event": event, "queue": self._queue.name, "message_ids": ids}
+
     async def _run(self) -> None:
         while True:
             self._arrived.clear()
@@ -346,7 +351,11 @@ class Heartbeat:
             try:
                 await self._beat()
             except Exception:
-                logger.exception("heartbeat.failed queue=%s", self._queue.name)
+                logger.exception(
+                    "heartbeat.failed queue=%s",
+                    self._queue.name,
+                    extra={"event": "heartbeat.failed", "queue": self._queue.name},
+                )
                 await asyncio.sleep(_LONGEST_BACKOFF)
 
     async def _beat(self) -> None:
@@ -395,6 +404,7 @@ class Heartbeat:
                 self._queue.name,
                 len(extensions),
                 error,
+                extra=self._fields("heartbeat.refused", extensions),
             )
             return
         self._sent([lease for lease, _ in extensions], None)
@@ -443,5 +453,11 @@ class Heartbeat:
             len(leases),
             pause,
             reason,
+            extra={
+                "event": "heartbeat.delayed",
+                "queue": self._queue.name,
+                "message_ids": [lease.message_id for lease in leases],
+                "retry_in": pause,
+            },
         )
         self._leases.look_again(leases, self._clock() + pause)

@@ -74,7 +74,12 @@ class SQSProvider(AbstractProvider):
         try:
             await self._open()
         except TransientProviderError as error:
-            logger.warning("queue.unreachable queue=%s: %s", self.name, error)
+            logger.warning(
+                "queue.unreachable queue=%s: %s",
+                self.name,
+                error,
+                extra={"event": "queue.unreachable", "queue": self.name},
+            )
         except BaseException:
             await self.close()
             raise
@@ -122,13 +127,21 @@ class SQSProvider(AbstractProvider):
         try:
             attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
-            logger.warning("queue.unchecked queue=%s: %s", self.name, error)
+            logger.warning(
+                "queue.unchecked queue=%s: %s",
+                self.name,
+                error,
+                extra={"event": "queue.unchecked", "queue": self.name},
+            )
             return {}
         for warning in checks.warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
             logger.warning(
-                "queue.doubtful queue=%s: %s", self.name, warning, extra={"queue": self.name}
+                "queue.doubtful queue=%s: %s",
+                self.name,
+                warning,
+                extra={"event": "queue.doubtful", "queue": self.name},
             )
         return attributes
 

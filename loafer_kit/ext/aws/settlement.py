@@ -252,7 +252,7 @@ class Settlement:
                 what,
                 self._queue.name,
                 ",".join(done),
-                extra={"queue": self._queue.name, "message_ids": done},
+                extra={"event": f"{what}.done", "queue": self._queue.name, "message_ids": done},
             )
 
     def _tell_done(

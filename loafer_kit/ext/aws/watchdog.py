@@ -197,7 +197,7 @@ class Watchdog:
             try:
                 watched.extend_in_thread()
             except Exception:
-                logger.exception("watchdog.failed")
+                logger.exception("watchdog.failed", extra={"event": "watchdog.failed"})
 
     def _find_place(self) -> str | None:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented so
@@ -211,7 +211,7 @@ def _report(seconds: float, places: dict[str, None], verb: str) -> None:
         seconds,
         verb,
         where,
-        extra={"duration": seconds, "places": list(places)},
+        extra={"event": "loop.blocked", "duration": seconds, "places": list(places)},
     )
 
 

@@ -94,7 +94,11 @@ def damaged_locks(draw, whole):
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=max(8, settings().max_examples // 5),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 def test_a_damaged_lock_is_fine_or_an_error(made, data):
     """Whatever is checked, updated, taken back or added to."""
     project, whole = made
@@ -136,7 +140,7 @@ def additions():
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_damaged_code_is_added_to_or_left_alone(additions, data):
     """And compared with the spec, as far as it can be read."""
     files, steps = additions

@@ -450,7 +450,7 @@ tables = st.dictionaries(keys, values, max_size=4)
     tables,
     values,
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_document_is_a_crash(tmp_path_factory, content, operation, channel, payload):
     """Whatever stands anywhere: a draft that validation accepts, or errors of one line each."""
     folder = tmp_path_factory.mktemp("documents")

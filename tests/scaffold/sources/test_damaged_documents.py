@@ -85,7 +85,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_damaged_document_is_a_spec_or_an_error(tmp_path, kind, data):
     """What is left out of it can be told as well, and a spec can be rendered."""
     read, whole = KINDS[kind]

@@ -128,7 +128,7 @@ expressions = st.fixed_dictionaries({"address": addresses, "expressions": refere
     )
     | values,
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_output_is_a_crash(tmp_path_factory, found, configured, modules):
     """Whatever stands anywhere: a draft that validation accepts, or errors of one line each."""
     file = tmp_path_factory.mktemp("outputs") / "show.json"

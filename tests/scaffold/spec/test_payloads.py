@@ -218,7 +218,7 @@ hostile = st.text(max_size=20) | st.sampled_from(
 
 
 @given(st.dictionaries(hostile, st.dictionaries(hostile, hostile, max_size=2), max_size=2), hostile)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_hostile_model_reaches_a_file(models, payload):
     """It is refused in one line each, or means what it says."""
     queue = {"name": "a", "payload": payload}

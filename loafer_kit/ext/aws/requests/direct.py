@@ -149,7 +149,11 @@ class DirectTransport:
         """Adopt AWS's time; another request under way may have done so already."""
         offset = aws_time - time.time()
         if abs(offset - self._clock_offset) > 1.0:
-            logger.warning("clock.corrected offset=%.0f: this machine's clock is wrong", offset)
+            logger.warning(
+                "clock.corrected offset=%.0f: this machine's clock is wrong",
+                offset,
+                extra={"event": "clock.corrected", "offset": offset},
+            )
         self._clock_offset = offset
 
 

@@ -82,7 +82,10 @@ class RenewableCredentials:
                 if found is None or _equal(await _frozen(found), rejected):
                     return False
             self._current = found
-            logger.warning("credentials.renewed: AWS did not accept the previous ones")
+            logger.warning(
+                "credentials.renewed: AWS did not accept the previous ones",
+                extra={"event": "credentials.renewed"},
+            )
             return True
 
 

@@ -161,7 +161,7 @@ class Queue:
             self.name,
             message_id,
             text,
-            extra={"queue": self.name, "message_id": message_id},
+            extra={"event": event, "queue": self.name, "message_id": message_id},
         )
 
 

@@ -1,11 +1,9 @@
 """Runs the service: `python -m {{ cookiecutter.package }}`."""
 
-import logging
+from loafer_kit import logs
 
 from {{ cookiecutter.package }} import manager
 
 if __name__ == "__main__":
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    logs.configure()
     manager.run()

@@ -1,0 +1,239 @@
+"""A snapshot says what a service does, in each of its states."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from loafer_kit import Application, LoaferManager
+from loafer_kit.exceptions import (
+    RejectMessage,
+    RetryMessage,
+    TransientProviderError,
+)
+from loafer_kit.ext.aws.consumers import SQSConsumer
+from loafer_kit.ext.aws.handlers import SQSHandler
+from loafer_kit.ext.aws.routes import SQSRoute
+from loafer_kit.operations.snapshot import Recorder, _LoopLag
+from loafer_kit.routes import Route
+from loafer_kit.testing import InMemoryProvider, run_until_empty
+
+
+async def accept(content, metadata):
+    return True
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def serving(manager):
+    task = asyncio.create_task(manager.serve())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_service_is_ready_when_every_provider_has_answered_a_fetch():
+    """Starting before that, stopping from the stop on; without a provider it never is ready."""
+    answer = asyncio.Event()
+
+    class Silent(InMemoryProvider):
+        async def fetch(self, limit):
+            await answer.wait()
+            return await super().fetch(limit)
+
+    states = []
+
+    class Closing(InMemoryProvider):
+        async def close(self):
+            states.append(recorder.snapshot().state)
+
+    quick, slow = Closing(endless=True, wait_time=0.01), Silent(endless=True, wait_time=0.01)
+    manager = LoaferManager([Route(quick, accept, "quick"), Route(slow, accept, "slow")])
+    recorder = Recorder(manager)
+    assert (recorder.snapshot().state, recorder.snapshot().uptime) == ("starting", 0)
+
+    async with serving(manager):
+        await until(
+            lambda: [r.last_poll is None for r in recorder.snapshot().routes] == [False, True]
+        )
+        assert recorder.snapshot().state == "starting"
+        answer.set()
+        await until(lambda: recorder.snapshot().state == "ready")
+        assert recorder.snapshot().uptime > 0
+
+    assert states == ["stopping"]
+    assert recorder.snapshot().state == "stopping"
+
+
+async def test_a_failed_fetch_is_no_answer():
+    class Away(InMemoryProvider):
+        async def fetch(self, limit):
+            raise TransientProviderError("away")
+
+    manager = LoaferManager([Route(Away(), accept)])
+    recorder = Recorder(manager)
+
+    async with serving(manager):
+        await until(
+            lambda: recorder.snapshot().routes and recorder.snapshot().routes[0].failed_polls
+        )
+        snapshot = recorder.snapshot()
+
+    assert (snapshot.state, snapshot.routes[0].last_poll) == ("starting", None)
+
+
+async def test_running_handlers_are_named_with_their_age():
+    """And what waits behind them."""
+    release = asyncio.Event()
+
+    async def hang(content, metadata):
+        await release.wait()
+        return True
+
+    now = [0.0]
+    provider = InMemoryProvider(["a", "b", "c"], endless=True)
+    manager = LoaferManager([Route(provider, hang, "orders", concurrency=1, prefetch=20)])
+    recorder = Recorder(manager, clock=lambda: now[0])
+
+    async with serving(manager):
+        await until(lambda: recorder.snapshot().routes and recorder.snapshot().routes[0].running)
+        (running,) = recorder.snapshot().routes[0].running
+        now[0] = next(iter(manager.dispatcher.statuses()[0].calls)).began + 7
+        route = recorder.snapshot().routes[0]
+        release.set()
+
+    assert running.message_ids == ("1",)
+    assert route.running[0].age == 7
+    assert (route.name, route.slots, route.backlog, route.received) == ("orders", 1, 2, 3)
+    assert route.receivers == 1
+
+
+async def test_outcomes_are_counted_by_kind():
+    async def decide(content, metadata):
+        match content:
+            case "reject":
+                raise RejectMessage("no")
+            case "retry" if not retried:
+                retried.append(content)
+                raise RetryMessage(delay=0)
+            case "fail":
+                raise ValueError
+        return True
+
+    retried = []
+    provider = InMemoryProvider(["ok", "ok", "reject", "retry", "fail"])
+    manager = LoaferManager([Route(provider, decide, "orders")])
+    recorder = Recorder(manager)
+    await manager.serve()
+
+    (route,) = recorder.snapshot().routes
+    assert route.outcomes == {"acknowledged": 3, "rejected": 1, "retried": 1, "left": 1}
+    assert (route.retries, route.dead_letters, route.received) == (1, 1, 6)
+    assert route.rate_1m == route.rate_5m == 6
+    assert 0 <= route.durations.p50 <= route.durations.p95 <= route.durations.p99
+    assert route.running == ()
+
+
+async def test_the_flow_of_a_route_is_shown():
+    async def fail(content, metadata):
+        raise ValueError
+
+    provider = InMemoryProvider(["a"], endless=True)
+    route = Route(provider, fail, breaker_threshold=1, rate_limit=5)
+    manager = LoaferManager([route])
+    recorder = Recorder(manager)
+
+    async with serving(manager):
+        await until(
+            lambda: recorder.snapshot().routes and recorder.snapshot().routes[0].breaker_open
+        )
+        route.flow.pause()
+        shown = recorder.snapshot().routes[0]
+
+    assert (shown.paused, shown.rate_limit, shown.breaker_open) == (True, 5, True)
+
+
+async def test_the_lag_of_the_loop_is_shown_while_it_lasts_and_afterwards():
+    now = [0.0]
+    lag = _LoopLag(lambda: now[0])
+    lag.start()
+    assert lag.seconds == 0
+    now[0] = 4.0
+    assert lag.seconds == 3
+    lag._measure()
+    now[0] = 5.0
+    assert lag.seconds == 3
+    lag.stop()
+
+
+async def test_a_second_run_is_recorded_too():
+    provider = InMemoryProvider(["a"])
+    manager = LoaferManager([Route(provider, accept)])
+    recorder = Recorder(manager)
+
+    await manager.serve()
+    provider.put("b")
+    await manager.serve()
+
+    assert recorder.snapshot().routes[0].outcomes == {"acknowledged": 2}
+
+
+def test_requests_and_publishers_of_a_service_on_sqs(local_queues):
+    """As plain data, which JSON can hold."""
+    source, target = local_queues.fresh(), local_queues.fresh()
+    local_queues.send(source, {"order": 1})
+    manager = LoaferManager([SQSRoute(source, handler=SQSHandler(target), name="orders")])
+    recorder = Recorder(manager)
+
+    run_until_empty(manager, local_queues)
+
+    shown = json.loads(json.dumps(recorder.snapshot().as_dict()))
+    (route,) = shown["routes"]
+    (publisher,) = shown["publishers"]
+    assert route["queue"] == source
+    assert route["requests"]["DeleteMessageBatch"]["count"] == 1
+    assert route["requests"]["DeleteMessageBatch"]["failures"] == 0
+    assert (publisher["destination"], publisher["published"], publisher["failed"]) == (target, 1, 0)
+    assert shown["versions"]["runtime"]
+
+
+async def test_an_application_on_a_queue_is_recorded_as_a_route(local_queues):
+    queue = local_queues.fresh()
+    local_queues.send(queue, {"order": 1})
+
+    async def callback(app, message):
+        return []
+
+    app = Application("shop", callback=callback)
+    app.consumer = SQSConsumer(app, queue, {"WaitTimeSeconds": 1})
+    recorder = Recorder(app)
+
+    async with serving(app):
+        await until(lambda: recorder._routes and recorder._routes["shop"].settled["acknowledged"])
+        (route,) = recorder.snapshot().routes
+
+    assert route.outcomes == {"acknowledged": 1}
+    assert route.requests["DeleteMessageBatch"].count == 1
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_lost_leases_are_counted(lost):
+    class Losing(InMemoryProvider):
+        def holds(self, message):
+            if lost:
+                self._in_flight.clear()
+            return not lost
+
+    manager = LoaferManager([Route(Losing(["a"]), accept)])
+    recorder = Recorder(manager)
+    await manager.serve()
+
+    assert recorder.snapshot().routes[0].lost_leases == lost
