@@ -11,7 +11,7 @@ from loafer_kit.cli.options import ProjectOption, option_groups
 from loafer_kit.cli.output import say_json
 from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import extensions, handlers, pieces, queues
+from loafer_kit.scaffold.additions import artefacts, extensions, handlers, pieces, queues
 from loafer_kit.scaffold.project import drift, locks
 from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.plans import refuse_links
@@ -118,6 +118,23 @@ def extension(
         show.tell(
             f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
         )
+
+
+@app.command(cls=Command)
+@option_groups
+def monitoring(
+    path: ProjectOption = Path(),
+    *,
+    show: writing.Show,
+    trust: custom_templates.Trust = False,
+) -> None:
+    """Add metrics, pages for probes, a dashboard and alerts to the service.
+
+    The package's `__init__.py` makes the extension Monitoring, and `with` in loafer.toml names the
+    files. If they are there already, nothing changes.
+    """
+    addition = artefacts.plan(_draft(path), "monitoring", _generator(path, trust=trust))
+    _write(path, addition.paths, addition.apply, "add monitoring", show, rebase=True)
 
 
 def _generator(project: Path, *, trust: bool) -> Generator:
