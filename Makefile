@@ -52,8 +52,10 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed. Choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "Installing loafer_kit and its development tools into $(VENV), once: this takes minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev]' | \
+		grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c -100
 	@touch $@
 
 clean:

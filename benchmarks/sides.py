@@ -54,7 +54,12 @@ SIDES = (
         ("python", "loafer_service.py", "monitored"),
     ),
     BASE,
-    Side("tuned", "the same with uvloop and user_agent", _HERE, ("python", "bare.py", "tuned")),
+    Side(
+        "tuned",
+        "bare aiobotocore with uvloop and user_agent",
+        _HERE,
+        ("python", "bare.py", "tuned"),
+    ),
     Side(
         "node-batch",
         "sqs-consumer (Node), 8 batch handlers",

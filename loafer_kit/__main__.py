@@ -1,5 +1,21 @@
-"""`python -m loafer_kit`: the same as the command `loafer-kit`."""
+"""`loafer-kit` and `python -m loafer_kit`: the command line, and its fast lane for health checks."""
 
-from loafer_kit.cli import main
+import os
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; `health` without most imports, since it is asked every few seconds."""
+    arguments = sys.argv[1:]
+    is_probe = arguments in (["health"], ["health", "--live"], ["health", "--ready"])
+    if is_probe and "_LOAFER_KIT_COMPLETE" not in os.environ:
+        from loafer_kit.operations import probe
+
+        sys.exit(probe.main(arguments[1:]))
+    from loafer_kit import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,63 @@
 """Config: the settings that a service shares with its extensions."""
 
 import copy
+import os
+import re
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Self
+
+from loafer_kit.exceptions import SettingError
+
+
+def parameter(name: str, default: str | None = None) -> str:
+    """Return an environment variable; the default if it is unset or empty.
+
+    `SettingError` if there is no default either: it ends the process with one line.
+    """
+    value = os.environ.get(name) or default
+    if value is None:
+        raise SettingError(f"The environment variable {name} is missing: set it.")
+    return value
+
+
+def route_variable(route: str, option: str) -> str:
+    """Return the environment variable that sets an option of a route: LOAFER_ORDERS_CONCURRENCY."""
+    return "_".join(
+        re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_").upper() for word in ("loafer", route, option)
+    )
+
+
+def route_options(route: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a route that the environment sets; `kinds` are their types.
+
+    They override what the code says. `SettingError` if a value does not have its type.
+    """
+    found = {
+        option: from_environment(route_variable(route, option), kind)
+        for option, kind in kinds.items()
+    }
+    return {option: value for option, value in found.items() if value is not None}
+
+
+def from_environment(name: str, kind: Any) -> Any:
+    """Return an environment variable as a value of type `kind`; None if it is unset or empty.
+
+    Lists, dicts and the like are JSON; a text is taken as it is.
+    """
+    text = os.environ.get(name)
+    if not text or kind is str:
+        return text or None
+    import pydantic  # most services set nothing, and start faster
+
+    adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
+    read = adapter.validate_json if kind in (dict, list) else adapter.validate_python
+    try:
+        return read(text)
+    except pydantic.ValidationError as error:
+        raise SettingError(
+            f"The environment variable {name} is invalid: {error.errors()[0]['msg']}."
+        ) from None
 
 
 def copied(value: Any) -> Any:

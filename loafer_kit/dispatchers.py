@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
@@ -40,8 +39,7 @@ class LoaferDispatcher:
         self.on_started: Callable[[], object] = lambda: None
         self._opening = 0
         self._workers: list[RouteWorker] = []
-        #: When `stop` was called, by `time.monotonic`; None before that, and when the routes have ended.
-        self.stopping_since: float | None = None
+        self._stopping = False
 
     async def dispatch_message(self, message: Message, route: Route) -> bool:
         """Deliver one message to a route; return True if it should be acknowledged.
@@ -84,7 +82,7 @@ class LoaferDispatcher:
             )
             for route in self.routes
         ]
-        if self.stopping_since is not None:  # `stop` was called while the service was starting up
+        if self._stopping:  # `stop` was called while the service was starting up
             self.stop()
         tasks = [
             asyncio.create_task(
@@ -98,7 +96,7 @@ class LoaferDispatcher:
         finally:
             self.stop()
             await self._wait_for(tasks)
-            self.stopping_since = None
+            self._stopping = False
         errors = [error for task in tasks if (error := task.exception()) is not None]
         for error in errors[1:]:
             logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
@@ -108,7 +106,7 @@ class LoaferDispatcher:
     @property
     def stopping(self) -> bool:
         """True once `stop` was called, until the routes have ended."""
-        return self.stopping_since is not None
+        return self._stopping
 
     def statuses(self) -> list[RouteStatus]:
         """Return what each route does now."""
@@ -135,7 +133,7 @@ class LoaferDispatcher:
 
     def stop(self) -> None:
         """Fetch nothing more; finish and settle the messages in hand. May be called again."""
-        self._note_stop()
+        self._stopping = True
         for worker in self._workers:
             worker.stop()
 
@@ -146,10 +144,6 @@ class LoaferDispatcher:
 
     def stop_now(self) -> None:
         """Cancel the running handlers and release their messages."""
-        self._note_stop()
+        self._stopping = True
         for worker in self._workers:
             worker.stop_now()
-
-    def _note_stop(self) -> None:
-        if self.stopping_since is None:
-            self.stopping_since = time.monotonic()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, Literal, Protocol
 
 from loafer_kit.engine.callables import generator_kind, is_async
@@ -231,16 +230,20 @@ class Observers:
         self, observer: Observer, name: str, bound: tuple[object, ...]
     ) -> Callable[..., None]:
         method = getattr(observer, name)
-        if bound:
-            method = partial(method, *bound)
 
         def tell(*arguments: object) -> None:
             try:
-                method(*arguments)
+                method(*bound, *arguments)
             except BaseException as error:  # noqa: BLE001 - no observer may fail a message
                 self._leave_out(observer, name, error)
 
-        return tell
+        def tell_of_call(call: ObservedCall) -> None:  # for each message: as fast as can be
+            try:
+                method(call)
+            except BaseException as error:  # noqa: BLE001 - no observer may fail a message
+                self._leave_out(observer, name, error)
+
+        return tell_of_call if name in _WITHOUT_ROUTE else tell
 
     def _leave_out(self, observer: Observer, name: str, error: BaseException) -> None:
         if not any(other is observer for other in self._observers):

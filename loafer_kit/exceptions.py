@@ -11,6 +11,21 @@ class ConfigurationError(LoaferKitError):
     """The configuration cannot work. Every operation stops."""
 
 
+class SettingError(ConfigurationError, KeyError, SystemExit):
+    """A setting or parameter is missing, or its environment variable has an invalid value.
+
+    Services are constructed while they are imported, where they cannot catch it. As a `SystemExit`
+    it ends the process with its one line and exit code 1. Code for Doozer catches it as a `KeyError`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class MissingExtraError(LoaferKitError):
     """A feature needs a package that the base install does not include."""
 

@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from loafer_kit.config import copied
+from loafer_kit.config import copied, from_environment
+from loafer_kit.exceptions import SettingError
+
+# The types that a setting in the environment can have; a default without a type makes it a text.
+_KINDS = (str, bool, int, float, list, dict)
 
 
 class Extension:
@@ -35,20 +39,33 @@ class Extension:
         return self._app
 
     def init_app(self, app: Any) -> None:
-        """Fill in the default settings of `app` and register with it.
+        """Fill in the settings of `app` and register with it.
+
+        An environment variable of a setting's name overrides the setting, in the type of its default.
 
         Dicts, lists and sets among the defaults are copied, so that services do not share them;
         other values are the same objects.
 
-        `app` is any object with the dicts `settings` and `extensions`. Raises `KeyError` with the
-        names of all missing required settings.
+        `app` is any object with the dicts `settings` and `extensions`. Raises `SettingError` with
+        the names of all missing required settings.
         """
         for name, value in self.DEFAULT_SETTINGS.items():
-            if name not in app.settings:
+            kind = type(value) if type(value) in _KINDS else str
+            found = from_environment(name, kind) if value is None or kind is type(value) else None
+            if found is not None:
+                app.settings[name] = found
+            elif name not in app.settings:
                 app.settings[name] = copied(value)
+        for name in self.REQUIRED_SETTINGS:
+            found = from_environment(name, str)
+            if found is not None:
+                app.settings[name] = found
         missing = sorted(name for name in self.REQUIRED_SETTINGS if name not in app.settings)
         if missing:
-            raise KeyError(f"{type(self).__name__} requires the settings {', '.join(missing)}.")
+            raise SettingError(
+                f"{type(self).__name__} requires the settings {', '.join(missing)}: "
+                "set them in the environment."
+            )
         self._app = app
         app.extensions[type(self).__name__.lower()] = self
         register_cli = getattr(self, "register_cli", None)

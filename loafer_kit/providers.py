@@ -34,10 +34,10 @@ class AbstractProvider(ABC):
     on_settled: Callable[[], object] | None = None
 
     #: Set by the engine: what the provider tells the service's observers.
-    events: RouteEvents = NO_EVENTS
+    route_events: RouteEvents = NO_EVENTS
 
     #: True if `settle` returns before the source has carried out the outcome. Such a provider tells
-    #: `events.settled` itself, once for each message.
+    #: `route_events.settled` itself, once for each message.
     settles_later: bool = False
 
     @property

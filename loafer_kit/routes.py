@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from loafer_kit.config import route_options
 from loafer_kit.engine.callables import (
     awaited,
     generator_kind,
@@ -17,7 +18,7 @@ from loafer_kit.engine.callables import (
     run_in_loop_or_executor,
 )
 from loafer_kit.engine.flow import CircuitBreaker, Flow
-from loafer_kit.engine.route_options import RouteOptions
+from loafer_kit.engine.route_options import SETTABLE_OPTIONS, RouteOptions
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.middleware import CallNext, Middleware, checked, compose
@@ -41,7 +42,8 @@ class Route:
     first parameter is annotated with a dataclass, a TypedDict or a pydantic model, or with a type
     that mentions one, the content is validated and arrives as that type. `name` appears in the
     logs; `middleware` is called around the handler, the first one outermost; `options` are the
-    keywords of `RouteOptions`.
+    keywords of `RouteOptions`. Environment variables override options: LOAFER_ORDERS_CONCURRENCY
+    sets the `concurrency` of the route `orders`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
     for a handler that is not callable, `ConfigurationError` for an invalid option or an annotation
@@ -74,7 +76,9 @@ class Route:
         self.name = name
         self.provider = provider
         self.message_translator = message_translator
-        self.options = RouteOptions.from_keywords(name, options)
+        self.options = RouteOptions.from_keywords(
+            name, options | route_options(name, SETTABLE_OPTIONS)
+        )
         self.flow = Flow(
             self.options.rate_limit,
             CircuitBreaker(
@@ -104,7 +108,7 @@ class Route:
     def wrap(self, outer: Iterable[Middleware]) -> None:
         """Call the handler within `outer`, those of the service, and the route's own middleware."""
         middleware = (*outer, *self.middleware)
-        self._chain = compose(middleware, self._handle) if middleware else None
+        self._chain = compose(middleware, self._call_handler) if middleware else None
 
     def __str__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"
@@ -152,7 +156,7 @@ class Route:
 
         The clock stands still while a plain handler waits for a thread: that is not its fault.
         """
-        handle = self._chain or self._handle
+        handle = self._chain or self._call_handler
         limit = self.options.handler_timeout
         if limit is None:
             return await handle(content, metadata)
@@ -167,7 +171,7 @@ class Route:
                 ) from exc
             raise
 
-    async def _handle(self, content: Any, metadata: Any) -> Any:
+    async def _call_handler(self, content: Any, metadata: Any) -> Any:
         if self._handler_is_async:
             answer = await self.handler(content, metadata)
             return answer if answer is True else await awaited(answer)
@@ -180,8 +184,8 @@ class Route:
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.
 
-        A handler with exactly three required positional parameters gets
-        `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
+        A handler with exactly three required positional parameters, or whose third parameter is an
+        optional `message`, gets `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
         """
         if self._error_handler is None:
             return False
@@ -273,12 +277,12 @@ def _takes_three(function: ErrorHandler) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return False
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return False
-    required = [
+    positional = [
         parameter
         for parameter in parameters
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and parameter.default is parameter.empty
     ]
+    required = [parameter for parameter in positional if parameter.default is parameter.empty]
+    if len(required) == 2:  # noqa: PLR2004 - exc_info, message; or exc_type, exc
+        return "message" in [parameter.name for parameter in positional[2:3]]
     return len(required) == 3  # noqa: PLR2004 - exc_type, exc, message

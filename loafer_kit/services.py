@@ -69,6 +69,12 @@ class Service:
         at_work = self._dispatcher_at_work
         return self._has_ended or (at_work is not None and at_work.stopping)
 
+    @property
+    def stop_limit(self) -> float:
+        """Seconds that handlers get to end when the service stops."""
+        at_work = self._dispatcher_at_work
+        return 0.0 if at_work is None else at_work.grace_time
+
     def statuses(self) -> list[RouteStatus]:
         """Return what each route does now; nothing before the service runs."""
         return [] if self._dispatcher_at_work is None else self._dispatcher_at_work.statuses()
@@ -150,7 +156,7 @@ class Service:
         self._dispatcher_at_work, self._has_ended = dispatcher, False
         token = current_observers.set(self._observers)
         try:
-            async with self._monitored(dispatcher):
+            async with self._monitored():
                 await self._serve_routes(dispatcher, forever=forever)
         finally:
             current_observers.reset(token)
@@ -165,15 +171,15 @@ class Service:
             await self._tear_down()
             self.logger.debug("application.stopped", extra={"event": "application.stopped"})
 
-    def _monitored(self, dispatcher: LoaferDispatcher) -> AbstractAsyncContextManager[None]:
+    def _monitored(self) -> AbstractAsyncContextManager[None]:
         if self.monitor is None and os.environ.get("LOAFER_HTTP"):
             # A service without this face does not pay for its libraries.
             from loafer_kit.operations.monitors import Monitor
 
-            self.monitor = Monitor(self.name, versions(self.name))
+            self.monitor = Monitor(self)
         if self.monitor is None:
             return nullcontext()
-        return self.monitor.watching(self._observers, dispatcher)
+        return self.monitor.watching()
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
         facts = {
@@ -206,9 +212,20 @@ class Service:
             raise errors[0]
 
     def _show_debug_messages(self) -> None:
-        self.logger.setLevel(logging.DEBUG)
-        if not self.logger.hasHandlers():
-            self.logger.addHandler(logging.StreamHandler())
+        own = standard_logger(self)
+        own.setLevel(logging.DEBUG)
+        if not own.hasHandlers():
+            own.addHandler(logging.StreamHandler())
+
+
+def standard_logger(service: Service) -> logging.Logger:
+    """Return the logger whose level and handlers are those of the service.
+
+    An extension may have replaced `service.logger` by an object that has neither, for example
+    structlog's. It is then the logger with the service's name.
+    """
+    own: object = service.logger
+    return own if isinstance(own, logging.Logger) else logging.getLogger(service.name)
 
 
 def version_of(distribution: str) -> str | None:
@@ -217,12 +234,6 @@ def version_of(distribution: str) -> str | None:
         return metadata.version(distribution)
     except (metadata.PackageNotFoundError, ValueError):
         return None
-
-
-def versions(service: str) -> dict[str, str]:
-    """Return the versions of the service, if it is an installed distribution, and of loafer_kit."""
-    found = {"version": version_of(service), "loafer_kit": version_of("loafer-kit")}
-    return {name: version for name, version in found.items() if version is not None}
 
 
 def _check_no_loop_runs(service: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.config import Config
+from loafer_kit.config import Config, from_environment, parameter, route_variable
+from loafer_kit.exceptions import ConfigurationError
 
 
 class Settings:
@@ -87,3 +88,71 @@ def test_mapping_and_object_agree(settings):
     from_mapping.from_mapping(settings)
     from_object.from_object(SimpleNamespace(**settings))
     assert from_mapping == from_object
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "dev"), ("", "dev"), ("prod", "prod")])
+def test_a_parameter_comes_from_the_environment_or_is_its_default(monkeypatch, value, expected):
+    """An empty variable counts as unset."""
+    monkeypatch.delenv("STAGE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("STAGE", value)
+
+    assert parameter("STAGE", default="dev") == expected
+
+
+@pytest.mark.parametrize("kind", [ConfigurationError, KeyError, SystemExit])
+def test_a_missing_parameter_ends_the_process_with_one_line(monkeypatch, kind):
+    """Where code can catch it, it is an error of the configuration."""
+    monkeypatch.delenv("STAGE", raising=False)
+
+    with pytest.raises(kind) as raised:
+        parameter("STAGE")
+
+    assert (
+        str(raised.value)
+        == raised.value.code
+        == "The environment variable STAGE is missing: set it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        (int, "20", 20),
+        (int | None, "20", 20),
+        (float | None, "1.5", 1.5),
+        (bool, "false", False),
+        (bool, "yes", True),
+        (str, " 20 ", " 20 "),
+        (list, '["a"]', ["a"]),
+        (dict, '{"a": 1}', {"a": 1}),
+        (int, "", None),
+    ],
+)
+def test_a_variable_is_read_as_its_type(monkeypatch, kind, text, expected):
+    """An empty one counts as unset."""
+    monkeypatch.setenv("X_Y", text)
+
+    assert from_environment("X_Y", kind) == expected
+
+
+@pytest.mark.parametrize(("kind", "text"), [(int, "many"), (bool, "2"), (list, "a"), (int, "1.5")])
+def test_a_variable_of_another_type_ends_the_process_with_one_line(monkeypatch, kind, text):
+    """The line names the variable."""
+    monkeypatch.setenv("X_Y", text)
+
+    with pytest.raises(SystemExit, match=r"\AThe environment variable X_Y is invalid: [^\n]+\Z"):
+        from_environment("X_Y", kind)
+
+
+@pytest.mark.parametrize(
+    ("route", "variable"),
+    [
+        ("orders", "LOAFER_ORDERS_WAIT_TIME"),
+        ("orders.fifo", "LOAFER_ORDERS_FIFO_WAIT_TIME"),
+        ("-a--b_", "LOAFER_A_B_WAIT_TIME"),
+    ],
+)
+def test_the_variable_of_an_option(route, variable):
+    """Capitals, digits and single underscores."""
+    assert route_variable(route, "wait_time") == variable

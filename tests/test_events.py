@@ -249,7 +249,7 @@ async def test_what_nobody_overrides_is_not_told():
     manager.observe(OfStarts())
     await manager.serve()
 
-    told = [name for name in EVENTS if getattr(provider.events, name, None) is not None]
+    told = [name for name in EVENTS if getattr(provider.route_events, name, None) is not None]
     assert told == ["started"]
 
 

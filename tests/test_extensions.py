@@ -192,3 +192,51 @@ def test_a_falsy_application_counts():
 
     app = Empty(settings={}, extensions={})
     assert SQLite(app).app is app
+
+
+class Cache(Extension):
+    """Settings of every type that the environment can set."""
+
+    DEFAULT_SETTINGS = {  # noqa: RUF012 - the base declares it
+        "CACHE_SIZE": 10,
+        "CACHE_ON": True,
+        "CACHE_HOSTS": ["a"],
+        "CACHE_USER": None,
+        "CACHE_CLASS": Extension,
+    }
+    REQUIRED_SETTINGS = ("CACHE_PASSWORD",)
+
+
+def test_the_environment_overrides_settings_in_the_type_of_their_defaults(app, monkeypatch):
+    """Also those that the service sets; a default that is no plain value stays."""
+    for name, text in {
+        "SIZE": "20",
+        "ON": "false",
+        "HOSTS": '["b", "c"]',
+        "USER": "5",
+        "CLASS": "x",
+        "PASSWORD": "secret",
+    }.items():
+        monkeypatch.setenv(f"CACHE_{name}", text)
+    app.settings["CACHE_SIZE"] = 3
+
+    Cache(app)
+
+    assert app.settings == {
+        "CACHE_SIZE": 20,
+        "CACHE_ON": False,
+        "CACHE_HOSTS": ["b", "c"],
+        "CACHE_USER": "5",
+        "CACHE_CLASS": Extension,
+        "CACHE_PASSWORD": "secret",
+    }
+
+
+def test_a_missing_setting_ends_the_process_with_one_line(app):
+    """A service constructs its extensions while it is imported."""
+    with pytest.raises(SystemExit) as raised:
+        Cache(app)
+
+    assert raised.value.code == (
+        "Cache requires the settings CACHE_PASSWORD: set them in the environment."
+    )

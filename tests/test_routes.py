@@ -140,6 +140,27 @@ async def test_error_handler_of_three_parameters():
     assert await route.error_handler(failure(), "m") is True
 
 
+def _with_more(exc_type, exc, message, *args):
+    return (exc_type, type(exc), message, args) == (ValueError, ValueError, "m", ())
+
+
+def _with_an_optional_message(exc_type, exc, message=None):
+    return (exc_type, type(exc), message) == (ValueError, ValueError, "m")
+
+
+def _with_an_optional_fourth(exc_type, exc, message, extra=None):
+    return (exc_type, type(exc), message, extra) == (ValueError, ValueError, "m", None)
+
+
+@pytest.mark.parametrize(
+    "error_handler", [_with_more, _with_an_optional_message, _with_an_optional_fourth]
+)
+async def test_error_handler_of_three_parameters_and_more(error_handler):
+    """`*args` behind them, or a message that is optional, change nothing."""
+    route = Route(Provider(), handler, error_handler=error_handler)
+    assert await route.error_handler(failure(), "m") is True
+
+
 @pytest.mark.parametrize("optional", [False, True])
 async def test_error_handler_of_two_parameters(optional):
     """The later style: exc_info and message; an optional third parameter changes nothing."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "destroy": "Undo the last `new` or `add` in a project.",
     "dev": "Run a service against a local SQS server.",
     "doctor": "Report what keeps a service from running, and how to fix it.",
+    "health": "Tell whether the service in this container is well.",
     "new": "Create a project.",
     "run": "Run an Application or a LoaferManager.",
     "schema": "Print the JSON Schema of a service's spec.",
@@ -64,9 +65,10 @@ def _load_app(context: typer.Context, path: str | None) -> None:
     extension_commands.add_registered_commands(cast(TyperGroup, context.command), registrations())
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
-    app_path: Annotated[
+    context: typer.Context,
+    app_path: Annotated[  # noqa: ARG001 - read by its callback
         str | None,
         typer.Option(
             "-a",
@@ -77,7 +79,7 @@ def _options(
             help="Import this service and add its extensions' commands.",
         ),
     ] = None,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - read by its callback
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
@@ -85,6 +87,8 @@ def _options(
     ] = False,
 ) -> None:
     """Write, run and operate services that live on queues."""
+    if context.invoked_subcommand is None:  # `--app` alone
+        say(context.get_help())
 
 
 def _imported_when_called() -> None: ...

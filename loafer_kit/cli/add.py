@@ -108,8 +108,8 @@ def extension(
 ) -> None:
     """Add an extension to the service.
 
-    The package's `__init__.py` creates it. If the service lacks a dependency, the command names
-    it.
+    The package's `__init__.py` creates it. If the service lacks a dependency, or a setting that
+    the extension requires, the command names it.
     """
     addition = extensions.plan(validation.service(_draft(path)).package, reference)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
@@ -117,6 +117,12 @@ def extension(
     if missing is not None:
         show.tell(
             f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
+        )
+    _, required = extensions.settings_of(addition.module, addition.name)
+    if required:
+        show.tell(
+            f"\nNext: set {', '.join(required)} in the environment; the service does not start "
+            "without"
         )
 
 

@@ -1,6 +1,8 @@
 """`loafer-kit dev`: runs a service against a local SQS server."""
 
+import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +11,28 @@ import typer
 from loafer_kit.cli import completions, output
 from loafer_kit.cli.send import refuse_bytes
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.local.development import Development, Project
+from loafer_kit.local.development import Development
+from loafer_kit.local.keepers import Project
+from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
+#: The colours of events on a terminal; those of all others are `_COLOUR`.
+_COLOURS = {"failed": "red", "changed": "yellow", "summary": None}
+_COLOUR = "cyan"
+
 
 def dev(
-    path: Annotated[
-        Path, typer.Argument(help="The service's folder, with its loafer.toml.")
-    ] = Path(),
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FOLDER]...",
+            help="The folders of services, with their loafer.toml.",
+            show_default="this one",
+        ),
+    ] = None,
     *,
     send: Annotated[
         list[str] | None,
@@ -33,6 +46,10 @@ def dev(
         bool,
         typer.Option("--once", help="Stop when the queues are empty and nothing is in flight."),
     ] = False,
+    reload: Annotated[
+        bool,
+        typer.Option("--reload/--no-reload", help="Restart a service when its files change."),
+    ] = True,
     endpoint_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Use a running server, such as LocalStack."),
@@ -40,30 +57,36 @@ def dev(
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print each event as a line of JSON; the service prints to stderr."
+            "--json", help="Print each event as a line of JSON; the services print to stderr."
         ),
     ] = False,
 ) -> None:
     """Run a service against a local SQS server.
 
-    The server gets the queues in loafer.toml. A message that keeps failing stays on its queue
-    unless the queue has a dead-letter queue. `loafer-kit send` reaches the server from another
-    terminal.
+    The server gets the queues and topics of each loafer.toml, so several services that are named
+    together reach each other. A message that keeps failing stays on its queue unless the queue has a
+    dead-letter queue. `loafer-kit send` reaches the server from another terminal.
     """
-    messages = [_queue_and_body(pair) for pair in send or []]
+    folders = paths or [Path()]
     development = Development(
-        _read_project(path),
-        messages,
+        [partial(_read_project, path) for path in folders],
+        [_queue_and_body(pair) for pair in send or []],
         once=once,
+        reload=reload,
         endpoint_url=endpoint_url,
-        service_output=sys.stderr if json else None,
+        style=Style(
+            labelled=len(folders) > 1,
+            colour=output.takes_colour(sys.stderr),
+            output=sys.stderr if json else None,
+        ),
     )
 
     def say(text: str, event: str, **details: object) -> None:
         if json:
             output.say_json({"event": event, **details}, indent=None)
         else:
-            output.say(f"dev: {text}")
+            lines = "\n".join(f"dev: {line}" for line in text.splitlines())
+            output.say(lines, colour=_COLOURS.get(event, _COLOUR))
 
     development.run(say, output.waiting)
 
@@ -84,7 +107,7 @@ def _read_project(path: Path) -> Project:
             f"There is no {file if path.exists() else path}: go to a service's folder or name it, "
             "`loafer-kit dev PATH`; `loafer-kit new service` writes one"
         )
-    spec = validation.service(documents.read(file))
+    spec = validation.service(documents.read(file)).resolved(os.environ)
     return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,8 @@ _READERS = {
     "from_aws": "aws",
     "source": "installed",
 }
+# The options that read what others describe, dead-letter queues among it.
+_IMPORTS = frozenset(_READERS) - {"spec", "source"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ class _Sources:
             help="Turn a JSON Schema into a model for a queue's `payload`; repeatable.",
         ),
     ] = None
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="QUEUE",
+            help="Make a route for this dead-letter queue, too; repeatable.",
+        ),
+    ] = None
     endpoint_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="The server that --from-aws asks instead of AWS."),
@@ -93,15 +102,19 @@ class _Sources:
             raise typer.BadParameter(f"{' and '.join(options)} exclude each other")
         if self.endpoint_url is not None and self.from_aws is None:
             raise typer.BadParameter("--endpoint-url goes with --from-aws")
+        if self.include and not _IMPORTS & set(given):
+            raise typer.BadParameter("--include goes with --asyncapi or --from-…")
         if self.source is not None and "=" not in self.source:
             raise typer.BadParameter(f"--source takes NAME=VALUE, not {self.source!r}")
         draft = Draft({})
         for key in given:
             value = getattr(self, key)
             module = import_module(f"loafer_kit.scaffold.sources.{_READERS[key]}")
-            endpoint = {} if self.endpoint_url is None else {"endpoint_url": self.endpoint_url}
+            more: dict[str, Any] = {"include": self.include or []} if key in _IMPORTS else {}
+            if self.endpoint_url is not None:
+                more["endpoint_url"] = self.endpoint_url
             with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
-                draft = module.read(value, **endpoint)
+                draft = module.read(value, **more)
         if self.json_schema:
             from loafer_kit.scaffold.sources import json_schemas  # few services use it
 
@@ -123,6 +136,13 @@ def service(
         ),
     ] = None,
     *,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=default]",
+            help="An environment variable that names of queues contain as ${NAME}; repeatable.",
+        ),
+    ] = None,
     sources: _Sources,
     save_spec: Annotated[
         Path | None, typer.Option(help="Also write the spec to this TOML file.")
@@ -149,7 +169,7 @@ def service(
     settings. If a source holds something that a spec cannot express, a note on stderr says so.
     """
     draft = flags.merge(sources.draft(), name, queue or [])
-    draft = flags.ship(draft, ship or [])
+    draft = flags.declare(flags.ship(draft, ship or []), parameter or [])
     ask = is_interactive() and not show.json
     generator = template.generator("service", ask=ask)
     if not (generator.takes_spec or draft.values.get("queues") or draft.problems):

@@ -23,9 +23,18 @@ _AFTER, _EVERY = 1.0, 0.1
 _PICTURES = "|/-\\"
 
 
-def say(text: object, *, err: bool = False) -> None:
-    """Print a text for a person, on stdout or on stderr."""
-    typer.echo(escape(str(text)), err=err)
+def say(text: object, *, err: bool = False, colour: str | None = None) -> None:
+    """Print a text for a person, on stdout or on stderr; in a colour if that is a terminal."""
+    shown = escape(str(text))
+    if colour is not None and takes_colour(sys.stderr if err else sys.stdout):
+        shown = typer.style(shown, fg=colour)
+    typer.echo(shown, err=err)
+
+
+def takes_colour(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that shows colours, and the user wants them."""
+    is_terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return is_terminal and not os.environ.get("NO_COLOR")
 
 
 def print_exactly(content: str | bytes) -> None:

@@ -7,7 +7,7 @@ import typer
 from loafer_kit.cli.output import say
 from loafer_kit.scaffold.escaping import escape_line
 
-_ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
 def is_interactive() -> bool:
@@ -25,10 +25,13 @@ class Terminal:
             shown += f" [{escape_line(default)}]"
         return _typed(shown, default)
 
-    def confirm(self, question: str) -> bool:
-        """Return whether the answer is yes; no is the default."""
+    def confirm(self, question: str, *, default: bool = False) -> bool:
+        """Return whether the answer is yes; an empty answer stands for the default."""
+        choices = "[Y/n]" if default else "[y/N]"
         while True:
-            answer = _typed(f"{escape_line(question)} [y/N]", "").strip().lower()
+            answer = _typed(f"{escape_line(question)} {choices}", "").strip().lower()
+            if not answer:
+                return default
             if answer in _ANSWERS:
                 return _ANSWERS[answer]
             self.tell("answer y or n")

@@ -17,12 +17,9 @@ from loafer_kit import logs
 from loafer_kit.applications import Application
 from loafer_kit.cli.loading import ServiceNotFound, load_service, put_current_directory_first
 from loafer_kit.cli.output import say
-from loafer_kit.exceptions import MissingExtraError
 from loafer_kit.managers import LoaferManager
-from loafer_kit.services import Service
+from loafer_kit.services import Service, standard_logger
 
-#: Changes of these files restart the service, beside those of Python's own.
-_SUFFIXES = (".ini", ".toml")
 #: Milliseconds after which a wait for changes looks at the service.
 _LOOK_EVERY = 100
 
@@ -85,7 +82,7 @@ def _show_logs(service: Service, verbose: int, quiet: bool) -> None:
     level = logging.ERROR if quiet else max(logging.WARNING - 10 * verbose, logging.DEBUG)
     logs.configure(level)
     if quiet or verbose:  # asked for here, so it counts more than the service's own configuration
-        service.logger.setLevel(level)
+        standard_logger(service).setLevel(level)
         logging.getLogger("loafer_kit").setLevel(level)
 
 
@@ -131,13 +128,14 @@ def _watch(root: Path, stopping: threading.Event) -> Iterator[list[str]]:
     `watchfiles.run_process` does less: it kills a child that drains for more than five seconds at
     the end, sends a second SIGINT after Ctrl-C, and does not return the child's exit code.
     """
-    try:
-        from watchfiles import PythonFilter, watch  # an optional extra
-    except ImportError as error:
-        raise MissingExtraError("The reloader", "reload") from error
+    from loafer_kit.local.reloading import source_files  # without the reloader, nothing needs it
+
+    files = source_files()
+    from watchfiles import watch  # an optional extra
+
     batches = watch(
         root,
-        watch_filter=PythonFilter(extra_extensions=_SUFFIXES),
+        watch_filter=files,
         stop_event=stopping,
         rust_timeout=_LOOK_EVERY,
         yield_on_timeout=True,

@@ -23,9 +23,10 @@ _ATTRIBUTE = re.compile(r"(?=.{1,256}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 @completions.candidates
 def _destinations(context: typer.Context, _word: str) -> Iterator[completions.Candidate]:
-    """The queues of running local servers, and those of the service in this folder."""
+    """The queues and topics of running local servers, and the queues of the service here."""
     for record in records.running():
         yield from ((name, f"on the local server of {record.service}") for name in record.queues)
+        yield from ((name, f"a topic of {record.service}") for name in record.topics)
     for queue in completions.service_queues(context):
         yield queue.name, "a queue of this service"
         if queue.dead_letter_queue:
@@ -33,9 +34,13 @@ def _destinations(context: typer.Context, _word: str) -> Iterator[completions.Ca
 
 
 def send(
-    queue: Annotated[
+    destination: Annotated[
         str,
-        typer.Argument(help="The queue's name, or its URL.", autocompletion=_destinations),
+        typer.Argument(
+            metavar="QUEUE|TOPIC",
+            help="The name of a queue or a topic, a queue's URL, or a topic's ARN.",
+            autocompletion=_destinations,
+        ),
     ],
     body: Annotated[
         str | None,
@@ -74,33 +79,41 @@ def send(
 ) -> None:
     """Send messages to a local server or to AWS.
 
-    They go to the local server that has the queue, or to AWS if no local server runs.
+    A name goes to the endpoint that AWS_ENDPOINT_URL names; without it to the local server that has
+    the queue or topic; and to AWS if no local server runs. A message to a topic is published. So is
+    a message to a queue of a local server that a topic delivers to in SNS's envelope.
     """
     if lines and deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = read_bodies(body, file, lines=lines)
-    details = MessageOptions(
+    options = MessageOptions(
         group=group,
         deduplication_id=deduplication_id,
         attributes=dict(_name_and_value(pair) for pair in attribute or []),
         delay=delay,
     )
-    with waiting(f"looking for {queue}"):
-        destination = sending.find_destination(queue)
-    sent = waiting_for_each(f"sending to {destination}", sending.send(destination, bodies, details))
-    count, message_ids = 0, []
+    with waiting(f"looking for {destination}"):
+        found = sending.find_destination(destination)
+    _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
+
+
+def _send_all(
+    destination: sending.Destination, sent: Iterator[str], *, json: bool, lines: bool
+) -> None:
+    """Say where the messages go, send them, and say which were sent, also after an error."""
+    if not json:
+        say(f"sending to {destination}", err=True)
+    message_ids: list[str] = []
     try:
-        for message_id in sent:
-            count += 1
-            if json:
-                message_ids.append(message_id)
-            elif not lines:
+        for message_id in waiting_for_each(f"sending to {destination}", sent):
+            message_ids.append(message_id)
+            if not (json or lines):
                 say(f"sent {message_id} to {destination}")
     finally:
         if json:
             say_json({"destination": destination.described, "message_ids": message_ids})
         elif lines:
-            say(f"sent {count} messages to {destination}")
+            say(f"sent {len(message_ids)} messages to {destination}")
 
 
 def _name_and_value(pair: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.extensions import Extension
 from loafer_kit.operations.http import Address
 from loafer_kit.operations.monitors import Monitor
-from loafer_kit.services import Service, versions
+from loafer_kit.services import Service
 
 
 class Monitoring(Extension):
@@ -37,8 +37,7 @@ class Monitoring(Extension):
                 f"MONITORING_EMF must be the name of a namespace, not {namespace!r}."
             )
         app.monitor = Monitor(
-            app.name,
-            versions(app.name),
+            app,
             address=None if where is None else Address.parse(where, "MONITORING_HTTP"),
             emf_namespace=namespace,
         )

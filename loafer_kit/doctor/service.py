@@ -1,5 +1,6 @@
 """Examines a service: its environment, its spec, its queues and their topics."""
 
+import os
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from loafer_kit.doctor import environment
+from loafer_kit.doctor import environment, settings
 from loafer_kit.doctor import queues as checks
 from loafer_kit.doctor.findings import Finding, denied
 from loafer_kit.doctor.queues import Queues
@@ -45,6 +46,12 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     except LoaferKitError as error:
         remedy = "correct it, or name a service's folder; `loafer-kit new service` writes one"
         yield Finding("problem", "spec", str(error), remedy)
+        return
+    yield from settings.findings(spec, project if project.is_dir() else project.parent)
+    try:
+        spec = spec.resolved(os.environ)
+    except ConfigurationError:  # reported already
+        yield Finding("note", "queues", "were not checked: see parameters")
         return
     count = len(spec.queues)
     yield Finding("ok", "spec", f"{spec.name}, {count} queue{'' if count == 1 else 's'}")

@@ -76,7 +76,7 @@ class ConsumerProvider(AbstractProvider):
     async def start(self, lost: Callable[[Message], None]) -> None:
         """Let the consumer tell observers; the startup callbacks have opened it."""
         if self._queue_consumer is not None:
-            self.settles_later = self._queue_consumer.observe(self.events)
+            self.settles_later = self._queue_consumer.observe(self.route_events)
 
     @property
     def statistics(self) -> Mapping[str, Any]:
@@ -229,7 +229,7 @@ class ApplicationRoute(Route):
             for preprocess in preprocessors:
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
-            call = self._chain or self._handle
+            call = self._chain or self._call_handler
             results = await call(content, {})
         except Abort as abort:
             self._log_abort(abort)
@@ -245,7 +245,7 @@ class ApplicationRoute(Route):
             await self._postprocess(results)
         return True
 
-    async def _handle(self, content: Any, metadata: Any) -> Any:
+    async def _call_handler(self, content: Any, metadata: Any) -> Any:
         return await awaited(await self._callback(self._app, content))
 
     async def _report(self, message: Message, error: BaseException) -> Postpone | bool:

@@ -35,6 +35,9 @@ class Delivery:
     error: BaseException | None = None
 
 
+_ACKNOWLEDGED = Delivery(outcomes.ACKNOWLEDGE)
+
+
 class FailureCounts:
     """How often each message has failed in this process since it last succeeded.
 
@@ -75,7 +78,8 @@ async def deliver(
     """Deliver one message. Raises only `FatalError` and `CancelledError`."""
     failures = FailureCounts() if failures is None else failures
     try:
-        delivery = Delivery(outcomes.from_answer(await route.deliver(message)))
+        answer = await route.deliver(message)
+        delivery = _ACKNOWLEDGED if answer is True else Delivery(outcomes.from_answer(answer))
     except BaseException as exc:
         if ends_task(exc):
             raise
@@ -215,7 +219,7 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
     A provider that fails is asked three times; after that the source redelivers the message.
     """
     provider = route.provider
-    observed = provider.events.settled is not None
+    observed = provider.route_events.settled is not None
     began = time.monotonic() if observed else 0.0
     for attempt in range(_SETTLE_ATTEMPTS):
         try:
@@ -244,7 +248,7 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
 
 
 def _tell_settled(route: Route, message: Message, result: Settlement, began: float) -> None:
-    if (tell := route.provider.events.settled) is not None:
+    if (tell := route.provider.route_events.settled) is not None:
         tell([message], result, time.monotonic() - began)
 
 

@@ -1,5 +1,6 @@
 """Flow control of a route: pause, rate limit and circuit breaker, adjustable while it runs."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -52,27 +53,25 @@ class CircuitBreaker:
         self.recovery = recovery
         self._clock = clock
         self._failures = 0
-        self._open_until: float | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """True from its opening until a message succeeds."""
-        return self._open_until is not None
+        #: True from its opening until a message succeeds.
+        self.is_open = False
+        self._probe_at = -math.inf
 
     def wait(self) -> float:
         """Return the seconds until the next probe."""
-        return 0.0 if self._open_until is None else max(0.0, self._open_until - self._clock())
+        return max(0.0, self._probe_at - self._clock()) if self.is_open else 0.0
 
     def record(self, outcome: Outcome, error: BaseException | None) -> None:
         """Count an outcome: `Leave` and `Retry` are failures."""
         named = isinstance(error, self.exceptions)
         if not named and not isinstance(outcome, Leave | Retry):
-            self._failures, self._open_until = 0, None
+            self._failures, self.is_open = 0, False
             return
         self._failures += 1
         exceeded = self.threshold is not None and self._failures >= self.threshold
         if named or exceeded or self.is_open:
-            self._open_until = self._clock() + self.recovery
+            self.is_open = True
+            self._probe_at = self._clock() + self.recovery
 
 
 class Flow:

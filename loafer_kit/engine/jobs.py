@@ -282,12 +282,7 @@ class Jobs:
         return set(self._tasks)
 
     async def _run(self, job: Job) -> None:
-        holds = self._route.provider.holds
-        for position, message in enumerate(job.messages):
-            if not holds(message):
-                job.lost.add(position)
-        if job.lost:
-            self._drop_lost(job)
+        self._drop_lost(job)
         loop = asyncio.get_running_loop()
         started = loop.time()
         size = len(job.messages)
@@ -316,10 +311,10 @@ class Jobs:
             self._events.finished(job)
         # What follows starts other work, whose context would keep the messages in memory.
         current_call.set(None)
-        withdrawn = self._free(job, deliveries)
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
-        await self._release(withdrawn)
+        for withdrawn in self._free(job, deliveries):
+            await settle(self._route, withdrawn, outcomes.RELEASE)
         for position, (message, delivery) in enumerate(zip(job.messages, deliveries, strict=True)):
             if position not in job.lost:
                 log_handled(self._route, message, delivery.outcome, seconds)
@@ -330,6 +325,12 @@ class Jobs:
 
         They are neither started nor settled; those behind them go back, as after a failure.
         """
+        holds = self._route.provider.holds
+        for position, message in enumerate(job.messages):
+            if not holds(message):
+                job.lost.add(position)
+        if not job.lost:
+            return
         for position in sorted(job.lost, reverse=True):
             if (tell := self._events.lost) is not None:
                 tell(job.messages[position])

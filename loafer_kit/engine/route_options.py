@@ -68,6 +68,13 @@ class RouteOptions:
 
 ROUTE_OPTIONS = frozenset(field.name for field in fields(RouteOptions))
 
+#: The types of the options that an environment variable can set: all but the exceptions.
+SETTABLE_OPTIONS = {
+    field.name: field.type
+    for field in fields(RouteOptions)
+    if field.name not in ("reject_on", "breaker_exceptions")
+}
+
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the hint after an unknown name: the closest known name, or all of them."""

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 #: a message that is given back unstarted has used up one of its deliveries.
 _FEW_DELIVERIES = 3
 
-#: Batches whose settlement never holds up a fetch.
+#: Batches whose settlement never holds up a fetch; more if more fetches may be open. What is held
+#: ready says nothing of them: settlements that are slow would make it smaller, and so be slower.
 _UNSETTLED_BATCHES = 10
 
 
@@ -113,7 +114,7 @@ class RouteWorker:
 
     async def _run(self, *, forever: bool, grace_time: float) -> None:
         self._forever = forever
-        self._provider.events = self._events
+        self._provider.route_events = self._events
         try:
             await self._start_provider()
             soon = asyncio.get_running_loop().call_soon_threadsafe
@@ -174,11 +175,12 @@ class RouteWorker:
             self._probe = None
         if self._jobs.stuck:
             self._give_back()
-        while self._may_start():
-            self._jobs.start(self._next_job())
-        while self._fetching and (limit := self._room_for_fetch()):
-            self._fetching = self._forever
-            self._fetcher.start(limit)
+        else:
+            while self._may_start():
+                self._jobs.start(self._next_job())
+            while self._fetching and (limit := self._room_for_fetch()):
+                self._fetching = self._forever
+                self._fetcher.start(limit)
         if not (self._fetching or self._fetcher or self._jobs or self._has_to_start()):
             self._ended.set()
 
@@ -235,7 +237,8 @@ class RouteWorker:
         return not self._jobs.runs(self._probe) and self._due_or_reschedule(breaker.wait())
 
     def _batch_is_ready(self) -> bool:
-        if self._backlog.ready >= self._batch_size() or not self._fetching:
+        size = self.route.options.batch_handler_size
+        if size is None or self._backlog.ready >= self._batch_size() or not self._fetching:
             return True
         waited = asyncio.get_running_loop().time() - self._batch_since
         return self._due_or_reschedule(self.route.options.batch_handler_wait - waited)
@@ -246,13 +249,9 @@ class RouteWorker:
         return 1 if is_probe else self.route.options.batch_handler_size or 1
 
     def _next_job(self) -> Job:
-        size = self._batch_size()
-        if size == 1:
-            message, key = self._backlog.take()
-            job = Job([message], [key])
-        else:
-            taken = [self._backlog.take() for _ in range(min(size, self._backlog.ready))]
-            job = Job([message for message, _ in taken], [key for _, key in taken])
+        size = min(self._batch_size(), self._backlog.ready)
+        taken = [self._backlog.take() for _ in range(size)]
+        job = Job([message for message, _ in taken], [key for _, key in taken])
         if self.route.flow.breaker.is_open:
             self._probe = job
         return job
@@ -260,7 +259,7 @@ class RouteWorker:
     def _room_for_fetch(self) -> int:
         """Return how many messages to fetch now; 0 for no fetch."""
         flow, fetcher = self.route.flow, self._fetcher
-        if len(fetcher) >= fetcher.scaler.wanted or flow.paused or self._jobs.stuck:
+        if len(fetcher) >= fetcher.scaler.wanted or flow.paused:
             return 0
         limit = self._limit()
         if not limit:
@@ -282,16 +281,18 @@ class RouteWorker:
         if not self._forever:
             return batch_size
         room = handled_at_once + self._prefetch()
-        # What is not settled counts as in hand, but apart: where settlements are as quick as fetches
-        # there are as many of both.
-        if self._provider.unsettled >= max(room, _UNSETTLED_BATCHES * batch_size):
-            return 0
-        return fetch_limit(
+        limit = fetch_limit(
             in_hand=self._jobs.handling + len(self._backlog) + self._fetcher.expected,
             handled_at_once=handled_at_once,
             room=room,
             batch_size=batch_size,
         )
+        # What is not settled counts as in hand, but apart: where settlements are as quick as fetches
+        # there are as many of both.
+        batches = max(_UNSETTLED_BATCHES, self._provider.max_receivers)
+        if limit and self._provider.unsettled >= max(room, batches * batch_size):
+            return 0
+        return limit
 
     def _prefetch(self) -> int:
         """Return how many messages may wait beside those being handled."""

@@ -1,81 +1,60 @@
-"""Development: a run of `loafer-kit dev`, a service and its queues on one machine."""
+"""Development: a run of `loafer-kit dev`, services and their queues on one machine."""
 
 import asyncio
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Protocol, Self
 
-from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.local import records
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.local import records, tallies
+from loafer_kit.local.clients import ServiceError
 from loafer_kit.local.environments import child_environment
+from loafer_kit.local.keepers import Project, Say, ServiceKeeper, Surroundings, find_queue
+from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue, LocalQueues
+from loafer_kit.local.reloading import source_files
 from loafer_kit.local.servers import LocalServer
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
 _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
 
-#: Receives after which `once` does not wait for a message of a queue without a dead-letter queue.
-_ATTEMPTS = 5
-
-#: A service drains at the first SIGTERM and ends at once at the second; then it is killed.
-_POLITE_REQUESTS = 2
+#: Milliseconds after which a wait for changes of files begins anew.
+_WATCH_EVERY = 100
 
 Waiting = Callable[[str], contextlib.AbstractContextManager[object]]
 
 
-class Say(Protocol):
-    """Reports what happens: as text for a person, as an event with details for a machine."""
-
-    def __call__(self, text: str, event: str, **details: object) -> object:
-        """Report one event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A service in development: its package, the folder above it, and its queues."""
-
-    package: str
-    folder: Path
-    queues: Sequence[LocalQueue]
-
-    def queue(self, name: str) -> LocalQueue:
-        """Return the queue with this name."""
-        for queue in self.queues:
-            if queue.name == name:
-                return queue
-        names = ", ".join(queue.name for queue in self.queues)
-        raise ConfigurationError(f"{self.package} has no queue {name!r}; it has: {names}")
-
-
 @dataclass(frozen=True, slots=True)
 class Development:
-    """One run of a project: the messages to send first, and when to end.
+    """One run of some services: the messages to send first, and when to end.
 
-    With `once` it ends when the service has started and its queues are empty, except for messages
-    that failed five times and have no dead-letter queue.
-    `endpoint_url` is a running server; by default an embedded one is started.
-    `service_output` receives the service's standard output, by default this process's does.
+    Each of `readers` reads the spec of a service, again when it changes. With `once` the run ends
+    when the services have started and the queues are empty, except for messages that failed five
+    times and have no dead-letter queue; nothing is restarted. `endpoint_url` is a running server; by
+    default an embedded one is started.
     """
 
-    project: Project
+    readers: Sequence[Callable[[], Project]]
     messages: Sequence[tuple[str, str]] = ()
     once: bool = False
+    reload: bool = True
     endpoint_url: str | None = None
-    service_output: IO[str] | None = None
+    style: Style = field(default_factory=Style)
 
     def run(self, say: Say, waiting: Waiting = contextlib.nullcontext) -> None:
-        """Run until a signal, until the queues are empty with `once`, or until the service ends.
+        """Run until a signal, until the queues are empty with `once`, or until a service ends.
 
-        `waiting(text)` is entered while the server starts. Raises `LoaferKitError` if the service
+        `waiting(text)` is entered while the server starts. Raises `LoaferKitError` if a service
         failed.
         """
+        projects = [read() for read in self.readers]
         for name, _ in self.messages:
-            self.project.queue(name)
+            find_queue(projects, name)
+        if self.reload and not self.once:
+            source_files()  # raises without the extra, before anything is started
         with contextlib.ExitStack() as stack:
             server, url = None, self.endpoint_url
             with waiting("preparing the queues"):
@@ -83,108 +62,202 @@ class Development:
                     server = stack.enter_context(LocalServer())
                     url = server.url
                 queues = stack.enter_context(contextlib.closing(LocalQueues(url)))
-                queues.create(*self.project.queues)
-            stack.enter_context(records.announce(self._record(url)))
+                for project in projects:
+                    queues.create(*project.queues)
+            stack.enter_context(records.announce(_record(url, projects)))
             what = "SQS and SNS run" if server else "using the server"
             say(f"{what} on {url}", "server", url=url, embedded=server is not None)
-            for queue in self.project.queues:
+            for queue in _queues_of(projects):
                 say(f"queue {_describe(queue)}", "queue", **asdict(queue))
             for name, body in self.messages:
-                message_id = self._send(queues, name, body)
+                message_id = _send(queues, find_queue(projects, name), body)
                 say(f"sent to {name}: {body}", "sent", queue=name, message_id=message_id)
-            asyncio.run(self._supervise(queues, server, say))
+            asyncio.run(_Run(self, queues, server, say).run(projects))
 
-    def _record(self, url: str) -> records.ServerRecord:
-        queues = self.project.queues
-        return records.ServerRecord(
-            url,
-            self.project.package,
-            topics={queue.name: queue.topic for queue in queues if queue.topic},
-            queues=[
-                name for queue in queues for name in (queue.name, queue.dead_letter_queue) if name
-            ],
-        )
 
-    def _send(self, queues: LocalQueues, name: str, body: str) -> str:
-        topic = self.project.queue(name).topic
-        return queues.publish(topic, body) if topic else queues.send(name, body)
+class _Run:
+    """The services of one development while they run."""
 
-    async def _supervise(self, queues: LocalQueues, server: LocalServer | None, say: Say) -> None:
-        package = self.project.package
-        service = await ServiceProcess.start(
-            package, self.project.folder, child_environment(queues.url), self.service_output
-        )
-        text = f"started python -m {package} (pid {service.pid}); Ctrl-C ends it"
-        say(text, "started", package=package, pid=service.pid)
-
-        def end() -> None:
-            service.end()
-            if server is not None:
-                server.release_polls()
-
-        with _signals(end):
-            watch = asyncio.create_task(self._end_when_empty(queues, server, end, say))
-            try:
-                code = await service.wait()
-            finally:
-                watch.cancel()
-        if watch.done():
-            watch.result()
-        if left_over := self._left_over(server):
-            raise LoaferKitError(f"Failed {_ATTEMPTS} times: {', '.join(left_over)}")
-        if service.told_to_end and code in (0, -signal.SIGTERM):
-            say("ended", "ended", by_itself=False)
-        elif code:
-            raise LoaferKitError(f"{package} ended with exit code {code}")
-        else:
-            say(f"{package} ended by itself", "ended", by_itself=True)
-
-    async def _end_when_empty(
-        self, queues: LocalQueues, server: LocalServer | None, end: Callable[[], None], say: Say
+    def __init__(
+        self, development: Development, queues: LocalQueues, server: LocalServer | None, say: Say
     ) -> None:
-        if not self.once:
+        self._development = development
+        self._queues = queues
+        self._server = server
+        self._say = say
+        self._tally = tallies.Tally()
+        self._keepers: list[ServiceKeeper] = []
+        self._ends = False
+
+    async def run(self, projects: Sequence[Project]) -> None:
+        """Run the services until one ends or a signal ends them, and sum up."""
+        around = self._surroundings(asyncio.get_running_loop())
+        self._keepers = [
+            ServiceKeeper(read, project, around)
+            for read, project in zip(self._development.readers, projects, strict=True)
+        ]
+        with _signals(self._end):
+            try:
+                await self._run_all()
+            finally:
+                await asyncio.to_thread(self._sum_up)
+        if left_over := self._left_over():
+            raise LoaferKitError(f"Failed {tallies.ATTEMPTS} times: {', '.join(left_over)}")
+
+    async def _run_all(self) -> None:
+        tasks: list[asyncio.Task[None]] = []
+        if self._development.once:
+            tasks.append(asyncio.create_task(self._end_when_empty()))
+        elif self._development.reload:
+            changes = self._watch()
+            await anext(changes)  # now the watch has begun: no change is missed
+            tasks.append(asyncio.create_task(self._restart_on(changes)))
+        services = [asyncio.create_task(keeper.keep()) for keeper in self._keepers]
+        tasks += services
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            told_to_end = self._ends
+            if not told_to_end:
+                self._end()
+            await asyncio.wait(services)  # a failure of one does not cut the others short
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if told_to_end:
+            self._say("ended", "ended", by_itself=False)
+
+    def _end(self) -> None:
+        self._ends = True
+        for keeper in self._keepers:
+            keeper.end()
+
+    def _surroundings(self, loop: asyncio.AbstractEventLoop) -> Surroundings:
+        server = self._server
+
+        def on_delivery(delivery: tallies.Delivery) -> None:
+            self._tally.record(delivery)
+            if self._development.once and server is not None:
+                loop.run_in_executor(None, self._deliver_again, server, delivery)
+
+        return Surroundings(
+            child_environment(self._queues.url),
+            self._say,
+            self._development.style,
+            on_delivery,
+            prepare=lambda project: self._queues.create(*project.queues),
+            release_polls=server.release_polls if server else lambda *_: None,
+            hold_polls=server.hold_polls if server else lambda *_: None,
+        )
+
+    def _deliver_again(self, server: LocalServer, delivery: tallies.Delivery) -> None:
+        """Make a message that its handler left visible again, without waiting for its lease."""
+        queue = next((q for q in self._own_queues() if q.name == delivery.queue), None)
+        if queue is None or not self._tally.has_another_attempt(queue, delivery):
             return
+        handle = server.receipt_handle(queue.name, delivery.message_id)
+        with contextlib.suppress(ServiceError):  # then it comes back by itself
+            if handle is not None:
+                self._queues.make_visible(queue.name, handle)
+
+    def _watch(self) -> AsyncIterator[set[Path]]:
+        from watchfiles import awatch  # an optional extra
+
+        folders = {keeper.project.folder for keeper in self._keepers}
+        batches = awatch(
+            *folders,
+            watch_filter=source_files(),
+            rust_timeout=_WATCH_EVERY,
+            yield_on_timeout=True,
+        )
+        return ({Path(path) for _, path in batch} async for batch in batches)
+
+    async def _restart_on(self, changes: AsyncIterator[set[Path]]) -> None:
+        async for changed in changes:
+            for keeper in self._keepers:
+                files = _below(keeper.project.folder, changed)
+                if files and not self._ends:
+                    keeper.restart(files)
+
+    async def _end_when_empty(self) -> None:
         loop = asyncio.get_running_loop()
         report_at = loop.time() + _REPORT_EVERY
+        was_empty = False
         while True:
-            try:
-                left = await asyncio.to_thread(self._left, queues, server)
-            except LoaferKitError:
-                end()
-                raise
-            if not left and (server is None or server.was_polled):
+            left = await asyncio.to_thread(self._left)
+            is_empty = not left and (self._server is None or self._server.was_polled)
+            if is_empty and was_empty:  # twice: a handler may have sent to a queue already counted
                 break
+            was_empty = is_empty
             if left and loop.time() >= report_at:
-                say(f"waiting for {', '.join(left)}", "waiting", left=left)
+                self._say(f"waiting for {', '.join(left)}", "waiting", left=left)
                 report_at += _REPORT_EVERY
             await asyncio.sleep(_LOOK_EVERY)
-        failed = self._left_over(server)
+        failed = self._left_over()
         text = "nothing is left to do" if failed else "the queues are empty"
-        say(text, "done", failed=failed)
-        end()
+        self._say(text, "done", failed=failed)
+        self._end()
 
-    def _left(self, queues: LocalQueues, server: LocalServer | None) -> list[str]:
-        counts = {queue: queues.counts(queue.name) for queue in self.project.queues}
+    def _left(self) -> list[str]:
+        counts = {queue: self._queues.counts(queue.name) for queue in self._own_queues()}
         return [
             f"{count} in {queue.name}"
             for queue, count in counts.items()
-            if count.total > _failed_for_good(queue, server)
+            if count.total > self._tally.given_up(queue)
         ]
 
-    def _left_over(self, server: LocalServer | None) -> list[str]:
-        numbers = {queue.name: _failed_for_good(queue, server) for queue in self.project.queues}
+    def _left_over(self) -> list[str]:
+        numbers = {queue.name: self._tally.given_up(queue) for queue in self._own_queues()}
         return [
             f"{number} in {name}, which has no dead-letter queue"
             for name, number in numbers.items()
-            if number and self.once
+            if number and self._development.once
         ]
 
+    def _sum_up(self) -> None:
+        try:
+            summaries = tallies.summarise(self._own_queues(), self._tally, self._queues)
+        except ServiceError as error:
+            self._say(f"the dead letters are unknown: {error}", "failed", error=str(error))
+            return
+        if not all(summary.is_empty for summary in summaries):
+            details = [asdict(summary) for summary in summaries]
+            self._say(tallies.table(summaries), "summary", queues=details)
 
-def _failed_for_good(queue: LocalQueue, server: LocalServer | None) -> int:
-    """Return how many messages of a queue failed too often and have no dead-letter queue."""
-    if server is None or queue.dead_letter_queue:
-        return 0
-    return server.received_more_than(_ATTEMPTS, queue.name)
+    def _own_queues(self) -> list[LocalQueue]:
+        return _queues_of([keeper.project for keeper in self._keepers])
+
+
+def _below(folder: Path, paths: Iterable[Path]) -> list[str]:
+    """Return the paths in a folder, as a person in the current folder writes them."""
+    inside = folder.resolve()
+    return sorted(os.path.relpath(path) for path in paths if path.resolve().is_relative_to(inside))
+
+
+def _queues_of(projects: Sequence[Project]) -> list[LocalQueue]:
+    """Return the queues of all projects; one that several have, once."""
+    return list({queue.name: queue for project in projects for queue in project.queues}.values())
+
+
+def _record(url: str, projects: Sequence[Project]) -> records.ServerRecord:
+    return records.ServerRecord(
+        url,
+        " and ".join(project.package for project in projects),
+        queues=[
+            name
+            for queue in _queues_of(projects)
+            for name in (queue.name, queue.dead_letter_queue)
+            if name
+        ],
+        topics=sorted({queue.topic for queue in _queues_of(projects) if queue.topic}),
+    )
+
+
+def _send(queues: LocalQueues, queue: LocalQueue, body: str) -> str:
+    return queues.publish(queue.topic, body) if queue.topic else queues.send(queue.name, body)
 
 
 def _describe(queue: LocalQueue) -> str:
@@ -207,68 +280,3 @@ def _signals(handler: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
-
-
-class ServiceProcess:
-    """A process that runs `python -m package` in `folder`; it ends when this process ends.
-
-    It has its own session, so that a Ctrl-C on the terminal does not reach it.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process, lifeline: int) -> None:
-        self._process = process
-        self._lifeline = lifeline
-        self._requests = 0
-
-    @classmethod
-    async def start(
-        cls,
-        package: str,
-        folder: Path,
-        environment: Mapping[str, str],
-        output: IO[str] | None = None,
-    ) -> Self:
-        """Start the service; `output` receives its standard output, by default this process's does."""
-        child_end, own_end = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "loafer_kit.local.launcher",
-                package,
-                str(child_end),
-                cwd=folder,
-                env={"PYTHONUNBUFFERED": "1", **environment},
-                stdout=output,
-                pass_fds=[child_end],
-                start_new_session=True,
-            )
-        finally:
-            os.close(child_end)
-        return cls(process, own_end)
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
-
-    @property
-    def told_to_end(self) -> bool:
-        """Whether `end` was called."""
-        return self._requests > 0
-
-    def end(self) -> None:
-        """Tell the service to drain; at the second call to end at once; at the third kill it."""
-        self._requests += 1
-        if self._process.returncode is None:
-            patient = self._requests <= _POLITE_REQUESTS
-            self._process.send_signal(signal.SIGTERM if patient else signal.SIGKILL)
-
-    async def wait(self) -> int:
-        """Return the exit code, or the negative number of the signal that killed the process."""
-        try:
-            return await self._process.wait()
-        finally:
-            if self._process.returncode is None:
-                self._process.kill()
-            os.close(self._lifeline)

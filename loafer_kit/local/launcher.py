@@ -1,11 +1,13 @@
 """The process that `loafer-kit dev` starts: it runs a service's `__main__` with readable logs.
 
-Run as `python -m loafer_kit.local.launcher PACKAGE FD` in the project's folder. FD is the read end
-of a pipe that the parent keeps open: it breaks when the parent ends, even by SIGKILL, and the
-service ends too.
+Run as `python -m loafer_kit.local.launcher PACKAGE FD LABEL COLOUR` in the project's folder. FD is
+a socket that the parent keeps open: it breaks when the parent ends, even by SIGKILL, and the service
+ends too. Each delivery of a message is reported there, as one line of JSON.
 """
 
+import contextlib
 import importlib.util
+import json
 import logging
 import os
 import runpy
@@ -13,14 +15,15 @@ import signal
 import sys
 import threading
 
+#: The logger of the event `message.handled`.
+_HANDLED = "loafer_kit.engine.deliveries"
 
-def launch(package: str, lifeline: int) -> None:
+_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
+
+
+def launch(package: str, lifeline: int, label: str = "", *, colour: bool = False) -> None:
     """Run `package` as `python -m` does, until it ends or `lifeline` breaks."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
-    )
-    for name in ("aiobotocore", "botocore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _configure_logs(label, lifeline, colour=colour)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     if importlib.util.find_spec(package) is None:
         sys.exit(f"error: there is no package {package!r} in {os.getcwd()}")  # noqa: PTH109
@@ -30,10 +33,55 @@ def launch(package: str, lifeline: int) -> None:
     runpy.run_module(package, run_name="__main__", alter_sys=True)
 
 
+def _configure_logs(label: str, lifeline: int, *, colour: bool) -> None:
+    logging.basicConfig(level=logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Formatter(label, colour=colour))
+    for name in ("aiobotocore", "botocore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    handled = logging.getLogger(_HANDLED)
+    handled.setLevel(logging.DEBUG)  # the filter sees every record and keeps the parent's level
+    handled.addFilter(_Reports(lifeline))
+
+
+class _Formatter(logging.Formatter):
+    """Time, level, label and message; on a terminal, warnings and errors are coloured."""
+
+    def __init__(self, label: str, *, colour: bool) -> None:
+        prefix = f"{label} " if label else ""
+        super().__init__(
+            f"%(asctime)s %(levelname)s {prefix.replace('%', '%%')}%(message)s", datefmt="%H:%M:%S"
+        )
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        code = _COLOURS.get(record.levelno) if self._colour else None
+        return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
+class _Reports(logging.Filter):
+    """Reports each `message.handled` to the parent, also if the service does not log it."""
+
+    def __init__(self, lifeline: int) -> None:
+        super().__init__()
+        self._lifeline = lifeline
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        facts = vars(record)
+        if facts.get("event") == "message.handled" and "message_id" in facts:
+            names = ("queue", "message_id", "receive_count", "outcome")
+            line = json.dumps([facts.get(name) for name in names], default=str)
+            with contextlib.suppress(OSError):  # the parent has ended, and this process will
+                os.write(self._lifeline, f"{line}\n".encode())
+        return logging.getLogger(_HANDLED.rpartition(".")[0]).isEnabledFor(record.levelno)
+
+
 def _end_with(lifeline: int) -> None:
-    os.read(lifeline, 1)
+    with contextlib.suppress(ConnectionResetError):  # the parent left reports unread
+        os.read(lifeline, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    launch(sys.argv[1], int(sys.argv[2]))
+    launch(sys.argv[1], int(sys.argv[2]), sys.argv[3], colour=bool(sys.argv[4]))

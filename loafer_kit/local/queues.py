@@ -145,8 +145,12 @@ class LocalQueues:
         )
         return dict(answer["Attributes"])
 
-    def receive(self, queue: str) -> list[dict[str, Any]]:
-        """Receive up to ten visible messages, in AWS's shape: they are in flight afterwards."""
+    def receive(self, queue: str, *, visibility_timeout: int | None = None) -> list[dict[str, Any]]:
+        """Receive up to ten visible messages, in AWS's shape: they are in flight afterwards.
+
+        They stay so for `visibility_timeout` seconds, by default the queue's own.
+        """
+        timeout = {} if visibility_timeout is None else {"VisibilityTimeout": visibility_timeout}
         answer = self._clients.call(
             "sqs",
             "receive_message",
@@ -154,6 +158,7 @@ class LocalQueues:
             MaxNumberOfMessages=SQS_BATCH_SIZE,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
+            **timeout,
         )
         return list(answer.get("Messages", []))
 
@@ -164,6 +169,16 @@ class LocalQueues:
             self._clients.call(
                 "sqs", "delete_message", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"]
             )
+
+    def make_visible(self, queue: str, receipt_handle: str) -> None:
+        """Make a message in flight visible again."""
+        self._clients.call(
+            "sqs",
+            "change_message_visibility",
+            QueueUrl=self.queue_url(queue),
+            ReceiptHandle=receipt_handle,
+            VisibilityTimeout=0,
+        )
 
     def queue_url(self, queue: str) -> str:
         """Return the URL of a queue that exists."""

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,16 +19,16 @@ from loafer_kit.exceptions import LoaferKitError
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """A running server: its URL, its service, and the service's queues.
+    """A running server: its URL, its services, and the names that `send` completes.
 
-    `queues` includes dead-letter queues; `topics` maps each subscribed queue to its topic.
+    `queues` includes dead-letter queues.
     """
 
     url: str
     service: str
     pid: int = field(default_factory=os.getpid)
-    topics: Mapping[str, str] = field(default_factory=dict)
     queues: Sequence[str] = field(default_factory=list)
+    topics: Sequence[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager

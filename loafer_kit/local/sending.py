@@ -1,85 +1,215 @@
-"""Sending for `loafer-kit send`: to the local server that has the queue, otherwise to AWS."""
+"""Sending for `loafer-kit send`: to a queue or a topic of a local server, otherwise of AWS."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
+from loafer_kit.ext.aws.requests import answers
 from loafer_kit.local import records
 from loafer_kit.local.clients import Clients, ServiceError
-from loafer_kit.local.queues import (
-    MessageOptions,
-    create_topic,
-    message_parameters,
-    publish_parameters,
-)
+from loafer_kit.local.environments import is_local
+from loafer_kit.local.queues import MessageOptions, message_parameters, publish_parameters
+
+#: The variables that name an endpoint; the first that is set counts.
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A queue and where it is. Messages to a queue with a `topic` are published to the topic."""
+    """A queue, a topic, or a queue that is reached through its topic; and where they are.
 
-    queue: str
-    url: str
+    `queue` is a name, `url` the queue's URL, `topic` the ARN of a topic.
+    """
+
     place: str
     clients: Clients
+    queue: str | None = None
+    url: str | None = None
     topic: str | None = None
 
     @property
     def described(self) -> dict[str, str | None]:
         """The destination as JSON output shows it."""
-        return {"queue": self.queue, "url": self.url, "topic": self.topic, "place": self.place}
+        return {
+            "queue": self.queue,
+            "url": self.url,
+            "topic": bare_name(self.topic) if self.topic else None,
+            "place": self.place,
+        }
 
     def __str__(self) -> str:
-        via = f" through topic {self.topic}" if self.topic else ""
-        return f"{self.queue}{via} on {self.place}"
+        topic = f"topic {bare_name(self.topic)}" if self.topic else None
+        names = " through ".join(filter(None, (self.queue, topic)))
+        return f"{names} on {self.place}"
 
 
-def find_destination(queue: str) -> Destination:
-    """Return the destination of messages to `queue`, a name or a URL.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, and how a person knows it. A local one has no subscribers but the developer's."""
 
-    A name means the queue of a local server, first of the one that was started last; if none runs,
-    of AWS. Raises `ConfigurationError` if a local server runs without the queue, so that a mistyped
-    name does not send a test message to production; and if AWS is not configured.
+    place: str
+    clients: Clients
+    is_local: bool = True
+
+    def find(self, name: str) -> Destination | None:
+        """Return the queue or else the topic with this name or ARN, if the server has it."""
+        if not is_arn(name) and (url := self._queue_url(name)):
+            return self.queue(url)
+        for topic in self.topics():
+            if name in (topic, bare_name(topic)):
+                return Destination(self.place, self.clients, topic=topic)
+        return None
+
+    def queue(self, url: str) -> Destination:
+        """Return the destination of messages for a queue.
+
+        A queue to which a topic delivers in SNS's envelope is reached through that topic. Raises
+        `ConfigurationError` if that is not a local server: a topic may have other subscribers.
+        """
+        queue = bare_name(url)
+        try:
+            topic = next(self._topics_of(url), None)
+        except ServiceError:
+            doubt = "" if self.is_local else ", which does not tell whether a topic delivers to it"
+            return Destination(f"{self.place}{doubt}", self.clients, queue, url)
+        if topic is not None and not self.is_local:
+            raise ConfigurationError(
+                f"{queue} on {self.place} expects SNS's envelope: publish to its topic, which may "
+                f"have other subscribers: loafer-kit send {topic}"
+            )
+        return Destination(self.place, self.clients, queue, url, topic)
+
+    def names(self) -> str:
+        """Return the names of all queues and topics, as text."""
+        urls = _pages(self.clients, "sqs", "list_queues", "QueueUrls")
+        names = [*map(bare_name, urls), *(f"topic {bare_name(arn)}" for arn in self.topics())]
+        return ", ".join(names) or "no queue"
+
+    def topics(self) -> Iterator[str]:
+        """Yield the ARN of each topic; none if there is no SNS, or the user may not list them."""
+        with contextlib.suppress(ServiceError):
+            for topic in _pages(self.clients, "sns", "list_topics", "Topics"):
+                yield topic["TopicArn"]
+
+    def _queue_url(self, name: str) -> str | None:
+        try:
+            return str(self.clients.call("sqs", "get_queue_url", QueueName=name)["QueueUrl"])
+        except ServiceError as error:
+            if error.code.rpartition(".")[2] in {"NonExistentQueue", "QueueDoesNotExist"}:
+                return None
+            raise
+
+    def _topics_of(self, url: str) -> Iterator[str]:
+        """Yield the topics that deliver to a queue in SNS's envelope."""
+        owner = f":{':'.join(url.split('/')[-2:])}"
+        for item in _pages(self.clients, "sns", "list_subscriptions", "Subscriptions"):
+            if item["Protocol"] != "sqs" or not item["Endpoint"].endswith(owner):
+                continue
+            subscription = {"SubscriptionArn": item["SubscriptionArn"]}
+            answer = self.clients.call("sns", "get_subscription_attributes", **subscription)
+            if answer["Attributes"].get("RawMessageDelivery") != "true":
+                yield item["TopicArn"]
+
+
+def _pages(clients: Clients, service: str, operation: str, key: str) -> Iterator[Any]:
+    """Yield the items of every page of a list."""
+    token: Mapping[str, str] = {}
+    while True:
+        answer = clients.call(service, operation, **token)
+        yield from answer.get(key, [])
+        if not answer.get("NextToken"):
+            return
+        token = {"NextToken": answer["NextToken"]}
+
+
+def find_destination(name: str) -> Destination:
+    """Return the destination of messages to a queue (name or URL) or a topic (name or ARN).
+
+    A URL says itself where the queue is. A name means the endpoint that the environment names; else
+    a local server, first the one that was started last; else AWS. Raises `ConfigurationError` if a
+    local server runs without the name, so that a mistyped name does not send a test message to
+    production; and if AWS is not configured.
     """
-    if "/" in queue:
-        return _at_url(queue)
+    if is_url(name):
+        return server_of(name).queue(name)
+    if is_arn(name) and name.split(":")[2] != "sns":
+        raise ConfigurationError(f"{name!r} is not the ARN of a topic: give a queue's name or URL")
+    variable = _endpoint_variable()
+    if variable is not None:
+        server = _named_server(variable)
+        if found := server.find(name):
+            return found
+        raise ConfigurationError(
+            f"There is no queue or topic {name!r} on {server.place}, which has {server.names()}"
+        )
+    return _on_local_server(name) or _on_aws(name)
+
+
+def server_of(url: str) -> Server:
+    """Return the server of a queue's URL; nothing is asked of it."""
+    parts = urlsplit(url)
+    if is_local(url):
+        endpoint = f"{parts.scheme}://{parts.netloc}"
+        return Server(endpoint, Clients(endpoint))
+    if variable := _endpoint_variable():
+        return _named_server(variable)
+    return Server(f"AWS ({parts.netloc})", _aws_clients(url), is_local=False)
+
+
+def _endpoint_variable() -> str | None:
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    return next((name for name in _ENDPOINT_VARIABLES if os.environ.get(name)), None)
+
+
+def _named_server(variable: str) -> Server:
+    endpoint = os.environ[variable]
+    local = is_local(endpoint)
+    try:
+        clients = _aws_clients()
+    except ConfigurationError:
+        if not local:
+            raise
+        clients = Clients(endpoint)  # a local server needs neither credentials nor a region
+    return Server(f"{endpoint}, which {variable} names", clients, local)
+
+
+def _on_local_server(name: str) -> Destination | None:
+    """Return the destination on a local server; None if no local server runs."""
     refusals = []
     for record in records.running():
-        clients = Clients(record.url)
+        server = Server(f"the local server of {record.service} ({record.url})", Clients(record.url))
         try:
-            urls = clients.call("sqs", "list_queues").get("QueueUrls", [])
+            if found := server.find(name):
+                return found
+            refusals.append(f"the {server.place.removeprefix('the local ')} has {server.names()}")
         except ServiceError as error:
             refusals.append(f"{record.url} does not answer ({error})")
-            continue
-        by_name = {url.rpartition("/")[2]: url for url in urls}
-        if queue in by_name:
-            place = f"the local server of {record.service} ({record.url})"
-            return Destination(queue, by_name[queue], place, clients, record.topics.get(queue))
-        names = ", ".join(by_name) or "no queue"
-        refusals.append(f"the server of {record.service} ({record.url}) has {names}")
-    if refusals:
+    if refusals and not is_arn(name):
         raise ConfigurationError(
-            f"No local server has a queue {queue!r}: {'; '.join(refusals)}; "
-            "to send to AWS while it runs, give the queue's URL"
+            f"No local server has a queue or a topic {name!r}: {'; '.join(refusals)}; to send to AWS "
+            "while it runs, give the queue's URL or the topic's ARN"
         )
-    return _on_aws(queue)
+    return None
 
 
-def _at_url(url: str) -> Destination:
-    parts = urlsplit(url)
-    queue = parts.path.rpartition("/")[2]
-    if parts.hostname in {"127.0.0.1", "localhost"}:
-        endpoint = f"{parts.scheme}://{parts.netloc}"
-        return Destination(queue, url, endpoint, Clients(endpoint))
-    return Destination(queue, url, f"AWS ({parts.netloc})", _aws_clients(url))
-
-
-def _on_aws(queue: str) -> Destination:
-    clients = _aws_clients()
-    url = clients.call("sqs", "get_queue_url", QueueName=queue)["QueueUrl"]
-    return Destination(queue, url, f"AWS ({urlsplit(url).netloc})", clients)
+def _on_aws(name: str) -> Destination:
+    clients = _aws_clients(name)
+    region = clients.aws_region()
+    server = Server(f"AWS ({region})", clients, is_local=False)
+    if is_arn(name):
+        return Destination(server.place, clients, topic=name)
+    if found := server.find(name):
+        return found
+    raise ConfigurationError(
+        f"There is no queue or topic {name!r} on {server.place}, or these credentials may not see it"
+    )
 
 
 def _aws_clients(address: str = "") -> Clients:
@@ -104,25 +234,29 @@ def _aws_clients(address: str = "") -> Clients:
 def send(destination: Destination, bodies: Iterable[str], options: MessageOptions) -> Iterator[str]:
     """Send a message for each of `bodies` in order; yield each message's id when it is sent.
 
-    Raises `ServiceError` for the first message that is refused: those before it are sent, and maybe
-    some of the nine after it.
+    Raises `ServiceError` for the first message that is refused, or that the answer does not confirm:
+    those before it are sent, and maybe some of the nine after it.
     """
     if destination.topic is not None:
         yield from _publish(destination.clients, destination.topic, bodies, options)
         return
+    queue = str(destination.queue)
     for batch in batches(bodies):
         entries = [
-            {"Id": str(position)} | message_parameters(destination.queue, body, options)
+            {"Id": str(position)} | message_parameters(queue, body, options)
             for position, body in enumerate(batch)
         ]
         answer = destination.clients.call(
             "sqs", "send_message_batch", QueueUrl=destination.url, Entries=entries
         )
-        yield from (sent["MessageId"] for sent in answer.get("Successful", []))
-        for failure in answer.get("Failed", []):
-            reason = failure.get("Message") or failure["Code"]
+        failures = answers.unconfirmed(entries, answer, answers.confirms_send)
+        failed = {failure["Id"] for failure in failures}
+        successes = answer.get("Successful") or ()
+        yield from (sent["MessageId"] for sent in successes if sent["Id"] not in failed)
+        for failure in failures:
+            reason = failure["Message"] or failure["Code"]
             body = batch[int(failure["Id"])]
-            raise ServiceError(f"{destination.queue}: {reason}: {body[:60]!r}", failure["Code"])
+            raise ServiceError(f"{queue}: {reason}: {body[:60]!r}", failure["Code"])
 
 
 def batches(bodies: Iterable[str]) -> Iterator[list[str]]:
@@ -145,9 +279,13 @@ def _publish(
 ) -> Iterator[str]:
     if options.delay is not None:
         raise ConfigurationError(
-            f"A message to topic {topic} cannot be delayed: leave the delay out"
+            f"A message to topic {bare_name(topic)} cannot be delayed: leave the delay out"
         )
-    arn = create_topic(clients, topic)
     for body in bodies:
         parameters = publish_parameters(topic, body, options)
-        yield clients.call("sns", "publish", TopicArn=arn, **parameters)["MessageId"]
+        answer = clients.call("sns", "publish", TopicArn=topic, **parameters)
+        if not answers.confirms_send(parameters, answer):
+            raise ServiceError(
+                f"{bare_name(topic)}: the answer does not confirm the message: {body[:60]!r}"
+            )
+        yield answer["MessageId"]

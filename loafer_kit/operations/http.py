@@ -6,17 +6,18 @@ import ipaddress
 import logging
 import platform
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.operations.conditions import Condition
 from loafer_kit.operations.metrics import Metrics
 from loafer_kit.operations.samples import as_text, content_type
+from loafer_kit.operations.states import States
+from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +66,11 @@ class Address:
 class HttpFace:
     """Answers `/livez`, `/readyz`, `/metrics` and `/info` of one run."""
 
-    def __init__(
-        self, dispatcher: LoaferDispatcher, condition: Condition, metrics: Metrics
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._condition = condition
+    def __init__(self, service: Service, states: States, metrics: Metrics) -> None:
+        self._service = service
+        self._states = states
         self._metrics = metrics
+        self._began = time.monotonic()
 
     @contextlib.asynccontextmanager
     async def listening(self, address: Address) -> AsyncIterator[int | None]:
@@ -102,31 +102,32 @@ class HttpFace:
         return application
 
     def _livez(self, _: web.Request) -> web.Response:
-        faults = self._condition.faults()
-        return web.Response(text=_lines(faults or ["alive"]), status=503 if faults else 200)
+        problems = self._states.problems()
+        text = "".join(f"{line}\n" for line in problems or ["alive"])
+        return web.Response(text=text, status=503 if problems else 200)
 
     def _readyz(self, _: web.Request) -> web.Response:
-        obstacles = self._condition.obstacles()
-        return web.Response(text=_lines(obstacles or ["ready"]), status=503 if obstacles else 200)
+        state = self._states.state
+        return web.Response(text=f"{state}\n", status=200 if state == "ready" else 503)
 
     def _metrics_page(self, request: web.Request) -> web.Response:
         kind = content_type(request.headers.get("Accept", ""))
-        text = as_text(self._metrics.families(self._dispatcher), kind)
+        text = as_text(self._metrics.families(self._service.statuses()), kind)
         return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
     def _info(self, _: web.Request) -> web.Response:
         info: dict[str, Any] = {
             **self._metrics.info,
             "python": platform.python_version(),
-            "state": self._condition.state,
-            "uptime": round(self._condition.uptime, 3),
+            "state": self._states.state,
+            "uptime": round(time.monotonic() - self._began, 3),
             "routes": {
                 route.name: {
                     "concurrency": route.options.concurrency,
                     "paused": route.flow.paused,
                     "breaker_open": route.flow.breaker.is_open,
                 }
-                for route in self._dispatcher.routes
+                for route in (status.route for status in self._service.statuses())
             },
         }
         return web.json_response(info)
@@ -185,7 +186,3 @@ async def _listen(runner: web.AppRunner, address: Address) -> int | None:
         extra={"event": "http.started", "address": str(address)},
     )
     return port
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)

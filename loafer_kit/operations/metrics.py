@@ -3,10 +3,10 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Settlement
 from loafer_kit.operations.samples import Family, Histogram
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Release, Retry
@@ -57,7 +57,7 @@ class RouteMetrics:
 
 
 class Metrics(Observer):
-    """Counts the events of one service. `families(dispatcher)` returns all that it counted."""
+    """Counts the events of one service. `families(statuses)` returns all that it counted."""
 
     def __init__(self, service: str, versions: Mapping[str, str]) -> None:
         #: The service and its versions.
@@ -151,11 +151,11 @@ class Metrics(Observer):
         counts = self._published.setdefault(name, [0, 0])
         counts[error is not None] += 1
 
-    def families(self, dispatcher: LoaferDispatcher | None = None) -> list[Family]:
-        """Return all metrics; what only a running service has comes from its `dispatcher`."""
+    def families(self, statuses: Iterable[RouteStatus] = ()) -> list[Family]:
+        """Return all metrics; `statuses` say what routes hold now."""
         info = Family("loafer_service", "info", "The service and its versions.")
         info.add(1, **self.info)
-        return [info, *self._counted(), *self._of_routes(), *self._of_statuses(dispatcher)]
+        return [info, *self._counted(), *self._of_routes(), *self._of_statuses(statuses)]
 
     def _counted(self) -> list[Family]:
         received = _counter("messages_received", "Messages that arrived.")
@@ -211,7 +211,7 @@ class Metrics(Observer):
                 polled.add(metrics.polled_at, route=name)
         return [waits, durations, used, polled]
 
-    def _of_statuses(self, dispatcher: LoaferDispatcher | None) -> list[Family]:
+    def _of_statuses(self, statuses: Iterable[RouteStatus]) -> list[Family]:
         """Return what the routes of a running service hold now, and their requests."""
         slots = _gauge("slots_total", "The most handler calls that run at the same time.")
         waiting = _gauge("messages_waiting", "Messages that arrived and have not started.")
@@ -221,7 +221,7 @@ class Metrics(Observer):
         requests = _counter("requests", "Requests to the source, by action.")
         failures = _counter("request_failures", "Requests that failed, by action.")
         seconds = _counter("request_seconds", "The durations of requests, by action.")
-        for status in dispatcher.statuses() if dispatcher else ():
+        for status in statuses:
             route = status.route
             name = self._of(route).name
             slots.add(route.options.concurrency, route=name)

@@ -1,62 +1,64 @@
 """Monitor: watches the runs of one service and shows them where its settings say."""
 
 import contextlib
+import logging
 import os
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
-from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.events import Observers
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.operations import emf
-from loafer_kit.operations.conditions import Condition
-from loafer_kit.operations.http import Address, HttpFace, logger
+from loafer_kit.operations.http import Address, HttpFace
 from loafer_kit.operations.metrics import Metrics
+from loafer_kit.operations.samples import Family
+from loafer_kit.operations.states import States
+from loafer_kit.services import Service, version_of
+
+logger = logging.getLogger(__name__)
 
 #: The variable of the environment that says where the HTTP face listens. Empty: nowhere.
 HTTP_VARIABLE = "LOAFER_HTTP"
 
 
-@dataclass(frozen=True, slots=True)
 class Monitor:
     """Shows a service by HTTP at `address`, and to CloudWatch in `emf_namespace`; None: not there."""
 
-    service: str
-    versions: Mapping[str, str] = field(default_factory=dict)
-    address: Address | None = None
-    emf_namespace: str | None = None
-    metrics: Metrics = field(init=False)
+    def __init__(
+        self,
+        service: Service,
+        *,
+        address: Address | None = None,
+        emf_namespace: str | None = None,
+    ) -> None:
+        self._service = service
+        self._address = address
+        self._emf_namespace = emf_namespace
+        versions = {"version": version_of(service.name), "loafer_kit": version_of("loafer-kit")}
+        known = {name: version for name, version in versions.items() if version is not None}
+        self._metrics = Metrics(service.name, known)
+        self._states = States(service)
+        service.observe(self._metrics)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "metrics", Metrics(self.service, self.versions))
+    def families(self) -> list[Family]:
+        """Return the metrics of the service."""
+        return self._metrics.families(self._service.statuses())
 
     @contextlib.asynccontextmanager
-    async def watching(
-        self, observers: Observers, dispatcher: LoaferDispatcher
-    ) -> AsyncIterator[None]:
+    async def watching(self) -> AsyncIterator[None]:
         """Watch one run, which is the block."""
-        condition = Condition(dispatcher)
-        observers.add(self.metrics)
-        observers.add(condition)
-        try:
-            async with contextlib.AsyncExitStack() as faces:
-                if (address := self._address()) is not None:
-                    face = HttpFace(dispatcher, condition, self.metrics)
-                    await faces.enter_async_context(face.listening(address))
-                if self.emf_namespace is not None:
-                    reports = emf.Reports(self.emf_namespace, self.service)
-                    await faces.enter_async_context(
-                        emf.reporting(reports, lambda: self.metrics.families(dispatcher))
-                    )
-                yield
-        finally:
-            observers.remove(condition)
+        async with contextlib.AsyncExitStack() as faces:
+            if (address := self._current_address()) is not None:
+                face = HttpFace(self._service, self._states, self._metrics)
+                await faces.enter_async_context(face.listening(address))
+            if self._emf_namespace is not None:
+                reports = emf.Reports(self._emf_namespace, self._service.name)
+                await faces.enter_async_context(emf.reporting(reports, self.families))
+            yield
 
-    def _address(self) -> Address | None:
+    def _current_address(self) -> Address | None:
         """Return the address of the environment, or else that of the settings."""
         text = os.environ.get(HTTP_VARIABLE)
         if text is None:
-            return self.address
+            return self._address
         if not text.strip():
             return None
         try:

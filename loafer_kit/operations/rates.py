@@ -16,21 +16,24 @@ class Rate:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._began = clock()
-        #: Counts by interval, the newest last.
-        self._counts: deque[tuple[int, int]] = deque(maxlen=_KEPT + 1)
+        #: The current interval and its count, and those before it.
+        self._interval, self._count = -1, 0
+        self._counts: deque[tuple[int, int]] = deque(maxlen=_KEPT)
 
     def add(self, count: int = 1) -> None:
         """Count something that happens now."""
         interval = int(self._clock() // _INTERVAL)
-        if self._counts and self._counts[-1][0] == interval:
-            count += self._counts.pop()[1]
-        self._counts.append((interval, count))
+        if interval != self._interval:
+            self._counts.append((self._interval, self._count))
+            self._interval, self._count = interval, 0
+        self._count += count
 
     def per_second(self, seconds: float) -> float:
         """Return the rate over the last `seconds`, or since the beginning if that is later."""
         now = self._clock()
         oldest = (now - seconds) // _INTERVAL
-        counted = sum(count for interval, count in self._counts if interval > oldest)
+        counts = (*self._counts, (self._interval, self._count))
+        counted = sum(count for interval, count in counts if interval > oldest)
         over = min(seconds, max(now - self._began, 1.0))
         return counted / over
 

@@ -6,16 +6,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Settlement
 from loafer_kit.operations.rates import Clock, Rate, quantile
+from loafer_kit.operations.states import State, States
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Release, Retry
 from loafer_kit.services import Service, version_of
 from loafer_kit.types import Message
-
-State = Literal["starting", "ready", "stopping"]
 
 #: The durations that are kept for each route.
 _DURATIONS = 1_000
@@ -135,6 +134,7 @@ class Recorder(Observer):
         self._published: dict[str, list[float]] = {}
         self._began: float | None = None
         self._lag = _LoopLag(clock)
+        self._states = States(service, clock)
         service.observe(self)
 
     def snapshot(self) -> Snapshot:
@@ -151,7 +151,7 @@ class Recorder(Observer):
             },
             taken_at=time.time(),
             uptime=0.0 if self._began is None else now - self._began,
-            state=self._state(routes),
+            state=self._states.state,
             loop_lag=self._lag.seconds,
             routes=routes,
             publishers=tuple(
@@ -159,12 +159,6 @@ class Recorder(Observer):
                 for destination, (count, failed, seconds) in self._published.items()
             ),
         )
-
-    def _state(self, routes: Sequence[RouteSnapshot]) -> State:
-        if self._service.is_stopping:
-            return "stopping"
-        polled = routes and all(route.last_poll is not None for route in routes)
-        return "ready" if polled else "starting"
 
     def _route(self, status: RouteStatus, now: float) -> RouteSnapshot:
         route = status.route

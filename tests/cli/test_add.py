@@ -422,6 +422,18 @@ def test_an_installed_extension_is_named_by_its_distribution(shop, module, distr
     assert told in done.output if distribution else "Next" not in done.output
 
 
+def test_it_is_said_which_settings_an_extension_requires(shop, monkeypatch, tmp_path):
+    """The service does not start without them."""
+    (tmp_path / "redis_for_add.py").write_text(
+        "class Redis:\n    DEFAULT_SETTINGS = {}\n    REQUIRED_SETTINGS = ['REDIS_PASSWORD']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    done = add("extension", "redis_for_add:Redis")
+
+    assert "\nNext: set REDIS_PASSWORD in the environment; the service does not" in done.output
+
+
 def declare(project, requirement):
     """Add a dependency as its owner would."""
     file = project / "pyproject.toml"

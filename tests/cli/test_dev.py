@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import tempfile
 import textwrap
 
 import pytest
+from kept_projects import replace, run
+from terminals import Person
 
 from loafer_kit.local import records
 
@@ -53,6 +56,7 @@ SERVICE = """
 def project(tmp_path, monkeypatch):
     """A service in a folder, and a temporary folder of its own for the server's record."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = tmp_path / "project"
     package = folder / "foobar"
     package.mkdir(parents=True)
@@ -113,23 +117,42 @@ def test_once_ends_when_every_message_is_dealt_with(project):
     assert "handled [2]" in result.stdout
     assert "dev: queue jobs, after 2 attempts to jobs-dead" in result.stdout
     assert "dev: queue inbox, subscribed to topic news" in result.stdout
-    assert result.stdout.endswith("dev: the queues are empty\ndev: ended\n")
+    assert result.stdout.endswith("""\
+dev: the queues are empty
+dev: ended
+dev: queue  handled  failed  dead letters
+dev: jobs         1       2  1 in jobs-dead: the handler returned False
+dev: inbox        1       0
+""")
     assert "outcome='acknowledged'" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_once_does_not_wait_for_ever_for_a_message_that_keeps_failing(project):
-    """Without a dead-letter queue it is named after five failures; exit code 1."""
-    spec = project / "loafer.toml"
-    spec.write_text(
-        spec.read_text().replace('dead_letter_queue = "jobs-dead"\nmax_receive_count = 2\n', "")
-    )
+def test_once_ends_after_the_last_attempt_of_a_message_that_keeps_failing(project):
+    """Without a dead-letter queue that is the fifth; no lease is waited for; exit code 1."""
+    spec, package = project / "loafer.toml", project / "foobar" / "__init__.py"
+    queue = 'dead_letter_queue = "jobs-dead"\nmax_receive_count = 2\nvisibility_timeout = 3\n'
+    replace(spec, queue, "visibility_timeout = 3600\n")
+    replace(package, '"VisibilityTimeout": 3', '"VisibilityTimeout": 3600')
     result = dev(project, "--once", "--send", 'jobs="bad"', "--send", "jobs=1")
     assert result.returncode == 1
-    assert result.stdout.count("handled bad") >= 5
+    assert result.stdout.count("handled bad") == 5
+    assert result.stdout.endswith("dev: jobs         1       5\ndev: inbox        0       0\n")
     assert result.stderr.endswith(
         "error: Failed 5 times: 1 in jobs, which has no dead-letter queue\n"
     )
+
+
+def test_once_counts_what_the_service_does_not_log(project):
+    """A service may log errors only, and the message is given up as well."""
+    spec, package = project / "loafer.toml", project / "foobar" / "__init__.py"
+    replace(spec, 'dead_letter_queue = "jobs-dead"\nmax_receive_count = 2\n', "")
+    package.write_text(
+        f"import logging\nlogging.getLogger().setLevel(logging.ERROR)\n{package.read_text()}"
+    )
+    result = dev(project, "--once", "--send", 'jobs="bad"')
+    assert result.stdout.count("handled bad") == 5
+    assert "message.handled" not in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -171,24 +194,173 @@ def test_send_reaches_the_server_from_another_terminal(project):
     with Dev(project) as running:
         url = running.until("SQS and SNS run on").split()[-1]
         running.until("started")
-        for queue, body in (("jobs", '"one"'), ("inbox", '"two"')):
-            result = subprocess.run(
-                command("send", queue, body), capture_output=True, text=True, check=True
-            )
+        for name, body in (("jobs", '"one"'), ("inbox", '"two"'), ("news", '"three"')):
+            result = run("send", name, body)
             assert f"on the local server of foobar ({url})" in result.stdout
-        running.until("handled")
-        running.until("handled")
+            running.until(f"handled {body.strip(chr(34))}")
         running.process.send_signal(signal.SIGTERM)
         running.until("dev: ended")
 
 
-def test_the_record_of_the_server_names_the_queues(project, tmp_path, monkeypatch):
+def test_the_record_of_the_server_names_the_queues(project):
     """For the shell of another terminal, which offers them."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Dev(project) as running:
         running.until("started")
         [record] = records.running()
         assert record.queues == ["jobs", "jobs-dead", "inbox"]
+        assert record.topics == ["news"]
+
+
+# Reloading
+
+
+def test_a_change_restarts_the_service_once_its_messages_are_done(project):
+    """The message in hand is finished by the old code, the next one is handled by the new code."""
+    package = project / "foobar" / "__init__.py"
+    with Dev(project, "--send", 'jobs="slow"') as running:
+        running.until("handled slow")
+        replace(package, '"handled"', '"done"')
+        line = running.until("changed: restarting foobar")
+        assert "foobar/__init__.py" in line
+        running.until("finished")
+        running.until("dev: started")
+        assert run("send", "jobs", "1").returncode == 0
+        running.until("done 1")
+        running.process.send_signal(signal.SIGINT)
+        running.until("dev: jobs         2       0")
+        assert running.process.wait(timeout=60) == 0
+
+
+def test_a_service_that_a_change_breaks_waits_for_the_next_change(project):
+    """A half-written line does not end the session; nor does a spec that cannot be read."""
+    package, spec = project / "foobar" / "__init__.py", project / "loafer.toml"
+    good = package.read_text()
+    with Dev(project) as running:
+        running.until("service.started")
+        package.write_text("half written (")
+        running.until("foobar ended with exit code 1: waiting for a change")
+        package.write_text(good)
+        running.until("service.started")
+        spec.write_text("[[queues")
+        running.until("waiting for a change")
+        queue = '\n[[queues]]\nname = "bills"\n'
+        spec.write_text(LOAFER_TOML + queue)
+        running.until("service.started")
+        assert run("send", "bills", "1").returncode == 0  # the new queue exists
+        running.process.send_signal(signal.SIGINT)
+        running.until("dev: ended")
+        assert running.process.wait(timeout=60) == 0
+
+
+def test_nothing_is_watched_with_no_reload(project):
+    """The first code handles every message."""
+    package = project / "foobar" / "__init__.py"
+    with Dev(project, "--no-reload") as running:
+        running.until("service.started")
+        replace(package, '"handled"', '"done"')
+        assert run("send", "jobs", "1").returncode == 0
+        running.until("handled 1")
+        assert not any("restarting" in line for line in running.lines)
+
+
+def test_without_the_extra_the_way_out_is_named(project, monkeypatch):
+    """Before anything is started."""
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    result = run("dev", project)
+    assert result.stdout == ""
+    assert "pip install 'loafer-kit[reload]'" in result.stderr
+
+
+# Several services
+
+MAILER = """
+    from loafer_kit.ext.aws.routes import SNSQueueRoute
+    from loafer_kit.managers import LoaferManager
+
+    async def handle(message, metadata):
+        print("mailed", message, flush=True)
+        return True
+
+    manager = LoaferManager([SNSQueueRoute("mails", handler=handle)])
+"""
+SHOP = """
+    from loafer_kit.ext.aws.handlers import SNSHandler
+    from loafer_kit.ext.aws.routes import SQSRoute
+    from loafer_kit.managers import LoaferManager
+
+    manager = LoaferManager([SQSRoute("orders", handler=SNSHandler("order-placed"))])
+"""
+
+
+@pytest.fixture
+def shop_and_mailer(tmp_path, monkeypatch):
+    """The folder of two services; one publishes to the topic that the other reads."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    specs = {
+        "shop": (SHOP, '[[queues]]\nname = "orders"\n'),
+        "mailer": (MAILER, '[[queues]]\nname = "mails"\nkind = "sns"\ntopic = "order-placed"\n'),
+    }
+    for name, (code, queues) in specs.items():
+        package = tmp_path / name / name
+        package.mkdir(parents=True)
+        (package.parent / "loafer.toml").write_text(f'name = "{name}"\n\n{queues}')
+        (package / "__init__.py").write_text(textwrap.dedent(code))
+        (package / "__main__.py").write_text(f"from {name} import manager\n\nmanager.run()\n")
+    return tmp_path
+
+
+def test_several_services_share_one_server(shop_and_mailer, monkeypatch):
+    """A message of one arrives at the other through their topic; log lines name their service."""
+    monkeypatch.chdir(shop_and_mailer)
+    result = dev("shop", "mailer", "--once", "--send", 'orders={"id": 1}')
+    assert result.returncode == 0, result.stderr
+    assert "mailed {'id': 1}" in result.stdout
+    assert result.stdout.endswith("dev: orders        1       0\ndev: mails         1       0\n")
+    assert re.search(r"INFO shop message\.handled .*queue=orders", result.stderr)
+    assert re.search(r"INFO mailer message\.handled .*queue=mails", result.stderr)
+
+
+def test_a_service_that_fails_ends_the_others(shop_and_mailer, monkeypatch):
+    """They drain, no process is left behind, and the error names the service."""
+    monkeypatch.chdir(shop_and_mailer)
+    (shop_and_mailer / "mailer/mailer/__main__.py").write_text(
+        "import pathlib, time\n"
+        "while not pathlib.Path('../fail').exists():\n"
+        "    time.sleep(0.05)\n"
+        "raise SystemExit(3)\n"
+    )
+    with Dev("shop", "mailer") as running:
+        pid = int(re.search(r"pid (\d+)", running.until("started python -m shop"))[1])
+        running.until("service.started")
+        (shop_and_mailer / "fail").touch()
+        running.until("INFO shop service.stopping")
+        running.until("error: mailer ended with exit code 3")
+        assert running.process.wait(timeout=60) == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_queue_of_no_service_is_refused(shop_and_mailer, monkeypatch):
+    """The line names every service and their queues."""
+    monkeypatch.chdir(shop_and_mailer)
+    result = run("dev", "shop", "mailer", "--send", "bills=1")
+    line = "error: shop and mailer have no queue 'bills'; they have: orders, mails\n"
+    assert (result.returncode, result.stderr) == (1, line)
+
+
+def test_a_terminal_gets_colours(project, monkeypatch):
+    """Unless the user wants none."""
+    arguments = ("dev", str(project), "--once", "--send", 'jobs="bad"')
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with Person(*arguments) as person:
+        person.wait_for("\x1b[36mdev: started")
+        person.wait_for("\x1b[31m")  # message.exhausted
+        person.wait_for("\x1b[36mdev: ended")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with Person("dev", "nowhere") as person:
+        person.wait_for("error: There is no nowhere")
 
 
 def test_a_server_that_runs_already_is_used(project, local_server, local_queues):
@@ -205,9 +377,10 @@ def test_json_is_all_that_stdout_holds(project):
         project, "--json", "--once", "--send", "jobs=1", "--send", 'jobs="bad"', "--send", "inbox=2"
     )
     assert result.returncode == 0, result.stderr
-    server, *queues, first, _, third, started, done, ended = map(
-        json.loads, result.stdout.splitlines()
-    )
+    events = map(json.loads, result.stdout.splitlines())
+    server, *queues, first, _, third, started, done, ended, summary = [
+        event for event in events if event["event"] != "waiting"  # on a slow machine
+    ]
     assert (server["event"], server["embedded"]) == ("server", True)
     assert server["url"].startswith("http://127.0.0.1:")
     assert queues[0] == {
@@ -224,6 +397,14 @@ def test_json_is_all_that_stdout_holds(project):
     assert (started["event"], started["package"]) == ("started", "foobar")
     assert done == {"event": "done", "failed": []}
     assert ended == {"event": "ended", "by_itself": False}
+    assert summary["event"] == "summary"
+    assert summary["queues"][0] == {
+        "queue": "jobs",
+        "handled": 1,
+        "failed": 2,
+        "dead_letter_queue": "jobs-dead",
+        "dead_letters": {"the handler returned False": 1},
+    }
     assert "handled 1" in result.stderr
 
 

@@ -298,7 +298,7 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         person.answer("Handler [handle_orders]: ", "print\n")
         person.wait_for("built-in")
         person.answer("Handler [handle_orders]: ", "on_order\n")
-        person.answer("dead-letter queue? [y/N]: ", "y\n")
+        person.answer("dead-letter queue? [Y/n]: ", "\n")
         person.answer("Dead-letter queue [orders-dlq.fifo]: ", "\n")
         person.answer("Another queue? [y/N]: ", "y\n")
         person.answer("Queue (name or URL): ", "news\n")
@@ -307,7 +307,7 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         person.answer("Handler [handle_news]: ", "on_order\n")
         person.wait_for("already the handler")
         person.answer("Handler [handle_news]: ", "\n")
-        person.answer("dead-letter queue? [y/N]: ", "\n")
+        person.answer("dead-letter queue? [Y/n]: ", "n\n")
         person.answer("Another queue? [y/N]: ", "\n")
 
         assert person.leave() == 0
@@ -329,15 +329,19 @@ def test_a_queue_may_be_answered_with_its_settings(here):
         person.answer("Queue (name or URL): ", "orders,wait_time\n")
         person.wait_for("  'wait_time' must have the form key=value")
         person.answer("Queue (name or URL): ", "orders,wait_time=9,topic=t,handler=on_order\n")
-        person.answer("dead-letter queue? [y/N]: ", "x\n")
+        person.answer("dead-letter queue? [Y/n]: ", "x\n")
         person.wait_for("  answer y or n")
-        person.answer("dead-letter queue? [y/N]: ", "N\n")
+        person.answer("dead-letter queue? [Y/n]: ", "N\n")
         person.answer("Another queue? [y/N]: ", "\n")
 
         assert person.leave() == 0
         assert "Kind" not in person.shown
         (queue,) = validation.service(documents.read(here / "foobar/loafer.toml")).queues
-        assert (queue.topic, queue.handler, queue.options) == ("t", "on_order", {"wait_time": 9})
+        assert (queue.topic, queue.handler, queue.options) == (
+            "t",
+            "on_order",
+            {"wait_time": 9, "handler_timeout": 60},
+        )
 
 
 @pytest.mark.slow

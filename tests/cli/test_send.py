@@ -9,6 +9,7 @@ import tempfile
 import pytest
 from kept_projects import run
 
+from loafer_kit.local import LocalQueue
 from loafer_kit.local.records import ServerRecord, announce
 
 
@@ -39,12 +40,32 @@ def bodies(queues, queue="jobs"):
 
 
 def test_a_body_is_sent_and_the_server_named(queues):
-    """The one line says what was sent and where to."""
+    """A line says where it goes before it goes there, and one what was sent."""
     result = send("jobs", '{"id": 1}')
-    assert (result.returncode, result.stderr) == (0, "")
+    place = f"to jobs on the local server of orders ({queues.url})"
+    assert (result.returncode, result.stderr) == (0, f"sending {place}\n")
     assert result.stdout.startswith("sent ")
-    assert f" to jobs on the local server of orders ({queues.url})" in result.stdout
+    assert result.stdout.endswith(f" {place}\n")
     assert bodies(queues) == ['{"id": 1}']
+
+
+def test_the_place_is_said_before_a_message_is_refused(queues):
+    """The user sees where a message did not go."""
+    result = send("jobs", "x" * (1024 * 1024 + 1))
+    place, error = result.stderr.splitlines()
+    assert (result.returncode, result.stdout) == (1, "")
+    assert place == f"sending to jobs on the local server of orders ({queues.url})"
+    assert error.startswith("error: jobs: ")
+
+
+def test_a_topic_is_published_to(queues):
+    """Its name is enough, and JSON names it too."""
+    queues.create(LocalQueue("inbox", topic="news"))
+    result = send("news", "hello")
+    assert result.stderr == f"sending to topic news on the local server of orders ({queues.url})\n"
+    assert json.loads(bodies(queues, "inbox")[0])["Message"] == "hello"
+    described = json.loads(send("news", "again", "--json").stdout)["destination"]
+    assert (described["queue"], described["topic"]) == (None, "news")
 
 
 def test_standard_input_is_one_body(queues):
@@ -115,7 +136,7 @@ def test_a_usage_error_is_exit_code_2(queues, arguments, line):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nowhere", "body"], "error: No local server has a queue 'nowhere':"),
+        (["nowhere", "body"], "error: No local server has a queue or a topic 'nowhere':"),
         (["jobs", "--file", "missing"], "error: missing: No such file or directory"),
         (["jobs", ""], "error: The body is empty: SQS requires one"),
         (["jobs", "--file", os.devnull], "error: The body is empty"),
@@ -168,8 +189,10 @@ def test_an_argument_and_an_input_are_utf_8_too(queues, arguments, locale):
         env=os.environ | {"LC_ALL": locale},
     )
     assert result.returncode == 1
-    assert b"not UTF-8" in result.stderr
-    assert result.stderr.count(b"\n") == 1
+    *said, error = result.stderr.splitlines()
+    assert b"not UTF-8" in error
+    # Lines are read once it is said where they go.
+    assert [line[:11] for line in said] == ([b"sending to "] if "--lines" in arguments else [])
     assert queues.counts("jobs").total == 0
 
 

@@ -219,6 +219,40 @@ def test_debug_by_setting_or_argument(setting, argument, capfd):
         app.logger.handlers.clear()
 
 
+class StructuredLogger:
+    """A logger as structlog's: it has no level and no handlers."""
+
+    def __init__(self):
+        self.events = []
+
+    def debug(self, event, *args):
+        self.events.append(event % args)
+
+    def exception(self, event, *args):
+        self.events.append(event % args)
+
+
+def test_debug_with_a_logger_that_an_extension_replaced(caplog):
+    """Debug mode goes on, the service's events go to the new logger, the engine's to its own."""
+
+    async def fail(app, message):
+        raise ValueError("no")
+
+    app = Application("replaced", consumer=ListConsumer(1), callback=fail)
+    app.logger = StructuredLogger()
+    try:
+        with caplog.at_level(logging.INFO, logger="loafer_kit"):
+            app.run_forever(debug=True)
+        assert logging.getLogger("replaced").level == logging.DEBUG
+    finally:
+        logging.getLogger("replaced").setLevel(logging.NOTSET)
+    assert {"application.started", "message.failed", "application.stopped"} <= set(
+        app.logger.events
+    )
+    assert "service.started" in caplog.text
+    assert "message.handled" in caplog.text
+
+
 # One message, step by step
 
 

@@ -31,8 +31,9 @@ def deny(monkeypatch):
 def doctor(tmp_path):
     """Writes a loafer.toml and looks at it."""
 
-    def run(*queues, options=()):
+    def run(*queues, options=(), more=""):
         tables = "".join(f"\n[[queues]]\n{queue}\n" for queue in queues)
+        tables += more
         (tmp_path / "loafer.toml").write_text(f'name = "shop"\n{tables}')
         done = CliRunner().invoke(app, ["doctor", str(tmp_path), "--json", *options])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception

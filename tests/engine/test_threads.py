@@ -140,10 +140,10 @@ async def test_a_stuck_route_can_be_told(hanging):
     async with running(route) as dispatcher:
         await until(lambda: hanging.starts)
         (worker,) = dispatcher._workers
-        assert not worker.stuck
-        await until(lambda: worker.stuck)
+        assert not worker.status().stuck
+        await until(lambda: worker.status().stuck)
         hanging.end.set()
-        await until(lambda: not worker.stuck)
+        await until(lambda: not worker.status().stuck)
 
 
 async def test_a_limit_of_all_routes_can_be_stuck_too(hanging, caplog):

@@ -19,7 +19,7 @@ def temporary_folder(tmp_path, monkeypatch):
 
 def test_a_server_is_found_as_long_as_it_is_announced():
     """The record tells where it is, and is gone afterwards."""
-    record = ServerRecord("http://127.0.0.1:1", "orders", topics={"inbox": "news"})
+    record = ServerRecord("http://127.0.0.1:1", "orders", queues=["inbox"], topics=["news"])
     with announce(record):
         assert running() == [record]
     assert running() == []

@@ -7,24 +7,24 @@ import json
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.local import LocalQueues, LocalServer, child_environment
-from loafer_kit.local.servers import LongPolls
+from loafer_kit.local.clients import ServiceError
+from loafer_kit.local.long_polls import LongPolls
 
 
 def test_a_server_takes_a_free_port_and_is_gone_afterwards():
     """A stopped server no longer answers, and stopping it twice is harmless."""
     with LocalServer() as server:
-        assert urllib.request.urlopen(server.url).status == 200
-        url = server.url
+        queues = LocalQueues(server.url)
+        assert queues.names() == []
     server.stop()
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(url)
+    with pytest.raises(ServiceError, match="Nothing answers"):
+        queues.names()
+    queues.close()
 
 
 def test_a_taken_port_is_one_clear_line(local_server):
@@ -96,6 +96,9 @@ def test_the_child_environment_keeps_what_is_not_aws():
 # Long polls: the slices, and what ends them
 
 
+MESSAGE = b'{"Messages": [{"MessageId": "1", "ReceiptHandle": "a"}]}'
+
+
 class Receives:
     """A WSGI application that answers ReceiveMessage with what was prepared."""
 
@@ -130,14 +133,14 @@ def receive(polls, client, **request):
 
 def test_a_poll_goes_on_until_there_are_messages(client):
     """An empty slice is followed by another."""
-    application = Receives(b"{}", b"{}", b'{"Messages": [{"MessageId": "1"}]}')
+    application = Receives(b"{}", b"{}", MESSAGE)
     assert b"Messages" in receive(LongPolls(application), client, WaitTimeSeconds=20)
     assert application.wait_times == [1, 1, 1]
 
 
 def test_a_poll_whose_client_has_gone_ends(client):
     """A consumer that was killed does not get what is sent afterwards."""
-    application = Receives(b"{}", b'{"Messages": [{"MessageId": "1"}]}')
+    application = Receives(b"{}", MESSAGE)
     client[1].close()
     assert receive(LongPolls(application), client, WaitTimeSeconds=20) == b"{}"
 
@@ -146,9 +149,39 @@ def test_a_released_poll_does_not_wait(client):
     """What is there is still delivered, in one request without waiting."""
     application = Receives(b"{}")
     polls = LongPolls(application)
-    polls.release()
+    polls.release(["jobs", "others"])
+    url = "http://127.0.0.1/123456789012/jobs"
+    assert receive(polls, client, QueueUrl=url, WaitTimeSeconds=20) == b"{}"
+    assert application.wait_times == [0]
+
+
+def test_only_polls_of_released_queues_end(client):
+    """Other services on the same server go on waiting, and so does a queue that is held again."""
+    application = Receives(b"{}", MESSAGE, b"{}", MESSAGE)
+    polls = LongPolls(application)
+    polls.release(["others", "jobs"])
+    polls.hold(["jobs"])
+    for queue in ("jobs", "bills"):
+        url = f"http://127.0.0.1/123456789012/{queue}"
+        assert receive(polls, client, QueueUrl=url, WaitTimeSeconds=20) == MESSAGE
+
+
+def test_closed_polls_do_not_wait(client):
+    """Whatever their queue is."""
+    application = Receives(b"{}")
+    polls = LongPolls(application)
+    polls.close()
     assert receive(polls, client, WaitTimeSeconds=20) == b"{}"
     assert application.wait_times == [0]
+
+
+def test_the_receipt_handle_of_a_message_is_the_latest(client):
+    """Each receive of a message makes another one."""
+    polls = LongPolls(Receives(MESSAGE, MESSAGE.replace(b'"a"', b'"b"')))
+    url = "http://127.0.0.1/123456789012/jobs"
+    for handle in ("a", "b"):
+        receive(polls, client, QueueUrl=url)
+        assert polls.handles["jobs"]["1"] == handle
 
 
 @pytest.mark.parametrize("request_", [{}, {"WaitTimeSeconds": 0}, {"WaitTimeSeconds": 21}])
@@ -190,7 +223,7 @@ def test_the_server_releases_its_open_polls():
         queues.create("jobs")
         poll = open_poll(server.url, queues.queue_url("jobs"))
         queues.close()
-        server.release_polls()
+        server.release_polls(["jobs"])
         with contextlib.closing(poll):
             poll.sock.settimeout(10)
             assert b"Messages" not in poll.getresponse().read()

@@ -35,7 +35,7 @@ async def measured(*routes):
     Monitoring(manager)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(manager.serve(), 30)
-    return values(manager.monitor.metrics.families(manager.dispatcher))
+    return values(manager.monitor.families())
 
 
 def values(families):
@@ -207,7 +207,7 @@ def test_requests_are_counted_by_action():
         route.flow = SimpleNamespace(paused=False, breaker=SimpleNamespace(is_open=False))
     statuses = [SimpleNamespace(route=route, backlog=2, receivers=1) for route in routes]
 
-    found = values(Metrics("shop", {}).families(SimpleNamespace(statuses=lambda: statuses)))
+    found = values(Metrics("shop", {}).families(statuses))
 
     assert found["loafer_requests_total", "orders", "ReceiveMessage"] == 3
     assert found["loafer_request_failures_total", "orders", "ReceiveMessage"] == 1

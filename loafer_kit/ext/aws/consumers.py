@@ -57,7 +57,7 @@ class SQSConsumer(QueueConsumer):
         self._provider.stop()
 
     def observe(self, events: RouteEvents) -> bool:
-        self._provider.events = events
+        self._provider.route_events = events
         return True
 
     async def leave(self, message: Message) -> None:
@@ -87,7 +87,7 @@ class SQSConsumer(QueueConsumer):
 
     def _lost(self, message: Message) -> None:
         """Forget a message that another consumer may have, unless it was read already."""
-        if (tell := self._provider.events.lost) is not None:
+        if (tell := self._provider.route_events.lost) is not None:
             tell(message)
         self._received = deque(kept for kept in self._received if kept is not message)
 

@@ -142,13 +142,12 @@ class QueueSession:
         """The number of messages whose outcome SQS has not carried out yet."""
         return self._settlement.pending + len(self._tasks)
 
-    async def settle(self, message: Message, outcome: Outcome) -> None:
-        """Carry out an outcome, and return before the request is sent."""
-        if isinstance(outcome, DeadLetter):
-            self._reject(message, outcome.reason)
-            return
+    def settle(self, message: Message, outcome: Outcome) -> None:
+        """Carry out an outcome; the request is sent later."""
         if isinstance(outcome, Acknowledge):
             self._acknowledge(message)
+        elif isinstance(outcome, DeadLetter):
+            self._reject(message, outcome.reason)
         elif isinstance(outcome, Release) or not (
             self._is_last(message) and self._move(message, outcome.reason)
         ):
@@ -287,7 +286,7 @@ class QueueSession:
             return
         self._log("message.dead_lettered", message_id, reason)
         lease.deleted_as = "dead-lettered"
-        await self.settle(message, Acknowledge())
+        self._acknowledge(message)
 
     def _may_not_send(
         self, dead_letters: DeadLetterQueue, message: Message, error: AccessDeniedError

@@ -89,6 +89,15 @@ class SQSOptions:
 
 SQS_SETTINGS = frozenset(field.name for field in fields(SQSOptions))
 
+#: The parameters of ReceiveMessage that an environment variable can set, as `loafer.toml` names them.
+SETTABLE_RECEIVE_OPTIONS = {"wait_time": "WaitTimeSeconds", "batch_size": "MaxNumberOfMessages"}
+
+#: The types of a queue's options that an environment variable can set.
+SETTABLE_OPTIONS: Mapping[str, Any] = {
+    **{field.name: field.type for field in fields(SQSOptions)},
+    **dict.fromkeys(SETTABLE_RECEIVE_OPTIONS, int),
+}
+
 
 def split_keywords(
     queue: str, keywords: Mapping[str, Any]

@@ -120,7 +120,7 @@ class SQSProvider(AbstractProvider):
             max_receive_count=self.max_deliveries,
             lost=self._lost,
             settled=self._settled,
-            events=lambda: self.events,
+            events=lambda: self.route_events,
         )
 
     async def _check_attributes(self, queue: Queue) -> dict[str, str]:
@@ -163,7 +163,7 @@ class SQSProvider(AbstractProvider):
     async def settle(self, message: Message, outcome: Outcome) -> None:
         """Carry out the outcome of `message`, in one request with those of other messages."""
         session = self._session or await self._open()
-        await session.settle(message, outcome)
+        session.settle(message, outcome)
 
     @property
     def unsettled(self) -> int:

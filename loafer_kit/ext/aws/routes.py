@@ -3,11 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from loafer_kit.config import route_options
 from loafer_kit.engine.route_options import ROUTE_OPTIONS, suggestion
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator, SQSMessageTranslator
-from loafer_kit.ext.aws.options import SQS_SETTINGS
+from loafer_kit.ext.aws.options import (
+    SETTABLE_OPTIONS,
+    SETTABLE_RECEIVE_OPTIONS,
+    SQS_SETTINGS,
+)
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.middleware import Middleware
@@ -48,7 +53,8 @@ class SQSRoute(Route):
                     f"Route {name!r} has no option {option!r}.{suggestion(option, known)}"
                 )
         settings = {key: value for key, value in options.items() if key in SQS_SETTINGS}
-        provider = SQSProvider(provider_queue, **{**(provider_options or {}), **settings})
+        provider_options = _with_environment(name, {**(provider_options or {}), **settings})
+        provider = SQSProvider(provider_queue, **provider_options)
         if message_translator is _DEFAULT:
             message_translator = self.default_translator()
         super().__init__(
@@ -68,3 +74,17 @@ class SNSQueueRoute(SQSRoute):
     """Links a queue that is subscribed to an SNS topic to a handler; the published messages are JSON."""
 
     default_translator = SNSMessageTranslator
+
+
+def _with_environment(route: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provider's keywords, overridden by environment variables."""
+    found = route_options(route, SETTABLE_OPTIONS)
+    if not found:
+        return dict(keywords)
+    receive = dict(keywords.get("options") or {})
+    if "visibility_timeout" in found:
+        receive.pop("VisibilityTimeout", None)  # it would contradict the keyword
+    for option, parameter in SETTABLE_RECEIVE_OPTIONS.items():
+        if option in found:
+            receive[parameter] = found.pop(option)
+    return {**keywords, **found, "options": receive}

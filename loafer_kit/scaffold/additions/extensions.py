@@ -4,10 +4,11 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import insertion
@@ -100,6 +101,26 @@ def plan(package: str, reference: str) -> ExtensionAddition:
             f"{quoted(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
         )
     return ExtensionAddition(package, found["module"], found["name"])
+
+
+def settings_of(module: str, name: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The default settings and the required ones of an extension; none if it is not importable."""
+    try:
+        extension = getattr(import_module(module), name)
+        return dict(extension.DEFAULT_SETTINGS), tuple(extension.REQUIRED_SETTINGS)
+    except Exception:  # noqa: BLE001 - its module may raise anything
+        return {}, ()
+
+
+def used_by(content: bytes) -> Iterator[tuple[str, str]]:
+    """The module and the name of each class that a service's module imports and constructs."""
+    tree = ast.parse(content)
+    called = {ast.unparse(item.func) for item in ast.walk(tree) if isinstance(item, ast.Call)}
+    for item in tree.body:
+        if isinstance(item, ast.ImportFrom) and item.module and not item.level:
+            for alias in item.names:
+                if (alias.asname or alias.name) in called:
+                    yield item.module, alias.name
 
 
 def _service(module: Module) -> str:

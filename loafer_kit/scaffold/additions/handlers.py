@@ -13,8 +13,11 @@ from loafer_kit.scaffold.spec import names, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
 _HANDLER = '''
+import logging
 from collections.abc import Mapping
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 async def {name}(message: Any, metadata: Mapping[str, Any]) -> bool:
@@ -22,7 +25,8 @@ async def {name}(message: Any, metadata: Mapping[str, Any]) -> bool:
 
     `message` is the decoded body, `metadata` what its queue says about it.
     """
-    # TODO: do the work here. Until then, each message is deleted unread.
+    # TODO: do the work here.
+    logger.warning("{name} is not written yet: deleted %r", message)
     return True
 '''
 _TEST = '''

@@ -70,6 +70,13 @@ def imported(
     return _with_import(module, _only(source, alias), package)
 
 
+def after_imports(module: Module, text: str) -> Module:
+    """Insert an assignment after the imports of a module that has some."""
+    body = module.tree.body
+    last = max(i for i, item in enumerate(body) if isinstance(item, (ast.Import, ast.ImportFrom)))
+    return after_statement(module, body, last, text, blank_lines=1)
+
+
 def _with_alias(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> Module:
     text = ast.unparse(alias)
     close = module.end(statement) - 1

@@ -145,13 +145,20 @@ def finders(package: str) -> Mapping[str, Finder]:
 
 
 def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) -> Module:
-    """A module with the pieces inserted, and with the imports that they need."""
+    """A module with the pieces inserted, and with the imports and constants that they need."""
     for piece in pieces:
-        ours = piece.put(ours)
-        for name in sorted(names_of(ast.parse(piece.text)) - set(bound(ours.tree.body))):
-            source = _import_of(rendered, name)
-            if source is not None:
-                ours = insertion.imported(ours, source, name, package)
+        ours = _with_needed(piece.put(ours), ast.parse(piece.text), rendered, package)
+    return ours
+
+
+def _with_needed(ours: Module, code: ast.AST, rendered: Module, package: str) -> Module:
+    for name in sorted(names_of(code) - set(bound(ours.tree.body))):
+        source = _binding_of(rendered, name)
+        if isinstance(source, (ast.Import, ast.ImportFrom)):
+            ours = insertion.imported(ours, source, name, package)
+        elif source is not None:
+            ours = _with_needed(ours, source.value, rendered, package)
+            ours = insertion.after_imports(ours, rendered.text(source))
     return ours
 
 
@@ -207,11 +214,19 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if mentions(ours.tree, queue.name) or mentions(ours.tree, queue.queue_name):
+    if any(mentions(ours.tree, name) for name in (queue.name, queue.queue_name)):
+        return
+    if queue.route_name != queue.queue_name and _has_handler(ours.tree, queue.handler):
         return
     _, elements = _routes(rendered)
-    text = rendered.text(next(item for item in elements if mentions(item, queue.name)))
+    text = rendered.text(next(item for item in elements if _has_handler(item, queue.handler)))
     yield Piece(text, lambda module: insertion.into_brackets(module, *_routes(module), text))
+
+
+def _has_handler(tree: ast.AST, handler: str) -> bool:
+    """Whether code names a handler, as a route does: `handlers.handle_orders`."""
+    attributes = [item for item in ast.walk(tree) if isinstance(item, ast.Attribute)]
+    return any(ast.unparse(item) == f"handlers.{handler}" for item in attributes)
 
 
 def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
@@ -227,9 +242,10 @@ def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
     return found[0], found[0].elts
 
 
-def _import_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | None:
+def _binding_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | ast.Assign | None:
+    """The import or the assignment that gives a module a name."""
     for item in module.tree.body:
-        if isinstance(item, (ast.Import, ast.ImportFrom)) and name in set(bound([item])):
+        if isinstance(item, (ast.Import, ast.ImportFrom, ast.Assign)) and name in bound([item]):
             return item
     return None
 

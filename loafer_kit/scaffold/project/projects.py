@@ -170,7 +170,12 @@ class Generator:
 
     def _tests(self, spec: ServiceSpec, files: Mapping[str, File]) -> Mapping[str, bytes]:
         assert isinstance(self.template, Template)  # noqa: S101 - only these have `separate` queues
-        template = Template({_VARIABLES: self.template.files[_VARIABLES], **files})
+        shared = {
+            path: file
+            for path, file in self.template.files.items()
+            if path == _VARIABLES or path.startswith("templates/")
+        }
+        template = Template({**shared, **files})
         return replace(self, template=template).render(contexts.service(spec)).plan.files
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from loafer_kit import __version__
+from loafer_kit.config import route_variable
 from loafer_kit.scaffold.spec import artefacts, names, payloads
 from loafer_kit.scaffold.spec.fields import OPTIONS
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
@@ -18,28 +19,39 @@ _IMPORTS = {
     "datetime": "import datetime as dt",
     "time": "import datetime as dt",
     "Decimal": "from decimal import Decimal",
+    "timedelta": "import datetime as dt",
     "UUID": "from uuid import UUID",
 }
 
 
 def service(spec: ServiceSpec) -> Context:
     """The variables of `templates/service`: its answers, and all that follows from the spec."""
+    shown = spec.filled(spec.stand_ins)
     return {
         "name": spec.name,
         "queue": spec.queues[0].name,
         "with": ",".join(spec.ships),
         "package": spec.package,
         "version": __version__,
-        "subject": subject([queue.queue_name for queue in spec.queues]),
+        "subject": subject([queue.queue_name for queue in shown.queues]),
         "queues": queues(spec),
-        "error_handlers": _shared((queue.error_handler, queue) for queue in spec.queues),
+        "parameters": [
+            {
+                "name": parameter.name,
+                "default": parameter.default or "",
+                "stand_in": parameter.stand_in,
+            }
+            for parameter in spec.parameters
+        ],
+        "error_handlers": _shared((queue.error_handler, queue) for queue in shown.queues),
         "translators": _shared(
-            (queue.translator, queue) for queue in spec.queues if queue.translator != "none"
+            (queue.translator, queue) for queue in shown.queues if queue.translator != "none"
         ),
         "route_classes": sorted({_ROUTES[queue.kind] for queue in spec.queues}),
-        "topics": _topics(spec),
+        "topics": _topics(shown),
+        "dead_letter_queues": _dead_letter_queues(shown),
         "needs_local_queue": any(queue.topic or queue.dead_letter_queue for queue in spec.queues),
-        "payloads": _models(spec),
+        "payloads": _models(shown),
         "payload_imports": _imports(spec.payloads),
         "payload_aliases": _has_aliases(spec.payloads),
         "settings": settings(spec),
@@ -59,7 +71,7 @@ def _shipping(spec: ServiceSpec) -> Context:
 
 def queues(spec: ServiceSpec) -> list[Context]:
     """The variables of each queue."""
-    return [_queue(queue, spec.payloads) for queue in spec.queues]
+    return [_queue(queue, queue.filled(spec.stand_ins), spec.payloads) for queue in spec.queues]
 
 
 def subject(queues: Sequence[str]) -> str:
@@ -73,7 +85,19 @@ def subject(queues: Sequence[str]) -> str:
 _ROUTES = {"sqs": "SQSRoute", "sns": "SNSQueueRoute"}
 
 
-def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
+# The options of a queue that its route itself keeps.
+LIMITS = (
+    "concurrency",
+    "prefetch",
+    "handler_timeout",
+    "rate_limit",
+    "breaker_threshold",
+    "breaker_recovery",
+)
+
+
+def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
+    """The variables of a queue; `shown` has values in place of parameters."""
     keywords: Context = {
         field.keyword: queue.options[field.name]
         for field in OPTIONS
@@ -84,9 +108,11 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
     return {
         "name": queue.name,
         "queue_name": queue.queue_name,
+        "shown": shown.queue_name,
+        "route_name": queue.route_name,
         "kind": queue.kind,
         "route": _ROUTES[queue.kind],
-        "topic": queue.topic or "",
+        "topic": shown.topic or "",
         "handler": queue.handler,
         "error_handler": queue.error_handler or "",
         "translator": queue.translator or "",
@@ -94,7 +120,7 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
         "example": _example(queue, payloads),
         "least_example": _example(queue, payloads, everything=False),
         "fifo": queue.fifo,
-        "dead_letter_queue": queue.dead_letter_queue or "",
+        "dead_letter_queue": shown.dead_letter_queue or "",
         "max_receive_count": queue.max_receive_count or 0,
         "receive": {
             field.receive: queue.options[field.name]
@@ -102,6 +128,11 @@ def _queue(queue: QueueSpec, payloads: Payloads) -> Context:
             if field.receive and field.name in queue.options
         },
         "keywords": keywords,
+        "settings": [
+            {"name": route_variable(queue.route_name, name), "value": value}
+            for name, value in queue.options.items()
+        ],
+        "limits": {name: queue.options[name] for name in LIMITS if name in queue.options},
     }
 
 
@@ -119,6 +150,13 @@ def _topics(spec: ServiceSpec) -> list[Context]:
         if queue.topic and (queue.payload or queue.topic not in examples):
             examples[queue.topic] = _example(queue, spec.payloads)
     return [{"name": name, "example": content} for name, content in examples.items()]
+
+
+def _dead_letter_queues(spec: ServiceSpec) -> list[str]:
+    """Each dead-letter queue once, except those that the service reads."""
+    read = {queue.queue_name for queue in spec.queues}
+    targets = dict.fromkeys(queue.dead_letter_queue for queue in spec.queues)
+    return [target for target in targets if target and target not in read]
 
 
 def _shared(uses: Iterable[tuple[str | None, QueueSpec]]) -> list[Context]:
@@ -142,23 +180,29 @@ def _models(spec: ServiceSpec) -> list[Context]:
                 "type": str(type_),
                 "forward": not written.issuperset(type_.models()),
                 "alias": key if attributes[key] != key else "",
-                "optional": type_.optional,
+                "optional": type_.may_be_absent,
+                "default": type_.default,
             }
             for key, type_ in payload.fields.items()
         ]
         written.add(payload.name)
-        found.append({"name": payload.name, "role": _role(payload, spec), "fields": fields})
+        union = "" if payload.union is None else str(payload.union)
+        role = _role(payload, spec)
+        found.append({"name": payload.name, "role": role, "fields": fields, "union": union})
     return found
 
 
 def _imports(found: Payloads) -> list[str]:
     """The lines that import what the models are made of, as isort orders them."""
-    types = [type_ for payload in found.values() for type_ in payload.fields.values()]
+    types = [type_ for payload in found.values() for type_ in payload.types]
     used = set().union(*(type_.names() for type_ in types))
     typing = ["Annotated"] if _has_aliases(found) else []
     typing += ["Any"] if "Any" in used else []
     typing += ["Literal"] if any("Literal[" in str(type_) for type_ in types) else []
     lines = {line for name, line in _IMPORTS.items() if name in used}
+    addresses = sorted(used & {"IPv4Address", "IPv6Address"})
+    if addresses:
+        lines.add(f"from ipaddress import {', '.join(addresses)}")
     lines.add("from dataclasses import dataclass")
     if typing:
         lines.add(f"from typing import {', '.join(typing)}")
@@ -181,7 +225,7 @@ def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:
     users = [
         other.name
         for other in spec.payloads.values()
-        if any(payload.name in type_.models() for type_ in other.fields.values())
+        if any(payload.name in type_.models() for type_ in other.types)
     ]
     return f"A part of {' and '.join(users)}" if users else "Not used yet"
 
@@ -195,9 +239,18 @@ def settings(spec: ServiceSpec) -> Context:
         service_settings["with"] = list(spec.ships)
     return {
         "service": service_settings,
+        "parameters": [
+            {"name": parameter.name}
+            | ({} if parameter.default is None else {"default": parameter.default})
+            for parameter in spec.parameters
+        ],
         "queues": [_queue_settings(queue) for queue in spec.queues],
         "payloads": {
-            name: {key: str(type_) for key, type_ in payload.fields.items()}
+            name: (
+                str(payload.union)
+                if payload.union
+                else {key: str(type_) for key, type_ in payload.fields.items()}
+            )
             for name, payload in spec.payloads.items()
         },
     }
@@ -206,8 +259,8 @@ def settings(spec: ServiceSpec) -> Context:
 def kept(context: Context) -> Context:
     """The values of a draft of this spec, as `loafer.toml` holds them."""
     found = context["settings"]
-    models = {"payloads": found["payloads"]} if found["payloads"] else {}
-    return {**found["service"], "queues": found["queues"], **models}
+    tables = {key: found[key] for key in ("parameters", "payloads") if found[key]}
+    return {**found["service"], "queues": found["queues"], **tables}
 
 
 def _queue_settings(queue: QueueSpec) -> Context:

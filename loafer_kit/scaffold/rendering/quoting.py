@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, Undefined
 from jinja2.ext import Extension
 
-from loafer_kit.scaffold.spec import payload_types
+from loafer_kit.scaffold.spec import names, payload_types
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
 _PLAIN_YAML = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]|:(?=[A-Za-z0-9]))*(?<! )")
@@ -60,6 +60,45 @@ def yaml(value: str) -> Quoted:
 def hcl(value: str) -> Quoted:
     """A string in HCL, in which nothing is interpolated."""
     return Quoted(_double_quoted(value, besides="$%"))
+
+
+# The names of queues and topics, which may take parameters: `${STAGE}-orders`.
+
+
+def python_name(value: object) -> Quoted:
+    """A name as Python computes it from the module `parameters`; other values as `python`."""
+    if not isinstance(value, str) or "$" not in value:
+        return python(value)
+    code = names.REFERENCE.sub(r"{parameters.\g<parameter>}", value)
+    if names.REFERENCE.fullmatch(value):
+        return Quoted(code.strip("{}"))
+    return Quoted(f'f"{code}"')
+
+
+def cloudformation(value: str) -> Quoted:
+    """A text in a CloudFormation template, with a `!Sub` if it takes parameters."""
+    if "${" not in value:
+        return yaml(value)
+    text = names.REFERENCE.sub(lambda found: f"${{{camel_case(found['parameter'])}}}", value)
+    return Quoted(f"!Sub {_double_quoted(text)}")
+
+
+def hcl_name(value: str) -> Quoted:
+    """A string in HCL that takes parameters from variables."""
+    return Quoted(f'"{hcl_part(value)}"')
+
+
+def hcl_part(value: str) -> Quoted:
+    """Like `hcl_name`, as a part of a string."""
+    fixed = _double_quoted(names.REFERENCE.sub("\0", value), besides="$%")[1:-1]
+    for name in names.parameters_in(value):
+        fixed = fixed.replace("\\U00000000", f"${{var.{name.lower()}}}", 1)
+    return Quoted(fixed)
+
+
+def camel_case(name: str) -> Quoted:
+    """A parameter's name as CloudFormation accepts it: `TEAM_NAME` becomes `TeamName`."""
+    return Quoted("".join(word.capitalize() for word in name.split("_")))
 
 
 def toml_key(key: str) -> Quoted:
@@ -124,10 +163,15 @@ class QuotingExtension(Extension):
         super().__init__(environment)
         environment.filters.update(
             annotation=annotation,
+            camel_case=camel_case,
+            cloudformation=cloudformation,
             code=code,
             hcl=hcl,
+            hcl_name=hcl_name,
+            hcl_part=hcl_part,
             prose=prose,
             py=python,
+            py_name=python_name,
             shell_json=shell_json,
             toml=toml,
             toml_key=toml_key,

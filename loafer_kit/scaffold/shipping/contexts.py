@@ -11,7 +11,8 @@ from typing import Any
 
 from loafer_kit.scaffold.shipping import resources, sizing
 from loafer_kit.scaffold.shipping.resources import Identifier, Queue, Topic, identifiers
-from loafer_kit.scaffold.spec.specs import ServiceSpec
+from loafer_kit.scaffold.spec.names import REFERENCE
+from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
 
 Context = dict[str, Any]
 
@@ -43,9 +44,10 @@ def service(spec: ServiceSpec) -> Context:
     topics = [topic for topic in resources.topics(queues) if not topic.arn]
     words = identifiers(queue.name for queue in queues)
     topic_words = identifiers(topic.name for topic in topics)
-    references = {queue.name: _reference(queue, words) for queue in queues}
+    references = {queue.name: _reference(queue, words, spec.stand_ins) for queue in queues}
     return {
         "label": _label(spec.name),
+        "compose": _compose(spec),
         "stop_seconds": sizing.STOP,
         "queues": [
             _queue(queue, references) | {"topic": _topic(queue.topic, topic_words)}
@@ -89,10 +91,40 @@ def _label(name: str) -> str:
     return label[:_LONGEST_LABEL].strip("-")
 
 
-def _reference(queue: Queue, words: Mapping[str, Identifier]) -> Context:
+def _compose(spec: ServiceSpec) -> Context:
+    """The parameters as compose.yaml gives them to the service, and the queues with them."""
+    values = {
+        parameter.name: f"${{{parameter.name}:{_or_else(parameter)}}}"
+        for parameter in spec.parameters
+    }
+    queues = [
+        {
+            "shown": queue.queue_name,
+            "topic": queue.topic or "",
+            "dead_letter_queue": queue.dead_letter_queue or "",
+            "max_receive_count": queue.max_receive_count or 0,
+        }
+        for queue in spec.filled(values).queues
+    ]
+    return {"environment": values, "queues": queues}
+
+
+def _or_else(parameter: Parameter) -> str:
+    return f"?set {parameter.name}" if parameter.default is None else f"-{parameter.default}"
+
+
+def _reference(
+    queue: Queue, words: Mapping[str, Identifier], stand_ins: Mapping[str, str]
+) -> Context:
     """The names by which other resources refer to a queue."""
+
+    def shown(text: str) -> str:
+        return REFERENCE.sub(lambda found: stand_ins[found["parameter"]], text)
+
     return {
         "name": queue.name,
+        "shown": shown(queue.name),
+        "address": shown(queue.spec.name) if queue.spec else "",
         "id": words[queue.name].camel_case,
         "label": words[queue.name].snake_case,
         "arn": _arn(queue),
@@ -115,7 +147,6 @@ def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
     count = queue.spec.max_receive_count if queue.spec else None
     return references[queue.name] | {
         "consumed": queue.spec is not None,
-        "address": queue.spec.name if queue.spec else "",
         "visibility_timeout": options.get("visibility_timeout", 0),
         "dead_letter_queue": references.get(queue.dead_letter_queue or "", {}),
         "max_receive_count": count or 0,

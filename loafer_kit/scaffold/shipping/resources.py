@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from loafer_kit.scaffold.spec.names import fixed_part
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -150,7 +151,7 @@ def identifiers(of: Iterable[str]) -> Mapping[str, Identifier]:
     """An identifier for each name, unique in any case: `orders.fifo` becomes Orders."""
     found: dict[str, Identifier] = {}
     for name in dict.fromkeys(of):
-        words = _words(name.removesuffix(".fifo"))
+        words = _words(fixed_part(name).removesuffix(".fifo"))
         taken = {other.camel_case.lower() for other in found.values()}
         numbers = ("" if n == 1 else str(n) for n in range(1, len(found) + 2))
         free = (Identifier((*words, number) if number else words) for number in numbers)

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loafer_kit.scaffold.spec.fields import Value
+from loafer_kit.scaffold.spec.validation import (
+    DEFAULT_HANDLER_TIMEOUT,
+    DEFAULT_VISIBILITY_TIMEOUT,
+)
 
 # Seconds that a message may wait before another task is worth its cost.
 _ACCEPTABLE_WAIT = 60
 
-# Seconds to handle a message if the spec sets no limit; the templates call it a guess.
+# Seconds to handle a message if its limit is the default; the templates call it a guess.
 _ASSUMED_HANDLING = 1.0
 
 # SQS limits the messages of a queue that are in flight.
@@ -21,7 +25,6 @@ DEFAULT_CONCURRENCY = 10
 STOP = 45
 
 _LEAST_ALARM_AGE = 300
-_DEFAULT_VISIBILITY_TIMEOUT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,9 @@ class Backlog:
 def backlog(options: Mapping[str, Value]) -> Backlog:
     """The backlog per task that a queue's options allow."""
     concurrency = int(options.get("concurrency", DEFAULT_CONCURRENCY))
-    seconds = float(options.get("handler_timeout", _ASSUMED_HANDLING))
+    limit_of_one = options.get("handler_timeout", DEFAULT_HANDLER_TIMEOUT)
+    assumed = limit_of_one == DEFAULT_HANDLER_TIMEOUT
+    seconds = _ASSUMED_HANDLING if assumed else float(limit_of_one)
     rate = concurrency / seconds
     limit = float(options["rate_limit"]) if "rate_limit" in options else None
     if limit is not None:
@@ -53,7 +58,7 @@ def backlog(options: Mapping[str, Value]) -> Backlog:
         messages=max(worked_off, concurrency),
         concurrency=concurrency,
         seconds=seconds,
-        assumed="handler_timeout" not in options,
+        assumed=assumed,
         rate_limit=limit,
         at_once=worked_off < concurrency,
     )
@@ -65,7 +70,7 @@ def alarm_age(options: Mapping[str, Value]) -> int:
     A message ages while it is handled too: one failed attempt does not set off the alarm.
     """
     round_trip = max(
-        float(options.get("visibility_timeout", _DEFAULT_VISIBILITY_TIMEOUT)),
+        float(options.get("visibility_timeout", DEFAULT_VISIBILITY_TIMEOUT)),
         float(options.get("handler_timeout", 0)),
     )
     return max(_LEAST_ALARM_AGE, int(2 * round_trip))

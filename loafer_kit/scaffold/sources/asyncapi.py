@@ -1,6 +1,7 @@
 """The source AsyncAPI, 2.x and 3.x: operations that receive become queues and models."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from loafer_kit.scaffold.escaping import quoted
@@ -11,6 +12,7 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     REDRIVE_POLICY,
     Bindings,
     Operation,
+    identified,
     received,
 )
 from loafer_kit.scaffold.sources.documents import Node
@@ -52,20 +54,23 @@ _MESSAGE = keys(
 _MESSAGE_BINDINGS = keys("")
 
 
-def read(path: Path) -> Draft:
-    """The draft of a service that receives what the document's application receives."""
+def read(path: Path, include: Collection[str] = ()) -> Draft:
+    """The draft of a service that receives what the document's application receives.
+
+    The dead-letter queues of `include` get routes too.
+    """
     document = documents.load(path, _FORMATS, what="an AsyncAPI document")
-    return draft_of(document, lambda root: _Reader(root).read())
+    return draft_of(document, lambda root: _Reader(root, include).read())
 
 
 class _Reader:
     """Walks over one document."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: Node, include: Collection[str]) -> None:
         self._root = root
-        self._result = ImportResult()
+        self._result = ImportResult(included=include)
         self._references = References(root, self._result)
-        self._models: dict[str, dict[str, str]] = {}
+        self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
         self._received: set[str] = set()
         self._described: list[Node] = []
@@ -114,6 +119,10 @@ class _Reader:
         if consumers:
             queues = []
             for name, consumer in consumers.items():
+                policy = self._references.down(consumer, "redrivePolicy", "deadLetterQueue")
+                if target := identified(policy):
+                    owner = f"the subscription of {quoted(name)} to {quoted(topic)}"
+                    self._result.dead_letter(target, owner)
                 raw = consumer["rawMessageDelivery"].value is True
                 self._result.subscriptions.append(Subscription(topic, name, consumer, raw))
                 queues.append(named.get(name, consumer.with_value({"name": name})))

@@ -1,7 +1,7 @@
 """The source AWS: the queues of an account and their subscriptions. It only reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from loafer_kit.local.environments import (
     is_local,
 )
 from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources import aws_dead_letters
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -92,37 +93,39 @@ _AT_ONCE = 10
 _TIMEOUT = 10
 
 
-def read(prefix: str, endpoint_url: str | None = None) -> Draft:
+def read(prefix: str, include: Collection[str] = (), endpoint_url: str | None = None) -> Draft:
     """The draft of a service for the queues whose names begin with `prefix`.
 
+    The dead-letter queues of `include` get routes too.
     Credentials and region come from the environment. ConfigurationError if AWS refuses.
     """
-    result = asyncio.run(_import(prefix, endpoint_url))
+    result = asyncio.run(_import(prefix, include, endpoint_url))
     return result.draft("AWS", lambda _path: None)
 
 
-async def _import(prefix: str, endpoint_url: str | None) -> ImportResult:
-    result = ImportResult()
+async def _import(prefix: str, include: Collection[str], endpoint_url: str | None) -> ImportResult:
+    result = ImportResult(included=include)
     async with _client("sqs", endpoint_url) as sqs:
-        attributes = await _attributes(sqs, prefix)
+        attributes = await _attributes(sqs, prefix, result)
+    if not attributes:
+        result.problem(Node(None), f"no queue's name begins with {prefix!a}")
+        return result
     queues = {name: Node(found, (name,)) for name, found in sorted(attributes.items())}
     result.queues += [_queue(result, name, node) for name, node in queues.items()]
+    arns = {found.get("QueueArn", ""): name for name, found in attributes.items()}
+    try:
+        async with _client("sns", endpoint_url) as sns:
+            async for item in _subscriptions(sns, arns, result):
+                result.subscriptions.append(item)
+    except ConfigurationError as error:
+        result.note(Node(None), f"subscriptions to topics are unknown: {error}")
+    await aws_dead_letters.add(result, arns, lambda service: _client(service, endpoint_url))
     others = result.dead_letter_queues()
     for name, node in queues.items():
-        keys = DEAD_LETTER_QUEUE if name in others else QUEUE
-        result.note_unsupported(node, keys)
-    if attributes:
-        arns = {found.get("QueueArn", ""): name for name, found in attributes.items()}
-        try:
-            async with _client("sns", endpoint_url) as sns:
-                result.subscriptions += [item async for item in _subscriptions(sns, arns)]
-        except ConfigurationError as error:
-            result.note(Node(None), f"subscriptions to topics are unknown: {error}")
-        for subscription in result.subscriptions:
-            what = f"its subscription to {quoted(subscription.topic)}"
-            result.note_unsupported(subscription.node, SUBSCRIPTION, what)
-    else:
-        result.problem(Node(None), f"no queue's name begins with {prefix!a}")
+        result.note_unsupported(node, DEAD_LETTER_QUEUE if name in others else QUEUE)
+    for subscription in result.subscriptions:
+        what = f"its subscription to {quoted(subscription.topic)}"
+        result.note_unsupported(subscription.node, SUBSCRIPTION, what)
     return result
 
 
@@ -150,7 +153,9 @@ async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
         raise ConfigurationError(f"AWS: {' '.join(str(error).split())}") from error
 
 
-async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
+async def _attributes(
+    sqs: Any, prefix: str, result: ImportResult
+) -> Mapping[str, Mapping[str, str]]:
     """The attributes of each queue, by its name, without queues deleted in the meantime."""
     paginator = sqs.get_paginator("list_queues")
     pages = paginator.paginate(QueueNamePrefix=prefix, PaginationConfig={"PageSize": 1000})
@@ -161,6 +166,7 @@ async def _attributes(sqs: Any, prefix: str) -> Mapping[str, Mapping[str, str]]:
         async with places:
             try:
                 answer = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+                await aws_dead_letters.add_sources(result, sqs, url, urls)
             except sqs.exceptions.QueueDoesNotExist:
                 return None
         found: Mapping[str, str] = answer["Attributes"]
@@ -188,14 +194,30 @@ def _queue(result: ImportResult, name: str, node: Node) -> Queue:
     return Queue(name, node, settings)
 
 
-async def _subscriptions(sns: Any, queues: Mapping[str, str]) -> AsyncIterator[Subscription]:
-    """The subscriptions of the queues; `queues` maps ARNs to names."""
+async def _subscriptions(
+    sns: Any, queues: Mapping[str, str], result: ImportResult
+) -> AsyncIterator[Subscription]:
+    """The subscriptions of the queues; `queues` maps ARNs to names.
+
+    A subscription of any protocol may have one of the queues as its dead-letter queue.
+    """
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def attributes(item: Mapping[str, str]) -> Node:
+        async with places:
+            arn = item["SubscriptionArn"]
+            answer = await sns.get_subscription_attributes(SubscriptionArn=arn)
+        return Node(answer["Attributes"], (queues.get(item["Endpoint"], ""),))
+
     async for page in sns.get_paginator("list_subscriptions").paginate():
-        for item in page["Subscriptions"]:
-            if item["Protocol"] != "sqs" or item["Endpoint"] not in queues:
-                continue
-            answer = await sns.get_subscription_attributes(SubscriptionArn=item["SubscriptionArn"])
-            name = queues[item["Endpoint"]]
-            found = Node(answer["Attributes"], (name,))
-            raw = found["RawMessageDelivery"].value == "true"
-            yield Subscription(last_part(item["TopicArn"]), name, found, raw)
+        # A subscription that waits for its confirmation has no ARN.
+        items = [item for item in page["Subscriptions"] if item["SubscriptionArn"][:4] == "arn:"]
+        for item, found in zip(items, await asyncio.gather(*map(attributes, items)), strict=True):
+            topic = last_part(item["TopicArn"])
+            target = found["RedrivePolicy"].parsed["deadLetterTargetArn"].text
+            if target and target in queues:
+                owner = f"the subscription of {quoted(item['Endpoint'])} to {quoted(topic)}"
+                result.dead_letter(queues[target], owner)
+            if item["Protocol"] == "sqs" and item["Endpoint"] in queues:
+                raw = found["RawMessageDelivery"].value == "true"
+                yield Subscription(topic, queues[item["Endpoint"]], found, raw)

@@ -1,10 +1,10 @@
 """The source CloudFormation, and SAM: the queues, topics and subscriptions of a template."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources import aws, documents
+from loafer_kit.scaffold.sources import aws, dead_letters, documents
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -60,18 +60,21 @@ _FUNCTION = keys(
 )
 
 
-def read(path: Path) -> Draft:
-    """The draft of a service for the queues of a template."""
+def read(path: Path, include: Collection[str] = ()) -> Draft:
+    """The draft of a service for the queues of a template.
+
+    The dead-letter queues of `include` get routes too.
+    """
     document = documents.load(path, _FORMATS, what="a CloudFormation template")
-    return draft_of(document, lambda root: _Reader(root).read())
+    return draft_of(document, lambda root: _Reader(root, include).read())
 
 
 class _Reader:
     """Walks over one template."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: Node, include: Collection[str]) -> None:
         self._root = root
-        self._result = ImportResult()
+        self._result = ImportResult(included=include)
         self._intrinsics = Intrinsics(root)
         self._settings: dict[str, dict[str, Node]] = {}
         self._nodes: dict[str, Node] = {}
@@ -101,8 +104,30 @@ class _Reader:
             self._result.queues.append(Queue(name, self._nodes[name], settings))
         if not self._result.queues:
             self._result.problem(self._root["Resources"], f"describes no queue ({_QUEUE})")
+        made = {logical_id for logical_id, _, kind in resources if kind == _QUEUE}
+        self._dead_letters(made)
         self._note_queues_and_topics()
         return self._result
+
+    def _dead_letters(self, made: Collection[str]) -> None:
+        """Find the dead-letter queues of all resources except the queues of the spec.
+
+        A resource counts even if its condition does not hold, and so do all branches of `Fn::If`:
+        dead letters must not be consumed by mistake.
+        """
+        for logical_id, resource in self._root["Resources"].items():
+            if logical_id not in made:
+                kind = quoted(str(resource["Type"].value)).strip("'")
+                owner = f"{quoted(logical_id)} ({kind})"
+                self._dead_letters_of(resource["Properties"].value, owner)
+        self._dead_letters_of(self._root["Globals"].value, "the functions")
+
+    def _dead_letters_of(self, value: object, owner: str) -> None:
+        for place in dead_letters.places(value):
+            for text in self._intrinsics.texts(place):
+                name = dead_letters.queue_of(text)
+                if name and UNKNOWN not in name:
+                    self._result.dead_letter(name, owner)
 
     def _note_queues_and_topics(self) -> None:
         """Note the keys of queues and topics, once it is known which of them are used, and how."""

@@ -25,6 +25,20 @@ def merge(draft: Draft, name: str | None, queues: Sequence[str]) -> Draft:
     return replace(draft, values=values)
 
 
+def declare(draft: Draft, parameters: Sequence[str]) -> Draft:
+    """The draft with further parameters, each as NAME=default or NAME."""
+    if not parameters:
+        return draft
+    listed = draft.values.get("parameters")
+    before = list(listed) if isinstance(listed, list) else []
+    pairs = [text.partition("=") for text in parameters]
+    added = [
+        {"name": name, "default": default} if equals else {"name": name}
+        for name, equals, default in pairs
+    ]
+    return replace(draft, values={**draft.values, "parameters": before + added})
+
+
 def ship(draft: Draft, wanted: Sequence[str]) -> Draft:
     """The draft with further artefacts; each text of `wanted` is a name or several with commas."""
     if not wanted:

@@ -4,7 +4,7 @@ A source describes what it finds; `ImportResult.draft` makes the draft of a serv
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loafer_kit.exceptions import ConfigurationError
@@ -80,6 +80,10 @@ class ImportResult:
     subscriptions: list[Subscription] = field(default_factory=list)
     #: The consumers of queues, each with its queue's name.
     readers: list[tuple[str, Node]] = field(default_factory=list)
+    #: The dead-letter queues that anything but a queue of the spec names, each with its owners.
+    dead_letters: dict[str, dict[str, None]] = field(default_factory=dict)
+    #: The dead-letter queues that get a route on purpose.
+    included: Collection[str] = ()
     values: dict[str, object] = field(default_factory=dict)
     problems: dict[_Remark, None] = field(default_factory=dict)
     notes: dict[_Remark, None] = field(default_factory=dict)
@@ -109,24 +113,26 @@ class ImportResult:
             named = quoted(f"{name}.fifo")
             self.problem(is_fifo, f"the name of a FIFO queue ends in '.fifo': name it {named}")
 
-    def dead_letter_queues(self) -> set[str]:
-        """The queues that get no handler because they are dead-letter queues of others.
+    def dead_letter(self, name: str, owner: str) -> None:
+        """Add a dead-letter queue and what sends its dead letters there."""
+        self.dead_letters.setdefault(name, {})[owner] = None
 
-        Empty if every queue is one: the service needs a queue to handle.
-        """
-        queues = {queue.name for queue in self.queues}
+    def dead_letter_queues(self) -> set[str]:
+        """The queues that get no route because anything names them as its dead-letter queue."""
         targets = {
             target
             for queue in self.queues
             if (target := queue.settings.get("dead_letter_queue", _NOWHERE).text)
             and target != queue.name  # validation reports that
         }
-        found = queues & targets
-        return set() if found == queues else found
+        queues = {queue.name for queue in self.queues}
+        return (queues & (targets | set(self.dead_letters))) - set(self.included)
 
     def draft(self, origin: str, line: Callable[[Path], int | None]) -> Draft:
         """The draft of a service that handles the messages of these queues."""
         self._note_without_handler()
+        self._note_dead_letter_queues()
+        self._check_included()
         queues = [self._settings(index, queue) for index, queue in enumerate(self._handled())]
         _tell_handlers_apart(queues)
         places = dict(self.places)
@@ -160,6 +166,36 @@ class ImportResult:
         for name, node in [*subscribed, *self.readers]:
             if name in others:
                 self.note(node, f"{quoted(name)} is a dead-letter queue: it gets no handler")
+
+    def _note_dead_letter_queues(self) -> None:
+        """Note the owners of each dead-letter queue, except those that the spec has."""
+        others = self.dead_letter_queues()
+        owners = {name: list(found) for name, found in self.dead_letters.items()}
+        for queue in self.queues:
+            target = queue.settings.get("dead_letter_queue", _NOWHERE).text
+            if target and queue.name in others:
+                owners.setdefault(target, []).append(f"the queue {quoted(queue.name)}")
+        for queue in self.queues:
+            if queue.name in others and queue.name in owners:
+                owner = " and ".join(owners[queue.name])
+                self.note(
+                    queue.node,
+                    f"{quoted(queue.name)} is the dead-letter queue of {owner}: it gets no route; "
+                    f"`--include {queue.name}` makes one",
+                )
+        if self.queues and not self._handled():
+            name = self.queues[0].name
+            self.problem(
+                self.queues[0].node,
+                f"every queue is a dead-letter queue: `--include {name}` makes a route for one",
+            )
+
+    def _check_included(self) -> None:
+        known = {queue.name for queue in self.queues}
+        for name in self.included:
+            if name not in known:
+                hint = names.did_you_mean(name, known)
+                self.problem(_NOWHERE, f"--include: no queue is called {quoted(name)}{hint}")
 
     def _settings(self, index: int, queue: Queue) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}

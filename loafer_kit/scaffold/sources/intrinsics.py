@@ -2,8 +2,9 @@
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from loafer_kit.scaffold.sources import dead_letters
 from loafer_kit.scaffold.sources.documents import Node
 
 #: Replaces, in a text, what only a deployment decides.
@@ -46,6 +47,23 @@ class Intrinsics:
         if isinstance(found, (str, int, float)) and not isinstance(found, bool):
             return str(found) if len(str(found)) <= _LONGEST else UNKNOWN
         return UNKNOWN
+
+    def texts(self, value: object) -> Iterator[str]:
+        """All texts within a value, those of both branches of `Fn::If`."""
+        if isinstance(value, Mapping):
+            if set(value) == {"Fn::If"} and isinstance(value["Fn::If"], list):
+                for branch in value["Fn::If"][1:]:
+                    yield from self.texts(branch)
+            elif len(value) == 1 and (function := next(iter(value))) in _FUNCTIONS:
+                yield from dead_letters.texts(self.resolve({function: value[function]}))
+            else:
+                for item in value.values():
+                    yield from self.texts(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from self.texts(item)
+        else:
+            yield from dead_letters.texts(value)
 
     def name(self, logical_id: str) -> str:
         """A queue's or topic's name; by default its logical id."""
@@ -125,7 +143,8 @@ class Intrinsics:
         return self.reference(name) if attribute == "QueueUrl" else UNKNOWN
 
     def _arn(self, logical_id: str) -> str:
-        return f"arn:{UNKNOWN}:{self.name(logical_id)}"
+        service = str(self._root.at("Resources", logical_id, "Type").value).split("::")[1].lower()
+        return f"arn:{UNKNOWN}:{service}:{UNKNOWN}:{UNKNOWN}:{self.name(logical_id)}"
 
     def substitute(self, argument: object) -> object:
         """The value of `Fn::Sub`."""

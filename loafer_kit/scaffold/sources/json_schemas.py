@@ -1,17 +1,19 @@
 """JSON Schema: references within a document, and the models that a schema describes."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
+from typing import Any
 from urllib.parse import unquote
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import ImportResult, draft_of
-from loafer_kit.scaffold.spec.payload_types import LITERAL, Type
-from loafer_kit.scaffold.spec.payloads import KEY, model
+from loafer_kit.scaffold.spec import payloads
+from loafer_kit.scaffold.spec.payload_types import LITERAL, LONGEST, Type, union
 from loafer_kit.scaffold.spec.problems import Path, Problem
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -69,174 +71,355 @@ _FORMATS = {
     "date": "date",
     "date-time": "datetime",
     "decimal": "Decimal",
+    "duration": "timedelta",
+    "ipv4": "IPv4Address",
+    "ipv6": "IPv6Address",
     "time": "time",
     "uuid": "UUID",
 }
+_NUMBERS = frozenset(["double", "float", "int32", "int64"])
 # A model checks types only.
 _CHECKS = frozenset(
     [
-        "contains", "dependentRequired", "dependentSchemas", "else", "exclusiveMaximum",
-        "exclusiveMinimum", "if", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
-        "minLength", "minProperties", "minimum", "multipleOf", "not", "pattern",
-        "patternProperties", "propertyNames", "then", "uniqueItems",
+        "contains", "contentEncoding", "contentMediaType", "dependentRequired", "dependentSchemas",
+        "else", "exclusiveMaximum", "exclusiveMinimum", "if", "maxItems", "maxLength",
+        "maxProperties", "maximum", "minItems", "minLength", "minProperties", "minimum",
+        "multipleOf", "not", "pattern", "patternProperties", "propertyNames", "then", "uniqueItems",
     ]
 )  # fmt: skip
+_KINDS = ("null", "boolean", "integer", "number", "string", "array", "object")
+# A document with more parts than this is a bomb, or at least no description of a message.
+_MOST_TYPES = 5000
+_LONGEST_TITLE, _LONGEST_NAME = 60, 100
 
 
 class Schemas:
     """Converts schemas to models, each schema once, however many places refer to it.
 
-    Adds the models to `models` under free names.
+    Adds the models to `models` under free names. A type is never narrower than its schema: what it
+    cannot express becomes a wider type and a note.
     """
 
     def __init__(
-        self, references: References, result: ImportResult, models: dict[str, dict[str, str]]
+        self, references: References, result: ImportResult, models: dict[str, object]
     ) -> None:
         self._references = references
         self._result = result
-        self._names: dict[Path, str] = {}
-        self._open: list[Path] = []
+        self._names: dict[frozenset[Path], str] = {}
+        self._open: list[frozenset[Path]] = []
         self._models = models
+        self._made = 0
 
     def payload(self, node: Node, name: str) -> str | None:
         """The name of the model of a message's payload; None if the payload is not an object."""
-        type_ = self._type(node, name)
-        if type_.name in type_.models() and not type_.optional:
+        return self.payload_of([(node, name)])
+
+    def payload_of(self, schemas: Sequence[tuple[Node, str]]) -> str | None:
+        """The name of the model of payloads, or of the union of their models.
+
+        None, and a note, if one of them is not an object with properties.
+        """
+        node = schemas[0][0]
+        before = set(self._models)
+        type_ = union([self._type([schema], hint) for schema, hint in schemas])
+        parts = type_.choices or (type_,)
+        why = None
+        if type_.optional or not all(part.name in part.models() for part in parts):
+            why = "is not an object with properties"
+        elif too_large := self._why_no_example(type_):
+            why = too_large
+        if why:
+            for name in set(self._models) - before:
+                del self._models[name]
+            self._names = {key: name for key, name in self._names.items() if name in self._models}
+            self._result.note(node, f"{why}: the handler gets the decoded content")
+            return None
+        if not type_.choices:
             return type_.name
-        self._result.note(
-            node, "is not an object with properties: the handler gets the decoded content"
-        )
-        return None
+        name = self._free_name("Or".join(part.name for part in parts))
+        self._result.places["payloads", name] = node.path
+        self._models[name] = str(type_)
+        return name
 
-    def _type(self, node: Node, hint: str) -> Type:
-        schema = self._references.follow(node)
-        if schema.path != node.path and schema.path:
-            hint = str(schema.path[-1])
-        else:
-            hint = schema["title"].text or hint
-        if schema.path in self._names:
-            return Type(self._names[schema.path])
-        if schema.path in self._open:
-            self._result.note(schema, "contains itself: taken as any value")
+    def _why_no_example(self, type_: Type) -> str | None:
+        found = payloads.read(self._models, [])
+        names = sorted(type_.models())
+        return next(filter(None, (payloads.why_no_example(name, found) for name in names)), None)
+
+    def _type(
+        self, nodes: Sequence[Node], hint: str, resolved: frozenset[Path] = frozenset()
+    ) -> Type:
+        """The type of the values that fit all of the schemas.
+
+        `resolved` are the paths of alternatives of which the schemas have one already.
+        """
+        starts = [self._references.follow(node) for node in nodes]
+        starts = [start for start in starts if isinstance(start.value, Mapping)]
+        if not starts:
             return _ANY
-        self._open.append(schema.path)
-        found = self._of_schema(schema, hint)
+        key = frozenset(start.path for start in starts)
+        if key in self._names:
+            return Type(self._names[key])
+        if key in self._open:
+            self._result.note(starts[0], "contains itself: taken as any value")
+            return _ANY
+        self._made += 1
+        if self._made > _MOST_TYPES:
+            self._result.note(Node(None), f"has more than {_MOST_TYPES} types: the others are Any")
+            return _ANY
+        if len(starts) == 1:
+            hint = self._hint(nodes[0], starts[0], hint)
+        self._open.append(key)
+        found = self._of_parts(list(self._parts(starts)), hint, key, resolved)
         self._open.pop()
-        return found.or_none() if schema["nullable"].value is True else found
+        return found
 
-    def _of_schema(self, schema: Node, hint: str) -> Type:
-        kinds = _kinds(schema)
-        found = self._of_kind(schema, kinds, hint)
-        return found.or_none() if "null" in kinds and found != _ANY else found
+    def _hint(self, node: Node, schema: Node, hint: str) -> str:
+        """The name for a schema: its title, or the key that references give."""
+        title = schema["title"].text
+        if title and len(title) <= _LONGEST_TITLE and re.search("[A-Za-z]", title):
+            return title
+        if schema.path != node.path and schema.path:
+            return str(schema.path[-1])
+        return hint
 
-    def _of_kind(self, schema: Node, kinds: Sequence[str], hint: str) -> Type:
-        for word in ("oneOf", "anyOf"):
-            if schema[word].is_there:
-                return self._alternatives(schema[word], hint)
-        if schema["const"].is_there or schema["enum"].is_there:
-            return self._enumeration(schema)
-        if schema["properties"].is_there or schema["allOf"].is_there:
-            return self._object(schema, hint)
-        kinds = [kind for kind in kinds if kind != "null"]
-        if len(kinds) != 1:
-            if kinds:
-                self._result.note(schema, f"is one of {', '.join(kinds)}: taken as any value")
+    def _parts(self, starts: Iterable[Node]) -> Iterator[Node]:
+        """The schemas and the parts of their `allOf`, each once."""
+        seen: set[Path] = set()
+        waiting = list(reversed(list(starts)))
+        while waiting:
+            part = self._references.follow(waiting.pop())
+            if part.path not in seen and isinstance(part.value, Mapping):
+                seen.add(part.path)
+                yield part
+                waiting += reversed(list(part["allOf"].elements()))
+
+    def _of_parts(
+        self, parts: list[Node], hint: str, key: frozenset[Path], resolved: frozenset[Path]
+    ) -> Type:
+        kinds = self._kinds(parts)
+        if not kinds:
             return _ANY
-        return self._single(schema, kinds[0], hint)
+        for part in parts:
+            for word in ("oneOf", "anyOf"):
+                choices = part[word]
+                if choices.path not in resolved and self._tells_more(choices, parts, kinds):
+                    return self._alternatives(choices, parts, hint, resolved)
+        enumeration = self._enumeration(parts, kinds)
+        found = enumeration or self._of_kinds(parts, kinds, hint, key)
+        is_nullable = any(part["nullable"].value is True for part in parts)
+        if is_nullable or ("null" in kinds and kinds != set(_KINDS)):
+            found = found if found == _ANY else found.or_none()
+        return found
 
-    def _single(self, schema: Node, kind: str, hint: str) -> Type:
-        if kind == "object":
-            values = schema["additionalProperties"]
-            return Type(
-                "dict", self._type(values, hint) if isinstance(values.value, dict) else _ANY
-            )
-        if kind == "array":
-            items = schema["items"]
-            return Type("list", self._type(items, hint) if isinstance(items.value, dict) else _ANY)
-        format_ = str(schema["format"].value)
-        if kind == "number":
-            return Type("Decimal" if format_ == "decimal" else "float")
-        if kind == "string":
-            return Type(_FORMATS.get(format_, "str"))
-        if kind in ("integer", "boolean"):
-            return Type("int" if kind == "integer" else "bool")
-        self._result.note(schema, "has an unknown type: taken as any value")
-        return _ANY
+    def _kinds(self, parts: list[Node]) -> set[str]:
+        """The kinds of JSON that fit all parts; empty, and a note, if none does."""
+        kinds = set(_KINDS)
+        for part in parts:
+            named = _kinds(part)
+            unknown = [kind for kind in named if kind not in _KINDS]
+            if unknown:
+                self._result.note(part, "has an unknown type: taken as any value")
+                return set()
+            if named:
+                wide = {*named, "integer"} if "number" in named else set(named)
+                kinds &= wide
+        if not kinds:
+            self._result.note(parts[0], "has types that exclude each other: taken as any value")
+        if {"integer", "number"} <= kinds and kinds != set(_KINDS):
+            kinds.remove("integer")
+        return kinds
 
-    def _alternatives(self, choices: Node, hint: str) -> Type:
-        found = [choice for choice in choices.elements() if _kinds(choice) != ["null"]]
-        if len(found) != 1:
+    def _tells_more(self, choices: Node, parts: list[Node], kinds: set[str]) -> bool:
+        """Whether alternatives have types or properties; they may have required keys only."""
+        found = [self._references.follow(choice) for choice in choices.elements()]
+        if not found or any(choice.path in {part.path for part in parts} for choice in found):
+            return False
+        if kinds == set(_KINDS) and not any(part["properties"].is_there for part in parts):
+            return True
+        inner = [part for choice in found for part in self._parts([choice])]
+        return any(
+            part[word].is_there
+            for part in inner
+            for word in ("properties", "type", "enum", "const")
+        )
+
+    def _alternatives(
+        self, choices: Node, parts: list[Node], hint: str, resolved: frozenset[Path]
+    ) -> Type:
+        """The union of the alternatives, each together with the other parts."""
+        more = resolved | {choices.path}
+        has_others = any(set(dict(part.items())) - _WITHOUT_TYPE for part in parts)
+        found = []
+        for choice in choices.elements():
+            if _kinds(choice) == ["null"]:
+                found.append(_NULL)
+                continue
+            inner = f"{hint} {_ordinal(choice)}" if has_others and "$ref" not in choice else hint
+            found.append(self._type([*parts, choice] if has_others else [choice], inner, more))
+        types = [type_ for type_ in found if type_ is not _NULL]
+        if not types or _ANY in types:
             self._result.note(choices, "has alternatives: taken as any value")
             return _ANY
-        only = self._type(found[0], hint)
-        return only.or_none() if len(list(choices.elements())) > 1 else only
+        type_ = union(types)
+        is_nullable = len(types) < len(found) or any(
+            part["nullable"].value is True for part in parts
+        )
+        return self._bounded(type_.or_none() if is_nullable else type_, choices, _ANY)
 
-    def _enumeration(self, schema: Node) -> Type:
-        values = [node.value for node in schema["enum"].elements()] or [schema["const"].value]
+    def _bounded(self, type_: Type, node: Node, wider: Type) -> Type:
+        """The type, or a wider one if it is too long for a spec."""
+        if len(str(type_)) <= _LONGEST_TYPE:
+            return type_
+        self._result.note(node, f"is too long to list: taken as {wider}")
+        return wider
+
+    def _enumeration(self, parts: list[Node], kinds: set[str]) -> Type | None:
+        """The values of the enumerations of all parts; None if a spec cannot list them."""
+        listed = [part for part in parts if part["const"].is_there or any(part["enum"].elements())]
+        if not listed:
+            return None
+        values = _values(listed[0])
+        for part in listed[1:]:
+            others = _values(part)
+            values = [value for value in values if value in others]
         wanted = [value for value in values if value is not None]
         texts = [value for value in wanted if isinstance(value, str)]
         numbers = [value for value in wanted if type(value) is int and abs(value) < 10**18]
         plain = all(LITERAL.fullmatch(text) for text in texts)
         if not wanted or len(texts) + len(numbers) < len(wanted) or not plain:
-            self._result.note(schema, "has values that a spec cannot list: taken as any value")
-            return _ANY
-        found = Type("Literal", values=tuple(dict.fromkeys([*texts, *numbers])))
+            what = "a wider type" if kinds != set(_KINDS) else "any value"
+            self._result.note(listed[0], f"has values that a spec cannot list: taken as {what}")
+            return None
+        literal = Type("Literal", values=tuple(dict.fromkeys([*texts, *numbers])))
+        wider = union([Type("str")] * bool(texts) + [Type("int")] * bool(numbers))
+        found = self._bounded(literal, listed[0], wider)
         return found.or_none() if None in values else found
 
-    def _object(self, schema: Node, hint: str) -> Type:
-        properties = dict(self._properties(schema, {schema.path}))
+    def _of_kinds(
+        self, parts: list[Node], kinds: set[str], hint: str, key: frozenset[Path]
+    ) -> Type:
+        if kinds == set(_KINDS):
+            if not any(part["properties"].is_there for part in parts):
+                return _ANY
+            self._result.note(parts[0], "has properties but no type: taken as an object")
+            kinds = {"object"}
+        wanted = [kind for kind in _KINDS if kind in kinds and kind != "null"]
+        types = [self._single(parts, kind, hint, key) for kind in wanted]
+        return union(types) if types else _ANY
+
+    def _single(self, parts: list[Node], kind: str, hint: str, key: frozenset[Path]) -> Type:
+        if kind == "object":
+            return self._object(parts, hint, key)
+        if kind == "array":
+            return Type("list", self._items(parts, hint))
+        formats = [format_ for part in parts if (format_ := part["format"].text)]
+        if kind == "number":
+            return Type("Decimal" if "decimal" in formats else "float")
+        if kind == "string":
+            return Type(next((_FORMATS[item] for item in formats if item in _FORMATS), "str"))
+        return Type("int" if kind == "integer" else "bool")
+
+    def _items(self, parts: list[Node], hint: str) -> Type:
+        if any(
+            part["prefixItems"].is_there or isinstance(part["items"].value, list) for part in parts
+        ):
+            return _ANY
+        items = [part["items"] for part in parts if isinstance(part["items"].value, Mapping)]
+        return self._type(items, hint) if items else _ANY
+
+    def _object(self, parts: list[Node], hint: str, key: frozenset[Path]) -> Type:
+        properties: dict[str, list[Node]] = {}
+        for part in parts:
+            for name, node in part["properties"].items():
+                properties.setdefault(name, []).append(node)
         if not properties:
+            return Type("dict", self._values(parts, hint))
+        if len(properties) > payloads.MOST or len(self._models) >= payloads.MOST:
+            self._result.note(
+                parts[0], f"has more than {payloads.MOST} fields or models: taken as a dict"
+            )
             return Type("dict", _ANY)
         name = self._free_name(hint)
-        self._names[schema.path] = name
-        self._result.places["payloads", name] = schema.path
-        fields = self._models[name] = {}
-        required = {node.value for node in self._required(schema, {schema.path})}
-        for key, node in properties.items():
-            if not KEY.fullmatch(key):
-                self._result.note(node, "is left out: its name cannot name a field")
+        self._names[key] = name
+        self._result.places["payloads", name] = parts[0].path
+        fields: dict[str, str] = {}
+        self._models[name] = fields
+        required = {
+            node.value for part in parts for node in part["required"].elements() if node.text
+        }
+        for field, nodes in properties.items():
+            if not payloads.KEY.fullmatch(field):
+                self._result.note(nodes[0], "is left out: its name cannot name a field")
                 continue
-            type_ = self._type(node, f"{name} {key}")
-            fields[key] = str(type_ if key in required else type_.or_none())
-            self._result.places["payloads", name, key] = node.path
-        self._note_checks(schema, properties)
+            type_ = self._type(nodes, f"{name} {field}")
+            fields[field] = str(self._field(type_, nodes, is_required=field in required))
+            self._result.places["payloads", name, field] = nodes[0].path
+        self._note_checks(parts, properties)
         return Type(name)
 
-    def _parts(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
-        """The parts of `allOf`, each once."""
-        for item in schema["allOf"].elements():
-            part = self._references.follow(item)
-            if part.path not in seen:
-                seen.add(part.path)
-                yield part
+    def _field(self, type_: Type, nodes: list[Node], *, is_required: bool) -> Type:
+        """The type of a field with its default, or with the need to be there."""
+        if is_required:
+            return replace(type_, required=True) if type_.optional else type_
+        given = [node["default"] for node in nodes if "default" in node]
+        given += [self._references.follow(node)["default"] for node in nodes]
+        default = next((node for node in given if node.is_there), None)
+        if default is None:
+            return type_.or_none()
+        value: Any = default.value
+        if type_.name == "float" and type(value) is int and type_.accepts(value):
+            value = float(value)
+        with_default = replace(type_, default=value)
+        if type_.accepts(value) and len(str(with_default)) <= _LONGEST_TYPE:
+            return with_default
+        self._result.note(default, "is left out: a spec has no such default")
+        return type_.or_none()
 
-    def _properties(self, schema: Node, seen: set[Path]) -> Iterator[tuple[str, Node]]:
-        for part in self._parts(schema, seen):
-            yield from self._properties(part, seen)
-        yield from schema["properties"].items()
+    def _values(self, parts: list[Node], hint: str) -> Type:
+        """The type of an object's values."""
+        if any(part["patternProperties"].is_there for part in parts):
+            return _ANY
+        values = [part["additionalProperties"] for part in parts]
+        values = [node for node in values if isinstance(node.value, Mapping)]
+        return self._type(values, hint) if values else _ANY
 
-    def _required(self, schema: Node, seen: set[Path]) -> Iterator[Node]:
-        for part in self._parts(schema, seen):
-            yield from self._required(part, seen)
-        yield from (node for node in schema["required"].elements() if node.text)
-
-    def _note_checks(self, schema: Node, properties: dict[str, Node]) -> None:
-        nodes = [schema, *(self._references.follow(node) for node in properties.values())]
+    def _note_checks(self, parts: list[Node], properties: Mapping[str, list[Node]]) -> None:
+        fields = [node for nodes in properties.values() for node in nodes]
+        nodes = [*parts, *map(self._references.follow, fields)]
         found = {key for node in nodes for key, _ in node.items() if key in _CHECKS}
-        if schema["additionalProperties"].value is False:
+        for node in nodes:
+            format_ = node["format"].text
+            if format_ and format_ not in _FORMATS and format_ not in _NUMBERS:
+                found.add(f"format {quoted(format_)}")
+        if any(part["additionalProperties"].value is False for part in parts):
             found.add("additionalProperties")
         if found:
-            self._result.note(schema, f"not checked: {', '.join(sorted(found))}")
+            self._result.note(parts[0], f"not checked: {', '.join(sorted(found))}")
 
     def _free_name(self, text: str) -> str:
-        words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[0-9]+", text, re.ASCII)
-        stem = "".join(word[0].upper() + word[1:] for word in words)[:60]
-        if not stem or model(stem):
+        words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[0-9]+", _ascii(text))
+        stem = ""
+        for word in words:
+            stem += (word[0].upper() + word[1:]) if len(stem + word) <= _LONGEST_NAME - 10 else ""
+        if not stem or payloads.model(stem):
             stem = f"{stem}Payload" if stem[:1].isalpha() else f"Payload{stem}"
         name, number = stem, 2
         while name in self._models:
             name, number = f"{stem}{number}", number + 1
         return name
+
+
+_NULL = Type("None")
+_LONGEST_TYPE = LONGEST - len(" | None") - len("Required[]")
+# The words of a schema that say nothing about the type of its values.
+_WITHOUT_TYPE = frozenset(
+    [
+        "$comment", "$defs", "$id", "$schema", "allOf", "anyOf", "default", "definitions",
+        "deprecated", "description", "discriminator", "example", "examples", "nullable", "oneOf",
+        "readOnly", "title", "writeOnly",
+    ]
+)  # fmt: skip
 
 
 def _kinds(schema: Node) -> list[str]:
@@ -246,6 +429,19 @@ def _kinds(schema: Node) -> list[str]:
         if isinstance(kinds, list)
         else [str(kinds)] * (kinds is not None)
     )
+
+
+def _values(schema: Node) -> list[object]:
+    return [node.value for node in schema["enum"].elements()] or [schema["const"].value]
+
+
+def _ordinal(choice: Node) -> str:
+    """The title of an alternative, or its number from 1."""
+    return choice["title"].text or str(int(choice.path[-1]) + 1)
+
+
+def _ascii(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
 
 
 _SUFFIXES = {**documents.JSON, **documents.YAML}
@@ -271,7 +467,7 @@ def add(draft: Draft, path: FilePath) -> Draft:
     )
 
 
-def _import(root: Node, hint: str, models: dict[str, dict[str, str]]) -> ImportResult:
+def _import(root: Node, hint: str, models: dict[str, object]) -> ImportResult:
     result = ImportResult()
     Schemas(References(root, result), result, models).payload(root, hint)
     return result

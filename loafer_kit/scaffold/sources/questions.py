@@ -16,8 +16,8 @@ class Person(Protocol):
     def ask(self, question: str, default: str | None) -> str:
         """Return the answer; the default if the answer is empty and there is one."""
 
-    def confirm(self, question: str) -> bool:
-        """Return whether the answer is yes; no is the default."""
+    def confirm(self, question: str, *, default: bool = False) -> bool:
+        """Return whether the answer is yes; an empty answer stands for the default."""
 
     def tell(self, text: str) -> None:
         """Say what is wrong with an answer."""
@@ -66,7 +66,9 @@ def _ask_for_queue(values: Values, person: Person) -> None:
         ask("topic", "Topic", names.queue_name(name))
     if "handler" not in queue:
         ask("handler", "Handler", names.handler_for(name))
-    if "dead_letter_queue" not in queue and person.confirm("With a dead-letter queue?"):
+    if "dead_letter_queue" not in queue and person.confirm(
+        "With a dead-letter queue?", default=True
+    ):
         ask("dead_letter_queue", "Dead-letter queue", _dead_letter_queue_for(name))
 
 

@@ -1,12 +1,11 @@
 """The source Terraform: the output of `terraform show -json` for a state or a plan. HCL is not read."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources import aws, documents
+from loafer_kit.scaffold.sources import aws, dead_letters, documents
 from loafer_kit.scaffold.sources.aws import MESSAGE_SIZES
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
@@ -20,7 +19,9 @@ from loafer_kit.scaffold.sources.import_results import (
     last_part,
     whole_number,
 )
+from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources
 from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.validation import DEFAULT_MAX_RECEIVE_COUNT
 
 # Values that the provider computes or repeats.
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
@@ -89,60 +90,6 @@ _MAPPING_KEYS = keys(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A resource: its module's address, its values, and a plan's expressions for them."""
-
-    node: Node
-    module: str
-    expressions: Node
-
-    @property
-    def kind(self) -> str:
-        """The resource's type."""
-        return str(self.node["type"].value)
-
-    @property
-    def address(self) -> str:
-        """Where the configuration has it, with the index of an instance."""
-        return str(self.node["address"].value)
-
-    def __getitem__(self, key: str) -> Node:
-        return self.node.at("values", key)
-
-    @property
-    def settings(self) -> Node:
-        """The resource with its values, and with those that only `terraform apply` decides."""
-        values = {
-            key: node["constant_value"].value if "constant_value" in node else _LATER
-            for key, node in self.expressions.items()
-        }
-        for key, node in self.node["values"].items():
-            values[key] = None if _OWN_POLICY in str(node.value) else node.value
-        return self.node.with_value(values)
-
-
-# Not a default of AWS: a note is due.
-_LATER = "known when applied"
-# The id of the policy that AWS gives to every topic.
-_OWN_POLICY = "__default_policy_ID"
-
-
-def resources(module: Node, configuration: Node, address: str) -> Iterator[Resource]:
-    """The resources of a module and of those within it."""
-    expressions = {
-        str(item["address"].value): item["expressions"]
-        for item in configuration["resources"].elements()
-    }
-    for resource in module["resources"].elements():
-        local = str(resource["address"].value).removeprefix(f"{address}.").partition("[")[0]
-        yield Resource(resource, address, expressions.get(local, Node(None)))
-    for child in module["child_modules"].elements():
-        inner = str(child["address"].value)
-        call = inner.removeprefix(f"{address}.").removeprefix("module.").partition("[")[0]
-        yield from resources(child, configuration.at("module_calls", call, "module"), inner)
-
-
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
@@ -152,40 +99,44 @@ _SETTINGS = {
     "visibility_timeout_seconds": ("visibility_timeout", 30),
 }
 _WHEN_APPLIED = "is known only when the plan is applied"
-_REFERENCE = re.compile(rf"((?:data\.)?(?:{_QUEUE}|{_TOPIC})\.[\w-]+)")
 
 
-def read(path: Path) -> Draft:
-    """The draft of a service for the queues of a state or a plan."""
+def read(path: Path, include: Collection[str] = ()) -> Draft:
+    """The draft of a service for the queues of a state or a plan.
+
+    The dead-letter queues of `include` get routes too.
+    """
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
-    return draft_of(document, lambda root: _Reader(root).read())
+    return draft_of(document, lambda root: _Reader(root, include).read())
 
 
 class _Reader:
     """Walks over the resources of one document."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: Node, include: Collection[str]) -> None:
         planned = root["planned_values"]
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
-        self._resources = list(resources(self._top["root_module"], configuration, ""))
-        self._result = ImportResult()
+        self._all = Resources(self._top["root_module"], configuration)
+        self._resources = self._all.listed
+        self._result = ImportResult(included=include)
         self._names: dict[str, str] = {}
         self._queues: dict[str, Queue] = {}
 
     def read(self) -> ImportResult:
+        for kind in (_QUEUE, _TOPIC):
+            self._name_all(kind)
         for resource in self._of(_QUEUE):
             self._queue(resource)
-        for resource in self._of(_TOPIC):
-            self._names[resource.address] = self._name(resource)
         for resource in self._of(_QUEUE, _REDRIVE_POLICY):
             self._redrive(resource)
         for resource in self._of(_SUBSCRIPTION):
             self._subscription(resource)
         for resource in self._of(_MAPPING):
             self._mapping(resource)
+        self._dead_letters()
         known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING}
         others = {item.kind for item in self._resources} - known
         if others:
@@ -220,17 +171,27 @@ class _Reader:
     def _of(self, *kinds: str) -> list[Resource]:
         return [resource for resource in self._resources if resource.kind in kinds]
 
-    def _name(self, resource: Resource) -> str:
-        given = resource["name"].text
-        if given:
-            return given
-        name = re.sub(r"[^A-Za-z0-9_]+", "-", str(resource.node["name"].value))
-        name += ".fifo" if resource["fifo_queue"].value is True else ""
-        self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
-        return name
+    def _name_all(self, kind: str) -> None:
+        """Name the queues or topics; those whose name is not known yet are told apart."""
+        unnamed = [item for item in self._of(kind) if not item["name"].text]
+        used = [item["name"].value for item in self._of(kind)]
+        for resource in self._of(kind):
+            if given := resource["name"].text:
+                self._names[resource.address] = given
+        short = {item.address: _short_name(item) for item in unnamed}
+        for resource in unnamed:
+            name = short[resource.address]
+            if [*used, *short.values()].count(name) > 1 or name in used:
+                name = _full_name(resource)
+            stem, number = name, 2
+            while name + _suffix(resource) in self._names.values():
+                name, number = f"{stem}-{number}", number + 1
+            name += _suffix(resource)
+            self._names[resource.address] = name
+            self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
 
     def _queue(self, resource: Resource) -> None:
-        name = self._names[resource.address] = self._name(resource)
+        name = self._names[resource.address]
         settings = {
             key: whole_number(resource[word])
             for word, (key, default) in _SETTINGS.items()
@@ -263,7 +224,8 @@ class _Reader:
             count = where.parsed["maxReceiveCount"].value
             settings["max_receive_count"] = whole_number(where.with_value(count))
         else:
-            self._note(resource, f"its maxReceiveCount {_WHEN_APPLIED}")
+            assumed = f"the spec says {DEFAULT_MAX_RECEIVE_COUNT}"
+            self._note(resource, f"its maxReceiveCount {_WHEN_APPLIED}: {assumed}")
 
     def _subscription(self, resource: Resource) -> None:
         protocol = str(resource["protocol"].value)
@@ -301,23 +263,56 @@ class _Reader:
             arn = value.parsed[within] if within else value
             return last_part(arn.text) if arn.text else None
         expression = resource.expressions[key]
-        found = {
-            name
-            for reference in expression["references"].elements()
-            if (match := _REFERENCE.match(str(reference.value)))
-            for name in self._named(resource, match[1])
-        }
+        addresses, knows_all = self._all.referred(resource, expression.value)
+        found = {self._names[address] for address in addresses if address in self._names}
         if len(found) == 1:
             return found.pop()
-        if expression.is_there:
+        if found or not knows_all:
             self._note(resource, f"its {key} {_WHEN_APPLIED}: left out")
         return None
 
-    def _named(self, resource: Resource, reference: str) -> Iterator[str]:
-        """The name of a reference's resource; of several instances, of that with the same index."""
-        address = f"{resource.module}.{reference}" if resource.module else reference
-        _, bracket, index = resource.address.removeprefix(resource.module).partition("[")
-        for candidate in (address, address + bracket + index):
-            if candidate in self._names:
-                yield self._names[candidate]
-                return
+    def _dead_letters(self) -> None:
+        """Find the dead-letter queues of all resources, except those of the spec's queues."""
+        for resource in self._resources:
+            if self._is_read(resource):
+                continue
+            owner = quoted(resource.address)
+            for place in dead_letters.places(resource.node["values"].value):
+                for text in dead_letters.texts(place):
+                    if name := dead_letters.queue_of(text):
+                        self._result.dead_letter(name, owner)
+            for place in dead_letters.places(resource.expressions.value):
+                for address in self._all.referred(resource, place)[0]:
+                    if address in self._names and f"{_QUEUE}." in address:
+                        self._result.dead_letter(self._names[address], owner)
+
+    def _is_read(self, resource: Resource) -> bool:
+        """Whether the spec has the resource's dead-letter queue."""
+        if resource.kind == _QUEUE:
+            name = self._names[resource.address]
+        elif resource.kind == _REDRIVE_POLICY:
+            name = self._target(resource, "queue_url") or ""
+        else:
+            return False
+        return name in self._queues and "dead_letter_queue" in self._queues[name].settings
+
+
+def _short_name(resource: Resource) -> str:
+    """A name from the prefix that the resource gives, or from the resource's own name."""
+    prefix = (resource["name_prefix"].text or "").strip("-_")
+    return _plain(prefix or str(resource.node["name"].value))
+
+
+def _full_name(resource: Resource) -> str:
+    """A name from the modules and the instance as well."""
+    steps = re.sub(r"\bmodule\.", "", resource.module.address)
+    return _plain(f"{steps}-{_short_name(resource)}-{resource.index}")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[:75]
+
+
+def _suffix(resource: Resource) -> str:
+    is_fifo = True in (resource["fifo_queue"].value, resource["fifo_topic"].value)
+    return ".fifo" if is_fifo else ""

@@ -11,24 +11,36 @@ from loafer_kit.scaffold.spec.problems import Path
 
 _MOST, _DEEPEST = 500_000, 200
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
+# PyYAML resolves a plain `=` to a type that its safe loaders cannot construct.
+_VALUE = "tag:yaml.org,2002:value"
 
 # What PyYAML raises for a tag that does not fit its value, like `!!bool x`.
 _TAG_ERRORS = (AttributeError, IndexError, KeyError, TypeError, OverflowError)
 
-SpecLoader = yaml.SafeLoader
+
+def _resolvers(*without: str) -> Any:
+    """PyYAML's rules for plain words except those of some tags."""
+    return {
+        first: [(tag, rule) for tag, rule in rules if tag not in without]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class SpecLoader(yaml.SafeLoader):
+    """Reads plain words like YAML 1.1."""
+
+    yaml_implicit_resolvers = _resolvers(_VALUE)
 
 
 class DocumentLoader(yaml.SafeLoader):
     """Reads plain words like YAML 1.2: `on` and `2010-09-09` are texts."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
-        first: [(tag, rule) for tag, rule in rules if tag not in (_BOOLEAN, _TIMESTAMP)]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    yaml_implicit_resolvers = _resolvers(_BOOLEAN, _TIMESTAMP, _VALUE)
 
 
+# PyYAML matches from the beginning of a word only: the pattern itself has the end.
 DocumentLoader.add_implicit_resolver(
-    _BOOLEAN, re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+    _BOOLEAN, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
 )
 
 

@@ -60,6 +60,19 @@ SERVICE = (
     ),
 )
 
+# The keys of a parameter.
+PARAMETER = (
+    Field(
+        "name", "string", "The environment variable; a queue's name takes it as `${NAME}`.",
+        required=True, rule=names.parameter, pattern=names.PARAMETER,
+    ),
+    Field(
+        "default", "string",
+        "Its value unless the environment sets it; without one, the environment must.",
+        rule=names.parameter_value, pattern=names.PARAMETER_VALUE,
+    ),
+)
+
 # The keys of a queue and its code.
 QUEUE = (
     Field(
@@ -132,7 +145,8 @@ OPTIONS = (
         minimum=0, maximum=10000, keyword="prefetch",
     ),
     Field(
-        "handler_timeout", "number", "Seconds that handling one message may take.",
+        "handler_timeout", "number",
+        "Seconds that handling one message may take; by default 60.",
         more_than=0, maximum=43200, keyword="handler_timeout",
     ),
     Field(

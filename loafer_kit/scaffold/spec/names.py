@@ -35,16 +35,29 @@ TOOLS = frozenset(
 TAKEN = frozenset(
     [
         "AbstractMessageTranslator", "Any", "ExcInfo", "Mapping", "Message", "TranslatedMessage",
-        "payloads",
+        "logger", "logging", "payloads",
     ]
 )  # fmt: skip
 
 PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-QUEUE = re.compile(r"[A-Za-z0-9_-]+(?:\.fifo)?")
+PARAMETER = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
+#: Where a name of a queue or a topic takes the value of a parameter: `${STAGE}`.
+REFERENCE = re.compile(rf"\$\{{(?P<parameter>{PARAMETER.pattern})\}}")
+QUEUE = re.compile(rf"(?:[A-Za-z0-9_-]|\$\{{{PARAMETER.pattern}\}})+(?:\.fifo)?")
+PARAMETER_VALUE = re.compile(r"[A-Za-z0-9_-]+")
 QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:(?P<name>[^:]+)")
+# Parameters and resources of the templates that ship a service, and words of Terraform.
+_TAKEN_PARAMETERS = frozenset(
+    [
+        "ALARM_ACTIONS", "ALARM_TOPIC_ARN", "CLUSTER", "COUNT", "DEPENDS_ON", "EXECUTION_ROLE",
+        "FOR_EACH", "HOME", "IMAGE", "LIFECYCLE", "LOCALS", "LOG_GROUP", "MAX_TASKS", "MIN_TASKS",
+        "PATH", "PROVIDERS", "SECURITY_GROUPS", "SERVICE", "SERVICE_POLICY", "SOURCE", "SUBNETS",
+        "TASKS", "TASK_DEFINITION", "TASK_ROLE", "VERSION",
+    ]
+)  # fmt: skip
 _LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256}
 
 
@@ -106,7 +119,7 @@ def queue(name: str) -> str | None:
     if name.startswith("arn:"):
         last = name.rpartition(":")[2]
         return f"an ARN is not a queue's name: write {quoted(last)}, or the queue's URL"
-    if not QUEUE.fullmatch(name) or len(name) > _LONGEST["queue"]:
+    if not QUEUE.fullmatch(name) or len(REFERENCE.sub("", name)) > _LONGEST["queue"]:
         return (
             f"{quoted(name)} cannot name a queue: letters, digits, '-' and '_' only, "
             f"'.fifo' at the end of a FIFO queue's, at most {_LONGEST['queue']} characters"
@@ -128,7 +141,7 @@ def topic(name: str) -> str | None:
     """An SNS topic's name or ARN."""
     arn = _TOPIC_ARN.fullmatch(name)
     bare = arn["name"] if arn else name
-    if not QUEUE.fullmatch(bare) or len(bare) > _LONGEST["topic"]:
+    if not QUEUE.fullmatch(bare) or len(REFERENCE.sub("", bare)) > _LONGEST["topic"]:
         return (
             f"{quoted(name)} is neither a topic's name (letters, digits, '-' and '_' only, "
             f"'.fifo' at the end of a FIFO topic's, at most {_LONGEST['topic']} characters) "
@@ -137,9 +150,39 @@ def topic(name: str) -> str | None:
     return None
 
 
+def parameter(name: str) -> str | None:
+    """A parameter: the name of an environment variable."""
+    if not PARAMETER.fullmatch(name) or len(name) > _LONGEST["identifier"]:
+        return f"{quoted(name)} cannot name a parameter: capitals and digits, '_' between them"
+    if name in _TAKEN_PARAMETERS or name.startswith(("AWS_", "LOAFER_")):
+        return f"{quoted(name)} has a meaning already: choose another name for the parameter"
+    return None
+
+
+def parameter_value(text: str) -> str | None:
+    """The value of a parameter: a part of a queue's name."""
+    if PARAMETER_VALUE.fullmatch(text):
+        return None
+    return f"{quoted(text)} cannot be part of a queue's name: letters, digits, '-' and '_' only"
+
+
+def parameters_in(name: str) -> list[str]:
+    """The parameters that a name of a queue or a topic takes."""
+    return REFERENCE.findall(name)
+
+
+def fixed_part(name: str) -> str:
+    """A name without its parameters: `${STAGE}-orders` is `orders`; `${ORDERS}` is `orders`."""
+    stem, dot, fifo = name.partition(".")
+    fixed = re.sub(r"[-_]{2,}", "-", REFERENCE.sub("", stem)) if "$" in stem else stem
+    if fixed != stem:
+        fixed = fixed.strip("-_") or "-".join(REFERENCE.findall(stem)).lower()
+    return fixed + dot + fifo
+
+
 def handler_for(name_or_url: str) -> str:
     """The handler's name for a queue: `orders-created.fifo` is handled by `handle_orders_created`."""
-    stem = snake_case(queue_name(name_or_url).removesuffix(".fifo"))
+    stem = snake_case(fixed_part(queue_name(name_or_url)).removesuffix(".fifo"))
     return f"handle_{stem or 'message'}"
 
 

@@ -2,6 +2,7 @@
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -12,21 +13,36 @@ from loafer_kit.scaffold.spec.payload_types import SCALARS, Type
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
 # A key of a JSON object: it reads the same in Python, TOML and JSON.
-KEY = re.compile(r"[A-Za-z0-9_@$][A-Za-z0-9_@$:./ -]{0,99}")
+KEY = re.compile(
+    r"""(?! )[^\x00-\x1f\x7f-\xa0"'`\\{}\u2028\u2029\ud800-\udfff\ufeff]{1,100}(?<! )"""
+)
 MOST = 200
 
 # The names that the generated module imports: a field of such a name would hide the import.
-IMPORTED = frozenset(["Annotated", "Any", "Decimal", "Field", "Literal", "UUID", "dataclass", "dt"])
+IMPORTED = frozenset(
+    [
+        "Annotated", "Any", "Decimal", "Field", "IPv4Address", "IPv6Address", "Literal", "UUID",
+        "dataclass", "dt",
+    ]
+)  # fmt: skip
+# The words of the spec's types.
+_WORDS = frozenset(["Required", "Union", "timedelta"])
 _HIDING = IMPORTED | {"bool", "dict", "float", "int", "list", "str"}
-_LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 2000, 80
+_LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 1000, 80
 
 
 @dataclass(frozen=True, slots=True)
 class PayloadSpec:
-    """One model: the keys of a JSON object and their types."""
+    """One model: the keys of a JSON object and their types; or a union of models."""
 
     name: str
     fields: Mapping[str, Type]
+    union: Type | None = None
+
+    @property
+    def types(self) -> Collection[Type]:
+        """The types that it is made of."""
+        return [self.union] if self.union else self.fields.values()
 
 
 Payloads = Mapping[str, PayloadSpec]
@@ -41,18 +57,19 @@ def read(raw: object, problems: list[Problem]) -> Payloads:
         problems.append(Problem(("payloads",), f"has more than {MOST} models"))
         return {}
     found = {
-        name: PayloadSpec(name, _fields(fields, ("payloads", name), problems))
+        name: _payload(name, fields, problems)
         for name, fields in raw.items()
         if _is_model_name(name, problems)
     }
     problems.extend(_unknown_models(found))
+    problems.extend(_unions_of_others(found))
     problems.extend(_endless_models(found))
     return found
 
 
 def model(name: str) -> str | None:
     """The reason why a model cannot have this name, or None."""
-    if name in IMPORTED:
+    if name in IMPORTED or name in _WORDS:
         return f"{quoted(name)} is used by the generated code itself"
     return names.class_(name)
 
@@ -62,6 +79,29 @@ def _is_model_name(name: object, problems: list[Problem]) -> bool:
     if why:
         problems.append(Problem(("payloads", str(name)), why))
     return why is None
+
+
+def _payload(name: str, raw: object, problems: list[Problem]) -> PayloadSpec:
+    path: Path = ("payloads", name)
+    if not isinstance(raw, str):
+        return PayloadSpec(name, _fields(raw, path, problems))
+    try:
+        return PayloadSpec(name, {}, payload_types.parse(raw))
+    except ValueError as error:
+        problems.append(Problem(path, f"{quoted(raw)} {error}"))
+    return PayloadSpec(name, {})
+
+
+def _unions_of_others(found: Payloads) -> Iterator[Problem]:
+    """Unions of anything but models with fields."""
+    for payload in found.values():
+        parts = payload.union.choices if payload.union else ()
+        if payload.union and (
+            not parts
+            or str(payload.union) != " | ".join(part.name for part in parts)
+            or any(part.name in found and found[part.name].union for part in parts)
+        ):
+            yield Problem(("payloads", payload.name), "must be a union of models: 'Placed | Paid'")
 
 
 def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Type]:
@@ -85,18 +125,19 @@ def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Ty
 
 def _unknown_models(found: Payloads) -> Iterator[Problem]:
     for payload in found.values():
-        for key, type_ in payload.fields.items():
+        named = {(key,): type_ for key, type_ in payload.fields.items()}
+        for place, type_ in ({(): payload.union} if payload.union else named).items():
             for name in sorted(type_.models() - set(found)):
                 hint = names.did_you_mean(name, [*found, *SCALARS])
                 message = f"{quoted(name)} is neither a type nor a model{hint}"
-                yield Problem(("payloads", payload.name, key), message)
+                yield Problem(("payloads", payload.name, *place), message)
 
 
 def _endless_models(found: Payloads) -> Iterator[Problem]:
     """Models that always contain themselves: no message can fit them."""
     waiting = dict(found)
     while True:
-        ended = [name for name, item in waiting.items() if not _required(item) & set(waiting)]
+        ended = [name for name, item in waiting.items() if _ends(item, waiting)]
         if not ended:
             break
         for name in ended:
@@ -105,17 +146,18 @@ def _endless_models(found: Payloads) -> Iterator[Problem]:
         yield Problem(("payloads", name), "always contains itself: make a field optional")
 
 
-def _required(payload: PayloadSpec) -> set[str]:
-    """The models that each message of this one contains."""
-    return {
-        type_.name
-        for type_ in payload.fields.values()
-        if not type_.optional and type_.name in type_.models()
-    }
+def _ends(payload: PayloadSpec, endless: Collection[str]) -> bool:
+    """Whether a message can fit the model without a model of `endless`."""
+    return all(
+        type_.optional
+        or type_.may_be_absent
+        or any(choice.name not in endless for choice in type_.choices or (type_,))
+        for type_ in payload.types
+    )
 
 
 def in_order(found: Payloads) -> list[PayloadSpec]:
-    """The models, each after those that it is made of, except in a cycle."""
+    """The models, each after those that it is made of, except in a cycle; then the unions."""
     ordered: dict[str, PayloadSpec] = {}
     begun: set[str] = set()
 
@@ -123,24 +165,23 @@ def in_order(found: Payloads) -> list[PayloadSpec]:
         if name in begun:
             return
         begun.add(name)
-        for type_ in found[name].fields.values():
+        for type_ in found[name].types:
             for inner in sorted(type_.models()):
                 visit(inner)
         ordered[name] = found[name]
 
     for name in found:
         visit(name)
-    return list(ordered.values())
+    return sorted(ordered.values(), key=lambda payload: payload.union is not None)
 
 
 def attributes(keys: Collection[str], models: Collection[str]) -> dict[str, str]:
-    """The Python attribute of each key: the key itself if it is a valid and free name."""
+    """The Python attribute of each key: the key in snake case, made a valid and free name."""
     chosen: dict[str, str] = {}
     for key in keys:
-        name = key
-        if not key.isidentifier() or key.startswith("_"):
-            name = re.sub(r"[^A-Za-z0-9]+", "_", key).strip("_") or "field"
-            name = f"field_{name}" if name[0].isdigit() else name
+        plain = unicodedata.normalize("NFKD", key).encode("ascii", "ignore").decode()
+        name = names.snake_case(plain) or "field"
+        name = f"field_{name}" if name[0].isdigit() else name
         if keyword.iskeyword(name) or name in _HIDING or name in models:
             name += "_"
         used = (set(keys) - {key}) | set(chosen.values())
@@ -179,29 +220,45 @@ class _Examples:
     def of(self, type_: Type, within: tuple[str, ...]) -> object:
         self._made += 1
         self._depth += 1
-        if self._made > _LARGEST_EXAMPLE or self._depth > _DEEPEST_EXAMPLE:
+        if self._made > 2 * _LARGEST_EXAMPLE or self._depth > _DEEPEST_EXAMPLE:
             raise ValueError("nests so much that an example of it would be too large")
         found = self._of(type_, within)
         self._depth -= 1
         return found
 
     def _of(self, type_: Type, within: tuple[str, ...]) -> object:
+        if type_.choices:
+            return self._of(self._best(type_.choices, within), within)
         leads_back = not type_.models().isdisjoint(within)
         if type_.optional and leads_back:
             return None
-        if type_.values:
-            return type_.values[0]
-        if type_.name in SCALARS:
-            return SCALARS[type_.name][1]
+        if type_.values or type_.name in SCALARS:
+            return type_.values[0] if type_.values else SCALARS[type_.name][1]
         if type_.item is None:
-            return self._model(self._found[type_.name], (*within, type_.name))
+            payload = self._found[type_.name]
+            return (
+                self._of(payload.union, within) if payload.union else self._model(payload, within)
+            )
+        is_empty = leads_back or self._is_large
         if type_.name == "list":
-            return [] if leads_back else [self.of(type_.item, within)]
-        return {} if leads_back else {"key": self.of(type_.item, within)}
+            return [] if is_empty else [self.of(type_.item, within)]
+        return {} if is_empty else {"key": self.of(type_.item, within)}
+
+    def _best(self, choices: Collection[Type], within: tuple[str, ...]) -> Type:
+        """The first choice that does not lead back to a model around it."""
+        free = [choice for choice in choices if choice.models().isdisjoint(within)]
+        return next(iter(free or choices))
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether what may be absent is left out because the example is large already."""
+        return self._made > _LARGEST_EXAMPLE or self._depth > _DEEPEST_EXAMPLE // 2
 
     def _model(self, payload: PayloadSpec, within: tuple[str, ...]) -> dict[str, object]:
+        inside = (*within, payload.name)
         return {
-            key: self.of(type_, within)
+            key: self.of(type_, inside)
             for key, type_ in payload.fields.items()
-            if not type_.optional or (self._everything and type_.models().isdisjoint(within))
+            if not type_.may_be_absent
+            or (self._everything and not self._is_large and type_.models().isdisjoint(inside))
         }

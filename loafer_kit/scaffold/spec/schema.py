@@ -5,7 +5,7 @@ from typing import Any
 
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, SERVICE, Field
+from loafer_kit.scaffold.spec.fields import OPTIONS, PARAMETER, QUEUE, SERVICE, Field
 
 Schema = dict[str, Any]
 
@@ -19,6 +19,11 @@ def service() -> Schema:
         "minItems": 1,
         "items": _table(QUEUE + OPTIONS, "A queue and the code that handles its messages."),
     }
+    schema["properties"]["parameters"] = {
+        "type": "array",
+        "description": "What differs between the stages of the service.",
+        "items": _table(PARAMETER, "An environment variable that names of queues contain."),
+    }
     schema["properties"]["payloads"] = _payloads()
     schema["required"].append("queues")
     schema["properties"]["with"] = {
@@ -31,23 +36,26 @@ def service() -> Schema:
 
 def _payloads() -> Schema:
     scalars = ", ".join(payload_types.SCALARS)
+    fields = {
+        "type": "object",
+        "propertyNames": {"pattern": f"^(?:{payloads.KEY.pattern})$"},
+        "maxProperties": payloads.MOST,
+        "additionalProperties": {
+            "type": "string",
+            "description": (
+                f"A Python annotation: {scalars}; a model; list[...]; dict[str, ...]; "
+                "Literal['a', 'b']; T | U. A field whose type ends in `| None` may be absent or "
+                "null, unless it is `Required[T | None]`; `T = 'open'` has a default."
+            ),
+        },
+    }
+    union = {"type": "string", "description": "A union of models: 'Placed | Paid'."}
     return {
         "type": "object",
         "description": "The models of messages, each a table of a JSON object's keys and types.",
         "propertyNames": {"pattern": f"^(?:{names.IDENTIFIER.pattern})$"},
         "maxProperties": payloads.MOST,
-        "additionalProperties": {
-            "type": "object",
-            "propertyNames": {"pattern": f"^(?:{payloads.KEY.pattern})$"},
-            "maxProperties": payloads.MOST,
-            "additionalProperties": {
-                "type": "string",
-                "description": (
-                    f"A Python annotation: {scalars}; a model; list[...]; dict[str, ...]; "
-                    "Literal['a', 'b']. A field whose type ends in `| None` may be absent or null."
-                ),
-            },
-        },
+        "additionalProperties": {"anyOf": [fields, union]},
     }
 
 

@@ -1,9 +1,10 @@
 """A service in two states: the draft that a source reads, and the spec that validation makes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
+from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Value
 from loafer_kit.scaffold.spec.payloads import Payloads
@@ -23,6 +24,19 @@ class Draft:
     line: Callable[[Path], int | None] = lambda _path: None
     problems: Sequence[Problem] = ()
     notes: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An environment variable that names of queues and topics contain as `${NAME}`."""
+
+    name: str
+    default: str | None = None
+
+    @property
+    def stand_in(self) -> str:
+        """The value where there is no environment, as in tests: the default, or the name itself."""
+        return self.default or self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,24 @@ class QueueSpec:
         return names.queue_name(self.name)
 
     @property
+    def route_name(self) -> str:
+        """The name of its route: the same in every stage of the service."""
+        return names.fixed_part(self.queue_name)
+
+    def filled(self, values: Mapping[str, str]) -> Self:
+        """The queue with its parameters replaced by their values."""
+
+        def fill(text: str | None) -> str | None:
+            return text and names.REFERENCE.sub(lambda found: values[found["parameter"]], text)
+
+        return replace(
+            self,
+            name=str(fill(self.name)),
+            topic=fill(self.topic),
+            dead_letter_queue=fill(self.dead_letter_queue),
+        )
+
+    @property
     def fifo(self) -> bool:
         """Whether the queue keeps order: SQS requires the suffix `.fifo`."""
         return self.name.endswith(".fifo")
@@ -63,3 +95,30 @@ class ServiceSpec:
     queues: tuple[QueueSpec, ...]
     payloads: Payloads = field(default_factory=dict)
     ships: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+
+    def filled(self, values: Mapping[str, str]) -> Self:
+        """The service with the parameters of its queues replaced by their values."""
+        queues = tuple(queue.filled(values) for queue in self.queues)
+        return replace(self, queues=queues, parameters=())
+
+    @property
+    def stand_ins(self) -> Mapping[str, str]:
+        """The value of each parameter where there is no environment."""
+        return {parameter.name: parameter.stand_in for parameter in self.parameters}
+
+    def resolved(self, environment: Mapping[str, str]) -> Self:
+        """The service as it runs in an environment, as `config.parameter` reads it.
+
+        ConfigurationError if a parameter has neither a value there nor a default.
+        """
+        values = {
+            parameter.name: environment.get(parameter.name) or parameter.default
+            for parameter in self.parameters
+        }
+        missing = [name for name, value in values.items() if value is None]
+        if missing:
+            raise ConfigurationError(
+                f"Set {' and '.join(missing)} in the environment: {self.name} has no default"
+            )
+        return self.filled({name: value for name, value in values.items() if value is not None})

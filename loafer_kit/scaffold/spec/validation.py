@@ -7,17 +7,31 @@ from typing import cast
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import artefacts, names, payloads
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, SERVICE, Field, Kind, Value
+from loafer_kit.scaffold.spec.fields import (
+    OPTIONS,
+    PARAMETER,
+    QUEUE,
+    SERVICE,
+    Field,
+    Kind,
+    Value,
+)
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
-from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, Parameter, QueueSpec, ServiceSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
+DEFAULT_HANDLER_TIMEOUT = 60
+# SQS's, in seconds.
+DEFAULT_VISIBILITY_TIMEOUT = 30
 
 # A message lists the known keys up to this number.
 _MOST_LISTED = 10
 
 # The keys of a service that have no row.
-_TABLES = ("queues", "payloads", "with")
+_TABLES = ("queues", "parameters", "payloads", "with")
+
+# The keys of a queue whose names may contain parameters.
+_PARAMETERISED = ("name", "topic", "dead_letter_queue")
 
 Values = dict[str, Value]
 
@@ -41,6 +55,7 @@ def service(draft: Draft) -> ServiceSpec:
         queues=tuple(map(_queue, found.queues)),
         payloads=found.models,
         ships=artefacts.in_order(draft.values.get("with", [])),
+        parameters=found.parameters,
     )
 
 
@@ -55,6 +70,7 @@ class _Reading:
 
     values: Values
     queues: Sequence[Values]
+    parameters: tuple[Parameter, ...]
     models: payloads.Payloads
     problems: Sequence[Problem]
 
@@ -69,12 +85,14 @@ def _read(draft: Draft) -> _Reading:
         queue = read(raw, QUEUE + OPTIONS, ("queues", index), problems)
         problems.extend(_contradictions(queue, ("queues", index)))
         queues.append(queue)
+    parameters = _parameters(draft, problems)
+    problems.extend(_parameter_problems(queues, parameters))
     problems.extend(_collisions(queues))
     problems.extend(dead_letter_cycles(queues))
     models = _models(draft, queues, problems)
     located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
     ordered = sorted([*draft.problems, *located], key=lambda item: item.line or 0)
-    return _Reading(values, queues, models, ordered)
+    return _Reading(values, queues, parameters, models, ordered)
 
 
 def _raw_queues(draft: Draft, problems: list[Problem]) -> Sequence[object]:
@@ -87,6 +105,47 @@ def _raw_queues(draft: Draft, problems: list[Problem]) -> Sequence[object]:
             Problem(("queues",), f"a service needs a list of one queue or more{remedy}")
         )
     return []
+
+
+def _parameters(draft: Draft, problems: list[Problem]) -> tuple[Parameter, ...]:
+    raw = draft.values.get("parameters", [])
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        problems.append(Problem(("parameters",), "must be a list of tables with name and default"))
+        return ()
+    found: dict[str, Parameter] = {}
+    for index, table in enumerate(raw):
+        path = ("parameters", index)
+        values = read(table, PARAMETER, path, problems)
+        if "name" not in values:
+            continue
+        name = str(values["name"])
+        key = name.replace("_", "")  # CloudFormation's parameters have no underscores
+        if key in found:
+            message = f"{quoted(name)} cannot be told from {quoted(found[key].name)}"
+            problems.append(Problem((*path, "name"), message))
+        found.setdefault(key, Parameter(name, _text(values.get("default"))))
+    return tuple(found.values())
+
+
+def _parameter_problems(
+    queues: Sequence[Values], parameters: Sequence[Parameter]
+) -> Iterator[Problem]:
+    """Parameters that a name takes and nobody declares, and names that are invalid with them."""
+    stand_ins = {parameter.name: parameter.stand_in for parameter in parameters}
+    rows = {field.name: field for field in QUEUE}
+    for index, queue in enumerate(queues):
+        for key in _PARAMETERISED:
+            name, path = str(queue.get(key, "")), ("queues", index, key)
+            used = names.parameters_in(name)
+            unknown = [parameter for parameter in used if parameter not in stand_ins]
+            for parameter in dict.fromkeys(unknown):
+                hint = names.did_you_mean(parameter, stand_ins) or ": declare it in `parameters`"
+                yield Problem(path, f"{quoted(parameter)} is not a parameter{hint}")
+            rule = rows[key].rule
+            if used and not unknown and rule:
+                why = rule(names.REFERENCE.sub(lambda found: stand_ins[found[1]], name))
+                if why:
+                    yield Problem(path, why)
 
 
 def read(
@@ -251,7 +310,7 @@ def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
     for index, queue in enumerate(queues):
         if "name" not in queue:
             continue
-        name = names.queue_name(str(queue["name"]))
+        name = names.fixed_part(names.queue_name(str(queue["name"])))
         if name in places:
             message = f"{quoted(name)} is already the name of queues[{places[name]}]"
             yield Problem(("queues", index, "name"), message)
@@ -293,6 +352,7 @@ def _queue(values: Values) -> QueueSpec:
     topic = _topic(values)
     target = values.get("dead_letter_queue")
     count = values.get("max_receive_count", DEFAULT_MAX_RECEIVE_COUNT)
+    options = {"handler_timeout": _handler_timeout(values), **values}
     return QueueSpec(
         name=name,
         kind="sns" if topic else "sqs",
@@ -303,8 +363,16 @@ def _queue(values: Values) -> QueueSpec:
         payload=_text(values.get("payload")),
         dead_letter_queue=_text(target),
         max_receive_count=int(count) if target is not None else None,
-        options={field.name: values[field.name] for field in OPTIONS if field.name in values},
+        options={field.name: options[field.name] for field in OPTIONS if field.name in options},
     )
+
+
+def _handler_timeout(queue: Values) -> Value:
+    """The default of a queue's handler timeout: its message must stay hidden for that long."""
+    bounds = [DEFAULT_HANDLER_TIMEOUT, queue.get("max_processing_time")]
+    if queue.get("heartbeat") is False:
+        bounds.append(queue.get("visibility_timeout", DEFAULT_VISIBILITY_TIMEOUT))
+    return min(cast("float", bound) for bound in bounds if bound is not None)
 
 
 def _text(value: Value | None) -> str | None:

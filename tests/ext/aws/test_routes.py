@@ -2,7 +2,9 @@
 
 import pytest
 
+from loafer_kit.engine import route_options
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws import options as queue_options
 from loafer_kit.ext.aws.message_translators import (
     SNSMessageTranslator,
     SQSMessageTranslator,
@@ -11,6 +13,7 @@ from loafer_kit.ext.aws.message_translators import (
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.routes import SNSQueueRoute, SQSRoute
 from loafer_kit.routes import Route
+from loafer_kit.scaffold.spec import fields
 
 
 def handler(content, metadata):
@@ -87,3 +90,34 @@ def test_unknown_option_is_suggested_from_both(option, suggested):
     """A slip in an option of the route or of the queue is named with what was meant."""
     with pytest.raises(ConfigurationError, match=f"Did you mean '{suggested}'"):
         SQSRoute("orders", handler=handler, **{option: 3})
+
+
+def test_the_environment_overrides_every_kind_of_option(monkeypatch):
+    """Those of the route, of the queue and of its receives, each in its type."""
+    for option, value in {
+        "CONCURRENCY": "7",
+        "HEARTBEAT": "no",
+        "VISIBILITY_TIMEOUT": "50",
+        "WAIT_TIME": "3",
+        "BATCH_SIZE": "4",
+    }.items():
+        monkeypatch.setenv(f"LOAFER_ORDERS_FIFO_{option}", value)
+    options = {"VisibilityTimeout": 20, "WaitTimeSeconds": 9}
+
+    route = SQSRoute("orders.fifo", {"options": options}, handler=handler, concurrency=2)
+
+    assert route.options.concurrency == 7
+    assert (route.provider.settings.heartbeat, route.provider.settings.visibility_timeout) == (
+        False,
+        50,
+    )
+    assert route.provider._receive_parameters["WaitTimeSeconds"] == 3
+    assert route.provider.batch_size == 4
+    assert options == {"VisibilityTimeout": 20, "WaitTimeSeconds": 9}
+
+
+def test_every_option_of_a_spec_can_be_set():
+    """`loafer-kit doctor` and the README of a service promise it."""
+    settable = {**route_options.SETTABLE_OPTIONS, **queue_options.SETTABLE_OPTIONS}
+
+    assert {field.name for field in fields.OPTIONS} <= set(settable)

@@ -90,15 +90,29 @@ def test_a_queue_has_its_tests_in_a_file_of_its_own(edit):
     assert b'LocalQueue("refunds", topic="money")' in own
 
 
-def test_the_tests_of_a_payload_s_queue_import_its_model():
-    """They build the message that the handler gets."""
+def test_the_tests_of_a_payload_s_queue_send_a_message_that_does_not_fit():
+    """The handler does not get it: it arrives in the dead-letter queue."""
     values = {**SPEC, "payloads": {"Refund": {"id": "int"}}}
     files = rendered(SPEC) | {"loafer.toml": rendered(values)["loafer.toml"]}
 
-    own = added(files, "refunds,payload=Refund")["tests/test_refunds.py"]
+    own = added(files, "refunds,payload=Refund,dead_letter_queue=dead")["tests/test_refunds.py"]
 
-    assert b"from shop import handlers, payloads\n" in own
-    assert b"TypeAdapter(payloads.Refund).validate_python(" in own
+    assert b"def test_handle_refunds_gets_no_misfit(" in own
+    assert b'counts("dead").total == 1' in own
+
+
+def test_an_edited_module_of_handlers_gets_the_logger_that_a_new_handler_uses():
+    """An earlier release of the template wrote none."""
+    files = dict(rendered(SPEC))
+    path = "shop/handlers.py"
+    logger = b"\nlogger = logging.getLogger(__name__)\n"
+    files[path] = files[path].replace(b"import logging\n", b"").replace(logger, b"") + b"X = 1\n"
+
+    code = added(files, "refunds")[path]
+
+    assert code.count(b"import logging\n") == 1
+    assert code.count(logger) == 1
+    assert code.index(b"import logging\n") < code.index(logger) < code.index(b"\n\nasync def")
 
 
 @pytest.mark.parametrize("name", ["handlers", "service"])
@@ -249,7 +263,10 @@ def test_a_dead_letter_queue_can_get_a_handler():
 
     after = added(files, "dead")
 
-    assert b'SQSRoute("dead", handler=handlers.handle_dead)' in after["shop/routes.py"]
+    assert (
+        b'SQSRoute("dead", handler=handlers.handle_dead, handler_timeout=60)'
+        in after["shop/routes.py"]
+    )
     assert b'local_queues.counts("dead")' in after["tests/test_dead.py"]
 
 
@@ -310,7 +327,9 @@ def test_code_that_is_not_recognised_is_told_with_what_it_lacks(code):
         added(files, "refunds")
 
     assert raised.value.path == "shop/routes.py"
-    assert raised.value.snippet == 'SQSRoute("refunds", handler=handlers.handle_refunds)'
+    assert raised.value.snippet == (
+        'SQSRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)'
+    )
 
 
 def test_inline_queues_are_not_recognised():
@@ -329,4 +348,18 @@ def test_a_queue_goes_before_the_comment_of_the_table_behind_it():
 
     after = added(files, "refunds")["loafer.toml"]
 
-    assert after.endswith(b'handle_refunds"\n\n# Money.\n[payloads.Refund]\nid = "int"\n')
+    assert after.endswith(b'handler_timeout = 60\n\n# Money.\n[payloads.Refund]\nid = "int"\n')
+
+
+def test_a_queue_with_a_parameter_is_added_once_to_an_edited_service():
+    """Its route has its handler, since the code computes its name."""
+    values = {**SPEC, "parameters": [{"name": "STAGE", "default": "dev"}]}
+    files = dict(rendered(values))
+    files["shop/routes.py"] += b"# mine\n"
+
+    after = added(files, "${STAGE}-refunds")
+
+    route = b'f"{parameters.STAGE}-refunds"'
+    assert after["shop/routes.py"].count(route) == 1
+    assert b"from shop import handlers, parameters\n" in after["shop/routes.py"]
+    assert added(after, "${STAGE}-refunds") == after

@@ -1,8 +1,10 @@
 """From a spec to the files of a project, in memory."""
 
 import ast
+import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
+from loafer_kit.engine.route_options import ROUTE_OPTIONS
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, validation
@@ -243,3 +246,44 @@ def test_no_hostile_value_reaches_a_file(queue):
             ast.parse(content)
     assert json.loads(json.dumps(tomllib.loads(plan.files["loafer.toml"].decode())))
     assert names.queue_or_url(service.queues[0].name) is None
+
+
+def test_a_handler_that_is_not_written_yet_logs_what_it_deletes(caplog):
+    """Nothing vanishes unread."""
+    project = rendered({"name": "orders"})
+    module = {"__name__": "foobar.handlers"}
+    exec(project["foobar/handlers.py"], module)  # noqa: S102 - our own template
+
+    assert asyncio.run(module["handle_orders"]({"number": 7}, {})) is True
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == "handle_orders is not written yet: deleted {'number': 7}"
+
+
+def test_the_tests_of_the_routes_assert_every_limit_that_a_route_keeps():
+    """`contexts` lists them itself, because it does not import the runtime."""
+    ours = {field.name for field in fields.OPTIONS}
+
+    assert set(contexts.LIMITS) == ours & ROUTE_OPTIONS
+    text = rendered({"name": "orders", "concurrency": 3})["tests/test_routes.py"]
+    assert 'options["orders"].concurrency == 3\n' in text
+    assert 'options["orders"].handler_timeout == 60\n' in text
+
+
+@pytest.mark.parametrize(
+    ("queue", "expected"),
+    [
+        ({"name": "a"}, []),
+        ({"name": "a", "payload": "Order"}, []),
+        ({"name": "a", "payload": "Order", "dead_letter_queue": "d"}, ["misfit"]),
+        ({"name": "a.fifo"}, ["messages_in_order"]),
+    ],
+)
+def test_the_service_is_tested_for_what_its_queues_promise(queue, expected):
+    """Misfits are dead-lettered where there is such a queue, a FIFO queue keeps order."""
+    text = rendered(queue, payloads={"Order": {"number": "int"}})["tests/test_service.py"]
+
+    found = re.findall(r"def test_handle_a_gets_(?:no_)?(\w+)\(", text)
+    assert found == expected
+    assert ('counts("d").total == 0' in text) == ("dead_letter_queue" in queue)

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 
 from loafer_kit.scaffold.shipping import sizing
 
@@ -85,11 +86,15 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
 
 
 @pytest.mark.slow
-def test_the_health_check_is_answered(project, local_server):
-    """By the command that Compose runs in the server's container."""
+def test_the_health_check_is_answered(project):
+    """By the command that Compose runs in the container of moto's own server."""
     check = yaml.safe_load((project / PATH).read_text())["services"]["sqs"]["healthcheck"]["test"]
     assert check[:3] == ["CMD", "python3", "-c"]
 
-    command = check[3].replace("http://127.0.0.1:5000", local_server.url)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    command = check[3].replace("127.0.0.1:5000", f"{host}:{port}")
 
     subprocess.run([sys.executable, "-c", command], check=True, timeout=60)
+    server.stop()

@@ -167,7 +167,9 @@ def test_the_documentation_names_each_alert(rules):
     from pathlib import Path
 
     page = Path(__file__).parents[3].joinpath("docs/how-to/see-your-service.md").read_text()
-    assert [rule["alert"] for rule in rules] == re.findall(r"^\| `(Loafer\w+)` \|", page, re.MULTILINE)
+    assert [rule["alert"] for rule in rules] == re.findall(
+        r"^\| `(Loafer\w+)` \|", page, re.MULTILINE
+    )
 
 
 def test_the_dashboard_shows_metrics_that_exist(dashboard):

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from cfnlint import decode
+from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
@@ -109,8 +110,17 @@ class Stack:
 
 
 @pytest.fixture
-def stack(ship, local_server, local_queues):
-    clients = Clients(local_server.url)
+def whole_server():
+    """The URL of moto's own server: it has CloudFormation too, and the queues of `local_server`."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def stack(ship, whole_server, local_queues):
+    clients = Clients(whole_server)
     template, _ = decode.decode_str(
         ship("cloudformation", queues=QUEUES)["deploy/cloudformation.yaml"]
     )

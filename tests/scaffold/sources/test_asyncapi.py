@@ -92,7 +92,7 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
             f"{signed_up}.bindings.sqs.deadLetterQueue: unsupported: "
             "messageRetentionPeriod (line 23)"
         ),
-        f"{signed_up}.publish.message.payload: not checked: additionalProperties (line 33)",
+        f"{signed_up}.publish.message.payload: not checked: additionalProperties, format 'email' (line 33)",
         f"{signed_up}.publish.message.payload.properties.address: not checked: minLength (line 42)",
         (
             "channels.user-renamed.publish.bindings.sns.consumers[0]: unsupported: "
@@ -350,15 +350,15 @@ def test_parts_that_multiply_are_read_once(tmp_path):
         ({"type": "string", "format": "email"}, "str"),
         ({"type": "number"}, "float"),
         ({"type": "boolean"}, "bool"),
-        ({"type": ["integer", "null"]}, "int | None"),
-        ({"type": ["integer", "string"]}, "Any"),
-        ({"type": "integer", "nullable": True}, "int | None"),
+        ({"type": ["integer", "null"]}, "Required[int | None]"),
+        ({"type": ["integer", "string"]}, "int | str"),
+        ({"type": "integer", "nullable": True}, "Required[int | None]"),
         ({"const": 7}, "Literal[7]"),
-        ({"enum": ["a", "b", None]}, "Literal['a', 'b'] | None"),
+        ({"enum": ["a", "b", None]}, "Required[Literal['a', 'b'] | None]"),
         ({"enum": ["a'b", "{{ 7 }}"]}, "Any"),
         ({"enum": [1.5]}, "Any"),
-        ({"oneOf": [{"type": "string"}, {"type": "null"}]}, "str | None"),
-        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "Any"),
+        ({"oneOf": [{"type": "string"}, {"type": "null"}]}, "Required[str | None]"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "str | int"),
         ({"type": "array"}, "list[Any]"),
         ({"type": "array", "items": {"type": "number"}}, "list[float]"),
         ({"type": "object"}, "dict[str, Any]"),

@@ -40,9 +40,17 @@ def test_nothing_is_written(local_queues, caplog):
 
     operations = set(re.findall(r"OperationModel\(name=(\w+)\)", caplog.text))
     assert operations == {
+        "DescribeEventBus",
         "GetQueueAttributes",
         "GetSubscriptionAttributes",
+        "ListDeadLetterSourceQueues",
+        "ListEventBuses",
+        "ListEventSourceMappings",
+        "ListFunctions",
+        "ListPipes",
         "ListQueues",
+        "ListRules",
+        "ListSchedules",
         "ListSubscriptions",
     }
 

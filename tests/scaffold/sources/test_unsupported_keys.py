@@ -279,7 +279,7 @@ def test_a_subscription_may_hang_on_a_condition(tmp_path, condition, message):
         ("aws_sqs_queue", {"name": "orders"}, "another queue is called 'orders'"),
         (
             "aws_sqs_queue_redrive_policy",
-            {"queue_url": "https://x/y", "redrive_policy": redrive_policy("dead")},
+            {"queue_url": "https://x/y", "redrive_policy": redrive_policy("elsewhere")},
             "its queue is not described",
         ),
         (

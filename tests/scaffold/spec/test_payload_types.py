@@ -1,6 +1,7 @@
 """The types of a payload's fields: what a spec writes, and what generated code writes."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,16 @@ items = st.recursive(
     ),
     max_leaves=5,
 )
-types = items | items.map(Type.or_none)
+unions = st.lists(items, min_size=2, max_size=3).map(payload_types.union)
+nested = items | unions
+types = nested | nested.map(Type.or_none)
+fields = (
+    types
+    | types.map(lambda type_: replace(type_.or_none(), required=True))
+    | literals.map(lambda type_: replace(type_, default=type_.values[0]))
+    | st.booleans().map(lambda value: Type("bool", default=value))
+    | st.floats(-1e17, 1e17).map(lambda value: Type("float", default=value))
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +46,12 @@ types = items | items.map(Type.or_none)
         ("Literal['open', \"paid\"]", 'Literal["open", "paid"]'),
         ("Literal[1,2,-3]", "Literal[1, 2, -3]"),
         ("Literal['']", 'Literal[""]'),
+        ("Order|Refund | None", "Order | Refund | None"),
+        ("list[None | int | str]", "list[int | str | None]"),
+        ("Required[str | None]", "str | None"),
+        ("Literal['a:b', 'c'] = 'a:b'", 'Literal["a:b", "c"]'),
+        ("str | None = ''", "str | None"),
+        ("float = 1.5", "float"),
     ],
 )
 def test_a_type_is_an_annotation(text, annotation):
@@ -60,7 +76,21 @@ def test_a_type_is_an_annotation(text, annotation):
         ("__import__('os')", "a part that is not a type"),
         ("dt.date", "a part that is not a type"),
         ("Optional[str]", "a part that is not a type"),
-        ("int | str", "a part that is not a type"),
+        ("int | 'str'", "a part that is not a type"),
+        ("None | None", "a part that is not a type"),
+        ("Union", "Union without its types"),
+        ("Required[str]", r"for T \| None"),
+        ("Required[str | None] = 'a'", r"for T \| None"),
+        ("list[Required[str | None]]", "a part that is not a type"),
+        ("str = 1", "has a default that is not"),
+        ("int = True", "has a default that is not"),
+        ("bool = 1", "has a default that is not"),
+        ("date = '2030-01-31'", "has a default that is not"),
+        ("str =", "has a default that is not"),
+        ("str = open", "has a default that is not"),
+        ("str = 'a{{ 7 }}'", "has a default that is not"),
+        ("Literal['a'] = 'b'", "has a default that is not"),
+        ("float = 1e999", "has a default that is not"),
         ("dict[int, str]", "a part that is not a type"),
         ("'Order'", "a part that is not a type"),
         ("1a", "not a Python annotation"),
@@ -76,7 +106,7 @@ def test_text_that_is_not_a_type_is_refused_with_a_reason(text, message):
         payload_types.parse(text)
 
 
-@given(types)
+@given(fields)
 def test_every_type_can_be_written_and_read_again(type_):
     """The text that a spec keeps means the same type."""
     assert payload_types.parse(str(type_)) == type_

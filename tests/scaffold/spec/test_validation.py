@@ -27,7 +27,26 @@ def test_a_name_and_a_queue_are_enough():
     (queue,) = service.queues
     assert (queue.kind, queue.handler, queue.topic) == ("sqs", "handle_loafer_test", None)
     assert (queue.error_handler, queue.translator, queue.dead_letter_queue) == (None, None, None)
-    assert (queue.fifo, dict(queue.options)) == (False, {})
+    assert (queue.fifo, dict(queue.options)) == (False, {"handler_timeout": 60})
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds"),
+    [
+        ({}, 60),
+        ({"handler_timeout": 5}, 5),
+        ({"max_processing_time": 20}, 20),
+        ({"max_processing_time": 200}, 60),
+        ({"heartbeat": True, "visibility_timeout": 10}, 60),
+        ({"heartbeat": False, "visibility_timeout": 45}, 45),
+        ({"heartbeat": False}, 30),
+    ],
+)
+def test_a_handler_has_a_minute_unless_its_message_comes_back_before(more, seconds):
+    """A handler that hangs ends; without a heartbeat nothing keeps its message hidden."""
+    (queue,) = spec({"name": "orders", **more}).queues
+
+    assert queue.options["handler_timeout"] == seconds
 
 
 def test_the_package_is_made_from_the_name_unless_it_is_given():

@@ -12,8 +12,15 @@ from http import HTTPStatus
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
-from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, UnexpectedAnswerError
+from loafer_kit.ext.aws.requests.errors import (
+    BatchEntryFailure,
+    UnexpectedAnswerError,
+    queue_subject,
+)
 from loafer_kit.types import Message
+
+#: A plain number: in Python 3.11 each look at a member of an enum is a call.
+OK = HTTPStatus.OK.value
 
 # Who wrote it
 
@@ -30,7 +37,7 @@ def parse_json(action: str, status: int, headers: Mapping[str, str], body: bytes
         answer = None
     if isinstance(answer, dict) and (
         _has_shape(action, answer)
-        if status == HTTPStatus.OK
+        if status == OK
         else isinstance(answer.get("__type"), str) or headers.get("x-amzn-query-error")
     ):
         return answer
@@ -86,20 +93,16 @@ def _are_messages(messages: object) -> bool:
         ):
             return False
         attributes = message.get("Attributes")
-        if attributes and not _are_system_attributes(attributes):
+        if attributes and not (
+            isinstance(attributes, dict)
+            and _is_number(attributes.get("ApproximateReceiveCount", "1"))
+            and _is_number(attributes.get("ApproximateFirstReceiveTimestamp", "1"))
+        ):
             return False
         attributes = message.get("MessageAttributes")
         if attributes and not _are_message_attributes(attributes):
             return False
     return True
-
-
-def _are_system_attributes(attributes: object) -> bool:
-    return (
-        isinstance(attributes, dict)
-        and _is_number(attributes.get("ApproximateReceiveCount", "1"))
-        and _is_number(attributes.get("ApproximateFirstReceiveTimestamp", "1"))
-    )
 
 
 def _are_message_attributes(attributes: object) -> bool:
@@ -144,7 +147,7 @@ def check_parsable(operation_model: Any, response_dict: dict[str, Any], **_: obj
         case "json":
             parse_json(operation_model.name, status, headers, body)
         case "query":  # XML
-            element = f"<{operation_model.name}Response" if status == HTTPStatus.OK else "<Code>"
+            element = f"<{operation_model.name}Response" if status == OK else "<Code>"
             if element.encode() not in body:
                 raise UnexpectedAnswerError(status, headers, body)
 
@@ -181,7 +184,10 @@ def confirms_send(entry: Mapping[str, Any], success: Mapping[str, Any]) -> bool:
     if not success.get("MessageId"):
         return False
     digest, body = success.get("MD5OfMessageBody"), entry.get("MessageBody")
-    return not digest or not isinstance(body, str) or digest == _digest(body)
+    if digest and isinstance(body, str) and digest != _digest(body):
+        return False
+    digest, attributes = success.get("MD5OfMessageAttributes"), entry.get("MessageAttributes")
+    return not digest or not attributes or digest == digest_of_attributes(attributes)
 
 
 def check_published(
@@ -209,15 +215,36 @@ def _failure(entry_id: str, failure: Mapping[str, Any]) -> BatchEntryFailure:
 # Messages
 
 
-def check_digests(messages: Sequence[Message], subject: str) -> None:
+def check_digests(messages: Sequence[Message], queue_url: str) -> None:
     """Raise `TransientProviderError` for a message whose body was damaged on its way."""
     for message in messages:
         digest = message.get("MD5OfBody")
         if digest is not None and digest != _digest(message["Body"]):
             raise TransientProviderError(
-                f"{subject}: message {message['MessageId']} was damaged on its way: "
+                f"{queue_subject(queue_url)}: message {message['MessageId']} was damaged on its way: "
                 "its body does not have the digest that SQS names."
             )
+
+
+def digest_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the digest that SQS computes of message attributes: of names, types and values.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+    """
+    parts = bytearray()
+    for name in sorted(attributes):
+        kind = str(attributes[name].get("DataType"))
+        parts += _with_length(name.encode()) + _with_length(kind.encode())
+        if kind.startswith("Binary"):
+            parts += b"\x02" + _with_length(bytes(attributes[name].get("BinaryValue") or b""))
+        else:
+            text = str(attributes[name].get("StringValue") or "")
+            parts += b"\x01" + _with_length(text.encode(errors="surrogatepass"))
+    return hashlib.md5(parts, usedforsecurity=False).hexdigest()
+
+
+def _with_length(value: bytes) -> bytes:
+    return len(value).to_bytes(4, "big") + value
 
 
 def _digest(text: str) -> str:

@@ -15,7 +15,6 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -85,19 +84,19 @@ class DirectTransport:
         A request is repeated only to correct the clock or to renew the credentials.
         """
         request = _ENCODER.encode({"QueueUrl": url, **parameters}).encode()
-        subject = errors.queue_subject(url)
         try:
             response, answer = await self._ask(action, request)
-            if response.status == HTTPStatus.OK and action == "ReceiveMessage":
+            if response.status == answers.OK and action == "ReceiveMessage":
                 _decode_binary_attributes(answer)
         except errors.REQUEST_ERRORS as error:
+            subject = errors.queue_subject(url)
             raise errors.from_exception(error, action=action, subject=subject) from error
-        if response.status != HTTPStatus.OK:
+        if response.status != answers.OK:
             raise errors.from_code(
                 *_failure(response, answer),
                 response.status,
                 action=action,
-                subject=subject,
+                subject=errors.queue_subject(url),
                 retry_after=errors.retry_after(response.headers.get("Retry-After")),
             )
         return answer
@@ -116,7 +115,7 @@ class DirectTransport:
             credentials = await self._credentials.get_frozen_credentials()
             moment = time.time() + self._clock_offset
             response, answer = await self._post(action, request, credentials, moment)
-            if response.status == HTTPStatus.OK:
+            if response.status == answers.OK:
                 break
             code, _ = _failure(response, answer)
             skew = errors.clock_skew(code, response.headers, moment)

@@ -185,7 +185,7 @@ class Signer:
         self, credentials: FrozenCredentials, target: str, body: bytes, moment: float
     ) -> dict[str, str]:
         """Return the headers of a request made at `moment` (seconds since the epoch)."""
-        timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+        timestamp = _timestamp(int(moment))
         headers = {
             "Content-Type": _CONTENT_TYPE,
             "Host": self._host,
@@ -216,6 +216,11 @@ class Signer:
             f"SignedHeaders={signed}, Signature={_hmac(key, to_sign).hex()}"
         )
         return headers
+
+
+@functools.lru_cache(maxsize=16)
+def _timestamp(second: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
 
 
 @functools.lru_cache(maxsize=16)

@@ -109,7 +109,7 @@ class Queue:
         """Return the messages of one ReceiveMessage, which may be none."""
         answer = await self._call("ReceiveMessage", **parameters)
         messages: list[Message] = answer.get("Messages") or []
-        answers.check_digests(messages, queue_subject(self.url))
+        answers.check_digests(messages, self.url)
         return messages
 
     async def delete(self, receipt_handles: Iterable[str]) -> list[BatchEntryFailure]:

@@ -1,34 +1,20 @@
-"""The handlers, one by one."""
+"""The handlers, one by one: each gets a message as its queue delivers it."""
 
 import asyncio
-{% if cookiecutter.queues|selectattr("payload")|list %}
 
-from pydantic import TypeAdapter
-{% endif %}
+from loafer_kit.outcomes import ACKNOWLEDGE
+from loafer_kit.testing import deliver
 
-from {{ cookiecutter.package }} import handlers{% if cookiecutter.queues|selectattr("payload")|list %}, payloads{% endif %}
-
+from {{ cookiecutter.package }} import handlers
+from {{ cookiecutter.package }}.routes import routes
 {% for queue in cookiecutter.queues %}
 
 
-def test_{{ queue.handler }}_accepts_a_message() -> None:
-    """A handled message is deleted."""
-{% if queue.payload %}
-    message = TypeAdapter(payloads.{{ queue.payload }}).validate_python({{ queue.example|py }})
-{% else %}
-    message = {{ queue.example|py }}
-{% endif %}
-
-    assert asyncio.run(handlers.{{ queue.handler }}(message, {})) is True
+{% include "handler_test.py" %}
 {% endfor %}
 {% for handler in cookiecutter.error_handlers %}
 
 
-def test_{{ handler.name }}_leaves_the_message() -> None:
-    """A message that could not be handled stays on the queue."""
-    error = RuntimeError("no luck")
-
-    answer = asyncio.run(handlers.{{ handler.name }}((RuntimeError, error, None), {}))
-
-    assert answer is False
+{% set name = handler.name %}
+{% include "error_handler_test.py" %}
 {% endfor %}

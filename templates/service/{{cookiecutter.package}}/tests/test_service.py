@@ -1,40 +1,47 @@
+{% set queues = cookiecutter.queues %}
+{% set names = queues|map(attribute="shown")|list %}
+{% set ordered = queues|selectattr("fifo")|list %}
+{% set typed = queues|selectattr("payload")|selectattr("dead_letter_queue")|list %}
 """The service as a whole: from a sent message to an empty queue."""
 
+{% if ordered %}
+import logging
+
+import pytest
+{% endif %}
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
 from loafer_kit.managers import LoaferManager
+{% if (ordered + typed)|selectattr("kind", "equalto", "sns")|list %}
+from loafer_kit.testing import sns_message
+{% endif %}
 
 from {{ cookiecutter.package }}.routes import routes
 
 
 def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
-    """One message to {% if cookiecutter.queues|length == 1 %}the queue{% else %}each queue{% endif %}, one round of the service, and nothing is left."""
-{% if cookiecutter.needs_local_queue %}
-    local_queues.create(
-{% for queue in cookiecutter.queues %}
-{% if queue.topic or queue.dead_letter_queue %}
-        LocalQueue({{ queue.queue_name|py }}
-{%- if queue.topic %}, topic={{ queue.topic|py }}{% endif %}
-{%- if queue.dead_letter_queue %}, dead_letter_queue={{ queue.dead_letter_queue|py }}, max_receive_count={{ queue.max_receive_count }}{% endif %}
-),
-{% else %}
-        {{ queue.queue_name|py }},
-{% endif %}
-{% endfor %}
-    )
-{% else %}
-    local_queues.create({% for queue in cookiecutter.queues %}{{ queue.queue_name|py }}{% if not loop.last %}, {% endif %}{% endfor %})
-{% endif %}
-{% for queue in cookiecutter.queues if not queue.topic %}
-    local_queues.send({{ queue.queue_name|py }}, {{ queue.example|py }})
+    """One message to {% if queues|length == 1 %}the queue{% else %}each queue{% endif %}, one round of the service, and nothing is left."""
+    local_queues.create({% for queue in queues %}{% include "local_queue.txt" %}{% if not loop.last %}, {% endif %}{% endfor %})
+{% for queue in queues if not queue.topic %}
+    local_queues.send({{ queue.shown|py }}, {{ queue.example|py }})
 {% endfor %}
 {% for topic in cookiecutter.topics %}
     local_queues.publish({{ topic.name|py }}, {{ topic.example|py }})
 {% endfor %}
-    queues = [{% for queue in cookiecutter.queues %}{{ queue.queue_name|py }}{% if not loop.last %}, {% endif %}{% endfor %}]
-    manager = LoaferManager([route for route in routes if route.name in queues])
+    names = [{% for queue in queues %}{{ queue.route_name|py }}{% if not loop.last %}, {% endif %}{% endfor %}]
+    manager = LoaferManager([route for route in routes if route.name in names])
 
     manager.run(forever=False)
 
-{% for queue in cookiecutter.queues %}
-    assert local_queues.counts({{ queue.queue_name|py }}).total == 0
+{% for name in names + cookiecutter.dead_letter_queues %}
+    assert local_queues.counts({{ name|py }}).total == 0
+{% endfor %}
+{% for queue in typed %}
+
+
+{% include "misfit_test.py" %}
+{% endfor %}
+{% for queue in ordered %}
+
+
+{% include "order_test.py" %}
 {% endfor %}

@@ -4,6 +4,7 @@ A handler that returns True deletes its message. If it returns False or raises, 
 message stays on its queue and comes back when its visibility timeout ends.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,13 +16,16 @@ from loafer_kit.types import ExcInfo, Message
 from {{ cookiecutter.package }} import payloads
 
 {% endif %}
+logger = logging.getLogger(__name__)
+
+
 {% for queue in cookiecutter.queues %}
 {% if not loop.first %}
 
-{% endif %}
 
+{% endif %}
 async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
-    """Handle one message of the queue {{ queue.queue_name|prose }}.
+    """Handle one message of the queue {{ queue.shown|prose }}.
 
 {% if queue.translator == "none" %}
     `message` is what SQS delivered, undecoded; `metadata` is empty.
@@ -43,7 +47,8 @@ async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.p
     {{ queue.dead_letter_queue|prose }}; raise RejectMessage to send it there at once.
 {% endif %}
     """
-    # TODO: do the work here. Until then, each message is deleted unread.
+    # TODO: do the work here.
+    logger.warning("{{ queue.handler }} is not written yet: deleted %r", message)
     return True
 {% endfor %}
 {% for handler in cookiecutter.error_handlers %}

@@ -2,7 +2,7 @@
 
 from loafer_kit.ext.aws.routes import {{ cookiecutter.route_classes|join(", ")|prose }}
 
-from {{ cookiecutter.package }} import handlers{% if cookiecutter.translators %}, translators{% endif %}
+from {{ cookiecutter.package }} import handlers{% if cookiecutter.parameters %}, parameters{% endif %}{% if cookiecutter.translators %}, translators{% endif %}
 
 
 {% set many = cookiecutter.queues|length > 1 %}
@@ -10,9 +10,10 @@ routes = (
 {%- for queue in cookiecutter.queues %}
 {%- if many +%}
     {%+ endif %}
-{{- queue.route }}({{ queue.name|py }}
+{{- queue.route }}({{ queue.name|py_name }}
 {%- if queue.receive %}, {{ {"options": queue.receive}|py }}{% endif %}
 , handler=handlers.{{ queue.handler }}
+{%- if queue.shown != queue.queue_name %}, name={{ queue.route_name|py }}{% endif %}
 {%- if queue.error_handler %}, error_handler=handlers.{{ queue.error_handler }}{% endif %}
 {% if queue.translator == "none" %}
 , message_translator=None
@@ -20,7 +21,7 @@ routes = (
 , message_translator=translators.{{ queue.translator }}()
 {%- endif %}
 {% for keyword, value in queue.keywords.items() %}
-, {{ keyword }}={{ value|py }}
+, {{ keyword }}={{ value|py_name }}
 {%- endfor %}
 ),
 {%- endfor %}

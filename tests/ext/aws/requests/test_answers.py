@@ -7,6 +7,7 @@ import pytest
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
 from loafer_kit.ext.aws.requests import clients
+from loafer_kit.ext.aws.requests.answers import digest_of_attributes
 from loafer_kit.ext.aws.requests.errors import judge_entry
 from loafer_kit.ext.aws.requests.transport import Queue
 
@@ -118,6 +119,44 @@ async def test_a_send_is_confirmed_by_message_id_and_digest(answered, success):
     assert judge_entry(failure) == "transient"
     right = {"Id": "0", "MessageId": "x", "MD5OfMessageBody": "841a2d689ad86bd1611447453c22c6fc"}
     assert await answered(send, answer({"Successful": [right]})) == []
+
+
+ATTRIBUTES = {
+    "text": {"DataType": "String", "StringValue": "grün"},
+    "number": {"DataType": "Number.int", "StringValue": "7"},
+    "Bytes": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+}
+
+
+@pytest.mark.parametrize("damaged", ATTRIBUTES)
+async def test_a_send_is_confirmed_by_the_digest_of_the_attributes(answered, damaged):
+    """A name, a type or a value that SQS did not store as it was sent may be sent again."""
+
+    def send(queue):
+        entry = {"Id": "0", "MessageBody": "body", "MessageAttributes": ATTRIBUTES}
+        return queue.send([entry])
+
+    def stored(attributes):
+        digest = digest_of_attributes(attributes)
+        success = {"Id": "0", "MessageId": "x", "MD5OfMessageAttributes": digest}
+        return answer({"Successful": [success]})
+
+    assert await answered(send, stored(ATTRIBUTES)) == []
+    other = {"StringValue": "8", "BinaryValue": b"\x00"}
+    for change in (other, {"DataType": "Number"}, None):
+        changed = ATTRIBUTES | {damaged: ATTRIBUTES[damaged] | (change or {})}
+        if change is None:
+            del changed[damaged]
+        [failure] = await answered(send, stored(changed))
+        assert judge_entry(failure) == "transient"
+
+
+def test_the_digest_of_attributes_is_that_of_sqs():
+    """The example in the reference of its API."""
+    attributes = {
+        "test_attribute_name_1": {"DataType": "String", "StringValue": "test_attribute_value_1"}
+    }
+    assert digest_of_attributes(attributes) == "ba056227cfd9533dba1f72ad9816d233"
 
 
 @pytest.mark.parametrize(("kind", "address"), [(SQSHandler, QUEUE_URL), (SNSHandler, TOPIC)])

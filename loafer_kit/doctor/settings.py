@@ -1,0 +1,72 @@
+"""Lists the parameters and the settings of a service, and what the environment sets of them."""
+
+import os
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from loafer_kit.config import route_variable
+from loafer_kit.doctor.findings import Finding
+from loafer_kit.engine.route_options import SETTABLE_OPTIONS as ROUTE_OPTIONS
+from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as QUEUE_OPTIONS
+from loafer_kit.scaffold.additions import extensions
+from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
+
+_OPTIONS = sorted({*ROUTE_OPTIONS, *QUEUE_OPTIONS})
+
+
+def findings(spec: ServiceSpec, project: Path) -> Iterator[Finding]:
+    """Yield the parameters, the options of routes, and the settings of extensions."""
+    for parameter in spec.parameters:
+        yield _parameter(parameter)
+    yield from _routes([queue.route_name for queue in spec.queues])
+    yield from _extensions(project / spec.package / "__init__.py", spec.package)
+
+
+def _parameter(parameter: Parameter) -> Finding:
+    subject, value = f"parameter {parameter.name}", os.environ.get(parameter.name)
+    if value:
+        return Finding("ok", subject, f"{value}, from the environment")
+    if parameter.default is not None:
+        return Finding("ok", subject, f"{parameter.default}, its default")
+    remedy = f"set {parameter.name} in the environment"
+    return Finding("problem", subject, "is not set and has no default", remedy)
+
+
+def _routes(routes: Iterable[str]) -> Iterator[Finding]:
+    known: dict[str, str] = {}
+    for route in routes:
+        variables = [route_variable(route, option) for option in _OPTIONS]
+        known |= dict.fromkeys(variables, route)
+        listed = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]
+        unset = [name for name in variables if not os.environ.get(name)]
+        message = f"{', '.join(listed) or 'nothing'} is set; not set: {', '.join(unset)}"
+        yield Finding("ok", f"settings of route {route}", message)
+    for name in sorted(os.environ):
+        if name.startswith("LOAFER_") and name not in known:
+            near = get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "remove it, or correct its name"
+            yield Finding("note", "settings", f"{name} sets nothing", remedy)
+
+
+def _extensions(file: Path, package: str) -> Iterator[Finding]:
+    try:
+        used = list(extensions.used_by(file.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return
+    for module, name in used:
+        if module.partition(".")[0] == package:  # reading its settings would run the service
+            continue
+        defaults, required = extensions.settings_of(module, name)
+        subject = f"settings of {name}"
+        for setting in required:
+            if os.environ.get(setting):
+                yield Finding("ok", subject, f"{setting} is set in the environment")
+            else:
+                message = f"{setting} is required, and not in the environment"
+                yield Finding("note", subject, message, f"set {setting}, unless the code does")
+        for setting, default in defaults.items():
+            where = (
+                "set in the environment" if os.environ.get(setting) else f"by default {default!r}"
+            )
+            yield Finding("ok", subject, f"{setting}, {where}")

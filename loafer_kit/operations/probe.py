@@ -1,0 +1,57 @@
+"""`loafer-kit health`: reads the health file of a service.
+
+A container asks every few seconds, so this imports next to nothing.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+#: Seconds without a sign of life after which the event loop counts as stalled.
+STALLED = 30.0
+
+_USAGE = "usage: loafer-kit health [--live | --ready]"
+
+
+def health_file() -> Path:
+    """Return the path of the health file: LOAFER_HEALTH_FILE, or one in shared memory."""
+    if named := os.environ.get("LOAFER_HEALTH_FILE"):
+        return Path(named)
+    memory = Path("/dev/shm")  # noqa: S108 - the file is replaced as a whole, and holds no secret
+    return (memory if memory.is_dir() else Path("/tmp")) / "loafer_kit.health"  # noqa: S108
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print one line about the service; return 0 if it is well, 1 if not, 2 for wrong arguments."""
+    if list(arguments) not in ([], ["--live"], ["--ready"]):
+        sys.stderr.write(f"{_USAGE}\n")
+        return 2
+    problem = problem_of(health_file(), ready="--ready" in arguments)
+    if problem:
+        sys.stderr.write(f"{ascii(problem)[1:-1]}\n")  # a stranger may have written the file
+        return 1
+    sys.stdout.write("ready\n" if "--ready" in arguments else "live\n")
+    return 0
+
+
+def problem_of(path: Path, *, ready: bool) -> str | None:
+    """Return why the service is not live, or not ready; None if it is."""
+    try:
+        health = json.loads(path.read_bytes())
+        silent = time.monotonic() - float(health["at"])
+        problems = [str(problem) for problem in health["problems"]]
+        state = str(health["state"])
+    except FileNotFoundError:
+        return f"there is no {path}: no service runs here, or it has no HealthFile"
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return f"{path} is not the health file of a service"
+    if silent > STALLED:
+        return f"the event loop has not run for {silent:.0f} s"
+    if ready and state != "ready":
+        problems.append(f"the service is {state}")
+    return "; ".join(problems) or None

@@ -1,0 +1,71 @@
+"""States: whether a service starts, is ready or stops, and whether it is beyond help."""
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from loafer_kit.events import ObservedRoute, Observer
+from loafer_kit.services import Service
+
+State = Literal["starting", "ready", "stopping"]
+
+#: Seconds that a service may take to stop beyond the grace time of its handlers: cancelled handlers,
+#: open fetches and the last settlements have time limits of their own.
+_STOP_MARGIN = 30.0
+
+
+class States(Observer):
+    """Observes a service, and says which state it is in and why it must be restarted, if so.
+
+    Nothing that a restart does not cure is a problem: no failure of AWS, no pause, no open breaker,
+    no failing handlers, no full slots.
+    """
+
+    def __init__(self, service: Service, clock: Callable[[], float] = time.monotonic) -> None:
+        self._service = service
+        self._clock = clock
+        self._answered: set[str] = set()
+        self._dead: dict[str, BaseException] = {}
+        self._stopping_since: float | None = None
+        service.observe(self)
+
+    @property
+    def state(self) -> State:
+        """Ready when the provider of every route is open and has answered a fetch."""
+        if self._service.is_stopping:
+            return "stopping"
+        routes = {status.route.name for status in self._service.statuses()}
+        return "ready" if routes and routes <= self._answered else "starting"
+
+    def problems(self) -> list[str]:
+        """Return why only a restart helps, a line each; call it every few seconds."""
+        found = [f"route {name!r} has failed: {error}" for name, error in self._dead.items()]
+        found += [
+            f"threads that cannot be stopped use every slot of route {status.route.name!r}"
+            for status in self._service.statuses()
+            if status.stuck
+        ]
+        if not self._service.is_stopping:
+            self._stopping_since = None
+            return found
+        now = self._clock()
+        if self._stopping_since is None:
+            self._stopping_since = now
+        limit = self._service.stop_limit + _STOP_MARGIN
+        if now - self._stopping_since > limit:
+            found.append(f"the service has not stopped within {limit:g} s")
+        return found
+
+    def route_started(self, route: ObservedRoute) -> None:
+        self._answered.discard(route.name)  # of an earlier run
+        self._dead.pop(route.name, None)
+
+    def route_ended(self, route: ObservedRoute, error: BaseException | None) -> None:
+        if error is not None:
+            self._dead[route.name] = error
+
+    def polled(
+        self, route: ObservedRoute, received: int, seconds: float, error: BaseException | None
+    ) -> None:
+        if error is None:
+            self._answered.add(route.name)

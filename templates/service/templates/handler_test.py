@@ -1,0 +1,8 @@
+{# How one queue's handler is tested. #}
+def test_{{ queue.handler }}_accepts_a_message() -> None:
+    """A handled message is deleted."""
+    (route,) = [route for route in routes if route.handler is handlers.{{ queue.handler }}]
+
+    outcome = asyncio.run(deliver(route, {{ queue.example|py }}))
+
+    assert outcome == ACKNOWLEDGE

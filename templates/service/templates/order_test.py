@@ -1,0 +1,16 @@
+{# The order of the messages of a FIFO queue. #}
+def test_{{ queue.handler }}_gets_messages_in_order(
+    local_queues: LocalQueues, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The messages of a group are handled in the order in which they were sent."""
+    caplog.set_level(logging.INFO, "loafer_kit")
+    local_queues.create({% include "local_queue.txt" %})
+    message = {% if queue.kind == "sns" %}sns_message({{ queue.example|py }})["Body"]{% else %}{{ queue.example|py }}{% endif +%}
+    sent = [local_queues.send({{ queue.shown|py }}, message) for _ in range(3)]
+    manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
+
+    manager.run(forever=False)
+
+    records = map(vars, caplog.records)
+    handled = [item["message_id"] for item in records if item.get("event") == "message.handled"]
+    assert handled == sent

@@ -1,0 +1,276 @@
+"""The health file of a service, and what `loafer-kit health` makes of it."""
+
+import asyncio
+import json
+import os
+import threading
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from loafer_kit import LoaferManager
+from loafer_kit.__main__ import main as command_line
+from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.operations import probe
+from loafer_kit.operations.health import HealthFile
+from loafer_kit.operations.states import States
+from loafer_kit.routes import Route
+from loafer_kit.testing import InMemoryProvider
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path, monkeypatch):
+    """The health file of this test."""
+    monkeypatch.setenv("LOAFER_HEALTH_FILE", str(tmp_path / "health"))
+    return tmp_path / "health"
+
+
+async def accept(content, metadata):
+    return True
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def serving(manager):
+    task = asyncio.create_task(manager.serve())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def endless(**keywords):
+    return InMemoryProvider(endless=True, wait_time=0.01, **keywords)
+
+
+async def test_a_service_is_live_then_ready_and_leaves_no_file(path):
+    manager = LoaferManager([Route(endless(), accept)])
+    file = HealthFile(manager)
+    assert "no service runs here" in probe.problem_of(path, ready=False)
+
+    async with serving(manager):
+        await until(path.exists)
+        assert probe.problem_of(path, ready=False) is None
+        assert probe.problem_of(path, ready=True) == "the service is starting"
+        await until(lambda: file._states.state == "ready")
+        file._look()
+        assert probe.problem_of(path, ready=True) is None
+
+    assert list(path.parent.iterdir()) == []
+
+
+async def test_what_a_restart_does_not_cure_keeps_a_service_live():
+    """Failures of the source, a pause, an open breaker, failing handlers and full slots."""
+    release = asyncio.Event()
+
+    class Away(InMemoryProvider):
+        async def fetch(self, limit):
+            raise TransientProviderError("throttled")
+
+    async def fail(content, metadata):
+        raise ValueError
+
+    async def hang(content, metadata):
+        await release.wait()
+
+    routes = [
+        Route(Away(), accept, "away"),
+        Route(endless(messages=["a"]), fail, "open", breaker_threshold=1),
+        Route(endless(messages=["a"]), hang, "full", concurrency=1),
+        Route(endless(), accept, "paused"),
+    ]
+    manager = LoaferManager(routes)
+    states = States(manager)
+
+    async with serving(manager):
+        routes[3].flow.pause()
+        await until(lambda: routes[1].flow.breaker.is_open)
+        assert states.problems() == []
+        release.set()
+
+
+async def test_stuck_threads_are_a_problem():
+    release = threading.Event()
+
+    def hang(content, metadata):
+        release.wait(20)
+
+    manager = LoaferManager(
+        [Route(endless(messages=["a"]), hang, "orders", concurrency=1, handler_timeout=0.01)]
+    )
+    states = States(manager)
+
+    async with serving(manager):
+        await until(states.problems)
+        problems = states.problems()
+        release.set()
+
+    assert problems == ["threads that cannot be stopped use every slot of route 'orders'"]
+
+
+async def test_a_dead_route_is_a_problem_while_the_others_drain():
+    release = asyncio.Event()
+
+    class Dying(InMemoryProvider):
+        async def fetch(self, limit):
+            raise ProviderError("no such queue")
+
+    async def hang(content, metadata):
+        await release.wait()
+        return True
+
+    manager = LoaferManager(
+        [Route(endless(messages=["a"]), hang, "slow"), Route(Dying(), accept, "dead")]
+    )
+    states = States(manager)
+
+    async with serving(manager):
+        await until(states.problems)
+        problems = states.problems()
+        release.set()
+
+    assert problems == ["route 'dead' has failed: no such queue"]
+
+
+async def test_a_drain_past_its_deadline_is_a_problem():
+    release, now = asyncio.Event(), [0.0]
+
+    async def hang(content, metadata):
+        await release.wait()
+        return True
+
+    provider = endless(messages=["a"])
+    manager = LoaferManager([Route(provider, hang)], grace_time=25)
+    states = States(manager, lambda: now[0])
+
+    async with serving(manager) as task:
+        await until(lambda: manager.dispatcher.statuses()[0].calls)
+        task.cancel()
+        await until(lambda: states.state == "stopping")
+        assert states.problems() == []
+        now[0] = 55.0
+        assert states.problems() == []
+        now[0] = 56.0
+        problems = states.problems()
+        release.set()
+
+    assert problems == ["the service has not stopped within 55 s"]
+
+
+async def test_a_path_that_cannot_be_written_is_one_line_and_the_service_goes_on(
+    monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setenv("LOAFER_HEALTH_FILE", str(tmp_path / "missing" / "health"))
+    provider = InMemoryProvider(["a"])
+    manager = LoaferManager([Route(provider, accept)])
+    file = HealthFile(manager)
+
+    @manager.startup
+    async def look_again(service):
+        file._look()
+
+    await manager.serve()
+
+    (record,) = [r for r in caplog.records if r.event == "health.unwritable"]
+    assert "No such file or directory; set LOAFER_HEALTH_FILE" in record.getMessage()
+    assert provider.acknowledged == ["a"]
+
+
+async def test_a_link_that_a_stranger_has_put_there_is_not_followed(path, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+    manager = LoaferManager([Route(endless(), accept)])
+    HealthFile(manager)
+
+    async with serving(manager):
+        await until(lambda: not path.is_symlink())
+
+    assert victim.read_text() == "precious"
+
+
+def write(path, **changes):
+    health = {"pid": 1, "state": "ready", "problems": [], "at": time.monotonic(), **changes}
+    path.write_text(json.dumps(health))
+
+
+@pytest.mark.parametrize(
+    ("changes", "live", "ready"),
+    [
+        ({}, None, None),
+        ({"state": "stopping"}, None, "the service is stopping"),
+        ({"problems": ["a", "b"]}, "a; b", "a; b"),
+    ],
+)
+def test_what_the_file_says_decides(path, changes, live, ready):
+    write(path, **changes)
+    assert (probe.problem_of(path, ready=False), probe.problem_of(path, ready=True)) == (
+        live,
+        ready,
+    )
+
+
+def test_a_file_that_is_not_replaced_tells_of_a_stalled_loop(path):
+    """A loop that hangs, or a process that was killed."""
+    write(path, at=time.monotonic() - 20)
+    assert probe.problem_of(path, ready=True) is None
+    write(path, at=time.monotonic() - 40)
+    assert probe.problem_of(path, ready=False) == "the event loop has not run for 40 s"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"at": "x"}', b"[" * 100_000])
+def test_another_file_is_one_line(path, content):
+    path.write_bytes(content)
+    assert probe.problem_of(path, ready=False) == f"{path} is not the health file of a service"
+
+
+def test_a_folder_is_one_line(path):
+    path.mkdir()
+    assert probe.problem_of(path, ready=False) == f"{path} cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state", "code", "printed"),
+    [
+        ([], "starting", 0, "live\n"),
+        (["--live"], "stopping", 0, "live\n"),
+        (["--ready"], "ready", 0, "ready\n"),
+        (["--ready"], "stopping", 1, "the service is stopping\n"),
+        (["--live", "--ready"], "ready", 2, "usage: loafer-kit health [--live | --ready]\n"),
+    ],
+)
+def test_the_command_exits_with_what_the_file_says(asked, arguments, state, code, printed):
+    assert asked(arguments, state) == (code, printed)
+
+
+@pytest.fixture
+def asked(path, capsys, monkeypatch):
+    """Runs the command on a service in a state; returns its exit code and what it prints."""
+
+    def ask(arguments, state):
+        write(path, state=state)
+        monkeypatch.setattr("sys.argv", ["loafer-kit", "health", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            command_line()
+        return exit_.value.code, "".join(capsys.readouterr())
+
+    return ask
+
+
+def test_a_stranger_s_text_does_not_reach_the_terminal_raw(path, capsys):
+    write(path, problems=["\x1b[2J\nforged"])
+    assert probe.main([]) == 1
+    assert capsys.readouterr().err == "\\x1b[2J\\nforged\n"
+
+
+def test_without_a_setting_the_file_is_in_memory(monkeypatch):
+    monkeypatch.delenv("LOAFER_HEALTH_FILE")
+    assert str(probe.health_file()).startswith(("/dev/shm/", "/tmp/"))
+    assert os.access(probe.health_file().parent, os.W_OK)
