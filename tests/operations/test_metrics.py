@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -217,3 +219,23 @@ def test_requests_are_counted_by_action():
     ]
     assert found["loafer_messages_waiting", "odd"] == 2
     assert found["loafer_receivers_open", "odd"] == 1
+
+
+def test_the_reference_lists_each_metric_with_its_labels():
+    """No more and no fewer."""
+    page = Path(__file__).parents[2].joinpath("docs/reference/metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+?) \|", page, re.MULTILINE)
+    route, metrics = observed(
+        "orders", statistics={"Action": SimpleNamespace(requests=1, failures=0, seconds=0.0)}
+    ), Metrics("shop", {"version": "1", "loafer_kit": "1"})
+    route.options = SimpleNamespace(concurrency=1)
+    route.flow = SimpleNamespace(paused=False, breaker=SimpleNamespace(is_open=False))
+    metrics.polled(route, 0, 20.0, None)
+    metrics.published("topic", 0.1, None)
+
+    written = set()
+    for family in metrics.families([SimpleNamespace(route=route, backlog=0, receivers=0)]):
+        suffix = {"counter": "_total", "info": "_info"}.get(family.kind, "")
+        [labels] = {tuple(name for name, _ in key) for key in (*family.samples, *family.histograms)}
+        written.add((family.name + suffix, family.kind, ", ".join(f"`{name}`" for name in labels)))
+    assert set(rows) == written

@@ -78,17 +78,19 @@ def _with_name(content: bytes, name: str) -> bytes:
     snippet = f'with = ["{name}"]'
     try:
         text = content.decode()
-        values = tomllib.loads(text.removeprefix(_BOM))
+        mark = _BOM if text.startswith(_BOM) else ""
+        text = text.removeprefix(_BOM)
+        values = tomllib.loads(text)
         wanted = values.get("with", [])
         if name in wanted:
             return content
         added = _inserted(text, name, line_ends.prevailing(content).decode())
-        proved = tomllib.loads(added.removeprefix(_BOM)) == {**values, "with": [name, *wanted]}
+        proved = tomllib.loads(added) == {**values, "with": [name, *wanted]}
     except (ValueError, TypeError, RecursionError):
         proved = False
     if not proved:
         raise UnplacedError(SPEC, "it has no place for one more name in `with`", snippet)
-    return added.encode()
+    return (mark + added).encode()
 
 
 def _inserted(text: str, name: str, newline: str) -> str:
@@ -96,8 +98,10 @@ def _inserted(text: str, name: str, newline: str) -> str:
     end = first_table.start() if first_table else len(text)
     if listed := _LIST.search(text, 0, end):
         at = listed.start("rest")
-        return text[:at] + f'"{name}"' + ("" if listed["end"] else ", ") + text[at:].lstrip(" \t")
+        rest = text[at:].lstrip(" \t")
+        comma = "" if listed["end"] else "," if rest.startswith(("\r", "\n")) else ", "
+        return text[:at] + f'"{name}"{comma}' + rest
     keys = list(_KEY.finditer(text, 0, end))
-    at = keys[-1].end() if keys else len(text) - len(text.removeprefix(_BOM))
+    at = keys[-1].end() if keys else 0
     lead = newline if keys and not text[:at].endswith("\n") else ""
     return text[:at] + f'{lead}with = ["{name}"]{newline}' + text[at:]
