@@ -134,7 +134,7 @@ def monitoring(
     show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
-    """Add metrics, pages for probes, a dashboard and alerts to the service.
+    """Add metrics, a dashboard and alerts.
 
     The package's `__init__.py` makes the extension Monitoring, and `with` in loafer.toml names the
     files. If they are there already, nothing changes.
