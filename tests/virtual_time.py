@@ -49,6 +49,11 @@ def run(main):
         return runner.run(main())
 
 
+def freeze(seconds):
+    """Let time pass in which the running loop does nothing, as if it were blocked or stopped."""
+    asyncio.get_running_loop()._jumping.now += seconds
+
+
 def now():
     """The running loop's time, rounded to a multiple of 1/1024 s.
 

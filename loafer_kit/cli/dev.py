@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli import completions, output
+from loafer_kit.cli.options import enclosing_project
 from loafer_kit.cli.send import refuse_bytes
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.development import Development
@@ -30,7 +31,7 @@ def dev(
         typer.Argument(
             metavar="[FOLDER]...",
             help="The folders of services, with their loafer.toml.",
-            show_default="this one",
+            show_default="the one around the current folder",
         ),
     ] = None,
     *,
@@ -67,7 +68,7 @@ def dev(
     together reach each other. A message that keeps failing stays on its queue unless the queue has a
     dead-letter queue. `loafer-kit send` reaches the server from another terminal.
     """
-    folders = paths or [Path()]
+    folders = paths or [enclosing_project(Path())]
     development = Development(
         [partial(_read_project, path) for path in folders],
         [_queue_and_body(pair) for pair in send or []],

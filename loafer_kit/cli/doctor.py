@@ -6,13 +6,20 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.options import Json
+from loafer_kit.cli.options import Json, enclosing_project
 from loafer_kit.cli.output import say, say_json, waiting_for_each
 from loafer_kit.doctor import service
 
 
 def doctor(
-    path: Annotated[Path, typer.Argument(help="The service's folder or its loafer.toml.")] = Path(),
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="The service's folder or its loafer.toml; by default the one around this folder.",
+            show_default=False,
+            callback=enclosing_project,
+        ),
+    ] = Path(),
     *,
     json: Json = False,
     endpoint_url: Annotated[

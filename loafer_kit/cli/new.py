@@ -179,7 +179,12 @@ def service(
     else:
         if ask and not draft.problems:
             draft = questions.complete(draft, Terminal())
-        context, kept = contexts.service(validation.service(draft)), None
+        spec = validation.service(draft)
+        context, kept = contexts.service(spec), None
+        if spec.package != spec.name:
+            show.tell(
+                f"{spec.name} is the package {spec.package}: its folder and its imports have that name."
+            )
     _show_notes(draft)
     writing.generate(
         generator,

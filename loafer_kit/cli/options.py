@@ -1,6 +1,7 @@
 """The options that several commands share, one by one and in groups."""
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import wraps
@@ -10,8 +11,35 @@ from typing import Annotated, Any
 
 import typer
 
-Project = Annotated[Path, typer.Argument(help="The project's folder.")]
-ProjectOption = Annotated[Path, typer.Option("--path", help="The service's folder.")]
+
+def enclosing_project(path: Path) -> Path:
+    """The project that holds the current folder, if no other folder is named."""
+    if path != Path():
+        return path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "loafer.toml").is_file() or (folder / ".loafer-kit" / "lock.json").is_file():
+            return Path(os.path.relpath(folder))
+    return path
+
+
+Project = Annotated[
+    Path,
+    typer.Argument(
+        help="The project's folder; by default the one around the current folder.",
+        show_default=False,
+        callback=enclosing_project,
+    ),
+]
+ProjectOption = Annotated[
+    Path,
+    typer.Option(
+        "--path",
+        help="The service's folder; by default the one around the current folder.",
+        show_default=False,
+        callback=enclosing_project,
+    ),
+]
 OutputDir = Annotated[Path, typer.Option(help="The folder that gets the project's folder.")]
 DryRun = Annotated[
     bool,

@@ -67,7 +67,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "6 passed" in tested.stdout
+    assert "7 passed" in tested.stdout
 
 
 def test_a_second_run_changes_nothing_and_says_so(shop):
@@ -132,10 +132,13 @@ def test_unrecognised_code_is_left_alone_with_everything_else(shop):
     told = str(done.exception)
     assert isinstance(done.exception, LoaferKitError)
     assert "shop/routes.py: it does not assign `routes = (…)` exactly once" in told
-    assert '    SQSRoute("refunds", handler=handlers.handle_refunds)' in told
+    assert '    SQSRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)' in told
     assert content(shop) == before
 
-    routes.write_text(routes.read_text() + 'SQSRoute("refunds", handler=handlers.handle_refunds)\n')
+    routes.write_text(
+        routes.read_text()
+        + 'SQSRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)\n'
+    )
     assert add("queue", "refunds").exit_code == 0
     assert "handle_refunds" in (shop / "shop/handlers.py").read_text()
 
@@ -226,7 +229,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
 
     assert done.exit_code == 0, done.output
     assert (
-        'SNSQueueRoute("refunds", handler=handlers.handle_refunds)'
+        'SNSQueueRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)'
         in (known / "shop/routes.py").read_text()
     )
     assert "return bool(message)" in handlers.read_text()
@@ -239,7 +242,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "6 passed" in tested.stdout
+    assert "7 passed" in tested.stdout
 
 
 def test_a_second_run_for_a_route_changes_nothing_and_says_so(known):
@@ -278,14 +281,19 @@ def test_a_route_that_was_taken_out_is_found_and_written_again(shop):
     routes = shop / "shop/routes.py"
     whole = content(shop)
     routes.write_text(
-        routes.read_text().replace('SQSRoute("orders", handler=handlers.handle_orders),', "")
+        routes.read_text().replace(
+            'SQSRoute("orders", handler=handlers.handle_orders, handler_timeout=60),', ""
+        )
     )
     checked = CliRunner().invoke(app, ["check"])
     assert "no route reads the queue 'orders'; `loafer-kit add route orders`" in checked.output
 
     assert add("route", "orders").exit_code == 0
 
-    assert b'SQSRoute("orders", handler=handlers.handle_orders)' in routes.read_bytes()
+    assert (
+        b'SQSRoute("orders", handler=handlers.handle_orders, handler_timeout=60)'
+        in routes.read_bytes()
+    )
     assert content(shop).keys() == whole.keys()
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
 
@@ -298,7 +306,10 @@ def test_a_route_is_not_added_to_unrecognised_code(known):
     done = add("route", "refunds")
 
     assert done.exit_code == 1
-    assert '    SNSQueueRoute("refunds", handler=handlers.handle_refunds)' in str(done.exception)
+    assert (
+        '    SNSQueueRoute("refunds", handler=handlers.handle_refunds, handler_timeout=60)'
+        in str(done.exception)
+    )
     assert content(known) == before
 
 

@@ -47,7 +47,7 @@ ROUTES, HANDLERS, SPEC = "foobar/routes.py", "foobar/handlers.py", "loafer.toml"
 DRIFTS = {
     "a queue added to the spec": (
         SPEC, '[[queues]]\nname = "b"', '[[queues]]\nname = "n"\n\n[[queues]]\nname = "b"',
-        "loafer.toml:13: the queue 'n' was added since the code was written; `loafer-kit update`",
+        "loafer.toml:14: the queue 'n' was added since the code was written; `loafer-kit update`",
     ),
     "a setting of the spec": (
         SPEC, "wait_time = 3", "wait_time = 4",

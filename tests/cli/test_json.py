@@ -193,7 +193,7 @@ def test_a_machine_gets_the_code_that_a_person_would_add_by_hand(project):
 
     missing = next(item for item in described["missing"] if item["path"] == "foobar/routes.py")
     assert missing["why"]
-    assert 'SQSRoute("b", handler=handlers.handle_b)' in missing["snippet"]
+    assert 'SQSRoute("b", handler=handlers.handle_b, handler_timeout=60)' in missing["snippet"]
 
 
 def test_a_machine_gets_what_a_source_holds_and_a_spec_cannot_say(project):

@@ -82,7 +82,9 @@ def test_a_project_has_a_lock(here):
 
     written = {path.relative_to(here / "foobar").as_posix() for path in content(here / "foobar")}
     assert set(lock.files) == written - {locks.PATH}
-    assert lock.spec["queues"] == [{"name": "loafer-test", "handler": "handle_loafer_test"}]
+    assert lock.spec["queues"] == [
+        {"name": "loafer-test", "handler": "handle_loafer_test", "handler_timeout": 60}
+    ]
     ignored = (here / "foobar/.dockerignore").read_text().splitlines()
     assert ignored[0] == "*"
     assert not any(line.startswith("!") and "loafer-kit" in line for line in ignored)
@@ -304,6 +306,7 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_bad_answer(here):
         person.answer("Queue (name or URL): ", "news\n")
         person.answer("[sqs]: ", "sns\n")
         person.answer("Topic [news]: ", "\n")
+        person.answer("one that exists. [Y/n]: ", "n\n")
         person.answer("Handler [handle_news]: ", "on_order\n")
         person.wait_for("already the handler")
         person.answer("Handler [handle_news]: ", "\n")
@@ -476,3 +479,26 @@ def test_no_hostile_argument_leads_anywhere(here, queues, name):
     assert result.exit_code in (0, 1, 2)
     assert result.exit_code == 0 or list(here.iterdir()) == before
     assert all(path.name.isidentifier() for path in here.iterdir())
+
+
+@pytest.mark.parametrize(("name", "said"), [("foo-bar", True), ("foobar", False)])
+def test_a_package_of_another_name_than_the_project_is_said(here, name, said):
+    """`foo-bar` cannot be imported."""
+    done = CliRunner().invoke(app, ["new", "service", name, "--queue", "a", "--dry-run"])
+
+    line = "foo-bar is the package foo_bar: its folder and its imports have that name.\n"
+    assert (line in done.output) is said
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["update", "--check"], ["add", "handler", "on_a"], ["destroy"]]
+)
+def test_commands_work_from_a_folder_of_the_project(here, monkeypatch, command):
+    """The project is the one around it."""
+    done = CliRunner().invoke(app, ["new", "service", "foobar", "--queue", "a"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.chdir(here / "foobar/tests")
+
+    done = CliRunner().invoke(app, command)
+
+    assert done.exit_code == 0, done.output

@@ -1,8 +1,14 @@
 """How responses change the number of parallel fetches."""
 
-import pytest
+import asyncio
 
-from loafer_kit.engine.fetchers import PollScaler, fetch_limit
+import pytest
+from virtual_time import run
+
+from loafer_kit.engine.fetchers import Fetcher, PollScaler, fetch_limit
+from loafer_kit.exceptions import TransientProviderError
+from loafer_kit.routes import Route
+from loafer_kit.testing import InMemoryProvider
 
 
 def observe(receivers, received, limit=10, *, idle=True):
@@ -60,3 +66,26 @@ def test_full_fetches_are_preferred(in_hand, limit):
 def test_a_smaller_fetch_fills_a_slot_that_would_idle(in_hand, limit):
     """Three slots and nothing held ready: no convoy behind one slow message."""
     assert fetch_limit(in_hand=in_hand, handled_at_once=3, room=3, batch_size=10) == limit
+
+
+def test_a_source_that_fails_has_one_fetch_open():
+    """Those that back off are no reason to open more."""
+
+    class Failing(InMemoryProvider):
+        async def fetch(self, limit):
+            raise TransientProviderError("busy")
+
+    async def main():
+        fetcher = Fetcher(
+            Route(Failing(), lambda message, metadata: True),
+            arrived=lambda messages: None,
+            failed=lambda error: None,
+            slots_idle=lambda: True,
+        )
+        fetcher.scaler.wanted = 5
+        fetcher.start(10)
+        await asyncio.sleep(1)
+        assert fetcher.scaler.wanted == 1
+        await fetcher.finish()
+
+    run(main)

@@ -415,3 +415,19 @@ def test_the_log_says_when_the_breaker_opens_and_closes(caplog):
         "breaker.opened route=orders probe_in=30s",
         "breaker.closed route=orders",
     ]
+
+
+def test_a_success_between_failures_starts_the_count_anew():
+    """Only failures in a row open the breaker."""
+    breaker = CircuitBreaker(threshold=3)
+    for outcome in [
+        outcomes.LEAVE,
+        outcomes.LEAVE,
+        outcomes.ACKNOWLEDGE,
+        outcomes.LEAVE,
+        outcomes.LEAVE,
+    ]:
+        breaker.record(outcome, None)
+    assert not breaker.is_open
+    breaker.record(outcomes.LEAVE, None)
+    assert breaker.is_open

@@ -4,12 +4,13 @@ import asyncio
 import contextvars
 
 import pytest
+from virtual_time import run as run_in_virtual_time
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.jobs import Job, Jobs
 from loafer_kit.engine.workers import RouteWorker
-from loafer_kit.exceptions import ProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -365,3 +366,113 @@ def test_a_source_with_few_deliveries_is_asked_only_for_what_can_start(
     worker = RouteWorker(Route(provider, accept, **options), Slots(1), None)
     worker._jobs.pace.prefetch = 50
     assert worker._prefetch() == prefetch
+
+
+def test_a_fetch_waits_as_long_as_the_source_asks():
+    """Also longer than the longest pause of its own."""
+
+    class Busy(InMemoryProvider):
+        asked = ()
+
+        async def fetch(self, limit):
+            self.asked = (*self.asked, asyncio.get_running_loop().time())
+            if len(self.asked) == 1:
+                raise TransientProviderError("busy", retry_after=45)
+            return await super().fetch(limit)
+
+    provider = Busy(["m"])
+    run_in_virtual_time(LoaferDispatcher([Route(provider, accept)]).dispatch_providers)
+    assert provider.asked[1] - provider.asked[0] >= 45
+
+
+def test_stop_now_cancels_the_open_fetches():
+    """A source may give them long to return when the service stops in an orderly way."""
+
+    class Deaf(InMemoryProvider):
+        poll_grace = 600
+
+        async def fetch(self, limit):
+            await asyncio.Event().wait()
+
+    async def main():
+        dispatcher = LoaferDispatcher([Route(Deaf(), accept)])
+        running = asyncio.create_task(dispatcher.dispatch_providers())
+        await asyncio.sleep(1)
+        dispatcher.stop_now()
+        await running
+        assert asyncio.get_running_loop().time() < 10
+
+    run_in_virtual_time(main)
+
+
+def test_a_source_that_answers_nothing_at_once_is_not_asked_in_a_tight_loop():
+    """The pauses grow to a second."""
+
+    class Empty(InMemoryProvider):
+        asked = 0
+
+        async def fetch(self, limit):
+            self.asked += 1
+            if self.asked > 100:
+                raise ProviderError("asked too often")
+            return ()
+
+    provider = Empty()
+
+    async def main():
+        dispatcher = LoaferDispatcher([Route(provider, accept)])
+        running = asyncio.create_task(dispatcher.dispatch_providers())
+        await asyncio.sleep(20)
+        dispatcher.stop()
+        await running
+
+    run_in_virtual_time(main)
+    assert 20 <= provider.asked <= 40
+
+
+def test_a_fetch_never_sees_the_context_of_another():
+    """What a source sets in context variables ends with its fetch."""
+    variable = contextvars.ContextVar("variable", default="clean")
+    seen = []
+
+    class Setting(InMemoryProvider):
+        async def fetch(self, limit):
+            seen.append(variable.get())
+            variable.set("dirty")
+            return await super().fetch(limit)
+
+    dispatcher = LoaferDispatcher([Route(Setting(range(1, 51)), accept)])
+    run_in_virtual_time(dispatcher.dispatch_providers)
+    assert len(seen) > 1
+    assert set(seen) == {"clean"}
+
+
+def test_the_flush_waits_for_what_is_given_back_last():
+    """A message on its last delivery that no slot became free for."""
+    events = []
+
+    class Last(InMemoryProvider):
+        def is_last_delivery(self, message):
+            return True
+
+        async def settle(self, message, outcome):
+            await asyncio.sleep(3)
+            events.append(message)
+
+        async def flush(self):
+            events.append("flushed")
+
+    async def hang(message, metadata):
+        await asyncio.Event().wait()
+
+    async def main():
+        route = Route(Last(["one", "two"], endless=True), hang, concurrency=1, prefetch=1)
+        dispatcher = LoaferDispatcher([route], grace_time=5)
+        running = asyncio.create_task(dispatcher.dispatch_providers())
+        await asyncio.sleep(1)
+        dispatcher.stop()
+        await running
+
+    run_in_virtual_time(main)
+    assert sorted(events[:-1]) == ["one", "two"]
+    assert events[-1] == "flushed"

@@ -267,7 +267,7 @@ def _queue_settings(queue: QueueSpec) -> Context:
     settings: Context = {
         "name": queue.name,
         "kind": queue.kind if queue.kind != "sqs" else None,
-        "topic": queue.topic,
+        "topic": (queue.topic if queue.creates_topic else {"name": queue.topic, "create": False}),
         "handler": queue.handler,
         "error_handler": queue.error_handler,
         "translator": queue.translator,

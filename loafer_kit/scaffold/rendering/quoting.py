@@ -45,8 +45,11 @@ def _python_text(text: str) -> str:
     return quote + body.replace(quote, f"\\{quote}") + quote
 
 
-def toml(value: str | float) -> Quoted:
-    """A TOML value: strings as basic strings, in ASCII."""
+def toml(value: str | float | Mapping[str, str | float]) -> Quoted:
+    """A TOML value: strings as basic strings, in ASCII; a table in one line."""
+    if isinstance(value, Mapping):
+        pairs = (f"{toml_key(key)} = {toml(item)}" for key, item in value.items())
+        return Quoted(f"{{ {', '.join(pairs)} }}")
     return Quoted(_double_quoted(value) if isinstance(value, str) else json.dumps(value))
 
 

@@ -53,7 +53,8 @@ def service(spec: ServiceSpec) -> Context:
             _queue(queue, references) | {"topic": _topic(queue.topic, topic_words)}
             for queue in queues
         ],
-        "topics": [_topic(topic, topic_words) for topic in topics],
+        "topics": [_topic(topic, topic_words) for topic in topics if not topic.exists],
+        "found_topics": [_topic(topic, topic_words) for topic in topics if topic.exists],
         "statements": [
             {
                 "actions": list(statement.actions),
@@ -142,6 +143,11 @@ def _arn(queue: Queue) -> str:
     return f"arn:${{AWS::Partition}}:sqs:{region}:{account}:{queue.name}"
 
 
+def _topic_arn(topic: Topic) -> str:
+    """The ARN of a topic that exists in the deployment's account, as an argument of `Sub`."""
+    return f"arn:${{AWS::Partition}}:sns:${{AWS::Region}}:${{AWS::AccountId}}:{topic.name}"
+
+
 def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
     options = queue.spec.options if queue.spec else {}
     count = queue.spec.max_receive_count if queue.spec else None
@@ -177,6 +183,8 @@ def _topic(topic: Topic | None, words: Mapping[str, Identifier]) -> Context:
         "id": word.camel_case if word else "",
         "label": word.snake_case if word else "",
         "arn": topic.arn or "",
+        "exists": topic.exists,
+        "sub": topic.arn or _topic_arn(topic),
         "region": topic.region or "",
         "fifo": topic.fifo,
     }

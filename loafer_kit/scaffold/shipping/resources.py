@@ -20,10 +20,11 @@ MOST_SOURCES = 10
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """An SNS topic; `arn` is set if it exists already."""
+    """An SNS topic. One with an `arn` exists; without it, it is in the deployment's account."""
 
     name: str
     arn: str | None = None
+    exists: bool = False
 
     @property
     def fifo(self) -> bool:
@@ -92,7 +93,7 @@ def _consumed(queue: QueueSpec, sources: Iterable[QueueSpec]) -> Queue:
         region=region,
         account=account,
         dead_letter_queue=queue.dead_letter_queue,
-        topic=_topic(queue.topic) if queue.topic and not exists else None,
+        topic=_topic(queue) if queue.topic and not exists else None,
         dead_letters_of=_names_of(sources),
     )
 
@@ -120,10 +121,11 @@ def _place(url: str) -> tuple[str | None, str | None]:
     return host and host["region"], account if _ACCOUNT.fullmatch(account) else None
 
 
-def _topic(topic: str) -> Topic:
+def _topic(queue: QueueSpec) -> Topic:
+    topic = str(queue.topic)
     if topic.startswith("arn:"):
-        return Topic(topic.rpartition(":")[2], topic)
-    return Topic(topic)
+        return Topic(topic.rpartition(":")[2], topic, exists=True)
+    return Topic(topic, exists=not queue.creates_topic)
 
 
 # The boundaries of words in camel case: between `orders` and `Created`, `HTTP` and `Errors`.

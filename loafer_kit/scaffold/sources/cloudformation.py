@@ -107,6 +107,7 @@ class _Reader:
         made = {logical_id for logical_id, _, kind in resources if kind == _QUEUE}
         self._dead_letters(made)
         self._note_queues_and_topics()
+        self._result.parameters(self._intrinsics.parameters.values())
         return self._result
 
     def _dead_letters(self, made: Collection[str]) -> None:

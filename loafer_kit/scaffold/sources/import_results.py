@@ -12,7 +12,7 @@ from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Document, Node
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.problems import Path, Problem
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Parameter
 
 # A place and a message about it; the same remark is kept once.
 _Remark = tuple[Path, str]
@@ -88,6 +88,16 @@ class ImportResult:
     problems: dict[_Remark, None] = field(default_factory=dict)
     notes: dict[_Remark, None] = field(default_factory=dict)
     places: dict[Path, Path] = field(default_factory=dict)
+
+    def parameters(self, found: Iterable[Parameter]) -> None:
+        """Add the parameters that names of queues and topics take."""
+        tables = [
+            {"name": parameter.name}
+            | ({} if parameter.default is None else {"default": parameter.default})
+            for parameter in found
+        ]
+        if tables:
+            self.values["parameters"] = tables
 
     def problem(self, node: Node, message: str) -> None:
         """Add an error of the document."""

@@ -3,9 +3,12 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from loafer_kit.scaffold.sources import dead_letters
 from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.specs import Parameter
 
 #: Replaces, in a text, what only a deployment decides.
 UNKNOWN = "\0"
@@ -27,6 +30,28 @@ class Intrinsics:
         self._root = root
         self._names: dict[str, str] = {}
         self._conditions: dict[str, bool | None] = {}
+        #: The parameters that names of queues and topics take, by the template's names.
+        self.parameters = dict(self._parameters())
+        self._takes_defaults = False
+
+    def _parameters(self) -> Iterator[tuple[str, Parameter]]:
+        found: dict[str, None] = {}
+        resources = [resource for _, resource in self._root["Resources"].items()]
+        for resource in resources:
+            key, _ = _NAMES.get(str(resource["Type"].value), ("", ""))
+            found |= dict.fromkeys(_references(resource["Properties"][key].value))
+        taken = set()
+        for name in found:
+            node = self._root.at("Parameters", name)
+            variable, default = names.snake_case(name).upper(), node["Default"].text
+            if (
+                node["Type"].value == "String"
+                and names.parameter(variable) is None
+                and variable.replace("_", "") not in taken
+                and (default is None or names.parameter_value(default) is None)
+            ):
+                taken.add(variable.replace("_", ""))
+                yield name, Parameter(variable, default)
 
     def resolve(self, value: object) -> object:
         """The value without its functions; None for `AWS::NoValue`."""
@@ -94,8 +119,18 @@ class Intrinsics:
         key = str(name)
         if key not in self._conditions:
             self._conditions[key] = None  # if it refers to itself
-            self._conditions[key] = self._holds(self._root.at("Conditions", key).value)
+            with self._with_defaults():
+                self._conditions[key] = self._holds(self._root.at("Conditions", key).value)
         return self._conditions[key]
+
+    @contextmanager
+    def _with_defaults(self) -> Iterator[None]:
+        """Resolve parameters to their defaults: to choose, not to name."""
+        before, self._takes_defaults = self._takes_defaults, True
+        try:
+            yield
+        finally:
+            self._takes_defaults = before
 
     def _holds(self, value: object) -> bool | None:
         holds: bool | None = None
@@ -122,6 +157,8 @@ class Intrinsics:
             return f"https://{UNKNOWN}/{self.name(str(name))}"
         if resource["Type"].value == "AWS::SNS::Topic":
             return self._arn(str(name))
+        if str(name) in self.parameters and not self._takes_defaults:
+            return f"${{{self.parameters[str(name)].name}}}"
         parameter = self._root.at("Parameters", str(name))
         default = parameter["Default"].value
         if isinstance(default, str) and "List" in str(parameter["Type"].value):
@@ -203,9 +240,34 @@ class Intrinsics:
         """The value of `Fn::FindInMap`."""
         if not isinstance(argument, list):
             return UNKNOWN
-        steps: Sequence[str] = [self.text(step) for step in argument[:3]]
+        with self._with_defaults():
+            steps: Sequence[str] = [self.text(step) for step in argument[:3]]
         found = self._root.at("Mappings", *steps).value
         return found if isinstance(found, (str, int, list)) else UNKNOWN
+
+
+def _references(value: object) -> Iterator[str]:
+    """The names that `Ref` and `Fn::Sub` refer to within a value."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop(0):
+            case {"Ref": str() as name}:
+                yield name
+            case {"Fn::FindInMap": _}:
+                continue
+            case {"Fn::Sub": str() as text}:
+                yield from _substituted(text)
+            case {"Fn::Sub": [str() as text, values]}:
+                yield from _substituted(text)
+                waiting.append(values)
+            case dict() as table:
+                waiting += table.values()
+            case list() as items:
+                waiting += items
+
+
+def _substituted(text: str) -> Iterator[str]:
+    yield from (name.strip() for mark, name in _SUBSTITUTED.findall(text) if not mark)
 
 
 def _negated(holds: bool | None) -> bool | None:

@@ -63,7 +63,11 @@ def _ask_for_queue(values: Values, person: Person) -> None:
     if "kind" not in queue and "topic" not in queue:
         ask("kind", "Kind (sqs, or sns for a queue subscribed to a topic)", "sqs")
     if queue.get("kind") == "sns" and "topic" not in queue:
-        ask("topic", "Topic", names.queue_name(name))
+        topic = ask("topic", "Topic", names.queue_name(name))
+        if not topic.startswith("arn:") and not person.confirm(
+            "Create the topic? Answer n for one that exists.", default=True
+        ):
+            queue["topic"] = {"name": topic, "create": False}
     if "handler" not in queue:
         ask("handler", "Handler", names.handler_for(name))
     if "dead_letter_queue" not in queue and person.confirm(

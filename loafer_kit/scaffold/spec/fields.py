@@ -86,7 +86,8 @@ QUEUE = (
     ),
     Field(
         "topic", "string",
-        "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue.",
+        "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue. "
+        '`{name = "news", create = false}` is a topic that exists already.',
         rule=names.topic,
     ),
     Field(
@@ -117,6 +118,15 @@ QUEUE = (
         "max_receive_count", "integer",
         "After how many receives a message goes to the dead-letter queue; by default 5.",
         minimum=1, maximum=1000,
+    ),
+)
+
+# The keys of a topic that is given as a table.
+TOPIC = (
+    Field("name", "string", "The topic's name or ARN.", required=True, rule=names.topic),
+    Field(
+        "create", "boolean",
+        "Whether the deployed queues bring the topic; by default true for a name, false for an ARN.",
     ),
 )
 

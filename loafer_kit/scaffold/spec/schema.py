@@ -5,7 +5,7 @@ from typing import Any
 
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.fields import OPTIONS, PARAMETER, QUEUE, SERVICE, Field
+from loafer_kit.scaffold.spec.fields import OPTIONS, PARAMETER, QUEUE, SERVICE, TOPIC, Field
 
 Schema = dict[str, Any]
 
@@ -18,6 +18,11 @@ def service() -> Schema:
         "description": "The queues whose messages the service handles.",
         "minItems": 1,
         "items": _table(QUEUE + OPTIONS, "A queue and the code that handles its messages."),
+    }
+    queue = schema["properties"]["queues"]["items"]["properties"]
+    queue["topic"] = {
+        "description": queue["topic"].pop("description"),
+        "anyOf": [queue["topic"], _table(TOPIC, "A topic, and who creates it.")],
     }
     schema["properties"]["parameters"] = {
         "type": "array",

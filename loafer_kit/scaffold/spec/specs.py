@@ -44,12 +44,14 @@ class QueueSpec:
     """One queue of a service and the code that handles its messages.
 
     `name` is a name or a URL, as given. `options` holds those of `fields.OPTIONS` that are set.
+    A topic given by ARN exists, whatever `creates_topic` says.
     """
 
     name: str
     kind: Literal["sqs", "sns"]
     handler: str
     topic: str | None = None
+    creates_topic: bool = True
     error_handler: str | None = None
     translator: str | None = None
     payload: str | None = None

@@ -12,6 +12,7 @@ from loafer_kit.scaffold.spec.fields import (
     PARAMETER,
     QUEUE,
     SERVICE,
+    TOPIC,
     Field,
     Kind,
     Value,
@@ -32,6 +33,9 @@ _TABLES = ("queues", "parameters", "payloads", "with")
 
 # The keys of a queue whose names may contain parameters.
 _PARAMETERISED = ("name", "topic", "dead_letter_queue")
+
+# Where a queue's values say whether its topic is created: the `create` of the topic's table.
+_CREATES_TOPIC = "topic.create"
 
 Values = dict[str, Value]
 
@@ -82,7 +86,10 @@ def _read(draft: Draft) -> _Reading:
     problems.extend(artefacts.problems_of(draft.values.get("with", [])))
     queues: list[Values] = []
     for index, raw in enumerate(_raw_queues(draft, problems)):
-        queue = read(raw, QUEUE + OPTIONS, ("queues", index), problems)
+        table, creates_topic = _with_plain_topic(raw, ("queues", index, "topic"), problems)
+        queue = read(table, QUEUE + OPTIONS, ("queues", index), problems)
+        if creates_topic is not None:
+            queue[_CREATES_TOPIC] = creates_topic
         problems.extend(_contradictions(queue, ("queues", index)))
         queues.append(queue)
     parameters = _parameters(draft, problems)
@@ -93,6 +100,20 @@ def _read(draft: Draft) -> _Reading:
     located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
     ordered = sorted([*draft.problems, *located], key=lambda item: item.line or 0)
     return _Reading(values, queues, parameters, models, ordered)
+
+
+def _with_plain_topic(
+    raw: object, path: Path, problems: list[Problem]
+) -> tuple[object, Value | None]:
+    """A queue's table with its topic as a text, and whether the topic's own table creates it."""
+    if not (isinstance(raw, Mapping) and isinstance(raw.get("topic"), Mapping)):
+        return raw, None
+    topic = read(raw["topic"], TOPIC, path, problems)
+    name, create = topic.get("name"), topic.get("create")
+    if create and str(name).startswith("arn:"):
+        problems.append(Problem((*path, "create"), "a topic that has an ARN exists already"))
+    rest = {key: value for key, value in raw.items() if key != "topic"}
+    return rest if name is None else {**rest, "topic": name}, create
 
 
 def _raw_queues(draft: Draft, problems: list[Problem]) -> Sequence[object]:
@@ -357,6 +378,7 @@ def _queue(values: Values) -> QueueSpec:
         name=name,
         kind="sns" if topic else "sqs",
         topic=topic,
+        creates_topic=values.get(_CREATES_TOPIC, True) is True,
         handler=_handler(values),
         error_handler=_text(values.get("error_handler")),
         translator=_text(values.get("translator")),

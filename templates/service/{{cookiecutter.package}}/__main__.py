@@ -10,4 +10,5 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.modules.pop({{ package|py }}, None)
+# An import would not run what `python -m` runs.
 runpy.run_module({{ package|py }}, run_name="__main__", alter_sys=True)

@@ -123,12 +123,11 @@ def test_the_docker_image_runs_python_itself_without_root():
 
     assert 'CMD ["python", "-m", "foobar"]' in lines
     assert "USER service" in lines
-    assert lines[0].startswith("FROM python:")
-    assert lines[0].endswith("-slim")
+    assert re.fullmatch(r"FROM python:3\.\d+-slim", lines[0])
 
 
 def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path):
-    """They are installed before the code is copied: exactly what pyproject.toml declares."""
+    """They are installed before the code: a lock if there is one, else what pyproject.toml says."""
     model = {"Order": {"number": "int"}}
     project = rendered({"name": "a", "payload": "Order"}, payloads=model)
     steps = project["Dockerfile"].replace("\\\n", "").splitlines()
@@ -141,8 +140,13 @@ def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path
 
     subprocess.run(["sh", "-c", line], cwd=tmp_path, env={"PATH": path}, check=True)
 
+    (tmp_path / "requirements.txt").write_text("a==1\n")
+    declared_only = (tmp_path / "installed").read_text()
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, env={"PATH": path}, check=True)
+    assert (tmp_path / "installed").read_text() == "a==1\n"
+
     declared = tomllib.loads(project["pyproject.toml"])["project"]["dependencies"]
-    assert (tmp_path / "installed").read_text().splitlines() == declared
+    assert declared_only.splitlines() == declared
     assert steps.index(step) < steps.index("COPY foobar ./foobar")
     assert "README.md" not in project[".dockerignore"]
 

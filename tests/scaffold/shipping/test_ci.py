@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from loafer_kit.cli import app
 
 PATH = ".github/workflows/ci.yml"
 
@@ -44,17 +47,24 @@ def test_it_can_read_the_repository_and_nothing_more(ship):
 @pytest.mark.slow
 def test_its_commands_pass_in_the_project(ship, tmp_path):
     """Lint, type check and tests, as the workflow runs them once everything is installed."""
-    for path, text in ship("ci", queues=[{"name": "orders"}]).items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
+    arguments = ["new", "service", "foobar", "--queue", "orders", "--with", "ci"]
+    made = CliRunner().invoke(app, [*arguments, "--output-dir", str(tmp_path)])
+    assert made.exit_code == 0, made.output
     steps = yaml.safe_load(ship("ci")[PATH])["jobs"]["check"]["steps"]
     install, *commands = [step["run"] for step in steps if "run" in step]
     assert install == "pip install -e '.[dev]'"
-    assert [command.split()[0] for command in commands] == ["ruff", "black", "mypy", "python"]
+    assert commands == [
+        "ruff check .",
+        "black --check .",
+        "mypy",
+        "loafer-kit check",
+        "loafer-kit update --check",
+        "python -m pytest",
+    ]
 
     for command in commands:
         done = subprocess.run(
             f"{Path(sys.executable).parent}/{command}",
-            shell=True, cwd=tmp_path, capture_output=True, text=True, check=False,
+            shell=True, cwd=tmp_path / "foobar", capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -78,7 +78,10 @@ def test_a_topic_is_there_once(spec_of):
         {"name": "a", "topic": "t"}, {"name": "b", "topic": "t"}, {"name": "c", "topic": arn}
     )
 
-    assert resources.topics(resources.queues(spec)) == (Topic("t"), Topic("there", arn))
+    assert resources.topics(resources.queues(spec)) == (
+        Topic("t"),
+        Topic("there", arn, exists=True),
+    )
     assert Topic("there", arn).region == "eu-west-1"
 
 

@@ -151,3 +151,10 @@ def test_terraform_would_format_it_so(ship, tmp_path):
     )
 
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_provider_has_an_upper_bound(ship):
+    """A new major version of it may refuse the module."""
+    versions = ship("terraform")["deploy/terraform/versions.tf"]
+
+    assert 'version = "~> 6.0"' in versions

@@ -33,8 +33,8 @@ def test_a_template_becomes_a_service():
 
     assert draft.values["queues"] == [
         {
-            "name": "prod-orders.fifo",
-            "dead_letter_queue": "prod-orders-dlq.fifo",
+            "name": "${STAGE}-orders.fifo",
+            "dead_letter_queue": "${STAGE}-orders-dlq.fifo",
             "max_receive_count": 3,
             "wait_time": 20,
             "visibility_timeout": 120,
@@ -47,7 +47,11 @@ def test_a_template_becomes_a_service():
             "max_receive_count": 10,
         },
         {"name": "InvoicesQueue"},
-        {"name": "AuditQueue"},
+        {"name": "${OWNER}-audit"},
+    ]
+    assert draft.values["parameters"] == [
+        {"name": "STAGE", "default": "prod"},
+        {"name": "OWNER"},
     ]
 
 
@@ -66,10 +70,6 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
         (
             "Resources.InvoicesQueue: its name is known only when the stack is deployed: "
             "the spec calls it InvoicesQueue (line 45)"
-        ),
-        (
-            "Resources.AuditQueue: its name is known only when the stack is deployed: "
-            "the spec calls it AuditQueue (line 47)"
         ),
         "Resources.TestQueue: is left out: its condition does not hold (line 51)",
         (
@@ -122,18 +122,21 @@ def test_json_says_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ({"Ref": "Stage"}, "prod"),
+        ({"Ref": "Stage"}, "${STAGE}"),
         ({"Ref": "Owner"}, UNKNOWN),
         ({"Ref": "AWS::NoValue"}, None),
         ({"Ref": "AWS::StackName"}, UNKNOWN),
         ({"Ref": "Topic"}, f"arn:{UNKNOWN}:sns:{UNKNOWN}:{UNKNOWN}:Topic.fifo"),
-        ({"Ref": "Queue"}, f"https://{UNKNOWN}/orders-prod"),
-        ({"Fn::GetAtt": ["Queue", "QueueName"]}, "orders-prod"),
-        ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:sqs:{UNKNOWN}:{UNKNOWN}:orders-prod"),
+        ({"Ref": "Queue"}, f"https://{UNKNOWN}/orders-${{STAGE}}"),
+        ({"Fn::GetAtt": ["Queue", "QueueName"]}, "orders-${STAGE}"),
+        ({"Fn::GetAtt": "Queue.Arn"}, f"arn:{UNKNOWN}:sqs:{UNKNOWN}:{UNKNOWN}:orders-${{STAGE}}"),
         ({"Fn::GetAtt": "Function.Arn"}, UNKNOWN),
-        ({"Fn::Sub": "${Stage}-${!Stage}-${ Stage }"}, "prod-${Stage}-prod"),
-        ({"Fn::Sub": ["${A}-${Queue.QueueName}", {"A": {"Ref": "Stage"}}]}, "prod-orders-prod"),
-        ({"Fn::Join": ["-", ["a", {"Ref": "Stage"}]]}, "a-prod"),
+        ({"Fn::Sub": "${Stage}-${!Stage}-${ Stage }"}, "${STAGE}-${Stage}-${STAGE}"),
+        (
+            {"Fn::Sub": ["${A}-${Queue.QueueName}", {"A": {"Ref": "Stage"}}]},
+            "${STAGE}-orders-${STAGE}",
+        ),
+        ({"Fn::Join": ["-", ["a", {"Ref": "Stage"}]]}, "a-${STAGE}"),
         ({"Fn::Join": ["-", {"Fn::Split": [",", "a,b"]}]}, "a-b"),
         ({"Fn::Select": ["1", {"Ref": "Zones"}]}, "b"),
         ({"Fn::Select": [9, ["a"]]}, UNKNOWN),
@@ -175,6 +178,37 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
     }
 
     assert Intrinsics(Node(root)).resolve(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("parameter", "name", "parameters"),
+    [
+        ({"Type": "String", "Default": "dev"}, "${STAGE}-a", [{"name": "STAGE", "default": "dev"}]),
+        ({"Type": "String"}, "${STAGE}-a", [{"name": "STAGE"}]),
+        ({"Type": "String", "Default": "a.b"}, "a.b-a", None),
+        ({"Type": "Number", "Default": 3}, "3-a", None),
+    ],
+)
+def test_a_parameter_in_a_name_becomes_one_of_the_service(tmp_path, parameter, name, parameters):
+    """A value that is no part of a queue's name stays in it, for validation."""
+    resources = {
+        "A": queue(
+            QueueName={"Fn::Sub": "${Stage}-a"},
+            VisibilityTimeout={"Ref": "Seconds"},
+            RedrivePolicy={
+                "deadLetterTargetArn": {"Fn::Sub": "arn:aws:sqs:eu-west-1:1:${Stage}-dead"}
+            },
+        ),
+        "Dead": queue(QueueName={"Fn::Join": ["-", [{"Ref": "Stage"}, "dead"]]}),
+    }
+    declared = {"Stage": parameter, "Seconds": {"Type": "Number", "Default": 90}}
+
+    values = cloudformation.read(template(tmp_path, resources, Parameters=declared)).values
+
+    (found,) = values["queues"]
+    assert (found["name"], found["visibility_timeout"]) == (name, 90)
+    assert found["dead_letter_queue"] == name.replace("-a", "-dead")
+    assert values.get("parameters") == parameters
 
 
 def test_a_fifo_queue_whose_name_lacks_the_suffix_is_a_problem(tmp_path):

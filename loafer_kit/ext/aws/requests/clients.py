@@ -112,7 +112,7 @@ class Clients:
         used = await credentials.get_frozen_credentials() if credentials else None
         asked = time.time()
         try:
-            return await operation(**parameters)
+            answer = await operation(**parameters)
         except ClientError as exc:
             code, headers = errors.client_error_code(exc), errors.client_error_headers(exc)
             # The clock may have been set during the request.
@@ -124,7 +124,10 @@ class Clients:
                 raise
             if not await credentials.renewed(used):
                 raise
-        return await operation(**parameters)
+            answer = await operation(**parameters)
+        if credentials is not None:
+            credentials.accepted()
+        return answer
 
     def _parameters(self, long_polling: bool) -> dict[str, Any]:
         config = AioConfig(

@@ -116,6 +116,7 @@ class DirectTransport:
             moment = time.time() + self._clock_offset
             response, answer = await self._post(action, request, credentials, moment)
             if response.status == answers.OK:
+                self._credentials.accepted()
                 break
             code, _ = _failure(response, answer)
             skew = errors.clock_skew(code, response.headers, moment)

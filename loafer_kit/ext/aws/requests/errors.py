@@ -131,6 +131,16 @@ class CredentialsError(Exception):
         )
 
 
+class RefusedCredentialsError(CredentialsError):
+    """AWS no longer accepts credentials that it accepted before; they may be about to be replaced."""
+
+    def __init__(self) -> None:
+        Exception.__init__(
+            self,
+            "AWS no longer accepts the credentials, and reading them again brings no others yet",
+        )
+
+
 #: Raised by a request when AWS, the network or the configuration fails it. (botocore raises
 #: `ValueError` for an endpoint that is not a URL.)
 REQUEST_ERRORS: tuple[type[Exception], ...] = (

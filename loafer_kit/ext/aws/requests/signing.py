@@ -30,6 +30,11 @@ _SIGNED_IN_A_SESSION = (
 )
 
 
+#: Seconds in which credentials that AWS no longer accepts may be replaced: a rotation may disable
+#: the old ones before it writes the new ones.
+_ROTATION = 300.0
+
+
 class FrozenCredentials(Protocol):
     """Credentials of one moment, as `get_frozen_credentials()` returns them."""
 
@@ -49,6 +54,8 @@ class RenewableCredentials:
         self._current = current
         self._read_again = read_again
         self._reading = asyncio.Lock()
+        self._accepted = False
+        self._refused_since: float | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._current, name)
@@ -70,8 +77,15 @@ class RenewableCredentials:
                 self._current = found
                 return await _frozen(found)
 
+    def accepted(self) -> None:
+        """Take note that AWS accepts the credentials."""
+        self._accepted, self._refused_since = True, None
+
     async def renewed(self, rejected: FrozenCredentials) -> bool:
-        """Return whether there are other credentials than those that AWS did not accept."""
+        """Return whether there are other credentials than those that AWS did not accept.
+
+        Raises `CredentialsError` if there are none yet, but AWS accepted these until lately.
+        """
         if self._read_again is None:
             return False
         async with self._reading:  # many requests are rejected at once, one reads
@@ -80,6 +94,7 @@ class RenewableCredentials:
             with _retrieval(configuration_may_change=True):
                 found = await self._read_again()
                 if found is None or _equal(await _frozen(found), rejected):
+                    self._check_patience()
                     return False
             self._current = found
             logger.warning(
@@ -87,6 +102,14 @@ class RenewableCredentials:
                 extra={"event": "credentials.renewed"},
             )
             return True
+
+    def _check_patience(self) -> None:
+        """Raise `CredentialsError` as long as a rotation may be under way."""
+        now = time.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        if self._accepted and now - self._refused_since < _ROTATION:
+            raise errors.RefusedCredentialsError
 
 
 class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types

@@ -266,3 +266,19 @@ def test_short_lingers_on_real_loops(new_loop, linger):
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(asyncio.wait_for(main(), 10))
+
+
+def test_items_are_those_whose_requests_have_not_ended(in_virtual_time):
+    """They wait for others, are under way, or wait behind one of their key."""
+
+    async def main():
+        batcher = Batcher(Sent(takes=5.0), 1.0, key=lambda item: item[0])
+        batcher.add("a1", 100.0)
+        await asyncio.sleep(2)
+        batcher.add("a2", 100.0)
+        batcher.add("b1", 100.0)
+        assert sorted(batcher.items()) == ["a1", "a2", "b1"]
+        await batcher.flush()
+        assert batcher.items() == []
+
+    in_virtual_time(main)

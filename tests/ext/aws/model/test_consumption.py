@@ -87,6 +87,28 @@ def test_failed_deletion_is_repeated_within_the_lease(
     in_virtual_time(main)
 
 
+def test_a_deletion_is_repeated_until_shortly_before_the_end_of_its_lease(
+    in_virtual_time, model_queue, consuming
+):
+    """The longest pause between two attempts is five seconds."""
+
+    def fail(action):
+        late = asyncio.get_running_loop().time() > 24
+        return "request" if action == "DeleteMessageBatch" and not late else None
+
+    queue = model_queue(faults=fail)
+    queue.put("a")
+
+    async def main():
+        async with consuming(queue) as (provider, _):
+            (message,) = await provider.fetch(10)
+            await provider.settle(message, outcomes.ACKNOWLEDGE)
+            await asyncio.sleep(29.9)
+            assert queue.left() == []
+
+    in_virtual_time(main)
+
+
 def test_what_could_not_be_deleted_is_deleted_when_it_comes_back(
     in_virtual_time, model_queue, consuming, caplog
 ):
@@ -708,11 +730,12 @@ def test_rejected_message_is_deleted_after_the_send(in_virtual_time, model_queue
     in_virtual_time(main)
 
 
+@pytest.mark.parametrize("fault", ["request", "entry"])
 def test_message_stays_when_its_dead_letter_is_not_taken(
-    in_virtual_time, model_queue, consuming, caplog
+    in_virtual_time, model_queue, consuming, caplog, fault
 ):
-    """A dead-letter queue that is out of reach costs no message."""
-    queue = model_queue(faults=Faults("SendMessageBatch", "request", 1_000))
+    """A dead-letter queue that is out of reach, or refuses the letter, costs no message."""
+    queue = model_queue(faults=Faults("SendMessageBatch", fault, 1_000))
     queue.put("a")
 
     async def main():

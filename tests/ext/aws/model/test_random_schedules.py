@@ -1,4 +1,4 @@
-"""The engine and an SQS queue through random outcomes, durations and faults."""
+"""The engine and an SQS queue through random outcomes, durations, faults, freezes and stops."""
 
 import asyncio
 import random
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from virtual_time import freeze
 
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.exceptions import DeleteMessage, RejectMessage, RetryMessage
@@ -35,7 +36,12 @@ class Scenario:
         self.fault_rate = self.chance.choice([0, 0.05, 0.3, 0.9])
         self.faults_until = self.chance.uniform(0, 200)
         self.longest_work = self.chance.choice([0, 1, 20, 80])
-        self.stop_after = self.chance.choice([5, 60, 2_000])
+        self.stop_after = self.chance.choice([[5], [60], [2_000], [5, 60, 2_000], [2, 2, 2, 5]])
+        self.time_limit = self.chance.choice([None, 10])
+        #: How often a handler hangs, and how often one blocks the loop, for so many seconds at most.
+        self.hang_rate = self.chance.choice([0, 0.05]) if self.time_limit else 0
+        self.freeze_rate = self.chance.choice([0, 0, 0.1])
+        self.longest_freeze = self.chance.choice([1, 20, 100])
         self.failures_left = defaultdict(lambda: self.chance.randrange(4))
 
     def fault(self, action):
@@ -55,6 +61,10 @@ class Scenario:
         self.started.append(body)
         self.running.add(body)
         try:
+            if self.chance.random() < self.freeze_rate:
+                freeze(self.chance.random() * self.longest_freeze)
+            if self.chance.random() < self.hang_rate:
+                await asyncio.Event().wait()
             await asyncio.sleep(self.chance.random() * self.longest_work)
             return self._answer(body)
         finally:
@@ -96,15 +106,20 @@ async def play(scenario, queue, make_provider):
         position = sum(stored.body.startswith(group) for stored in queue.messages)
         queue.put(f"{group}-{position}", group=group)
     queue.faults = scenario.fault
-    provider = make_provider(queue, retry_delay=1, retry_delay_cap=30)
-    route = Route(
-        provider, scenario.handle, "orders", concurrency=scenario.chance.choice([1, 3, 20])
-    )
-    dispatcher = LoaferDispatcher([route], grace_time=scenario.chance.choice([1, 100]))
-    running = asyncio.create_task(dispatcher.dispatch_providers())
-    await asyncio.wait([running], timeout=scenario.stop_after)
-    dispatcher.stop()
-    await running
+    for seconds in scenario.stop_after:
+        provider = make_provider(queue, retry_delay=1, retry_delay_cap=30)
+        route = Route(
+            provider,
+            scenario.handle,
+            "orders",
+            concurrency=scenario.chance.choice([1, 3, 20]),
+            handler_timeout=scenario.time_limit,
+        )
+        dispatcher = LoaferDispatcher([route], grace_time=scenario.chance.choice([1, 100]))
+        running = asyncio.create_task(dispatcher.dispatch_providers())
+        await asyncio.wait([running], timeout=seconds)
+        dispatcher.stop()
+        await running
     left_running = {task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()}}
     await asyncio.sleep(100)
     return left_running
@@ -139,7 +154,7 @@ def test_nothing_is_lost_and_nothing_runs_after_it_was_done(
         deleted = {stored.body for stored in queue.messages if stored.deleted}
         assert deleted <= scenario.done
         assert set(scenario.started) >= deleted
-        if scenario.stop_after == 2_000 and scenario.longest_work < 80:
+        if 2_000 in scenario.stop_after and scenario.longest_work < 10 and not scenario.freeze_rate:
             assert scenario.done == {stored.body for stored in queue.messages}
 
     check()

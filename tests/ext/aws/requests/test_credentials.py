@@ -10,7 +10,7 @@ from botocore.credentials import ReadOnlyCredentials
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws import providers
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
-from loafer_kit.ext.aws.requests import clients
+from loafer_kit.ext.aws.requests import clients, signing
 from loafer_kit.ext.aws.requests.transport import Queue
 
 QUEUE_URL = "https://queue.example/123456789012/orders"
@@ -95,6 +95,34 @@ async def test_credentials_that_were_not_rotated_are_final(keys_file, opened_que
         await queue.delete(["a"])
     assert not isinstance(raised.value, TransientProviderError)
     assert keys(server) == ["OLD"]
+
+
+async def test_credentials_refused_before_their_rotation_are_waited_for(keys_file, opened_queue):
+    """AWS accepted them before: each attempt reads them again, until the file has others."""
+    refused = refusal("InvalidClientTokenId")
+    server, queue = await opened_queue(DELETED, refused, refused, refused, DELETED)
+    assert await queue.delete(["a"]) == []
+    for _ in range(2):
+        with pytest.raises(TransientProviderError, match="no longer accepts the credentials"):
+            await queue.delete(["b"])
+    keys_file("NEW")
+    assert await queue.delete(["b"]) == []
+    assert keys(server) == ["OLD", "OLD", "OLD", "OLD", "NEW"]
+
+
+async def test_credentials_that_are_not_rotated_in_time_are_final(
+    keys_file, opened_queue, monkeypatch
+):
+    """The time counts from the first refusal since AWS accepted them."""
+    refused = refusal("InvalidClientTokenId")
+    _, queue = await opened_queue(DELETED, refused, refused, refused)
+    assert await queue.delete(["a"]) == []
+    with pytest.raises(TransientProviderError):
+        await queue.delete(["b"])
+    monkeypatch.setattr(signing, "_ROTATION", 0.0)
+    with pytest.raises(ProviderError, match="does not accept the credentials") as raised:
+        await queue.delete(["b"])
+    assert not isinstance(raised.value, TransientProviderError)
 
 
 async def test_another_refusal_does_not_read_credentials_again(keys_file, opened_queue):
