@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # The tests start many processes; compiled modules make that faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast lint format bench soak docs localstack clean
+.PHONY: demo test test-fast lint format bench soak picture docs localstack clean
 
 demo: $(STAMP)
 	@$(BIN)/python docs/demo.py
@@ -45,6 +45,10 @@ localstack: .localstack/.installed
 		'moto-ext[sns,sqs]' 'cbor2<6' 'cryptography<47' 'pyopenssl<26' 'service-identity<25'
 	@touch $@
 
+# The picture of a terminal on the landing page: it shows a real run.
+picture: $(STAMP)
+	$(BIN)/python docs/picture.py docs/pictures/terminal.svg
+
 docs: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
@@ -52,10 +56,9 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed. Choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Installing loafer_kit and its development tools into $(VENV), once: this takes minutes."
+	@echo "Building $(VENV), once: it gets loafer_kit, its extras and the tools that develop it."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev]' | \
-		grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c -100
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev]'
 	@touch $@
 
 clean:

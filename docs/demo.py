@@ -121,7 +121,7 @@ def send_and_wait(folder: Path, log: Log) -> tuple[Log, list[str], list[DeadLett
     ids = []
     for body, _ in MESSAGES:
         sent = loafer_kit("send", QUEUE, body, inside=folder)
-        ids.append(sent.split()[1])
+        ids += re.findall(r"^sent (\S+)", sent, re.MULTILINE)
     deadline = time.monotonic() + PATIENCE
     while queues.counts(QUEUE).total:
         if time.monotonic() > deadline:

@@ -25,11 +25,12 @@ __all__ = ["app", "main", "register_commands"]
 COMMANDS = {
     "add": "Extend an existing service.",
     "check": "Report where spec, code and lock disagree.",
-    "destroy": "Undo the last `new` or `add` in a project.",
+    "destroy": "Undo the last `new`, `add` or `remove` in a project.",
     "dev": "Run a service against a local SQS server.",
     "doctor": "Report what keeps a service from running, and how to fix it.",
     "health": "Tell whether the service in this container is well.",
     "new": "Create a project.",
+    "remove": "Take out what `add` or `new` wrote.",
     "run": "Run an Application or a LoaferManager.",
     "schema": "Print the JSON Schema of a service's spec.",
     "send": "Send messages to a local server or to AWS.",

@@ -13,7 +13,6 @@ from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import artefacts, extensions, handlers, pieces, queues
 from loafer_kit.scaffold.project import drift, locks
-from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.plans import refuse_links
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.sources import documents
@@ -50,7 +49,8 @@ def queue(
     Settings, code and tests change together. Edited files keep every line; new lines are
     inserted. If the queue exists already, nothing changes.
     """
-    addition = queues.plan(_draft(path), name, _generator(path, trust=trust))
+    writing.begin(path, show)
+    addition = queues.plan(draft(path), name, generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add queue {name}", show, rebase=True)
 
 
@@ -72,7 +72,8 @@ def route(
 
     A missing handler and missing tests are added too. The settings do not change.
     """
-    addition = queues.plan_route(_draft(path), queue, _generator(path, trust=trust))
+    writing.begin(path, show)
+    addition = queues.plan_route(draft(path), queue, generator(path, trust=trust))
     _write(path, addition.after, addition.apply, f"add route {queue}", show, rebase=True)
 
 
@@ -92,7 +93,8 @@ def handler(
 
     If a queue in loafer.toml names the handler, it is written for that queue.
     """
-    apply, paths = handlers.plan(_draft(path), name, _generator(path, trust=trust))
+    writing.begin(path, show)
+    apply, paths = handlers.plan(draft(path), name, generator(path, trust=trust))
     _write(path, paths, apply, f"add handler {name}", show)
 
 
@@ -111,7 +113,8 @@ def extension(
     The package's `__init__.py` creates it. If the service lacks a dependency, or a setting that
     the extension requires, the command names it.
     """
-    addition = extensions.plan(validation.service(_draft(path)).package, reference)
+    writing.begin(path, show)
+    addition = extensions.plan(validation.service(draft(path)).package, reference)
     _write(path, [addition.path], addition.apply, f"add extension {reference}", show)
     missing = extensions.missing_distribution(path, addition.package, addition.module)
     if missing is not None:
@@ -139,15 +142,18 @@ def monitoring(
     The package's `__init__.py` makes the extension Monitoring, and `with` in loafer.toml names the
     files. If they are there already, nothing changes.
     """
-    addition = artefacts.plan(_draft(path), "monitoring", _generator(path, trust=trust))
+    writing.begin(path, show)
+    addition = artefacts.plan(draft(path), "monitoring", generator(path, trust=trust))
     _write(path, addition.paths, addition.apply, "add monitoring", show, rebase=True)
 
 
-def _generator(project: Path, *, trust: bool) -> Generator:
+def generator(project: Path, *, trust: bool) -> Generator:
+    """The generator of a project, or that of a service without a lock."""
     return custom_templates.TemplateOptions(trust=trust).generator_of(project, locks.find(project))
 
 
-def _draft(project: Path) -> Draft:
+def draft(project: Path) -> Draft:
+    """The spec of a service; ConfigurationError if the folder has none."""
     file = project / "loafer.toml"
     if file.exists():
         refuse_links(project, file.name)
@@ -173,8 +179,6 @@ def _write(
     *,
     rebase: bool = False,
 ) -> None:
-    if not show.only:
-        disk.recover(project)
     drift.refuse_conflicts(project, locks.find(project), paths)
     try:
         changed = pieces.changes(project, paths, apply)
@@ -185,6 +189,6 @@ def _write(
             say_json({"written": False, "missing": missing})
         raise
     everything = pieces.recorded(project, changed, command, apply if rebase else None)
-    writing.write(everything, project, show=show)
+    writing.write(everything, project, command=command, show=show)
     if not any(change.writes for change in changed):
         show.tell(f"nothing to do: {command.removeprefix('add ')} is there already")

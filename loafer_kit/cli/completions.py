@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import typer
 
+from loafer_kit.scaffold import files
 from loafer_kit.scaffold.project import code
 from loafer_kit.scaffold.sources import installed
+from loafer_kit.scaffold.sources.documents import LARGEST
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
 from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
@@ -138,7 +140,7 @@ def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
     file, spec = _spec(context)
     package = spec.get("package") or names.package_for(spec["name"])
     handlers = file.parent / package / "handlers.py"
-    defined = code.defined(code.parse(handlers.read_bytes(), str(handlers)))
+    defined = code.defined(code.parse(files.read(handlers, LARGEST), str(handlers)))
     for queue in service_queues(context):
         if queue.handler not in defined and names.function(queue.handler) is None:
             yield queue.handler, f"handles the messages of {queue.name}"
@@ -183,4 +185,4 @@ def _spec(context: typer.Context) -> tuple[Path, dict[str, Any]]:
     # While an option lacks its value, the arguments before it are left unparsed.
     named = next(iter(context.args), None) or context.params.get("path", ".")
     file = Path(named, "loafer.toml") if Path(named).is_dir() else Path(named)
-    return file, tomllib.loads(file.read_text(encoding="utf-8"))
+    return file, tomllib.loads(files.read(file, LARGEST).decode())

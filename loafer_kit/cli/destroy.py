@@ -1,4 +1,4 @@
-"""`loafer-kit destroy`: undoes the last `new` or `add`."""
+"""`loafer-kit destroy`: undoes the last `new`, `add` or `remove`."""
 
 from functools import partial
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from loafer_kit.cli import custom_templates, writing
 from loafer_kit.cli.options import Project, option_groups
 from loafer_kit.scaffold.project import locks, projects, undo
-from loafer_kit.scaffold.project import writing as disk
+from loafer_kit.scaffold.project.plans import Change
 
 
 @option_groups
@@ -16,24 +16,26 @@ def destroy(
     show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
-    """Undo the last `new` or `add` in a project.
+    """Undo the last `new`, `add` or `remove` in a project.
 
     If one of its files was edited since, the command names it and undoes nothing. Files that
     loafer-kit did not write stay.
     """
     template = custom_templates.TemplateOptions(trust=trust)
-    if not show.only:
-        disk.recover(path)
-    lock = projects.find_lock(path)
-    changed = undo.last(path, lock, partial(template.generator_of, path, lock))
-    writing.write(changed, path, show=show)
-    if any(change.path == locks.PATH and change.after is None for change in changed):
+    left = writing.begin(path, show)
+    is_done = left is not None and left.is_complete and left.command == "destroy"
+    changed: list[Change] = []
+    if not is_done:
+        lock = projects.find_lock(path)
+        changed = undo.last(path, lock, partial(template.generator_of, path, lock))
+    writing.write(changed, path, command="destroy", show=show)
+    if locks.find(path) is None:
         _remove_folder(path, show)
 
 
 def _remove_folder(project: Path, show: writing.Show) -> None:
     try:
-        project.rmdir()
+        project.resolve().rmdir()
     except OSError:
         left = ", ".join(sorted(file.name for file in project.iterdir()))
         show.tell(f"{project} stays; it holds files that loafer-kit did not write: {left}")

@@ -126,7 +126,9 @@ class _Sources:
 @app.command(cls=Command)
 @option_groups
 def service(
-    name: Annotated[str | None, typer.Argument(help="The service's name.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The service's name; a dot stands for this folder.")
+    ] = None,
     queue: Annotated[
         list[str] | None,
         typer.Option(
@@ -168,6 +170,9 @@ def service(
     On a terminal, the command asks for what is missing. `loafer-kit schema` lists a queue's
     settings. If a source holds something that a spec cannot express, a note on stderr says so.
     """
+    in_place = name == "."
+    if in_place:
+        name = output_dir.resolve().name
     draft = flags.merge(sources.draft(), name, queue or [])
     draft = flags.declare(flags.ship(draft, ship or []), parameter or [])
     ask = is_interactive() and not show.json
@@ -190,6 +195,7 @@ def service(
         generator,
         context,
         output_dir,
+        in_place=in_place,
         command="new service",
         spec=kept,
         show=show,

@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+_LONGEST_HELP = 1000
+
 
 class Command(TyperCommand):
     """A command whose texts and paths are converted without pydantic."""
@@ -21,11 +23,25 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group whose own options are converted without pydantic."""
+    """A group whose own options are converted without pydantic.
+
+    Its list of commands wraps their first sentences, which click cuts at the terminal's edge.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _convert_here(self.get_params(ctx))
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, command.get_short_help_str(_LONGEST_HELP))
+            for name, command in found
+            if command is not None and not command.hidden
+        ]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
 
 class LazyCommand(TyperCommand):

@@ -10,7 +10,6 @@ from loafer_kit.cli import custom_templates, writing
 from loafer_kit.cli.options import Project, option_groups
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import drift, projects, updates
-from loafer_kit.scaffold.project import writing as disk
 
 
 @option_groups
@@ -34,15 +33,14 @@ def update(
     """
     show = replace(show, dry_run=show.dry_run or check)
     template = custom_templates.TemplateOptions(checkout=checkout, settings=set_, trust=trust)
-    if not show.only:
-        disk.recover(path)
+    writing.begin(path, show)
     lock = projects.find_lock(path)
     drift.refuse_conflicts(path, lock)
     rendering = template.generator_of(path, lock).again(projects.draft(path, lock))
     writing.show_notes(rendering)
     changed = updates.update(path, lock, rendering)
     if not check:
-        writing.write(changed, path, show=show)
+        writing.write(changed, path, command="update", show=show)
         return
     show.changes(changed, path)
     if rendering.differs_from(path, lock):

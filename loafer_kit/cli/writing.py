@@ -2,11 +2,12 @@
 
 import difflib
 import os
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from loafer_kit.cli.prompts import Terminal, is_interactive
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, line_ends, locks, projects, updates
+from loafer_kit.scaffold.project import history, journals, line_ends, locks, projects, updates
 from loafer_kit.scaffold.project import writing as disk
-from loafer_kit.scaffold.project.plans import Change, Plan, changes, marked
+from loafer_kit.scaffold.project.journals import Interruption
+from loafer_kit.scaffold.project.plans import VERSION, Change, Plan, changes
 from loafer_kit.scaffold.project.projects import Generator, Rendering
 from loafer_kit.scaffold.project.updates import Candidate
 from loafer_kit.scaffold.rendering.contexts import Context
@@ -30,6 +32,17 @@ WOULD_CHANGE = 2
 
 # Writes bytes that are not UTF-8 as they are.
 _EXACTLY = "surrogateescape"
+_ACTION_COLOURS = {
+    "create": typer.colors.GREEN,
+    "overwrite": typer.colors.YELLOW,
+    "update": typer.colors.GREEN,
+    "merge": typer.colors.CYAN,
+    "conflict": typer.colors.RED,
+    "remove": typer.colors.RED,
+    "keep": typer.colors.YELLOW,
+}
+# What a folder may hold that a host of repositories made for a new project.
+_BEGINNING = re.compile(r"\.git(ignore|attributes)?|(LICEN[CS]E|COPYING)(\.(md|txt|rst))?")
 _COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
 _ANSWERS = (
     "n: leave it as it is; y: write the template's file over it; d: show what y would change; "
@@ -61,9 +74,10 @@ class Show:
             say_json({**values, **(more or {})})
             return
         for change in wanted:
-            say(f"{change.action:>9}  {target / change.path}{_note(change)}")
+            note = f"  ({change.note})" if change.note else ""
+            _say(change.action, f"{target / change.path}{note}")
         if len(wanted) < len(changed):
-            say(f"unchanged  {len(changed) - len(wanted)} of {len(changed)} files")
+            _say("unchanged", f"{len(changed) - len(wanted)} of {len(changed)} files")
         if self.diff:
             for change in changed:
                 if change.path != locks.PATH:
@@ -75,13 +89,15 @@ class Show:
             say(text)
 
 
-def _note(change: Change) -> str:
-    if change.action == "keep":
-        why = "deleted" if change.before is None else "edited"
-        return f"  ({why} in the project: the template's change is left out)"
-    if change.conflicts:
-        return f"  ({change.conflicts} {'place' if change.conflicts == 1 else 'places'})"
-    return ""
+def _say(action: str, text: str) -> None:
+    """Print an action in its column, coloured on a terminal, and what it is done to."""
+    column, colour = f"{action:>9}", _ACTION_COLOURS.get(action)
+    styled = typer.style(column, fg=colour) if colour and _has_colours() else column
+    print_exactly(f"{styled}  {escape(text)}\n")
+
+
+def _has_colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _described(change: Change) -> dict[str, object]:
@@ -89,6 +105,8 @@ def _described(change: Change) -> dict[str, object]:
         "path": change.path,
         "action": change.action,
         "conflicts": change.conflicts,
+        "executable": change.executable,
+        "note": change.note,
         "diff": diff(change),
     }
 
@@ -114,7 +132,7 @@ def _show_diff(change: Change) -> None:
     """Print a diff: escaped and coloured on a terminal, elsewhere byte for byte, for `patch`."""
     if sys.stdout.isatty():
         shown = escape(diff(change)).splitlines(keepends=True)
-        print_exactly("".join(shown if os.environ.get("NO_COLOR") else map(_coloured, shown)))
+        print_exactly("".join(map(_coloured, shown) if _has_colours() else shown))
     else:
         print_exactly(diff(change, errors=_EXACTLY).encode(errors=_EXACTLY))
 
@@ -123,6 +141,23 @@ def _coloured(line: str) -> str:
     if line.startswith(("+++", "---")):
         return typer.style(line, bold=True)
     return typer.style(line, fg=_COLOURS[line[0]]) if line[0] in _COLOURS else line
+
+
+def begin(target: Path, show: Show) -> Interruption | None:
+    """Settle what a killed command left in a project, and say so; to be called before all else.
+
+    With --dry-run or --diff nothing is written: ConfigurationError if there is anything to settle.
+    """
+    if show.only:
+        left = journals.interruption(target)
+        if left is not None:
+            raise ConfigurationError(f"{left}: {left.remedy}")
+        return None
+    left = disk.recover(target)
+    if left is not None:
+        done = "it is complete" if left.is_complete else "its files are as they were before"
+        say(f"{left}: {done}", err=True)
+    return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +172,7 @@ def write(
     changed: Sequence[Change],
     target: Path,
     *,
+    command: str,
     show: Show,
     saved: _Beside | None = None,
     notes: Sequence[str] | None = None,
@@ -157,35 +193,33 @@ def write(
         would_change = any(change.writes for change in (*changed, *beside))
         raise typer.Exit(WOULD_CHANGE if would_change else 0)
     with _written(saved):
-        disk.apply(changed, target)
+        disk.apply(changed, target, command)
     if show.json:
         show.changes(changed, target, more)
-    conflicts = [change.path for change in changed if change.conflicts]
-    if conflicts:
+    _refuse_conflicts(changed, target)
+
+
+def _refuse_conflicts(changed: Sequence[Change], target: Path) -> None:
+    left = [change for change in changed if change.conflicts]
+    texts = ", ".join(change.path for change in left if change.before != change.after)
+    binaries = ", ".join(change.path for change in left if change.before == change.after)
+    what = []
+    if texts:
+        what.append(f"in {texts}: choose between the lines that <<<<<<< and >>>>>>> enclose")
+    if binaries:
+        what.append(f"in {binaries}: keep it or the {VERSION} file beside it")
+    if what:
         raise ConfigurationError(
-            f"conflicts are left in {', '.join(conflicts)}: choose between the lines that "
-            f"<<<<<<< and >>>>>>> enclose, then run "
+            f"conflicts are left {'; '.join(what)}, then run "
             f"`loafer-kit check {shlex.quote(str(target))}`"
         )
 
 
-@contextmanager
-def _written(saved: _Beside | None) -> Iterator[None]:
-    """Write the file beside the project; take it back if the project cannot be written."""
-    if saved is None:
-        yield
-        return
-    change, is_new = saved.change, not saved.folder.exists()
-    disk.apply([change], saved.folder)
-    try:
-        yield
-    except BaseException:
-        back = Change(change.path, "overwrite", change.after, change.before)
-        disk.apply([back], saved.folder)
-        if is_new:
-            with suppress(OSError):
-                saved.folder.rmdir()
-        raise
+def _written(saved: _Beside | None) -> AbstractContextManager[None]:
+    """Write the file beside the project once the project is written."""
+    if saved is None or saved.change.after is None or not saved.change.writes:
+        return nullcontext()
+    return disk.written_after(saved.change.after, saved.folder / saved.change.path)
 
 
 def generate(
@@ -201,16 +235,17 @@ def generate(
     spec: Mapping[str, Any] | None = None,
     save_spec: Path | None = None,
     notes: Sequence[str] | None = None,
+    in_place: bool = False,
 ) -> None:
     """Generate a project in its own folder, and name the next steps.
 
-    `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
+    With `in_place`, `output_dir` itself is that folder. `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
     gets the project's spec. `notes` go into the JSON. With `git`, the folder becomes a repository.
     """
     if git and not show.only and shutil.which("git") is None:
         raise ConfigurationError("git is not installed: install it, or leave out --git")
     rendering = generator.render(context, spec)
-    target = output_dir / rendering.folder
+    target = output_dir if in_place else output_dir / rendering.folder
     rendering = rendering.moved(target)
     show_notes(rendering)
     saved = None
@@ -219,21 +254,20 @@ def generate(
         if projects.SPEC not in files:
             files = projects.builtin("service").render(context).plan.files
         saved = _saved(files[projects.SPEC], save_spec, target, force=force or show.only)
-    if not show.only:
-        disk.recover(target)
+    begin(target, show)
     lock = locks.find(target)
-    found = updates.candidates(lock.files if lock else {}, rendering.plan.files, target)
-    changed = marked(_decided(found, target, force=force, show=show), rendering.plan)
+    found = updates.candidates(lock, rendering.plan, target)
+    changed = _decided(found, target, force=force, show=show)
     record = history.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
     after = rendering.locked(target, lock, (*before, record) if record.edits else before)
     changed = [*changed, projects.lock_change(target, after)]
     if rendering.notes:
         notes = [*(notes or ()), *rendering.notes]
-    write(changed, target, show=show, saved=saved, notes=notes)
+    write(changed, target, command=command, show=show, saved=saved, notes=notes)
     if git:
         _create_repository(target, [locks.PATH, *rendering.plan.files], show)
-    show.tell(f"\nNext: cd {shlex.quote(str(target))}")
+    show.tell("\nNext:" if target == Path() else f"\nNext: cd {shlex.quote(str(target))}")
     if generator.takes_spec:
         width = max(map(len, next_steps))
         for step, purpose in next_steps.items():
@@ -262,9 +296,11 @@ def _decided(
 ) -> Sequence[Change]:
     """Decide about each file: by --force, by merging into an empty folder, or by asking."""
     if force:
-        return [candidate.taken() for candidate in found]
-    changed = [candidate.merged() for candidate in found]
-    nothing_to_lose = not target.exists() or _is_empty(target)
+        return updates.decided(found, Candidate.taken, target)
+    if _is_begun(target):
+        return updates.decided(found, _left_alone, target)
+    changed = updates.decided(found, Candidate.merged, target)
+    nothing_to_lose = not target.exists()
     if nothing_to_lose or show.only or not any(change.writes for change in changed):
         return changed
     if not is_interactive() or show.json:
@@ -273,22 +309,42 @@ def _decided(
             f"{target} exists and was not touched; on a terminal you are asked file by file, "
             "--force writes the template's files over it"
         )
-    return _asked(found)
+    return updates.decided(found, _Person().decide, target)
 
 
-def _asked(found: Sequence[Candidate]) -> list[Change]:
-    """Ask about each edited file: no, yes, diff, merge, all or quit."""
-    decided: list[Change] = []
-    everything = False
-    for candidate in found:
-        change = candidate.merged()
-        if candidate.is_edited and change.writes:
-            answer = "a" if everything else _answer(candidate)
-            everything = answer == "a"
-            if answer != "m":
-                change = candidate.kept() if answer == "n" else candidate.taken()
-        decided.append(change)
-    return decided
+def _is_begun(folder: Path) -> bool:
+    """Whether a folder holds nothing but what hosts of repositories put into a new one."""
+    try:
+        return all(_BEGINNING.fullmatch(place.name) for place in folder.iterdir())
+    except OSError:  # not a folder, or not readable
+        return False
+
+
+def _left_alone(candidate: Candidate) -> Change:
+    """The change that creates a file; one that is there stays, and what it lacks is said."""
+    if candidate.ours is None or candidate.ours == candidate.theirs:
+        return candidate.merged()
+    lacks = updates.lacking(b"", candidate.theirs or b"", candidate.ours)
+    note = f"it was there before{lacks}"
+    return Change(candidate.path, "keep", candidate.ours, candidate.ours, note=note)
+
+
+class _Person:
+    """Asks about each edited file: no, yes, diff, merge, all or quit."""
+
+    def __init__(self) -> None:
+        self._everything = False
+
+    def decide(self, candidate: Candidate) -> Change:
+        """The change that the person wants."""
+        merged = candidate.merged()
+        if not candidate.is_edited or not (merged.writes or merged.conflicts):
+            return merged
+        answer = "a" if self._everything else _answer(candidate)
+        self._everything = answer == "a"
+        if answer == "m":
+            return merged
+        return candidate.kept() if answer == "n" else candidate.taken()
 
 
 def _answer(candidate: Candidate) -> str:
@@ -306,16 +362,10 @@ def _answer(candidate: Candidate) -> str:
             person.tell(_ANSWERS)
 
 
-def _is_empty(folder: Path) -> bool:
-    try:
-        return not any(folder.iterdir())
-    except OSError:  # not a folder, or not readable
-        return False
-
-
 def _create_repository(target: Path, paths: Sequence[str], show: Show) -> None:
     place = repositories.around(target)
-    if place is not None:
+    is_begun = place == target.resolve() and not repositories.has_commit(target)
+    if place is not None and not is_begun:
         say(f"no repository was created: {target} is inside that of {place}", err=True)
     elif repositories.begin(target, paths, f"Begin {target.name} as loafer-kit writes it"):
         show.tell("\nA git repository was created, with a first commit.")

@@ -26,7 +26,8 @@ class InMemoryProvider(AbstractProvider):
 
     The route ends when every message is settled. An `endless` provider waits for more: each fetch
     up to `wait_time` seconds. A message that is left is redelivered after `visibility_timeout`
-    seconds, or stays in `left` if that is None. A retry without a delay is immediate.
+    seconds, or stays in `left` if that is None. A retry without a delay is immediate. Deleted
+    messages are in `acknowledged`, rejected ones with their reasons in `dead_letters`.
     """
 
     batch_size = 10

@@ -57,7 +57,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
     done = add("queue", "refunds,dead_letter_queue=dead,max_receive_count=3")
 
     assert done.exit_code == 0, done.output
-    assert "overwrite  shop/handlers.py" in done.output
+    assert "   update  shop/handlers.py" in done.output
     assert "return bool(message)" in handlers.read_text()
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
@@ -107,7 +107,7 @@ def test_a_dry_run_and_a_diff_write_nothing(shop):
     dry, diff = add("queue", "refunds", "--dry-run"), add("queue", "refunds", "--diff")
 
     assert (dry.exit_code, diff.exit_code) == (2, 2)
-    assert "overwrite  loafer.toml" in dry.output
+    assert "   update  loafer.toml" in dry.output
     assert "+async def handle_refunds(" in diff.output
     assert content(shop) == before
 
@@ -117,7 +117,7 @@ def test_json_describes_the_changes(shop):
     done = add("queue", "refunds", "--dry-run", "--json")
 
     changes = {item["path"]: item["action"] for item in json.loads(done.stdout)["changes"]}
-    assert changes["shop/routes.py"] == "overwrite"
+    assert changes["shop/routes.py"] == "update"
 
 
 def test_unrecognised_code_is_left_alone_with_everything_else(shop):

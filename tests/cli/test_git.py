@@ -96,6 +96,17 @@ def test_a_project_that_has_a_repository_keeps_it_as_it_is(here):
     assert in_foobar("diff", "--cached", "--name-only") == []
 
 
+def test_a_repository_without_a_commit_gets_the_first_one(here):
+    """As an interrupted `new --git` leaves it."""
+    git("init", "-q", "foobar")
+
+    done = loafer_kit(*NEW)
+
+    assert (done.code, done.error) == (0, "")
+    assert len(in_foobar("log", "--format=%h")) == 1
+    assert in_foobar("status", "--porcelain") == []
+
+
 def test_somebody_s_own_files_are_not_committed(here):
     """Nor what the project's .gitignore leaves out."""
     (here / "foobar").mkdir()

@@ -205,6 +205,41 @@ def test_an_empty_folder_holds_nobodys_work(here):
     assert "other exists and was not touched" in other.stderr
 
 
+@pytest.mark.parametrize("name", ["shop", "."])
+def test_a_folder_that_a_host_of_repositories_made_needs_no_force(here, monkeypatch, name):
+    """What is there stays, and what it lacks is said; a dot stands for the folder itself."""
+    folder = here / "shop"
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    (folder / "LICENSE").write_text("MIT")
+    (folder / ".gitignore").write_text("*.pyc\n")
+    monkeypatch.chdir(folder if name == "." else here)
+
+    done = run("new", "service", name, "--queue", "orders")
+
+    assert done.returncode == 0, done.stderr
+    assert (folder / "LICENSE").read_text() == "MIT"
+    assert (folder / ".gitignore").read_text() == "*.pyc\n"
+    assert "keep  " in done.stdout
+    assert ".gitignore  (it was there before; it lacks\n" in done.stdout
+    assert "conflict" not in done.stdout
+    assert (folder / "shop/handlers.py").is_file()
+    assert run("check", str(folder)).stdout == "spec, code and lock agree\n"
+    assert run("update", "--check", str(folder)).returncode == 0
+
+
+@pytest.mark.parametrize("file", ["README.md", "shop.py", ".gitignored"])
+def test_any_other_file_needs_force(here, file):
+    """Somebody has begun."""
+    (here / "shop").mkdir()
+    (here / "shop/LICENSE").touch()
+    (here / "shop" / file).touch()
+
+    done = run("new", "service", "shop", "--queue", "orders")
+
+    assert done.returncode == 1
+    assert "exists and was not touched" in done.stderr
+
+
 def test_force_changes_the_files_that_differ_and_no_other(here):
     """Files that are not the scaffold's stay."""
     run("new", "service", "foobar", "--queue", "loafer-test")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import pytest
 import typer
+from kept_projects import run
 from typer.core import TyperCommand
 from typer.testing import CliRunner
 
@@ -62,3 +63,14 @@ def test_every_command_can_be_called(name):
 
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: loafer-kit " + name)
+
+
+@pytest.mark.parametrize("arguments", [(), ("new",), ("add",), ("remove",)])
+def test_no_line_of_a_list_of_commands_is_cut(monkeypatch, arguments):
+    """On a narrow terminal it is wrapped."""
+    monkeypatch.setenv("COLUMNS", "60")
+
+    done = run(*arguments, "--help")
+
+    assert "..." not in done.stdout.replace("[ARGS]...", "")
+    assert max(map(len, done.stdout.splitlines())) <= 60

@@ -392,16 +392,29 @@ def test_a_large_binary_is_replaced_if_it_is_untouched(with_logo, later):
     assert not (with_logo / "logo.bin").exists()
 
 
-def test_an_edited_large_binary_is_kept_and_named(with_logo, later):
-    """There is nothing to merge it with."""
-    (with_logo / "logo.bin").write_bytes(b"mine")
-    later.file("logo.bin").write_bytes(bytes(LARGE) + b"new")
+@pytest.mark.parametrize("size", [LARGE, 10])
+def test_an_edited_binary_gets_the_templates_version_beside_it(with_logo, later, size):
+    """It stays a conflict until one of the two is gone; a large file is in the lock by its hash."""
+    later.file("logo.bin").write_bytes(bytes(size))
+    assert loafer_kit("update", with_logo).code == 0
+    (with_logo / "logo.bin").write_bytes(b"\0mine")
+    later.file("logo.bin").write_bytes(bytes(size) + b"new")
 
     done = loafer_kit("update", with_logo)
 
-    assert done.code == 0
-    assert "keep  logo.bin  (edited in the project" in shown(done, with_logo)
-    assert (with_logo / "logo.bin").read_bytes() == b"mine"
+    assert done.code == 1
+    assert "conflict  logo.bin  (the template's version is in logo.bin.new)" in shown(
+        done, with_logo
+    )
+    assert "in logo.bin: keep it or the .new file beside it" in done.error
+    assert (with_logo / "logo.bin").read_bytes() == b"\0mine"
+    assert (with_logo / "logo.bin.new").read_bytes() == bytes(size) + b"new"
+    checked = loafer_kit("check", with_logo)
+    assert (checked.code, checked.output.count("\n")) == (1, 1)
+    assert checked.output.startswith("logo.bin.new: a conflict is left with logo.bin; keep one")
+    assert loafer_kit("update", with_logo).code == 1
+    (with_logo / "logo.bin.new").replace(with_logo / "logo.bin")
+    assert loafer_kit("check", with_logo).code == 0
     assert loafer_kit("update", with_logo, "--check").code == 0
 
 
@@ -463,3 +476,96 @@ def test_a_file_that_an_update_brings_and_covers_is_written_once(project, later)
     (project / ".gitignore").unlink()
     assert loafer_kit("update", project).code == 0
     assert (project / ".env").read_text() == "one"
+
+
+@pytest.mark.parametrize("is_text_changed", [True, False])
+def test_executable_bits_are_merged_like_text(project, later, is_text_changed):
+    """The template's change is taken in, the project's own stays."""
+    script, main = later.file("run.sh"), later.file("foobar/__main__.py")
+    script.write_text("#!/bin/sh\n")
+    assert loafer_kit("update", project).code == 0
+    (project / "README.md").chmod(0o755)
+    script.chmod(0o755)
+    if is_text_changed:
+        script.write_text("#!/bin/bash\n")
+        replace(later.file("README.md"), "#", "##")
+
+    done = loafer_kit("update", project)
+
+    assert done.code == 0
+    assert "run.sh  (now executable)" in shown(done, project)
+    assert (project / "run.sh").stat().st_mode & 0o111 == 0o111
+    assert (project / "README.md").stat().st_mode & 0o777 == 0o755
+    (project / "run.sh").chmod(0o644)
+    main.write_text(main.read_text() + "# later\n")
+    assert loafer_kit("update", project).code == 0
+    assert (project / "run.sh").stat().st_mode & 0o777 == 0o644
+    (project / "run.sh").chmod(0o755)
+    script.chmod(0o644)
+    assert "run.sh  (no longer executable)" in shown(loafer_kit("update", project), project)
+    assert (project / "run.sh").stat().st_mode & 0o111 == 0
+
+
+def test_a_renamed_file_carries_the_edits_along(project, later):
+    """It says where they are now; a conflict in it is marked."""
+    replace(project / "foobar/handlers.py", "return True", "return bool(message)")
+    replace(later.file("foobar/handlers.py"), "Handle", "Treat")
+    later.file("foobar/handlers.py").rename(later.file("foobar/handling.py"))
+
+    done = loafer_kit("update", project)
+
+    assert done.code == 0, done.error
+    assert "create  foobar/handling.py  (with the edits of foobar/handlers.py)" in shown(
+        done, project
+    )
+    assert "remove  foobar/handlers.py  (renamed to foobar/handling.py)" in shown(done, project)
+    written = (project / "foobar/handling.py").read_text()
+    assert "return bool(message)" in written
+    assert not (project / "foobar/handlers.py").exists()
+
+
+def test_an_edited_file_that_the_template_lost_is_named(project, later):
+    """It stays; nothing new resembles it."""
+    replace(project / "README.md", "foobar", "mine")
+    later.file("README.md").unlink()
+    later.file("OTHER.md").write_text("something else\n")
+
+    done = loafer_kit("update", project)
+
+    assert done.code == 0
+    assert "keep  README.md  (edited in the project; the template no longer has it)" in shown(
+        done, project
+    )
+
+
+def test_a_linked_file_is_left_alone(project, later, tmp_path):
+    """The rest is updated, nothing is written through it, and the other commands work."""
+    (project / "README.md").rename(tmp_path / "elsewhere.md")
+    (project / "README.md").symlink_to(tmp_path / "elsewhere.md")
+    before = (tmp_path / "elsewhere.md").read_bytes()
+    replace(later.file("README.md"), "#", "##")
+    later.file("new.txt").write_text("new")
+
+    done = loafer_kit("update", project)
+
+    assert done.code == 0, done.error
+    assert "keep  README.md  (a symbolic link in the project" in shown(done, project)
+    assert (tmp_path / "elsewhere.md").read_bytes() == before
+    assert (project / "new.txt").read_text() == "new"
+    assert (project / "README.md").is_symlink()
+    assert loafer_kit("check", project).code == 0
+    assert loafer_kit("add", "queue", "z", "--path", project).code == 0
+    assert loafer_kit("destroy", project).code == 0
+    assert (tmp_path / "elsewhere.md").read_bytes() == before
+
+
+def test_a_last_line_without_an_end_is_not_glued(project, later):
+    """To what the template appends."""
+    readme = project / "README.md"
+    readme.write_text(readme.read_text().rstrip("\n") + " edited")
+    with later.file("README.md").open("a") as file:
+        file.write("appended\n")
+
+    assert loafer_kit("update", project).code == 0
+
+    assert readme.read_text().endswith(" edited\nappended\n")

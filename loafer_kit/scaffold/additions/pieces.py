@@ -38,7 +38,7 @@ class UnplacedError(LoaferKitError):
 
 
 class LeftOutError(LoaferKitError):
-    """The addition's change of a file conflicts with an edit."""
+    """The addition's change of a file conflicts with an edit; the text names what it lacks."""
 
 
 class AdditionError(LoaferKitError):
@@ -75,6 +75,10 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
     changed: list[Change] = []
     unplaced: list[UnplacedError] = []
     for path in sorted(paths):
+        if (project / path).is_symlink() and not path.endswith(".py"):
+            note = "a symbolic link in the project: its change is left out"
+            changed.append(Change(path, "keep", None, None, note=note))
+            continue
         before = read(project, path)
         if isinstance(bases.get(path), Digest):
             continue
@@ -82,14 +86,19 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
             after = apply(path, before)
         except UnplacedError as error:
             unplaced.append(error)
-        except LeftOutError:
-            changed.append(Change(path, "keep", before, before))
+        except LeftOutError as error:
+            note = f"edited in the project{error}"
+            changed.append(Change(path, "keep", before, before, note=note))
         else:
             if after is not None:
-                changed.append(change(path, before, after))
+                changed.append(_inserted(change(path, before, after)))
     if unplaced:
         raise AdditionError(unplaced)
     return tuple(changed)
+
+
+def _inserted(found: Change) -> Change:
+    return replace(found, action="update") if found.action == "overwrite" else found
 
 
 def recorded(
@@ -103,7 +112,7 @@ def recorded(
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
     record = history.record(command, changed, lock.spec)
-    lock = replace(lock, spec=_spec(changed, lock.spec), records=(*lock.records, record))
+    lock = replace(lock, spec=spec_of(changed, lock.spec), records=(*lock.records, record))
     if rebase is not None:
         lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
     return (*changed, projects.lock_change(project, lock))
@@ -122,7 +131,8 @@ def _rebased(
     return {**locks.bases(project, rebased, files), **kept}
 
 
-def _spec(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
+def spec_of(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec after these changes."""
     for item in changed:
         if item.path == projects.SPEC and item.after is not None:
             return tomllib.loads(item.after.decode("utf-8-sig"))
@@ -214,13 +224,18 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if any(mentions(ours.tree, name) for name in (queue.name, queue.queue_name)):
+    if reads(ours.tree, queue):
         return
-    if queue.route_name != queue.queue_name and _has_handler(ours.tree, queue.handler):
-        return
-    _, elements = _routes(rendered)
+    _, elements = routes(rendered)
     text = rendered.text(next(item for item in elements if _has_handler(item, queue.handler)))
-    yield Piece(text, lambda module: insertion.into_brackets(module, *_routes(module), text))
+    yield Piece(text, lambda module: insertion.into_brackets(module, *routes(module), text))
+
+
+def reads(tree: ast.AST, queue: QueueSpec) -> bool:
+    """Whether code names a queue; if its name is read at start, the handler stands for it."""
+    if any(mentions(tree, name) for name in (queue.name, queue.queue_name)):
+        return True
+    return queue.route_name != queue.queue_name and _has_handler(tree, queue.handler)
 
 
 def _has_handler(tree: ast.AST, handler: str) -> bool:
@@ -229,7 +244,8 @@ def _has_handler(tree: ast.AST, handler: str) -> bool:
     return any(ast.unparse(item) == f"handlers.{handler}" for item in attributes)
 
 
-def _routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
+def routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
+    """The routes of a module, and the tuple or list that holds them."""
     found = [
         item.value
         for item in module.tree.body

@@ -11,7 +11,7 @@ from loafer_kit.scaffold.additions import pieces
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import line_ends, merges
+from loafer_kit.scaffold.project import line_ends, merges, updates
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import flags, lines
 from loafer_kit.scaffold.spec import names, validation
@@ -70,7 +70,7 @@ class QueueAddition:
             return self._with_pieces(path, ours)
         merge = merges.merge(before or after, ours, after)
         if merge.conflicts:
-            raise LeftOutError
+            raise LeftOutError(updates.lacking(before or after, after, ours))
         return merge.content
 
     def _with_settings(self, ours: bytes) -> bytes:

@@ -8,10 +8,17 @@ from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line, quoted
-from loafer_kit.scaffold.project import code, locks, merges, projects
+from loafer_kit.scaffold.project import (
+    code,
+    journals,
+    line_ends,
+    locks,
+    merges,
+    projects,
+)
 from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
-from loafer_kit.scaffold.project.locks import Lock
-from loafer_kit.scaffold.project.plans import read
+from loafer_kit.scaffold.project.locks import Digest, Lock
+from loafer_kit.scaffold.project.plans import VERSION, read, read_file
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
@@ -51,7 +58,7 @@ def find(project: Path, lock: Lock) -> list[Drift]:
 
     SpecError if the spec has problems, ConfigurationError if code does not parse.
     """
-    found = list(conflicts(project, lock))
+    found = [*_interrupted(project), *conflicts(project, lock)]
     if found or lock.template.name != "service" or projects.SPEC not in lock.files:
         return found
     if read(project, projects.SPEC) is None:
@@ -74,10 +81,24 @@ def find(project: Path, lock: Lock) -> list[Drift]:
     return found
 
 
+def _interrupted(project: Path) -> Iterator[Drift]:
+    left = journals.interruption(project)
+    if left is not None:
+        yield Drift(journals.JOURNAL, None, str(left), left.remedy)
+
+
 def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
-    """The files in which a merge left conflict marks that are not resolved yet."""
-    for path in lock.files:
-        line = merges.conflict_line(read(project, path) or b"")
+    """The files in which a merge left a conflict that is not resolved yet."""
+    for path, base in lock.files.items():
+        if (project / path).is_symlink():
+            continue
+        content = read(project, path) or b""
+        version = f"{path}{VERSION}"
+        is_binary = isinstance(base, Digest) or line_ends.is_binary(base)
+        if is_binary and version not in lock.files and (project / version).exists():
+            remedy = f"keep one of the two as {path} and remove the other"
+            yield Drift(version, None, f"a conflict is left with {path}", remedy)
+        line = merges.conflict_line(content)
         if line is not None:
             remedy = "choose between the lines that <<<<<<< and >>>>>>> enclose"
             yield Drift(path, line, "a conflict is left", remedy)
@@ -138,7 +159,7 @@ def _disagreements(
     paths = [
         file.relative_to(project).as_posix() for file in (project / spec.package).rglob("*.py")
     ]
-    files = {path: read(project, path) or b"" for path in paths}
+    files = {path: read_file(project / path) for path in paths if (project / path).exists()}
     base = {path: file for path, file in lock.files.items() if isinstance(file, bytes)}
     rendered = {
         (drift.path, drift.message)

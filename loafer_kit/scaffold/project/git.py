@@ -60,6 +60,15 @@ def around(folder: Path) -> Path | None:
     return Path(found.decode().rstrip("\n"))
 
 
+def has_commit(project: Path) -> bool:
+    """Whether a repository has a commit; one that was interrupted while it began has none."""
+    try:
+        run("-C", str(project), "rev-parse", "--quiet", "--verify", "HEAD")
+    except GitError:
+        return False
+    return True
+
+
 def begin(project: Path, paths: Iterable[str], message: str) -> bool:
     """Begin a repository with a commit of these files, except those its .gitignore covers.
 

@@ -18,8 +18,9 @@ def covered(paths: Iterable[str], project: Path, rendered: Mapping[str, bytes]) 
     """The paths that a `.gitignore` covers, one in the project or one among the rendered files.
 
     A new project has none on disk yet, and an update may bring the line that covers a new file.
+    Like git, it does not follow a symbolic link.
     """
-    on_disk = _judge(lambda path: read(project, path))
+    on_disk = _judge(lambda path: None if (project / path).is_symlink() else read(project, path))
     in_plan = _judge(rendered.get)
     return frozenset(path for path in paths if on_disk(path) or in_plan(path))
 

@@ -57,14 +57,15 @@ class Lock:
     """What a project was made from: the base of the next three-way merge.
 
     `files` are as the template rendered them, not as they are in the project; a file that
-    `.gitignore` covers, and a large binary, is a `Digest`. `records` are the commands that can still
-    be undone, the last one last.
+    `.gitignore` covers, and a large binary, is a `Digest`. `executables` are the paths of those that
+    are executable. `records` are the commands that can still be undone, the last one last.
     """
 
     template: TemplateRef
     spec: Mapping[str, Any]
     files: Mapping[str, Base]
     records: tuple[Record, ...] = ()
+    executables: frozenset[str] = frozenset()
     version: str = __version__
 
 
@@ -129,15 +130,18 @@ def content(lock: Lock) -> bytes:
             for record in lock.records
         ],
         "files": {
-            path: (
-                {"sha256": file}
-                if isinstance(file, Digest)
-                else {"sha256": digest(file), "content": _packed(file)}
-            )
+            path: _described_file(file, path in lock.executables)
             for path, file in sorted(lock.files.items())
         },
     }
     return (json.dumps(values, indent=1) + "\n").encode()
+
+
+def _described_file(file: Base, executable: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {"sha256": file if isinstance(file, Digest) else digest(file)}
+    if not isinstance(file, Digest):
+        described["content"] = _packed(file)
+    return described | ({"executable": True} if executable else {})
 
 
 def _lock(values: Mapping[str, Any]) -> Lock:
@@ -156,6 +160,9 @@ def _lock(values: Mapping[str, Any]) -> Lock:
         spec=_table(values["spec"]),
         files={path: _file(path, entry, unpacker) for path, entry in values["files"].items()},
         records=tuple(_record(entry, unpacker) for entry in values["records"]),
+        executables=frozenset(
+            path for path, entry in values["files"].items() if entry.get("executable") is True
+        ),
         version=version,
     )
 

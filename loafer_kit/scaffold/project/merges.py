@@ -41,8 +41,23 @@ def merge(base: bytes, ours: bytes, theirs: bytes) -> Merge:
     """
     if any(map(line_ends.is_binary, (base, ours, theirs))):
         return Merge(ours, 1)
-    merged, conflicts = _merged(_lines(base), _lines(ours), _lines(theirs))
-    return Merge(line_ends.like(b"".join(merged), ours), conflicts)
+    lines = [_lines(content) for content in (base, ours, theirs)]
+    merged, conflicts = _merged(*map(_ended, lines))
+    content = b"".join(merged)
+    if merged and not _ends_last_line(merged[-1], *lines):
+        content = content.removesuffix(b"\n")
+    return Merge(line_ends.like(content, ours), conflicts)
+
+
+def _ends_last_line(last: bytes, base: Lines, ours: Lines, theirs: Lines) -> bool:
+    """Whether the last merged line gets a line end: as on the side that it comes from."""
+    ends = [not lines or lines[-1].endswith(b"\n") for lines in (base, ours, theirs)]
+    from_ours, from_theirs = (last in _ended(lines[-1:]) for lines in (ours, theirs))
+    if from_ours and from_theirs:
+        return ends[1] if ends[0] == ends[2] else ends[2]
+    if from_ours or from_theirs:
+        return ends[1] if from_ours else ends[2]
+    return True
 
 
 def conflict_line(content: bytes) -> int | None:
@@ -145,13 +160,13 @@ def _marked(group: Sequence[_Hunk], base: Lines, start: int, end: int) -> Iterat
     last = common_length(ours[first:][::-1], theirs[first:][::-1])
     yield from ours[:first]
     yield _YOURS
-    yield from _ended(ours[first : len(ours) - last])
+    yield from ours[first : len(ours) - last]
     yield _BETWEEN
-    yield from _ended(theirs[first : len(theirs) - last])
+    yield from theirs[first : len(theirs) - last]
     yield _TEMPLATES
     yield from ours[len(ours) - last :]
 
 
 def _ended(lines: Lines) -> Lines:
-    """The lines, with a line end after the last one: a mark needs its own line."""
+    """The lines, with a line end after the last one: another line may follow it."""
     return [line if line.endswith(b"\n") else line + b"\n" for line in lines]

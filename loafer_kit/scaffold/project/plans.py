@@ -5,18 +5,28 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, overload
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold import files
 
 #: The folder that loafer-kit keeps in a project.
 FOLDER = ".loafer-kit"
+#: The ending of the template's version of a binary file that was edited.
+VERSION = ".new"
 # A template's file may not be in these folders, even if a lock or a journal names it.
 _RESERVED = (FOLDER, ".git")
 
-Action = Literal["create", "overwrite", "merge", "conflict", "remove", "keep", "unchanged"]
+# What git finds beside the HEAD of a repository.
+_OF_REPOSITORIES = {"commondir", "config", "objects", "refs"}
+# The largest file that is read; a project's own files are far smaller.
+_LARGEST = 64 * 1024 * 1024
+
+Action = Literal[
+    "create", "overwrite", "update", "merge", "conflict", "remove", "keep", "unchanged"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Plan:
         for path in self.files:
             refuse_outside(path)
         refuse_clashes(self.files)
+        _refuse_repositories(self.files)
         object.__setattr__(self, "files", dict(sorted(self.files.items())))
 
 
@@ -38,8 +49,8 @@ class Change:
     """The change of one file; None means that the file does not exist, before or after.
 
     The same changes are shown to a person and written. `keep` leaves an edited or deleted file as
-    it is although the template changed it. An existing file keeps its mode: `executable` applies
-    to a new one.
+    it is although the template changed it. `executable` says what becomes of the executable bits;
+    None leaves them. `note` tells a person more.
     """
 
     path: str
@@ -47,12 +58,13 @@ class Change:
     before: bytes | None
     after: bytes | None
     conflicts: int = 0
-    executable: bool = False
+    executable: bool | None = None
+    note: str = ""
 
     @property
     def writes(self) -> bool:
         """Whether the file differs afterwards."""
-        return self.before != self.after
+        return self.before != self.after or self.executable is not None
 
 
 def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
@@ -61,14 +73,6 @@ def changes(plan: Plan, target: Path) -> tuple[Change, ...]:
     ConfigurationError where a symbolic link, or a folder in place of a file, is in the way.
     """
     return tuple(change(path, read(target, path), content) for path, content in plan.files.items())
-
-
-def marked(changed: Iterable[Change], plan: Plan) -> list[Change]:
-    """The changes; those that create an executable file of the plan are marked."""
-    return [
-        replace(item, executable=item.before is None and item.path in plan.executables)
-        for item in changed
-    ]
 
 
 def change(path: str, before: bytes | None, after: bytes) -> Change:
@@ -90,13 +94,31 @@ def digest(content: bytes | None) -> str | None:
 def read(target: Path, path: str) -> bytes | None:
     """The content of a project's file, None if it is missing; symbolic links are not followed."""
     refuse_links(target, path)
-    file = target / path
     try:
-        return file.read_bytes()
+        return read_file(target / path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def read_file(file: Path) -> bytes:
+    """The content of a file of a project; a link is followed.
+
+    ConfigurationError if it cannot be read, is not a regular file or is too large.
+    """
+    try:
+        return files.read(file, _LARGEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
+
+
+def is_executable(file: Path) -> bool:
+    """Whether the owner may execute a file; a missing file is not executable."""
+    try:
+        return bool(os.lstat(file).st_mode & stat.S_IXUSR)
+    except OSError:
+        return False
 
 
 def refuse_links(target: Path, path: str) -> None:
@@ -140,6 +162,21 @@ def refuse_clashes(paths: Iterable[str]) -> None:
                 raise ConfigurationError(
                     f"{above!a}, which contains {path!a}, cannot be both a file and a folder"
                 )
+
+
+def _refuse_repositories(paths: Iterable[str]) -> None:
+    """Refuse a folder that git would take for a repository: its configuration runs commands."""
+    names: dict[str, set[str]] = {}
+    for path in paths:
+        parts = path.lower().split("/")
+        for end, name in enumerate(parts):
+            names.setdefault("/".join(parts[:end]), set()).add(name)
+    for folder, found in names.items():
+        if "head" in found and found & _OF_REPOSITORIES:
+            raise ConfigurationError(
+                f"git would take the folder {folder or '.'!a} for a repository, because it has a "
+                "file HEAD: rename that file in the template"
+            )
 
 
 def refuse_reserved(path: str) -> None:

@@ -52,11 +52,12 @@ class Rendering:
     def locked(self, project: Path, before: Lock | None, records: tuple[Record, ...]) -> Lock:
         """The lock of a project after it took in this rendering; `before` is its lock until then."""
         files = locks.bases(project, self.plan.files, before.files if before else {})
-        return Lock(self.template, self.spec, files, records)
+        return Lock(self.template, self.spec, files, records, self.plan.executables)
 
     def differs_from(self, project: Path, lock: Lock) -> bool:
         """Whether the project has yet to take in this rendering."""
-        return self.locked(project, lock, ()).files != lock.files
+        after = self.locked(project, lock, ())
+        return (after.files, after.executables) != (lock.files, lock.executables)
 
     def moved(self, project: Path) -> "Rendering":
         """The same rendering, with the template's path relative to the project's folder."""
@@ -96,11 +97,11 @@ class Generator:
     def render(self, context: Context, spec: Mapping[str, Any] | None = None) -> Rendering:
         """Render a context; without `spec`, the lock keeps what the service's `loafer.toml` says."""
         if isinstance(self.template, Template):
-            from loafer_kit.scaffold.rendering import builtin
+            from loafer_kit.scaffold.rendering import builtin  # `check` renders nothing
 
             made = builtin.render(self.template, context)
         else:
-            from loafer_kit.scaffold.rendering import custom_templates
+            from loafer_kit.scaffold.rendering import custom_templates  # imports cookiecutter
 
             made = custom_templates.render(self.template, context, self.answers, ask=self.ask)
         if spec is None:
@@ -112,7 +113,7 @@ class Generator:
     def again(self, spec: Draft) -> Rendering:
         """Render a project's current spec."""
         if self.name == "extension":
-            from loafer_kit.scaffold.spec import extensions
+            from loafer_kit.scaffold.spec import extensions  # most projects are services
 
             context = extensions.context(extensions.from_lock(spec.values))
             return self.render(context, spec.values)

@@ -23,8 +23,13 @@ def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[
         raise ConfigurationError(f"{project / locks.PATH}: there is no command to undo")
     record = lock.records[-1]
     edits = list(_edits(record, lock))
-    contents = {edit.path: read(project, edit.path) for edit in edits}
-    edited = [edit.path for edit in edits if not _is_as_left(edit, contents[edit.path], lock)]
+    linked = {edit.path for edit in edits if (project / edit.path).is_symlink()}
+    contents = {edit.path: read(project, edit.path) for edit in edits if edit.path not in linked}
+    edited = [
+        edit.path
+        for edit in edits
+        if edit.path in linked or not _is_as_left(edit, contents[edit.path], lock)
+    ]
     if edited:
         raise ConfigurationError(
             f"nothing was undone: edited since `loafer-kit {escape_line(record.command)}`: "

@@ -1,14 +1,26 @@
 """Decides what happens to each file when the template is rendered again; edits are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from difflib import SequenceMatcher
+from pathlib import Path, PurePosixPath
 
 from loafer_kit.scaffold.project import gitignore, line_ends, locks, merges, projects
 from loafer_kit.scaffold.project.line_ends import like
 from loafer_kit.scaffold.project.locks import Base, Digest, Lock
-from loafer_kit.scaffold.project.plans import Change, change, marked, read
+from loafer_kit.scaffold.project.plans import (
+    VERSION,
+    Action,
+    Change,
+    Plan,
+    change,
+    is_executable,
+    read,
+)
 from loafer_kit.scaffold.project.projects import SPEC, Rendering
+
+# The part of its lines that a renamed file shares with the file before.
+_SIMILAR = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +29,8 @@ class Candidate:
 
     All three have the line ends of the project's file; None means that the file does not exist. A
     base that the lock keeps by its hash alone is a `Digest`, unless one of the others has that
-    hash. A file that `.gitignore` covers is created once and never changed.
+    hash. A file that `.gitignore` covers is created once and never changed. `executables` says of
+    each version whether it is executable.
     """
 
     path: str
@@ -25,6 +38,8 @@ class Candidate:
     ours: bytes | None
     theirs: bytes | None
     is_ignored: bool = False
+    is_linked: bool = False
+    executables: tuple[bool, bool, bool] = (False, False, False)
 
     @property
     def is_edited(self) -> bool:
@@ -37,30 +52,80 @@ class Candidate:
         Untouched files are overwritten and edited ones merged; deleted ones stay deleted. A file
         that the template no longer renders is removed if it is untouched.
         """
-        if self._is_settled() or (self.ours is None and self.base is not None):
+        is_gone = self.ours is None and self.base is not None
+        if self._is_settled() or self.is_linked or is_gone:
             return self.kept()
-        if not self.is_edited and self.theirs is None:
-            return Change(self.path, "remove", self.ours, None)
         if not self.is_edited:
-            return self.taken()
-        if self.theirs is None or isinstance(self.base, Digest):
+            is_removed = self.theirs is None
+            return Change(self.path, "remove", self.ours, None) if is_removed else self.taken()
+        if self.ours is None or self.theirs is None:
             return self.kept()
-        merge = merges.merge(self.base or b"", self.ours or b"", self.theirs)
+        if self.is_binary:
+            note = f"the template's version is in {PurePosixPath(self.path).name}{VERSION}"
+            return Change(self.path, "conflict", self.ours, self.ours, 1, note=note)
+        return self.kept() if isinstance(self.base, Digest) else self._merge(self.ours, self.theirs)
+
+    def _merge(self, ours: bytes, theirs: bytes) -> Change:
+        assert not isinstance(self.base, Digest)  # noqa: S101 - there is nothing to merge from
+        merge = merges.merge(self.base or b"", ours, theirs)
+        found = replace(change(self.path, ours, merge.content), action="merge")
         if merge.conflicts:
-            return Change(self.path, "conflict", self.ours, merge.content, merge.conflicts)
-        return replace(change(self.path, self.ours, merge.content), action="merge")
+            note = f"{merge.conflicts} {'place' if merge.conflicts == 1 else 'places'}"
+            found = replace(found, action="conflict", conflicts=merge.conflicts, note=note)
+        return self._with_mode(found)
 
     def kept(self) -> Change:
-        """The change that leaves the file as it is."""
-        return Change(
-            self.path, "unchanged" if self._is_settled() else "keep", self.ours, self.ours
-        )
+        """The change that leaves the content as it is."""
+        if self._is_settled():
+            return self._with_mode(Change(self.path, "unchanged", self.ours, self.ours))
+        note = "edited in the project: the template's change is left out"
+        if self.is_linked:
+            note = "a symbolic link in the project: the template's file is left out"
+        elif self.ours is None:
+            note = "deleted in the project: the template's change is left out"
+        elif self.theirs is None:
+            note = "edited in the project; the template no longer has it"
+        return Change(self.path, "keep", self.ours, self.ours, note=note)
 
     def taken(self) -> Change:
         """The change that overwrites the file; one that is no longer rendered is kept if edited."""
-        if self.theirs is None or (self.is_ignored and self._is_settled()):
+        if self.theirs is None or self.is_linked or (self.is_ignored and self._is_settled()):
             return self.merged()
-        return change(self.path, self.ours, self.theirs)
+        return self._with_mode(change(self.path, self.ours, self.theirs))
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether one of the versions is not text."""
+        return any(
+            isinstance(content, bytes) and line_ends.is_binary(content)
+            for content in (self.base, self.ours, self.theirs)
+        )
+
+    def moved_from(self, old: "Candidate") -> Change:
+        """The change that creates this file with the edits of another one, which it replaces."""
+        base, ours, theirs = old.executables[0], old.executables[1], self.executables[2]
+        made = replace(old, path=self.path, theirs=self.theirs, executables=(base, ours, theirs))
+        found = made.merged()
+        note = f"with the edits of {old.path}"
+        if found.conflicts:
+            note += f"; {found.note}"
+        action: Action = "conflict" if found.conflicts else "create"
+        executable = ours if base == theirs else theirs
+        return replace(found, action=action, before=None, executable=executable, note=note)
+
+    def _with_mode(self, found: Change) -> Change:
+        """The change, with that of the executable bits; the project's own change of them stays."""
+        base, ours, theirs = self.executables
+        wanted = ours if base == theirs else theirs
+        is_settled = self.is_ignored and self.ours is not None
+        if found.after is None or self.theirs is None or wanted == ours or is_settled:
+            return found
+        if self.ours is None:
+            return replace(found, executable=wanted)
+        notes = [found.note] if found.note else []
+        notes.append("now executable" if wanted else "no longer executable")
+        action: Action = "update" if found.action == "unchanged" else found.action
+        return replace(found, action=action, executable=wanted, note="; ".join(notes))
 
     def _is_settled(self) -> bool:
         """Whether the project already has what the template renders."""
@@ -69,19 +134,55 @@ class Candidate:
         return self.theirs in (self.base, self.ours)
 
 
-def candidates(
-    base: Mapping[str, Base], theirs: Mapping[str, bytes], project: Path
-) -> tuple[Candidate, ...]:
+def candidates(lock: Lock | None, plan: Plan, project: Path) -> tuple[Candidate, ...]:
     """Every file that the template rendered last time or renders now."""
+    base, theirs = lock.files if lock else {}, plan.files
+    before = lock.executables if lock else frozenset()
     paths = sorted({*base, *theirs})
     ignored = gitignore.covered(paths, project, theirs)
     found = []
     for path in paths:
-        ours = read(project, path)
+        linked = (project / path).is_symlink()
+        ours = None if linked else read(project, path)
         new = like(theirs.get(path), ours)
-        old = _resolved(base.get(path), ours, new)
-        found.append(Candidate(path, old, ours, new, path in ignored))
+        found.append(
+            Candidate(
+                path=path,
+                base=_resolved(base.get(path), ours, new),
+                ours=ours,
+                theirs=new,
+                is_ignored=path in ignored,
+                is_linked=linked,
+                executables=(
+                    path in before,
+                    ours is not None and is_executable(project / path),
+                    path in plan.executables,
+                ),
+            )
+        )
     return tuple(found)
+
+
+def decided(
+    found: Iterable[Candidate], decide: Callable[[Candidate], Change], project: Path
+) -> list[Change]:
+    """The decision about each file, with the template's versions of edited binary files."""
+    changed: list[Change] = []
+    for candidate in found:
+        change_ = decide(candidate)
+        changed.append(change_)
+        if change_.action == "conflict" and change_.before == change_.after and candidate.theirs:
+            version = f"{candidate.path}{VERSION}"
+            changed.append(change(version, read(project, version), candidate.theirs))
+    return changed
+
+
+def lacking(before: bytes, after: bytes, ours: bytes) -> str:
+    """The lines that a change adds and a file lacks, as a text that follows a note."""
+    known = {line.strip() for content in (before, ours) for line in content.splitlines()}
+    lines = [line for line in after.splitlines() if line.strip() and line.strip() not in known]
+    shown = "".join(f"\n           {line.decode(errors='replace')}" for line in lines)
+    return f"; it lacks{shown}\n          " if shown else ""
 
 
 def update(project: Path, lock: Lock, rendering: Rendering) -> list[Change]:
@@ -89,14 +190,43 @@ def update(project: Path, lock: Lock, rendering: Rendering) -> list[Change]:
 
     The spec's file belongs to its owner: if edited, it stays as it is.
     """
-    theirs = dict(rendering.plan.files)
+    plan = rendering.plan
     spec = read(project, SPEC)
-    if SPEC in theirs and spec is not None and not locks.is_base(lock.files.get(SPEC), spec):
-        theirs[SPEC] = spec
-    found = candidates(lock.files, theirs, project)
-    changed = marked([candidate.merged() for candidate in found], rendering.plan)
+    if SPEC in plan.files and spec is not None and not locks.is_base(lock.files.get(SPEC), spec):
+        plan = replace(plan, files={**plan.files, SPEC: spec})
+    found = candidates(lock, plan, project)
+    renamed = _renamed(found)
+    moves = {old.path: new for new, old in renamed.items()}
+
+    def decide(candidate: Candidate) -> Change:
+        if candidate.path in moves:
+            note = f"renamed to {moves[candidate.path].path}"
+            return Change(candidate.path, "remove", candidate.ours, None, note=note)
+        old = renamed.get(candidate)
+        return candidate.merged() if old is None else candidate.moved_from(old)
+
+    changed = decided(found, decide, project)
     after = rendering.locked(project, lock, lock.records)
     return [*changed, projects.lock_change(project, after)]
+
+
+def _renamed(found: Sequence[Candidate]) -> Mapping[Candidate, Candidate]:
+    """The new files that replace an edited one which the template no longer renders."""
+    texts = [item for item in found if not item.is_binary and not item.is_linked]
+    born = [item for item in texts if item.base is None and item.ours is None and item.theirs]
+    renamed: dict[Candidate, Candidate] = {}
+    for old in texts:
+        if old.theirs is None and old.is_edited and isinstance(old.base, bytes):
+            scores = {_likeness(old.base, new): new for new in born if new not in renamed}
+            if scores and max(scores) >= _SIMILAR:
+                renamed[scores[max(scores)]] = old
+    return renamed
+
+
+def _likeness(base: bytes, new: Candidate) -> float:
+    before, after = (line_ends.lines(line_ends.plain(text)) for text in (base, new.theirs or b""))
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    return matcher.ratio() if matcher.real_quick_ratio() >= _SIMILAR else 0
 
 
 def _resolved(base: Base | None, ours: bytes | None, theirs: bytes | None) -> Base | None:

@@ -1,74 +1,95 @@
 """Writes changes to disk: all of them or none, also when the process is killed.
 
 A new folder is prepared beside its place and renamed. In an existing folder a journal reaches the
-disk before the first file changes, so that the next run can undo what a killed run left half done.
-A journal may come with a foreign repository: its paths are checked, and it touches only places
-where a template's files may be.
+disk before the first file changes and leaves it after the last one, so the next command can settle
+what a killed command left. A journal may come with a foreign repository: its paths are checked, and
+it touches only places where a template's files may be.
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from types import FrameType
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import locks
+from loafer_kit.scaffold.escaping import escape_line
+from loafer_kit.scaffold.project import journals
+from loafer_kit.scaffold.project.journals import (
+    IGNORE,
+    IGNORED,
+    JOURNAL,
+    WORK,
+    WRITES,
+    Entry,
+    Interruption,
+    locked,
+    refuse_linked,
+    state,
+)
 from loafer_kit.scaffold.project.plans import (
     FOLDER,
     Change,
-    digest,
+    is_executable,
     read,
-    refuse_links,
-    refuse_reserved,
 )
 
-_WORK = f"{FOLDER}/work"
-_JOURNAL = "journal.json"
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
-def apply(changed: Sequence[Change], target: Path) -> None:
-    """Make all changes, or none; ConfigurationError where a file is not what it was before."""
+def apply(changed: Sequence[Change], target: Path, command: str = "") -> None:
+    """Make all changes, or none; ConfigurationError where a file is not what it was before.
+
+    The journal names the command.
+    """
     with _failures_in_one_line(target), termination_as_exception():
         if os.path.lexists(target):
-            _write(target, changed)
+            _write(target, changed, command)
         else:
             _publish(changed, target)
 
 
-def recover(target: Path) -> None:
-    """Undo what a killed run left half done in a folder; usually there is nothing to undo."""
-    if target.is_dir():
-        with _failures_in_one_line(target), termination_as_exception():
-            refuse_links(target, f"{_WORK}/{_JOURNAL}")
-            work = target / _WORK
-            if work.is_dir():
-                with locked(work, target):
-                    _roll_back(work, target)
+def recover(target: Path) -> Interruption | None:
+    """Settle what a killed command left in a folder; usually there is nothing to settle.
+
+    A complete command is left as it is, any other is undone. ConfigurationError if a file that it
+    wrote was edited since.
+    """
+    if not target.is_dir():
+        return None
+    with _failures_in_one_line(target), termination_as_exception():
+        _clear_staging(target)
+        refuse_linked(target)
+        if not any(os.path.lexists(target / place) for place in (JOURNAL, WORK, IGNORE)):
+            return None
+        with locked(target / FOLDER, target):
+            return _settle(target)
 
 
 @contextmanager
-def locked(work: Path, target: Path) -> Iterator[None]:
-    """Keep other processes from writing into `target` by locking a folder of loafer-kit's.
-
-    ConfigurationError where another process holds the lock; a lock ends with its process.
-    """
-    descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise _busy(target) from error
-    finally:
-        os.close(descriptor)
+def written_after(content: bytes, file: Path) -> Iterator[None]:
+    """Put one file in place after the block; if the block fails, the file stays as it was."""
+    missing = [folder for folder in file.parents if not folder.exists()]
+    new = file.with_name(f".{file.name}.loafer-kit")
+    with _failures_in_one_line(file), termination_as_exception():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            new.unlink(missing_ok=True)
+            new.write_bytes(content)
+            if file.exists():
+                shutil.copymode(file, new)
+            yield
+            new.replace(file)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            _remove_empty(missing)
+            raise
 
 
 # A new folder: staged beside its place, then renamed.
@@ -82,31 +103,40 @@ def _publish(changed: Sequence[Change], target: Path) -> None:
         with locked(staging, target):
             _stage(changed, staging, target)
     except BaseException:
-        for folder in missing:
-            with suppress(OSError):
-                folder.rmdir()
+        _remove_empty(missing)
         raise
 
 
 def _staging(target: Path) -> Path:
     """The staging folder; its name is fixed, so the next run finds what a killed run left."""
-    return target.parent / f".{target.name}.loafer-kit"
+    place = target if target.name else target.absolute()
+    return place.parent / f".{place.name}.loafer-kit"
 
 
 def _stage(changed: Sequence[Change], staging: Path, target: Path) -> None:
+    project = staging / "project"
     try:
         _empty(staging)
+        (staging / ".gitignore").write_bytes(b"*\n")
+        project.mkdir()
         for change in changed:
             if change.after is not None:
-                file = staging / change.path
+                file = project / change.path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(change.after)
                 if change.executable:
-                    _make_executable(file)
-        staging.rename(target)
-    except BaseException:
+                    _set_executable(file, True)
+        project.rename(target)
+    finally:
         shutil.rmtree(staging, ignore_errors=True)
-        raise
+
+
+def _clear_staging(target: Path) -> None:
+    """Remove what a killed command left beside a folder that it had published."""
+    staging = _staging(target)
+    if staging.is_dir() and not staging.is_symlink():
+        with locked(staging, target):
+            shutil.rmtree(staging)
 
 
 def _empty(folder: Path) -> None:
@@ -117,82 +147,56 @@ def _empty(folder: Path) -> None:
 # An existing folder: written file by file, under a journal.
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One changed file in the journal: whether it existed, and the digest it gets.
-
-    `folders` are those that writing it creates, innermost first.
-    """
-
-    path: str
-    existed: bool
-    digest: str | None
-    folders: list[str]
-
-    def __post_init__(self) -> None:
-        if self.path != locks.PATH:
-            refuse_reserved(self.path)
-        above = {str(folder) for folder in PurePosixPath(self.path).parents[:-1]}
-        if not above.issuperset(self.folders):
-            raise ValueError(f"{self.path!a} lists a folder that does not contain it")
-
-
-def _write(target: Path, changes: Sequence[Change]) -> None:
+def _write(target: Path, changes: Sequence[Change], command: str) -> None:
     wanted = [change for change in changes if change.writes]
     if not wanted:
         return
-    with _opened(target) as work:
-        _prepare(work, target, wanted)
-        for index, change in enumerate(wanted):
-            _make(change, work / f"{index}.new", target)
+    refuse_linked(target)
+    folder = target / FOLDER
+    folder.mkdir(exist_ok=True)
+    with locked(folder, target):
+        if (target / JOURNAL).exists() or (target / WORK).exists():
+            raise ConfigurationError(f"a loafer-kit was killed in {target}: run the command again")
+        try:
+            _prepare(target, wanted, command)
+            for index, change in enumerate(wanted):
+                _make(change, target / WORK / f"{index}.new", target)
+            _remove_work(target, is_complete=True)
+        except BaseException:
+            with _uninterrupted():
+                _settle(target)
+            raise
 
 
 def _make(change: Change, new: Path, target: Path) -> None:
     file = target / change.path
     if change.after is None:
         file.unlink()
-        _remove_empty_folders(file, target)
+        _remove_empty([target / above for above in PurePosixPath(change.path).parents[:-1]])
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     new.replace(file)
 
 
-def _remove_empty_folders(file: Path, target: Path) -> None:
-    """Remove the folders above a file that are now empty, up to the target."""
-    for folder in file.relative_to(target).parents[:-1]:
-        try:
-            (target / folder).rmdir()
-        except OSError:
-            return
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove the folders that are empty, innermost first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
-def _make_executable(file: Path) -> None:
-    """Allow execution to everyone who may read the file."""
+def _set_executable(file: Path, executable: bool) -> None:
+    """Allow execution to everyone who may read the file, or to nobody."""
     mode = file.stat().st_mode
-    file.chmod(mode | (mode & 0o444) >> 2)
+    file.chmod(mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
 
 
-@contextmanager
-def _opened(target: Path) -> Iterator[Path]:
-    """A work folder on the target's own file system; any exception rolls the changes back."""
-    refuse_links(target, f"{_WORK}/{_JOURNAL}")
-    work = target / _WORK
-    try:
-        work.mkdir(parents=True)
-    except FileExistsError as error:
-        raise _busy(target) from error
-    try:
-        with locked(work, target):
-            yield work
-            _remove(work)
-    except BaseException:
-        with _uninterrupted():
-            _roll_back(work, target)
-        raise
-
-
-def _prepare(work: Path, target: Path, changes: Sequence[Change]) -> None:
+def _prepare(target: Path, changes: Sequence[Change], command: str) -> None:
     """Do everything that can fail for lack of space or permission before any file changes."""
+    (target / WORK).mkdir()
+    if not read(target, IGNORE):
+        name = f"{WRITES}{escape_line(command)}"
+        (target / IGNORE).write_text(name + IGNORED, encoding="utf-8")
     entries = []
     for index, change in enumerate(changes):
         if read(target, change.path) != change.before:
@@ -200,84 +204,87 @@ def _prepare(work: Path, target: Path, changes: Sequence[Change]) -> None:
                 f"{target / change.path} was edited in the meantime: nothing was written; "
                 "run the command again"
             )
-        file = target / change.path
+        entries.append(_prepared(change, target, index))
+    draft = target / WORK / "journal.draft"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump([asdict(entry) for entry in entries], file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(target / JOURNAL)
+
+
+def _prepared(change: Change, target: Path, index: int) -> Entry:
+    file, work = target / change.path, target / WORK
+    was_executable = is_executable(file)
+    executable = was_executable if change.executable is None else change.executable
+    if change.before is not None:
+        shutil.copy2(file, work / f"{index}.old")
+    if change.after is not None:
         new = work / f"{index}.new"
-        if change.after is not None:
-            new.write_bytes(change.after)
-            if change.executable:
-                _make_executable(new)
+        new.write_bytes(change.after)
         if change.before is not None:
-            shutil.copy2(file, work / f"{index}.old")
-            if change.after is not None:
-                shutil.copymode(file, new)
-        existed, folders = change.before is not None, _missing_folders(target, file)
-        entries.append(_Entry(change.path, existed, digest(change.after), folders))
-    draft = work / "journal.draft"
-    with draft.open("w", encoding="utf-8") as file_:
-        json.dump([asdict(entry) for entry in entries], file_)
-        file_.flush()
-        os.fsync(file_.fileno())
-    draft.rename(work / _JOURNAL)
+            shutil.copymode(file, new)
+        if change.executable is not None:
+            _set_executable(new, change.executable)
+    above = PurePosixPath(change.path).parents[:-1]
+    return Entry(
+        path=change.path,
+        before=state(change.before, was_executable),
+        after=state(change.after, executable),
+        folders=[str(folder) for folder in above if not (target / folder).exists()],
+    )
 
 
-def _missing_folders(target: Path, file: Path) -> list[str]:
-    above = file.relative_to(target).parents
-    return [folder.as_posix() for folder in above if not (target / folder).exists()]
+# The journal that a killed command left.
 
 
-def _busy(target: Path) -> ConfigurationError:
-    return ConfigurationError(f"another loafer-kit is writing into {target}")
+def _settle(target: Path) -> Interruption | None:
+    """Complete or undo what a killed command left, then remove its journal and its work."""
+    found = journals.found(target)
+    if found is None or found.is_complete:
+        is_complete = found is not None
+    else:
+        is_complete = False
+        if found.edited:
+            raise ConfigurationError(f"{target}: {found}: nothing was written; {found.remedy}")
+        try:
+            for index, entry in reversed([*enumerate(journals.entries(target))]):
+                _put_back(entry, index, target)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{target} could not be restored ({error}); the next run tries again"
+            ) from error
+    _remove_work(target, is_complete=is_complete)
+    return found
 
 
-def _roll_back(work: Path, target: Path) -> None:
-    try:
-        for index, entry in reversed([*enumerate(_entries(work))]):
-            _put_back(entry, work / f"{index}.old", target)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{target} could not be restored ({error}); the next run tries again"
-        ) from error
-    _remove(work)
-
-
-def _entries(work: Path) -> list[_Entry]:
-    """The journal's entries; none if no file had been changed yet.
-
-    ConfigurationError for a journal that loafer-kit did not write.
-    """
-    journal = work / _JOURNAL
-    try:
-        return [_Entry(**entry) for entry in json.loads(journal.read_bytes())]
-    except FileNotFoundError:
-        return []
-    except (ConfigurationError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{journal} is not a valid journal ({error}): remove {work}, which a killed run left "
-            "behind or which came with the project"
-        ) from error
-
-
-def _put_back(entry: _Entry, old: Path, target: Path) -> None:
-    """Undo one change, unless the file was edited since."""
-    file = target / entry.path
-    if digest(read(target, entry.path)) == entry.digest:
-        if entry.existed:
+def _put_back(entry: Entry, index: int, target: Path) -> None:
+    """Undo one change, if it was made."""
+    file, old = target / entry.path, target / WORK / f"{index}.old"
+    if journals.progress(entry, index, target) == "written":
+        if entry.before is None:
+            file.unlink(missing_ok=True)
+        elif old.is_file() and not old.is_symlink():  # it may be back in its place already
             file.parent.mkdir(parents=True, exist_ok=True)
-            if old.is_file() and not old.is_symlink():  # it may be back in its place already
-                old.replace(file)
-        else:
-            file.unlink()
-    for folder in entry.folders:
-        with suppress(OSError):
-            (target / folder).rmdir()
+            old.replace(file)
+    _remove_empty([target / folder for folder in entry.folders])
 
 
-def _remove(work: Path) -> None:
-    # The journal goes first: without it, the leftovers undo nothing.
-    (work / _JOURNAL).unlink(missing_ok=True)
-    shutil.rmtree(work, ignore_errors=True)
-    with suppress(OSError):
-        work.parent.rmdir()
+def _remove_work(target: Path, *, is_complete: bool) -> None:
+    """Remove the journal and the work.
+
+    The order lets the next command see what is over: work without a journal had changed nothing,
+    and the file that names a complete command goes last.
+    """
+    work = target / WORK
+    if work.exists():
+        _empty(work)
+        if is_complete:
+            work.rmdir()
+    (target / JOURNAL).unlink(missing_ok=True)
+    if journals.command(target) is not None:
+        (target / IGNORE).unlink()
+    _remove_empty([work, target / FOLDER])
 
 
 # Failures and signals.

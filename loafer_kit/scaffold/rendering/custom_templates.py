@@ -30,7 +30,7 @@ from jinja2 import TemplateSyntaxError
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git
-from loafer_kit.scaffold.project.plans import Plan, refuse_reserved
+from loafer_kit.scaffold.project.plans import Plan, read_file, refuse_reserved
 from loafer_kit.scaffold.project.writing import termination_as_exception
 from loafer_kit.scaffold.rendering import fetching, formatting, templates, variables
 from loafer_kit.scaffold.rendering.builtin import Rendered
@@ -236,7 +236,7 @@ def _files(project: Path, notes: list[str]) -> dict[str, File]:
             place = Path(here, name)
             path, mode = place.relative_to(project).as_posix(), place.stat().st_mode
             if stat.S_ISREG(mode):
-                files[path] = File(place.read_bytes(), bool(mode & stat.S_IXUSR))
+                files[path] = File(read_file(place), bool(mode & stat.S_IXUSR))
             else:
                 notes.append(f"{path}, which is not a regular file")
     return files

@@ -14,6 +14,7 @@ from pathlib import Path as FilePath
 from typing import cast
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
+from loafer_kit.scaffold import files
 from loafer_kit.scaffold.sources import lines
 from loafer_kit.scaffold.spec.problems import Path
 from loafer_kit.scaffold.spec.specs import Draft
@@ -67,11 +68,9 @@ def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
 
 def _text(path: FilePath, what: str, largest: int) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(largest + 1)
-        if len(content) > largest:
+        if path.is_file() and path.stat().st_size > largest:
             raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
-        return content.decode("utf-8-sig")
+        return files.read(path, largest).decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

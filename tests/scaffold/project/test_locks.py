@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import history, locks, updates, writing
 from loafer_kit.scaffold.project.locks import Digest, Lock, TemplateRef
-from loafer_kit.scaffold.project.plans import Change, digest
+from loafer_kit.scaffold.project.plans import Change, Plan, digest
 
 LOCK = Lock(
     TemplateRef("service", "0" * 64),
@@ -101,8 +101,9 @@ def test_a_path_of_a_lock_leads_through_no_symbolic_link(tmp_path):
     project.mkdir()
     (project / "link").symlink_to(tmp_path / "outside")
 
+    lock = locks.Lock(locks.TemplateRef("service", ""), {}, {"link/a": b"x"})
     with pytest.raises(ConfigurationError, match="symbolic link"):
-        updates.candidates({"link/a": b"x"}, {}, project)
+        updates.candidates(lock, Plan({}), project)
     with pytest.raises(ConfigurationError, match="symbolic link"):
         writing.apply([Change("link/a", "remove", b"x", None)], project)
     assert (tmp_path / "outside/a").exists()

@@ -152,6 +152,23 @@ def _chosen(content, *, first, second):
     return lines
 
 
+def test_an_appended_line_is_not_glued_to_an_edited_last_one():
+    """Whichever side lacks the line end."""
+    assert merge(b"a\nb\n", b"a\nB", b"a\nb\nc\n").content == b"a\nB\nc\n"
+    assert merge(b"a\nb\n", b"a\nB", b"a\nb\nc").content == b"a\nB\nc"
+    assert merge(b"a\nb", b"a\nb\nc", b"A\nb").content == b"A\nb\nc"
+    assert merge(b"a\nb\nc\n", b"a\nb\nc", b"A\nb\nc\n").content == b"A\nb\nc"
+
+
+@given(odd_texts, odd_texts, odd_texts)
+def test_a_merge_has_no_line_that_no_side_has(base, ours, theirs):
+    """Apart from the marks."""
+    known = {line for side in (base, ours, theirs) for line in side.split(b"\n")}
+    marks = {b"<<<<<<< yours", b"=======", b">>>>>>> template", b""}
+
+    assert set(merge(base, ours, theirs).content.split(b"\n")) <= known | marks
+
+
 edits = st.lists(
     st.tuples(st.sampled_from(["insert", "replace", "delete"]), st.integers(0, 9)), max_size=3
 )
@@ -165,11 +182,15 @@ def edited(edits, by):
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
-@given(edits, edits)
-@settings(deadline=None, max_examples=60)
-def test_what_git_can_merge_is_merged_alike(tmp_path_factory, ours, theirs):
+@given(edits, edits, st.tuples(st.booleans(), st.booleans(), st.booleans()))
+@settings(deadline=None, max_examples=80)
+def test_what_git_can_merge_is_merged_alike(tmp_path_factory, ours, theirs, ends):
     """Byte by byte; a merge that git leaves to a person may still be one that we can do."""
     contents = [edited(ours, "ours"), edited([], ""), edited(theirs, "theirs")]
+    contents = [
+        text if has_end else text.removesuffix(b"\n")
+        for text, has_end in zip(contents, ends, strict=True)
+    ]
     folder = tmp_path_factory.mktemp("git")
     for name, content in zip(("yours", "base", "template"), contents, strict=True):
         (folder / name).write_bytes(content)

@@ -73,3 +73,24 @@ def test_a_folder_in_a_files_place_is_an_error(tmp_path):
     for path in ("a/b", "c/d"):
         with pytest.raises(ConfigurationError, match="in the way"):
             changes(Plan({path: b""}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["HEAD", "config", "objects/x", "refs/x"],
+        ["a/b/HEAD", "a/b/config"],
+        ["a/head", "a/Objects/x"],
+        ["x/HEAD", "x/commondir"],
+        ["x/HEAD", "x/refs/heads/main"],
+    ],
+)
+def test_a_folder_that_git_takes_for_a_repository_is_refused(paths):
+    """The next `git status` in it would run what its configuration says."""
+    with pytest.raises(ConfigurationError, match=r"git would take the folder .* for a repository"):
+        Plan(dict.fromkeys(paths, b""))
+
+
+def test_a_file_of_such_a_name_alone_is_no_repository():
+    """Nor are the others without it."""
+    Plan(dict.fromkeys(["HEAD", "a/config", "a/objects/x", "a/refs/x", "b/HEAD/x"], b""))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import writing
+from loafer_kit.scaffold.project import journals, writing
 from loafer_kit.scaffold.project.plans import Change, Plan, changes
 
 PLAN = Plan({"a": b"new", "b/c": b"new", "b/d/e": b"new", "f": b"same"})
@@ -101,7 +101,7 @@ def test_two_runs_cannot_make_one_folder(tmp_path):
     (staging / "a").write_bytes(b"its own")
 
     with (
-        writing.locked(staging, tmp_path / "new"),
+        journals.locked(staging, tmp_path / "new"),
         pytest.raises(ConfigurationError, match="another loafer-kit is writing into"),
     ):
         commit(PLAN, tmp_path / "new")
@@ -210,7 +210,7 @@ def test_a_failure_leaves_every_byte_as_it_was(project, monkeypatch, function, t
 KILLED = """
 import os, sys
 from pathlib import Path
-from loafer_kit.scaffold.project import writing
+from loafer_kit.scaffold.project import journals, writing
 from loafer_kit.scaffold.project.plans import Plan, changes
 
 turns = iter(range(100))
@@ -245,13 +245,31 @@ def test_the_next_run_undoes_what_a_killed_one_left(project, turn):
     assert content(project) == before
 
 
-def test_what_was_edited_after_the_kill_is_kept(project):
-    """Undoing destroys no work."""
+def test_a_file_that_was_edited_after_the_kill_stops_the_next_run(project):
+    """It says which one, and touches nothing until the edit is undone or the journal is gone."""
+    before = content(project)
     killed(project, 2, signal.SIGKILL)
     (project / "a").write_bytes(b"edited")
+    left = content(project)
 
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="after 2 of 3 files: nothing was written; "):
+            writing.recover(project)
+        assert content(project) == left
+    (project / "a").write_bytes(b"new")
     writing.recover(project)
 
+    assert content(project) == before
+
+
+def test_a_file_that_the_killed_run_had_not_written_may_be_edited(project):
+    """The others are put back, and the edit stays."""
+    killed(project, 0, signal.SIGKILL)
+    (project / "a").write_bytes(b"edited")
+
+    found = writing.recover(project)
+
+    assert (found.written, found.files, found.is_complete, found.edited) == (0, 3, False, ())
     assert (project / "a").read_bytes() == b"edited"
     assert not (project / "b").exists()
 
@@ -272,12 +290,14 @@ def left_behind(project, text):
     """A journal that somebody put into a project."""
     work = project / ".loafer-kit/work"
     work.mkdir(parents=True)
-    (work / "journal.json").write_text(text)
+    (project / journals.JOURNAL).write_text(text)
     return work
 
 
 def entry(**values):
-    return [{"path": "a", "existed": False, "digest": EMPTY, "folders": [], **values}]
+    """A journal of one file, and of one that was not written: it is not complete."""
+    file = {"path": "a", "before": None, "after": EMPTY, "folders": [], **values}
+    return [file, {"path": "z", "before": None, "after": EMPTY, "folders": []}]
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "link/outside"])
@@ -294,14 +314,14 @@ def test_a_hostile_journal_touches_nothing_outside(project, path):
     assert outside.exists()
 
 
-@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("before", [EMPTY, None])
 @pytest.mark.parametrize("path", [".git/hooks/pre-commit", ".GIT/HEAD", "sub/.git/config"])
-def test_a_hostile_journal_touches_nothing_of_git_s(project, path, existed):
+def test_a_hostile_journal_touches_nothing_of_git_s(project, path, before):
     """A hook that comes with a cloned project would run at the next commit."""
     file = project / path
     file.parent.mkdir(parents=True)
     file.write_bytes(b"")
-    work = left_behind(project, json.dumps(entry(path=path, existed=existed)))
+    work = left_behind(project, json.dumps(entry(path=path, before=before)))
     (work / "0.old").write_bytes(b"#!/bin/sh")
 
     with pytest.raises(ConfigurationError, match=r"is not a path for a template's file\): remove "):
@@ -312,7 +332,7 @@ def test_a_hostile_journal_touches_nothing_of_git_s(project, path, existed):
 
 def test_a_hostile_journal_brings_no_link(project):
     """What it puts back are files."""
-    work = left_behind(project, json.dumps(entry(path="made", existed=True, digest=None)))
+    work = left_behind(project, json.dumps(entry(path="made", before=EMPTY, after=None)))
     (work / "0.old").symlink_to("/etc/passwd")
 
     writing.recover(project)
@@ -344,7 +364,9 @@ def test_a_damaged_journal_is_one_line(project, text):
     before = content(project)
     work = left_behind(project, text)
 
-    with pytest.raises(ConfigurationError, match=f"remove {work}"):
+    with pytest.raises(
+        ConfigurationError, match=r"journal\.json is not a valid journal .*: remove it"
+    ):
         writing.recover(project)
 
     shutil.rmtree(work.parent)
@@ -357,7 +379,7 @@ def test_two_runs_cannot_write_into_one_folder(project):
     work.mkdir(parents=True)
 
     with (
-        writing.locked(work, project),
+        journals.locked(work.parent, project),
         pytest.raises(ConfigurationError, match="another loafer-kit"),
     ):
         commit(PLAN, project)

@@ -1,0 +1,307 @@
+"""Takes a queue or a handler out of a service again; what was edited stays and is listed."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.additions import handlers, pieces
+from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.project import history, line_ends, merges, projects, updates
+from loafer_kit.scaffold.project.locks import Digest, Lock
+from loafer_kit.scaffold.project.plans import Change, change, read
+from loafer_kit.scaffold.project.projects import SPEC, Generator
+from loafer_kit.scaffold.sources import lines
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec
+
+# What ends an element of a bracketed list.
+_AFTER = re.compile(rb"[ \t]*,?[ \t]*(\r?\n[ \t]*)?")
+_BLANK = re.compile(rb"([ \t]*\r?\n)*")
+
+#: From a file's path and its content to the content without something, None if the file goes, and
+#: the things that were edited and stay.
+Remove = Callable[[str, bytes], tuple[bytes | None, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRemoval:
+    """A queue, and the service's files as the template renders them with it and without it."""
+
+    package: str
+    queue: QueueSpec
+    index: int
+    before: Mapping[str, bytes]
+    after: Mapping[str, bytes]
+
+    def remove(self, path: str, ours: bytes) -> tuple[bytes | None, Sequence[str]]:
+        """A file without the queue.
+
+        An untouched file becomes what the template renders. From an edited module the code goes
+        that is as the template wrote it; any other edited file is merged.
+        """
+        old = line_ends.like(self.before.get(path), ours)
+        new = line_ends.like(self.after.get(path), ours)
+        if old is None or old == new:
+            return ours, ()
+        if path == SPEC:
+            return _without_table(ours, self.index), ()
+        if ours == old:
+            return new, ()
+        if path.endswith(".py") and new is not None:
+            return self._from_module(ours, old, new)
+        merge = merges.merge(old, ours, new or b"")
+        if merge.conflicts or new is None:
+            return ours, [f"it was edited{updates.lacking(new or b'', old, b'')}"]
+        return merge.content, ()
+
+    def _from_module(self, ours: bytes, old: bytes, new: bytes) -> tuple[bytes, Sequence[str]]:
+        try:
+            module, rendered = Module.parse(ours), Module.parse(old)
+            kept = Module.parse(new)
+            module, left = _without_route(module, self.queue)
+            texts = {kept.text(item) for item in kept.tree.body}
+            gone = [item for item in rendered.tree.body if rendered.text(item) not in texts]
+            for statement in gone:
+                module, edited = _without(module, rendered.text(statement), kept)
+                left += edited
+            unused = set(bound(rendered.tree.body)) - set(bound(kept.tree.body))
+            return _without_imports(module, unused).content, left
+        except UnrecognisedError as error:
+            return ours, [str(error)]
+
+
+def queue(draft: Draft, name: str, generator: Generator) -> QueueRemoval:
+    """The removal of a queue of `loafer.toml`; `name` is its name or URL there."""
+    spec = validation.service(draft)
+    found = [item for item in spec.queues if name in (item.name, item.queue_name)]
+    if not found:
+        raise ConfigurationError(f"{draft.origin}: there is no queue {quoted(name)}")
+    others = tuple(item for item in spec.queues if item is not found[0])
+    if not others:
+        raise ConfigurationError(
+            f"{draft.origin}: {quoted(name)} is the only queue, and a service needs one: "
+            "add another one first"
+        )
+    return QueueRemoval(
+        package=spec.package,
+        queue=found[0],
+        index=spec.queues.index(found[0]),
+        before=generator.service(spec).plan.files,
+        after=generator.service(replace(spec, queues=others)).plan.files,
+    )
+
+
+def handler(draft: Draft, name: str, lock: Lock | None) -> tuple[Remove, Sequence[str]]:
+    """The function that takes a handler out of a file of a service, and the files that hold it.
+
+    ConfigurationError if a queue of `loafer.toml` uses it.
+    """
+    spec = validation.service(draft)
+    for item in spec.queues:
+        if name in (item.handler, item.error_handler):
+            raise ConfigurationError(
+                f"{draft.origin}: the queue {quoted(item.queue_name)} uses {quoted(name)}: "
+                f"`loafer-kit remove queue {item.queue_name}` removes both"
+            )
+    addition = handlers.HandlerAddition(spec.package, name)
+
+    def remove(path: str, ours: bytes) -> tuple[bytes | None, Sequence[str]]:
+        try:
+            module, left = Module.parse(ours), []
+            written = [addition.paths[path].format(name=name, package=spec.package).encode()]
+            base = lock.files.get(path) if lock else None
+            written += [base] if isinstance(base, bytes) else []
+            texts = [text for content in written for text in _about(Module.parse(content), name)]
+            for text in dict.fromkeys(texts):
+                module, edited = _without(module, text, None)
+                left += edited
+        except UnrecognisedError as error:
+            return ours, [str(error)]
+        still = [f"{item} was edited" for item in bound(module.tree.body) if _is_of(item, name)]
+        unused = {alias for content in written for alias in bound(Module.parse(content).tree.body)}
+        return _without_imports(module, unused).content, still
+
+    return remove, tuple(addition.paths)
+
+
+def changes(
+    project: Path, lock: Lock | None, paths: Sequence[str], remove: Remove, command: str
+) -> list[Change]:
+    """The changes of a removal, with that of the lock, which records them as one command."""
+    files = dict(lock.files) if lock else {}
+    changed: list[Change] = []
+    for path in sorted(paths):
+        base = files.get(path)
+        if isinstance(base, Digest) or (project / path).is_symlink():
+            continue
+        ours = read(project, path)
+        if ours is not None:
+            changed.append(_changed(path, ours, remove))
+        if isinstance(base, bytes):
+            rest, _ = remove(path, base)
+            if rest is None:
+                del files[path]
+            else:
+                files[path] = rest
+    if lock is None or not any(item.writes for item in changed):
+        return changed
+    record = history.record(command, changed, lock.spec)
+    spec = pieces.spec_of(changed, lock.spec)
+    after = replace(lock, files=files, spec=spec, records=(*lock.records, record))
+    return [*changed, projects.lock_change(project, after)]
+
+
+def _changed(path: str, ours: bytes, remove: Remove) -> Change:
+    rest, left = remove(path, ours)
+    note = f"left: {'; '.join(left)}" if left else ""
+    if rest is None:
+        return Change(path, "remove", ours, None)
+    if rest == ours:
+        return Change(path, "keep" if left else "unchanged", ours, ours, note=note)
+    return replace(change(path, ours, rest), action="update", note=note)
+
+
+# Code.
+
+
+def _is_of(name: str, handler: str) -> bool:
+    return name == handler or name.startswith(f"test_{handler}_")
+
+
+def _about(module: Module, handler: str) -> list[str]:
+    """The definitions of a handler and of its tests."""
+    return [
+        module.text(item) for item in module.tree.body if _is_of(getattr(item, "name", ""), handler)
+    ]
+
+
+def _without(module: Module, text: str, kept: Module | None) -> tuple[Module, list[str]]:
+    """The module without a statement that has this text, or with its replacement of that name.
+
+    A statement of the same name with another text was edited: it stays and is named.
+    """
+    [wanted] = ast.parse(text).body
+    names = set(bound([wanted]))
+    if isinstance(wanted, (ast.Import, ast.ImportFrom)) or "routes" in names:
+        return module, []
+    for index, statement in enumerate(module.tree.body):
+        if module.text(statement) == text:
+            for other in kept.tree.body if kept else ():
+                if names and set(bound([other])) == names and kept is not None:
+                    return _replaced(module, index, kept.text(other)), []
+            return _cut(module, index), []
+    edited = sorted(names & set(bound(module.tree.body)))
+    return module, [f"{name} was edited" for name in edited]
+
+
+def _replaced(module: Module, index: int, text: str) -> Module:
+    statement = module.tree.body[index]
+    begin, end = module.begin(statement), module.end(statement)
+    return Module.parse(module.content[:begin] + module.styled(text) + module.content[end:])
+
+
+def _cut(module: Module, index: int) -> Module:
+    """The module without one of its statements and the blank lines beside it."""
+    statement = module.tree.body[index]
+    begin = module.line_begin(module.begin(statement))
+    end = module.line_end(module.end(statement))
+    content = module.content
+    rest = content[end:].removeprefix(b"\r").removeprefix(b"\n")
+    if index + 1 < len(module.tree.body):
+        blank = _BLANK.match(rest)
+        rest = rest[blank.end() if blank else 0 :]
+        after = content[:begin] + rest
+    else:
+        after = content[:begin].rstrip(b"\r\n \t") + module.newline + rest
+    return _proved(after, [*module.tree.body[:index], *module.tree.body[index + 1 :]])
+
+
+def _proved(content: bytes, body: list[ast.stmt]) -> Module:
+    """The module of a content; UnrecognisedError if it is not this body."""
+    after = Module.parse(content)
+    if list(map(ast.dump, after.tree.body)) != list(map(ast.dump, body)):
+        raise UnrecognisedError("it has no place for a safe removal")
+    return after
+
+
+def _without_route(module: Module, queue: QueueSpec) -> tuple[Module, list[str]]:
+    """The module without the route of a queue, if it assigns routes and has one."""
+    if "routes" not in bound(module.tree.body):
+        return module, []
+    _, elements = pieces.routes(module)
+    found = [item for item in elements if pieces.reads(item, queue)]
+    for element in found:
+        begin, end = module.begin(element), module.end(element)
+        gap = _AFTER.match(module.content, end)
+        content = module.content[:begin] + module.content[gap.end() if gap else end :]
+        after = Module.parse(content)
+        if len(pieces.routes(after)[1]) != len(elements) - 1:
+            raise UnrecognisedError("it has no place for a safe removal")
+        return after, []
+    return module, []
+
+
+def _without_imports(module: Module, names: set[str]) -> Module:
+    """The module without the imports of these names that nothing uses any more."""
+    unused = names - names_of(module.tree)
+    for index, item in reversed([*enumerate(module.tree.body)]):
+        if not isinstance(item, (ast.Import, ast.ImportFrom)) or "#" in module.text(item):
+            continue
+        rest = [
+            alias for alias in item.names if not unused.intersection(bound([_only(item, alias)]))
+        ]
+        if not rest:
+            module = _cut(module, index)
+        elif len(rest) < len(item.names):
+            text = ast.unparse(_only(item, *rest))
+            module = _replaced(module, index, text)
+    return module
+
+
+def _only(item: ast.Import | ast.ImportFrom, *aliases: ast.alias) -> ast.stmt:
+    if isinstance(item, ast.Import):
+        return ast.Import(list(aliases))
+    return ast.ImportFrom(item.module, list(aliases), item.level)
+
+
+# The spec.
+
+
+def _without_table(content: bytes, index: int) -> bytes:
+    """A `loafer.toml` without one of its `[[queues]]` tables, and no other byte changed."""
+    try:
+        text = content.decode()
+        mark = text[: len(text) - len(text.removeprefix("\ufeff"))]
+        rows = re.findall(r"[^\n]*\n|[^\n]+", text.removeprefix(mark))
+        values = tomllib.loads("".join(rows))
+        places = lines.of_toml("".join(rows))
+        del values["queues"][index]
+        first = places["queues", index]
+        later = [
+            line for path, line in places.items() if line > first and path[:2] != ("queues", index)
+        ]
+        end = _with_comments(rows, min(later) - 1, first) if later else len(rows)
+        begin = _with_comments(rows, first - 1, 0)
+        rest = rows[:begin] + rows[end:]
+        if not later:
+            rest = ["".join(rest).rstrip(), line_ends.prevailing(content).decode()]
+        if tomllib.loads("".join(rest)) == values:
+            return (mark + "".join(rest)).encode()
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        pass
+    raise ConfigurationError(
+        f"{SPEC}: the queue is not a [[queues]] table of its own: remove it by hand, then run "
+        "`loafer-kit update`"
+    )
+
+
+def _with_comments(rows: Sequence[str], at: int, least: int) -> int:
+    """The row at which the comment above a row begins."""
+    while at > least and rows[at - 1].startswith("#"):
+        at -= 1
+    return at
