@@ -47,6 +47,12 @@ SIDES = (
         _HERE,
         ("python", "loafer_service.py", "observed"),
     ),
+    Side(
+        "loafer_kit-monitored",
+        "loafer_kit with Monitoring",
+        _HERE,
+        ("python", "loafer_service.py", "monitored"),
+    ),
     BASE,
     Side(
         "tuned",

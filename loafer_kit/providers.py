@@ -113,6 +113,10 @@ class AbstractProvider(ABC):
         """Return the W3C trace headers that `message` carries: `traceparent` and the others."""
         return {}
 
+    def sent_at(self, message: Message) -> float | None:
+        """Return when `message` was sent to the source, as Unix time; None if unknown."""
+        return None
+
     def first_received(self, message: Message) -> float | None:
         """Return when `message` was first delivered, as Unix time; None if unknown."""
         return None

@@ -3,9 +3,11 @@
 import asyncio
 import functools
 import logging
+import os
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
@@ -18,6 +20,9 @@ from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
+
+if TYPE_CHECKING:
+    from loafer_kit.operations.monitors import Monitor
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +50,8 @@ class Service:
         self.logger = logging.getLogger(name)
         #: Decides the outcome of a failed message if the handler and the error handler do not.
         self.failure_policy: FailurePolicy | None = None
+        #: Shows the service to its operators; None: nowhere, unless the environment says so.
+        self.monitor: Monitor | None = None
         self._observers = Observers()
         self._dispatcher_at_work: LoaferDispatcher | None = None
         self._has_ended = False
@@ -149,14 +156,30 @@ class Service:
         self._dispatcher_at_work, self._has_ended = dispatcher, False
         token = current_observers.set(self._observers)
         try:
+            async with self._monitored():
+                await self._serve_routes(dispatcher, forever=forever)
+        finally:
+            current_observers.reset(token)
+
+    async def _serve_routes(self, dispatcher: LoaferDispatcher, *, forever: bool) -> None:
+        try:
             if await self._start_up():
                 self.logger.debug("application.started", extra={"event": "application.started"})
             await dispatcher.dispatch_providers(forever)
         finally:
             self._has_ended = True
             await self._tear_down()
-            current_observers.reset(token)
             self.logger.debug("application.stopped", extra={"event": "application.stopped"})
+
+    def _monitored(self) -> AbstractAsyncContextManager[None]:
+        if self.monitor is None and os.environ.get("LOAFER_HTTP"):
+            # A service without this face does not pay for its libraries.
+            from loafer_kit.operations.monitors import Monitor
+
+            self.monitor = Monitor(self)
+        if self.monitor is None:
+            return nullcontext()
+        return self.monitor.watching()
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
         facts = {

@@ -1,7 +1,7 @@
 """loafer_kit with default settings, as its users write it.
 
 `loafer_service.py botocore` has aiobotocore carry the requests; `loafer_service.py observed` has an
-observer that counts every event. BENCH_HANDLER_SECONDS makes the
+observer that counts every event; `loafer_service.py monitored` has Monitoring. BENCH_HANDLER_SECONDS makes the
 handler await, BENCH_CONCURRENCY says how many may at a time, and BENCH_SLOW_QUEUE adds a route
 whose handlers take a second.
 """
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from loafer_kit.contrib.monitoring import Monitoring
 from loafer_kit.events import EVENTS, Observer
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.managers import LoaferManager
@@ -67,4 +68,6 @@ if "BENCH_SLOW_QUEUE" in os.environ:
 manager = LoaferManager(routes)
 if "observed" in sys.argv:
     manager.observe(Count())
+if "monitored" in sys.argv:
+    Monitoring(manager)
 manager.run()

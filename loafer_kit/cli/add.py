@@ -11,7 +11,7 @@ from loafer_kit.cli.options import ProjectOption, option_groups
 from loafer_kit.cli.output import say_json
 from loafer_kit.cli.typer_commands import Command, Group
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import extensions, handlers, pieces, queues
+from loafer_kit.scaffold.additions import artefacts, extensions, handlers, pieces, queues
 from loafer_kit.scaffold.project import drift, locks
 from loafer_kit.scaffold.project.plans import refuse_links
 from loafer_kit.scaffold.project.projects import Generator
@@ -136,10 +136,29 @@ def telemetry(path: ProjectOption = Path(), *, show: writing.Show) -> None:
 
     The package's `__init__.py` creates the extension Telemetry.
     """
+    writing.begin(path, show)
     addition = extensions.plan(validation.service(draft(path)).package, extensions.TELEMETRY)
     _write(path, [addition.path], addition.apply, "add telemetry", show)
     if not extensions.declares_extra(path, "otel"):
         show.tell("\nNext: write loafer-kit[otel] in `dependencies` of pyproject.toml")
+
+
+@app.command(cls=Command)
+@option_groups
+def monitoring(
+    path: ProjectOption = Path(),
+    *,
+    show: writing.Show,
+    trust: custom_templates.Trust = False,
+) -> None:
+    """Add metrics, a dashboard and alerts.
+
+    The package's `__init__.py` makes the extension Monitoring, and `with` in loafer.toml names the
+    files. If they are there already, nothing changes.
+    """
+    writing.begin(path, show)
+    addition = artefacts.plan(draft(path), "monitoring", generator(path, trust=trust))
+    _write(path, addition.paths, addition.apply, "add monitoring", show, rebase=True)
 
 
 def generator(project: Path, *, trust: bool) -> Generator:

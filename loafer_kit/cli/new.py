@@ -161,7 +161,7 @@ def service(
             metavar="ARTEFACT[,ARTEFACT]...",
             autocompletion=completions.artefacts,
             help="Add files that ship the service: ci, compose, cloudformation, sam, terraform, "
-            "kubernetes, ecs; repeatable.",
+            "kubernetes, ecs, monitoring; repeatable.",
         ),
     ] = None,
     template: custom_templates.TemplateOptions,

@@ -217,9 +217,16 @@ class SQSProvider(AbstractProvider):
 
     def first_received(self, message: Message) -> float | None:
         """Return when SQS delivered the message for the first time."""
-        attributes = message.get("Attributes") or {}
-        milliseconds = attributes.get("ApproximateFirstReceiveTimestamp")
-        return None if milliseconds is None else int(milliseconds) / 1000
+        return _timestamp(message, "ApproximateFirstReceiveTimestamp")
+
+    def sent_at(self, message: Message) -> float | None:
+        """Return when the message was sent to the queue."""
+        return _timestamp(message, "SentTimestamp")
+
+
+def _timestamp(message: Message, attribute: str) -> float | None:
+    milliseconds = (message.get("Attributes") or {}).get(attribute)
+    return None if milliseconds is None else int(milliseconds) / 1000
 
 
 def _check(

@@ -59,6 +59,15 @@ ARTEFACTS = (
         "an ECS service on Fargate that scales on the backlog of each task",
         ("deploy/ecs.yaml",),
     ),
+    Artefact(
+        "monitoring",
+        "metrics of the service, a Grafana dashboard, Prometheus alerts and their runbook",
+        (
+            "deploy/monitoring/alerts.yaml",
+            "deploy/monitoring/dashboard.json",
+            "deploy/monitoring/runbook.md",
+        ),
+    ),
 )
 
 NAMES = tuple(artefact.name for artefact in ARTEFACTS)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from loafer_kit.managers import LoaferManager
+from loafer_kit.operations.http import Address
 
 PATH = "deploy/kubernetes.yaml"
 
@@ -39,8 +40,8 @@ TRIGGER = {
 def manifest(ship):
     """The manifest's resources by their kinds."""
 
-    def manifest(**options):
-        documents = yaml.safe_load_all(ship("kubernetes", **options)[PATH])
+    def manifest(*others, **options):
+        documents = yaml.safe_load_all(ship("kubernetes", *others, **options)[PATH])
         return {document["kind"]: document for document in documents}
 
     return manifest
@@ -104,6 +105,27 @@ def test_a_pod_is_not_root_and_may_finish_its_work(manifest):
     assert pod["terminationGracePeriodSeconds"] > grace
     (container,) = pod["containers"]
     assert not {"livenessProbe", "readinessProbe", "startupProbe"} & set(container)
+
+
+def test_a_monitored_pod_is_probed_at_the_pages_of_the_service(manifest):
+    """Kubernetes takes the probes, and the service listens where they ask."""
+    deployment = manifest("monitoring")["Deployment"]
+    kubernetes_validate.validate(deployment, "1.30", strict=True)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    address = Address.parse(environment["LOAFER_HTTP"], "LOAFER_HTTP")
+
+    assert address.port == port["containerPort"]
+    assert not address.is_loopback
+    probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
+    assert {name: probe["httpGet"]["path"] for name, probe in probes.items()} == {
+        "startup": "/livez",
+        "liveness": "/livez",
+        "readiness": "/readyz",
+    }
+    assert {probe["httpGet"]["port"] for probe in probes.values()} == {port["name"]}
+    assert probes["liveness"]["periodSeconds"] * probes["liveness"]["failureThreshold"] >= 30
 
 
 def test_the_manifest_scales_the_number_of_pods_alone(manifest):

@@ -1,0 +1,188 @@
+"""The HTTP face of a service: pages for probes and scrapers, without bodies and without control."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import platform
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.operations.metrics import Metrics
+from loafer_kit.operations.samples import as_text, content_type
+from loafer_kit.operations.states import States
+from loafer_kit.services import Service
+
+logger = logging.getLogger(__name__)
+
+_ADDRESS = re.compile(r"(?P<host>|\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s/@]+):(?P<port>[0-9]{1,5})")
+_HIGHEST_PORT = 65_535
+
+#: Seconds that a client gets to read an answer.
+_WRITE_TIME = 5.0
+
+#: Seconds that open requests get when the face closes.
+_CLOSE_TIME = 1.0
+
+#: The most connections that the system accepts in advance.
+_BACKLOG = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the face listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: object, where: str) -> "Address":
+        """Read `[host]:port`; without a host it is 127.0.0.1. `where` names the text in an error."""
+        found = _ADDRESS.fullmatch(text.strip()) if isinstance(text, str) else None
+        if found is None or int(found["port"]) > _HIGHEST_PORT:
+            raise ConfigurationError(
+                f"{where} must be [host]:port, like :9464 or 0.0.0.0:9464, not {text!r}."
+            )
+        return cls(found["host"].strip("[]") or "127.0.0.1", int(found["port"]))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class HttpFace:
+    """Answers `/livez`, `/readyz`, `/metrics` and `/info` of one run."""
+
+    def __init__(self, service: Service, states: States, metrics: Metrics) -> None:
+        self._service = service
+        self._states = states
+        self._metrics = metrics
+        self._began = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def listening(self, address: Address) -> AsyncIterator[int | None]:
+        """Listen while the block runs; yield the port, or None if that fails, which is logged."""
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_CLOSE_TIME,
+        )
+        try:
+            yield await _listen(runner, address)
+        finally:
+            try:
+                await runner.cleanup()
+            except Exception as error:  # noqa: BLE001 - the service ends as if there were no face
+                logger.warning("http.not_closed: %r", error, extra={"event": "http.not_closed"})
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        pages: dict[str, Callable[[web.Request], web.Response]] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_page,
+            "/info": self._info,
+        }
+        for path, page in pages.items():
+            application.router.add_get(path, _written(page))
+        return application
+
+    def _livez(self, _: web.Request) -> web.Response:
+        problems = self._states.problems()
+        text = "".join(f"{line}\n" for line in problems or ["alive"])
+        return web.Response(text=text, status=503 if problems else 200)
+
+    def _readyz(self, _: web.Request) -> web.Response:
+        state = self._states.state
+        return web.Response(text=f"{state}\n", status=200 if state == "ready" else 503)
+
+    def _metrics_page(self, request: web.Request) -> web.Response:
+        kind = content_type(request.headers.get("Accept", ""))
+        text = as_text(self._metrics.families(self._service.statuses()), kind)
+        return web.Response(body=text.encode(), headers={"Content-Type": kind})
+
+    def _info(self, _: web.Request) -> web.Response:
+        info: dict[str, Any] = {
+            **self._metrics.info,
+            "python": platform.python_version(),
+            "state": self._states.state,
+            "uptime": round(time.monotonic() - self._began, 3),
+            "routes": {
+                route.name: {
+                    "concurrency": route.options.concurrency,
+                    "paused": route.flow.paused,
+                    "breaker_open": route.flow.breaker.is_open,
+                }
+                for route in (status.route for status in self._service.statuses())
+            },
+        }
+        return web.json_response(info)
+
+
+def _written(
+    page: Callable[[web.Request], web.Response],
+) -> Callable[[web.Request], Any]:
+    """Return a handler that drops a client that does not read its answer."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = page(request)
+        response.headers["Cache-Control"] = "no-store"
+        try:
+            async with asyncio.timeout(_WRITE_TIME):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            logger.warning(
+                "http.client_dropped client=%s path=%s: it did not read its answer within %g s",
+                request.remote,
+                request.path,
+                _WRITE_TIME,
+                extra={"event": "http.client_dropped", "client": request.remote},
+            )
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    return handle
+
+
+async def _listen(runner: web.AppRunner, address: Address) -> int | None:
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
+    except (OSError, OverflowError, ValueError) as error:
+        logger.error(  # noqa: TRY400 - the error says it all
+            "http.failed address=%s: %s; the service goes on without it",
+            address,
+            error,
+            extra={"event": "http.failed", "address": str(address)},
+        )
+        return None
+    port: int = runner.addresses[0][1]
+    address = Address(address.host, port)
+    if address.is_loopback:
+        level, text = logging.INFO, "reachable from this machine"
+    else:
+        level, text = logging.WARNING, "reachable from other machines, without a login"
+    logger.log(
+        level,
+        "http.started address=%s: %s",
+        address,
+        text,
+        extra={"event": "http.started", "address": str(address)},
+    )
+    return port

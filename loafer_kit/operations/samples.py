@@ -1,0 +1,159 @@
+"""Families of samples, and their text formats of Prometheus and OpenMetrics."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+#: Names with their values, in the order of the text.
+Labels = tuple[tuple[str, str], ...]
+
+#: The content types of the two formats.
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+class Histogram:
+    """Counts observations by the bucket that they fall into."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        #: The upper bounds of the buckets; the bucket of larger values has none.
+        self.bounds = bounds
+        #: The observations of each bucket alone.
+        self.counts = [0] * (len(bounds) + 1)
+        #: The sum of all observations.
+        self.total = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count `value`, which was observed `times`."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+    def __add__(self, other: "Histogram") -> "Histogram":
+        together = Histogram(self.bounds)
+        together.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        together.total = self.total + other.total
+        return together
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The samples of one metric. The name of a counter does not have its suffix `_total`."""
+
+    name: str
+    kind: Kind
+    help: str
+    samples: dict[Labels, float] = field(default_factory=dict)
+    histograms: dict[Labels, Histogram] = field(default_factory=dict)
+
+    def add(
+        self,
+        value: float,
+        merge: Callable[[float, float], float] = float.__add__,
+        /,
+        **labels: str,
+    ) -> None:
+        """Add a sample; `merge` makes one of two samples with equal labels."""
+        key = tuple(labels.items())
+        value = float(value)
+        self.samples[key] = merge(self.samples[key], value) if key in self.samples else value
+
+    def add_histogram(self, histogram: Histogram, **labels: str) -> None:
+        """Add a histogram; those with equal labels become one."""
+        key = tuple(labels.items())
+        known = self.histograms.get(key)
+        self.histograms[key] = histogram if known is None else known + histogram
+
+    def __bool__(self) -> bool:
+        return bool(self.samples or self.histograms)
+
+
+def content_type(accept: str) -> str:
+    """Return the content type that a request's `Accept` header prefers."""
+    preferred = {}
+    for position, choice in enumerate(accept.split(",")):
+        media_type, *parameters = (part.strip().lower() for part in choice.split(";"))
+        preferred[media_type] = (_quality(parameters), -position)
+    openmetrics = preferred.get("application/openmetrics-text", (0.0, 0))
+    plain = max(
+        preferred.get(media_type, (0.0, 0)) for media_type in ("text/plain", "text/*", "*/*")
+    )
+    return OPENMETRICS if openmetrics[0] > 0 and openmetrics >= plain else PROMETHEUS
+
+
+def _quality(parameters: Iterable[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def as_text(families: Iterable[Family], content_type: str = PROMETHEUS) -> str:
+    """Return families in the format of `content_type`; those without samples are left out."""
+    openmetrics = content_type == OPENMETRICS
+    lines = [line for family in families if family for line in _lines(family, openmetrics)]
+    if openmetrics:
+        lines.append("# EOF")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(family: Family, openmetrics: bool) -> Iterator[str]:
+    suffix = {"counter": "_total", "info": "_info"}.get(family.kind, "")
+    # OpenMetrics names the family, Prometheus the samples.
+    name = family.name if openmetrics else family.name + suffix
+    kind = "gauge" if family.kind == "info" and not openmetrics else family.kind
+    yield f"# HELP {name} {_escaped(family.help)}"
+    yield f"# TYPE {name} {kind}"
+    for labels, value in family.samples.items():
+        yield f"{family.name}{suffix}{_braces(labels)} {number(value)}"
+    for labels, histogram in family.histograms.items():
+        count = 0
+        for bound, own in zip((*histogram.bounds, math.inf), histogram.counts, strict=True):
+            count += own
+            yield f"{family.name}_bucket{_braces((*labels, ('le', number(bound))))} {count}"
+        yield f"{family.name}_sum{_braces(labels)} {number(histogram.total)}"
+        yield f"{family.name}_count{_braces(labels)} {count}"
+
+
+def number(value: float) -> str:
+    """Return a number as both formats write it."""
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    if math.isnan(value):
+        return "NaN"
+    return repr(float(value))
+
+
+def _braces(labels: Iterable[tuple[str, str]]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value, quote=True)}"' for name, value in labels)
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _escaped(text: str, *, quote: bool = False) -> str:
+    # A lone surrogate cannot be encoded; the formats are UTF-8.
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\\", r"\\")
+    text = text.replace("\n", r"\n")
+    return text.replace('"', r"\"") if quote else text
+
+
+def by_labels(families: Iterable[Family]) -> Mapping[Labels, dict[str, tuple[Kind, float]]]:
+    """Return the samples of each label set by name; of a histogram, its sum and its count."""
+    found: dict[Labels, dict[str, tuple[Kind, float]]] = {}
+    for family in families:
+        suffix = "_total" if family.kind == "counter" else ""
+        for labels, value in family.samples.items():
+            found.setdefault(labels, {})[family.name + suffix] = (family.kind, value)
+        for labels, histogram in family.histograms.items():
+            samples = found.setdefault(labels, {})
+            samples[f"{family.name}_sum"] = ("counter", histogram.total)
+            samples[f"{family.name}_count"] = ("counter", float(sum(histogram.counts)))
+    return found

@@ -1,0 +1,241 @@
+"""What the metrics of a service count, and what bounds them."""
+
+import asyncio
+import contextlib
+import re
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from loafer_kit import LoaferManager
+from loafer_kit.contrib.monitoring import Monitoring
+from loafer_kit.exceptions import RejectMessage, RetryMessage
+from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.operations.metrics import (
+    DURATION_BOUNDS,
+    MOST_VALUES,
+    OTHERS,
+    OUTCOME_LABELS,
+    Metrics,
+)
+from loafer_kit.operations.samples import by_labels
+from loafer_kit.routes import Route
+from loafer_kit.testing import InMemoryProvider
+
+
+@pytest.fixture(autouse=True)
+def no_face(monkeypatch):
+    """The metrics alone."""
+    monkeypatch.setenv("LOAFER_HTTP", "")
+
+
+async def measured(*routes):
+    """Run routes to their end; return the values by metric and label values."""
+    manager = LoaferManager(list(routes))
+    Monitoring(manager)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(manager.serve(), 30)
+    return values(manager.monitor.families())
+
+
+def values(families):
+    return {
+        (name, *(value for _, value in labels)): value
+        for labels, samples in by_labels(families).items()
+        for name, (_, value) in samples.items()
+    }
+
+
+async def test_messages_are_counted_by_outcome():
+    """By what was decided about them; each outcome has a sample from the start."""
+    answers = {
+        "ok": True,
+        "no": False,
+        "again": RetryMessage(0),
+        "reject": RejectMessage("bad"),
+    }
+    tried = set()
+
+    async def handler(content, metadata):
+        if content == "again" and content in tried:
+            return True
+        tried.add(content)
+        return answers[content]
+
+    found = await measured(Route(InMemoryProvider(answers), handler, "orders"))
+
+    handled = {
+        outcome: found["loafer_messages_handled_total", "orders", outcome]
+        for outcome in OUTCOME_LABELS
+    }
+    assert handled == {
+        "acknowledged": 2,
+        "left": 1,
+        "retried": 1,
+        "rejected": 1,
+        "given_back": 0,
+        "lost": 0,
+    }
+    assert found["loafer_messages_received_total", "orders"] == 5
+    assert found["loafer_handler_duration_seconds_count", "orders"] == 5
+    assert found["loafer_dead_letters_total", "orders"] == 1
+    assert found["loafer_slots_used", "orders"] == 0
+
+
+async def test_the_messages_of_a_batch_count_each_and_its_call_once():
+    """A batch handler's answers are outcomes of messages; its duration is one."""
+
+    async def handler(contents, metadata):
+        return [content != 2 for content in contents]
+
+    provider = InMemoryProvider([1, 2, 3])
+    found = await measured(Route(provider, handler, "orders", batch_handler_size=3))
+
+    assert found["loafer_messages_handled_total", "orders", "acknowledged"] == 2
+    assert found["loafer_messages_handled_total", "orders", "left"] == 1
+    assert found["loafer_handler_duration_seconds_count", "orders"] == 1
+
+
+async def test_routes_of_one_name_share_their_samples():
+    """Two samples with equal labels are no valid page."""
+    routes = [Route(InMemoryProvider([1, 2]), lambda content, metadata: True) for _ in range(2)]
+
+    found = await measured(*routes)
+
+    assert found["loafer_messages_handled_total", "default", "acknowledged"] == 4
+    assert found["loafer_slots_total", "default"] == 20
+
+
+async def test_a_message_waits_from_its_sending(monkeypatch):
+    """By the time that the source knows."""
+
+    class Sent(InMemoryProvider):
+        def sent_at(self, message):
+            return {"old": time.time() - 90, "unknown": None, "future": time.time() + 90}[message]
+
+    async def accept(content, metadata):
+        return True
+
+    found = await measured(Route(Sent(["old", "unknown", "future"]), accept, "orders"))
+
+    assert found["loafer_message_wait_seconds_count", "orders"] == 2
+    assert found["loafer_message_wait_seconds_sum", "orders"] == pytest.approx(90, abs=20)
+
+
+def test_sqs_knows_when_a_message_was_sent():
+    """In milliseconds, among its attributes."""
+    provider = SQSProvider("orders")
+
+    assert provider.sent_at({"Attributes": {"SentTimestamp": "1700000000123"}}) == 1700000000.123
+    assert provider.sent_at({"MessageId": "1"}) is None
+
+
+def observed(name, **provider):
+    return SimpleNamespace(name=name, provider=SimpleNamespace(**provider))
+
+
+def test_leases_heartbeats_polls_and_settlements_are_counted():
+    """The events that only some providers tell of."""
+    metrics, route = Metrics("shop", {}), observed("orders")
+    before = time.time()
+    metrics.polled(route, 0, 20.0, None)
+    metrics.polled(route, 0, 0.1, OSError("no network"))
+    metrics.lost(route, "a")
+    metrics.heartbeat_sent(route, ["a", "b"], None)
+    metrics.heartbeat_sent(route, ["a", "b"], OSError())
+    metrics.settled(route, ["a", "b"], "given up", 0.1)
+    metrics.settled(route, ["c"], "dead-lettered", 0.1)
+    metrics.settled(route, ["d"], "acknowledged", 0.1)
+    metrics.published("topic", 0.1, None)
+    metrics.published("topic", 0.1, OSError())
+
+    found = values(metrics.families())
+
+    assert before <= found["loafer_last_poll_timestamp_seconds", "orders"] <= time.time()
+    assert found["loafer_poll_failures_total", "orders"] == 1
+    assert found["loafer_leases_lost_total", "orders"] == 1
+    assert found["loafer_heartbeats_total", "orders"] == 2
+    assert found["loafer_heartbeat_failures_total", "orders"] == 1
+    assert found["loafer_settlements_given_up_total", "orders"] == 2
+    assert found["loafer_dead_letters_total", "orders"] == 1
+    assert found["loafer_messages_published_total", "topic"] == 1
+    assert found["loafer_publish_failures_total", "topic"] == 1
+
+
+def test_thousands_of_names_are_bounded(caplog):
+    """Beyond the bound all others share one label value, and that is said once."""
+    metrics = Metrics("shop", {})
+    for number in range(MOST_VALUES + 1000):
+        metrics.received(observed(f"route-{number}"), ["a"])
+        metrics.published(f"topic-{number}", 0.1, None)
+
+    found = values(metrics.families())
+
+    for name in ("loafer_messages_received_total", "loafer_messages_published_total"):
+        labels = [key for key in found if key[0] == name]
+        assert len(labels) == MOST_VALUES + 1
+        assert found[name, OTHERS] == 1000
+    assert len([r for r in caplog.records if r.event == "metrics.limited"]) == 1
+
+
+def test_names_and_units_follow_the_conventions():
+    """Base units, `_total` on counters, no ids as labels."""
+    metrics = Metrics("shop", {})
+    metrics.received(observed("orders"), ["a"])
+    for family in metrics.families():
+        assert family.name.startswith("loafer_")
+        assert not family.name.endswith("_total") or family.kind == "gauge"
+        labels = {name for key in (*family.samples, *family.histograms) for name, _ in key}
+        assert labels <= {"route", "outcome", "destination", "action", "service", "version"}
+        if family.kind == "histogram":
+            assert family.name.endswith("_seconds")
+    assert DURATION_BOUNDS[0] == 0.005
+    assert DURATION_BOUNDS[-1] == 10
+    assert len(DURATION_BOUNDS) == 14
+
+
+def test_requests_are_counted_by_action():
+    """As the provider counts them; other attributes of that name are ignored."""
+    made = SimpleNamespace(requests=3, failures=1, seconds=0.5)
+    routes = [
+        observed("orders", statistics={"ReceiveMessage": made}),
+        observed("odd", statistics={"ReceiveMessage": "three"}),
+        observed("odder", statistics=3),
+    ]
+    for route in routes:
+        route.options = SimpleNamespace(concurrency=1)
+        route.flow = SimpleNamespace(paused=False, breaker=SimpleNamespace(is_open=False))
+    statuses = [SimpleNamespace(route=route, backlog=2, receivers=1) for route in routes]
+
+    found = values(Metrics("shop", {}).families(statuses))
+
+    assert found["loafer_requests_total", "orders", "ReceiveMessage"] == 3
+    assert found["loafer_request_failures_total", "orders", "ReceiveMessage"] == 1
+    assert found["loafer_request_seconds_total", "orders", "ReceiveMessage"] == 0.5
+    assert [key for key in found if key[0] == "loafer_requests_total"] == [
+        ("loafer_requests_total", "orders", "ReceiveMessage")
+    ]
+    assert found["loafer_messages_waiting", "odd"] == 2
+    assert found["loafer_receivers_open", "odd"] == 1
+
+
+def test_the_reference_lists_each_metric_with_its_labels():
+    """No more and no fewer."""
+    page = Path(__file__).parents[2].joinpath("docs/reference/metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+?) \|", page, re.MULTILINE)
+    route, metrics = observed(
+        "orders", statistics={"Action": SimpleNamespace(requests=1, failures=0, seconds=0.0)}
+    ), Metrics("shop", {"version": "1", "loafer_kit": "1"})
+    route.options = SimpleNamespace(concurrency=1)
+    route.flow = SimpleNamespace(paused=False, breaker=SimpleNamespace(is_open=False))
+    metrics.polled(route, 0, 20.0, None)
+    metrics.published("topic", 0.1, None)
+
+    written = set()
+    for family in metrics.families([SimpleNamespace(route=route, backlog=0, receivers=0)]):
+        suffix = {"counter": "_total", "info": "_info"}.get(family.kind, "")
+        [labels] = {tuple(name for name, _ in key) for key in (*family.samples, *family.histograms)}
+        written.add((family.name + suffix, family.kind, ", ".join(f"`{name}`" for name in labels)))
+    assert set(rows) == written
