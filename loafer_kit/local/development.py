@@ -54,7 +54,7 @@ class Development:
         for name, _ in self.messages:
             find_queue(projects, name)
         if self.reload and not self.once:
-            source_files()  # raises without the extra, before anything is started
+            source_files("local")  # raises without the extra, before anything is started
         with contextlib.ExitStack() as stack:
             server, url = None, self.endpoint_url
             with waiting("preparing the queues"):

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 _SUFFIXES = (".ini", ".toml")
 
 
-def source_files() -> "PythonFilter":
-    """Return the filter for watchfiles; raise `MissingExtraError` without the extra `reload`."""
+def source_files(extra: str = "reload") -> "PythonFilter":
+    """Return the filter for watchfiles; raise `MissingExtraError` if the extra is not installed."""
     try:
         from watchfiles import PythonFilter  # an optional extra
     except ImportError as error:
-        raise MissingExtraError("The reloader", "reload") from error
+        raise MissingExtraError("The reloader", extra) from error
     return PythonFilter(extra_extensions=_SUFFIXES)

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
-from loafer_kit.ext.aws.requests import answers
 from loafer_kit.local import records
 from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import is_local
@@ -249,6 +248,10 @@ def send(destination: Destination, bodies: Iterable[str], options: MessageOption
         answer = destination.clients.call(
             "sqs", "send_message_batch", QueueUrl=destination.url, Entries=entries
         )
+        from loafer_kit.ext.aws.requests import (
+            answers,
+        )  # with botocore, which TAB need not wait for
+
         failures = answers.unconfirmed(entries, answer, answers.confirms_send)
         failed = {failure["Id"] for failure in failures}
         successes = answer.get("Successful") or ()
@@ -281,6 +284,8 @@ def _publish(
         raise ConfigurationError(
             f"A message to topic {bare_name(topic)} cannot be delayed: leave the delay out"
         )
+    from loafer_kit.ext.aws.requests import answers  # as in `send`
+
     for body in bodies:
         parameters = publish_parameters(topic, body, options)
         answer = clients.call("sns", "publish", TopicArn=topic, **parameters)

@@ -88,7 +88,7 @@ def test_the_lock_says_what_a_project_was_made_from(here, ours):
     assert lock.template.digest == load("theirs").digest
     assert lock.spec == {
         "name": "foobar",
-        "queues": [{"name": "orders", "handler": "handle_orders"}],
+        "queues": [{"name": "orders", "handler": "handle_orders", "handler_timeout": 60}],
     }
 
     new("--template", ours, "--checkout", "v1", name="shop")

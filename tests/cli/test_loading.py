@@ -85,7 +85,7 @@ def test_finds_the_package_in_a_projects_folder(project):
         ("broken_import", "Importing 'broken_import' failed at broken_import.py, line 1: ModuleNotFound"),
         ("broken_syntax", "Importing 'broken_syntax' failed: SyntaxError: "),
         ("broken", "Importing 'broken' failed at broken.py, line 2: ZeroDivisionError"),
-        ("unset", "Importing 'unset' failed at unset.py, line 5: KeyError: "),
+        ("unset", "Importing 'unset' failed at unset.py, line 5: SettingError: Mail requires "),
         ("exits", "Importing 'exits' failed at exits.py, line 2: SystemExit: 3"),
         ("factory", "Module 'factory' holds neither an Application nor a LoaferManager"),
         ("two", "more than one service; choose one: two:first, two:second"),
