@@ -4,10 +4,11 @@ import copy
 import os
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
-from loafer_kit.exceptions import SettingError
+from loafer_kit.exceptions import ConfigurationError, SettingError
 
 
 def parameter(name: str, default: str | None = None) -> str:
@@ -38,6 +39,17 @@ def route_options(route: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
         for option, kind in kinds.items()
     }
     return {option: value for option, value in found.items() if value is not None}
+
+
+@contextmanager
+def naming_variables(route: str, overrides: Iterable[str]) -> Iterator[None]:
+    """Have the error of an invalid option end the process with one line, if the environment sets any."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if names := ", ".join(route_variable(route, option) for option in overrides):
+            raise SettingError(f"{error} The environment sets {names}.") from None
+        raise
 
 
 def from_environment(name: str, kind: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from loafer_kit.config import route_options
+from loafer_kit.config import naming_variables, route_options
 from loafer_kit.engine.callables import (
     awaited,
     generator_kind,
@@ -76,9 +76,9 @@ class Route:
         self.name = name
         self.provider = provider
         self.message_translator = message_translator
-        self.options = RouteOptions.from_keywords(
-            name, options | route_options(name, SETTABLE_OPTIONS)
-        )
+        overrides = route_options(name, SETTABLE_OPTIONS)
+        with naming_variables(name, overrides):
+            self.options = RouteOptions.from_keywords(name, options | overrides)
         self.flow = Flow(
             self.options.rate_limit,
             CircuitBreaker(

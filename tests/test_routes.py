@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from loafer_kit.exceptions import ConfigurationError, DeleteMessage
+from loafer_kit.exceptions import ConfigurationError, DeleteMessage, SettingError
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route, is_undecodable
@@ -205,3 +205,16 @@ async def test_a_plain_function_over_its_time_limit_is_reported(caplog):
         await Route(Provider(), slow, handler_timeout=0.02).deliver("m")
     assert "handler.runs_on" in caplog.text
     await ended.wait()
+
+
+def test_an_option_of_the_environment_that_is_out_of_bounds_is_one_line(monkeypatch):
+    """It ends the process, and names the variable."""
+    monkeypatch.setenv("LOAFER_ORDERS_CONCURRENCY", "0")
+
+    with pytest.raises(SettingError) as refused:
+        Route(Provider(), handler=print, name="orders")
+
+    assert str(refused.value) == (
+        "Route 'orders': concurrency must be a whole number of at least 1, not 0. "
+        "The environment sets LOAFER_ORDERS_CONCURRENCY."
+    )

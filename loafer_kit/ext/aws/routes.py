@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from loafer_kit.config import route_options
+from loafer_kit.config import naming_variables, route_options
 from loafer_kit.engine.route_options import ROUTE_OPTIONS, suggestion
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.addresses import bare_name
@@ -53,8 +53,10 @@ class SQSRoute(Route):
                     f"Route {name!r} has no option {option!r}.{suggestion(option, known)}"
                 )
         settings = {key: value for key, value in options.items() if key in SQS_SETTINGS}
-        provider_options = _with_environment(name, {**(provider_options or {}), **settings})
-        provider = SQSProvider(provider_queue, **provider_options)
+        overrides = route_options(name, SETTABLE_OPTIONS)
+        provider_options = _overridden({**(provider_options or {}), **settings}, overrides)
+        with naming_variables(name, overrides):
+            provider = SQSProvider(provider_queue, **provider_options)
         if message_translator is _DEFAULT:
             message_translator = self.default_translator()
         super().__init__(
@@ -76,11 +78,11 @@ class SNSQueueRoute(SQSRoute):
     default_translator = SNSMessageTranslator
 
 
-def _with_environment(route: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provider's keywords, overridden by environment variables."""
-    found = route_options(route, SETTABLE_OPTIONS)
-    if not found:
+def _overridden(keywords: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provider's keywords with the options that the environment sets."""
+    if not overrides:
         return dict(keywords)
+    found = dict(overrides)
     receive = dict(keywords.get("options") or {})
     if "visibility_timeout" in found:
         receive.pop("VisibilityTimeout", None)  # it would contradict the keyword

@@ -183,7 +183,7 @@ def fixed_part(name: str) -> str:
 def handler_for(name_or_url: str) -> str:
     """The handler's name for a queue: `orders-created.fifo` is handled by `handle_orders_created`."""
     stem = snake_case(fixed_part(queue_name(name_or_url)).removesuffix(".fifo"))
-    return f"handle_{stem or 'message'}"
+    return f"handle_{stem or 'message'}"[: _LONGEST["identifier"]].rstrip("_")
 
 
 def snake_case(text: str) -> str:

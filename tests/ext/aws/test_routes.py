@@ -121,3 +121,11 @@ def test_every_option_of_a_spec_can_be_set():
     settable = {**route_options.SETTABLE_OPTIONS, **queue_options.SETTABLE_OPTIONS}
 
     assert {field.name for field in fields.OPTIONS} <= set(settable)
+
+
+def test_an_option_of_the_environment_that_is_out_of_bounds_ends_with_one_line(monkeypatch):
+    """It names the variable."""
+    monkeypatch.setenv("LOAFER_ORDERS_WAIT_TIME", "99")
+
+    with pytest.raises(SystemExit, match=r"The environment sets LOAFER_ORDERS_WAIT_TIME\.\Z"):
+        SQSRoute("orders", handler=handler)
