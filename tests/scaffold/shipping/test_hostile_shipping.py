@@ -1,5 +1,6 @@
 """Hostile names and values: refused or quoted, in every language that ships a service."""
 
+import json
 import re
 
 import hcl2
@@ -22,7 +23,7 @@ HOSTILE = [
 
 text = st.text() | st.lists(st.sampled_from(HOSTILE) | st.text(max_size=3)).map("".join)
 few = settings(
-    max_examples=30,
+    max_examples=max(10, settings().max_examples // 3),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -98,8 +99,11 @@ def test_every_file_parses_and_holds_no_more_than_the_spec(ship, queues, name):
         content = project[path]
         assert content.isascii()
         assert all(character.isprintable() or character == "\n" for character in content)
-        assert "{{" not in content
+        if "/monitoring/" not in path:  # Prometheus and Grafana fill in {{ $labels.route }}
+            assert "{{" not in content
         assert "{%" not in content
+        if path.endswith(".json"):
+            json.loads(content)
         if path.endswith(".tf"):
             hcl2.loads(content)
     documents = {
