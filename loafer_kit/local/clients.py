@@ -57,6 +57,7 @@ class Clients:
     def call(self, service: str, operation: str, **parameters: Any) -> Any:
         """Return the answer to one operation; raise `ServiceError` of one line."""
         from botocore.exceptions import BotoCoreError, ClientError, ConnectionError  # noqa: A004
+        from botocore.parsers import ResponseParserError
 
         try:
             return getattr(self._client(service), operation)(**parameters)
@@ -70,6 +71,10 @@ class Clients:
                 message = f"Nothing answers on {self.endpoint_url}: start a server there"
                 raise ServiceError(f"{message}, or name another") from error
             raise ServiceError(f"{_subject(parameters)}{error}") from error
+        except ResponseParserError as error:
+            raise ServiceError(
+                f"{_subject(parameters)}what answered to {operation} is not AWS"
+            ) from error
 
     def close(self) -> None:
         """Close the connections."""

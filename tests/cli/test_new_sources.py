@@ -125,7 +125,6 @@ def test_a_dry_run_saves_no_spec(project):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--spec", "a.toml", "--from-sam", "b.yaml"], "--spec and --from-sam exclude each other"),
         (["--queue", "a", "--endpoint-url", "http://x"], "--endpoint-url goes with --from-aws"),
     ],
 )

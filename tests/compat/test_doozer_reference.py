@@ -220,15 +220,15 @@ def test_debug_by_setting_or_argument(setting, argument, capfd):
 
 
 class StructuredLogger:
-    """A logger as structlog's: it has no level and no handlers."""
+    """A logger as structlog's: it takes any keywords, and has no level and no handlers."""
 
     def __init__(self):
         self.events = []
 
-    def debug(self, event, *args):
+    def debug(self, event, *args, **facts):
         self.events.append(event % args)
 
-    def exception(self, event, *args):
+    def exception(self, event, *args, **facts):
         self.events.append(event % args)
 
 

@@ -21,7 +21,7 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
     service = valid(values)
     project = tmp_path_factory.mktemp("any") / service.package
     rendering = projects.builtin("service").render(contexts.service(service))
-    found = updates.candidates({}, rendering.plan.files, project)
+    found = updates.candidates(None, rendering.plan, project)
     changed = [candidate.merged() for candidate in found]
     lock = rendering.locked(project, None, (history.record("new service", changed, None),))
     writing.apply([*changed, projects.lock_change(project, lock)], project)

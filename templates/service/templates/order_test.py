@@ -9,7 +9,7 @@ def test_{{ queue.handler }}_gets_messages_in_order(
     sent = [local_queues.send({{ queue.shown|py }}, message) for _ in range(3)]
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
-    manager.run(forever=False)
+    run_until_empty(manager, local_queues)
 
     records = map(vars, caplog.records)
     handled = [item["message_id"] for item in records if item.get("event") == "message.handled"]

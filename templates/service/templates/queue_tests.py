@@ -14,7 +14,7 @@ import pytest
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE
-from loafer_kit.testing import deliver{% if queue.kind == "sns" and (queue.fifo or is_typed) %}, sns_message{% endif %}
+from loafer_kit.testing import deliver{% if queue.fifo %}, run_until_empty{% endif %}{% if queue.kind == "sns" and (queue.fifo or is_typed) %}, sns_message{% endif %}
 
 
 from {{ cookiecutter.package }} import handlers

@@ -62,8 +62,8 @@ def test_any_extension_is_formatted(name, settings, required, consumer, cli):
 def test_black_is_not_needed_for_lines_that_fit(monkeypatch):
     """Its import takes as long as everything else."""
     monkeypatch.setitem(sys.modules, "black", None)
-    service = answers.service({"name": "foobar", "queue": "loafer-test", "with": "ci,ecs"})
-    draft = Draft({"name": "foobar", "queues": [{"name": "loafer-test"}, {"name": "orders"}]})
+    service = answers.service({"name": "foobar", "queue": "orders", "with": "ci,ecs"})
+    draft = Draft({"name": "foobar", "queues": [{"name": "bills"}, {"name": "orders"}]})
     extension = extensions.extension("redis", ["URL=x"], ["PASSWORD"], consumer=True, cli=True)
 
     builtin.render(templates.builtin("service"), contexts.service(service))

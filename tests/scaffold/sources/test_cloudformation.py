@@ -63,16 +63,8 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
         "Resources: not looked at: AWS::SQS::QueuePolicy (line 18)",
         "Resources.OrdersQueue.Properties: unsupported: ContentBasedDeduplication (line 21)",
         (
-            "Resources.OrdersQueue.Properties.QueueName: has the default of Stage: "
-            "the spec calls it prod-orders.fifo (line 22)"
-        ),
-        (
             "Resources.OrdersDeadLetterQueue.Properties: unsupported: "
             "MessageRetentionPeriod (line 32)"
-        ),
-        (
-            "Resources.OrdersDeadLetterQueue.Properties.QueueName: has the default of Stage: "
-            "the spec calls it prod-orders-dlq.fifo (line 33)"
         ),
         "Resources.ShipmentsQueue.Properties: unsupported: KmsMasterKeyId (line 38)",
         (

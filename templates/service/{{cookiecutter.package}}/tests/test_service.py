@@ -11,8 +11,10 @@ import pytest
 {% endif %}
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
 from loafer_kit.managers import LoaferManager
-{% if (ordered + typed)|selectattr("kind", "equalto", "sns")|list %}
-from loafer_kit.testing import sns_message
+{% set wrapped = (ordered + typed)|selectattr("kind", "equalto", "sns")|list %}
+{% if ordered or wrapped %}
+from loafer_kit.testing import {% if ordered %}run_until_empty{% endif %}{% if ordered and wrapped %}, {% endif %}{% if wrapped %}sns_message{% endif %}
+
 {% endif %}
 
 from {{ cookiecutter.package }}.routes import routes

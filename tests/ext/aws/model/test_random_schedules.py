@@ -27,6 +27,8 @@ class Scenario:
     started: list = field(default_factory=list)
     running: set = field(default_factory=set)
     acknowledged: set = field(default_factory=set)
+    #: By this run: a later one cannot know of deletions that failed.
+    acknowledged_here: set = field(default_factory=set)
     #: Handled again if the dead-letter queue was out of reach.
     rejected: set = field(default_factory=set)
     wrong: list = field(default_factory=list)
@@ -73,7 +75,7 @@ class Scenario:
     def _check(self, body):
         if body in self.running:
             self.wrong.append(f"{body} ran twice at a time")
-        if body in self.acknowledged:
+        if body in self.acknowledged_here:
             self.wrong.append(f"{body} ran after it was done")
         group, number = body.split("-")
         if self.fifo:
@@ -84,6 +86,7 @@ class Scenario:
     def _answer(self, body):
         if not self.failures_left[body]:
             self.acknowledged.add(body)
+            self.acknowledged_here.add(body)
             return self.chance.choice([True, DeleteMessage()])
         self.failures_left[body] -= 1
         answer = self.chance.choice(["false", "raise", "retry", "delayed", "reject"])
@@ -107,6 +110,7 @@ async def play(scenario, queue, make_provider):
         queue.put(f"{group}-{position}", group=group)
     queue.faults = scenario.fault
     for seconds in scenario.stop_after:
+        scenario.acknowledged_here.clear()
         provider = make_provider(queue, retry_delay=1, retry_delay_cap=30)
         route = Route(
             provider,
@@ -130,7 +134,7 @@ async def play(scenario, queue, make_provider):
 def test_nothing_is_lost_and_nothing_runs_after_it_was_done(
     fifo, in_virtual_time, model_queue, make_provider
 ):
-    """Each message is handled until it is done, and then never again.
+    """Each message is handled until it is done, and then never again by the same run.
 
     Whatever fails on the way: what is deleted was done, what is not is visible again after the
     end, no two handlers have one message, message groups keep their order, no task is left.
@@ -138,6 +142,8 @@ def test_nothing_is_lost_and_nothing_runs_after_it_was_done(
 
     @settings(deadline=None, max_examples=max(10, settings().max_examples // 5))
     @example(seed=112)
+    @example(seed=4035)
+    @example(seed=3531747)
     @given(seed=st.integers(0, 2**32))
     def check(seed):
         scenario = Scenario(seed, fifo)
