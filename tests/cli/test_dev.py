@@ -268,7 +268,7 @@ def test_without_the_extra_the_way_out_is_named(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     result = run("dev", project)
     assert result.stdout == ""
-    assert "pip install 'loafer-kit[reload]'" in result.stderr
+    assert "pip install 'loafer-kit[local]'" in result.stderr
 
 
 # Several services

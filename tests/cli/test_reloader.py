@@ -60,12 +60,13 @@ def test_a_change_drains_and_restarts(reloading):
     """What the old one was handling is finished, its teardown has run, then the new one starts."""
     process, file = reloading
     lines_until(process, "version 1")
-    file.write_text(SERVICE.replace("version 1", "version 2"))
-    assert lines_until(process, "version 2") == [
+    # Of another size: Python may keep the compiled module of a file that changes within a second.
+    file.write_text(SERVICE.replace("version 1", "version two"))
+    assert lines_until(process, "version two") == [
         "reloader: package/watched.py changed: restarting",
         "handled",
         "teardown",
-        "version 2",
+        "version two",
     ]
 
 

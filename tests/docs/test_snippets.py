@@ -1,5 +1,6 @@
 """The documentation's Python snippets run, page by page."""
 
+import os
 import re
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def snippets(page):
 def test_the_snippets_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     """Each page is one program: later snippets use what earlier ones define."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # what a snippet sets ends with it
     namespace = {"__name__": "snippets"}
     for snippet in snippets(page):
         exec(compile(snippet, str(page), "exec"), namespace)  # noqa: S102 - our own text
