@@ -9,7 +9,7 @@ import typer
 from loafer_kit.cli import completions, custom_templates, writing
 from loafer_kit.cli.options import ProjectOption, option_groups
 from loafer_kit.cli.output import say_json
-from loafer_kit.cli.typer_commands import Command, Group
+from loafer_kit.cli.typer_commands import Command, group
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import artefacts, extensions, handlers, pieces, queues
 from loafer_kit.scaffold.project import drift, locks
@@ -19,13 +19,7 @@ from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft
 
-app = typer.Typer(
-    cls=Group,
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Extend an existing service.",
-)
+app = group("Extend an existing service.")
 
 
 @app.command(cls=Command)

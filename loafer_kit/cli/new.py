@@ -11,19 +11,13 @@ from loafer_kit.cli import completions, custom_templates, writing
 from loafer_kit.cli.options import Force, Git, OutputDir, option_groups
 from loafer_kit.cli.output import say, waiting
 from loafer_kit.cli.prompts import Terminal, is_interactive
-from loafer_kit.cli.typer_commands import Command, Group
+from loafer_kit.cli.typer_commands import Command, group
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags, questions
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
-app = typer.Typer(
-    cls=Group,
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Create a project.",
-)
+app = group("Create a project.")
 
 # The module in `loafer_kit.scaffold.sources` whose `read` takes the option's value.
 _READERS = {

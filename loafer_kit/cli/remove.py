@@ -8,17 +8,11 @@ import typer
 
 from loafer_kit.cli import add, completions, custom_templates, writing
 from loafer_kit.cli.options import ProjectOption, option_groups
-from loafer_kit.cli.typer_commands import Command, Group
+from loafer_kit.cli.typer_commands import Command, group
 from loafer_kit.scaffold.additions import removals
 from loafer_kit.scaffold.project import drift, locks
 
-app = typer.Typer(
-    cls=Group,
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Take out what `add` or `new` wrote.",
-)
+app = group("Take out what `add` or `new` wrote.")
 
 
 @app.command(cls=Command)

@@ -44,6 +44,13 @@ class Group(TyperGroup):
                 formatter.write_dl(rows)
 
 
+def group(text: str) -> typer.Typer:
+    """Return an empty group of commands; `text` is its help."""
+    return typer.Typer(
+        cls=Group, add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=text
+    )
+
+
 class LazyCommand(TyperCommand):
     """Stands for a command that is imported when it is called; a list shows its help line only.
 

@@ -229,7 +229,7 @@ class Metrics(Observer):
             receivers.add(status.receivers, route=name)
             paused.add(route.flow.paused, max, route=name)
             breaker.add(route.flow.breaker.is_open, max, route=name)
-            for action, made in _statistics(route.provider).items():
+            for action, made in request_statistics(route.provider).items():
                 requests.add(made.requests, route=name, action=action)
                 failures.add(made.failures, route=name, action=action)
                 seconds.add(made.seconds, route=name, action=action)
@@ -251,7 +251,8 @@ def outcome_label(outcome: Outcome) -> str:
     return "rejected" if isinstance(outcome, DeadLetter) else "left"
 
 
-def _statistics(provider: object) -> Mapping[str, RequestStatistics]:
+def request_statistics(provider: object) -> Mapping[str, RequestStatistics]:
+    """Return the requests of a provider by action; none if it does not count them."""
     found = getattr(provider, "statistics", None)
     if not isinstance(found, Mapping):
         return {}

@@ -10,9 +10,9 @@ from typing import Any
 
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Settlement
+from loafer_kit.operations.metrics import outcome_label, request_statistics
 from loafer_kit.operations.rates import Clock, Rate, quantile
 from loafer_kit.operations.states import State, States
-from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Release, Retry
 from loafer_kit.services import Service, version_of
 from loafer_kit.types import Message
 
@@ -177,7 +177,7 @@ class Recorder(Observer):
             rate_1m=record.handled.per_second(60),
             rate_5m=record.handled.per_second(300),
             durations=Durations(*(quantile(durations, part) for part in (0.5, 0.95, 0.99))),
-            outcomes=dict(record.outcomes),
+            outcomes={name.replace("_", " "): count for name, count in record.outcomes.items()},
             retries=record.outcomes["retried"],
             dead_letters=record.settled["dead-lettered"],
             given_up=record.settled["given up"],
@@ -190,7 +190,7 @@ class Recorder(Observer):
             stuck=status.stuck,
             requests={
                 action: Requests(counted.requests, counted.failures, counted.seconds)
-                for action, counted in getattr(route.provider, "statistics", {}).items()
+                for action, counted in request_statistics(route.provider).items()
             },
         )
 
@@ -228,7 +228,7 @@ class Recorder(Observer):
         record.handled.add(len(call.deliveries))
         record.durations.append(call.seconds)
         for delivery in call.deliveries:
-            record.outcomes[_name_of(delivery.outcome)] += 1
+            record.outcomes[outcome_label(delivery.outcome)] += 1
 
     def settled(
         self, route: ObservedRoute, messages: Sequence[Message], result: Settlement, seconds: float
@@ -303,16 +303,3 @@ class _LoopLag:
 def _running(route: ObservedRoute, call: ObservedCall, now: float) -> RunningHandler:
     ids = (route.provider.describe(message).get("message_id") for message in call.messages)
     return RunningHandler(tuple(str(found) for found in ids if found is not None), now - call.began)
-
-
-def _name_of(outcome: Outcome) -> str:
-    match outcome:
-        case Acknowledge():
-            return "acknowledged"
-        case Release():
-            return "given back"
-        case Retry():
-            return "retried"
-        case DeadLetter():
-            return "rejected"
-    return "left"

@@ -5,9 +5,9 @@ import json
 import os
 import threading
 import time
-from contextlib import asynccontextmanager
 
 import pytest
+from operations.running import accept, serving, until
 
 from loafer_kit import LoaferManager
 from loafer_kit.__main__ import main as command_line
@@ -24,26 +24,6 @@ def path(tmp_path, monkeypatch):
     """The health file of this test."""
     monkeypatch.setenv("LOAFER_HEALTH_FILE", str(tmp_path / "health"))
     return tmp_path / "health"
-
-
-async def accept(content, metadata):
-    return True
-
-
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
-            await asyncio.sleep(0.001)
-
-
-@asynccontextmanager
-async def serving(manager):
-    task = asyncio.create_task(manager.serve())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 def endless(**keywords):

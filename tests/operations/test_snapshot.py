@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 
 import pytest
+from operations.running import accept, serving, until
 
 from loafer_kit import Application, LoaferManager
 from loafer_kit.exceptions import (
@@ -18,26 +18,6 @@ from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.operations.snapshot import Recorder, _LoopLag
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider, run_until_empty
-
-
-async def accept(content, metadata):
-    return True
-
-
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
-            await asyncio.sleep(0.001)
-
-
-@asynccontextmanager
-async def serving(manager):
-    task = asyncio.create_task(manager.serve())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def test_a_service_is_ready_when_every_provider_has_answered_a_fetch():
