@@ -32,6 +32,7 @@ def local_queues(
         monkeypatch.setenv(name, value)
     queues = LocalQueues(local_server.url)
     try:
+        queues.clear()  # other users of the server may have left some
         yield queues
         queues.clear()
     finally:
