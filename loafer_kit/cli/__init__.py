@@ -14,8 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from loafer_kit import __version__
-from loafer_kit.cli.output import say
-from loafer_kit.cli.typer_commands import Group, LazyCommand
+from loafer_kit.cli.terminal.output import say
+from loafer_kit.cli.terminal.typer_commands import Group, LazyCommand
 from loafer_kit.commands import register_commands, registrations
 from loafer_kit.exceptions import LoaferKitError
 
@@ -104,7 +104,7 @@ def main() -> None:
     command_line = partial(app, prog_name=app.info.name)
     try:
         if os.environ.get("_LOAFER_KIT_COMPLETE", "").startswith("complete_"):
-            from loafer_kit.cli import completions  # a shell asks, not a person
+            from loafer_kit.cli.terminal import completions  # a shell asks, not a person
 
             completions.answer(command_line)
         else:

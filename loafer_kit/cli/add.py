@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions, custom_templates, writing
-from loafer_kit.cli.options import ProjectOption, option_groups
-from loafer_kit.cli.output import say_json
-from loafer_kit.cli.typer_commands import Command, group
+from loafer_kit.cli import custom_templates, writing
+from loafer_kit.cli.terminal import completions
+from loafer_kit.cli.terminal.options import ProjectOption, option_groups
+from loafer_kit.cli.terminal.output import say_json
+from loafer_kit.cli.terminal.typer_commands import Command, group
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import artefacts, extensions, handlers, pieces, queues
 from loafer_kit.scaffold.project import drift, locks

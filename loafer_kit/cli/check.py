@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
-from loafer_kit.cli.options import Json, Project
-from loafer_kit.cli.output import say, say_json
+from loafer_kit.cli.terminal.options import Json, Project
+from loafer_kit.cli.terminal.output import say, say_json
 from loafer_kit.scaffold.project import drift, projects
 from loafer_kit.scaffold.project.locks import Lock
 

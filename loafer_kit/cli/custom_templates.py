@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loafer_kit.cli import completions, prompts
-from loafer_kit.cli.output import say, waiting
+from loafer_kit.cli.terminal import completions, prompts
+from loafer_kit.cli.terminal.output import say, waiting
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project import projects

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions, output
-from loafer_kit.cli.options import enclosing_project
 from loafer_kit.cli.send import refuse_bytes
+from loafer_kit.cli.terminal import completions, output
+from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.development import Development
 from loafer_kit.local.keepers import Project

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.options import Json, enclosing_project
-from loafer_kit.cli.output import say, say_json, waiting_for_each
+from loafer_kit.cli.terminal.options import Json, enclosing_project
+from loafer_kit.cli.terminal.output import say, say_json, waiting_for_each
 from loafer_kit.doctor import service
 
 

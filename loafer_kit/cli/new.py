@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from loafer_kit.cli import completions, custom_templates, writing
-from loafer_kit.cli.options import Force, Git, OutputDir, option_groups
-from loafer_kit.cli.output import say, waiting
-from loafer_kit.cli.prompts import Terminal, is_interactive
-from loafer_kit.cli.typer_commands import Command, group
+from loafer_kit.cli import custom_templates, writing
+from loafer_kit.cli.terminal import completions
+from loafer_kit.cli.terminal.options import Force, Git, OutputDir, option_groups
+from loafer_kit.cli.terminal.output import say, waiting
+from loafer_kit.cli.terminal.prompts import Terminal, is_interactive
+from loafer_kit.cli.terminal.typer_commands import Command, group
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags, questions
 from loafer_kit.scaffold.spec import extensions, validation

@@ -16,7 +16,7 @@ import typer
 from loafer_kit import logs
 from loafer_kit.applications import Application
 from loafer_kit.cli.loading import ServiceNotFound, load_service, put_current_directory_first
-from loafer_kit.cli.output import say
+from loafer_kit.cli.terminal.output import say
 from loafer_kit.managers import LoaferManager
 from loafer_kit.services import Service, standard_logger
 

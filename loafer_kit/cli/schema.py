@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.output import say_json
+from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.scaffold.spec.schema import service
 
 

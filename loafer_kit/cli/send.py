@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import completions
-from loafer_kit.cli.options import Json
-from loafer_kit.cli.output import say, say_json, waiting, waiting_for_each
+from loafer_kit.cli.terminal import completions
+from loafer_kit.cli.terminal.options import Json
+from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.local import records, sending
 from loafer_kit.local.queues import MessageOptions

@@ -1,8 +1,8 @@
 """`loafer-kit templates`: lists the installed templates and spec sources."""
 
 from loafer_kit import __version__
-from loafer_kit.cli.options import Json
-from loafer_kit.cli.output import say, say_json
+from loafer_kit.cli.terminal.options import Json
+from loafer_kit.cli.terminal.output import say, say_json
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.rendering import templates as template_files
 from loafer_kit.scaffold.sources import installed

@@ -56,8 +56,8 @@ SCAFFOLD = RENDERING | WRITING | SPECS
 LIST = SLOW | {"importlib.metadata", "json", "pydantic"} | SCAFFOLD
 # What a command may do without.
 COMMANDS = {
-    "--help": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.completions"},
-    "--version": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.completions"},
+    "--help": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.terminal.completions"},
+    "--version": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.terminal.completions"},
     "health --live": LIST - {"json"},
     "new service --help": SLOW | {"pydantic"} | RENDERING - SETTINGS,
     "check --help": SLOW | {"pydantic"} | RENDERING | WRITING,

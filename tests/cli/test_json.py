@@ -10,7 +10,7 @@ from terminals import Person
 from typer.main import get_command
 
 from loafer_kit.cli import app
-from loafer_kit.cli.typer_commands import LazyCommand
+from loafer_kit.cli.terminal.typer_commands import LazyCommand
 
 pytestmark = pytest.mark.slow
 

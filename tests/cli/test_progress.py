@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 import pytest
 from terminals import COMMAND, Person
 
-from loafer_kit.cli.output import waiting
+from loafer_kit.cli.terminal.output import waiting
 
 pytestmark = pytest.mark.slow
 

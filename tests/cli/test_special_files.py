@@ -5,7 +5,7 @@ import os
 import pytest
 from kept_projects import loafer_kit
 
-from loafer_kit.cli import completions
+from loafer_kit.cli.terminal import completions
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import files
 

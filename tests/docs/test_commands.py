@@ -8,7 +8,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from loafer_kit.cli import COMMANDS, app
-from loafer_kit.cli.typer_commands import LazyCommand
+from loafer_kit.cli.terminal.typer_commands import LazyCommand
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/commands.md").read_text()

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from loafer_kit.cli.output import say
+from loafer_kit.cli.terminal.output import say
 from loafer_kit.scaffold.escaping import escape_line
 
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}

@@ -61,7 +61,7 @@ class LazyCommand(TyperCommand):
     def load(self) -> TyperCommand | TyperGroup:
         """Import the command."""
         name = str(self.name)
-        module = import_module(f"{__package__}.{name}")
+        module = import_module(f"loafer_kit.cli.{name}")
         app = getattr(module, "app", None)
         if app is None:
             app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -11,7 +11,7 @@ import pytest
 from installed_packages import install
 from terminals import Person
 
-from loafer_kit.cli import completions
+from loafer_kit.cli.terminal import completions
 from loafer_kit.local.records import ServerRecord, announce
 
 pytestmark = pytest.mark.slow
