@@ -90,6 +90,7 @@ def test_a_word_that_begins_like_another_type_is_a_text(loader, word):
 @settings(max_examples=400, deadline=None)
 def test_plain_words_are_read_as_pyyaml_reads_them(word, loader):
     """Except words that are no booleans and no dates in YAML 1.2, and `=`: those are texts."""
+    assume(not word.endswith(":"))  # a mapping, not a word
     try:
         (expected,) = yaml.safe_load(f"- {word}\n")
     except (yaml.YAMLError, ValueError, TypeError):
