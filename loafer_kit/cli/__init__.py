@@ -25,6 +25,7 @@ __all__ = ["app", "main", "register_commands"]
 COMMANDS = {
     "add": "Extend an existing service.",
     "check": "Report where spec, code and lock disagree.",
+    "console": "Watch and steer services in a browser.",
     "destroy": "Undo the last `new`, `add` or `remove` in a project.",
     "dev": "Run a service against a local SQS server.",
     "doctor": "Report what keeps a service from running, and how to fix it.",

@@ -18,7 +18,7 @@ from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.specs import QueueSpec
+from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 #: The colours of events on a terminal; those of all others are `_COLOUR`.
 _COLOURS = {"failed": "red", "changed": "yellow", "summary": None}
@@ -101,15 +101,20 @@ def _queue_and_body(pair: str) -> tuple[str, str]:
 
 
 def _read_project(path: Path) -> Project:
+    file, spec = read_spec(path, "dev")
+    return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
+
+
+def read_spec(path: Path, command: str) -> tuple[Path, ServiceSpec]:
+    """Return the spec file of a service's folder, or the one that is named, and what it says."""
     is_file = path.suffix in documents.SPEC_SUFFIXES and not path.is_dir()
     file = path if is_file else path / "loafer.toml"
     if not file.exists():
         raise ConfigurationError(
             f"There is no {file if path.exists() else path}: go to a service's folder or name it, "
-            "`loafer-kit dev PATH`; `loafer-kit new service` writes one"
+            f"`loafer-kit {command} PATH`; `loafer-kit new service` writes one"
         )
-    spec = validation.service(documents.read(file)).resolved(os.environ)
-    return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
+    return file, validation.service(documents.read(file)).resolved(os.environ)
 
 
 def _local_queue(queue: QueueSpec) -> LocalQueue:

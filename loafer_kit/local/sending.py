@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from loafer_kit.exceptions import ConfigurationError
@@ -14,6 +14,8 @@ from loafer_kit.local import records
 from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions, message_parameters, publish_parameters
+
+T = TypeVar("T")
 
 #: The variables that name an endpoint; the first that is set counts.
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
@@ -58,12 +60,24 @@ class Server:
 
     def find(self, name: str) -> Destination | None:
         """Return the queue or else the topic with this name or ARN, if the server has it."""
-        if not is_arn(name) and (url := self._queue_url(name)):
-            return self.queue(url)
+        if not is_arn(name) and (found := self.find_queue(name)):
+            return self.queue(found.url)
+        if is_arn(name) and not self.is_local:
+            return Destination(self.place, self.clients, topic=name)
         for topic in self.topics():
             if name in (topic, bare_name(topic)):
                 return Destination(self.place, self.clients, topic=topic)
         return None
+
+    def find_queue(self, name: str) -> "FoundQueue | None":
+        """Return the queue with this name, if the server has it."""
+        try:
+            answer = self.clients.call("sqs", "get_queue_url", QueueName=name)
+        except ServiceError as error:
+            if error.code.rpartition(".")[2] in {"NonExistentQueue", "QueueDoesNotExist"}:
+                return None
+            raise
+        return FoundQueue(self, str(answer["QueueUrl"]))
 
     def queue(self, url: str) -> Destination:
         """Return the destination of messages for a queue.
@@ -96,14 +110,6 @@ class Server:
             for topic in _pages(self.clients, "sns", "list_topics", "Topics"):
                 yield topic["TopicArn"]
 
-    def _queue_url(self, name: str) -> str | None:
-        try:
-            return str(self.clients.call("sqs", "get_queue_url", QueueName=name)["QueueUrl"])
-        except ServiceError as error:
-            if error.code.rpartition(".")[2] in {"NonExistentQueue", "QueueDoesNotExist"}:
-                return None
-            raise
-
     def _topics_of(self, url: str) -> Iterator[str]:
         """Yield the topics that deliver to a queue in SNS's envelope."""
         owner = f":{':'.join(url.split('/')[-2:])}"
@@ -114,6 +120,14 @@ class Server:
             answer = self.clients.call("sns", "get_subscription_attributes", **subscription)
             if answer["Attributes"].get("RawMessageDelivery") != "true":
                 yield item["TopicArn"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundQueue:
+    """A queue's URL, and the server that has the queue."""
+
+    server: Server
+    url: str
 
 
 def _pages(clients: Clients, service: str, operation: str, key: str) -> Iterator[Any]:
@@ -139,15 +153,24 @@ def find_destination(name: str) -> Destination:
         return server_of(name).queue(name)
     if is_arn(name) and name.split(":")[2] != "sns":
         raise ConfigurationError(f"{name!r} is not the ARN of a topic: give a queue's name or URL")
+    return _search(name, Server.find)
+
+
+def find_queue(name: str) -> FoundQueue:
+    """Return a queue (name or URL), which is looked for where `find_destination` looks."""
+    return FoundQueue(server_of(name), name) if is_url(name) else _search(name, Server.find_queue)
+
+
+def _search(name: str, look: Callable[[Server, str], T | None]) -> T:
     variable = _endpoint_variable()
     if variable is not None:
         server = _named_server(variable)
-        if found := server.find(name):
+        if found := look(server, name):
             return found
         raise ConfigurationError(
             f"There is no queue or topic {name!r} on {server.place}, which has {server.names()}"
         )
-    return _on_local_server(name) or _on_aws(name)
+    return _on_local_server(name, look) or _on_aws(name, look)
 
 
 def server_of(url: str) -> Server:
@@ -179,13 +202,13 @@ def _named_server(variable: str) -> Server:
     return Server(f"{endpoint}, which {variable} names", clients, local)
 
 
-def _on_local_server(name: str) -> Destination | None:
-    """Return the destination on a local server; None if no local server runs."""
+def _on_local_server(name: str, look: Callable[[Server, str], T | None]) -> T | None:
+    """Return what is found on a local server; None if no local server runs."""
     refusals = []
     for record in records.running():
         server = Server(f"the local server of {record.service} ({record.url})", Clients(record.url))
         try:
-            if found := server.find(name):
+            if found := look(server, name):
                 return found
             refusals.append(f"the {server.place.removeprefix('the local ')} has {server.names()}")
         except ServiceError as error:
@@ -198,13 +221,11 @@ def _on_local_server(name: str) -> Destination | None:
     return None
 
 
-def _on_aws(name: str) -> Destination:
+def _on_aws(name: str, look: Callable[[Server, str], T | None]) -> T:
     clients = _aws_clients(name)
     region = clients.aws_region()
     server = Server(f"AWS ({region})", clients, is_local=False)
-    if is_arn(name):
-        return Destination(server.place, clients, topic=name)
-    if found := server.find(name):
+    if found := look(server, name):
         return found
     raise ConfigurationError(
         f"There is no queue or topic {name!r} on {server.place}, or these credentials may not see it"

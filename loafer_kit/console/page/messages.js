@@ -1,0 +1,40 @@
+// The panel of recent messages: what became of each, and why.
+
+import { byId, clock, duration, element, foreign, number, setText, showEach, visible } from "./dom.js";
+
+let messages = [];
+
+function makeRow(message) {
+  const error = message.error === null ? null : element("p", { class: "error" }, foreign(message.error));
+  const node = element(
+    "tr", {},
+    element("td", { "data-label": "Time", class: "time" }, clock(message.time)),
+    element("td", { "data-label": "Route" }, foreign(message.route)),
+    element("td", { "data-label": "Outcome" }, element("span", { class: `tag ${message.outcome.split(" ")[0]}` }, message.outcome)),
+    element("td", { "data-label": "Took", class: "number" }, duration(message.duration)),
+    element("td", { "data-label": "Message", class: "what" }, element("code", {}, visible(message.message_id ?? "–")), error),
+  );
+  return { node, update() {} };
+}
+
+function show() {
+  const searched = byId("search").value.trim().toLowerCase();
+  const failedOnly = byId("failed-only").checked;
+  const fitting = messages.filter((message) => {
+    if (failedOnly && message.error === null) return false;
+    const texts = [message.service, message.route, message.message_id, message.outcome, message.error];
+    return !searched || texts.some((text) => text?.toLowerCase().includes(searched));
+  });
+  const key = (message) => [message.service, message.route, message.message_id, message.time].join("\n");
+  showEach(byId("message-rows"), fitting, key, makeRow);
+  const all = number(messages.length);
+  setText(byId("message-count"), fitting.length === messages.length ? `The last ${all} that were finished` : `${number(fitting.length)} of the last ${all}`);
+}
+
+export function showMessages(state) {
+  messages = state;
+  show();
+}
+
+byId("search").addEventListener("input", show);
+byId("failed-only").addEventListener("change", show);

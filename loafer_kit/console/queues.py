@@ -1,0 +1,133 @@
+"""QueueWatch: how many messages the queues of the console hold, now and lately."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.local import sending
+
+#: Seconds between two looks at the queues of a local server, and at those of AWS, which costs.
+_LOCAL_EVERY, _AWS_EVERY = 1.0, 10.0
+
+#: Seconds after which a queue that could not be asked is looked for again.
+_RETRY_AFTER = 5.0
+
+#: The looks that are kept.
+_HISTORY = 180
+
+_COUNTS = {
+    "visible": "ApproximateNumberOfMessages",
+    "in_flight": "ApproximateNumberOfMessagesNotVisible",
+    "delayed": "ApproximateNumberOfMessagesDelayed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue of a service: `schema` is the JSON Schema of its messages, `example` one of them."""
+
+    name: str
+    dead_letter_queue: str | None = None
+    schema: Mapping[str, Any] | None = None
+    example: str = ""
+
+
+@dataclass(slots=True)
+class Watched:
+    """A queue that is watched: where it is, and what was seen of it."""
+
+    name: str
+    is_dead_letter_queue: bool
+    found: sending.FoundQueue | None = None
+    error: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    #: Messages that wait, and messages in flight.
+    history: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    due: float = 0.0
+
+    def look(self, now: float) -> None:
+        """Ask for the counts, if it is time to."""
+        if now < self.due:
+            return
+        try:
+            if self.found is None:
+                self.found = sending.find_queue(self.name)
+            attributes = self.found.server.clients.call(
+                "sqs",
+                "get_queue_attributes",
+                QueueUrl=self.found.url,
+                AttributeNames=list(_COUNTS.values()),
+            )["Attributes"]
+        except LoaferKitError as error:
+            # The server may come back elsewhere.
+            self.found, self.error, self.due = None, str(error), now + _RETRY_AFTER
+            return
+        self.error = None
+        self.due = now + self.every
+        self.counts = {name: int(attributes.get(key, 0)) for name, key in _COUNTS.items()}
+        waiting = self.counts["visible"] + self.counts["delayed"]
+        self.history.append((waiting, self.counts["in_flight"]))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the queue is known to be on this machine."""
+        return self.found is not None and self.found.server.is_local
+
+    @property
+    def every(self) -> float:
+        """Seconds between two looks."""
+        return _LOCAL_EVERY if self.is_local else _AWS_EVERY
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a page shows, as JSON has it."""
+        return {
+            "name": self.name,
+            "is_dead_letter_queue": self.is_dead_letter_queue,
+            "place": None if self.found is None else self.found.server.place,
+            "is_local": self.is_local,
+            "error": self.error,
+            **self.counts,
+            "history": list(self.history),
+            "every": self.every,
+        }
+
+
+class QueueWatch:
+    """Looks at queues in a thread, and calls `seen` there with what a page shows of each.
+
+    A request may hang: the thread does not keep the process from ending.
+    """
+
+    def __init__(self, queues: Sequence[Queue], seen: Callable[[list[dict[str, Any]]], object]):
+        dead = {queue.dead_letter_queue for queue in queues if queue.dead_letter_queue}
+        names = dict.fromkeys([*(queue.name for queue in queues), *sorted(dead)])
+        self._watched = {name: Watched(name, name in dead) for name in names}
+        self._seen = seen
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="loafer-kit-console", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Let the thread end after the request that is under way."""
+        self._ends.set()
+
+    def find(self, values: Mapping[str, Any]) -> Watched:
+        """Return the `queue` that a request names; raise `LoaferKitError` if it is not watched."""
+        found = self._watched.get(str(values.get("queue")))
+        if found is None:
+            raise LoaferKitError(f"The console has no queue {values.get('queue')!r}")
+        return found
+
+    def _run(self) -> None:
+        while not self._ends.wait(_LOCAL_EVERY / 4):
+            now = time.monotonic()
+            for watched in self._watched.values():
+                if not self._ends.is_set():
+                    watched.look(now)
+            self._seen([watched.as_dict() for watched in self._watched.values()])

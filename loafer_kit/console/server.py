@@ -1,0 +1,186 @@
+"""The server of the console: its page, and the requests by which the page looks and steers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from loafer_kit.console import processes
+from loafer_kit.console.processes import Service
+from loafer_kit.console.queues import QueueWatch
+from loafer_kit.console.security import SESSION, Guard
+from loafer_kit.console.streams import Streams
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.local import sending
+from loafer_kit.local.queues import MessageOptions
+from loafer_kit.operations import control
+from loafer_kit.operations.http import Address
+
+#: Seconds between two looks at the processes, while a page is open.
+_LOOK_EVERY = 1.0
+
+#: Seconds that a request gets to arrive, and that open ones get when the console ends.
+_READ_TIME, _CLOSE_TIME = 10.0, 1.0
+
+#: Bytes: a message of 1 MiB, whose characters JSON may escape.
+_LARGEST_REQUEST = 8 * 1024 * 1024
+
+_PAGE = Path(__file__).with_name("page")
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+
+Values = dict[str, Any]
+Action = Callable[[Values], Awaitable[Any]]
+
+
+class Console:
+    """Shows `services` and their queues to browsers; with `write` they may be steered."""
+
+    def __init__(self, services: Sequence[Service], *, write: bool = False) -> None:
+        self._services = {service.name: service for service in services}
+        self._write = write
+        self._opened = asyncio.Event()
+        self._streams = Streams(self._opened.set)
+        self._loop = asyncio.get_running_loop()
+        queues = [queue for service in services for queue in service.queues]
+        self._queues = QueueWatch(queues, self._seen)
+
+    @contextlib.asynccontextmanager
+    async def listening(self, address: Address) -> AsyncIterator[str]:
+        """Listen while the block runs; yield the URL that begins a session.
+
+        Raises `ConfigurationError` if the console cannot listen there.
+        """
+        files = {f"/{file.name}": file for file in _PAGE.iterdir() if file.suffix in _TYPES}
+        files["/"] = files.pop("/index.html")
+        guard = Guard(address, files, write=self._write)
+        runner = web.AppRunner(
+            self._application(guard, files),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_CLOSE_TIME,
+        )
+        looks = asyncio.create_task(self._look())
+        try:
+            guard.address = await _listen(runner, address)
+            self._publish_services()
+            self._queues.start()
+            yield f"http://{guard.address}/#token={guard.token}"
+        finally:
+            self._queues.end()
+            self._streams.close()
+            looks.cancel()
+            await asyncio.wait([looks])
+            await runner.cleanup()
+
+    def _application(self, guard: Guard, files: dict[str, Path]) -> web.Application:
+        application = web.Application(
+            middlewares=[guard.middleware], client_max_size=_LARGEST_REQUEST
+        )
+        application.on_response_prepare.append(guard.add_headers)
+        for path, file in files.items():
+            application.router.add_get(path, partial(_send_file, file))
+        application.router.add_get(SESSION, _confirm_session)
+        application.router.add_get("/api/stream", self._streams.serve)
+        actions: dict[str, Action] = {
+            SESSION: guard.begin_session,
+            "/api/flow": self._change_flow,
+            "/api/send": self._send,
+        }
+        for path, action in actions.items():
+            application.router.add_post(path, partial(_act, action))
+        return application
+
+    def _publish_services(self) -> None:
+        services = [
+            {"name": service.name, "queues": [asdict(queue) for queue in service.queues]}
+            for service in self._services.values()
+        ]
+        self._streams.publish("services", {"write": self._write, "services": services})
+
+    def _seen(self, rows: list[Values]) -> None:
+        """Publish what the thread has seen of the queues."""
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(self._streams.publish, "queues", rows)
+
+    async def _look(self) -> None:
+        while True:
+            if self._streams.are_watched:
+                states, recent = await processes.look(list(self._services.values()))
+                self._streams.publish("processes", states)
+                self._streams.publish("messages", recent)
+            self._opened.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), _LOOK_EVERY)
+
+    async def _send(self, values: Values) -> Values:
+        queue, body, group = self._queues.find(values), values.get("body"), values.get("group")
+        if not isinstance(body, str) or not body:
+            raise LoaferKitError("The body is empty: SQS requires one")
+        options = MessageOptions(group=group if isinstance(group, str) and group else None)
+        return {"message_id": await asyncio.to_thread(_send_one, queue.name, body, options)}
+
+    async def _change_flow(self, values: Values) -> Values:
+        service = self._services.get(str(values.get("service")))
+        if service is None:
+            raise LoaferKitError(f"The console has no service {values.get('service')!r}")
+        action = "pause" if values.get("paused") is True else "resume"
+        routes = await control.ask(service.control, action, route=str(values.get("route")))
+        self._opened.set()  # looks at once, so that the page shows it
+        return {"routes": routes}
+
+
+async def _listen(runner: web.AppRunner, address: Address) -> Address:
+    """Return the address with its port, which the system may have chosen."""
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, address.host, address.port).start()
+    except (OSError, OverflowError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"The console cannot listen on {address}: {reason}") from error
+    return Address(address.host, runner.addresses[0][1])
+
+
+def _send_one(queue: str, body: str, options: MessageOptions) -> str:
+    [message_id] = sending.send(sending.find_destination(queue), [body], options)
+    return message_id
+
+
+async def _send_file(file: Path, _: web.Request) -> web.Response:
+    return web.Response(body=file.read_bytes(), content_type=_TYPES[file.suffix], charset="utf-8")
+
+
+async def _confirm_session(_: web.Request) -> web.Response:
+    return web.json_response({})
+
+
+async def _act(action: Action, request: web.Request) -> web.StreamResponse:
+    try:
+        async with asyncio.timeout(_READ_TIME):
+            values = await request.json()
+    except web.HTTPRequestEntityTooLarge:
+        return _error(f"The request has more than {_LARGEST_REQUEST:,} bytes", 413)
+    except TimeoutError:
+        return _error(f"The request did not arrive within {_READ_TIME:g} s", 408)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        return _error("The request must be an object of JSON")
+    try:
+        answer = await action(values)
+    except LoaferKitError as error:
+        return _error(" ".join(str(error).split()), getattr(error, "status", 400))
+    return answer if isinstance(answer, web.Response) else web.json_response(answer)
+
+
+def _error(text: str, status: int = 400) -> web.Response:
+    return web.json_response({"error": text}, status=status)
