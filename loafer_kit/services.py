@@ -172,8 +172,9 @@ class Service:
             self.logger.debug("application.stopped", extra={"event": "application.stopped"})
 
     def _monitored(self) -> AbstractAsyncContextManager[None]:
-        if self.monitor is None and os.environ.get("LOAFER_HTTP"):
-            # A service without this face does not pay for its libraries.
+        asked = any(map(os.environ.get, ("LOAFER_HTTP", "LOAFER_CONTROL")))
+        if self.monitor is None and asked:
+            # A service without these faces does not pay for their libraries.
             from loafer_kit.operations.monitors import Monitor
 
             self.monitor = Monitor(self)
