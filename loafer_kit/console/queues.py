@@ -26,6 +26,10 @@ _COUNTS = {
 }
 
 
+#: A queue as a page shows it.
+Row = dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A queue of a service: `schema` is the JSON Schema of its messages, `example` one of them."""
@@ -82,7 +86,7 @@ class Watched:
         """Seconds between two looks."""
         return _LOCAL_EVERY if self.is_local else _AWS_EVERY
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_row(self) -> Row:
         """Return what a page shows, as JSON has it."""
         return {
             "name": self.name,
@@ -102,7 +106,7 @@ class QueueWatch:
     A request may hang: the thread does not keep the process from ending.
     """
 
-    def __init__(self, queues: Sequence[Queue], seen: Callable[[list[dict[str, Any]]], object]):
+    def __init__(self, queues: Sequence[Queue], seen: Callable[[list[Row]], object]) -> None:
         dead = {queue.dead_letter_queue for queue in queues if queue.dead_letter_queue}
         names = dict.fromkeys([*(queue.name for queue in queues), *sorted(dead)])
         self._watched = {name: Watched(name, name in dead) for name in names}
@@ -130,4 +134,4 @@ class QueueWatch:
             for watched in self._watched.values():
                 if not self._ends.is_set():
                     watched.look(now)
-            self._seen([watched.as_dict() for watched in self._watched.values()])
+            self._seen([watched.as_row() for watched in self._watched.values()])

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,9 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
+#: The content and the content type of a file of the page.
+File = tuple[bytes, str]
+
 Values = dict[str, Any]
 Action = Callable[[Values], Awaitable[Any]]
 
@@ -60,7 +63,11 @@ class Console:
 
         Raises `ConfigurationError` if the console cannot listen there.
         """
-        files = {f"/{file.name}": file for file in _PAGE.iterdir() if file.suffix in _TYPES}
+        files = {
+            f"/{file.name}": (file.read_bytes(), _TYPES[file.suffix])
+            for file in _PAGE.iterdir()
+            if file.suffix in _TYPES
+        }
         files["/"] = files.pop("/index.html")
         guard = Guard(address, files, write=self._write)
         runner = web.AppRunner(
@@ -82,13 +89,13 @@ class Console:
             await asyncio.wait([looks])
             await runner.cleanup()
 
-    def _application(self, guard: Guard, files: dict[str, Path]) -> web.Application:
+    def _application(self, guard: Guard, files: Mapping[str, File]) -> web.Application:
         application = web.Application(
             middlewares=[guard.middleware], client_max_size=_LARGEST_REQUEST
         )
         application.on_response_prepare.append(guard.add_headers)
         for path, file in files.items():
-            application.router.add_get(path, partial(_send_file, file))
+            application.router.add_get(path, partial(_send_file, *file))
         application.router.add_get(SESSION, _confirm_session)
         application.router.add_get("/api/stream", self._streams.serve)
         actions: dict[str, Action] = {
@@ -155,8 +162,8 @@ def _send_one(queue: str, body: str, options: MessageOptions) -> str:
     return message_id
 
 
-async def _send_file(file: Path, _: web.Request) -> web.Response:
-    return web.Response(body=file.read_bytes(), content_type=_TYPES[file.suffix], charset="utf-8")
+async def _send_file(content: bytes, kind: str, _: web.Request) -> web.Response:
+    return web.Response(body=content, content_type=kind, charset="utf-8")
 
 
 async def _confirm_session(_: web.Request) -> web.Response:

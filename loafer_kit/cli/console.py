@@ -1,0 +1,93 @@
+"""`loafer-kit console`: a page in a browser that shows services and steers them."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loafer_kit.cli.dev import read_spec
+from loafer_kit.cli.terminal.options import enclosing_project
+from loafer_kit.cli.terminal.output import say
+from loafer_kit.console.processes import Service
+from loafer_kit.console.queues import Queue
+from loafer_kit.console.server import Console
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.operations.control import CONTROL_VARIABLE
+from loafer_kit.operations.http import Address
+from loafer_kit.scaffold.spec import message_schemas, payloads
+from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+
+_WHY_NOT = (
+    "{address} is reachable from other machines, over HTTP that is not encrypted: whoever reads the "
+    "traffic gets the session and every body"
+)
+_INSTEAD = "forward a port instead: ssh -L 8320:127.0.0.1:8320 HOST, with --listen :8320 there"
+
+
+def console(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATHS]...",
+            help="The folders of services, with their loafer.toml.",
+            show_default="the one around the current folder",
+        ),
+    ] = None,
+    *,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Let the page send, replay and delete messages, and pause routes."
+        ),
+    ] = False,
+    listen: Annotated[
+        str,
+        typer.Option(metavar="[HOST]:PORT", help="Where the page is; port 0 takes a free one."),
+    ] = ":0",
+    allow_remote: Annotated[
+        bool,
+        typer.Option("--allow-remote", help="Listen on an address that other machines reach."),
+    ] = False,
+) -> None:
+    """Watch and steer services in a browser.
+
+    The page shows the queues where `loafer-kit send` finds them, and the processes that listen on a
+    control socket. Its address, with a token that logs a browser in, is printed. Ctrl-C ends it.
+    """
+    address = Address.parse(listen, "--listen")
+    if not address.is_loopback:
+        why_not = _WHY_NOT.format(address=address)
+        if not allow_remote:
+            raise ConfigurationError(f"{why_not}. {_INSTEAD[0].upper()}{_INSTEAD[1:]}")
+        say(f"{why_not}; {_INSTEAD}", err=True, colour="yellow")
+    folders = paths or [enclosing_project(Path())]
+    services = [_service(read_spec(path, "console")[1]) for path in folders]
+    asyncio.run(_serve(services, address, write))
+
+
+async def _serve(services: Sequence[Service], address: Address, write: bool) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with Console(services, write=write).listening(address) as url:
+        say(f"The console is on {url}")
+        await stopped.wait()
+
+
+def _service(spec: ServiceSpec) -> Service:
+    queues = [_queue(queue, spec.payloads) for queue in spec.queues]
+    return Service(spec.package, queues, Path(os.environ.get(CONTROL_VARIABLE, "")))
+
+
+def _queue(queue: QueueSpec, models: payloads.Payloads) -> Queue:
+    schema, example = None, ""
+    if queue.payload in models:
+        schema = message_schemas.of_model(str(queue.payload), models)
+        if payloads.why_no_example(str(queue.payload), models) is None:
+            example = json.dumps(payloads.example(str(queue.payload), models), indent=2)
+    return Queue(queue.queue_name, queue.dead_letter_queue, schema, example)
