@@ -46,7 +46,8 @@ class Watched:
 
     name: str
     is_dead_letter_queue: bool
-    found: sending.FoundQueue | None = None
+    server: sending.Server | None = None
+    url: str = ""
     error: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     #: Messages that wait, and messages in flight.
@@ -58,17 +59,19 @@ class Watched:
         if now < self.due:
             return
         try:
-            if self.found is None:
-                self.found = sending.find_queue(self.name)
-            attributes = self.found.server.clients.call(
+            if self.server is None:
+                server = sending.server_with(self.name)
+                answer = server.clients.call("sqs", "get_queue_url", QueueName=self.name)
+                self.server, self.url = server, str(answer["QueueUrl"])
+            attributes = self.server.clients.call(
                 "sqs",
                 "get_queue_attributes",
-                QueueUrl=self.found.url,
+                QueueUrl=self.url,
                 AttributeNames=list(_COUNTS.values()),
             )["Attributes"]
         except LoaferKitError as error:
             # The server may come back elsewhere.
-            self.found, self.error, self.due = None, str(error), now + _RETRY_AFTER
+            self.server, self.error, self.due = None, str(error), now + _RETRY_AFTER
             return
         self.error = None
         self.due = now + self.every
@@ -79,7 +82,7 @@ class Watched:
     @property
     def is_local(self) -> bool:
         """Whether the queue is known to be on this machine."""
-        return self.found is not None and self.found.server.is_local
+        return self.server is not None and self.server.is_local
 
     @property
     def every(self) -> float:
@@ -91,7 +94,7 @@ class Watched:
         return {
             "name": self.name,
             "is_dead_letter_queue": self.is_dead_letter_queue,
-            "place": None if self.found is None else self.found.server.place,
+            "place": None if self.server is None else self.server.place,
             "is_local": self.is_local,
             "error": self.error,
             **self.counts,
@@ -107,9 +110,9 @@ class QueueWatch:
     """
 
     def __init__(self, queues: Sequence[Queue], seen: Callable[[list[Row]], object]) -> None:
-        dead = {queue.dead_letter_queue for queue in queues if queue.dead_letter_queue}
-        names = dict.fromkeys([*(queue.name for queue in queues), *sorted(dead)])
-        self._watched = {name: Watched(name, name in dead) for name in names}
+        dead = {queue.dead_letter_queue for queue in queues}
+        names = [name for queue in queues for name in (queue.name, queue.dead_letter_queue)]
+        self._watched = {name: Watched(name, name in dead) for name in names if name}
         self._seen = seen
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loafer-kit-console", daemon=True)

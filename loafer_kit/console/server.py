@@ -11,8 +11,9 @@ from typing import Any
 from aiohttp import web
 
 from loafer_kit.console import processes
+from loafer_kit.console.letters import Letters
 from loafer_kit.console.processes import Service
-from loafer_kit.console.queues import QueueWatch
+from loafer_kit.console.queues import QueueWatch, Row
 from loafer_kit.console.security import SESSION, Guard
 from loafer_kit.console.streams import Streams
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
@@ -41,7 +42,7 @@ _TYPES = {
 #: The content and the content type of a file of the page.
 File = tuple[bytes, str]
 
-Values = dict[str, Any]
+Values = Mapping[str, Any]
 Action = Callable[[Values], Awaitable[Any]]
 
 
@@ -56,6 +57,7 @@ class Console:
         self._loop = asyncio.get_running_loop()
         queues = [queue for service in services for queue in service.queues]
         self._queues = QueueWatch(queues, self._seen)
+        self._letters = Letters(self._queues)
 
     @contextlib.asynccontextmanager
     async def listening(self, address: Address) -> AsyncIterator[str]:
@@ -96,15 +98,23 @@ class Console:
         application.on_response_prepare.append(guard.add_headers)
         for path, file in files.items():
             application.router.add_get(path, partial(_send_file, *file))
-        application.router.add_get(SESSION, _confirm_session)
         application.router.add_get("/api/stream", self._streams.serve)
-        actions: dict[str, Action] = {
+        reads: dict[str, Action] = {
+            SESSION: _confirm_session,
+            "/api/letter": self._letters.content,
+            "/api/letters": self._letters.look,
+        }
+        writes: dict[str, Action] = {
             SESSION: guard.begin_session,
             "/api/flow": self._change_flow,
+            "/api/purge": self._letters.purge,
+            "/api/replay": self._letters.replay,
             "/api/send": self._send,
         }
-        for path, action in actions.items():
-            application.router.add_post(path, partial(_act, action))
+        for path, action in reads.items():
+            application.router.add_get(path, partial(_read, action))
+        for path, action in writes.items():
+            application.router.add_post(path, partial(_write, action))
         return application
 
     def _publish_services(self) -> None:
@@ -114,7 +124,7 @@ class Console:
         ]
         self._streams.publish("services", {"write": self._write, "services": services})
 
-    def _seen(self, rows: list[Values]) -> None:
+    def _seen(self, rows: list[Row]) -> None:
         """Publish what the thread has seen of the queues."""
         with contextlib.suppress(RuntimeError):  # the loop has been closed
             self._loop.call_soon_threadsafe(self._streams.publish, "queues", rows)
@@ -166,11 +176,11 @@ async def _send_file(content: bytes, kind: str, _: web.Request) -> web.Response:
     return web.Response(body=content, content_type=kind, charset="utf-8")
 
 
-async def _confirm_session(_: web.Request) -> web.Response:
-    return web.json_response({})
+async def _confirm_session(_: Values) -> Values:
+    return {}
 
 
-async def _act(action: Action, request: web.Request) -> web.StreamResponse:
+async def _write(action: Action, request: web.Request) -> web.StreamResponse:
     try:
         async with asyncio.timeout(_READ_TIME):
             values = await request.json()
@@ -182,6 +192,14 @@ async def _act(action: Action, request: web.Request) -> web.StreamResponse:
         values = None
     if not isinstance(values, dict):
         return _error("The request must be an object of JSON")
+    return await _run(action, values)
+
+
+async def _read(action: Action, request: web.Request) -> web.StreamResponse:
+    return await _run(action, dict(request.query))
+
+
+async def _run(action: Action, values: Values) -> web.StreamResponse:
     try:
         answer = await action(values)
     except LoaferKitError as error:

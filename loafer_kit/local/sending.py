@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from loafer_kit.exceptions import ConfigurationError
@@ -14,8 +14,6 @@ from loafer_kit.local import records
 from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions, message_parameters, publish_parameters
-
-T = TypeVar("T")
 
 #: The variables that name an endpoint; the first that is set counts.
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
@@ -60,24 +58,18 @@ class Server:
 
     def find(self, name: str) -> Destination | None:
         """Return the queue or else the topic with this name or ARN, if the server has it."""
-        if not is_arn(name) and (found := self.find_queue(name)):
-            return self.queue(found.url)
-        if is_arn(name) and not self.is_local:
-            return Destination(self.place, self.clients, topic=name)
+        if not is_arn(name) and (url := self._queue_url(name)):
+            return self.queue(url)
         for topic in self.topics():
             if name in (topic, bare_name(topic)):
                 return Destination(self.place, self.clients, topic=topic)
         return None
 
-    def find_queue(self, name: str) -> "FoundQueue | None":
-        """Return the queue with this name, if the server has it."""
-        try:
-            answer = self.clients.call("sqs", "get_queue_url", QueueName=name)
-        except ServiceError as error:
-            if error.code.rpartition(".")[2] in {"NonExistentQueue", "QueueDoesNotExist"}:
-                return None
-            raise
-        return FoundQueue(self, str(answer["QueueUrl"]))
+    def has_queue(self, name: str) -> bool:
+        """Return whether a server has a queue; one that does not answer has none."""
+        with contextlib.suppress(ServiceError):
+            return self._queue_url(name) is not None
+        return False
 
     def queue(self, url: str) -> Destination:
         """Return the destination of messages for a queue.
@@ -110,6 +102,14 @@ class Server:
             for topic in _pages(self.clients, "sns", "list_topics", "Topics"):
                 yield topic["TopicArn"]
 
+    def _queue_url(self, name: str) -> str | None:
+        try:
+            return str(self.clients.call("sqs", "get_queue_url", QueueName=name)["QueueUrl"])
+        except ServiceError as error:
+            if error.code.rpartition(".")[2] in {"NonExistentQueue", "QueueDoesNotExist"}:
+                return None
+            raise
+
     def _topics_of(self, url: str) -> Iterator[str]:
         """Yield the topics that deliver to a queue in SNS's envelope."""
         owner = f":{':'.join(url.split('/')[-2:])}"
@@ -120,14 +120,6 @@ class Server:
             answer = self.clients.call("sns", "get_subscription_attributes", **subscription)
             if answer["Attributes"].get("RawMessageDelivery") != "true":
                 yield item["TopicArn"]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundQueue:
-    """A queue's URL, and the server that has the queue."""
-
-    server: Server
-    url: str
 
 
 def _pages(clients: Clients, service: str, operation: str, key: str) -> Iterator[Any]:
@@ -153,24 +145,15 @@ def find_destination(name: str) -> Destination:
         return server_of(name).queue(name)
     if is_arn(name) and name.split(":")[2] != "sns":
         raise ConfigurationError(f"{name!r} is not the ARN of a topic: give a queue's name or URL")
-    return _search(name, Server.find)
-
-
-def find_queue(name: str) -> FoundQueue:
-    """Return a queue (name or URL), which is looked for where `find_destination` looks."""
-    return FoundQueue(server_of(name), name) if is_url(name) else _search(name, Server.find_queue)
-
-
-def _search(name: str, look: Callable[[Server, str], T | None]) -> T:
     variable = _endpoint_variable()
     if variable is not None:
         server = _named_server(variable)
-        if found := look(server, name):
+        if found := server.find(name):
             return found
         raise ConfigurationError(
             f"There is no queue or topic {name!r} on {server.place}, which has {server.names()}"
         )
-    return _on_local_server(name, look) or _on_aws(name, look)
+    return _on_local_server(name) or _on_aws(name)
 
 
 def server_of(url: str) -> Server:
@@ -182,6 +165,27 @@ def server_of(url: str) -> Server:
     if variable := _endpoint_variable():
         return _named_server(variable)
     return Server(f"AWS ({parts.netloc})", _aws_clients(url), is_local=False)
+
+
+def server_with(queue: str | None = None) -> Server:
+    """Return the server that has a queue (name, URL or ARN), by the rule of `find_destination`.
+
+    Without a queue it is the first server of that rule. AWS is not asked whether it has the queue.
+    """
+    if queue and is_url(queue):
+        return server_of(queue)
+    if variable := _endpoint_variable():
+        return _named_server(variable)
+    local = list(_local_servers())
+    for server in local:
+        if not queue or server.has_queue(bare_name(queue)):
+            return server
+    if queue and local and not is_arn(queue):
+        raise ConfigurationError(
+            f"No local server has a queue {queue!r}; to ask AWS while one runs, give the queue's URL"
+        )
+    clients = _aws_clients(queue or "")
+    return Server(f"AWS ({clients.aws_region()})", clients, is_local=False)
 
 
 def _endpoint_variable() -> str | None:
@@ -202,17 +206,16 @@ def _named_server(variable: str) -> Server:
     return Server(f"{endpoint}, which {variable} names", clients, local)
 
 
-def _on_local_server(name: str, look: Callable[[Server, str], T | None]) -> T | None:
-    """Return what is found on a local server; None if no local server runs."""
+def _on_local_server(name: str) -> Destination | None:
+    """Return the destination on a local server; None if no local server runs."""
     refusals = []
-    for record in records.running():
-        server = Server(f"the local server of {record.service} ({record.url})", Clients(record.url))
+    for server in _local_servers():
         try:
-            if found := look(server, name):
+            if found := server.find(name):
                 return found
             refusals.append(f"the {server.place.removeprefix('the local ')} has {server.names()}")
         except ServiceError as error:
-            refusals.append(f"{record.url} does not answer ({error})")
+            refusals.append(f"{server.clients.endpoint_url} does not answer ({error})")
     if refusals and not is_arn(name):
         raise ConfigurationError(
             f"No local server has a queue or a topic {name!r}: {'; '.join(refusals)}; to send to AWS "
@@ -221,11 +224,19 @@ def _on_local_server(name: str, look: Callable[[Server, str], T | None]) -> T | 
     return None
 
 
-def _on_aws(name: str, look: Callable[[Server, str], T | None]) -> T:
+def _local_servers() -> Iterator[Server]:
+    """Yield the running local servers, the one started last first."""
+    for record in records.running():
+        yield Server(f"the local server of {record.service} ({record.url})", Clients(record.url))
+
+
+def _on_aws(name: str) -> Destination:
     clients = _aws_clients(name)
     region = clients.aws_region()
     server = Server(f"AWS ({region})", clients, is_local=False)
-    if found := look(server, name):
+    if is_arn(name):
+        return Destination(server.place, clients, topic=name)
+    if found := server.find(name):
         return found
     raise ConfigurationError(
         f"There is no queue or topic {name!r} on {server.place}, or these credentials may not see it"

@@ -1,12 +1,15 @@
 """A console over HTTP: beside a test, or in a thread with a service for a browser."""
 
 import contextlib
+import shutil
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from console.stage import SPEC, Stage
 
 from loafer_kit.console.server import Console
+from loafer_kit.local import LocalQueue
 from loafer_kit.operations.http import Address
 
 
@@ -64,3 +67,46 @@ def console():
             yield client
 
     return opened
+
+
+@pytest.fixture
+def stage(local_queues, tmp_path, monkeypatch):
+    """The queues of a service and a console that may write; the service is opened by the test."""
+    for queue in SPEC["queues"]:
+        local_queues.create(LocalQueue(queue["name"], dead_letter_queue=queue["dead_letter_queue"]))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOAFER_CONTROL", str(tmp_path / "shop.sock"))
+    stage = Stage(local_queues, tmp_path / "shop.sock")
+    try:
+        yield stage
+    finally:
+        stage.end()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """Headless Chromium, driven by Selenium; without one, the tests of the page are skipped."""
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    if missing := [name for name, path in programs.items() if path is None]:
+        pytest.skip(f"{' and '.join(missing)} not found: `make browser` says what to install")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs["chromium"]
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "disable-dev-shm-usage",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "window-size=1280,900",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{argument}")
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs["chromedriver"]))
+    yield driver
+    driver.quit()

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
 from loafer_kit.console.server import Console
+from loafer_kit.exceptions import RejectMessage
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.managers import LoaferManager
 from loafer_kit.operations.http import Address
-from loafer_kit.outcomes import Reject
 from loafer_kit.scaffold.spec import message_schemas, payloads, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -73,7 +73,7 @@ async def handle(message, metadata):
     if "raise" in content:
         raise KeyError(content["raise"])
     if "reject" in content:
-        return Reject(content["reject"])
+        raise RejectMessage(content["reject"])
     return True
 
 
@@ -86,7 +86,7 @@ async def serving(concurrency=8):
                 handler=handle,
                 name=name,
                 concurrency=concurrency,
-                provider_options={"dead_letter_queue": f"{name}-dead"},
+                dead_letter_queue=f"{name}-dead",
             )
             for name in ("orders", "mails")
         ],

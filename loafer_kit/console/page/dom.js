@@ -52,6 +52,7 @@ export function visible(text) {
 export const foreign = (text, attributes = {}) => element("bdi", attributes, visible(text));
 
 const whole = new Intl.NumberFormat("en");
+const rough = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
 export const number = (value) => (value === null || value === undefined ? "–" : whole.format(value));
@@ -62,8 +63,8 @@ export function rate(value) {
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
-  if (seconds < 1) return `${exact.format(seconds * 1000)} ms`;
-  if (seconds < 60) return `${exact.format(seconds)} s`;
+  if (seconds < 1) return `${rough.format(seconds * 1000)} ms`;
+  if (seconds < 60) return `${rough.format(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
   if (minutes < 2880) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;

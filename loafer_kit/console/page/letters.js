@@ -11,6 +11,7 @@ const form = byId("look");
 const chosen = new Set();
 let looked = null; // the queue whose letters are shown
 let letters = [];
+let untouched = true; // nobody has chosen a queue: the fullest one is
 
 export function showDeadLetterQueues(rows) {
   const queues = rows.filter((row) => row.is_dead_letter_queue);
@@ -18,9 +19,11 @@ export function showDeadLetterQueues(rows) {
     const node = element("option", { value: row.name });
     return { node, update: (now) => setText(node, `${now.name} (${now.visible === undefined ? "?" : number(now.visible)})`) };
   });
+  if (untouched) form.queue.value = queues.toSorted((a, b) => (b.visible ?? 0) - (a.visible ?? 0))[0]?.name ?? "";
 }
 
 async function look() {
+  untouched = false;
   const queue = form.queue.value;
   const button = form.querySelector("button");
   button.disabled = true;
@@ -67,7 +70,7 @@ function makeLetter(letter) {
   const facts = [
     letter.source && ["from", letter.source.split(":").at(-1)],
     letter.sent && ["sent", new Date(letter.sent).toLocaleString("en-GB")],
-    ["received", `${number(letter.receive_count)} times`],
+    ["received", letter.receive_count === 1 ? "once" : `${number(letter.receive_count)} times`],
     letter.group && ["group", letter.group],
   ].filter(Boolean);
   const reason = element("p", { class: "reason" });
@@ -167,6 +170,7 @@ async function settle(path, values) {
   tell(texts.join("; "), problems.length > 0 || missing > 0);
 }
 
+form.queue.addEventListener("change", () => (untouched = false));
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   look();

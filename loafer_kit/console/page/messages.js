@@ -1,6 +1,7 @@
 // The panel of recent messages: what became of each, and why.
 
 import { byId, clock, duration, element, foreign, number, setText, showEach, visible } from "./dom.js";
+import { several } from "./state.js";
 
 let messages = [];
 
@@ -9,7 +10,7 @@ function makeRow(message) {
   const node = element(
     "tr", {},
     element("td", { "data-label": "Time", class: "time" }, clock(message.time)),
-    element("td", { "data-label": "Route" }, foreign(message.route)),
+    element("td", { "data-label": "Route", class: "name" }, foreign(message.route), several() ? element("small", {}, foreign(message.service)) : null),
     element("td", { "data-label": "Outcome" }, element("span", { class: `tag ${message.outcome.split(" ")[0]}` }, message.outcome)),
     element("td", { "data-label": "Took", class: "number" }, duration(message.duration)),
     element("td", { "data-label": "Message", class: "what" }, element("code", {}, visible(message.message_id ?? "–")), error),

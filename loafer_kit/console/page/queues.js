@@ -5,6 +5,7 @@ import { mayWrite, specOf } from "./state.js";
 import { writeMessage } from "./write.js";
 
 const WIDTH = 180;
+const FEWEST = 60; // a shorter history is drawn at the right end
 const HEIGHT = 28;
 
 function svg(tag, attributes, ...children) {
@@ -25,15 +26,16 @@ function makeLine() {
     update(row) {
       const history = row.history;
       const most = Math.max(1, ...history.flat());
+      const step = WIDTH / (Math.max(history.length, FEWEST) - 1);
+      const first = WIDTH - (history.length - 1) * step;
       const points = (place) =>
         history.map((counts, index) => {
-          const x = WIDTH - (history.length - 1 - index);
+          const x = (first + index * step).toFixed(1);
           return `${x},${(HEIGHT - 2 - (counts[place] / most) * (HEIGHT - 4)).toFixed(1)}`;
         });
       const line = points(0);
       waiting.setAttribute("points", line.join(" "));
       flying.setAttribute("points", points(1).join(" "));
-      const first = WIDTH - history.length + 1;
       area.setAttribute("points", line.length ? [`${first},${HEIGHT}`, ...line, `${WIDTH},${HEIGHT}`].join(" ") : "");
       const highest = (place) => number(Math.max(0, ...history.map((counts) => counts[place])));
       const span = duration(history.length * row.every);

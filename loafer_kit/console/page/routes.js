@@ -4,7 +4,7 @@ import { act } from "./api.js";
 import { byId, duration, element, foreign, number, rate, setText, showEach, tell, visible } from "./dom.js";
 import { mayWrite } from "./state.js";
 
-const COLUMNS = ["Route", "Slots", "Rate", "Median · 95 % · 99 %", "Outcomes"];
+const COLUMNS = ["Route", "Slots", "Rate", "Took", "Outcomes"];
 
 function makeService(first) {
   const facts = element("p", { class: "help" });
@@ -37,7 +37,8 @@ function makeRoute(service, first) {
   const backlog = element("small");
   const perSecond = element("span");
   const received = element("small");
-  const times = element("td", { class: "number", "data-label": COLUMNS[3] });
+  const median = element("span", { title: "the median of the last calls" });
+  const slowest = element("small");
   const outcomes = element("ul", { class: "outcomes" });
   const handlers = element("ol", { class: "handlers" });
   const oldest = element("summary");
@@ -57,9 +58,9 @@ function makeRoute(service, first) {
   });
   const node = element(
     "tr", {}, name,
-    element("td", { "data-label": COLUMNS[1] }, slots, " ", slotText, backlog),
+    element("td", { class: "slots", "data-label": COLUMNS[1] }, slots, " ", slotText, backlog),
     element("td", { class: "number", "data-label": COLUMNS[2] }, perSecond, received),
-    times,
+    element("td", { class: "number", "data-label": COLUMNS[3] }, median, slowest),
     element("td", { "data-label": COLUMNS[4] }, outcomes),
     element("td", { class: "actions" }, steer),
   );
@@ -75,7 +76,9 @@ function makeRoute(service, first) {
       setText(perSecond, rate(route.rate_1m));
       setText(received, `${number(route.received)} received`);
       const { p50, p95, p99 } = route.durations;
-      setText(times, [p50, p95, p99].map(duration).join(" · "));
+      setText(median, duration(p50));
+      setText(slowest, p50 === null ? "" : `95 %: ${duration(p95)}`);
+      slowest.title = `99 %: ${duration(p99)}`;
       showEach(outcomes, countsOf(route), ([text]) => text, makeCount);
       showEach(tags, tagsOf(route), (text) => text, (text) => ({ node: element("span", { class: `tag ${text.split(" ")[0]}` }, text), update() {} }));
       const eldest = route.running.toSorted((a, b) => b.age - a.age);

@@ -9,6 +9,9 @@ export function setServices(state) {
   write = state.write;
 }
 
+/** Whether there is more than one service. */
+export const several = () => services.length > 1;
+
 export const mayWrite = () => write;
 
 /** The queue of a spec by its name, if a service has it. */
