@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -184,6 +185,7 @@ async def _write(action: Action, request: web.Request) -> web.StreamResponse:
     try:
         async with asyncio.timeout(_READ_TIME):
             values = await request.json()
+        json.dumps(values, ensure_ascii=False).encode()  # half a character is no text
     except web.HTTPRequestEntityTooLarge:
         return _error(f"The request has more than {_LARGEST_REQUEST:,} bytes", 413)
     except TimeoutError:
@@ -191,7 +193,7 @@ async def _write(action: Action, request: web.Request) -> web.StreamResponse:
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        return _error("The request must be an object of JSON")
+        return _error("The request must be an object of JSON, in UTF-8")
     return await _run(action, values)
 
 

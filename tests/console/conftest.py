@@ -1,6 +1,8 @@
 """A console over HTTP: beside a test, or in a thread with a service for a browser."""
 
 import contextlib
+import io
+import json
 import shutil
 from urllib.parse import urlsplit
 
@@ -26,9 +28,9 @@ class Client:
         return await self._request("GET", path, headers)
 
     async def post(self, path, values=None, **headers):
-        return await self._request(
-            "POST", path, {"Origin": self.origin} | headers, json=values or {}
-        )
+        given = {"Origin": self.origin, "Content_Type": "application/json"} | headers
+        content = io.BytesIO(json.dumps(values or {}).encode())
+        return await self._request("POST", path, given, data=content)
 
     async def log_in(self):
         status, answer, headers = await self.post("/api/session", {"token": self.token})

@@ -26,7 +26,7 @@ async def test_the_token_in_the_fragment_begins_a_session_in_a_cookie(console):
 
 
 @pytest.mark.parametrize(
-    "token", ["", "a", None, [], 7, "\ud800", "x" * 100_000], ids=lambda token: str(type(token))
+    "token", ["", "a", None, [], 7, "ü", "x" * 100_000], ids=lambda token: str(type(token))
 )
 async def test_a_wrong_token_begins_none(console, token):
     """Whatever its type is."""
@@ -136,7 +136,8 @@ async def test_other_methods_change_nothing(console, method):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"token": ' + b"[" * 100_000]
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"body": "\\ud800"}', b'{"body": ' + b"[" * 100_000],
 )
 async def test_a_request_that_is_no_object_is_refused_in_one_line(console, content):
     """The console goes on."""
@@ -146,7 +147,7 @@ async def test_a_request_that_is_no_object_is_refused_in_one_line(console, conte
             f"{client.origin}/api/send", data=content, headers=headers
         ) as answer:
             assert answer.status == 400
-            assert (await answer.json())["error"] == "The request must be an object of JSON"
+            assert (await answer.json())["error"].startswith("The request must be")
 
 
 async def test_every_answer_forbids_what_the_page_does_not_need(console):
