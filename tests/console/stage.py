@@ -125,25 +125,25 @@ class Stage:
             )
         ]
         self.threaded = Threaded()
-        self._closing = {}
+        self.closing = {}
         self.port = 0
 
     def open_console(self, *, write=True):
         """Open a console, on the port of the one before."""
         address = Address("127.0.0.1", self.port)
-        self.url, self._closing["console"] = self.threaded.enter(
+        self.url, self.closing["console"] = self.threaded.enter(
             lambda: Console(self.services, write=write).listening(address)
         )
         self.port = urlsplit(self.url).port
 
     def open_service(self):
-        self.manager, self._closing["service"] = self.threaded.enter(serving)
+        self.manager, self.closing["service"] = self.threaded.enter(serving)
 
     def close(self, name):
         """Close the console or the service, if it is open."""
-        self._closing.pop(name, lambda: None)()
+        self.closing.pop(name, lambda: None)()
 
     def end(self):
-        for name in list(self._closing):
+        for name in list(self.closing):
             self.close(name)
         self.threaded.close()
