@@ -15,15 +15,17 @@ import stat
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from loafer_kit.engine.flow import Flow
-from loafer_kit.engine.route_options import suggestion
+from loafer_kit.engine.route_options import check_number, suggestion
+from loafer_kit.engine.stacks import stack_of
 from loafer_kit.events import ObservedCall, Observer
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.operations.metrics import outcome_label
-from loafer_kit.operations.snapshot import Recorder
+from loafer_kit.operations.snapshot import Recorder, running
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
@@ -37,6 +39,9 @@ Actions = Mapping[str, Callable[..., Any]]
 
 #: The finished messages that are kept.
 _RECENT = 200
+
+#: Handler starts per second.
+_HIGHEST_RATE = 1e9
 
 #: Bytes of a request, and of an answer.
 _LONGEST_REQUEST, _LONGEST_ANSWER = 2**16, 2**26
@@ -127,7 +132,7 @@ class ControlSocket:
     async def _answer(self, line: bytes | None) -> dict[str, Any]:
         try:
             return {"ok": True, "result": await perform(self._actions, _read_request(line))}
-        except ControlError as error:
+        except ConfigurationError as error:
             return {"ok": False, "error": str(error)}
         except Exception as error:
             logger.exception("control.error", extra={"event": "control.error"})
@@ -209,6 +214,10 @@ class ServiceControl(Observer):
             "recent": self._list_recent,
             "pause": self._pause,
             "resume": self._resume,
+            "rate": self._limit_rate,
+            "concurrency": self._set_concurrency,
+            "dump": self._dump,
+            "drain": self._drain,
         }
 
     def finished(self, call: ObservedCall) -> None:
@@ -241,6 +250,46 @@ class ServiceControl(Observer):
 
     def _resume(self, route: str | None = None) -> list[str]:
         return self._steer("resume", route, lambda flow: flow.resume())
+
+    def _limit_rate(self, route: str, per_second: float | None) -> list[str]:
+        check_number("per_second", per_second, more_than=0)
+        if per_second is not None and not per_second < _HIGHEST_RATE:
+            raise ControlError(
+                f"per_second must be less than {_HIGHEST_RATE:g}, or null for no limit."
+            )
+
+        def change(flow: Flow) -> None:
+            flow.rate_limit = per_second
+
+        return self._steer("rate", str(route), change, per_second=per_second)
+
+    def _set_concurrency(self, route: str, value: int) -> list[str]:
+        if value is None:
+            raise ControlError("value must be a whole number of at least 1, not None.")
+        check_number("value", value, at_least=1, whole=True)
+
+        def change(flow: Flow) -> None:
+            flow.concurrency = value
+
+        return self._steer("concurrency", str(route), change, value=value)
+
+    def _dump(self, route: str | None = None) -> list[dict[str, Any]]:
+        """Return the running handlers, with where they stand."""
+        chosen = {id(found) for found in self._routes(route)}
+        return [
+            {
+                "route": status.route.name,
+                **asdict(running(status.route, call, time.monotonic())),
+                "stack": stack_of(call.task, call.thread),
+            }
+            for status in self._service.statuses()
+            if id(status.route) in chosen
+            for call in status.calls
+        ]
+
+    def _drain(self) -> None:
+        logger.info("control.drain", extra={"event": "control.drain"})
+        self._service.stop()
 
     def _steer(
         self, action: str, route: str | None, change: Callable[[Flow], object], **facts: object
