@@ -22,6 +22,7 @@ from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
 
 if TYPE_CHECKING:
+    from loafer_kit.operations.health import HealthFile
     from loafer_kit.operations.monitors import Monitor
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Service:
         self.failure_policy: FailurePolicy | None = None
         #: Shows the service to its operators; None: nowhere, unless the environment says so.
         self.monitor: Monitor | None = None
+        #: The file that tells probes how the service is; None: there is none.
+        self.health_file: HealthFile | None = None
         self._observers = Observers()
         self._dispatcher_at_work: LoaferDispatcher | None = None
         self._has_ended = False
@@ -105,6 +108,12 @@ class Service:
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         _check_no_loop_runs(type(self).__name__)
+        if forever and any(map(os.environ.get, ("LOAFER_PROCESSES", "LOAFER_PARENT"))):
+            # One process needs neither.
+            from loafer_kit.operations import supervisor
+
+            if supervisor.supervise(self, runner, dispatcher.grace_time):
+                return
         debug = debug or bool(self.settings.get("DEBUG"))
         if debug:
             self.settings["DEBUG"] = True

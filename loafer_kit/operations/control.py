@@ -14,7 +14,7 @@ import socket
 import stat
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from loafer_kit.engine.route_options import check_number, suggestion
 from loafer_kit.engine.stacks import stack_of
 from loafer_kit.events import ObservedCall, Observer
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.operations.merging import as_data
 from loafer_kit.operations.metrics import outcome_label
+from loafer_kit.operations.samples import Family
 from loafer_kit.operations.snapshot import Recorder, running
+from loafer_kit.operations.states import States
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
@@ -34,11 +37,14 @@ logger = logging.getLogger(__name__)
 #: The variable of the environment that names the socket. Empty: there is none.
 CONTROL_VARIABLE = "LOAFER_CONTROL"
 
+#: Requests that a process carries out before its first fetch, as JSON.
+FIRST_VARIABLE = "LOAFER_CONTROL_FIRST"
+
 #: An action by its name: it takes the other members of a request as keywords.
 Actions = Mapping[str, Callable[..., Any]]
 
 #: The finished messages that are kept.
-_RECENT = 200
+RECENT = 200
 
 #: Handler starts per second.
 _HIGHEST_RATE = 1e9
@@ -196,7 +202,7 @@ async def perform(actions: Actions, request: Mapping[str, Any]) -> Any:
     try:
         inspect.signature(action).bind(**parameters)
     except TypeError as error:
-        raise ControlError(f"The action {name!r} is {error}.") from None
+        raise ControlError(f"{name}: {error}.") from None
     result = action(**parameters)
     return await result if inspect.isawaitable(result) else result
 
@@ -204,10 +210,12 @@ async def perform(actions: Actions, request: Mapping[str, Any]) -> Any:
 class ServiceControl(Observer):
     """What an operator can ask of one service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, families: Callable[[], list[Family]]) -> None:
         self._service = service
+        self._families = families
+        self._states = States(service)
         self._recorder = Recorder(service)
-        self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         service.observe(self)
         self.actions: Actions = {
             "status": self._status,
@@ -218,7 +226,16 @@ class ServiceControl(Observer):
             "concurrency": self._set_concurrency,
             "dump": self._dump,
             "drain": self._drain,
+            "vitals": self._vitals,
         }
+
+    async def obey(self, requests: Iterable[Mapping[str, Any]]) -> None:
+        """Carry out requests before the service runs; those that it refuses are logged."""
+        for request in requests:
+            try:
+                await perform(self.actions, request)
+            except ConfigurationError as error:
+                logger.warning("control.refused: %s", error, extra={"event": "control.refused"})
 
     def finished(self, call: ObservedCall) -> None:
         """Keep what became of the messages."""
@@ -244,6 +261,14 @@ class ServiceControl(Observer):
 
     def _status(self) -> dict[str, Any]:
         return self._recorder.snapshot().as_dict()
+
+    def _vitals(self) -> dict[str, Any]:
+        """Return what the parent of several processes asks each of them every second."""
+        return {
+            "state": self._states.state,
+            "problems": self._states.problems(),
+            "metrics": as_data(self._families()),
+        }
 
     def _pause(self, route: str) -> list[str]:
         return self._steer("pause", str(route), lambda flow: flow.pause())
