@@ -22,6 +22,7 @@ from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
 
 if TYPE_CHECKING:
+    from loafer_kit.operations.health import HealthFile
     from loafer_kit.operations.monitors import Monitor
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Service:
         self.failure_policy: FailurePolicy | None = None
         #: Shows the service to its operators; None: nowhere, unless the environment says so.
         self.monitor: Monitor | None = None
+        #: The file that tells probes how the service is; None: there is none.
+        self.health_file: HealthFile | None = None
         self._observers = Observers()
         self._dispatcher_at_work: LoaferDispatcher | None = None
         self._has_ended = False
@@ -74,6 +77,11 @@ class Service:
         """Seconds that handlers get to end when the service stops."""
         at_work = self._dispatcher_at_work
         return 0.0 if at_work is None else at_work.grace_time
+
+    def stop(self) -> None:
+        """Stop in an orderly way, as the first signal does; for the event loop's thread."""
+        if self._dispatcher_at_work is not None and not self._has_ended:
+            self._stop(self._dispatcher_at_work)
 
     def statuses(self) -> list[RouteStatus]:
         """Return what each route does now; nothing before the service runs."""
@@ -100,6 +108,12 @@ class Service:
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         _check_no_loop_runs(type(self).__name__)
+        if forever and any(map(os.environ.get, ("LOAFER_PROCESSES", "LOAFER_PARENT"))):
+            # One process needs neither.
+            from loafer_kit.operations import supervisor
+
+            if supervisor.supervise(self, runner, dispatcher.grace_time):
+                return
         debug = debug or bool(self.settings.get("DEBUG"))
         if debug:
             self.settings["DEBUG"] = True
@@ -109,6 +123,8 @@ class Service:
             stop=lambda: self._stop(dispatcher),
             stop_now=dispatcher.stop_now,
             report=dispatcher.log_running,
+            pause=dispatcher.pause,
+            resume=dispatcher.resume,
             loop=loop,
             debug=debug,
         )
@@ -187,7 +203,7 @@ class Service:
             "service": self.name,
             "version": version_of(self.name),
             "runtime": version_of("loafer-kit"),
-            "routes": {route.name: route.options.concurrency for route in dispatcher.routes},
+            "routes": {route.name: route.flow.concurrency for route in dispatcher.routes},
             "max_jobs": dispatcher.max_jobs,
             "grace_time": dispatcher.grace_time,
         }

@@ -17,6 +17,7 @@ from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
 from loafer_kit.console.server import Console
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local import records
 from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.http import Address
 from loafer_kit.scaffold.spec import message_schemas, payloads
@@ -65,8 +66,7 @@ def console(
         if not allow_remote:
             raise ConfigurationError(f"{why_not}. {_INSTEAD[0].upper()}{_INSTEAD[1:]}")
         say(f"{why_not}; {_INSTEAD}", err=True, colour="yellow")
-    folders = paths or [enclosing_project(Path())]
-    services = [_service(read_spec(path, "console")[1]) for path in folders]
+    services = services_of(paths or [enclosing_project(Path())])
     asyncio.run(_serve(services, address, write))
 
 
@@ -79,9 +79,18 @@ async def _serve(services: Sequence[Service], address: Address, write: bool) -> 
         await stopped.wait()
 
 
-def _service(spec: ServiceSpec) -> Service:
-    queues = [_queue(queue, spec.payloads) for queue in spec.queues]
-    return Service(spec.package, queues, Path(os.environ.get(CONTROL_VARIABLE, "")))
+def services_of(folders: Sequence[Path]) -> list[Service]:
+    """Return the services of some folders, with the control sockets that they have in `dev`.
+
+    A single service may have another one, which the environment names.
+    """
+    specs = [read_spec(folder, "console")[1] for folder in folders]
+    named = os.environ.get(CONTROL_VARIABLE) if len(specs) == 1 else None
+    return [_service(spec, Path(named or records.control_path(spec.package))) for spec in specs]
+
+
+def _service(spec: ServiceSpec, control: Path) -> Service:
+    return Service(spec.package, [_queue(queue, spec.payloads) for queue in spec.queues], control)
 
 
 def _queue(queue: QueueSpec, models: payloads.Payloads) -> Queue:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +14,14 @@ from loafer_kit.cli.send import refuse_bytes
 from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local.clients import Clients
 from loafer_kit.local.development import Development
-from loafer_kit.local.keepers import Project
+from loafer_kit.local.environments import is_local
+from loafer_kit.local.keepers import Project, Say
 from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
+from loafer_kit.local.sending import Server
+from loafer_kit.operations.http import Address
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
@@ -69,6 +75,14 @@ def dev(
     dead-letter queue. `loafer-kit send` reaches the server from another terminal.
     """
     folders = paths or [enclosing_project(Path())]
+
+    def say(text: str, event: str, **details: object) -> None:
+        if json:
+            output.say_json({"event": event, **details}, indent=None)
+        else:
+            lines = "\n".join(f"dev: {line}" for line in text.splitlines())
+            output.say(lines, colour=_COLOURS.get(event, _COLOUR))
+
     development = Development(
         [partial(_read_project, path) for path in folders],
         [_queue_and_body(pair) for pair in send or []],
@@ -80,16 +94,22 @@ def dev(
             colour=output.takes_colour(sys.stderr),
             output=sys.stderr if json else None,
         ),
+        console=partial(_console, folders, say),
     )
-
-    def say(text: str, event: str, **details: object) -> None:
-        if json:
-            output.say_json({"event": event, **details}, indent=None)
-        else:
-            lines = "\n".join(f"dev: {line}" for line in text.splitlines())
-            output.say(lines, colour=_COLOURS.get(event, _COLOUR))
-
     development.run(say, output.waiting)
+
+
+@asynccontextmanager
+async def _console(folders: Sequence[Path], say: Say, endpoint_url: str) -> AsyncIterator[None]:
+    """Show the services in a browser while the block runs."""
+    from loafer_kit.cli.console import services_of  # `--once` does without its server
+    from loafer_kit.console.server import Console
+
+    server = Server(endpoint_url, Clients(endpoint_url), is_local(endpoint_url))
+    console = Console(services_of(folders), write=True, find=lambda _: server)
+    async with console.listening(Address("127.0.0.1", 0)) as url:
+        say(f"the console is on {url}", "console", url=url)
+        yield
 
 
 def _queue_and_body(pair: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ class Letters:
 
     async def look(self, values: Values) -> dict[str, Any]:
         """Receive and return letters: what is known of each, without its content."""
-        queue = self._watch.find(values)
+        queue = self._watch.asked(values)
         choice = Choice(str(values.get("where") or "") or None, limit=_limit(values.get("limit")))
         seen = self._seen[queue.name] = {}
         left = _MOST_KEPT
@@ -78,7 +78,7 @@ class Letters:
 
     def _confirmed(self, values: Values) -> Watched:
         """Return the queue of a request that destroys; on AWS its name must be typed."""
-        queue = self._watch.find(values)
+        queue = self._watch.asked(values)
         if not queue.is_local and values.get("confirm") != queue.name:
             raise LoaferKitError(f"Type the name of the queue, {queue.name}, to confirm")
         return queue
@@ -86,9 +86,7 @@ class Letters:
 
 @asynccontextmanager
 async def _visiting(queue: Watched) -> AsyncIterator[Visit]:
-    if queue.server is None:
-        raise LoaferKitError(f"{queue.name} is not reachable: {queue.error or 'not found yet'}")
-    options = queue.server.clients.options
+    options = queue.reachable().clients.options
     async with clients.borrowed(options, queue.url) as asked, visiting(asked, queue.url) as visit:
         yield visit
 

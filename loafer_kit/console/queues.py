@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.local import sending
+from loafer_kit.local.sending import Server
 
 #: Seconds between two looks at the queues of a local server, and at those of AWS, which costs.
 _LOCAL_EVERY, _AWS_EVERY = 1.0, 10.0
@@ -46,7 +46,7 @@ class Watched:
 
     name: str
     is_dead_letter_queue: bool
-    server: sending.Server | None = None
+    server: Server | None = None
     url: str = ""
     error: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class Watched:
     history: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     due: float = 0.0
 
-    def look(self, now: float) -> None:
-        """Ask for the counts, if it is time to."""
+    def look(self, now: float, find: Callable[[str], Server]) -> None:
+        """Ask for the counts, if it is time to; `find` returns the server of a queue."""
         if now < self.due:
             return
         try:
             if self.server is None:
-                server = sending.server_with(self.name)
+                server = find(self.name)
                 answer = server.clients.call("sqs", "get_queue_url", QueueName=self.name)
                 self.server, self.url = server, str(answer["QueueUrl"])
             attributes = self.server.clients.call(
@@ -78,6 +78,12 @@ class Watched:
         self.counts = {name: int(attributes.get(key, 0)) for name, key in _COUNTS.items()}
         waiting = self.counts["visible"] + self.counts["delayed"]
         self.history.append((waiting, self.counts["in_flight"]))
+
+    def reachable(self) -> Server:
+        """Return the server; raise `LoaferKitError` if the queue has not been found."""
+        if self.server is None:
+            raise LoaferKitError(f"{self.name} is not reachable: {self.error or 'not found yet'}")
+        return self.server
 
     @property
     def is_local(self) -> bool:
@@ -106,13 +112,21 @@ class Watched:
 class QueueWatch:
     """Looks at queues in a thread, and calls `seen` there with what a page shows of each.
 
-    A request may hang: the thread does not keep the process from ending.
+    `find` returns the server of a queue. A request may hang: the thread does not keep the process
+    from ending.
     """
 
-    def __init__(self, queues: Sequence[Queue], seen: Callable[[list[Row]], object]) -> None:
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        find: Callable[[str], Server],
+        seen: Callable[[list[Row]], object],
+    ) -> None:
         dead = {queue.dead_letter_queue for queue in queues}
         names = [name for queue in queues for name in (queue.name, queue.dead_letter_queue)]
         self._watched = {name: Watched(name, name in dead) for name in names if name}
+        self._find_server = find
+        self._servers: dict[str, Server] = {}
         self._seen = seen
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loafer-kit-console", daemon=True)
@@ -124,7 +138,7 @@ class QueueWatch:
         """Let the thread end after the request that is under way."""
         self._ends.set()
 
-    def find(self, values: Mapping[str, Any]) -> Watched:
+    def asked(self, values: Mapping[str, Any]) -> Watched:
         """Return the `queue` that a request names; raise `LoaferKitError` if it is not watched."""
         found = self._watched.get(str(values.get("queue")))
         if found is None:
@@ -136,5 +150,10 @@ class QueueWatch:
             now = time.monotonic()
             for watched in self._watched.values():
                 if not self._ends.is_set():
-                    watched.look(now)
+                    watched.look(now, self._find)
             self._seen([watched.as_row() for watched in self._watched.values()])
+
+    def _find(self, queue: str) -> Server:
+        """Return the server of a queue: one for all its queues, since its clients take memory."""
+        found = self._find_server(queue)
+        return self._servers.setdefault(found.place, found)

@@ -14,12 +14,13 @@ from aiohttp import web
 from loafer_kit.console import processes
 from loafer_kit.console.letters import Letters
 from loafer_kit.console.processes import Service
-from loafer_kit.console.queues import QueueWatch, Row
+from loafer_kit.console.queues import QueueWatch, Row, Watched
 from loafer_kit.console.security import SESSION, Guard
 from loafer_kit.console.streams import Streams
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import sending
 from loafer_kit.local.queues import MessageOptions
+from loafer_kit.local.sending import Server
 from loafer_kit.operations import control
 from loafer_kit.operations.http import Address
 
@@ -48,16 +49,25 @@ Action = Callable[[Values], Awaitable[Any]]
 
 
 class Console:
-    """Shows `services` and their queues to browsers; with `write` they may be steered."""
+    """Shows `services` and their queues to browsers; with `write` they may be steered.
 
-    def __init__(self, services: Sequence[Service], *, write: bool = False) -> None:
+    `find` returns the server of a queue.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        *,
+        write: bool = False,
+        find: Callable[[str], Server] = sending.server_with,
+    ) -> None:
         self._services = {service.name: service for service in services}
         self._write = write
         self._opened = asyncio.Event()
         self._streams = Streams(self._opened.set)
         self._loop = asyncio.get_running_loop()
         queues = [queue for service in services for queue in service.queues]
-        self._queues = QueueWatch(queues, self._seen)
+        self._queues = QueueWatch(queues, find, self._seen)
         self._letters = Letters(self._queues)
 
     @contextlib.asynccontextmanager
@@ -141,11 +151,11 @@ class Console:
                 await asyncio.wait_for(self._opened.wait(), _LOOK_EVERY)
 
     async def _send(self, values: Values) -> Values:
-        queue, body, group = self._queues.find(values), values.get("body"), values.get("group")
+        queue, body, group = self._queues.asked(values), values.get("body"), values.get("group")
         if not isinstance(body, str) or not body:
             raise LoaferKitError("The body is empty: SQS requires one")
         options = MessageOptions(group=group if isinstance(group, str) and group else None)
-        return {"message_id": await asyncio.to_thread(_send_one, queue.name, body, options)}
+        return {"message_id": await asyncio.to_thread(_send_one, queue, body, options)}
 
     async def _change_flow(self, values: Values) -> Values:
         service = self._services.get(str(values.get("service")))
@@ -168,8 +178,9 @@ async def _listen(runner: web.AppRunner, address: Address) -> Address:
     return Address(address.host, runner.addresses[0][1])
 
 
-def _send_one(queue: str, body: str, options: MessageOptions) -> str:
-    [message_id] = sending.send(sending.find_destination(queue), [body], options)
+def _send_one(queue: Watched, body: str, options: MessageOptions) -> str:
+    destination = queue.reachable().queue(queue.url)
+    [message_id] = sending.send(destination, [body], options)
     return message_id
 
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class Development:
     Each of `readers` reads the spec of a service, again when it changes. With `once` the run ends
     when the services have started and the queues are empty, except for messages that failed five
     times and have no dead-letter queue; nothing is restarted. `endpoint_url` is a running server; by
-    default an embedded one is started.
+    default an embedded one is started. `console(url)` is entered while services run against the
+    server at `url`, unless `once`.
     """
 
     readers: Sequence[Callable[[], Project]]
@@ -43,6 +45,7 @@ class Development:
     reload: bool = True
     endpoint_url: str | None = None
     style: Style = field(default_factory=Style)
+    console: Callable[[str], AbstractAsyncContextManager[object]] = contextlib.nullcontext
 
     def run(self, say: Say, waiting: Waiting = contextlib.nullcontext) -> None:
         """Run until a signal, until the queues are empty with `once`, or until a service ends.
@@ -98,7 +101,11 @@ class _Run:
         ]
         with _signals(self._end):
             try:
-                await self._run_all()
+                if self._development.once:
+                    await self._run_all()
+                else:
+                    async with self._development.console(self._queues.url):
+                        await self._run_all()
             finally:
                 await asyncio.to_thread(self._sum_up)
         if left_over := self._left_over():

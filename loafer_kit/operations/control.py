@@ -14,16 +14,21 @@ import socket
 import stat
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from loafer_kit.engine.flow import Flow
-from loafer_kit.engine.route_options import suggestion
-from loafer_kit.events import ObservedCall, Observer
+from loafer_kit.engine.route_options import check_number, suggestion
+from loafer_kit.engine.stacks import stack_of
+from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.operations.merging import as_data
 from loafer_kit.operations.metrics import outcome_label
-from loafer_kit.operations.snapshot import Recorder
+from loafer_kit.operations.samples import Family
+from loafer_kit.operations.snapshot import Recorder, running
+from loafer_kit.operations.states import States
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
@@ -32,11 +37,17 @@ logger = logging.getLogger(__name__)
 #: The variable of the environment that names the socket. Empty: there is none.
 CONTROL_VARIABLE = "LOAFER_CONTROL"
 
+#: Requests that a process carries out before its first fetch, as JSON.
+FIRST_VARIABLE = "LOAFER_CONTROL_FIRST"
+
 #: An action by its name: it takes the other members of a request as keywords.
 Actions = Mapping[str, Callable[..., Any]]
 
 #: The finished messages that are kept.
-_RECENT = 200
+RECENT = 200
+
+#: Handler starts per second.
+_HIGHEST_RATE = 1e9
 
 #: Bytes of a request, and of an answer.
 _LONGEST_REQUEST, _LONGEST_ANSWER = 2**16, 2**26
@@ -127,7 +138,7 @@ class ControlSocket:
     async def _answer(self, line: bytes | None) -> dict[str, Any]:
         try:
             return {"ok": True, "result": await perform(self._actions, _read_request(line))}
-        except ControlError as error:
+        except ConfigurationError as error:
             return {"ok": False, "error": str(error)}
         except Exception as error:
             logger.exception("control.error", extra={"event": "control.error"})
@@ -191,7 +202,7 @@ async def perform(actions: Actions, request: Mapping[str, Any]) -> Any:
     try:
         inspect.signature(action).bind(**parameters)
     except TypeError as error:
-        raise ControlError(f"The action {name!r} is {error}.") from None
+        raise ControlError(f"{name}: {error}.") from None
     result = action(**parameters)
     return await result if inspect.isawaitable(result) else result
 
@@ -199,17 +210,32 @@ async def perform(actions: Actions, request: Mapping[str, Any]) -> Any:
 class ServiceControl(Observer):
     """What an operator can ask of one service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, families: Callable[[], list[Family]]) -> None:
         self._service = service
+        self._families = families
+        self._states = States(service)
         self._recorder = Recorder(service)
-        self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         service.observe(self)
         self.actions: Actions = {
             "status": self._status,
             "recent": self._list_recent,
             "pause": self._pause,
             "resume": self._resume,
+            "rate": self._limit_rate,
+            "concurrency": self._set_concurrency,
+            "dump": self._dump,
+            "drain": self._drain,
+            "vitals": self._vitals,
         }
+
+    async def obey(self, requests: Iterable[Mapping[str, Any]]) -> None:
+        """Carry out requests before the service runs; those that it refuses are logged."""
+        for request in requests:
+            try:
+                await perform(self.actions, request)
+            except ConfigurationError as error:
+                logger.warning("control.refused: %s", error, extra={"event": "control.refused"})
 
     def finished(self, call: ObservedCall) -> None:
         """Keep what became of the messages."""
@@ -225,7 +251,7 @@ class ServiceControl(Observer):
                     "route": route.name,
                     "message_id": None if message_id is None else str(message_id),
                     "outcome": "lost" if lost else outcome_label(delivery.outcome),
-                    "error": None if delivery.error is None else repr(delivery.error),
+                    "error": _reason(delivery),
                     "duration": call.seconds,
                 }
             )
@@ -236,11 +262,59 @@ class ServiceControl(Observer):
     def _status(self) -> dict[str, Any]:
         return self._recorder.snapshot().as_dict()
 
+    def _vitals(self) -> dict[str, Any]:
+        """Return what the parent of several processes asks each of them every second."""
+        return {
+            "state": self._states.state,
+            "problems": self._states.problems(),
+            "metrics": as_data(self._families()),
+        }
+
     def _pause(self, route: str) -> list[str]:
         return self._steer("pause", str(route), lambda flow: flow.pause())
 
     def _resume(self, route: str | None = None) -> list[str]:
         return self._steer("resume", route, lambda flow: flow.resume())
+
+    def _limit_rate(self, route: str, per_second: float | None) -> list[str]:
+        check_number("per_second", per_second, more_than=0)
+        if per_second is not None and not per_second < _HIGHEST_RATE:
+            raise ControlError(
+                f"per_second must be less than {_HIGHEST_RATE:g}, or null for no limit."
+            )
+
+        def change(flow: Flow) -> None:
+            flow.rate_limit = per_second
+
+        return self._steer("rate", str(route), change, per_second=per_second)
+
+    def _set_concurrency(self, route: str, value: int) -> list[str]:
+        if value is None:
+            raise ControlError("value must be a whole number of at least 1, not None.")
+        check_number("value", value, at_least=1, whole=True)
+
+        def change(flow: Flow) -> None:
+            flow.concurrency = value
+
+        return self._steer("concurrency", str(route), change, value=value)
+
+    def _dump(self, route: str | None = None) -> list[dict[str, Any]]:
+        """Return the running handlers, with where they stand."""
+        chosen = {id(found) for found in self._routes(route)}
+        return [
+            {
+                "route": status.route.name,
+                **asdict(running(status.route, call, time.monotonic())),
+                "stack": stack_of(call.task, call.thread),
+            }
+            for status in self._service.statuses()
+            if id(status.route) in chosen
+            for call in status.calls
+        ]
+
+    def _drain(self) -> None:
+        logger.info("control.drain", extra={"event": "control.drain"})
+        self._service.stop()
 
     def _steer(
         self, action: str, route: str | None, change: Callable[[Flow], object], **facts: object
@@ -266,6 +340,13 @@ class ServiceControl(Observer):
             names = [route.name for route in routes]
             raise ControlError(f"There is no route {name!r}.{suggestion(str(name), names)}")
         return chosen
+
+
+def _reason(delivery: ObservedDelivery) -> str | None:
+    """Return why a message was not acknowledged; a handler may say so without an exception."""
+    if delivery.error is not None:
+        return repr(delivery.error)
+    return getattr(delivery.outcome, "reason", None) or None
 
 
 async def ask(path: Path | str, action: str, **parameters: object) -> Any:

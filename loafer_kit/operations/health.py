@@ -7,10 +7,11 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from loafer_kit.operations.probe import health_file
-from loafer_kit.operations.states import States
+from loafer_kit.operations.states import States, Vitals
 from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
@@ -28,19 +29,36 @@ class HealthFile:
 
     def __init__(self, service: Service) -> None:
         self.path = health_file()
-        self._states = States(service)
+        self._vitals: Vitals = States(service)
         self._timer: asyncio.TimerHandle | None = None
         self._written: dict[str, object] = {}
         self._written_at = 0.0
         self._failure: str | None = None
         service.startup(self._start)
         service.teardown(self._stop)
+        service.health_file = self
+
+    @contextlib.contextmanager
+    def showing(self, vitals: Vitals) -> Iterator[None]:
+        """Write about `vitals` while the block runs, of a parent for instance."""
+        self._vitals = vitals
+        self._begin()
+        try:
+            yield
+        finally:
+            self._end()
 
     async def _start(self, service: Service) -> None:
+        self._begin()
+
+    async def _stop(self, service: Service) -> None:
+        self._end()
+
+    def _begin(self) -> None:
         self._written = {}
         self._look()
 
-    async def _stop(self, service: Service) -> None:
+    def _end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         with contextlib.suppress(OSError):
@@ -51,8 +69,8 @@ class HealthFile:
         now = time.monotonic()
         health: dict[str, object] = {
             "pid": os.getpid(),
-            "state": self._states.state,
-            "problems": self._states.problems(),
+            "state": self._vitals.state,
+            "problems": self._vitals.problems(),
         }
         if health == self._written and now - self._written_at < _WRITE_EVERY:
             return

@@ -1,18 +1,24 @@
 """Monitor: watches the runs of one service and shows them where its settings say."""
 
 import contextlib
+import json
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.operations import emf
-from loafer_kit.operations.control import CONTROL_VARIABLE, ControlSocket, ServiceControl
+from loafer_kit.operations.control import (
+    CONTROL_VARIABLE,
+    FIRST_VARIABLE,
+    ControlSocket,
+    ServiceControl,
+)
 from loafer_kit.operations.http import Address, HttpFace
 from loafer_kit.operations.metrics import Metrics
 from loafer_kit.operations.samples import Family
-from loafer_kit.operations.states import States
+from loafer_kit.operations.states import State, States
 from loafer_kit.services import Service, version_of
 
 logger = logging.getLogger(__name__)
@@ -41,6 +47,31 @@ class Monitor:
         self._control: ServiceControl | None = None
         service.observe(self._metrics)
 
+    @property
+    def info(self) -> Mapping[str, str]:
+        """The service and its versions."""
+        return self._metrics.info
+
+    @property
+    def state(self) -> State:
+        """Whether the service starts, is ready or stops."""
+        return self._states.state
+
+    def problems(self) -> list[str]:
+        """Return why only a restart helps, a line each."""
+        return self._states.problems()
+
+    def routes(self) -> dict[str, dict[str, object]]:
+        """Return the limits and the condition of each route."""
+        return {
+            route.name: {
+                "concurrency": route.flow.concurrency,
+                "paused": route.flow.paused,
+                "breaker_open": route.flow.breaker.is_open,
+            }
+            for route in (status.route for status in self._service.statuses())
+        }
+
     def families(self) -> list[Family]:
         """Return the metrics of the service."""
         return self._metrics.families(self._service.statuses())
@@ -50,18 +81,18 @@ class Monitor:
         """Watch one run, which is the block."""
         async with contextlib.AsyncExitStack() as faces:
             if path := os.environ.get(CONTROL_VARIABLE):
-                self._control = self._control or ServiceControl(self._service)
+                self._control = self._control or ServiceControl(self._service, self.families)
+                await self._control.obey(json.loads(os.environ.get(FIRST_VARIABLE) or "[]"))
                 socket = ControlSocket(Path(path), self._control.actions)
                 await faces.enter_async_context(socket.listening())
-            if (address := self._current_address()) is not None:
-                face = HttpFace(self._service, self._states, self._metrics)
-                await faces.enter_async_context(face.listening(address))
+            if (address := self.current_address()) is not None:
+                await faces.enter_async_context(HttpFace(self).listening(address))
             if self._emf_namespace is not None:
                 reports = emf.Reports(self._emf_namespace, self._service.name)
                 await faces.enter_async_context(emf.reporting(reports, self.families))
             yield
 
-    def _current_address(self) -> Address | None:
+    def current_address(self) -> Address | None:
         """Return the address of the environment, or else that of the settings."""
         text = os.environ.get(HTTP_VARIABLE)
         if text is None:

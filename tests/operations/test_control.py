@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import stat
+import threading
 
 import pytest
 from operations.running import accept, serving, until
@@ -115,6 +116,60 @@ async def test_recent_lists_what_became_of_the_last_messages(path):
     assert set(left) == {"time", "route", "message_id", "outcome", "error", "duration"}
 
 
+async def test_rate_and_concurrency_change_while_the_route_runs(path):
+    """For the named route; null removes the rate limit."""
+    route, other = Route(source(), accept, "orders"), Route(source(), accept, "mails")
+    async with controlled(path, route, other):
+        assert await ask(path, "rate", route="orders", per_second=2.5) == ["orders"]
+        assert await ask(path, "concurrency", route="orders", value=25) == ["orders"]
+        first, second = (await ask(path, "status"))["routes"]
+        assert (first["rate_limit"], first["slots"]) == (2.5, 25)
+        assert (second["rate_limit"], second["slots"]) == (None, 10)
+        await ask(path, "rate", route="orders", per_second=None)
+        assert route.flow.rate_limit is None
+
+
+async def test_dump_shows_where_handlers_stand(path):
+    """Coroutines and threads, of all routes or of one."""
+    release = threading.Event()
+
+    async def wait_for_the_bank(content, metadata):
+        while not release.is_set():  # noqa: ASYNC110 - the event is a thread's
+            await asyncio.sleep(0.01)
+        return True
+
+    def wait_for_the_printer(content, metadata):
+        return release.wait(10)
+
+    bank = Route(source("a"), wait_for_the_bank, "bank")
+    async with controlled(path, bank, Route(source("b"), wait_for_the_printer, "printer")):
+        async with asyncio.timeout(10):
+            while len(found := await ask(path, "dump")) < 2:
+                pass
+        assert [handler["route"] for handler in found] == ["bank", "printer"]
+        assert "in wait_for_the_bank" in found[0]["stack"]
+        assert "in wait_for_the_printer" in found[1]["stack"]
+        assert all(handler["message_ids"] and handler["age"] >= 0 for handler in found)
+        assert [h["route"] for h in await ask(path, "dump", route="printer")] == ["printer"]
+        release.set()
+
+
+async def test_drain_finishes_what_is_in_hand_and_ends_the_service(path):
+    """As SIGTERM does; the answer comes at once."""
+    release, provider = asyncio.Event(), source("a", "b")
+
+    async def handle(content, metadata):
+        return await release.wait()
+
+    async with controlled(path, Route(provider, handle, "orders", concurrency=1)) as task:
+        await until(lambda: provider._in_flight)
+        assert await ask(path, "drain") is None
+        assert (await ask(path, "status"))["state"] == "stopping"
+        release.set()
+        await task
+    assert (len(provider.acknowledged), provider.remaining) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [
@@ -127,11 +182,23 @@ async def test_recent_lists_what_became_of_the_last_messages(path):
         (b'{"action": ["status"]}', "There is no action ['status']"),
         (b'{"action": "stauts"}', "There is no action 'stauts'. Did you mean 'status'?"),
         (b'{"action": "__init__"}', "There is no action '__init__'"),
-        (b'{"action": "pause"}', "The action 'pause' is missing a required argument: 'route'."),
+        (b'{"action": "pause"}', "pause: missing a required argument: 'route'."),
         (b'{"action": "status", "a": 1}', "got an unexpected keyword argument 'a'"),
         (b'{"action": "pause", "route": "order"}', "There is no route 'order'. Did you mean"),
         (b'{"action": "pause", "route": null}', "There is no route 'None'"),
         (b'{"action": "pause", "route": {}}', "There is no route '{}'"),
+        (b'{"action": "rate", "route": "orders"}', "a required argument: 'per_second'"),
+        (b'{"action": "rate", "route": "orders", "per_second": 0}', "greater than 0, not 0"),
+        (b'{"action": "rate", "route": "orders", "per_second": "9"}', "greater than 0, not '9'"),
+        (b'{"action": "rate", "route": "orders", "per_second": true}', "not True"),
+        (b'{"action": "rate", "route": "orders", "per_second": NaN}', "not nan"),
+        (b'{"action": "rate", "route": "orders", "per_second": Infinity}', "less than 1e+09"),
+        (b'{"action": "rate", "route": "order", "per_second": 1}', "There is no route 'order'"),
+        (b'{"action": "concurrency", "route": "orders", "value": 0}', "at least 1, not 0"),
+        (b'{"action": "concurrency", "route": "orders", "value": 1.5}', "at least 1, not 1.5"),
+        (b'{"action": "concurrency", "route": "orders", "value": null}', "at least 1, not None"),
+        (b'{"action": "dump", "route": "x"}', "There is no route 'x'"),
+        (b'{"action": "drain", "now": true}', "got an unexpected keyword argument 'now'"),
         (b'{"action": "resume", "route": "a\\nb"}', "There is no route 'a\\nb'"),
     ],
 )
@@ -143,7 +210,8 @@ async def test_a_bad_line_gets_one_line_and_the_next_one_is_answered(path, line,
         assert error in bad["error"]
         assert "\n" not in bad["error"]
         assert good["ok"]
-        assert not any(r["paused"] for r in good["result"]["routes"])
+        [route] = good["result"]["routes"]
+        assert (route["paused"], route["rate_limit"], route["slots"]) == (False, None, 10)
 
 
 async def test_a_request_without_end_is_refused(path):

@@ -53,6 +53,19 @@ async def test_a_service_is_ready_when_every_provider_has_answered_a_fetch():
     assert recorder.snapshot().state == "stopping"
 
 
+async def test_a_service_that_starts_paused_is_ready_when_its_provider_is_open():
+    """It fetches nothing; resuming it does not make it less ready."""
+    route = Route(InMemoryProvider(endless=True), accept, "orders")
+    route.flow.pause()
+    manager = LoaferManager([route])
+    recorder = Recorder(manager)
+    assert recorder.snapshot().state == "starting"
+    async with serving(manager):
+        await until(lambda: recorder.snapshot().state == "ready")
+        route.flow.resume()
+        assert recorder.snapshot().state == "ready"
+
+
 async def test_a_failed_fetch_is_no_answer():
     class Away(InMemoryProvider):
         async def fetch(self, limit):
