@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import urllib.request
 
 import pytest
+from console.sessions import log_in
 from kept_projects import replace, run
 from terminals import Person
 
@@ -414,7 +416,7 @@ def test_json_ends_before_the_error(project):
     result = dev(project, "--json")
     assert result.returncode == 1
     events = [json.loads(line)["event"] for line in result.stdout.splitlines()]
-    assert events == ["server", "queue", "queue", "started"]
+    assert events == ["server", "queue", "queue", "console", "started"]
     assert result.stderr == "hello\nerror: foobar ended with exit code 3\n"
 
 
@@ -469,3 +471,25 @@ def test_a_spec_that_cannot_work_is_refused_with_its_place(project):
     assert result.returncode == 1
     assert "nmae" in result.stderr
     assert "line 4" in result.stderr
+
+
+def test_a_console_shows_what_runs_and_may_steer_it(project):
+    """It asks the server of this `dev`, whatever the environment names, and the service's socket."""
+    with Dev(project, "--send", "jobs=1") as running:
+        line = running.until("the console is on")
+        origin, headers = log_in(line.split()[-1])
+        running.until("handled 1")
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{origin}/api/stream", headers=headers), timeout=20
+        ) as stream:
+            states = {}
+            while not (
+                "processes" in states and states["processes"][0]["status"] and "queues" in states
+            ):
+                topic = stream.readline().decode().strip().removeprefix("event: ")
+                states[topic] = json.loads(stream.readline().decode().removeprefix("data: ") or "0")
+                stream.readline()
+        assert states["services"]["write"] is True
+        assert [row["error"] for row in states["queues"]] == [None] * 3
+        routes = states["processes"][0]["status"]["routes"]
+        assert sum(route["received"] for route in routes) == 1

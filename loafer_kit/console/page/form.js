@@ -72,7 +72,7 @@ function makeField(name, schema, required, definitions, depth, changed) {
   const { input, read, show } = makeInput(schema);
   const hint = element("small", {}, [typeName(schema), required ? null : "may be absent"].filter(Boolean).join(", "));
   const node = element("label", {}, element("span", {}, name, " ", hint), input);
-  input.addEventListener("input", () => {
+  input.addEventListener(input.tagName === "SELECT" ? "change" : "input", () => {
     try {
       changed(read());
       input.setCustomValidity("");

@@ -28,8 +28,8 @@ function show() {
   });
   const key = (message) => [message.service, message.route, message.message_id, message.time].join("\n");
   showEach(byId("message-rows"), fitting, key, makeRow);
-  const all = number(messages.length);
-  setText(byId("message-count"), fitting.length === messages.length ? `The last ${all} that were finished` : `${number(fitting.length)} of the last ${all}`);
+  const all = messages.length ? `the last ${number(messages.length)} that were finished` : "none yet";
+  setText(byId("message-count"), fitting.length === messages.length ? all : `${number(fitting.length)} of ${all}`);
 }
 
 export function showMessages(state) {

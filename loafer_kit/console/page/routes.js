@@ -44,7 +44,7 @@ function makeRoute(service, first) {
   const oldest = element("summary");
   const running = element("details", {}, oldest, handlers);
   const steer = element("button", { type: "button" });
-  const name = element("th", { scope: "row" }, foreign(first.name), " ", tags, element("small", {}, foreign(first.queue ?? "")), running);
+  const name = element("th", { scope: "row" }, foreign(first.name), " ", tags, first.queue && first.queue !== first.name ? element("small", {}, foreign(first.queue)) : null, running);
   let paused = first.paused;
   steer.addEventListener("click", async () => {
     steer.disabled = true;
