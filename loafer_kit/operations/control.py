@@ -103,9 +103,10 @@ class ControlSocket:
             with contextlib.suppress(OSError):
                 if self.path.lstat().st_ino == inode:
                     self.path.unlink()
-            server.close()
-            for _ in range(_ACCEPT_STEPS):  # connections that were accepted just now
+            # asyncio leaves a connection open that it has just accepted when its server closes.
+            for _ in range(_ACCEPT_STEPS):
                 await asyncio.sleep(0)
+            server.close()
             for client in self._clients:
                 client.cancel()
             if self._clients:
