@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from loafer_kit.cli.terminal.options import Json
-from loafer_kit.cli.terminal.output import say, say_json
+from loafer_kit.cli.terminal.output import print_exactly, say, say_json
 from loafer_kit.cli.terminal.typer_commands import Command, group
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
-from loafer_kit.operations.control import CONTROL_VARIABLE, ask
+from loafer_kit.operations.control import CONTROL_VARIABLE, ask, is_alive
 
 app = group("Look into a running service, and steer it.")
 
@@ -42,9 +42,9 @@ def status(*, socket: Socket = None, pid: Process = None, json: Json = False) ->
     if json:
         say_json(found)
     else:
-        from loafer_kit.cli import top  # rich is slow
+        from loafer_kit.cli.terminal.picture import as_text  # rich is slow
 
-        say(top.as_text(found))
+        print_exactly(as_text(found))
 
 
 @app.command(cls=Command)
@@ -127,7 +127,7 @@ def find(socket: Path | None) -> Path:
         return socket
     if named := os.environ.get(CONTROL_VARIABLE):
         return Path(named)
-    paths = records.control_paths()
+    paths = [path for path in records.control_paths() if is_alive(path)]
     if not paths:
         raise ConfigurationError(
             f"No service is known: name its control socket by --socket or {CONTROL_VARIABLE}"

@@ -23,7 +23,7 @@ from loafer_kit.engine.flow import Flow
 from loafer_kit.engine.route_options import check_number, suggestion
 from loafer_kit.engine.stacks import stack_of
 from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
-from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.operations.merging import as_data
 from loafer_kit.operations.metrics import outcome_label
 from loafer_kit.operations.samples import Family
@@ -54,6 +54,9 @@ _LONGEST_REQUEST, _LONGEST_ANSWER = 2**16, 2**26
 
 #: Seconds that a client gets to write a request, to read an answer, and to wait for one.
 _IDLE_TIME, _WRITE_TIME, _ANSWER_TIME = 60.0, 5.0, 30.0
+
+#: Turns of the event loop from the acceptance of a connection to its client.
+_ACCEPT_STEPS = 3
 
 #: The most clients at the same time.
 _CLIENTS = 32
@@ -100,24 +103,29 @@ class ControlSocket:
             with contextlib.suppress(OSError):
                 if self.path.lstat().st_ino == inode:
                     self.path.unlink()
+            # asyncio leaves a connection open that it has just accepted when its server closes.
+            for _ in range(_ACCEPT_STEPS):
+                await asyncio.sleep(0)
             server.close()
             for client in self._clients:
                 client.cancel()
+            if self._clients:
+                await asyncio.wait(self._clients)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._clients) >= _CLIENTS:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) >= _CLIENTS:
             writer.transport.abort()
             return
-        self._clients.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            pass  # the service ends
-        finally:
-            self._clients.discard(task)
+        client = asyncio.create_task(self._serve(reader, writer), name="control")
+        self._clients.add(client)
+
+        def ended(_: object) -> None:
+            self._clients.discard(client)
             writer.transport.abort()
+            if not client.cancelled():
+                client.exception()  # the client has gone
+
+        client.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -150,7 +158,7 @@ def _bind(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlError("there is a file that is not a socket")
-        if _is_alive(path):
+        if is_alive(path):
             raise ControlError("another process listens there")
         path.unlink()
     listener = socket.socket(socket.AF_UNIX)
@@ -168,7 +176,8 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-def _is_alive(path: Path) -> bool:
+def is_alive(path: Path) -> bool:
+    """Return whether a process listens on a socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
@@ -220,6 +229,7 @@ class ServiceControl(Observer):
         self.actions: Actions = {
             "status": self._status,
             "recent": self._list_recent,
+            "queues": self._queues,
             "pause": self._pause,
             "resume": self._resume,
             "rate": self._limit_rate,
@@ -261,6 +271,10 @@ class ServiceControl(Observer):
 
     def _status(self) -> dict[str, Any]:
         return self._recorder.snapshot().as_dict()
+
+    async def _queues(self) -> list[dict[str, Any]]:
+        """Ask the source of each route how many messages it has; `error` if it refuses."""
+        return await asyncio.gather(*(_depth(status.route) for status in self._service.statuses()))
 
     def _vitals(self) -> dict[str, Any]:
         """Return what the parent of several processes asks each of them every second."""
@@ -347,6 +361,14 @@ def _reason(delivery: ObservedDelivery) -> str | None:
     if delivery.error is not None:
         return repr(delivery.error)
     return getattr(delivery.outcome, "reason", None) or None
+
+
+async def _depth(route: Route) -> dict[str, Any]:
+    found = {"route": route.name, "queue": getattr(route.provider, "name", None)}
+    try:
+        return {**found, **await route.provider.depth()}
+    except ProviderError as error:
+        return {**found, "error": str(error)}
 
 
 async def ask(path: Path | str, action: str, **parameters: object) -> Any:

@@ -547,7 +547,7 @@ def processes_of(text: str | None) -> int:
         count = 0
     if count < 1:
         raise SettingError(
-            f"{PROCESSES_VARIABLE} must be a whole number of at least 1, or auto, not {text[:20]!r}."
+            f"{PROCESSES_VARIABLE} must be a whole number of at least 1, or auto, not {text!r:.40}."
         )
     return count
 

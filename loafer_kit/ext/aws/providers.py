@@ -1,11 +1,12 @@
 """SQSProvider: the provider of messages from an SQS queue."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from loafer_kit.exceptions import TransientProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws import checks, options, trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.consumption import QueueSession
@@ -60,6 +61,8 @@ class SQSProvider(AbstractProvider):
         self._lost: Callable[[Message], None] = _ignore
         self._clients: Clients | None = None
         self._session: QueueSession | None = None
+        self._queue: Queue | None = None
+        self._dead_letters: DeadLetterQueue | None = None
         self._opening: asyncio.Lock | None = None
 
     def __str__(self) -> str:
@@ -107,6 +110,7 @@ class SQSProvider(AbstractProvider):
         if self.settings.dead_letter_queue:
             dead_letters = DeadLetterQueue(self.settings.dead_letter_queue, queue, self._clients)
             await dead_letters.find()
+        self._queue, self._dead_letters = queue, dead_letters
         timeout = checks.visibility_timeout(attributes, self.settings)
         return QueueSession(
             queue,
@@ -189,6 +193,31 @@ class SQSProvider(AbstractProvider):
             await session.close()
         if shared is not None:
             await clients.release(shared)
+
+    async def depth(self) -> Mapping[str, int]:
+        """Return SQS's approximate counts of the queue, and of its dead-letter queue.
+
+        Raises `ProviderError` if SQS refuses to tell.
+        """
+        if self._queue is None:
+            return {}
+        attributes = await self._queue.attributes()
+        found = {
+            name: int(attributes[f"ApproximateNumberOfMessages{suffix}"])
+            for name, suffix in (
+                ("visible", ""),
+                ("in_flight", "NotVisible"),
+                ("delayed", "Delayed"),
+            )
+            if f"ApproximateNumberOfMessages{suffix}" in attributes
+        }
+        if self._dead_letters is not None:
+            with contextlib.suppress(
+                ProviderError
+            ):  # the service may only be allowed to send there
+                attributes = await (await self._dead_letters.find()).attributes()
+                found["dead_letters"] = int(attributes["ApproximateNumberOfMessages"])
+        return found
 
     def holds(self, message: Message) -> bool:
         """Return whether the lease of `message` lasts."""
