@@ -205,5 +205,5 @@ def test_an_exported_letter_is_imported_unchanged(body, attributes):
 )
 def test_other_values_are_refused(values):
     """A file may be anything."""
-    with pytest.raises(ValueError, match="exported letter|base64|padding"):
+    with pytest.raises(ValueError, match="an exported letter"):
         Letter.imported(values)
