@@ -55,8 +55,9 @@ class Killer:
                 self.action = method.__name__
             if is_turn and not self.after:
                 self.kill()
+                return 500, {"status": 500}, "{}"  # nobody reads it
             answer = method(response)
-            if is_turn and self.after:
+            if is_turn:
                 self.kill()
             return answer
 
