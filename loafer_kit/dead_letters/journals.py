@@ -29,11 +29,12 @@ class Journal:
 
     def __init__(self, key: str) -> None:
         self._key = key
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.path = _folder() / f"{bare_name(key)}-{digest}.jsonl"
         self.states: dict[str, State] = {}
 
     def __enter__(self) -> Self:
-        digest = hashlib.sha256(self._key.encode()).hexdigest()[:16]
-        path = _folder() / f"{bare_name(self._key)}-{digest}.jsonl"
+        path = self.path
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW

@@ -141,7 +141,7 @@ class Letter:
                 for name, value in dict(values.get("MessageAttributes") or {}).items()
             }
             queue = values["queue"]
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError("it lacks what an exported letter has") from error
         texts = (queue, *message["Attributes"].values(), message["MessageId"], message["Body"])
         if not all(isinstance(text, str) for text in texts):
@@ -242,9 +242,8 @@ def _expression(where: str | None) -> Any:
 
 
 def _unreadable(where: str | None, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"{where!r} is not a JMESPath expression: {str(error).partition(chr(10))[0]}"
-    )
+    why = str(error).partition("\n")[0].removesuffix(", for expression:")
+    return ConfigurationError(f"{where!r} is not a JMESPath expression: {why}")
 
 
 def _moment(milliseconds: str | None) -> datetime | None:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
+from loafer_kit.dead_letters.journals import Journal
 from loafer_kit.dead_letters.queues import attributes_of, only_source
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws.addresses import bare_name
@@ -58,6 +59,11 @@ class Mover:
         self._url = url
         self._arn = arn
 
+    @classmethod
+    async def of(cls, clients: Clients, url: str) -> Self:
+        """Return the move tasks of the dead-letter queue at `url`."""
+        return cls(clients, url, (await attributes_of(clients, url))["QueueArn"])
+
     async def target(self, to: str | None) -> str:
         """Return the ARN of `to`, or of the queue's one source; raise `ProviderError` if unknown."""
         address = to or await only_source(self._clients, self._url)
@@ -84,6 +90,12 @@ class Mover:
         Without a target SQS would fail letters that the service sent itself: it knows their source
         only if SQS moved them.
         """
+        with Journal(self._url) as journal:
+            if journal.states:
+                raise ProviderError(
+                    f"{bare_name(self._url)}: an interrupted replay may have sent letters that are "
+                    f"still there: finish it with `replay`, or remove {journal.path}"
+                )
         speed = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
         await self._ask("StartMessageMoveTask", SourceArn=self._arn, DestinationArn=target, **speed)
 

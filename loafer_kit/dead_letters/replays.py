@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from loafer_kit.dead_letters.journals import Journal
 from loafer_kit.dead_letters.letters import Choice, Letter
-from loafer_kit.dead_letters.queues import only_source
-from loafer_kit.dead_letters.visits import Visit
+from loafer_kit.dead_letters.queues import attributes_of, only_source
+from loafer_kit.dead_letters.visits import Visit, refuse_source
 from loafer_kit.exceptions import (
     ConfigurationError,
     LoaferKitError,
@@ -99,6 +99,12 @@ async def replay(
                 return
 
 
+async def plan_purge(visit: Visit, choice: Choice) -> AsyncIterator[tuple[Letter, Outcome]]:
+    """Yield each chosen letter and what `purge` would do with it."""
+    async for letter in visit.letters(choice):
+        yield letter, Outcome(letter.id, "deleted")
+
+
 async def purge(visit: Visit, choice: Choice) -> AsyncIterator[Outcome]:
     """Delete the chosen letters one by one; `empty` deletes all at once."""
     async for letter in visit.letters(choice):
@@ -107,7 +113,8 @@ async def purge(visit: Visit, choice: Choice) -> AsyncIterator[Outcome]:
 
 
 async def empty(clients: Clients, url: str) -> None:
-    """Delete every message of a queue, those that others have received too."""
+    """Delete every letter of a queue, those that others have received too."""
+    refuse_source(bare_name(url), await attributes_of(clients, url))
     await clients.request("sqs", "PurgeQueue", queue_subject(url), {"QueueUrl": url})
 
 

@@ -1,7 +1,7 @@
 """Visit: receives the letters of a queue, holds them meanwhile, and returns those that are left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from loafer_kit.dead_letters.letters import Choice, Letter
@@ -159,16 +159,11 @@ class Visit:
 async def visiting(clients: Clients, url: str) -> AsyncIterator[Visit]:
     """Visit the queue at `url`; at the end, what was received and not deleted is returned.
 
-    Raises `ConfigurationError` for a queue with a redrive policy of its own: a receive is what moves
-    its messages on, and their counts are not known before.
+    Raises `ConfigurationError` as `refuse_source` does.
     """
     queue = Queue(bare_name(url), url, await clients.transport())
     attributes = await queue.attributes()
-    if target := checks.redrive_target(attributes):
-        raise ConfigurationError(
-            f"{queue.name} moves its messages to {bare_name(target)} when they are received too "
-            "often, and looking at them is a receive: remove its redrive policy first"
-        )
+    refuse_source(queue.name, attributes)
     visit = Visit(clients, queue, attributes)
     keeper = asyncio.create_task(visit.keep())
     try:
@@ -177,6 +172,18 @@ async def visiting(clients: Clients, url: str) -> AsyncIterator[Visit]:
         keeper.cancel()
         await asyncio.wait([keeper])
         await visit.give_back()
+
+
+def refuse_source(name: str, attributes: Mapping[str, str]) -> None:
+    """Refuse a queue with a redrive policy of its own: it is a source, or would lose letters.
+
+    A receive is what moves its messages on, and how often they were received is not known before.
+    """
+    if target := checks.redrive_target(attributes):
+        raise ConfigurationError(
+            f"{name} moves its messages to {bare_name(target)} when they are received too often, and "
+            "looking at them is a receive: name its dead-letter queue, or remove its redrive policy"
+        )
 
 
 def _batches(names: list[str]) -> Iterable[list[str]]:
