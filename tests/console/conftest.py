@@ -72,13 +72,13 @@ def console():
 
 
 @pytest.fixture
-def stage(local_queues, tmp_path, monkeypatch):
+def stage(local_server, local_queues, tmp_path, monkeypatch):
     """The queues of a service and a console that may write; the service is opened by the test."""
     for queue in SPEC["queues"]:
         local_queues.create(LocalQueue(queue["name"], dead_letter_queue=queue["dead_letter_queue"]))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("LOAFER_CONTROL", str(tmp_path / "shop.sock"))
-    stage = Stage(local_queues, tmp_path / "shop.sock")
+    stage = Stage(local_server, local_queues, tmp_path / "shop.sock")
     try:
         yield stage
     finally:

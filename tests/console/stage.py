@@ -38,6 +38,10 @@ SPEC = {
 }
 
 
+#: The queues that the service of a stage has routes for.
+ROUTES = ("orders", "mails")
+
+
 class Threaded:
     """Runs asynchronous context managers in the event loop of a thread."""
 
@@ -88,7 +92,7 @@ async def serving(concurrency=8):
                 concurrency=concurrency,
                 dead_letter_queue=f"{name}-dead",
             )
-            for name in ("orders", "mails")
+            for name in ROUTES
         ],
         name="shop",
         grace_time=0,
@@ -104,7 +108,8 @@ async def serving(concurrency=8):
 class Stage:
     """What a test of the page needs; `url` begins a session."""
 
-    def __init__(self, queues, control):
+    def __init__(self, server, queues, control):
+        self._server = server
         spec = validation.service(Draft(SPEC))
         self.queues = queues
         self.control = control
@@ -137,10 +142,13 @@ class Stage:
         self.port = urlsplit(self.url).port
 
     def open_service(self):
+        self._server.hold_polls(ROUTES)
         self.manager, self.closing["service"] = self.threaded.enter(serving)
 
     def close(self, name):
         """Close the console or the service, if it is open."""
+        # A poll that its service has given up would still take a message, from a later test as well.
+        self._server.release_polls(ROUTES)
         self.closing.pop(name, lambda: None)()
 
     def end(self):

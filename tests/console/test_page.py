@@ -206,7 +206,7 @@ def test_letters_are_filtered_replayed_edited_and_deleted(stage, page):
     page.click("#letter-rows details summary")
     page.shows('"number": 5', "#letter-rows pre")
     page.click("#letter-rows .actions button:nth-child(2)")  # Edit…
-    assert page.js("return document.forms[2].body.value") == '{"number": 5}'
+    page.until(lambda: page.js("return document.forms[2].body.value") == '{"number": 5}')
     page.fill("#write [name=body]", '{"number": "five"}')
     page.click("#write button.primary")
     page.shows("1 replayed", "#outcome")

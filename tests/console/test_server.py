@@ -115,6 +115,7 @@ async def test_a_process_is_shown_from_its_control_socket_and_can_be_paused(
 async def test_a_message_is_sent_as_it_is(console, shop, local_queues, body):
     """What a handler refuses is for a person to try."""
     async with console(shop, write=True) as client:
+        await seen(client, "audit.fifo")
         status, answer, _ = await client.post("/api/send", {"queue": "orders", "body": body})
         assert status == 200
         [message] = local_queues.receive("orders")
@@ -140,6 +141,7 @@ async def test_a_message_is_sent_as_it_is(console, shop, local_queues, body):
 async def test_a_message_that_cannot_be_sent_costs_one_line(console, shop, values, error):
     """Queues of others are out of reach."""
     async with console(shop, write=True) as client:
+        await seen(client, "orders")
         status, answer, _ = await client.post("/api/send", values)
         assert (status in {400, 413}, answer["error"].startswith(error)) == (True, True), answer
         assert "\n" not in answer["error"]
