@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # The tests start many processes; compiled modules make that faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast lint format bench soak picture docs localstack clean
+.PHONY: demo test test-fast browser lint format bench soak picture docs localstack clean
 
 demo: $(STAMP)
 	@$(BIN)/python docs/demo.py
@@ -18,6 +18,12 @@ test: $(STAMP)
 # Every test that is not marked as slow, with fewer random examples: under a minute on two cores.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --hypothesis-profile=fast
+
+# The tests of the console's page; `make test` runs them too where there is a browser.
+browser: $(STAMP)
+	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || \
+		{ echo "Install Chromium and its driver, on Debian: apt-get install chromium chromium-driver"; exit 1; }
+	$(BIN)/python -m pytest tests/console/test_page.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,16 @@ def bury(stage, body, reason="KeyError: 'customer'", source="orders"):
     return stage.queues.send(f"{source}-dead", body, attributes=attributes)
 
 
+def draw_lines(stage):
+    """Take a minute to give the lines of a picture something to show."""
+    for second in range(40):
+        for number in range(second % 20 // 2):
+            stage.queues.send("orders" if second % 10 == 9 else "audit.fifo", {"number": number})
+        if second % 7 == 0:
+            stage.queues.delete_messages("audit.fifo", stage.queues.receive("audit.fifo"))
+        time.sleep(1)
+
+
 def test_every_panel_shows_a_service_at_work(stage, page):
     """Queues, routes, handlers and messages, live; the token leaves the address."""
     stage.open_service()
@@ -122,10 +133,10 @@ def test_every_panel_shows_a_service_at_work(stage, page):
         stage.queues.send("orders", {"number": number})
     stage.queues.send("orders", {"reject": "there is no customer 4711"})
     stage.queues.send("mails", {"raise": "address"})
-    stage.queues.send("mails", {"wait": 60})
+    stage.queues.send("mails", {"wait": 300})
     for _ in range(3):
         bury(stage, {"number": "7"})
-    page.open(stage.url, height=1050)
+    page.open(stage.url, width=1240, height=880)
     page.shows("live", "#connection")
     assert page.js("return location.hash") == ""
     page.shows("acknowledged", "#routes")
@@ -140,15 +151,17 @@ def test_every_panel_shows_a_service_at_work(stage, page):
     page.shows(" s ", "#routes tbody tr:nth-child(2) .handlers")
     page.one("#search").send_keys("4711")
     page.until(lambda: len(page.all("#message-rows tr")) == 1)
-    page.one("#search").clear()
-    page.one("#search").send_keys(" ")
+    page.fill("#search", "")
     page.click("#failed-only")
     page.until(lambda: len(page.all("#message-rows tr")) == 2)
     page.click("#failed-only")
+    if PICTURES in os.environ:
+        draw_lines(stage)
     page.look("orders-dead", letters=4)
     page.click("#letter-rows details summary")
     page.shows('"', "#letter-rows .content pre")
-    page.picture("console")
+    page.js("scrollTo({top: 0, behavior: 'instant'})")
+    page.picture("console-light")
     features = [{"name": "prefers-color-scheme", "value": "dark"}]
     light = page.js("return getComputedStyle(document.body).backgroundColor")
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
@@ -168,7 +181,6 @@ def test_a_route_is_paused_and_resumed_and_a_message_is_sent_with_a_form(stage, 
     page.shows("orders is paused", "#outcome")
     page.shows("paused", "#routes .tags")
     page.click("[aria-label='Send a message to orders']")
-    page.picture("console-send")
     form = "#write-fields"
     page.fill(f"{form} input[type=number]", "42")
     Select(page.one(f"{form} select")).select_by_visible_text("paid")

@@ -7,13 +7,14 @@ let messages = [];
 
 function makeRow(message) {
   const error = message.error === null ? null : element("p", { class: "error" }, foreign(message.error));
+  const place = several() ? element("span", { class: "help" }, foreign(` ${message.service}`)) : null;
+  const what = [foreign(message.route), place, element("code", {}, visible(message.message_id ?? "")), error];
   const node = element(
     "tr", {},
-    element("td", { "data-label": "Time", class: "time" }, clock(message.time)),
-    element("td", { "data-label": "Route", class: "name" }, foreign(message.route), several() ? element("small", {}, foreign(message.service)) : null),
+    element("td", { class: "time", "data-label": "Time" }, clock(message.time)),
+    element("td", { class: "what" }, ...what),
     element("td", { "data-label": "Outcome" }, element("span", { class: `tag ${message.outcome.split(" ")[0]}` }, message.outcome)),
-    element("td", { "data-label": "Took", class: "number" }, duration(message.duration)),
-    element("td", { "data-label": "Message", class: "what" }, element("code", {}, visible(message.message_id ?? "–")), error),
+    element("td", { class: "number", "data-label": "Took" }, duration(message.duration)),
   );
   return { node, update() {} };
 }
@@ -28,8 +29,8 @@ function show() {
   });
   const key = (message) => [message.service, message.route, message.message_id, message.time].join("\n");
   showEach(byId("message-rows"), fitting, key, makeRow);
-  const all = messages.length ? `the last ${number(messages.length)} that were finished` : "none yet";
-  setText(byId("message-count"), fitting.length === messages.length ? all : `${number(fitting.length)} of ${all}`);
+  const all = messages.length ? `The last ${number(messages.length)} that were finished` : "None yet";
+  setText(byId("message-count"), fitting.length === messages.length ? all : `${number(fitting.length)} of ${number(messages.length)}`);
 }
 
 export function showMessages(state) {
