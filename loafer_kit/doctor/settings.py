@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from loafer_kit.config import route_variable
+from loafer_kit.config import PROCESS_VARIABLES, route_variable
 from loafer_kit.doctor.findings import Finding
 from loafer_kit.engine.route_options import SETTABLE_OPTIONS as ROUTE_OPTIONS
 from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as QUEUE_OPTIONS
@@ -34,7 +34,7 @@ def _parameter(parameter: Parameter) -> Finding:
 
 
 def _routes(routes: Iterable[str]) -> Iterator[Finding]:
-    known: dict[str, str] = {}
+    known = dict.fromkeys(PROCESS_VARIABLES, "")
     for route in routes:
         variables = [route_variable(route, option) for option in _OPTIONS]
         known |= dict.fromkeys(variables, route)

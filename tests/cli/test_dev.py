@@ -209,6 +209,9 @@ def test_the_record_of_the_server_names_the_queues(project):
         [record] = records.running()
         assert record.queues == ["jobs", "jobs-dead", "inbox"]
         assert record.topics == ["news"]
+        running.until("control.started")
+        status = run("ctl", "status", "--json")
+        assert [route["name"] for route in json.loads(status.stdout)["routes"]] == ["jobs", "inbox"]
 
 
 # Reloading

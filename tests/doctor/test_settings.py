@@ -46,6 +46,7 @@ def test_the_options_of_a_route_are_listed(doctor, local_queues, monkeypatch):
     local_queues.create(LocalQueue("orders.fifo"))
     monkeypatch.setenv("LOAFER_ORDERS_FIFO_CONCURRENCY", "20")
     monkeypatch.setenv("LOAFER_ORDERS_FIFO_WAIT_TIM", "3")
+    monkeypatch.setenv("LOAFER_PROCESSES", "2")
 
     found = doctor('name = "orders.fifo"')
 
