@@ -13,13 +13,14 @@ from benchmarks.programs import RunError
 from benchmarks.progress import tell
 from benchmarks.scenarios import (
     idle,
+    many_processes,
     memory,
     neighbours,
     slow_deletions,
     throughput,
     waiting_handlers,
 )
-from benchmarks.sides import BASE, LOAFER, SIDES, Side
+from benchmarks.sides import BASE, LOAFER, PROCESSES, SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ SCENARIOS = {
         lambda _, asked: neighbours.measure(asked.messages),
     ),
     "idle": Scenario("Empty queues", SIDES, lambda sides, _: idle.measure(sides)),
+    "processes": Scenario(
+        "Several processes",
+        PROCESSES,
+        lambda sides, asked: many_processes.measure(sides, asked.messages, asked.rounds),
+    ),
     "memory": Scenario("Memory", (LOAFER, BASE), lambda sides, _: memory.measure(sides)),
 }
 

@@ -1,6 +1,6 @@
 """The consumers that are measured, one row each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.environments import CONSUMERS, Environment, Here, Node, Venv
 
@@ -98,3 +98,15 @@ SIDES = (
         share=0.05,
     ),
 )
+
+#: The sides that can run in several processes.
+PROCESSES = tuple(side for side in SIDES if side.key in ("loafer_kit", "celery", "dramatiq"))
+
+
+def in_processes(side: Side, count: int) -> Side:
+    """Return a side that handles one message at a time in each of so many processes."""
+    commands = {
+        "celery": ("celery", "-A", "celery_app", "worker", "--pool=prefork", f"-c{count}"),
+        "dramatiq": ("dramatiq", "dramatiq_app", "--processes", str(count), "--threads", "1"),
+    }
+    return replace(side, command=commands.get(side.key, side.command))
