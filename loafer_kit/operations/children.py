@@ -38,6 +38,7 @@ class Child:
     #: Whether it has been told to end, and when it is killed.
     leaves: bool = False
     kill_at: float = math.inf
+    killed: bool = False
 
     @property
     def pid(self) -> int:

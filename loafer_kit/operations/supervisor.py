@@ -241,7 +241,7 @@ class Supervisor:
         for child in self._children:
             self._look_at(child, now)
         if not self._stop_requests:
-            self._replace_next()
+            self._replace_next(now)
             self._start_missing(now)
 
     def _ended(self, child: Child, code: int, now: float) -> None:
@@ -292,6 +292,8 @@ class Supervisor:
 
     def _look_at(self, child: Child, now: float) -> None:
         limits = self._limits
+        if child.killed:
+            return
         if now >= child.kill_at:
             self._kill(child, f"it has not ended within {self._grace_time + STOP_MARGIN:g} s")
         elif child.leaves:
@@ -313,7 +315,7 @@ class Supervisor:
             self._report(child, "process.too_large", text)
             self._outdated.append(child)
 
-    def _replace_next(self) -> None:
+    def _replace_next(self, now: float) -> None:
         """Start the replacement of the next child that is outdated; end the child when it is ready."""
         for new in self._children:
             if new.replaces is not None and new.state == "ready":
@@ -321,15 +323,16 @@ class Supervisor:
                 self._outdated = [child for child in self._outdated if child is not old]
                 if not old.leaves and old in self._children:
                     self._end(old)
-        if self._outdated and not any(child.replaces for child in self._children):
+        is_due = now >= self._restart_at and not any(child.replaces for child in self._children)
+        if self._outdated and is_due:
             self._start(replaces=self._outdated[0])
 
     def _start_missing(self, now: float) -> None:
         kept = [child for child in self._children if not child.leaves and not child.replaces]
         for child in kept[self._count :]:
             self._end(child)
-        if now >= self._restart_at:
-            for _ in range(self._count - len(kept)):
+        for _ in range(self._count - len(kept)):
+            if now >= self._restart_at:
                 self._start()
 
     def _start(self, replaces: Child | None = None) -> None:
@@ -341,7 +344,17 @@ class Supervisor:
             HTTP_VARIABLE: "",
             "LOAFER_HEALTH_FILE": str(socket.with_suffix(".health")),
         }
-        child = Child(*start_process(environment), socket, replaces)
+        try:
+            child = Child(*start_process(environment), socket, replaces)
+        except OSError as error:  # no memory, or too many processes
+            self._restart_at = time.monotonic() + self._limits.longest_backoff
+            logger.error(  # noqa: TRY400 - the error says it all
+                "supervisor.cannot_start: %s; trying again in %g s",
+                error.strerror,
+                self._limits.longest_backoff,
+                extra={"event": "supervisor.cannot_start"},
+            )
+            return
         self._children.append(child)
         self._begin(self._follow(child))
 
@@ -369,7 +382,7 @@ class Supervisor:
 
     def _kill(self, child: Child, why: str) -> None:
         self._report(child, "process.killed", why)
-        child.kill_at, child.answered, child.started = math.inf, None, time.monotonic()
+        child.killed = True
         child.process.kill()
 
     def _report(self, child: Child, event: str, why: str) -> None:
