@@ -110,3 +110,11 @@ def in_processes(side: Side, count: int) -> Side:
         "dramatiq": ("dramatiq", "dramatiq_app", "--processes", str(count), "--threads", "1"),
     }
     return replace(side, command=commands.get(side.key, side.command))
+
+
+#: What a consumer is called there.
+PROCESS_TITLES = {
+    "loafer_kit": "loafer_kit",
+    "celery": "celery, prefork",
+    "dramatiq": "dramatiq-sqs",
+}

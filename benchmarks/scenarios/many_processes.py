@@ -8,7 +8,7 @@ from benchmarks.measure import TIMEOUT, Result, drain, new_queue
 from benchmarks.programs import RunError, environment_of, publish_one, running
 from benchmarks.progress import tell
 from benchmarks.servers import Stub, running_stub
-from benchmarks.sides import Side, in_processes
+from benchmarks.sides import PROCESS_TITLES, Side, in_processes
 from benchmarks.tables import markdown_table, median_result
 
 #: A handler takes a few milliseconds, so that the stub's part of the cores does not count.
@@ -27,25 +27,27 @@ def measure(sides: Sequence[Side], messages: int, rounds: int) -> str:
         for _ in range(rounds):
             for side in sides:
                 for processes in (1, count):
-                    if side.title in failures:
+                    if PROCESS_TITLES[side.key] in failures:
                         continue
                     try:
                         result = _run(in_processes(side, processes), processes, stub, messages)
                     except RunError as error:
-                        failures[side.title] = str(error)
+                        failures[PROCESS_TITLES[side.key]] = str(error)
                     else:
-                        results[side.title, processes].append(result)
+                        results[PROCESS_TITLES[side.key], processes].append(result)
                         rate = f"{result.messages_per_second:,.0f} messages/s"
-                        tell(f"  {side.title}, {processes} processes: {rate}")
+                        tell(f"  {PROCESS_TITLES[side.key]}, {processes} processes: {rate}")
     rows = []
     for side in sides:
-        if side.title in failures:
+        if PROCESS_TITLES[side.key] in failures:
             continue
-        one, many = (median_result(results[side.title, number]) for number in (1, count))
+        one, many = (
+            median_result(results[PROCESS_TITLES[side.key], number]) for number in (1, count)
+        )
         gain = many.messages_per_second / one.messages_per_second
         rows.append(
             (
-                side.title,
+                PROCESS_TITLES[side.key],
                 f"{one.messages_per_second:,.0f}",
                 f"{many.messages_per_second:,.0f}",
                 f"{gain:.2f}",
