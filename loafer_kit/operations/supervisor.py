@@ -55,6 +55,9 @@ PROCESSES_VARIABLE, MEMORY_VARIABLE = "LOAFER_PROCESSES", "LOAFER_MAX_RSS"
 
 _MIB = 2**20
 
+#: Seconds that a child gets to answer what an operator asks.
+_ANSWER_TIME = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -120,12 +123,7 @@ class Supervisor:
         with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:  # mode 0700
             self._folder = Path(folder)
             async with self._faces(), self._signals():
-                try:
-                    await self._keep()
-                finally:
-                    for child in self._children:  # a bug of ours: nobody would end them
-                        child.process.kill()
-                        child.process.wait()
+                await self._keep()
         return self._exit_code
 
     async def _keep(self) -> None:
@@ -229,7 +227,12 @@ class Supervisor:
     def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("supervisor.error: %s", error, extra={"event": "supervisor.error"})
 
     # One look at the children
 
@@ -447,7 +450,7 @@ class Supervisor:
                 if pid is not None:
                     if action == "drain":
                         return self._end(self._child(pid))
-                    return await ask(self._child(pid).socket, action, **parameters)
+                    return await self._ask(self._child(pid), action, parameters)
                 if action == "drain" and not parameters:
                     return self.stop()
                 return await self._ask_all(action, parameters)
@@ -464,6 +467,15 @@ class Supervisor:
         known = ", ".join(str(child.pid) for child in self._children)
         raise ControlError(f"There is no process {pid!r}; there are: {known}")
 
+    async def _ask(self, child: Child, action: str, parameters: Mapping[str, object]) -> Any:
+        try:
+            async with asyncio.timeout(_ANSWER_TIME):
+                return await ask(child.socket, action, **parameters)
+        except TimeoutError:
+            raise ControlError(
+                f"Process {child.pid} has not answered within {_ANSWER_TIME:g} s."
+            ) from None
+
     async def _ask_all(self, action: str, parameters: dict[str, object]) -> Any:
         steers = action in _STANDING
         children = [
@@ -475,7 +487,7 @@ class Supervisor:
             raise ControlError("No process has started yet: try again.")
         asked = children[:1] if action == "queues" else children
         answers = await asyncio.gather(
-            *(ask(child.socket, action, **parameters) for child in asked), return_exceptions=True
+            *(self._ask(child, action, parameters) for child in asked), return_exceptions=True
         )
         results, errors = [], []
         for child, answer in zip(asked, answers, strict=True):
