@@ -272,8 +272,14 @@ def test_a_process_that_grows_is_replaced_and_finishes_what_it_has(family):
     before = service.until_ready()
     service.send("grow", *["slow"] * 4)
     service.until(lambda: "process.too_large" in service.output())
+
+    def is_replaced():
+        processes = service.status()["processes"]
+        assert sum(process["state"] == "ready" for process in processes) >= 2
+        return len({process["pid"] for process in processes} & set(before)) == 1
+
+    service.until(is_replaced)
     service.until(lambda: service.done() == service.sent)
-    service.until(lambda: len(set(service.until_ready()) & set(before)) == 1)
     assert service.end() == 0
 
 
