@@ -72,7 +72,7 @@ async def handle(path, metadata):
 
 defaults = supervisor.Limits
 children.STOP_MARGIN = 1
-limits = dict(look_every=0.1, stalled=1.5, backoff=0.05, longest_backoff=0.2, stable=5, grown_up=0)
+limits = dict(look_every=0.1, stalled=float(os.environ.get("STALLED", 20)), backoff=0.05, longest_backoff=0.2, stable=5, grown_up=0)
 supervisor.Limits = lambda: defaults(**limits)
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("loafer_kit.engine.deliveries").setLevel(logging.WARNING)
@@ -193,7 +193,7 @@ def is_alive(pid):
 
 def test_a_crash_and_a_hang_cost_one_process_each_and_no_message(family):
     """The others go on; the parent's faces speak for all of them, and TERM drains all of them."""
-    service = family(LOAFER_HTTP="127.0.0.1:0")
+    service = family(LOAFER_HTTP="127.0.0.1:0", STALLED="3")
     first = service.until_ready()
     service.send("crash", *["x"] * 10)
     service.until(lambda: "code=7" in service.output())
@@ -407,7 +407,7 @@ def parent(monkeypatch, tmp_path):
     for process in started:
         process.kill()
         process.wait()
-    for child in made._children:
+    for child in made._crew.children:
         os.close(child.lifeline)
 
 
@@ -421,19 +421,19 @@ def step_until(parent, condition):
 
 async def test_a_child_that_only_a_restart_helps_drains_while_another_starts(parent, caplog):
     parent._step()
-    [child] = parent._children
+    [child] = parent._crew.children
     child.answered, child.problems = time.monotonic(), ["threads use every slot"]
-    assert parent.problems() == [f"process {child.pid}: threads use every slot"]
+    assert parent._crew.problems() == [f"process {child.pid}: threads use every slot"]
     parent._step()
-    step_until(parent, lambda: child not in parent._children)
-    assert len(parent._children) == 1
+    step_until(parent, lambda: child not in parent._crew.children)
+    assert len(parent._crew.children) == 1
     assert "process.unwell" in caplog.text
     assert parent._crashes == 0
 
 
 async def test_a_child_that_does_not_end_is_killed_once(parent, caplog):
     parent._step()
-    [child] = parent._children
+    [child] = parent._crew.children
     kill = child.process.kill
     child.process.terminate = child.process.kill = lambda: None
     parent._end(child)
@@ -441,7 +441,7 @@ async def test_a_child_that_does_not_end_is_killed_once(parent, caplog):
     for _ in range(3):  # the system takes its time
         parent._step()
     kill()
-    step_until(parent, lambda: child not in parent._children)
+    step_until(parent, lambda: child not in parent._crew.children)
     assert caplog.text.count("process.killed") == 1
     assert "it has not ended within 30 s" in caplog.text
 
@@ -451,12 +451,12 @@ async def test_a_child_that_never_answers_or_no_longer_does_is_replaced(parent, 
     """An import that hangs gets more time than an event loop."""
     parent._limits = supervisor.Limits(stalled=0.01, first_answer=0.01, backoff=0)
     parent._step()
-    [child] = parent._children
+    [child] = parent._crew.children
     child.answered = time.monotonic() if answered else None
-    step_until(parent, lambda: child not in parent._children)
+    step_until(parent, lambda: child not in parent._crew.children)
     assert caplog.text.count("process.killed") == 1
     assert ("its event loop has not run" if answered else "it has not started") in caplog.text
-    step_until(parent, lambda: parent._children)
+    step_until(parent, lambda: parent._crew.children)
 
 
 async def test_a_machine_that_starts_no_process_is_asked_again(parent, caplog, monkeypatch):
@@ -468,48 +468,48 @@ async def test_a_machine_that_starts_no_process_is_asked_again(parent, caplog, m
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(supervisor, "start_process", refuse)
-    parent._count = 3
+    parent._crew.count = 3
     parent._step()
     parent._step()
-    assert len(parent._children) == 1
+    assert len(parent._crew.children) == 1
     assert caplog.text.count("supervisor.cannot_start: Resource temporarily unavailable") == 1
     monkeypatch.setattr(supervisor, "start_process", start)
     parent._restart_at = 0
     parent._step()
-    assert len(parent._children) == 3
+    assert len(parent._crew.children) == 3
 
 
 async def test_crashes_far_apart_or_beside_a_stable_child_are_no_loop(parent):
     """Only children that keep dying young end the service."""
     parent._limits = supervisor.Limits(backoff=0, longest_backoff=0)
-    parent._count = 2
+    parent._crew.count = 2
     parent._step()
-    old, _ = parent._children
+    old, _ = parent._crew.children
     old.started -= 100
     for _ in range(7):
         parent._restart_at = 0
-        young = next(child for child in parent._children if child is not old)
+        young = next(child for child in parent._crew.children if child is not old)
         young.process.kill()
-        step_until(parent, lambda young=young: young not in parent._children)
-        step_until(parent, lambda: len(parent._children) == 2)
+        step_until(parent, lambda young=young: young not in parent._crew.children)
+        step_until(parent, lambda: len(parent._crew.children) == 2)
     assert not parent._stop_requests
     old.process.kill()
-    step_until(parent, lambda: old not in parent._children)
+    step_until(parent, lambda: old not in parent._crew.children)
     assert parent._crashes == 1
 
 
 async def test_metrics_of_children_that_ended_still_count(parent):
     """A counter never falls; what a dead child holds is gone."""
     parent._step()
-    [child] = parent._children
+    [child] = parent._crew.children
     counter = Family("loafer_messages_received", "counter", "Text.")
     gauge = Family("loafer_slots_used", "gauge", "Text.")
     counter.add(5, route="a")
     gauge.add(3, route="a")
     child.families = [counter, gauge]
-    assert [sum(f.samples.values()) for f in parent.families()] == [5, 3]
+    assert [sum(f.samples.values()) for f in parent._crew.families()] == [5, 3]
     child.process.kill()
-    step_until(parent, lambda: child not in parent._children)
-    assert {f.name: sum(f.samples.values()) for f in parent.families()} == {
+    step_until(parent, lambda: child not in parent._crew.children)
+    assert {f.name: sum(f.samples.values()) for f in parent._crew.families()} == {
         "loafer_messages_received": 5
     }
