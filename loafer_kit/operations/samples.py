@@ -11,23 +11,28 @@ Kind = Literal["counter", "gauge", "histogram", "info"]
 #: Names with their values, in the order of the text.
 Labels = tuple[tuple[str, str], ...]
 
+#: The most values of a label. Beyond them, `OTHERS` stands for all others.
+MOST_VALUES = 200
+OTHERS = "others"
+
 #: The content types of the two formats.
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+@dataclass(slots=True)
 class Histogram:
     """Counts observations by the bucket that they fall into."""
 
-    __slots__ = ("bounds", "counts", "total")
+    #: The upper bounds of the buckets; the bucket of larger values has none.
+    bounds: Sequence[float]
+    #: The observations of each bucket alone.
+    counts: list[int] = field(default_factory=list)
+    #: The sum of all observations.
+    total: float = 0.0
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        #: The upper bounds of the buckets; the bucket of larger values has none.
-        self.bounds = bounds
-        #: The observations of each bucket alone.
-        self.counts = [0] * (len(bounds) + 1)
-        #: The sum of all observations.
-        self.total = 0.0
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count `value`, which was observed `times`."""
@@ -35,10 +40,8 @@ class Histogram:
         self.total += value * times
 
     def __add__(self, other: "Histogram") -> "Histogram":
-        together = Histogram(self.bounds)
-        together.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
-        together.total = self.total + other.total
-        return together
+        counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        return Histogram(self.bounds, counts, self.total + other.total)
 
 
 @dataclass(frozen=True, slots=True)
