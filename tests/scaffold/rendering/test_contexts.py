@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
 from loafer_kit.engine.route_options import ROUTE_OPTIONS
+from loafer_kit.operations import probe
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, validation
@@ -124,6 +125,16 @@ def test_the_docker_image_runs_python_itself_without_root():
     assert 'CMD ["python", "-m", "foobar"]' in lines
     assert "USER service" in lines
     assert re.fullmatch(r"FROM python:3\.\d+-slim", lines[0])
+
+
+def test_the_docker_image_has_a_health_file_in_memory_and_asks_for_it():
+    """By a command that the image has; a restart is asked for only when it helps."""
+    lines = rendered({"name": "a"})["Dockerfile"].splitlines()
+    (check,) = (line for line in lines if line.startswith("HEALTHCHECK "))
+
+    assert f"ENV {probe.HEALTH_VARIABLE}=/dev/shm/foobar.health" in lines
+    assert json.loads(check.partition(" CMD ")[2]) == ["loafer-kit", "health", "--live"]
+    assert re.findall(r"--(\S+)=", check) == ["interval", "timeout", "start-period"]
 
 
 def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path):
