@@ -101,8 +101,10 @@ class HttpFace:
         return web.Response(text=text, status=503 if problems else 200)
 
     def _readyz(self, _: web.Request) -> web.Response:
-        state = self._recorder.states.state
-        return web.Response(text=f"{state}\n", status=200 if state == "ready" else 503)
+        problems, state = self._recorder.states.problems(), self._recorder.states.state
+        text = "".join(f"{line}\n" for line in problems or [state])
+        is_ready = state == "ready" and not problems
+        return web.Response(text=text, status=200 if is_ready else 503)
 
     def _metrics_page(self, request: web.Request) -> web.Response:
         kind = content_type(request.headers.get("Accept", ""))
