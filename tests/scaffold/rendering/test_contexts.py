@@ -118,6 +118,14 @@ def test_every_option_reaches_the_route():
     }
 
 
+def test_a_service_has_the_name_of_its_project():
+    """Its log, its pages and its metrics tell it, with the version of that distribution."""
+    project = rendered({"name": "a"}, name="9.Foo_Bar", package="foobar")
+
+    assert 'LoaferManager(routes=routes.routes, name="9.Foo_Bar")' in project["foobar/__init__.py"]
+    assert tomllib.loads(project["pyproject.toml"])["project"]["name"] == "9.Foo_Bar"
+
+
 def test_the_docker_image_runs_python_itself_without_root():
     """SIGTERM reaches Python: no shell stands in between."""
     lines = rendered({"name": "a"})["Dockerfile"].splitlines()

@@ -213,4 +213,4 @@ def test_without_the_artefact_nothing_of_it_is_left(ship):
     module = ship()["foobar/__init__.py"]
 
     assert "onitoring" not in module
-    assert module.endswith("manager = LoaferManager(routes=routes.routes)\n")
+    assert module.endswith('manager = LoaferManager(routes=routes.routes, name="foobar")\n')
