@@ -6,7 +6,7 @@ import platform
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from loafer_kit.engine.workers import RouteStatus
@@ -38,7 +38,7 @@ DURATION_BOUNDS = (
 WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
 #: The durations that are kept for each route.
-_DURATIONS = 1_000
+_DURATIONS = 200
 
 #: Seconds between two measurements of the loop's lag, and the measurements kept: one minute.
 _LAG_EVERY, _LAGS = 1.0, 60
@@ -289,7 +289,7 @@ def _running(route: ObservedRoute, call: ObservedCall, now: float) -> RunningHan
 
 
 def _copied(histogram: Histogram) -> Histogram:
-    return replace(histogram, counts=list(histogram.counts))
+    return Histogram(histogram.bounds, histogram.counts.copy(), histogram.total)
 
 
 def _name_of(outcome: Outcome) -> str:

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
@@ -119,12 +120,13 @@ def _lines(family: Family, openmetrics: bool) -> Iterator[str]:
     for labels, value in family.samples.items():
         yield f"{family.name}{suffix}{_braces(labels)} {number(value)}"
     for labels, histogram in family.histograms.items():
-        count = 0
+        count, braces = 0, _braces(labels)
+        others = f"{braces[1:-1]}," if braces else ""
         for bound, own in zip((*histogram.bounds, math.inf), histogram.counts, strict=True):
             count += own
-            yield f"{family.name}_bucket{_braces((*labels, ('le', number(bound))))} {count}"
-        yield f"{family.name}_sum{_braces(labels)} {number(histogram.total)}"
-        yield f"{family.name}_count{_braces(labels)} {count}"
+            yield f'{family.name}_bucket{{{others}le="{number(bound)}"}} {count}'
+        yield f"{family.name}_sum{braces} {number(histogram.total)}"
+        yield f"{family.name}_count{braces} {count}"
 
 
 def number(value: float) -> str:
@@ -137,8 +139,13 @@ def number(value: float) -> str:
 
 
 def _braces(labels: Iterable[tuple[str, str]]) -> str:
-    pairs = ",".join(f'{name}="{_escaped(value, quote=True)}"' for name, value in labels)
+    pairs = ",".join(_pair(name, value) for name, value in labels)
     return f"{{{pairs}}}" if pairs else ""
+
+
+@lru_cache(maxsize=2_000)  # a label occurs in most families
+def _pair(name: str, value: str) -> str:
+    return f'{name}="{_escaped(value, quote=True)}"'
 
 
 def _escaped(text: str, *, quote: bool = False) -> str:
