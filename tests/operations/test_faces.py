@@ -102,7 +102,7 @@ TABLE = {
         ("loafer_messages_received_total", 0),
         "handlers.stuck",
     ),
-    "blocked": (Faces(STALLED, STALLED, None, None, None), None, None),
+    "blocked": (Faces(STALLED, STALLED, None, None, None), None, "loop.blocked"),
 }
 
 
