@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from loafer_kit.exceptions import ConfigurationError, SettingError
 
-#: The environment variables of every service.
-SERVICE_VARIABLES = ("LOAFER_HEALTH_FILE", "LOAFER_HTTP", "LOAFER_LOG", "LOAFER_LOG_LEVEL")
+#: The environment variables of a process as a whole.
+PROCESS_VARIABLES = ("LOAFER_HEALTH_FILE", "LOAFER_HTTP", "LOAFER_LOG", "LOAFER_LOG_LEVEL")
 
 
 def parameter(name: str, default: str | None = None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from loafer_kit.config import SERVICE_VARIABLES, route_variable
+from loafer_kit.config import PROCESS_VARIABLES, route_variable
 from loafer_kit.doctor.findings import Finding
 from loafer_kit.engine.route_options import SETTABLE_OPTIONS as ROUTE_OPTIONS
 from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as QUEUE_OPTIONS
@@ -34,7 +34,7 @@ def _parameter(parameter: Parameter) -> Finding:
 
 
 def _variables(routes: Iterable[str]) -> Iterator[Finding]:
-    subjects = {"settings of the service": list(SERVICE_VARIABLES)}
+    subjects = {"settings of the service": list(PROCESS_VARIABLES)}
     for route in routes:
         subjects[f"settings of route {route}"] = [route_variable(route, o) for o in _OPTIONS]
     for subject, variables in subjects.items():

@@ -7,7 +7,7 @@ import pytest
 from remedies import problems
 
 import loafer_kit
-from loafer_kit.config import SERVICE_VARIABLES
+from loafer_kit.config import PROCESS_VARIABLES
 from loafer_kit.local import LocalQueue
 
 PARAMETERS = """
@@ -93,7 +93,7 @@ def test_no_variable_of_the_runtime_is_missing():
         for module in package.rglob("*.py")
         for name in re.findall(r'"(LOAFER_[A-Z_]+)"', module.read_text())
     }
-    assert read == set(SERVICE_VARIABLES)
+    assert read == set(PROCESS_VARIABLES)
 
 
 def test_parameters_are_listed_and_name_the_queues(doctor, local_queues, monkeypatch):
