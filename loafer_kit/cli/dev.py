@@ -18,6 +18,7 @@ from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
 #: The colours of events on a terminal; those of all others are `_COLOUR`.
@@ -120,4 +121,6 @@ def _local_queue(queue: QueueSpec) -> LocalQueue:
         dead_letter_queue=queue.dead_letter_queue,
         max_receive_count=queue.max_receive_count or 5,
         visibility_timeout=None if visibility_timeout is None else int(visibility_timeout),
+        attributes=queue.attribute_texts(FIFO),
+        subscription=queue.attribute_texts(SUBSCRIPTION),
     )

@@ -21,7 +21,7 @@ from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.sources.documents import LARGEST
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
+from loafer_kit.scaffold.spec.fields import EVERY
 
 #: Text without a special meaning to a shell or a terminal.
 _PLAIN = re.compile(r"[\w@%+=:,.-]+")
@@ -163,7 +163,7 @@ def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
         return
     key, equals, _ = pair.partition("=")
     taken = {"name", *(setting.partition("=")[0] for setting in before.split(",")[1:])}
-    free = [field for field in QUEUE + OPTIONS if field.name not in taken]
+    free = [field for field in EVERY if field.name not in taken]
     fitting = [field for field in free if f"{field.name}=".startswith(key + equals)]
     for field in fitting:
         choices = ("true", "false") if field.kind == "boolean" else field.choices

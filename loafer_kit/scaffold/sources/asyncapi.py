@@ -12,6 +12,7 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     REDRIVE_POLICY,
     Bindings,
     Operation,
+    attribute,
     identified,
     queue_name,
     received,
@@ -23,7 +24,9 @@ from loafer_kit.scaffold.sources.import_results import (
     Subscription,
     draft_of,
     fifo,
+    fifo_attributes,
     keys,
+    subscription,
     whole_number,
 )
 from loafer_kit.scaffold.sources.json_schemas import References, Schemas
@@ -131,8 +134,10 @@ class _Reader:
                 if target := identified(policy):
                     owner = f"the subscription of {quoted(name)} to {quoted(topic)}"
                     self._result.dead_letter(target, owner)
-                raw = consumer["rawMessageDelivery"].value is True
-                self._result.subscriptions.append(Subscription(topic, name, consumer, raw))
+                settings = subscription(attribute(consumer), self._result)
+                self._result.subscriptions.append(
+                    Subscription(topic, name, consumer, settings, arn=bindings.topic_arn())
+                )
                 queues.append(named.get(name, consumer.with_value({"name": name})))
         else:
             queues = bindings.point_to_point()
@@ -177,6 +182,7 @@ class _Reader:
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
         settings |= fifo(name, queue["fifoQueue"])
+        settings |= fifo_attributes(name, attribute(queue), self._result)
         settings |= self._redrive(queue, bindings) | self._handler(operation)
         payload = self._payload(operation)
         if payload is not None:

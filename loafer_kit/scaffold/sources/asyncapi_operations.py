@@ -1,13 +1,14 @@
 """The operations of an AsyncAPI document that receive, and their bindings for SQS and SNS."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
 from loafer_kit.scaffold.sources.json_schemas import References
+from loafer_kit.scaffold.spec.fields import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +101,30 @@ _SNS_CHANNEL = keys("name", "bindingVersion")
 _SNS_OPERATION = keys("consumers topic", "bindingVersion")
 # `displayName` is for SMS.
 _CONSUMER = keys(
-    "endpoint name protocol rawMessageDelivery",
-    "displayName",
-    {"filterPolicyScope": ("messageattributes",)},
+    "endpoint filterPolicy filterPolicyScope name protocol rawMessageDelivery", "displayName"
 )
 _QUEUE_DEFAULTS = {
-    "deduplicationScope": ("queue",),
     "deliveryDelay": ("0",),
-    "fifoThroughputLimit": ("perqueue",),
     "messageRetentionPeriod": ("345600",),
     "receiveMessageWaitTime": ("0",),
     "visibilityTimeout": ("30",),
 }
 QUEUE = keys(
-    "fifoQueue name receiveMessageWaitTime redrivePolicy visibilityTimeout",
+    """
+    deduplicationScope fifoQueue fifoThroughputLimit name receiveMessageWaitTime redrivePolicy
+    visibilityTimeout
+    """,
     defaults=_QUEUE_DEFAULTS,
 )
 # The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE = keys("fifoQueue name", defaults=_QUEUE_DEFAULTS)
+DEAD_LETTER_QUEUE = keys(
+    "fifoQueue name",
+    defaults={
+        **_QUEUE_DEFAULTS,
+        "deduplicationScope": ("queue",),
+        "fifoThroughputLimit": ("perqueue",),
+    },
+)
 REDRIVE_POLICY = keys("deadLetterQueue maxReceiveCount")
 
 
@@ -194,6 +201,10 @@ class Bindings:
         """The name of the topic, if a binding has it."""
         return identified(self._references.down(self._sns, "topic")) or self.topic["name"].text
 
+    def topic_arn(self) -> str | None:
+        """The ARN of the topic, if the binding of the operation has it."""
+        return self._references.down(self._sns, "topic")["arn"].text
+
     def target(self, queue: Node) -> str | None:
         """The name of a queue's dead-letter queue.
 
@@ -215,3 +226,8 @@ def queue_name(address: str) -> str:
     """A queue's name made from a channel's address."""
     stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
     return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")
+
+
+def attribute(place: Node) -> Callable[[Field], Node]:
+    """How a binding names an attribute of AWS: `FilterPolicy` is `filterPolicy`."""
+    return lambda row: place[str(row.attribute)[0].lower() + str(row.attribute)[1:]]

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.fields import Value
+from loafer_kit.scaffold.spec.fields import Field, Value
 from loafer_kit.scaffold.spec.payloads import Payloads
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
@@ -43,8 +43,8 @@ class Parameter:
 class QueueSpec:
     """One queue of a service and the code that handles its messages.
 
-    `name` is a name or a URL, as given. `options` holds those of `fields.OPTIONS` that are set.
-    A topic given by ARN exists, whatever `creates_topic` says.
+    `name` is a name or a URL, as given. `options` holds those of `fields.OPTIONS` that are set,
+    `attributes` those of `fields.ATTRIBUTES` that differ from AWS's defaults. A topic given by ARN exists, whatever `creates_topic` says.
     """
 
     name: str
@@ -58,6 +58,20 @@ class QueueSpec:
     dead_letter_queue: str | None = None
     max_receive_count: int | None = None
     options: Mapping[str, Value] = field(default_factory=dict)
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def enveloped(self) -> bool:
+        """Whether its messages arrive in SNS's envelope."""
+        return self.kind == "sns" and not self.attributes.get("raw_message_delivery", False)
+
+    def attribute_texts(self, rows: Sequence[Field]) -> dict[str, str]:
+        """Those of its attributes that some rows describe, as requests to AWS carry them."""
+        return {
+            str(row.attribute): str(value).lower() if isinstance(value, bool) else str(value)
+            for row in rows
+            if (value := self.attributes.get(row.name)) is not None
+        }
 
     @property
     def queue_name(self) -> str:

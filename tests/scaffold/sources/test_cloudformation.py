@@ -34,6 +34,7 @@ def test_a_template_becomes_a_service():
     assert draft.values["queues"] == [
         {
             "name": "${STAGE}-orders.fifo",
+            "content_based_deduplication": True,
             "dead_letter_queue": "${STAGE}-orders-dlq.fifo",
             "max_receive_count": 3,
             "wait_time": 20,
@@ -43,6 +44,7 @@ def test_a_template_becomes_a_service():
             "name": "shipments",
             "kind": "sns",
             "topic": "shipments",
+            "filter_policy": {"kind": ["parcel"]},
             "dead_letter_queue": "shared-dlq",
             "max_receive_count": 10,
         },
@@ -61,7 +63,6 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
 
     assert notes == [
         "Resources: not looked at: AWS::SQS::QueuePolicy (line 18)",
-        "Resources.OrdersQueue.Properties: unsupported: ContentBasedDeduplication (line 21)",
         (
             "Resources.OrdersDeadLetterQueue.Properties: unsupported: "
             "MessageRetentionPeriod (line 32)"
@@ -76,7 +77,6 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
             "Resources.ShipmentsTopic.Properties.Subscription[0]: delivers by 'email', "
             "not to a queue (line 61)"
         ),
-        "Resources.ShipmentsSubscription.Properties: unsupported: FilterPolicy (line 65)",
     ]
 
 
