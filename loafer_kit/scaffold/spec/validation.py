@@ -206,6 +206,8 @@ def read(
 
 
 def _why_not(field: Field, value: object) -> str | None:
+    if field.kind == "object" and isinstance(value, Mapping):
+        return "holds a value that JSON does not have"
     if not field.accepts(value):
         return f"must be {_KINDS[field.kind]}, not {_described(value)}"
     if field.choices and value not in field.choices:
