@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.send import refuse_bytes
+from loafer_kit.cli.send import filled, refuse_bytes
 from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.exceptions import ConfigurationError
@@ -72,7 +72,7 @@ def dev(
     folders = paths or [enclosing_project(Path())]
     development = Development(
         [partial(_read_project, path) for path in folders],
-        [_queue_and_body(pair) for pair in send or []],
+        [(filled(name, folders), body) for name, body in map(_queue_and_body, send or [])],
         once=once,
         reload=reload,
         endpoint_url=endpoint_url,

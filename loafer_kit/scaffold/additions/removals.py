@@ -78,7 +78,7 @@ class QueueRemoval:
 def queue(draft: Draft, name: str, generator: Generator) -> QueueRemoval:
     """The removal of a queue of `loafer.toml`; `name` is its name or URL there."""
     spec = validation.service(draft)
-    found = [item for item in spec.queues if name in (item.name, item.queue_name)]
+    found = [item for item in spec.queues if name in (item.name, item.queue_name, item.route_name)]
     if not found:
         raise ConfigurationError(f"{draft.origin}: there is no queue {quoted(name)}")
     others = tuple(item for item in spec.queues if item is not found[0])

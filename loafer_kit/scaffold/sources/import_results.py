@@ -117,6 +117,12 @@ class ImportResult:
         if tables:
             self.values["parameters"] = tables
 
+    def names(self) -> list[object]:
+        """The names of all queues, their dead-letter queues and topics."""
+        found: list[object] = [queue.name for queue in self.queues]
+        found += [queue.settings.get("dead_letter_queue", _NOWHERE).value for queue in self.queues]
+        return found + [item.topic_value for item in self.subscriptions]
+
     def problem(self, node: Node, message: str) -> None:
         """Add an error of the document."""
         self.problems[node.path, message] = None

@@ -86,14 +86,11 @@ class QueueSpec:
     def filled(self, values: Mapping[str, str]) -> Self:
         """The queue with its parameters replaced by their values."""
 
-        def fill(text: str | None) -> str | None:
-            return text and names.REFERENCE.sub(lambda found: values[found["parameter"]], text)
-
         return replace(
             self,
-            name=str(fill(self.name)),
-            topic=fill(self.topic),
-            dead_letter_queue=fill(self.dead_letter_queue),
+            name=names.fill(self.name, values),
+            topic=self.topic and names.fill(self.topic, values),
+            dead_letter_queue=self.dead_letter_queue and names.fill(self.dead_letter_queue, values),
         )
 
     @property
@@ -128,6 +125,18 @@ class ServiceSpec:
 
         ConfigurationError if a parameter has neither a value there nor a default.
         """
+        return self.filled(self._values(environment))
+
+    def fill(self, name: str, environment: Mapping[str, str]) -> str:
+        """A name with the values of its parameters in an environment; ConfigurationError."""
+        values = self._values(environment)
+        for parameter in names.parameters_in(name):
+            if parameter not in values:
+                hint = names.did_you_mean(parameter, values)
+                raise ConfigurationError(f"{self.name} has no parameter {parameter}{hint}")
+        return names.fill(name, values)
+
+    def _values(self, environment: Mapping[str, str]) -> Mapping[str, str]:
         values = {
             parameter.name: environment.get(parameter.name) or parameter.default
             for parameter in self.parameters
@@ -137,4 +146,4 @@ class ServiceSpec:
             raise ConfigurationError(
                 f"Set {' and '.join(missing)} in the environment: {self.name} has no default"
             )
-        return self.filled({name: value for name, value in values.items() if value is not None})
+        return {name: value for name, value in values.items() if value is not None}

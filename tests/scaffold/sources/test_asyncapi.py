@@ -208,9 +208,10 @@ def test_channels_without_a_binding_get_queues_of_their_own():
     draft = asyncapi.read(DOCUMENTS / "streetlights-3.yaml")
 
     assert [queue["name"] for queue in draft.values["queues"]] == [
-        "smartylighting-streetlights-1-0-event-streetlightId-lighting-measured",
-        "smartylighting-streetlights-1-0-event-streetlightId-turned-on",
+        "smartylighting-streetlights-1-0-event-${STREETLIGHT_ID}-lighting-measured",
+        "smartylighting-streetlights-1-0-event-${STREETLIGHT_ID}-turned-on",
     ]
+    assert draft.values["parameters"] == [{"name": "STREETLIGHT_ID"}]
     assert draft.values["payloads"] == {
         "LightMeasuredPayload": {"lumens": "int | None", "sentAt": "datetime | None"},
         "TurnOnOffPayload": {"command": "Literal['on', 'off']", "sentAt": "datetime | None"},
@@ -518,14 +519,92 @@ def test_flags_override_what_a_document_says(tmp_path):
     assert more.name == "more"
 
 
-def test_the_default_of_an_addresss_parameter_is_noted(tmp_path):
-    """The address has it; a parameter without a default stays as it is."""
+def test_a_default_that_no_parameter_may_have_is_noted(tmp_path):
+    """The name has it."""
     content = version_3()
     channel = content["channels"]["orders"]
-    channel["address"] = "{env}.orders"
-    channel["parameters"] = {"env": {"default": "dev"}}
+    channel["address"] = "{version}.orders"
+    channel["parameters"] = {"version": {"default": "1.0"}}
 
     draft = asyncapi.read(document(tmp_path, content))
 
-    assert draft.values["queues"][0]["name"] == "dev-orders"
-    assert "is taken from its default 'dev': the address has it" in messages_of(draft)
+    assert draft.values["queues"][0]["name"] == "1-0-orders"
+    assert "parameters" not in draft.values
+    assert "is taken from its default '1.0': the address has it" in messages_of(draft)
+
+
+def in_channel(version, **parameters):
+    """A document with one channel whose address and queue take parameters."""
+    queue = {"name": "{env}-orders", "redrivePolicy": {"deadLetterQueue": {"name": "{env}-dead"}}}
+    if version == 3:
+        content = version_3(queue)
+        content["channels"]["orders"] |= {"address": "{env}.orders", "parameters": parameters}
+        return content
+    schemas = {key: {"schema": {"type": "string", **item}} for key, item in parameters.items()}
+    channel = {"parameters": schemas, "bindings": {"sqs": {"queue": queue}}, "publish": {}}
+    return {"asyncapi": "2.6.0", "info": {"title": "Shop"}, "channels": {"{env}.orders": channel}}
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [({"default": "dev"}, {"name": "ENV", "default": "dev"}), ({}, {"name": "ENV"})],
+)
+def test_the_parameters_of_a_channel_are_those_of_the_spec(tmp_path, version, parameter, expected):
+    """Names in bindings take them as well; without a default the environment has to set one."""
+    draft = asyncapi.read(document(tmp_path, in_channel(version, env=parameter)))
+
+    assert draft.values["parameters"] == [expected]
+    (queue,) = validation.service(draft).queues
+    assert (queue.name, queue.dead_letter_queue) == ("${ENV}-orders", "${ENV}-dead")
+    assert not any("default" in message for message in messages_of(draft))
+
+
+def test_an_address_takes_parameters_without_a_binding(tmp_path):
+    """The parts between them become the queue's name."""
+    content = version_3()
+    channel = content["channels"]["orders"]
+    channel["address"] = "{teamName}/orders.{env}.fifo"
+    channel["parameters"] = {"env": {"default": "dev"}, "teamName": {"$ref": "#/components/team"}}
+    content["components"] = {"team": {"default": "a"}}
+
+    service = validation.service(asyncapi.read(document(tmp_path, content)))
+
+    assert service.queues[0].name == "${TEAM_NAME}-orders-${ENV}.fifo"
+    assert service.stand_ins == {"ENV": "dev", "TEAM_NAME": "a"}
+
+
+def test_a_variable_of_a_server_may_be_in_a_name(tmp_path):
+    """As `{env}` is in its host: other variables of servers are left alone."""
+    content = version_3({"name": "{env}-orders"})
+    variables = {"env": {"default": "dev", "enum": ["dev", "prod"]}, "port": {"default": "1"}}
+    content["servers"] = {"main": {"host": "{env}.example.com", "variables": variables}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"][0]["name"] == "${ENV}-orders"
+    assert draft.values["parameters"] == [{"name": "ENV", "default": "dev"}]
+    assert messages_of(draft) == []
+
+
+def test_what_becomes_no_parameter_is_noted(tmp_path):
+    """Values that are listed, another default, and a parameter that no name takes."""
+    content = in_channel(3, env={"default": "dev", "enum": ["dev"]}, id={"location": "$message"})
+    content["channels"]["more"] = {"address": "x", "parameters": {"env": {"default": "prod"}}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    notes = messages_of(draft)
+    assert "unsupported: enum" in notes
+    assert "unsupported: location" in notes
+    assert "is left out: no name of a queue or a topic takes it" in notes
+    assert "its default is left out: another 'env' has 'dev'" in notes
+    assert draft.values["parameters"] == [{"name": "ENV", "default": "dev"}]
+
+
+def test_a_placeholder_that_is_not_declared_stays_a_part_of_the_name(tmp_path):
+    """Without its braces, which no queue may have."""
+    content = version_3()
+    content["channels"]["orders"]["address"] = "{env}.orders"
+
+    assert asyncapi.read(document(tmp_path, content)).values["queues"][0]["name"] == "env-orders"

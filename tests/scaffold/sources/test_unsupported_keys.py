@@ -164,7 +164,6 @@ def test_a_key_that_no_spec_says_is_noted_where_it_stands(tmp_path, source, docu
         (asyncapi, VERSION_2, MESSAGE_2, "headers", {"type": "object"}),
         (asyncapi, VERSION_3, (*MESSAGE_3, "traits", 0), "correlationId", {"location": "x"}),
         (asyncapi, VERSION_3, ("operations", "onOrder"), "reply", {"channel": {}}),
-        (asyncapi, VERSION_3, ("channels", "orders"), "parameters", {"id": {}}),
         (asyncapi, VERSION_2, ("channels", "orders", "bindings"), "kafka", {"topic": "x"}),
         (
             asyncapi,
