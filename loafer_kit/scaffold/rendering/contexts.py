@@ -55,7 +55,7 @@ def service(spec: ServiceSpec) -> Context:
         ),
         "payloads": _models(shown),
         "payload_imports": _imports(spec.payloads),
-        "payload_aliases": _has_aliases(spec.payloads),
+        "pydantic_names": _pydantic_names(spec.payloads),
         "settings": settings(spec),
         "shipping": _shipping(spec),
     }
@@ -219,6 +219,12 @@ def _imports(found: Payloads) -> list[str]:
     if typing:
         lines.add(f"from typing import {', '.join(typing)}")
     return sorted(lines, key=lambda line: (line.startswith("from"), line))
+
+
+def _pydantic_names(found: Payloads) -> list[str]:
+    """What the models import of pydantic."""
+    used = set().union(*(type_.names() for payload in found.values() for type_ in payload.types))
+    return sorted((used & {"Base64Bytes"}) | ({"Field"} if _has_aliases(found) else set()))
 
 
 def _has_aliases(found: Payloads) -> bool:

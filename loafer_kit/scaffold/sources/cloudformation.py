@@ -177,7 +177,21 @@ class _Reader:
         is_fifo = self._intrinsics.boolean(properties["FifoQueue"].value)
         settings |= fifo(name, properties["FifoQueue"].with_value(is_fifo))
         settings |= fifo_attributes(name, self._attributes_of(properties), self._result)
+        settings |= self._handler(resource)
         self._add(name, resource, settings | self._redrive(properties["RedrivePolicy"]))
+
+    def _handler(self, resource: Node) -> dict[str, Node]:
+        """A handler named by CDK's path, for a queue that has only a logical id."""
+        path = resource.at("Metadata", "aws:cdk:path")
+        if not path.text or self._intrinsics.is_named(resource):
+            return {}
+        # The first step is the stack; CDK leaves out these words of an id too.
+        steps = [step for step in path.text.split("/")[1:] if step not in ("Resource", "Default")]
+        handler = f"handle_{names.snake_case('_'.join(steps))}"
+        taken = {found["handler"].value for found in self._settings.values() if "handler" in found}
+        if not steps or names.function(handler) or handler in taken:
+            return {}
+        return {"handler": path.with_value(handler)}
 
     def _add(self, name: str, node: Node, settings: dict[str, Node]) -> None:
         self._nodes.setdefault(name, node)

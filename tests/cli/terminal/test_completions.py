@@ -307,7 +307,7 @@ def test_names_have_the_values_of_their_parameters(shop, monkeypatch):
     (shop / "loafer.toml").write_text(text + parameters)
 
     assert complete("loafer-kit send ") == ["dev-orders", "dev-orders-dead", "refunds"]
-    assert complete("loafer-kit dev --send d") == ["dev-orders="]
+    assert complete("loafer-kit dev --send ") == ["dev-orders=", "refunds="]
     assert complete("loafer-kit add route ") == ["orders", "refunds"]
     monkeypatch.setenv("STAGE", "prod; true")
     assert complete("loafer-kit send ") == ["refunds"]

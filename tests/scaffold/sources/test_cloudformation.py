@@ -13,6 +13,7 @@ from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -350,3 +351,49 @@ def test_no_template_is_a_crash(tmp_path_factory, found, conditions):
     except LoaferKitError as error:
         messages = [error]
     assert all(str(message).isprintable() for message in messages)
+
+
+def cdk(path, **properties):
+    return {**queue(**properties), "Metadata": {"aws:cdk:path": path}}
+
+
+def test_handlers_are_named_by_the_paths_of_cdk(tmp_path):
+    """Not by the hash at the end of a logical id; a name that the queue has comes first."""
+    resources = {
+        "OrdersQueue8A3F21B7": cdk("Shop/OrdersQueue/Resource"),
+        "BillsQueue1B2C3D4E": cdk("Shop/Bills/Queue/Resource"),
+        "OtherQueue5F6A7B8C": cdk("Shop/orders-queue/Default"),
+        "Named9D8E7F6A": cdk("Shop/Named/Resource", QueueName="refunds"),
+        "Stack0A1B2C3D": cdk("Shop"),
+        "Strange0A1B2C3D": cdk("Shop/\u00e9 \u00df/Resource"),
+    }
+
+    found = validation.service(
+        Draft(
+            {
+                "name": "shop",
+                "queues": cloudformation.read(template(tmp_path, resources)).values["queues"],
+            }
+        )
+    )
+
+    handlers = {item.queue_name: item.handler for item in found.queues}
+    assert handlers["OrdersQueue8A3F21B7"] == "handle_orders_queue"
+    assert handlers["BillsQueue1B2C3D4E"] == "handle_bills_queue"
+    assert handlers["refunds"] == "handle_refunds"
+    assert len(set(handlers.values())) == len(resources)
+
+
+def test_a_queue_of_the_same_handler_as_a_path_gets_another(tmp_path):
+    """Whichever comes first."""
+    resources = {
+        "A": queue(QueueName="orders-queue"),
+        "OrdersQueue8A3F21B7": cdk("Shop/OrdersQueue/Resource"),
+    }
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    assert [item.get("handler") for item in draft.values["queues"]] == [
+        "handle_orders_queue_2",
+        "handle_orders_queue",
+    ]
