@@ -16,11 +16,12 @@ from benchmarks.scenarios import (
     many_processes,
     memory,
     neighbours,
+    scrape,
     slow_deletions,
     throughput,
     waiting_handlers,
 )
-from benchmarks.sides import BASE, LOAFER, PROCESSES, SIDES, Side
+from benchmarks.sides import BASE, LOAFER, MONITORED, PROCESSES, SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ SCENARIOS = {
         "A slow route beside a fast one",
         (LOAFER,),
         lambda _, asked: neighbours.measure(asked.messages),
+    ),
+    "scrape": Scenario(
+        "Scrapes of `/metrics`", (MONITORED,), lambda _, asked: scrape.measure(asked.messages)
     ),
     "idle": Scenario("Empty queues", SIDES, lambda sides, _: idle.measure(sides)),
     "processes": Scenario(

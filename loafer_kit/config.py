@@ -10,15 +10,15 @@ from typing import Any, Self
 
 from loafer_kit.exceptions import ConfigurationError, SettingError
 
-#: The variables of the environment that concern a process as a whole.
+#: The environment variables of a process as a whole.
 PROCESS_VARIABLES = (
+    "LOAFER_CONTROL",
+    "LOAFER_HEALTH_FILE",
+    "LOAFER_HTTP",
     "LOAFER_LOG",
     "LOAFER_LOG_LEVEL",
-    "LOAFER_HTTP",
-    "LOAFER_HEALTH_FILE",
-    "LOAFER_CONTROL",
-    "LOAFER_PROCESSES",
     "LOAFER_MAX_RSS",
+    "LOAFER_PROCESSES",
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import platform
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,11 +23,11 @@ _ANSWER_TIME = 5.0
 class Crew:
     """The children of a parent. It is what the pages, the health file and the socket show."""
 
-    def __init__(self, count: int, info: Mapping[str, str]) -> None:
+    def __init__(self, count: int, versions: Mapping[str, str]) -> None:
         #: How many children there should be.
         self.count = count
-        #: The service and its versions.
-        self.info = info
+        self._versions = versions
+        self._began = time.monotonic()
         self.children: list[Child] = []
         self.stopping = False
         #: What operators have changed, and new children have to do first.
@@ -60,6 +61,16 @@ class Crew:
     def families(self) -> list[Family]:
         """Return the metrics of all children, as they were within the last second."""
         return merging.together([self._departed, *(child.families for child in self.children)])
+
+    def info(self) -> dict[str, Any]:
+        """Return versions, state and routes."""
+        return {
+            **self._versions,
+            "python": platform.python_version(),
+            "state": self.state,
+            "uptime": round(time.monotonic() - self._began, 3),
+            "routes": self.routes(),
+        }
 
     def routes(self) -> dict[str, dict[str, object]]:
         """Return the limits and the condition of each route."""

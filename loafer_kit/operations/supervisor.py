@@ -30,14 +30,20 @@ from loafer_kit.operations.children import (
     start_process,
 )
 from loafer_kit.operations.control import (
-    CONTROL_VARIABLE,
-    FIRST_VARIABLE,
     ControlSocket,
 )
 from loafer_kit.operations.crew import Crew
+from loafer_kit.operations.health import HealthFile
 from loafer_kit.operations.http import HttpFace
-from loafer_kit.operations.monitors import HTTP_VARIABLE, Monitor
-from loafer_kit.operations.probe import STALLED
+from loafer_kit.operations.metrics import info_of
+from loafer_kit.operations.monitors import (
+    CONTROL_VARIABLE,
+    FIRST_VARIABLE,
+    HTTP_VARIABLE,
+    Monitor,
+)
+from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
+from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.operations.states import STOP_MARGIN
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
@@ -84,7 +90,7 @@ class Supervisor:
     ) -> None:
         self._service = service
         self._monitor = service.monitor or Monitor(service)
-        self._crew = Crew(count, self._monitor.info)
+        self._crew = Crew(count, info_of(recorder_of(service).snapshot()))
         self._grace_time = grace_time
         self._max_rss = max_rss
         self._limits = limits or Limits()
@@ -130,8 +136,8 @@ class Supervisor:
                 await faces.enter_async_context(socket.listening())
             if (address := self._monitor.current_address()) is not None:
                 await faces.enter_async_context(HttpFace(self._crew).listening(address))
-            if self._service.health_file is not None:
-                faces.enter_context(self._service.health_file.showing(self._crew))
+            if path := os.environ.get(HEALTH_VARIABLE):
+                faces.enter_context(HealthFile(Path(path), self._crew).kept())
             yield
 
     @contextlib.asynccontextmanager
@@ -329,7 +335,7 @@ class Supervisor:
             CONTROL_VARIABLE: str(socket),
             FIRST_VARIABLE: json.dumps(list(self._crew.standing.values())),
             HTTP_VARIABLE: "",
-            "LOAFER_HEALTH_FILE": str(socket.with_suffix(".health")),
+            HEALTH_VARIABLE: "",
         }
         try:
             child = Child(*start_process(environment), socket, replaces)

@@ -25,7 +25,6 @@ SERVICE = """
 import asyncio, logging, os, pathlib, signal, sys, time
 from loafer_kit import LoaferManager
 from loafer_kit.operations import children, supervisor
-from loafer_kit.operations.health import HealthFile
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 
@@ -77,8 +76,7 @@ supervisor.Limits = lambda: defaults(**limits)
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("loafer_kit.engine.deliveries").setLevel(logging.WARNING)
 manager = LoaferManager([Route(Files(), handle, "files", concurrency=4)], name="foobar", grace_time=3)
-HealthFile(manager)
-if (here / "fails").exists() and "LOAFER_PARENT" in os.environ:
+if (here / "fails").exists() and "_LOAFER_PARENT" in os.environ:
     sys.exit("cannot start: " + (here / "fails").read_text())
 if __name__ == "__main__":
     manager.run()
