@@ -137,8 +137,11 @@ class LoaferDispatcher:
         return sum(route.flow.concurrency for route in self.routes)
 
     def _resize(self) -> None:
-        """Let slots and threads follow the concurrency of the routes, unless they were given."""
-        self._slots.resize(self.max_jobs)
+        """Let slots and threads follow the concurrency of the routes, unless they were given.
+
+        Slots do not become fewer: handlers of a route that shrank would hold those of others.
+        """
+        self._slots.limit = max(self._slots.limit, self.max_jobs)
         before, self._concurrency = self._concurrency, self._sum_of_concurrency()
         if self.sizes_threads:
             self._threads.resize(self._concurrency - before)

@@ -64,17 +64,21 @@ class _Top:
     path: Path
     screen: Screen = field(default_factory=lambda: Screen(keys=_KEYS))
     queues_at: float = -_QUEUES_EVERY
+    #: Whether the service did not answer the last time.
+    away: bool = False
 
     async def look(self) -> None:
         """Ask the service how it is; a service that is away is a note."""
         loop = asyncio.get_running_loop()
         try:
             status = await ask(self.path, "status")
-            self.change(status=status)
+            self.change(status=status, note="" if self.away else self.screen.note)
+            self.away = False
             if loop.time() - self.queues_at >= _QUEUES_EVERY:
                 self.queues_at = loop.time()
                 self.change(queues=await ask(self.path, "queues"))
         except ControlError as error:
+            self.away = True
             self.change(note=str(error))
 
     async def press(self, key: str) -> bool:

@@ -17,7 +17,7 @@ from loafer_kit.operations.states import STOP_MARGIN, State
 from loafer_kit.runners import LoaferRunner
 
 #: The pipe that tells a child that its parent has ended; only children have this variable.
-PARENT_VARIABLE = "LOAFER_PARENT"
+PARENT_VARIABLE = "_LOAFER_PARENT"
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +38,7 @@ class Child:
     #: Whether it has been told to end, and when it is killed.
     leaves: bool = False
     kill_at: float = math.inf
+    killed: bool = False
 
     @property
     def pid(self) -> int:

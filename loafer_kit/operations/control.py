@@ -25,20 +25,13 @@ from loafer_kit.engine.stacks import stack_of
 from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.operations.merging import as_data
-from loafer_kit.operations.metrics import outcome_label
-from loafer_kit.operations.samples import Family
-from loafer_kit.operations.snapshot import Recorder, running
-from loafer_kit.operations.states import States
+from loafer_kit.operations.metrics import families
+from loafer_kit.operations.monitors import CONTROL_VARIABLE
+from loafer_kit.operations.recorder import outcome_name, recorder_of, running
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
-
-#: The variable of the environment that names the socket. Empty: there is none.
-CONTROL_VARIABLE = "LOAFER_CONTROL"
-
-#: Requests that a process carries out before its first fetch, as JSON.
-FIRST_VARIABLE = "LOAFER_CONTROL_FIRST"
 
 #: An action by its name: it takes the other members of a request as keywords.
 Actions = Mapping[str, Callable[..., Any]]
@@ -219,11 +212,9 @@ async def perform(actions: Actions, request: Mapping[str, Any]) -> Any:
 class ServiceControl(Observer):
     """What an operator can ask of one service."""
 
-    def __init__(self, service: Service, families: Callable[[], list[Family]]) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._families = families
-        self._states = States(service)
-        self._recorder = Recorder(service)
+        self._recorder = recorder_of(service)
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         service.observe(self)
         self.actions: Actions = {
@@ -260,7 +251,7 @@ class ServiceControl(Observer):
                     "time": now,
                     "route": route.name,
                     "message_id": None if message_id is None else str(message_id),
-                    "outcome": "lost" if lost else outcome_label(delivery.outcome),
+                    "outcome": "lost" if lost else outcome_name(delivery.outcome),
                     "error": _reason(delivery),
                     "duration": call.seconds,
                 }
@@ -279,9 +270,9 @@ class ServiceControl(Observer):
     def _vitals(self) -> dict[str, Any]:
         """Return what the parent of several processes asks each of them every second."""
         return {
-            "state": self._states.state,
-            "problems": self._states.problems(),
-            "metrics": as_data(self._families()),
+            "state": self._recorder.states.state,
+            "problems": self._recorder.states.problems(),
+            "metrics": as_data(families(self._recorder.snapshot())),
         }
 
     def _pause(self, route: str) -> list[str]:

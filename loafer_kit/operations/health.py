@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from loafer_kit.operations.probe import health_file
-from loafer_kit.operations.states import States, Vitals
-from loafer_kit.services import Service
+from loafer_kit.operations.probe import HEALTH_VARIABLE
+from loafer_kit.operations.states import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -21,48 +20,27 @@ _LOOK_EVERY, _WRITE_EVERY = 1.0, 5.0
 
 
 class HealthFile:
-    """Has the event loop of a service replace the health file, and remove it at the end.
+    """The health file of one run. A file that cannot be written is logged once for each reason."""
 
-    The path is LOAFER_HEALTH_FILE, or one in shared memory. A file that cannot be written is logged
-    once, and the service goes on.
-    """
-
-    def __init__(self, service: Service) -> None:
-        self.path = health_file()
-        self._vitals: Vitals = States(service)
+    def __init__(self, path: Path, vitals: Vitals) -> None:
+        self._path = path
+        self._vitals = vitals
         self._timer: asyncio.TimerHandle | None = None
         self._written: dict[str, object] = {}
         self._written_at = 0.0
         self._failure: str | None = None
-        service.startup(self._start)
-        service.teardown(self._stop)
-        service.health_file = self
 
     @contextlib.contextmanager
-    def showing(self, vitals: Vitals) -> Iterator[None]:
-        """Write about `vitals` while the block runs, of a parent for instance."""
-        self._vitals = vitals
-        self._begin()
+    def kept(self) -> Iterator[None]:
+        """Have the event loop replace the file while the block runs; remove it at the end."""
+        self._look()
         try:
             yield
         finally:
-            self._end()
-
-    async def _start(self, service: Service) -> None:
-        self._begin()
-
-    async def _stop(self, service: Service) -> None:
-        self._end()
-
-    def _begin(self) -> None:
-        self._written = {}
-        self._look()
-
-    def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+            if self._timer is not None:
+                self._timer.cancel()
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def _look(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
@@ -83,11 +61,11 @@ class HealthFile:
 
     def _write(self, health: dict[str, object]) -> None:
         """Replace the file as a whole; a link that a stranger has put there is not followed."""
-        number, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        number, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         try:
             with os.fdopen(number, "w") as file:
                 json.dump(health, file)
-            Path(name).replace(self.path)
+            Path(name).replace(self._path)
         except OSError:
             with contextlib.suppress(OSError):
                 Path(name).unlink()
@@ -99,8 +77,9 @@ class HealthFile:
             return
         self._failure = reason
         logger.error(
-            "health.unwritable path=%s: %s; set LOAFER_HEALTH_FILE to a file that can be written",
-            self.path,
+            "health.unwritable path=%s: %s; set %s to a file that can be written",
+            self._path,
             reason,
-            extra={"event": "health.unwritable", "path": str(self.path), "reason": reason},
+            HEALTH_VARIABLE,
+            extra={"event": "health.unwritable", "path": str(self._path), "reason": reason},
         )

@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import platform
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,15 +62,11 @@ class Address:
 class Shown(Vitals, Protocol):
     """What the pages show: one process, or several that are one service."""
 
-    @property
-    def info(self) -> Mapping[str, str]:
-        """The service and its versions."""
-
     def families(self) -> list[Family]:
         """Return the metrics."""
 
-    def routes(self) -> Mapping[str, Mapping[str, object]]:
-        """Return the limits and the condition of each route."""
+    def info(self) -> dict[str, Any]:
+        """Return versions, state and routes."""
 
 
 class HttpFace:
@@ -80,7 +74,6 @@ class HttpFace:
 
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
-        self._began = time.monotonic()
 
     @contextlib.asynccontextmanager
     async def listening(self, address: Address) -> AsyncIterator[int | None]:
@@ -117,8 +110,10 @@ class HttpFace:
         return web.Response(text=text, status=503 if problems else 200)
 
     def _readyz(self, _: web.Request) -> web.Response:
-        state = self._shown.state
-        return web.Response(text=f"{state}\n", status=200 if state == "ready" else 503)
+        problems, state = self._shown.problems(), self._shown.state
+        text = "".join(f"{line}\n" for line in problems or [state])
+        is_ready = state == "ready" and not problems
+        return web.Response(text=text, status=200 if is_ready else 503)
 
     def _metrics_page(self, request: web.Request) -> web.Response:
         kind = content_type(request.headers.get("Accept", ""))
@@ -126,14 +121,7 @@ class HttpFace:
         return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
     def _info(self, _: web.Request) -> web.Response:
-        info: dict[str, Any] = {
-            **self._shown.info,
-            "python": platform.python_version(),
-            "state": self._shown.state,
-            "uptime": round(time.monotonic() - self._began, 3),
-            "routes": self._shown.routes(),
-        }
-        return web.json_response(info)
+        return web.json_response(self._shown.info())
 
 
 def _written(

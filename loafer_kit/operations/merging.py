@@ -75,8 +75,12 @@ def merged(snapshots: Sequence[_Data]) -> _Data:
     poll the latest.
     """
     first = snapshots[0]
-    names = dict.fromkeys(route["name"] for found in snapshots for route in found["routes"])
-    routes = [route for found in snapshots for route in found["routes"]]
+    routes: dict[tuple[str, int], list[_Data]] = {}
+    for found in snapshots:
+        seen: Counter[str] = Counter()  # several routes may have one name
+        for route in found["routes"]:
+            routes.setdefault((route["name"], seen[route["name"]]), []).append(route)
+            seen[route["name"]] += 1
     publishers: dict[str, Counter[str]] = {}
     for found in snapshots:
         for publisher in found["publishers"]:
@@ -87,13 +91,15 @@ def merged(snapshots: Sequence[_Data]) -> _Data:
         "taken_at": max(found["taken_at"] for found in snapshots),
         "uptime": max(found["uptime"] for found in snapshots),
         "loop_lag": max(found["loop_lag"] for found in snapshots),
-        "routes": [_route([route for route in routes if route["name"] == name]) for name in names],
+        "routes": [_route(parts) for parts in routes.values()],
         "publishers": [{"destination": name, **counts} for name, counts in publishers.items()],
     }
 
 
-_SUMS = ("slots", "backlog", "unsettled", "receivers", "received", "rate_1m", "rate_5m", "retries")
-_MORE_SUMS = ("dead_letters", "given_up", "lost_leases", "failed_heartbeats", "failed_polls")
+_SUMS = (
+    *("slots", "backlog", "unsettled", "receivers", "received", "rate_1m", "rate_5m", "retries"),
+    *("dead_letters", "given_up", "lost_leases", "heartbeats", "failed_heartbeats", "failed_polls"),
+)
 
 
 def _route(parts: Sequence[_Data]) -> _Data:
@@ -115,14 +121,27 @@ def _route(parts: Sequence[_Data]) -> _Data:
             requests.setdefault(action, Counter()).update(made)
     return {
         **parts[0],
-        **{name: sum(part[name] for part in parts) for name in (*_SUMS, *_MORE_SUMS)},
+        **{name: sum(part[name] for part in parts) for name in _SUMS},
         **{name: any(part[name] for part in parts) for name in ("paused", "breaker_open", "stuck")},
         "running": running,
         "last_poll": min(polls, default=None),
         "durations": durations,
+        **{
+            name: _histogram([part[name] for part in parts])
+            for name in ("call_seconds", "wait_seconds")
+        },
         "outcomes": _sum_of_each(part["outcomes"] for part in parts),
         "rate_limit": None if None in limits else sum(limits),
         "requests": {action: dict(made) for action, made in requests.items()},
+    }
+
+
+def _histogram(parts: Sequence[_Data]) -> _Data:
+    columns = zip(*(part["counts"] for part in parts), strict=True)
+    return {
+        **parts[0],
+        "counts": [sum(column) for column in columns],
+        "total": sum(part["total"] for part in parts),
     }
 
 

@@ -13,14 +13,13 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.exceptions import SettingError
-from loafer_kit.operations import merging
 from loafer_kit.operations.children import (
     PARENT_VARIABLE,
     Child,
@@ -31,19 +30,21 @@ from loafer_kit.operations.children import (
     start_process,
 )
 from loafer_kit.operations.control import (
+    ControlSocket,
+)
+from loafer_kit.operations.crew import Crew
+from loafer_kit.operations.health import HealthFile
+from loafer_kit.operations.http import HttpFace
+from loafer_kit.operations.metrics import info_of
+from loafer_kit.operations.monitors import (
     CONTROL_VARIABLE,
     FIRST_VARIABLE,
-    RECENT,
-    Actions,
-    ControlError,
-    ControlSocket,
-    ask,
+    HTTP_VARIABLE,
+    Monitor,
 )
-from loafer_kit.operations.http import HttpFace
-from loafer_kit.operations.monitors import HTTP_VARIABLE, Monitor
-from loafer_kit.operations.probe import STALLED
-from loafer_kit.operations.samples import Family
-from loafer_kit.operations.states import STOP_MARGIN, State
+from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
+from loafer_kit.operations.recorder import recorder_of
+from loafer_kit.operations.states import STOP_MARGIN
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
 
@@ -76,11 +77,7 @@ class Limits:
 
 
 class Supervisor:
-    """Keeps `count` processes of a service running.
-
-    It is the `Shown` of the service: the health file, the pages, the metrics and the control socket
-    of the parent speak for all children.
-    """
+    """Keeps `count` processes of a service running, and speaks for all of them."""
 
     def __init__(
         self,
@@ -93,22 +90,15 @@ class Supervisor:
     ) -> None:
         self._service = service
         self._monitor = service.monitor or Monitor(service)
-        self._count = count
+        self._crew = Crew(count, info_of(recorder_of(service).snapshot()))
         self._grace_time = grace_time
         self._max_rss = max_rss
         self._limits = limits or Limits()
         self._folder = Path()
-        self._children: list[Child] = []
         self._tasks: set[asyncio.Task[object]] = set()
-        #: The routes that SIGTSTP has paused.
-        self._paused: list[str] = []
         self._started = 0
         #: Children that are to be replaced, one after the other.
         self._outdated: list[Child] = []
-        #: What operators have changed, and new children have to do first.
-        self._standing: dict[tuple[str, str], dict[str, Any]] = {}
-        #: The metrics of children that have ended.
-        self._departed: list[Family] = []
         self._crashes = 0
         self._restart_at = -math.inf
         self._stop_requests = 0
@@ -120,24 +110,19 @@ class Supervisor:
         with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:  # mode 0700
             self._folder = Path(folder)
             async with self._faces(), self._signals():
-                try:
-                    await self._keep()
-                finally:
-                    for child in self._children:  # a bug of ours: nobody would end them
-                        child.process.kill()
-                        child.process.wait()
+                await self._keep()
         return self._exit_code
 
     async def _keep(self) -> None:
         logger.info(
             "supervisor.started processes=%d",
-            self._count,
-            extra={"event": "supervisor.started", "processes": self._count},
+            self._crew.count,
+            extra={"event": "supervisor.started", "processes": self._crew.count},
         )
         while True:
             self._woken.clear()
             self._step()
-            if self._stop_requests and not self._children:
+            if self._stop_requests and not self._crew.children:
                 break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._limits.look_every / 2)
@@ -146,12 +131,13 @@ class Supervisor:
     async def _faces(self) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as faces:
             if path := os.environ.get(CONTROL_VARIABLE):
-                socket = ControlSocket(Path(path), self._actions())
+                actions = {**self._crew.actions(), "drain": self._drain}
+                socket = ControlSocket(Path(path), actions)
                 await faces.enter_async_context(socket.listening())
             if (address := self._monitor.current_address()) is not None:
-                await faces.enter_async_context(HttpFace(self).listening(address))
-            if self._service.health_file is not None:
-                faces.enter_context(self._service.health_file.showing(self))
+                await faces.enter_async_context(HttpFace(self._crew).listening(address))
+            if path := os.environ.get(HEALTH_VARIABLE):
+                faces.enter_context(HealthFile(Path(path), self._crew).kept())
             yield
 
     @contextlib.asynccontextmanager
@@ -166,7 +152,10 @@ class Supervisor:
             signal.SIGUSR1: self._report_all,
         }
         if not os.isatty(0):
-            handlers |= {signal.SIGTSTP: self._pause_all, signal.SIGCONT: self._resume_paused}
+            handlers |= {
+                signal.SIGTSTP: lambda: self._begin(self._crew.pause()),
+                signal.SIGCONT: lambda: self._begin(self._crew.resume()),
+            }
         loop = asyncio.get_running_loop()
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
@@ -181,13 +170,14 @@ class Supervisor:
     def stop(self) -> None:
         """Drain all children; the second request ends them at once, the third kills them."""
         self._stop_requests += 1
+        self._crew.stopping = True
         self._woken.set()
         logger.info(
             "supervisor.stopping request=%d",
             self._stop_requests,
             extra={"event": "supervisor.stopping", "request": self._stop_requests},
         )
-        for child in list(self._children):
+        for child in list(self._crew.children):
             if self._stop_requests == 1:
                 self._end(child)
             elif self._stop_requests == 2:  # noqa: PLR2004 - the second
@@ -197,57 +187,58 @@ class Supervisor:
 
     def roll(self) -> None:
         """Replace each child: a new one is ready before the old one drains."""
-        self._outdated = [child for child in self._children if not child.leaves]
+        self._outdated = [child for child in self._crew.children if not child.leaves]
         logger.info("supervisor.rolling", extra={"event": "supervisor.rolling"})
         self._woken.set()
 
+    def _drain(self, pid: int | None = None) -> None:
+        if pid is None:
+            self.stop()
+        else:
+            self._end(self._crew.child(pid))
+
     def _resize(self, by: int) -> None:
-        self._count = max(1, self._count + by)
+        self._crew.count = max(1, self._crew.count + by)
         logger.info(
             "supervisor.resized processes=%d",
-            self._count,
-            extra={"event": "supervisor.resized", "processes": self._count},
+            self._crew.count,
+            extra={"event": "supervisor.resized", "processes": self._crew.count},
         )
         self._woken.set()
 
     def _report_all(self) -> None:
-        for child in self._children:
+        for child in self._crew.children:
             if child.answered is not None:  # before that, the signal would kill it
                 child.process.send_signal(signal.SIGUSR1)
-
-    def _pause_all(self) -> None:
-        paused = [name for name, facts in self.routes().items() if not facts["paused"]]
-        self._paused += paused
-        for name in paused:
-            self._begin(self._ask_all("pause", {"route": name}))
-
-    def _resume_paused(self) -> None:
-        paused, self._paused = self._paused, []
-        for name in paused:
-            self._begin(self._ask_all("resume", {"route": name}))
 
     def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("supervisor.error: %s", error, extra={"event": "supervisor.error"})
 
     # One look at the children
 
     def _step(self) -> None:
         now = time.monotonic()
-        reap({child.pid: child for child in self._children})
-        for child in [child for child in self._children if child.process.returncode is not None]:
+        reap({child.pid: child for child in self._crew.children})
+        for child in [
+            child for child in self._crew.children if child.process.returncode is not None
+        ]:
             self._ended(child, child.process.returncode, now)
-        for child in self._children:
+        for child in self._crew.children:
             self._look_at(child, now)
         if not self._stop_requests:
-            self._replace_next()
+            self._replace_next(now)
             self._start_missing(now)
 
     def _ended(self, child: Child, code: int, now: float) -> None:
-        self._children.remove(child)
+        self._crew.remove(child)
         os.close(child.lifeline)
-        self._departed = merging.together([self._departed, merging.lasting(child.families)])
         self._outdated = [other for other in self._outdated if other is not child]
         code = 128 - code if code < 0 else code
         asked = child.leaves or bool(self._stop_requests)
@@ -276,7 +267,7 @@ class Supervisor:
         limits = self._limits
         self._crashes = 1 if child.age >= limits.stable else self._crashes + 1
         is_loop = self._crashes >= limits.most_crashes
-        if is_loop and not any(other.age >= limits.stable for other in self._children):
+        if is_loop and not any(other.age >= limits.stable for other in self._crew.children):
             logger.critical(
                 "supervisor.crash_loop: %d processes have ended by themselves, the last one with "
                 "exit code %d; its message stands above",
@@ -292,6 +283,8 @@ class Supervisor:
 
     def _look_at(self, child: Child, now: float) -> None:
         limits = self._limits
+        if child.killed:
+            return
         if now >= child.kill_at:
             self._kill(child, f"it has not ended within {self._grace_time + STOP_MARGIN:g} s")
         elif child.leaves:
@@ -313,23 +306,26 @@ class Supervisor:
             self._report(child, "process.too_large", text)
             self._outdated.append(child)
 
-    def _replace_next(self) -> None:
+    def _replace_next(self, now: float) -> None:
         """Start the replacement of the next child that is outdated; end the child when it is ready."""
-        for new in self._children:
+        for new in self._crew.children:
             if new.replaces is not None and new.state == "ready":
                 old, new.replaces = new.replaces, None
                 self._outdated = [child for child in self._outdated if child is not old]
-                if not old.leaves and old in self._children:
+                if not old.leaves and old in self._crew.children:
                     self._end(old)
-        if self._outdated and not any(child.replaces for child in self._children):
+        is_due = now >= self._restart_at and not any(
+            child.replaces for child in self._crew.children
+        )
+        if self._outdated and is_due:
             self._start(replaces=self._outdated[0])
 
     def _start_missing(self, now: float) -> None:
-        kept = [child for child in self._children if not child.leaves and not child.replaces]
-        for child in kept[self._count :]:
+        kept = [child for child in self._crew.children if not child.leaves and not child.replaces]
+        for child in kept[self._crew.count :]:
             self._end(child)
-        if now >= self._restart_at:
-            for _ in range(self._count - len(kept)):
+        for _ in range(self._crew.count - len(kept)):
+            if now >= self._restart_at:
                 self._start()
 
     def _start(self, replaces: Child | None = None) -> None:
@@ -337,28 +333,24 @@ class Supervisor:
         socket = self._folder / f"{self._started}.socket"
         environment = {
             CONTROL_VARIABLE: str(socket),
-            FIRST_VARIABLE: json.dumps(list(self._standing.values())),
+            FIRST_VARIABLE: json.dumps(list(self._crew.standing.values())),
             HTTP_VARIABLE: "",
-            "LOAFER_HEALTH_FILE": str(socket.with_suffix(".health")),
+            HEALTH_VARIABLE: "",
         }
-        child = Child(*start_process(environment), socket, replaces)
-        self._children.append(child)
-        self._begin(self._follow(child))
-
-    async def _follow(self, child: Child) -> None:
-        """Ask a child how it is, until it ends."""
-        while child in self._children:
-            with contextlib.suppress(ControlError, TimeoutError):
-                async with asyncio.timeout(self._limits.stalled):
-                    vitals = await ask(child.socket, "vitals")
-                    if child.answered is None:  # what was asked for while it started
-                        for request in list(self._standing.values()):
-                            await ask(child.socket, **request)
-                child.answered = time.monotonic()
-                child.state, child.problems = vitals["state"], vitals["problems"]
-                child.families = merging.from_data(vitals["metrics"])
-                self._woken.set()
-            await asyncio.sleep(self._limits.look_every)
+        try:
+            child = Child(*start_process(environment), socket, replaces)
+        except OSError as error:  # no memory, or too many processes
+            self._restart_at = time.monotonic() + self._limits.longest_backoff
+            logger.error(  # noqa: TRY400 - the error says it all
+                "supervisor.cannot_start: %s; trying again in %g s",
+                error.strerror,
+                self._limits.longest_backoff,
+                extra={"event": "supervisor.cannot_start"},
+            )
+            return
+        self._crew.children.append(child)
+        limits = self._limits
+        self._begin(self._crew.follow(child, limits.look_every, limits.stalled, self._woken.set))
 
     def _end(self, child: Child) -> None:
         """Have a child drain."""
@@ -369,7 +361,7 @@ class Supervisor:
 
     def _kill(self, child: Child, why: str) -> None:
         self._report(child, "process.killed", why)
-        child.kill_at, child.answered, child.started = math.inf, None, time.monotonic()
+        child.killed = True
         child.process.kill()
 
     def _report(self, child: Child, event: str, why: str) -> None:
@@ -380,139 +372,6 @@ class Supervisor:
             why,
             extra={"event": event, "pid": child.pid, "reason": why},
         )
-
-    # What the faces of the parent show
-
-    @property
-    def info(self) -> Mapping[str, str]:
-        """The service and its versions."""
-        return self._monitor.info
-
-    @property
-    def state(self) -> State:
-        """Ready when as many children are as there should be."""
-        if self._stop_requests:
-            return "stopping"
-        ready = sum(child.state == "ready" and not child.leaves for child in self._children)
-        return "ready" if ready >= self._count else "starting"
-
-    def problems(self) -> list[str]:
-        """Return the problems of all children."""
-        return [
-            f"process {child.pid}: {problem}"
-            for child in self._children
-            for problem in child.problems
-        ]
-
-    def families(self) -> list[Family]:
-        """Return the metrics of all children, as they were within the last second."""
-        return merging.together([self._departed, *(child.families for child in self._children)])
-
-    def routes(self) -> dict[str, dict[str, object]]:
-        """Return the limits and the condition of each route."""
-        samples = {
-            (family.name, dict(labels)["route"]): value
-            for family in self.families()
-            if family.name in ("loafer_slots_total", "loafer_paused", "loafer_breaker_open")
-            for labels, value in family.samples.items()
-        }
-        return {
-            route: {
-                "concurrency": int(value),
-                "paused": bool(samples["loafer_paused", route]),
-                "breaker_open": bool(samples["loafer_breaker_open", route]),
-            }
-            for (name, route), value in samples.items()
-            if name == "loafer_slots_total"
-        }
-
-    # The control socket of the parent
-
-    def _actions(self) -> Actions:
-        def one_or_all(action: str) -> Callable[..., Any]:
-            async def perform(pid: int | None = None, **parameters: object) -> Any:
-                if pid is not None:
-                    if action == "drain":
-                        return self._end(self._child(pid))
-                    return await ask(self._child(pid).socket, action, **parameters)
-                if action == "drain" and not parameters:
-                    return self.stop()
-                return await self._ask_all(action, parameters)
-
-            return perform
-
-        actions = ("status", "recent", "queues", "dump", "drain")
-        return {name: one_or_all(name) for name in (*actions, *_STANDING)}
-
-    def _child(self, pid: object) -> Child:
-        for child in self._children:
-            if child.pid == pid:
-                return child
-        known = ", ".join(str(child.pid) for child in self._children)
-        raise ControlError(f"There is no process {pid!r}; there are: {known}")
-
-    async def _ask_all(self, action: str, parameters: dict[str, object]) -> Any:
-        steers = action in _STANDING
-        children = [
-            child
-            for child in self._children
-            if child.answered is not None and not (steers and child.leaves)
-        ]
-        if not children:
-            raise ControlError("No process has started yet: try again.")
-        asked = children[:1] if action == "queues" else children
-        answers = await asyncio.gather(
-            *(ask(child.socket, action, **parameters) for child in asked), return_exceptions=True
-        )
-        results, errors = [], []
-        for child, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, BaseException):
-                errors += [] if child.leaves or child not in self._children else [answer]
-            else:
-                results.append((child, answer))
-        if steers and results:
-            self._remember(action, parameters)
-        if errors and (steers or not results):
-            raise errors[0]
-        if not results:
-            raise ControlError("The processes are ending: try again.")
-        return self._joined(action, results)
-
-    def _remember(self, action: str, parameters: dict[str, object]) -> None:
-        """Have later children do it first; a later change of the same kind replaces it."""
-        kind = "pause" if action == "resume" else action
-        route = parameters.get("route")
-        if route is None:
-            self._standing = {
-                key: request for key, request in self._standing.items() if key[0] != kind
-            }
-        else:
-            self._standing[kind, str(route)] = {"action": action, **parameters}
-
-    def _joined(self, action: str, results: list[tuple[Child, Any]]) -> Any:
-        answers = [answer for _, answer in results]
-        if action == "status":
-            processes = [
-                {
-                    "pid": child.pid,
-                    "state": found["state"],
-                    "uptime": found["uptime"],
-                    "loop_lag": found["loop_lag"],
-                    "memory": memory_of(child.pid),
-                }
-                for child, found in results
-            ]
-            return {**merging.merged(answers), "state": self.state, "processes": processes}
-        if action == "recent":
-            everything = [message for answer in answers for message in answer]
-            return sorted(everything, key=lambda message: message["time"])[-RECENT:]
-        if action == "dump":
-            return [{"pid": child.pid, **call} for child, answer in results for call in answer]
-        return answers[0]
-
-
-#: Actions whose effect new children inherit.
-_STANDING = ("pause", "resume", "rate", "concurrency")
 
 
 def supervise(service: Service, runner: LoaferRunner, grace_time: float) -> bool:

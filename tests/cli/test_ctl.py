@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from loafer_kit import LoaferManager
 from loafer_kit.cli import app
 from loafer_kit.cli.terminal.picture import Screen, as_text
+from loafer_kit.cli.top import _Top
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.local import records
 from loafer_kit.operations.control import ControlSocket
@@ -276,6 +277,28 @@ def test_keys_steer_the_selected_route(service):
         person.type("q")
         assert person.leave() == 0
     assert not mails.paused
+
+
+async def test_a_service_that_goes_away_and_comes_back_is_shown_again(tmp_path):
+    """The last picture stays meanwhile, with a line that says why; keys do no harm."""
+    path = tmp_path / "socket"
+    actions = {"status": lambda: status(route("orders")), "queues": lambda: [QUEUE]}
+    running = _Top(path)
+    await running.look()
+    assert running.screen.note.startswith("No service listens on")
+    assert running.screen.status is None
+    assert await running.press("p")
+    async with ControlSocket(path, actions).listening():
+        await running.look()
+        assert running.screen.note == ""
+        assert running.screen.route == "orders"
+        assert await running.press("p")
+        assert "There is no action 'pause'" in running.screen.note
+    await running.look()
+    assert running.screen.note.startswith("No service listens on")
+    assert running.screen.route == "orders"
+    assert await running.press("s")
+    assert not await running.press("q")
 
 
 def test_top_of_no_service_is_one_line(tmp_path):

@@ -4,9 +4,9 @@ import json
 
 from loafer_kit import LoaferManager
 from loafer_kit.operations import merging
-from loafer_kit.operations.metrics import Metrics
+from loafer_kit.operations.metrics import families
+from loafer_kit.operations.recorder import Recorder
 from loafer_kit.operations.samples import Family, Histogram, as_text
-from loafer_kit.operations.snapshot import Recorder
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -24,11 +24,11 @@ def family(name, kind, *values, **labels):
 
 def test_metrics_survive_json():
     """They travel from the children to the parent."""
-    metrics = Metrics("foobar", {"version": "1"})
-    metrics.route_started(Route(InMemoryProvider(), accept, "orders"))
-    families = metrics.families()
-    again = merging.from_data(json.loads(json.dumps(merging.as_data(families))))
-    assert as_text(again) == as_text(families)
+    recorder, orders = recorded()
+    recorder.polled(orders, 0, 1.0, None)
+    found = families(recorder.snapshot())
+    again = merging.from_data(json.loads(json.dumps(merging.as_data(found))))
+    assert as_text(again) == as_text(found)
 
 
 def test_counters_are_added_and_states_and_points_in_time_are_not():
@@ -63,10 +63,15 @@ def test_counters_are_added_and_states_and_points_in_time_are_not():
     ]
 
 
-def snapshot(**route):
-    manager = LoaferManager([Route(InMemoryProvider(), accept, "orders")], name="foobar")
+def recorded(*names):
+    routes = [Route(InMemoryProvider(), accept, name) for name in names or ["orders"]]
+    manager = LoaferManager(routes, name="foobar")
     manager._dispatcher_at_work = manager.dispatcher
-    found = Recorder(manager).snapshot().as_dict()
+    return Recorder(manager), routes[0]
+
+
+def snapshot(**route):
+    found = recorded()[0].snapshot().as_dict()
     found["routes"][0].update(route)
     return json.loads(json.dumps(found))
 
@@ -81,6 +86,7 @@ def test_a_snapshot_of_all_has_the_members_of_one():
         rate_limit=10.0,
         outcomes={"acknowledged": 4},
         durations={"p50": 0.1, "p95": None, "p99": None},
+        call_seconds={"bounds": [1.0], "counts": [2, 1], "total": 5.0},
         requests={"DeleteMessageBatch": {"count": 2, "failures": 1, "seconds": 0.5}},
     )
     two = snapshot(
@@ -91,6 +97,7 @@ def test_a_snapshot_of_all_has_the_members_of_one():
         paused=True,
         outcomes={"acknowledged": 1, "left": 2},
         durations={"p50": 0.3, "p95": None, "p99": None},
+        call_seconds={"bounds": [1.0], "counts": [0, 4], "total": 9.0},
         requests={"DeleteMessageBatch": {"count": 3, "failures": 0, "seconds": 0.5}},
     )
     one["publishers"] = [{"destination": "q", "published": 1, "failed": 0, "seconds": 1.0}]
@@ -108,6 +115,7 @@ def test_a_snapshot_of_all_has_the_members_of_one():
     assert (route["received"], route["slots"], route["rate_limit"]) == (11, 20, 25)
     assert (route["last_poll"], route["paused"]) == (7, True)
     assert route["outcomes"] == {"acknowledged": 5, "left": 2}
+    assert route["call_seconds"] == {"bounds": [1.0], "counts": [2, 5], "total": 14.0}
     assert route["durations"] == {"p50": 0.3, "p95": None, "p99": None}
     assert route["requests"] == {"DeleteMessageBatch": {"count": 5, "failures": 1, "seconds": 1.0}}
 
@@ -120,3 +128,12 @@ def test_one_process_alone_is_what_it_says():
 def test_a_process_without_a_rate_limit_has_no_limit_for_all():
     """Between two changes, one may have it and another not."""
     assert merging.merged([snapshot(rate_limit=1.0), snapshot()])["routes"][0]["rate_limit"] is None
+
+
+def test_routes_of_one_name_stay_apart():
+    """Each of them has the counts of all: their sum would count twice."""
+    recorder, route = recorded("orders", "orders")
+    recorder.received(route, ["a", "b"])
+    found = json.loads(json.dumps(recorder.snapshot().as_dict()))
+    merged = merging.merged([found, found])
+    assert [(route["name"], route["received"]) for route in merged["routes"]] == [("orders", 4)] * 2

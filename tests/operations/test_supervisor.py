@@ -13,15 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from loafer_kit import LoaferManager
 from loafer_kit.exceptions import SettingError
 from loafer_kit.operations import children, supervisor
 from loafer_kit.operations.control import ControlError, ask
+from loafer_kit.operations.samples import Family
+from loafer_kit.routes import Route
+from loafer_kit.testing import InMemoryProvider
 
 SERVICE = """
 import asyncio, logging, os, pathlib, signal, sys, time
 from loafer_kit import LoaferManager
-from loafer_kit.operations import supervisor
-from loafer_kit.operations.health import HealthFile
+from loafer_kit.operations import children, supervisor
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 
@@ -67,20 +70,20 @@ async def handle(path, metadata):
     return True
 
 defaults = supervisor.Limits
-limits = dict(look_every=0.1, stalled=1.5, backoff=0.05, longest_backoff=0.2, stable=5, grown_up=0)
+children.STOP_MARGIN = 1
+limits = dict(look_every=0.1, stalled=float(os.environ.get("STALLED", 20)), backoff=0.05, longest_backoff=0.2, stable=5, grown_up=0)
 supervisor.Limits = lambda: defaults(**limits)
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("loafer_kit.engine.deliveries").setLevel(logging.WARNING)
 manager = LoaferManager([Route(Files(), handle, "files", concurrency=4)], name="foobar", grace_time=3)
-HealthFile(manager)
-if (here / "fails").exists() and "LOAFER_PARENT" in os.environ:
+if (here / "fails").exists() and "_LOAFER_PARENT" in os.environ:
     sys.exit("cannot start: " + (here / "fails").read_text())
 if __name__ == "__main__":
     manager.run()
 """
 
 
-class Family:
+class Processes:
     """A service in several processes."""
 
     def __init__(self, folder, count=2, **environment):
@@ -169,7 +172,7 @@ def family(tmp_path):
     made = []
 
     def make(**keywords):
-        made.append(Family(tmp_path, **keywords))
+        made.append(Processes(tmp_path, **keywords))
         return made[-1]
 
     yield make
@@ -188,7 +191,7 @@ def is_alive(pid):
 
 def test_a_crash_and_a_hang_cost_one_process_each_and_no_message(family):
     """The others go on; the parent's faces speak for all of them, and TERM drains all of them."""
-    service = family(LOAFER_HTTP="127.0.0.1:0")
+    service = family(LOAFER_HTTP="127.0.0.1:0", STALLED="3")
     first = service.until_ready()
     service.send("crash", *["x"] * 10)
     service.until(lambda: "code=7" in service.output())
@@ -255,7 +258,7 @@ def test_hup_replaces_each_process_without_losing_a_message(family):
 
 
 def test_a_crash_loop_ends_with_the_message_and_the_code_of_the_child(family):
-    service = family()
+    service = family(count=1)
     (service.folder / "fails").write_text("no such queue")
     assert service.process.wait(60) == 1
     assert "cannot start: no such queue" in service.output()
@@ -268,8 +271,14 @@ def test_a_process_that_grows_is_replaced_and_finishes_what_it_has(family):
     before = service.until_ready()
     service.send("grow", *["slow"] * 4)
     service.until(lambda: "process.too_large" in service.output())
+
+    def is_replaced():
+        processes = service.status()["processes"]
+        assert sum(process["state"] == "ready" for process in processes) >= 2
+        return len({process["pid"] for process in processes} & set(before)) == 1
+
+    service.until(is_replaced)
     service.until(lambda: service.done() == service.sent)
-    service.until(lambda: len(set(service.until_ready()) & set(before)) == 1)
     assert service.end() == 0
 
 
@@ -294,15 +303,18 @@ def test_the_number_of_processes_changes_and_a_terminal_ends_all_once(family):
     assert "stopping_now" not in service.output()
 
 
-def test_no_child_outlives_a_parent_that_is_killed(family):
-    """Each finishes its messages first."""
+@pytest.mark.parametrize("text", ["slow", "hang"])
+def test_no_child_outlives_a_parent_that_is_killed(family, text):
+    """Each finishes its messages first; one whose loop is blocked ends when its time is over."""
     service = family(count=1)
     pids = service.until_ready(1)
-    service.send("slow")
-    service.until(lambda: service.ask("dump"))
+    service.send(text)
+    service.until(lambda: not list((service.folder / "queue").glob("*.message")))
+    if text == "hang":
+        service.until(lambda: service.done() == 1)
     service.process.kill()
     service.process.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while any(map(is_alive, pids)):
         assert time.monotonic() < deadline, service.output()
         time.sleep(0.02)
@@ -369,3 +381,133 @@ def test_auto_counts_the_cores_that_the_container_may_use(tmp_path, monkeypatch,
 def test_the_memory_of_a_process_is_known_and_that_of_none_is_zero():
     assert children.memory_of(os.getpid()) > 2**20
     assert children.memory_of(2**22 + 1) == 0
+
+
+# What the parent decides, with children that only sleep
+
+
+@pytest.fixture
+def parent(monkeypatch, tmp_path):
+    """A supervisor of one child, which is asked nothing."""
+    started = []
+
+    def start(environment):
+        watched, lifeline = os.pipe()
+        os.close(watched)
+        started.append(subprocess.Popen(["sleep", "60"]))
+        return started[-1], lifeline
+
+    monkeypatch.setattr(supervisor, "start_process", start)
+    monkeypatch.setattr(supervisor.Supervisor, "_begin", lambda self, work: work.close())
+    manager = LoaferManager([Route(InMemoryProvider(), print)], name="foobar")
+    made = supervisor.Supervisor(manager, 1, grace_time=0)
+    yield made
+    for process in started:
+        process.kill()
+        process.wait()
+    for child in made._crew.children:
+        os.close(child.lifeline)
+
+
+def step_until(parent, condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        parent._step()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+async def test_a_child_that_only_a_restart_helps_drains_while_another_starts(parent, caplog):
+    parent._step()
+    [child] = parent._crew.children
+    child.answered, child.problems = time.monotonic(), ["threads use every slot"]
+    assert parent._crew.problems() == [f"process {child.pid}: threads use every slot"]
+    parent._step()
+    step_until(parent, lambda: child not in parent._crew.children)
+    assert len(parent._crew.children) == 1
+    assert "process.unwell" in caplog.text
+    assert parent._crashes == 0
+
+
+async def test_a_child_that_does_not_end_is_killed_once(parent, caplog):
+    parent._step()
+    [child] = parent._crew.children
+    kill = child.process.kill
+    child.process.terminate = child.process.kill = lambda: None
+    parent._end(child)
+    child.kill_at = time.monotonic()
+    for _ in range(3):  # the system takes its time
+        parent._step()
+    kill()
+    step_until(parent, lambda: child not in parent._crew.children)
+    assert caplog.text.count("process.killed") == 1
+    assert "it has not ended within 30 s" in caplog.text
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_child_that_never_answers_or_no_longer_does_is_replaced(parent, caplog, answered):
+    """An import that hangs gets more time than an event loop."""
+    parent._limits = supervisor.Limits(stalled=0.01, first_answer=0.01, backoff=0)
+    parent._step()
+    [child] = parent._crew.children
+    child.answered = time.monotonic() if answered else None
+    step_until(parent, lambda: child not in parent._crew.children)
+    assert caplog.text.count("process.killed") == 1
+    assert ("its event loop has not run" if answered else "it has not started") in caplog.text
+    step_until(parent, lambda: parent._crew.children)
+
+
+async def test_a_machine_that_starts_no_process_is_asked_again(parent, caplog, monkeypatch):
+    """The children that run go on."""
+    parent._step()
+    start = supervisor.start_process
+
+    def refuse(environment):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor, "start_process", refuse)
+    parent._crew.count = 3
+    parent._step()
+    parent._step()
+    assert len(parent._crew.children) == 1
+    assert caplog.text.count("supervisor.cannot_start: Resource temporarily unavailable") == 1
+    monkeypatch.setattr(supervisor, "start_process", start)
+    parent._restart_at = 0
+    parent._step()
+    assert len(parent._crew.children) == 3
+
+
+async def test_crashes_far_apart_or_beside_a_stable_child_are_no_loop(parent):
+    """Only children that keep dying young end the service."""
+    parent._limits = supervisor.Limits(backoff=0, longest_backoff=0)
+    parent._crew.count = 2
+    parent._step()
+    old, _ = parent._crew.children
+    old.started -= 100
+    for _ in range(7):
+        parent._restart_at = 0
+        young = next(child for child in parent._crew.children if child is not old)
+        young.process.kill()
+        step_until(parent, lambda young=young: young not in parent._crew.children)
+        step_until(parent, lambda: len(parent._crew.children) == 2)
+    assert not parent._stop_requests
+    old.process.kill()
+    step_until(parent, lambda: old not in parent._crew.children)
+    assert parent._crashes == 1
+
+
+async def test_metrics_of_children_that_ended_still_count(parent):
+    """A counter never falls; what a dead child holds is gone."""
+    parent._step()
+    [child] = parent._crew.children
+    counter = Family("loafer_messages_received", "counter", "Text.")
+    gauge = Family("loafer_slots_used", "gauge", "Text.")
+    counter.add(5, route="a")
+    gauge.add(3, route="a")
+    child.families = [counter, gauge]
+    assert [sum(f.samples.values()) for f in parent._crew.families()] == [5, 3]
+    child.process.kill()
+    step_until(parent, lambda: child not in parent._crew.children)
+    assert {f.name: sum(f.samples.values()) for f in parent._crew.families()} == {
+        "loafer_messages_received": 5
+    }
