@@ -415,7 +415,7 @@ def _act(
         if json:
             say_json(_as_json(queue, outcomes, remarks, done=False))
         for letter, outcome in [] if json else planned[:_PLANNED]:
-            say(f"{_described(outcome, _WOULD)}: {letter.reason or _NO_REASON}")
+            say(f"would {_described(outcome, _WOULD)}: {letter.reason or _NO_REASON}")
         more = len(planned) - _PLANNED
         _say_remarks([*remarks, *([f"and {_letters(more)} more"] if more > 0 else [])])
         what = _counted(outcomes, _WOULD)
