@@ -290,6 +290,8 @@ def purge(queue: Queue, *, chosen: Chosen, yes: Yes = False, json: Json = False)
     count = next(steps)
     if _is_confirmed(f"delete all, about {count}, of", queue, yes=yes, json=json):
         list(steps)
+        if json:
+            say_json(_as_json(queue, [], [], done=True))
         say(f"deleted all, about {count}, of {queue}", err=json)
 
 
@@ -386,7 +388,10 @@ async def _edit(folder: Path, letter: "Letter") -> str | None:
         done = await asyncio.to_thread(subprocess.run, command, check=False)  # noqa: S603
     except OSError as error:
         raise LoaferKitError(f"{editor}: {error.strerror}; set EDITOR") from error
-    body = file.read_bytes().decode()
+    try:
+        body = file.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise LoaferKitError(f"{file}: not UTF-8 (byte {error.start})") from error
     if not letter.body.endswith("\n"):
         body = body.removesuffix("\n")  # most editors end a file with one
     if done.returncode or not body:

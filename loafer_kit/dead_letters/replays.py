@@ -79,23 +79,19 @@ async def replay(
     with Journal(visit.queue.url) as journal:
         post = _Post(await visit.clients.transport(), journal, rate)
         returning = _Return(visit, post, _Targets(visit, to), edit)
-        chosen: list[Letter] = []
-        async for batch in visit.batches(choice.most):
+        left = choice.count
+        async for batch in visit.batches(choice.enough):
             finished = await returning.finish(batch)
             for outcome in finished:
                 yield outcome
-            ids = {outcome.letter for outcome in finished}
-            wanted: list[Letter] = []
-            for letter in batch:
-                fits = letter.id not in ids and choice.matches(letter)
-                if fits and not choice.is_met_by(chosen):
-                    wanted.append(letter)
-                    chosen.append(letter)
+            done = {outcome.letter for outcome in finished}
+            wanted = [item for item in batch if item.id not in done and choice.matches(item)][:left]
             for letters in post.in_steps(wanted, one_by_one=is_ordered or edit is not None):
                 for outcome in await returning.send(letters):
                     yield outcome
                 post.raise_denial()
-            if choice.is_met_by(chosen):
+            left = left and left - len(wanted)
+            if left == 0:
                 return
 
 
