@@ -1,5 +1,6 @@
 """Replays, purges and imports, against the embedded server."""
 
+import asyncio
 import json
 
 import pytest
@@ -287,6 +288,23 @@ async def test_two_operators_on_two_machines_send_each_letter_once(
         outcomes += [outcome async for outcome in first]
     assert [outcome.status for outcome in outcomes] == ["sent"] * 30
     assert sorted(mail.bodies("orders"), key=int) == [str(number) for number in range(30)]
+
+
+async def test_a_cancellation_waits_for_what_is_under_way(visit, mail, monkeypatch):
+    """Ctrl-C between a send and its deletion doubles nothing."""
+    mail.reject("1")
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(replay(visit))
+    send = SQSResponse.send_message
+
+    def interrupted(self):
+        loop.call_soon_threadsafe(task.cancel)
+        return send(self)
+
+    monkeypatch.setattr(SQSResponse, "send_message", interrupted)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert mail.queues.counts("orders-dead").total == 0
+    assert mail.bodies("orders") == ["1"]
 
 
 async def test_the_rate_is_kept(visit, mail, monkeypatch):
