@@ -44,6 +44,8 @@ _PREVIEW = 200
 
 _NO_REASON = "no reason: SQS moved it after its last receive"
 _RISEN = "the receive count of each letter that was looked at rose by one"
+#: An answer that is not the name of a queue.
+_NOT = "no, leave it"
 #: What happens to a letter: afterwards, and before.
 _DONE = {"sent": "sent", "deleted": "deleted", "kept": "kept"}
 _WOULD = {"sent": "send", "deleted": "delete", "kept": "keep"}
@@ -364,7 +366,7 @@ def _replay(
         edited = partial(_edit, folder)
         async for outcome in replays.replay(visit, choice, to=to, rate=rate, edit=edited):
             if outcome.status == "sent":
-                (folder / outcome.letter).unlink()
+                (folder / outcome.letter).unlink(missing_ok=True)
             yield outcome
 
     try:
@@ -438,7 +440,7 @@ def _is_confirmed(what: str, queue: str, *, yes: bool, json: bool) -> bool:
     if not yes and (json or not is_interactive()):
         say(f"nothing was changed: --yes would {what} {name}", err=True)
     elif not yes:
-        answer = Terminal().ask(f"This would {what} {name}. Type its name to do it:", "")
+        answer = Terminal().ask(f"This would {what} {name}. Type its name to do it", _NOT)
         yes = answer == name
         if not yes:
             say("nothing was changed", err=True)
