@@ -29,7 +29,7 @@ async def test_every_letter_is_seen_and_returned(visit, mail):
     assert counts == ["2"] * 10
 
 
-async def test_a_group_keeps_its_order(visit, mail, monkeypatch):
+async def test_a_group_keeps_its_order(visit, mail, monkeypatch, steps):
     """The last letter is returned first: on SQS, a consumer may receive between two requests."""
     change, returned = SQSResponse.change_message_visibility_batch, []
 
@@ -47,7 +47,7 @@ async def test_a_group_keeps_its_order(visit, mail, monkeypatch):
     assert (await look(visit, "steps-dead.fifo"))[0] == ["0", "1", "2", "3"]
 
 
-async def test_a_group_in_hand_hides_its_later_letters(visit, mail):
+async def test_a_group_in_hand_hides_its_later_letters(visit, mail, steps):
     """It is said that not everything was seen."""
     for number in range(12):
         mail.reject(str(number), source="steps.fifo", to="steps-dead.fifo", group="g")
