@@ -44,6 +44,8 @@ _PREVIEW = 200
 
 _NO_REASON = "no reason: SQS moved it after its last receive"
 _RISEN = "the receive count of each letter that was looked at rose by one"
+#: An answer that is not the name of a queue.
+_NOT = "no, leave it"
 #: What happens to a letter: afterwards, and before.
 _DONE = {"sent": "sent", "deleted": "deleted", "kept": "kept"}
 _WOULD = {"sent": "send", "deleted": "delete", "kept": "keep"}
@@ -290,6 +292,8 @@ def purge(queue: Queue, *, chosen: Chosen, yes: Yes = False, json: Json = False)
     count = next(steps)
     if _is_confirmed(f"delete all, about {count}, of", queue, yes=yes, json=json):
         list(steps)
+        if json:
+            say_json(_as_json(queue, [], [], done=True))
         say(f"deleted all, about {count}, of {queue}", err=json)
 
 
@@ -362,7 +366,7 @@ def _replay(
         edited = partial(_edit, folder)
         async for outcome in replays.replay(visit, choice, to=to, rate=rate, edit=edited):
             if outcome.status == "sent":
-                (folder / outcome.letter).unlink()
+                (folder / outcome.letter).unlink(missing_ok=True)
             yield outcome
 
     try:
@@ -386,7 +390,10 @@ async def _edit(folder: Path, letter: "Letter") -> str | None:
         done = await asyncio.to_thread(subprocess.run, command, check=False)  # noqa: S603
     except OSError as error:
         raise LoaferKitError(f"{editor}: {error.strerror}; set EDITOR") from error
-    body = file.read_bytes().decode()
+    try:
+        body = file.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise LoaferKitError(f"{file}: not UTF-8 (byte {error.start})") from error
     if not letter.body.endswith("\n"):
         body = body.removesuffix("\n")  # most editors end a file with one
     if done.returncode or not body:
@@ -415,7 +422,7 @@ def _act(
         if json:
             say_json(_as_json(queue, outcomes, remarks, done=False))
         for letter, outcome in [] if json else planned[:_PLANNED]:
-            say(f"{_described(outcome, _WOULD)}: {letter.reason or _NO_REASON}")
+            say(f"would {_described(outcome, _WOULD)}: {letter.reason or _NO_REASON}")
         more = len(planned) - _PLANNED
         _say_remarks([*remarks, *([f"and {_letters(more)} more"] if more > 0 else [])])
         what = _counted(outcomes, _WOULD)
@@ -433,7 +440,7 @@ def _is_confirmed(what: str, queue: str, *, yes: bool, json: bool) -> bool:
     if not yes and (json or not is_interactive()):
         say(f"nothing was changed: --yes would {what} {name}", err=True)
     elif not yes:
-        answer = Terminal().ask(f"This would {what} {name}. Type its name to do it:", "")
+        answer = Terminal().ask(f"This would {what} {name}. Type its name to do it", _NOT)
         yes = answer == name
         if not yes:
             say("nothing was changed", err=True)

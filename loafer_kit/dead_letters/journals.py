@@ -64,6 +64,8 @@ class Journal:
     def record(self, state: State, letters: Iterable[str]) -> None:
         """Record the state of letters; it is on the disk when this returns."""
         names = list(letters)
+        if not names:
+            return
         line = json.dumps({"at": int(time.time()), "state": state, "letters": names})
         os.write(self._descriptor, f"{line}\n".encode())
         os.fsync(self._descriptor)

@@ -4,7 +4,7 @@ import base64
 import functools
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -220,13 +220,13 @@ class Choice:
             raise _unreadable(self.where, error) from error
         return found is True or (found is not False and found not in (None, "", [], {}))
 
-    def is_met_by(self, chosen: Collection[Letter]) -> bool:
-        """Return whether nothing can be chosen in addition to these."""
-        names = {name for letter in chosen for name in (letter.id, letter.original_id)}
-        return len(chosen) == self.limit or (bool(self.ids) and self.ids <= names)
+    @property
+    def count(self) -> int | None:
+        """How many letters are chosen at most, one for each id."""
+        return min(filter(None, (self.limit, len(self.ids))), default=None)
 
     @property
-    def most(self) -> int | None:
+    def enough(self) -> int | None:
         """How many letters are enough to look at, if any letter will do."""
         return self.limit if self == Choice(limit=self.limit) else None
 

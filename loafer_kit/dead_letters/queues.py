@@ -91,8 +91,8 @@ async def summaries(
 async def _summary(clients: Clients, url: str, look_at: int) -> Summary:
     attributes = await attributes_of(clients, url)
     found: dict[str, Any] = {
-        "visible": int(attributes["ApproximateNumberOfMessages"]),
-        "in_flight": int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+        "visible": int(attributes.get("ApproximateNumberOfMessages", 0)),
+        "in_flight": int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0)),
     }
     try:
         found["sources"] = tuple(map(bare_name, await sources(clients, url)))

@@ -5,7 +5,7 @@ A letter is sent first and deleted then; the journal is written before and after
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -79,23 +79,19 @@ async def replay(
     with Journal(visit.queue.url) as journal:
         post = _Post(await visit.clients.transport(), journal, rate)
         returning = _Return(visit, post, _Targets(visit, to), edit)
-        chosen: list[Letter] = []
-        async for batch in visit.batches(choice.most):
+        left = choice.count
+        async for batch in visit.batches(choice.enough):
             finished = await returning.finish(batch)
             for outcome in finished:
                 yield outcome
-            ids = {outcome.letter for outcome in finished}
-            wanted: list[Letter] = []
-            for letter in batch:
-                fits = letter.id not in ids and choice.matches(letter)
-                if fits and not choice.is_met_by(chosen):
-                    wanted.append(letter)
-                    chosen.append(letter)
-            for letters in post.in_steps(wanted, one_by_one=is_ordered or edit is not None):
+            done = {outcome.letter for outcome in finished}
+            wanted = [item for item in batch if item.id not in done and choice.matches(item)][:left]
+            async for letters in post.in_steps(wanted, one_by_one=is_ordered or edit is not None):
                 for outcome in await returning.send(letters):
                     yield outcome
                 post.raise_denial()
-            if choice.is_met_by(chosen):
+            left = left and left - len(wanted)
+            if left == 0:
                 return
 
 
@@ -134,8 +130,8 @@ async def send_letters(
             copy = letter.copy(target, uuid.uuid4().hex, whole=letter.queue == target)
             copies.append(_Copy(str(number), letter, url, copy))
         has_failed = False
-        for step in post.in_steps(copies, one_by_one=is_fifo(url)):
-            for outcome in (await post.send(step)).values():
+        async for step in post.in_steps(copies, one_by_one=is_fifo(url)):
+            for outcome in (await _finished(post.send(step))).values():
                 has_failed |= outcome.problem is not None
                 yield outcome
             post.raise_denial()
@@ -181,8 +177,6 @@ class _Post:
         }
         self.journal.record("over", refused)
         self.journal.record("sent", [copy.key for copy in left if copy.key not in failed])
-        if self._rate:
-            await asyncio.sleep(len(left) / self._rate)
         return {
             copy.key: replace(
                 _kept(copy.letter, str(failed[copy.key])) if copy.key in failed else _sent(copy),
@@ -191,10 +185,14 @@ class _Post:
             for copy in copies
         }
 
-    def in_steps(self, items: Sequence[T], *, one_by_one: bool) -> Iterator[Sequence[T]]:
-        """Yield the items in the steps in which they are sent."""
+    async def in_steps(self, items: Sequence[T], *, one_by_one: bool) -> AsyncIterator[Sequence[T]]:
+        """Yield the items in the steps in which they are sent, with a pause after each."""
         size = 1 if one_by_one else min(SQS_BATCH_SIZE, max(1, int(self._rate or SQS_BATCH_SIZE)))
-        return (items[start : start + size] for start in range(0, len(items), size))
+        for start in range(0, len(items), size):
+            step = items[start : start + size]
+            yield step
+            if self._rate:
+                await asyncio.sleep(len(step) / self._rate)
 
     def raise_denial(self) -> None:
         """Raise the error of a send that the credentials do not allow: others would fail too."""
@@ -235,10 +233,7 @@ class _Return:
         """Send letters, each to its target, and delete what was sent."""
         prepared = [await self._prepare(letter) for letter in letters]
         copies = [item for item in prepared if isinstance(item, _Copy)]
-        done = await self._post.send(copies)
-        problems = await self._delete(
-            [copy.letter for copy in copies if done[copy.key].status == "sent"]
-        )
+        done, problems = await _finished(self._deliver(copies))
         outcomes = [item if isinstance(item, Outcome) else done[item.key] for item in prepared]
         if self._visit.queue.is_fifo:
             kept = {outcome.letter for outcome in outcomes if outcome.problem}
@@ -247,6 +242,11 @@ class _Return:
             replace(outcome, problem=problems.get(outcome.letter, outcome.problem))
             for outcome in outcomes
         ]
+
+    async def _deliver(self, copies: Sequence[_Copy]) -> tuple[dict[str, Outcome], dict[str, str]]:
+        done = await self._post.send(copies)
+        sent = [copy.letter for copy in copies if done[copy.key].status == "sent"]
+        return done, await self._delete(sent)
 
     async def _prepare(self, letter: Letter) -> "_Copy | Outcome":
         if letter.group in self._halted:
@@ -306,6 +306,16 @@ class _Targets:
         if url == queue.url:
             raise ConfigurationError(f"{queue.name} is the queue that the letters are in")
         return url
+
+
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`; it comes to its end before a cancellation takes effect."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _sent(copy: _Copy) -> Outcome:

@@ -43,14 +43,13 @@ class Visit:
     async def letters(self, choice: Choice | None = None) -> AsyncIterator[Letter]:
         """Yield the chosen letters, all by default."""
         choice = choice or Choice()
-        chosen: list[Letter] = []
-        async for batch in self.batches(choice.most):
-            for letter in batch:
-                if choice.matches(letter):
-                    chosen.append(letter)
-                    yield letter
-                    if choice.is_met_by(chosen):
-                        return
+        count = 0
+        async for batch in self.batches(choice.enough):
+            for letter in filter(choice.matches, batch):
+                yield letter
+                count += 1
+                if count == choice.count:
+                    return
 
     async def batches(self, size: int | None = None) -> AsyncIterator[list[Letter]]:
         """Yield the letters as they are received, each once, `size` at a time at most."""

@@ -165,6 +165,9 @@ def test_an_export_is_imported(queues, reject, folder):
     assert dlq("import", "letters.jsonl", "orders", "--yes").returncode == 0
     (message,) = queues.receive("orders")
     assert (message["Body"], list(message["MessageAttributes"])) == ("1", ["origin"])
+    assert run("send", "orders", "--from-export", "letters.jsonl").returncode == 0
+    assert bodies(queues) == ["1"]
+    assert run("send", "orders", "2", "--from-export", "letters.jsonl").returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_replay_shows_what_it_would_do(queues, reject):
     """Nothing is sent without --yes; all letters are visible again."""
     name = reject("1")
     done = dlq("replay", "orders-dead")
-    assert (done.returncode, done.stdout) == (0, f"send {name} to orders: ValueError: no\n")
+    assert (done.returncode, done.stdout) == (0, f"would send {name} to orders: ValueError: no\n")
     assert "nothing was changed: --yes would send 1 letter of orders-dead" in done.stderr
     assert (queues.counts("orders").total, queues.counts("orders-dead").visible) == (0, 1)
 
@@ -229,9 +232,9 @@ def test_partial_failures_are_listed_and_end_with_1(queues, reject):
 def test_the_name_of_the_queue_is_typed_on_a_terminal(queues, reject):
     """Anything else changes nothing; letters that arrive meanwhile are not part of it."""
     reject("1")
-    for typed, text in (("yes\r", "nothing was changed"), ("orders-dead\r", "sent 1 letter")):
+    for typed, text in (("\r", "nothing was changed"), ("orders-dead\r", "sent 1 letter")):
         with Person("dlq", "replay", "orders-dead") as person:
-            person.wait_for("Type its name to do it:")
+            person.wait_for("Type its name to do it [no, leave it]:")
             late = reject("late")
             person.type(typed)
             person.wait_for(text)

@@ -1,4 +1,4 @@
-"""A queue and its dead-letter queue on the embedded server, for each test; one of each is FIFO."""
+"""A queue and its dead-letter queue on the embedded server, for each test."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from loafer_kit.dead_letters.visits import visiting
 from loafer_kit.ext.aws.requests.clients import borrowed
 from loafer_kit.local import LocalQueue
 
-DEAD = ["orders-dead", "steps-dead.fifo"]
+DEAD = ["orders-dead", "steps-dead.fifo", "lonely-dead"]
 
 
 class Mail:
@@ -46,13 +46,17 @@ def state(tmp_path, monkeypatch):
 
 @pytest.fixture
 def mail(local_server, local_queues):
-    local_queues.create(
-        LocalQueue("orders", dead_letter_queue="orders-dead", max_receive_count=1),
-        LocalQueue("steps.fifo", dead_letter_queue="steps-dead.fifo", max_receive_count=1),
-    )
+    local_queues.create(LocalQueue("orders", dead_letter_queue="orders-dead", max_receive_count=1))
     local_server.release_polls(DEAD)  # an empty queue answers at once
     yield Mail(local_queues)
     local_server.hold_polls(DEAD)
+
+
+@pytest.fixture
+def steps(mail):
+    """The name of a FIFO queue."""
+    mail.queues.create(LocalQueue("steps.fifo", dead_letter_queue="steps-dead.fifo"))
+    return "steps.fifo"
 
 
 @pytest.fixture

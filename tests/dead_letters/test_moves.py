@@ -30,7 +30,7 @@ async def test_all_letters_are_moved_to_a_named_destination(clients, mail, tasks
     assert len(mail.bodies("orders")) == 7
 
 
-async def test_a_running_move_is_cancelled(clients, mail, tasks):
+async def test_a_running_move_is_cancelled(clients, mail, tasks, steps):
     """What it has moved stays."""
     for number in range(7):
         mail.queues.send("orders-dead", str(number))

@@ -44,7 +44,7 @@ async def test_a_queue_with_a_problem_does_not_hide_the_others(clients, mail):
     assert good.problem is None
 
 
-async def test_the_queues_of_a_service_lead_to_their_dead_letter_queues(clients, mail):
+async def test_the_queues_of_a_service_lead_to_their_dead_letter_queues(clients, mail, steps):
     """By their redrive policies."""
     found = await queues.dead_letter_queues(clients, ["orders", "steps.fifo"])
     assert [arn.rpartition(":")[2] for arn in found] == ["orders-dead", "steps-dead.fifo"]
@@ -59,7 +59,7 @@ async def test_the_queues_of_a_service_lead_to_their_dead_letter_queues(clients,
         ("x", []),
     ],
 )
-async def test_a_prefix_finds_targets_and_queues_with_sources(clients, mail, prefix, found):
+async def test_a_prefix_finds_targets_and_queues_with_sources(clients, mail, prefix, found, steps):
     """A queue that is neither is not listed."""
     mail.queues.create("orders-other")
     arns = await queues.dead_letter_queues(clients, prefix=prefix)

@@ -1,5 +1,6 @@
 """Replays, purges and imports, against the embedded server."""
 
+import asyncio
 import json
 
 import pytest
@@ -90,7 +91,7 @@ async def test_only_chosen_letters_are_sent(visit, mail):
     assert len(mail.bodies("orders-dead")) == 6
 
 
-async def test_the_order_of_a_group_is_kept(visit, mail):
+async def test_the_order_of_a_group_is_kept(visit, mail, steps):
     """More letters than one receive brings, of two groups."""
     sent = [(group, f"{group}{number}") for number in range(11) for group in "ab"]
     for group, body in sent:
@@ -104,7 +105,7 @@ async def test_the_order_of_a_group_is_kept(visit, mail):
         ]
 
 
-async def test_deduplication_ids_are_fresh(visit, mail):
+async def test_deduplication_ids_are_fresh(visit, mail, steps):
     """SQS confirms a message with an old id, and stores nothing."""
     options = MessageOptions(group="g", deduplication_id="d")
     for queue in ("steps.fifo", "steps-dead.fifo"):
@@ -118,7 +119,7 @@ async def test_deduplication_ids_are_fresh(visit, mail):
     assert mail.bodies("steps.fifo") == ["steps.fifo", "steps-dead.fifo"]
 
 
-async def test_after_a_failure_the_rest_of_its_group_is_kept(visit, mail):
+async def test_after_a_failure_the_rest_of_its_group_is_kept(visit, mail, steps):
     """Otherwise the group's order would be lost; other groups go on."""
     options = {"to": "steps-dead.fifo"}
     mail.reject("a1", source="gone.fifo", group="a", **options)
@@ -289,6 +290,23 @@ async def test_two_operators_on_two_machines_send_each_letter_once(
     assert sorted(mail.bodies("orders"), key=int) == [str(number) for number in range(30)]
 
 
+async def test_a_cancellation_waits_for_what_is_under_way(visit, mail, monkeypatch):
+    """Ctrl-C between a send and its deletion doubles nothing."""
+    mail.reject("1")
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(replay(visit))
+    send = SQSResponse.send_message
+
+    def interrupted(self):
+        loop.call_soon_threadsafe(task.cancel)
+        return send(self)
+
+    monkeypatch.setattr(SQSResponse, "send_message", interrupted)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert mail.queues.counts("orders-dead").total == 0
+    assert mail.bodies("orders") == ["1"]
+
+
 async def test_the_rate_is_kept(visit, mail, monkeypatch):
     """Ten letters in a second take two requests of five, and the pause after each."""
     pauses = []
@@ -314,8 +332,13 @@ async def test_chosen_letters_are_purged(visit, mail):
     assert mail.bodies("orders-dead") == ["2"]
 
 
-async def test_a_whole_queue_is_emptied(clients, mail):
-    """In one request."""
+@pytest.mark.parametrize("body", ["{}", ""])
+async def test_a_whole_queue_is_emptied(clients, mail, monkeypatch, body):
+    """In one request, which SQS answers with nothing."""
+    purge = SQSResponse.purge_queue
+    monkeypatch.setattr(
+        SQSResponse, "purge_queue", lambda self: (purge(self) and 200, {"status": 200}, body)
+    )
     mail.reject("1")
     await replays.empty(clients, mail.url())
     assert mail.queues.counts("orders-dead").total == 0

@@ -29,15 +29,25 @@ async def test_every_letter_is_seen_and_returned(visit, mail):
     assert counts == ["2"] * 10
 
 
-async def test_a_group_keeps_its_order(visit, mail):
-    """The last letter is returned first; the next look has them in the same order."""
+async def test_a_group_keeps_its_order(visit, mail, monkeypatch, steps):
+    """The last letter is returned first: on SQS, a consumer may receive between two requests."""
+    change, returned = SQSResponse.change_message_visibility_batch, []
+
+    def watched(self):
+        returned.extend(entry["ReceiptHandle"] for entry in json.loads(self.body)["Entries"])
+        return change(self)
+
+    monkeypatch.setattr(SQSResponse, "change_message_visibility_batch", watched)
     for number in range(4):
         mail.reject(str(number), source="steps.fifo", to="steps-dead.fifo", group="g")
-    for _ in range(2):
-        assert (await look(visit, "steps-dead.fifo"))[0] == ["0", "1", "2", "3"]
+    async with visit("steps-dead.fifo") as opened:
+        letters = [letter async for letter in opened.letters()]
+    assert [letter.body for letter in letters] == ["0", "1", "2", "3"]
+    assert returned == [letter.message["ReceiptHandle"] for letter in reversed(letters)]
+    assert (await look(visit, "steps-dead.fifo"))[0] == ["0", "1", "2", "3"]
 
 
-async def test_a_group_in_hand_hides_its_later_letters(visit, mail):
+async def test_a_group_in_hand_hides_its_later_letters(visit, mail, steps):
     """It is said that not everything was seen."""
     for number in range(12):
         mail.reject(str(number), source="steps.fifo", to="steps-dead.fifo", group="g")
