@@ -18,8 +18,8 @@ from loafer_kit.console.queues import Queue
 from loafer_kit.console.server import Console
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
-from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.http import Address
+from loafer_kit.operations.monitors import CONTROL_VARIABLE
 from loafer_kit.scaffold.spec import message_schemas, payloads
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
