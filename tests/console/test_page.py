@@ -57,7 +57,8 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def until(self, condition):
-        return WebDriverWait(self.driver, 20, poll_frequency=0.05).until(lambda _: condition())
+        waiting = WebDriverWait(self.driver, 20, poll_frequency=0.05)
+        return waiting.until(lambda _: condition(), self.text("body"))
 
     def shows(self, text, selector="main"):
         self.until(lambda: text in self.text(selector))

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 from console.stage import SPEC, serving
 
 from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
-from loafer_kit.local import LocalQueue
+from loafer_kit.local import LocalQueue, LocalServer
 from loafer_kit.local.sending import Server
 
 QUEUES = [Queue(queue["name"], queue["dead_letter_queue"]) for queue in SPEC["queues"]]
@@ -249,3 +250,24 @@ async def test_on_aws_the_name_of_the_queue_must_be_typed(console, shop, local_q
         values["confirm"] = "orders-dead"
         _, answer, _ = await client.post("/api/purge", values)
         assert answer["outcomes"][0]["status"] == "deleted"
+
+
+async def test_a_server_that_goes_away_is_said_and_found_again(console, local_queues, monkeypatch):
+    """What was seen of its queues before stays."""
+    monkeypatch.setattr("loafer_kit.console.queues._RETRY_AFTER", 0.1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    local_queues.create("orders")
+    with LocalServer() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        service = Service("shop", [Queue("orders")], Path("no.control"))
+        async with console(service, write=True) as client, streaming(client) as state:
+            await state("queues", lambda rows: rows[0].get("visible") == 0)
+            server.stop()
+            [row] = await state("queues", lambda rows: rows[0]["error"])
+            assert (row["visible"], "Could not connect" in row["error"]) == (0, True), row
+            values = {"queue": "orders", "body": "a"}
+            status, answer, _ = await client.post("/api/send", values)
+            assert (status, "orders is not reachable" in answer["error"]) == (400, True)
+            server.start()
+            await state("queues", lambda rows: rows[0]["error"] is None)

@@ -47,10 +47,11 @@ function makeRoute(service, first) {
   const name = element("th", { scope: "row" }, foreign(first.name), " ", tags, first.queue && first.queue !== first.name ? element("small", {}, foreign(first.queue)) : null, running);
   let paused = first.paused;
   steer.addEventListener("click", async () => {
+    const wanted = !paused; // the stream may bring the new state before the answer arrives
     steer.disabled = true;
     try {
-      await act("/api/flow", { service, route: first.name, paused: !paused });
-      tell(`${visible(first.name)} ${paused ? "resumes" : "is paused"}`);
+      await act("/api/flow", { service, route: first.name, paused: wanted });
+      tell(`${visible(first.name)} ${wanted ? "is paused" : "resumes"}`);
     } catch (refused) {
       tell(refused.message, true);
     }
