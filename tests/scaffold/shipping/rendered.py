@@ -1,5 +1,6 @@
 """Rendered artefacts, read back: what they declare, and the ARNs that their expressions mean."""
 
+import functools
 import re
 
 import hcl2
@@ -25,11 +26,16 @@ def arn(service, name, region=None, account=None):
     return f"arn:aws:{service}:{region or REGION}:{account or ACCOUNT}:{name}"
 
 
+# Many tests read the same artefacts, and both parsers take half a second for one.
+_decoded = functools.cache(decode.decode_str)
+_loaded = functools.cache(hcl2.loads)
+
+
 class CloudFormation:
     """A template: SAM's and that of ECS too."""
 
     def __init__(self, text):
-        self.template, problems = decode.decode_str(text)
+        self.template, problems = _decoded(text)
         assert problems == []
 
     def resources(self, kind):
@@ -73,7 +79,7 @@ class Terraform:
     """A module of one file."""
 
     def __init__(self, text):
-        self._module = hcl2.loads(text)
+        self._module = _loaded(text)
         self.resources = self._blocks("resource")
         self.data = self._blocks("data")
 
