@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.exceptions import LoaferKitError, ServiceError
 from loafer_kit.local import records, tallies
-from loafer_kit.local.clients import ServiceError
 from loafer_kit.local.environments import child_environment
 from loafer_kit.local.keepers import Project, Say, ServiceKeeper, Surroundings, find_queue
 from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue, LocalQueues
-from loafer_kit.local.reloading import source_files
+from loafer_kit.local.reloading import load_watchfiles, source_files
 from loafer_kit.local.servers import LocalServer
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
@@ -54,7 +53,7 @@ class Development:
         for name, _ in self.messages:
             find_queue(projects, name)
         if self.reload and not self.once:
-            source_files("local")  # raises without the extra, before anything is started
+            load_watchfiles("local")  # raises without the extra, before anything is started
         with contextlib.ExitStack() as stack:
             server, url = None, self.endpoint_url
             with waiting("preparing the queues"):
@@ -164,10 +163,8 @@ class _Run:
                 self._queues.make_visible(queue.name, handle)
 
     def _watch(self) -> AsyncIterator[set[Path]]:
-        from watchfiles import awatch  # an optional extra
-
         folders = {keeper.project.folder for keeper in self._keepers}
-        batches = awatch(
+        batches = load_watchfiles().awatch(
             *folders,
             watch_filter=source_files(),
             rust_timeout=_WATCH_EVERY,

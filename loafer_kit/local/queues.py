@@ -4,11 +4,14 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from loafer_kit.exceptions import ServiceError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
-from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import DEFAULT_REGION
+
+if TYPE_CHECKING:
+    from loafer_kit.local.clients import Clients
 
 #: The message group of a message to a FIFO queue, unless one is given.
 DEFAULT_GROUP = "default"
@@ -69,6 +72,8 @@ class LocalQueues:
     """
 
     def __init__(self, url: str, region: str = DEFAULT_REGION) -> None:
+        from loafer_kit.local.clients import Clients  # imports botocore, which TAB does not need
+
         self.url = url
         self._clients = Clients(url, region)
 
@@ -273,7 +278,7 @@ def _common_parameters(destination: str, options: MessageOptions) -> dict[str, A
     return parameters
 
 
-def create_topic(clients: Clients, topic: str) -> str:
+def create_topic(clients: "Clients", topic: str) -> str:
     """Create a topic (name or ARN) unless it exists, and return its ARN."""
     name = topic.rpartition(":")[2]
     attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from loafer_kit.doctor import policies
+from loafer_kit.exceptions import ServiceError
 from loafer_kit.local import LocalQueue, LocalQueues, QueueCounts
-from loafer_kit.local.clients import ServiceError
 
 
 def test_a_queue_gets_its_attributes(local_queues):
