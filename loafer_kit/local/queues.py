@@ -76,6 +76,7 @@ class LocalQueues:
 
         self.url = url
         self._clients = Clients(url, region)
+        self._urls: dict[str, str] = {}
 
     def create(self, *queues: LocalQueue | str) -> None:
         """Create queues, with their dead-letter queues and subscriptions.
@@ -108,7 +109,7 @@ class LocalQueues:
         answer = self._clients.call(
             "sqs",
             "send_message",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             **message_parameters(queue, _text(body), options),
         )
         return str(answer["MessageId"])
@@ -145,7 +146,7 @@ class LocalQueues:
         answer = self._clients.call(
             "sqs",
             "get_queue_attributes",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             AttributeNames=["All"],
         )
         return dict(answer["Attributes"])
@@ -159,7 +160,7 @@ class LocalQueues:
         answer = self._clients.call(
             "sqs",
             "receive_message",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             MaxNumberOfMessages=SQS_BATCH_SIZE,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
@@ -169,7 +170,7 @@ class LocalQueues:
 
     def delete_messages(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """Delete messages that `receive` returned."""
-        url = self.queue_url(queue)
+        url = self._url_of(queue)
         for message in messages:
             self._clients.call(
                 "sqs", "delete_message", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"]
@@ -180,7 +181,7 @@ class LocalQueues:
         self._clients.call(
             "sqs",
             "change_message_visibility",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             ReceiptHandle=receipt_handle,
             VisibilityTimeout=0,
         )
@@ -201,7 +202,7 @@ class LocalQueues:
     def delete(self, *queues: str) -> None:
         """Delete queues and their messages."""
         for queue in queues:
-            self._clients.call("sqs", "delete_queue", QueueUrl=self.queue_url(queue))
+            self._clients.call("sqs", "delete_queue", QueueUrl=self._url_of(queue))
 
     def clear(self) -> None:
         """Delete every queue and every topic of the server."""
@@ -212,6 +213,12 @@ class LocalQueues:
     def close(self) -> None:
         """Close the connections."""
         self._clients.close()
+
+    def _url_of(self, queue: str) -> str:
+        """Return the URL that `queue_url` returned first; a request to a deleted queue fails."""
+        if queue not in self._urls:
+            self._urls[queue] = self.queue_url(queue)
+        return self._urls[queue]
 
     def _create(self, queue: LocalQueue) -> None:
         attributes = {}
