@@ -110,6 +110,20 @@ def test_a_refusal_is_one_line_that_names_the_queue(local_queues):
     assert "NonExistentQueue" in e.value.code
 
 
+def test_a_deleted_queue_is_an_error_until_it_is_created_again(local_queues):
+    """Also for somebody who has used it before."""
+    local_queues.create("jobs")
+    assert local_queues.counts("jobs").total == 0
+    local_queues.delete("jobs")
+
+    with pytest.raises(ServiceError, match=r"^jobs: The specified queue does not exist\.$"):
+        local_queues.counts("jobs")
+
+    local_queues.create("jobs")
+    local_queues.send("jobs", 1)
+    assert local_queues.counts("jobs").total == 1
+
+
 def test_a_client_of_any_region_sees_the_same_queues(local_server, local_queues):
     """A service that names its own region needs no change to run here."""
     local_queues.create("jobs")
