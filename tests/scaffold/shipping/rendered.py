@@ -4,7 +4,6 @@ import functools
 import re
 
 import hcl2
-from cfnlint import decode
 
 PATHS = {
     "cloudformation": "deploy/cloudformation.yaml",
@@ -26,8 +25,16 @@ def arn(service, name, region=None, account=None):
     return f"arn:aws:{service}:{region or REGION}:{account or ACCOUNT}:{name}"
 
 
-# Many tests read the same artefacts, and both parsers take half a second for one.
-_decoded = functools.cache(decode.decode_str)
+@functools.cache  # many tests read the same artefacts, and a parser takes half a second for one
+def decoded(text):
+    """What cfn-lint reads in a template."""
+    from cfnlint import decode  # imports sympy, which takes seconds
+
+    template, problems = decode.decode_str(text)
+    assert problems == []
+    return template
+
+
 _loaded = functools.cache(hcl2.loads)
 
 
@@ -35,8 +42,7 @@ class CloudFormation:
     """A template: SAM's and that of ECS too."""
 
     def __init__(self, text):
-        self.template, problems = _decoded(text)
-        assert problems == []
+        self.template = decoded(text)
 
     def resources(self, kind):
         """The properties of each resource of a kind, by its name, their functions carried out."""
