@@ -140,6 +140,12 @@ def test_counts_read_well():
     assert str(QueueCounts(visible=0, in_flight=0, delayed=0)) == "none"
 
 
+def test_a_queue_with_attributes_can_be_a_key():
+    """`dev` counts the messages of each."""
+    queue = LocalQueue("jobs", topic="news", subscription={"RawMessageDelivery": "true"})
+    assert {queue: 1}[queue] == 1
+
+
 def test_a_filter_policy_applies(local_queues):
     """Only what it matches is delivered."""
     policy = {"FilterPolicy": '{"kind": ["parcel"]}'}
