@@ -28,8 +28,8 @@ class LocalQueue:
     dead_letter_queue: str | None = None
     max_receive_count: int = 5
     visibility_timeout: int | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    subscription: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    subscription: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
