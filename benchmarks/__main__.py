@@ -15,11 +15,12 @@ from benchmarks.scenarios import (
     idle,
     memory,
     neighbours,
+    scrape,
     slow_deletions,
     throughput,
     waiting_handlers,
 )
-from benchmarks.sides import BASE, LOAFER, SIDES, Side
+from benchmarks.sides import BASE, LOAFER, MONITORED, SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ SCENARIOS = {
         "A slow route beside a fast one",
         (LOAFER,),
         lambda _, asked: neighbours.measure(asked.messages),
+    ),
+    "scrape": Scenario(
+        "Scrapes of `/metrics`", (MONITORED,), lambda _, asked: scrape.measure(asked.messages)
     ),
     "idle": Scenario("Empty queues", SIDES, lambda sides, _: idle.measure(sides)),
     "memory": Scenario("Memory", (LOAFER, BASE), lambda sides, _: memory.measure(sides)),

@@ -33,6 +33,12 @@ _NODE = Node(CONSUMERS / "sqs_consumer")
 
 BASE = Side("bare", "bare aiobotocore, 8 loops, batch delete", _HERE, ("python", "bare.py"))
 LOAFER = Side("loafer_kit", "loafer_kit, default settings", _HERE, ("python", "loafer_service.py"))
+MONITORED = Side(
+    "loafer_kit-monitored",
+    "loafer_kit with Monitoring",
+    _HERE,
+    ("python", "loafer_service.py", "monitored"),
+)
 SIDES = (
     LOAFER,
     Side(
@@ -47,12 +53,7 @@ SIDES = (
         _HERE,
         ("python", "loafer_service.py", "observed"),
     ),
-    Side(
-        "loafer_kit-monitored",
-        "loafer_kit with Monitoring",
-        _HERE,
-        ("python", "loafer_service.py", "monitored"),
-    ),
+    MONITORED,
     BASE,
     Side(
         "tuned",

@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import platform
 import re
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +12,9 @@ from typing import Any
 from aiohttp import web
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.operations.metrics import Metrics
+from loafer_kit.operations.metrics import families, info_of
+from loafer_kit.operations.recorder import Recorder
 from loafer_kit.operations.samples import as_text, content_type
-from loafer_kit.operations.states import States
-from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +63,8 @@ class Address:
 class HttpFace:
     """Answers `/livez`, `/readyz`, `/metrics` and `/info` of one run."""
 
-    def __init__(self, service: Service, states: States, metrics: Metrics) -> None:
-        self._service = service
-        self._states = states
-        self._metrics = metrics
-        self._began = time.monotonic()
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     @contextlib.asynccontextmanager
     async def listening(self, address: Address) -> AsyncIterator[int | None]:
@@ -102,32 +96,35 @@ class HttpFace:
         return application
 
     def _livez(self, _: web.Request) -> web.Response:
-        problems = self._states.problems()
+        problems = self._recorder.states.problems()
         text = "".join(f"{line}\n" for line in problems or ["alive"])
         return web.Response(text=text, status=503 if problems else 200)
 
     def _readyz(self, _: web.Request) -> web.Response:
-        state = self._states.state
-        return web.Response(text=f"{state}\n", status=200 if state == "ready" else 503)
+        problems, state = self._recorder.states.problems(), self._recorder.states.state
+        text = "".join(f"{line}\n" for line in problems or [state])
+        is_ready = state == "ready" and not problems
+        return web.Response(text=text, status=200 if is_ready else 503)
 
     def _metrics_page(self, request: web.Request) -> web.Response:
         kind = content_type(request.headers.get("Accept", ""))
-        text = as_text(self._metrics.families(self._service.statuses()), kind)
+        text = as_text(families(self._recorder.snapshot()), kind)
         return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
     def _info(self, _: web.Request) -> web.Response:
+        snapshot = self._recorder.snapshot()
         info: dict[str, Any] = {
-            **self._metrics.info,
-            "python": platform.python_version(),
-            "state": self._states.state,
-            "uptime": round(time.monotonic() - self._began, 3),
+            **info_of(snapshot),
+            "python": snapshot.versions["python"],
+            "state": snapshot.state,
+            "uptime": round(snapshot.uptime, 3),
             "routes": {
                 route.name: {
-                    "concurrency": route.options.concurrency,
-                    "paused": route.flow.paused,
-                    "breaker_open": route.flow.breaker.is_open,
+                    "concurrency": route.slots,
+                    "paused": route.paused,
+                    "breaker_open": route.breaker_open,
                 }
-                for route in (status.route for status in self._service.statuses())
+                for route in snapshot.routes
             },
         }
         return web.json_response(info)

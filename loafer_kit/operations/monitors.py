@@ -4,14 +4,21 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.operations import emf
-from loafer_kit.operations.http import Address, HttpFace
-from loafer_kit.operations.metrics import Metrics
+from loafer_kit.operations.health import HealthFile
+from loafer_kit.operations.metrics import families
+from loafer_kit.operations.probe import HEALTH_VARIABLE
+from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.operations.samples import Family
 from loafer_kit.operations.states import States
-from loafer_kit.services import Service, version_of
+from loafer_kit.services import Service
+
+if TYPE_CHECKING:
+    from loafer_kit.operations.http import Address
 
 logger = logging.getLogger(__name__)
 
@@ -20,47 +27,53 @@ HTTP_VARIABLE = "LOAFER_HTTP"
 
 
 class Monitor:
-    """Shows a service by HTTP at `address`, and to CloudWatch in `emf_namespace`; None: not there."""
+    """Shows a service by HTTP at `address`, and to CloudWatch in `emf_namespace`; None: not there.
+
+    The environment names the health file, and an address that counts before `address`.
+    """
 
     def __init__(
         self,
         service: Service,
         *,
-        address: Address | None = None,
+        address: "Address | None" = None,
         emf_namespace: str | None = None,
     ) -> None:
-        self._service = service
         self._address = address
         self._emf_namespace = emf_namespace
-        versions = {"version": version_of(service.name), "loafer_kit": version_of("loafer-kit")}
-        known = {name: version for name, version in versions.items() if version is not None}
-        self._metrics = Metrics(service.name, known)
+        self._service = service
         self._states = States(service)
-        service.observe(self._metrics)
 
     def families(self) -> list[Family]:
         """Return the metrics of the service."""
-        return self._metrics.families(self._service.statuses())
+        return families(recorder_of(self._service).snapshot())
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Watch one run, which is the block."""
         async with contextlib.AsyncExitStack() as faces:
+            if path := os.environ.get(HEALTH_VARIABLE):
+                faces.enter_context(HealthFile(Path(path), self._states).kept())
             if (address := self._current_address()) is not None:
-                face = HttpFace(self._service, self._states, self._metrics)
+                from loafer_kit.operations.http import HttpFace  # aiohttp's server, which is large
+
+                face = HttpFace(recorder_of(self._service))
                 await faces.enter_async_context(face.listening(address))
             if self._emf_namespace is not None:
+                recorder_of(self._service)  # counts from now on
                 reports = emf.Reports(self._emf_namespace, self._service.name)
                 await faces.enter_async_context(emf.reporting(reports, self.families))
             yield
 
-    def _current_address(self) -> Address | None:
+    def _current_address(self) -> "Address | None":
         """Return the address of the environment, or else that of the settings."""
         text = os.environ.get(HTTP_VARIABLE)
         if text is None:
             return self._address
         if not text.strip():
             return None
+        from loafer_kit.operations.http import Address
+
         try:
             return Address.parse(text, HTTP_VARIABLE)
         except ConfigurationError as error:
