@@ -183,3 +183,9 @@ def test_only_content_based_deduplication_makes_an_id_of_the_body(local_queues):
     with pytest.raises(ClientError, match="ContentBasedDeduplication"):
         client.send_message(**ids | {"QueueUrl": local_queues.queue_url("plain.fifo")})
     client.close()
+
+
+def test_queues_with_attributes_can_be_keys():
+    """As `dev` counts their messages."""
+    one, other = LocalQueue("a", attributes={"x": "y"}), LocalQueue("a", attributes={"x": "z"})
+    assert {one: 1, other: 2}[LocalQueue("a", attributes={"x": "y"})] == 1
