@@ -46,7 +46,12 @@ class Process:
         self._errors = self._output.with_suffix(".errors")
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(SERVICE), *map(str, (queue, seconds, concurrency))],
+                [
+                    sys.executable,
+                    "-c",
+                    textwrap.dedent(SERVICE),
+                    *map(str, (queue, seconds, concurrency)),
+                ],
                 env=child_environment(url) | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 stdout=output,
                 stderr=errors,
