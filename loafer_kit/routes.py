@@ -22,6 +22,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.middleware import CallNext, Middleware, checked, compose
 from loafer_kit.outcomes import REQUESTS, truth_of
+from loafer_kit.payloads.by_type import ByType
 from loafer_kit.payloads.decoding import decoder_for, mark_undecodable
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import (
@@ -90,6 +91,10 @@ class Route:
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
         is_batch = self.options.batch_handler_size is not None
+        if is_batch and isinstance(handler, ByType):
+            raise ConfigurationError(
+                f"Route {name!r}: by_type takes one message at a time; remove batch_handler_size."
+            )
         _check_runs(name, "handler", self.handler, may_yield=is_batch)
         if error_handler is not None:
             _check_runs(name, "error handler", error_handler)
