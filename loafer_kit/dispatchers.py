@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
 from loafer_kit.engine.deliveries import FailurePolicy, deliver
+from loafer_kit.engine.threads import handler_threads
 from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
 from loafer_kit.routes import Route
@@ -31,15 +32,30 @@ class LoaferDispatcher:
         failure_policy: FailurePolicy | None = None,
     ) -> None:
         self.routes = routes
-        self.max_jobs = max_jobs or sum(route.options.concurrency for route in routes)
+        self._max_jobs = max_jobs
         self.grace_time = grace_time
         self.failure_policy = failure_policy
         self.observers = Observers()
         #: Called when the providers of all routes are open.
         self.on_started: Callable[[], object] = lambda: None
+        #: Whether the number of threads follows the concurrency of the routes.
+        self.sizes_threads = False
+        self._paused: list[Route] = []
         self._opening = 0
+        self._slots = Slots(self.max_jobs)
+        self._threads = handler_threads.get()
+        self._concurrency = 0
         self._workers: list[RouteWorker] = []
         self._stopping = False
+
+    @property
+    def max_jobs(self) -> int:
+        """The most handlers of all routes together."""
+        return self._max_jobs or self._sum_of_concurrency()
+
+    @max_jobs.setter
+    def max_jobs(self, number: int) -> None:
+        self._max_jobs = number
 
     async def dispatch_message(self, message: Message, route: Route) -> bool:
         """Deliver one message to a route; return True if it should be acknowledged.
@@ -70,7 +86,9 @@ class LoaferDispatcher:
         If a route fails, all routes finish and settle the messages in hand; then the first error
         is raised.
         """
-        slots = Slots(self.max_jobs)
+        slots = self._slots = Slots(self.max_jobs)
+        self._threads = handler_threads.get()
+        self._concurrency = sum(route.options.concurrency for route in self.routes)
         self._opening = len(self.routes)
         self._workers = [
             RouteWorker(
@@ -79,6 +97,7 @@ class LoaferDispatcher:
                 self.failure_policy,
                 self.observers.of_route(route),
                 started=self._route_started,
+                resized=self._resize,
             )
             for route in self.routes
         ]
@@ -114,6 +133,16 @@ class LoaferDispatcher:
             return [RouteStatus(route) for route in self.routes]
         return [worker.status() for worker in self._workers]
 
+    def _sum_of_concurrency(self) -> int:
+        return sum(route.flow.concurrency for route in self.routes)
+
+    def _resize(self) -> None:
+        """Let slots and threads follow the concurrency of the routes, unless they were given."""
+        self._slots.resize(self.max_jobs)
+        before, self._concurrency = self._concurrency, self._sum_of_concurrency()
+        if self.sizes_threads:
+            self._threads.resize(self._concurrency - before)
+
     def _route_started(self) -> None:
         self._opening -= 1
         if not self._opening:
@@ -137,6 +166,21 @@ class LoaferDispatcher:
         for worker in self._workers:
             worker.stop()
 
+    def pause(self) -> None:
+        """Pause the routes that are not paused."""
+        paused = [route for route in self.routes if not route.flow.paused]
+        for route in paused:
+            route.flow.pause()
+        self._paused += paused
+        _log_change("paused", paused)
+
+    def resume(self) -> None:
+        """Resume the routes that `pause` paused."""
+        paused, self._paused = self._paused, []
+        for route in paused:
+            route.flow.resume()
+        _log_change("resumed", paused)
+
     def log_running(self) -> None:
         """Log every running handler, its age and where it stands."""
         for worker in self._workers:
@@ -147,3 +191,15 @@ class LoaferDispatcher:
         self._stopping = True
         for worker in self._workers:
             worker.stop_now()
+
+
+def _log_change(change: str, routes: Sequence[Route]) -> None:
+    if not routes:
+        return
+    names = [route.name for route in routes]
+    logger.info(
+        "service.%s routes=%s",
+        change,
+        ",".join(names),
+        extra={"event": f"service.{change}", "routes": names},
+    )

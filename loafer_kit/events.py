@@ -21,7 +21,14 @@ logger = logging.getLogger(__name__)
 Settlement = Literal["acknowledged", "put back", "left", "dead-lettered", "given up"]
 
 #: What changed in the flow of a route.
-FlowChange = Literal["paused", "resumed", "rate limited", "breaker opened", "breaker closed"]
+FlowChange = Literal[
+    "paused",
+    "resumed",
+    "rate limited",
+    "concurrency changed",
+    "breaker opened",
+    "breaker closed",
+]
 
 
 class ObservedRoute(Protocol):
@@ -152,7 +159,7 @@ class Observer:
         """The leases of messages were extended, or could not be."""
 
     def flow_changed(self, route: ObservedRoute, change: FlowChange) -> None:
-        """A route was paused, resumed or limited, or its circuit breaker opened or closed."""
+        """A route was paused, resumed or limited anew, or its circuit breaker opened or closed."""
 
     def published(self, destination: str, seconds: float, error: BaseException | None) -> None:
         """A message was published to a queue or topic, repetitions included, or could not be."""

@@ -39,6 +39,7 @@ class LoaferManager(Service):
     ) -> None:
         super().__init__(name, settings, middleware=middleware)
         self.routes = routes
+        self._sizes_threads = runner is None and _max_threads is None
         self._max_threads = _max_threads or _handlers_at_once(routes)
         self.runner = runner or LoaferRunner(self._max_threads)
         self.grace_time = grace_time
@@ -80,6 +81,7 @@ class LoaferManager(Service):
 
     def _prepared(self) -> LoaferDispatcher:
         self.dispatcher.failure_policy = self.failure_policy
+        self.dispatcher.sizes_threads = self._sizes_threads
         return self.dispatcher
 
 

@@ -86,6 +86,7 @@ class Route:
                 self.options.breaker_exceptions,
                 self.options.breaker_recovery,
             ),
+            self.options.concurrency,
         )
         self._handler_object = handler
         self.handler = _callable_of(handler)
@@ -113,6 +114,11 @@ class Route:
         """Call the handler within `outer`, those of the service, and the route's own middleware."""
         middleware = (*outer, *self.middleware)
         self._chain = compose(middleware, self._call_handler) if middleware else None
+
+    @property
+    def handled_at_once(self) -> int:
+        """The most messages that are handled at the same time."""
+        return self.flow.concurrency * (self.options.batch_handler_size or 1)
 
     def __str__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"

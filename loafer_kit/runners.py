@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
@@ -13,7 +13,6 @@ from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_REPORT_SIGNALS = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
 #: Seconds that leftover tasks get to end after their cancellation.
 _LEFT_BEHIND_GRACE = 1.0
@@ -35,7 +34,7 @@ class LoaferRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], object] | None = None
         self._stop_now: Callable[[], object] | None = None
-        self._report: Callable[[], object] = lambda: None
+        self._reactions = _by_number({"SIGUSR1": lambda: None})
         self._stop_requests = 0
         self._stop_announced = False
 
@@ -57,6 +56,8 @@ class LoaferRunner:
         stop: Callable[[], object],
         stop_now: Callable[[], object],
         report: Callable[[], object] = lambda: None,
+        pause: Callable[[], object] = lambda: None,
+        resume: Callable[[], object] = lambda: None,
         loop: asyncio.AbstractEventLoop | None = None,
         debug: bool = False,
     ) -> None:
@@ -64,9 +65,12 @@ class LoaferRunner:
 
         The first signal calls `stop`, the second `stop_now`: both must make `main` end. If `stop`
         returns true there is nothing to finish, and the second signal kills the process. A `loop`
-        that is passed in is not closed. SIGUSR1 calls `report`.
+        that is passed in is not closed. SIGUSR1 calls `report`. SIGTSTP calls `pause` and SIGCONT
+        `resume`, unless a terminal is the standard input: there Ctrl-Z stops the process, as ever.
         """
-        self._stop, self._stop_now, self._report = stop, stop_now, report
+        self._stop, self._stop_now = stop, stop_now
+        flow = {} if os.isatty(0) else {"SIGTSTP": pause, "SIGCONT": resume}
+        self._reactions = _by_number({"SIGUSR1": report, **flow})
         if loop is not None:
             self._loop = loop
         running = self.loop
@@ -128,10 +132,8 @@ class LoaferRunner:
         threads = DaemonThreadPool(self._max_workers)
         token = handler_threads.set(threads)
         try:
-            with (
-                _signals(loop, self.prepare_stop),
-                _signals(loop, self._report, _REPORT_SIGNALS),
-            ):
+            stops = dict.fromkeys(_SIGNALS, self.prepare_stop)
+            with _signals(loop, {**stops, **self._reactions}):
                 try:
                     work()
                 finally:
@@ -188,15 +190,21 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+def _by_number(
+    reactions: Mapping[str, Callable[[], object]],
+) -> dict[signal.Signals, Callable[[], object]]:
+    """Leave out the signals that this system does not have."""
+    known = signal.Signals.__members__
+    return {known[name]: call for name, call in reactions.items() if name in known}
+
+
 @contextlib.contextmanager
 def _signals(
-    loop: asyncio.AbstractEventLoop,
-    handler: Callable[[], object],
-    numbers: Sequence[signal.Signals] = _SIGNALS,
+    loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], object]]
 ) -> Iterator[None]:
-    """Call `handler` on these signals; outside the main thread this does nothing."""
+    """Call these handlers on signals; outside the main thread this does nothing."""
     handled = []
-    for number in numbers:
+    for number, handler in handlers.items():
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
             loop.add_signal_handler(number, handler)
             handled.append(number)

@@ -75,6 +75,11 @@ class Service:
         at_work = self._dispatcher_at_work
         return 0.0 if at_work is None else at_work.grace_time
 
+    def stop(self) -> None:
+        """Stop in an orderly way, as the first signal does; for the event loop's thread."""
+        if self._dispatcher_at_work is not None and not self._has_ended:
+            self._stop(self._dispatcher_at_work)
+
     def statuses(self) -> list[RouteStatus]:
         """Return what each route does now; nothing before the service runs."""
         return [] if self._dispatcher_at_work is None else self._dispatcher_at_work.statuses()
@@ -109,6 +114,8 @@ class Service:
             stop=lambda: self._stop(dispatcher),
             stop_now=dispatcher.stop_now,
             report=dispatcher.log_running,
+            pause=dispatcher.pause,
+            resume=dispatcher.resume,
             loop=loop,
             debug=debug,
         )
@@ -172,8 +179,9 @@ class Service:
             self.logger.debug("application.stopped", extra={"event": "application.stopped"})
 
     def _monitored(self) -> AbstractAsyncContextManager[None]:
-        if self.monitor is None and os.environ.get("LOAFER_HTTP"):
-            # A service without this face does not pay for its libraries.
+        asked = any(map(os.environ.get, ("LOAFER_HTTP", "LOAFER_CONTROL")))
+        if self.monitor is None and asked:
+            # A service without these faces does not pay for their libraries.
             from loafer_kit.operations.monitors import Monitor
 
             self.monitor = Monitor(self)
@@ -186,7 +194,7 @@ class Service:
             "service": self.name,
             "version": version_of(self.name),
             "runtime": version_of("loafer-kit"),
-            "routes": {route.name: route.options.concurrency for route in dispatcher.routes},
+            "routes": {route.name: route.flow.concurrency for route in dispatcher.routes},
             "max_jobs": dispatcher.max_jobs,
             "grace_time": dispatcher.grace_time,
         }

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from terminals import Person
 
 from loafer_kit.runners import LoaferRunner
 
@@ -19,6 +20,7 @@ def start(code, *command):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        stdin=subprocess.DEVNULL,
     )
     assert process.stdout.readline() == "ready\n"
     return process
@@ -248,3 +250,56 @@ def test_tasks_left_behind_are_cancelled():
     runner.start()
     assert cancelled == [True]
     assert task.cancelled()
+
+
+STEERED = """
+    import asyncio, signal, sys
+    from loafer_kit.managers import LoaferManager
+    from loafer_kit.events import Observer
+    from loafer_kit.routes import Route
+    from loafer_kit.testing import InMemoryProvider
+
+    async def handler(message, metadata):
+        return True
+
+    class Flow(Observer):
+        def flow_changed(self, route, change):
+            print(route.name, change, flush=True)
+
+    routes = [Route(InMemoryProvider(endless=True), handler, name) for name in "ab"]
+    routes[1].flow.pause()
+    manager = LoaferManager(routes, grace_time=1)
+    manager.observe(Flow())
+
+    @manager.startup
+    async def startup(manager):
+        asyncio.get_running_loop().call_later(0.2, print, "ready")
+
+    sys.stdout.reconfigure(line_buffering=True)
+    manager.run()
+"""
+
+
+def test_tstp_pauses_and_cont_resumes_what_it_paused():
+    """A route that was paused otherwise stays paused, also after a stop and CONT alone."""
+    process = start(STEERED)
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGTSTP)
+    assert process.stdout.readline() == "a paused\n"
+    process.send_signal(signal.SIGCONT)
+    assert process.stdout.readline() == "a resumed\n"
+    process.terminate()
+    assert process.communicate()[0] == ""
+    assert process.returncode == 0
+
+
+LEFT_ALONE = 'lambda: print("left alone:", signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL)'
+
+
+def test_a_terminal_keeps_its_ctrl_z():
+    """The service leaves the signal to the system, which stops what a shell can continue."""
+    code = STEERED.replace('print, "ready"', LEFT_ALONE)
+    with Person(program=[sys.executable, "-c", textwrap.dedent(code)]) as person:
+        person.wait_for("left alone: True")
+        person.process.terminate()
+        assert person.leave() == 0

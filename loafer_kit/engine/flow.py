@@ -1,4 +1,4 @@
-"""Flow control of a route: pause, rate limit and circuit breaker, adjustable while it runs."""
+"""Flow control of a route, adjustable while it runs: pause, limits and circuit breaker."""
 
 import math
 import time
@@ -77,12 +77,18 @@ class CircuitBreaker:
 class Flow:
     """The flow control of one route, for use from any thread.
 
-    `on_change` is called when the route may start more than before, `on_event` whenever a method here
-    changes something.
+    `on_change` is called when the route may start more handlers than before or has other limits,
+    `on_event` whenever something here changes.
     """
 
-    def __init__(self, rate_limit: float | None, breaker: CircuitBreaker) -> None:
+    def __init__(
+        self,
+        rate_limit: float | None,
+        breaker: CircuitBreaker,
+        concurrency: int = 10,
+    ) -> None:
         self._rate = RateLimit(rate_limit) if rate_limit is not None else None
+        self._concurrency = concurrency
         self._paused = False
         self.breaker = breaker
         self.on_change: Callable[[], object] = lambda: None
@@ -103,6 +109,22 @@ class Flow:
         self._paused = False
         self.on_change()
         self._tell("resumed")
+
+    @property
+    def concurrency(self) -> int:
+        """The most handlers that run at the same time.
+
+        More start at once; with a lower number, running handlers go on and fewer follow.
+        """
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, number: int) -> None:
+        if number < 1:
+            raise ValueError("The concurrency must be at least 1; use pause() to stop.")
+        self._concurrency = number
+        self.on_change()
+        self._tell("concurrency changed")
 
     @property
     def rate_limit(self) -> float | None:

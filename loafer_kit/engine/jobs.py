@@ -88,7 +88,7 @@ class Jobs:
         self._slots = slots
         self._policy = policy
         self._failures = FailureCounts()
-        self.pace = Pace(route.options.concurrency * (route.options.batch_handler_size or 1))
+        self.pace = Pace(route.handled_at_once)
         self._freed = freed
         self._failed = failed
         self._context = contextvars.copy_context()
@@ -126,7 +126,7 @@ class Jobs:
     def stuck(self) -> bool:
         """True while every slot is taken by a handler that failed and whose thread runs on."""
         outlasting = len(self._outlasting)
-        return outlasting >= self._route.options.concurrency or self._slots.stuck
+        return outlasting >= self._route.flow.concurrency or self._slots.stuck
 
     def runs(self, job: Job | None) -> bool:
         """True while the outcome of `job` is open."""

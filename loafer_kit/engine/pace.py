@@ -22,7 +22,7 @@ class Pace:
     """
 
     def __init__(self, handled_at_once: int) -> None:
-        self._handled_at_once = handled_at_once
+        self.handled_at_once = handled_at_once
         self._duration: float | None = None
         self._per_second: float | None = None
         self._counted_from = -math.inf
@@ -51,5 +51,5 @@ class Pace:
         if self._per_second is not None:
             most = min(most, 2 * self._per_second)
         if duration > 0:
-            most = min(most, self._handled_at_once / duration)
+            most = min(most, self.handled_at_once / duration)
         return int(most)

@@ -12,7 +12,7 @@ from loafer_kit.exceptions import ConfigurationError
 class RouteOptions:
     """The options that routes of all providers share. Durations are in seconds."""
 
-    #: The most handlers that run at the same time.
+    #: The most handlers that run at the same time. Adjustable: `route.flow.concurrency`.
     concurrency: int = 10
 
     #: The most messages that wait beside those being handled; None: as many as the route starts

@@ -48,6 +48,13 @@ class DaemonThreadPool(Executor):
             self._add_thread()
         future.add_done_callback(self._replaced)
 
+    def resize(self, by: int) -> None:
+        """Allow so many more threads, or fewer: those beyond the limit end after their calls."""
+        with self._lock:
+            self._limit += by
+        for _ in range(min(by, self._queue.qsize())):
+            self._add_thread()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads after their current calls, without waiting for them."""
         for _ in range(self._threads):

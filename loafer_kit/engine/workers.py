@@ -57,12 +57,13 @@ class RouteWorker:
         events: RouteEvents = NO_EVENTS,
         *,
         started: Callable[[], object] = lambda: None,
+        resized: Callable[[], object] = lambda: None,
     ) -> None:
         self.route = route
         self._events = events
         self._notify_started = started
+        self._notify_resized = resized
         self._provider = route.provider
-        self._handled_at_once = route.options.concurrency * (route.options.batch_handler_size or 1)
         self._slots = slots
         self._backlog = Backlog()
         self._jobs = Jobs(
@@ -100,7 +101,8 @@ class RouteWorker:
 
         A run of one fetch does not wait for an open breaker: it ends and releases what it fetched.
         Raises the error that stopped the route. In every case, all messages in hand are settled.
-        `started()` was given to the constructor; it is called when the provider is open.
+        The constructor's `started()` is called when the provider is open, and `resized()` when the
+        limits of the route may have changed.
         """
         failure: BaseException | None = None
         try:
@@ -118,14 +120,14 @@ class RouteWorker:
         try:
             await self._start_provider()
             soon = asyncio.get_running_loop().call_soon_threadsafe
-            self.route.flow.on_change = functools.partial(soon, self.pump)
+            self.route.flow.on_change = functools.partial(soon, self._flow_adjusted)
             self.route.flow.on_event = lambda change: soon(self._flow_changed, change)
             if not self._jobs.ending:
                 self._notify_started()
                 if (tell := self._events.route_started) is not None:
                     tell()
             self._provider.on_settled = self.pump
-            self.pump()
+            self._flow_adjusted()  # it may have changed since the route was made
             await self._ended.wait()
         finally:
             await self._drain(grace_time)
@@ -198,7 +200,7 @@ class RouteWorker:
             self._starting = None
 
     def _slots_idle(self) -> bool:
-        return self._jobs.running < self.route.options.concurrency
+        return self._jobs.running < self.route.flow.concurrency
 
     def _may_start(self) -> bool:
         if not self._backlog.ready or not self._slots_idle() or self.route.flow.paused:
@@ -272,7 +274,7 @@ class RouteWorker:
 
     def _limit(self) -> int:
         """Return how many messages fit beside those in hand."""
-        batch_size, handled_at_once = self._provider.batch_size, self._handled_at_once
+        batch_size, handled_at_once = self._provider.batch_size, self.route.handled_at_once
         if not self._slots.ready_or_notify(self.pump):
             # What waits may start when a handler of this route ends, others when other routes let it.
             handled_at_once = self._jobs.handling
@@ -315,6 +317,11 @@ class RouteWorker:
 
     def _timer_due(self) -> None:
         self._timer = None
+        self.pump()
+
+    def _flow_adjusted(self) -> None:
+        self._jobs.pace.handled_at_once = self.route.handled_at_once
+        self._notify_resized()
         self.pump()
 
     def _flow_changed(self, change: FlowChange) -> None:

@@ -123,7 +123,7 @@ class HttpFace:
             "uptime": round(time.monotonic() - self._began, 3),
             "routes": {
                 route.name: {
-                    "concurrency": route.options.concurrency,
+                    "concurrency": route.flow.concurrency,
                     "paused": route.flow.paused,
                     "breaker_open": route.flow.breaker.is_open,
                 }

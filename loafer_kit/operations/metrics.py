@@ -224,7 +224,7 @@ class Metrics(Observer):
         for status in statuses:
             route = status.route
             name = self._of(route).name
-            slots.add(route.options.concurrency, route=name)
+            slots.add(route.flow.concurrency, route=name)
             waiting.add(status.backlog, route=name)
             receivers.add(status.receivers, route=name)
             paused.add(route.flow.paused, max, route=name)

@@ -4,9 +4,11 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.operations import emf
+from loafer_kit.operations.control import CONTROL_VARIABLE, ControlSocket, ServiceControl
 from loafer_kit.operations.http import Address, HttpFace
 from loafer_kit.operations.metrics import Metrics
 from loafer_kit.operations.samples import Family
@@ -36,6 +38,7 @@ class Monitor:
         known = {name: version for name, version in versions.items() if version is not None}
         self._metrics = Metrics(service.name, known)
         self._states = States(service)
+        self._control: ServiceControl | None = None
         service.observe(self._metrics)
 
     def families(self) -> list[Family]:
@@ -46,6 +49,10 @@ class Monitor:
     async def watching(self) -> AsyncIterator[None]:
         """Watch one run, which is the block."""
         async with contextlib.AsyncExitStack() as faces:
+            if path := os.environ.get(CONTROL_VARIABLE):
+                self._control = self._control or ServiceControl(self._service)
+                socket = ControlSocket(Path(path), self._control.actions)
+                await faces.enter_async_context(socket.listening())
             if (address := self._current_address()) is not None:
                 face = HttpFace(self._service, self._states, self._metrics)
                 await faces.enter_async_context(face.listening(address))

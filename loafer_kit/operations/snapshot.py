@@ -167,8 +167,8 @@ class Recorder(Observer):
         return RouteSnapshot(
             name=route.name,
             queue=getattr(route.provider, "name", None),
-            running=tuple(_running(route, call, now) for call in status.calls),
-            slots=route.options.concurrency,
+            running=tuple(running(route, call, now) for call in status.calls),
+            slots=route.flow.concurrency,
             backlog=status.backlog,
             unsettled=route.provider.unsettled,
             receivers=status.receivers,
@@ -300,6 +300,7 @@ class _LoopLag:
         self._wait()
 
 
-def _running(route: ObservedRoute, call: ObservedCall, now: float) -> RunningHandler:
+def running(route: ObservedRoute, call: ObservedCall, now: float) -> RunningHandler:
+    """Describe a handler call; `now` is by `time.monotonic`."""
     ids = (route.provider.describe(message).get("message_id") for message in call.messages)
     return RunningHandler(tuple(str(found) for found in ids if found is not None), now - call.began)

@@ -205,8 +205,9 @@ def test_requests_are_counted_by_action():
         observed("odder", statistics=3),
     ]
     for route in routes:
-        route.options = SimpleNamespace(concurrency=1)
-        route.flow = SimpleNamespace(paused=False, breaker=SimpleNamespace(is_open=False))
+        route.flow = SimpleNamespace(
+            paused=False, concurrency=1, breaker=SimpleNamespace(is_open=False)
+        )
     statuses = [SimpleNamespace(route=route, backlog=2, receivers=1) for route in routes]
 
     found = values(Metrics("shop", {}).families(statuses))
@@ -228,8 +229,9 @@ def test_the_reference_lists_each_metric_with_its_labels():
     route, metrics = observed(
         "orders", statistics={"Action": SimpleNamespace(requests=1, failures=0, seconds=0.0)}
     ), Metrics("shop", {"version": "1", "loafer_kit": "1"})
-    route.options = SimpleNamespace(concurrency=1)
-    route.flow = SimpleNamespace(paused=False, breaker=SimpleNamespace(is_open=False))
+    route.flow = SimpleNamespace(
+        paused=False, concurrency=1, breaker=SimpleNamespace(is_open=False)
+    )
     metrics.polled(route, 0, 20.0, None)
     metrics.published("topic", 0.1, None)
 

@@ -1,0 +1,358 @@
+"""The control socket of a service, by which an operator of this machine looks and steers.
+
+A client writes requests, a line of JSON each, `{"action": "pause", "route": "orders"}`, and reads a
+line for each: `{"ok": true, "result": …}` or `{"ok": false, "error": "…"}`.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import json
+import logging
+import os
+import socket
+import stat
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loafer_kit.engine.flow import Flow
+from loafer_kit.engine.route_options import check_number, suggestion
+from loafer_kit.engine.stacks import stack_of
+from loafer_kit.events import ObservedCall, Observer
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.operations.metrics import outcome_label
+from loafer_kit.operations.snapshot import Recorder, running
+from loafer_kit.routes import Route
+from loafer_kit.services import Service
+
+logger = logging.getLogger(__name__)
+
+#: The variable of the environment that names the socket. Empty: there is none.
+CONTROL_VARIABLE = "LOAFER_CONTROL"
+
+#: An action by its name: it takes the other members of a request as keywords.
+Actions = Mapping[str, Callable[..., Any]]
+
+#: The finished messages that are kept.
+_RECENT = 200
+
+#: Handler starts per second.
+_HIGHEST_RATE = 1e9
+
+#: Bytes of a request, and of an answer.
+_LONGEST_REQUEST, _LONGEST_ANSWER = 2**16, 2**26
+
+#: Seconds that a client gets to write a request, to read an answer, and to wait for one.
+_IDLE_TIME, _WRITE_TIME, _ANSWER_TIME = 60.0, 5.0, 30.0
+
+#: The most clients at the same time.
+_CLIENTS = 32
+
+
+class ControlError(ConfigurationError):
+    """A process cannot be asked, or refuses what it is asked for."""
+
+
+class ControlSocket:
+    """Carries out `actions` for clients that run as the same user."""
+
+    def __init__(self, path: Path, actions: Actions) -> None:
+        self.path = path
+        self._actions = actions
+        self._clients: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen while the block runs; a socket that cannot be made is logged."""
+        try:
+            listener = _bind(self.path)
+        except (OSError, ControlError) as error:
+            logger.error(  # noqa: TRY400 - the error says it all
+                "control.failed path=%s: %s; the service goes on without it",
+                self.path,
+                error,
+                extra={"event": "control.failed", "path": str(self.path)},
+            )
+            yield
+            return
+        inode = self.path.lstat().st_ino
+        server = await asyncio.start_unix_server(
+            self._connected, sock=listener, limit=_LONGEST_REQUEST
+        )
+        logger.info(
+            "control.started path=%s",
+            self.path,
+            extra={"event": "control.started", "path": str(self.path)},
+        )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if self.path.lstat().st_ino == inode:
+                    self.path.unlink()
+            server.close()
+            for client in self._clients:
+                client.cancel()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._clients) >= _CLIENTS:
+            writer.transport.abort()
+            return
+        self._clients.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            pass  # the service ends
+        finally:
+            self._clients.discard(task)
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_IDLE_TIME):
+                    line = await reader.readline()
+            except ValueError:
+                line = None
+            if line == b"":
+                return
+            answer = await self._answer(line)
+            writer.write(json.dumps(answer).encode() + b"\n")
+            async with asyncio.timeout(_WRITE_TIME):
+                await writer.drain()
+            if line is None:  # the rest of the line would be taken for requests
+                return
+
+    async def _answer(self, line: bytes | None) -> dict[str, Any]:
+        try:
+            return {"ok": True, "result": await perform(self._actions, _read_request(line))}
+        except ConfigurationError as error:
+            return {"ok": False, "error": str(error)}
+        except Exception as error:
+            logger.exception("control.error", extra={"event": "control.error"})
+            return {"ok": False, "error": f"the service failed to answer: {error!r}"}
+
+
+def _bind(path: Path) -> socket.socket:
+    """Return a socket that only this user reaches; replace that of a process that has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ControlError("there is a file that is not a socket")
+        if _is_alive(path):
+            raise ControlError("another process listens there")
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX)
+    # Nobody can connect before the mode is set, as it would be with chmod.
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(mask)
+    listener.setblocking(False)
+    return listener
+
+
+def _is_alive(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # its queue of connections is full, or it belongs to another user
+            return True
+    return True
+
+
+def _read_request(line: bytes | None) -> dict[str, Any]:
+    if line is None:
+        raise ControlError(f"a request has at most {_LONGEST_REQUEST} bytes")
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        request = None
+    if not isinstance(request, dict):
+        raise ControlError('a request is an object in one line of JSON, like {"action": "status"}')
+    return request
+
+
+async def perform(actions: Actions, request: Mapping[str, Any]) -> Any:
+    """Carry out one request; raise `ControlError` if it cannot be."""
+    parameters = {name: value for name, value in request.items() if name != "action"}
+    name = request.get("action")
+    action = actions.get(name) if isinstance(name, str) else None
+    if action is None:
+        raise ControlError(f"There is no action {name!r}.{suggestion(str(name), actions)}")
+    try:
+        inspect.signature(action).bind(**parameters)
+    except TypeError as error:
+        raise ControlError(f"The action {name!r} is {error}.") from None
+    result = action(**parameters)
+    return await result if inspect.isawaitable(result) else result
+
+
+class ServiceControl(Observer):
+    """What an operator can ask of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._recorder = Recorder(service)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
+        service.observe(self)
+        self.actions: Actions = {
+            "status": self._status,
+            "recent": self._list_recent,
+            "pause": self._pause,
+            "resume": self._resume,
+            "rate": self._limit_rate,
+            "concurrency": self._set_concurrency,
+            "dump": self._dump,
+            "drain": self._drain,
+        }
+
+    def finished(self, call: ObservedCall) -> None:
+        """Keep what became of the messages."""
+        now, route = time.time(), call.route
+        for position, (message, delivery) in enumerate(
+            zip(call.messages, call.deliveries, strict=True)
+        ):
+            lost = position in call.lost
+            message_id = route.provider.describe(message).get("message_id")
+            self._recent.append(
+                {
+                    "time": now,
+                    "route": route.name,
+                    "message_id": None if message_id is None else str(message_id),
+                    "outcome": "lost" if lost else outcome_label(delivery.outcome),
+                    "error": None if delivery.error is None else repr(delivery.error),
+                    "duration": call.seconds,
+                }
+            )
+
+    def _list_recent(self) -> list[dict[str, Any]]:
+        return list(self._recent)
+
+    def _status(self) -> dict[str, Any]:
+        return self._recorder.snapshot().as_dict()
+
+    def _pause(self, route: str) -> list[str]:
+        return self._steer("pause", str(route), lambda flow: flow.pause())
+
+    def _resume(self, route: str | None = None) -> list[str]:
+        return self._steer("resume", route, lambda flow: flow.resume())
+
+    def _limit_rate(self, route: str, per_second: float | None) -> list[str]:
+        check_number("per_second", per_second, more_than=0)
+        if per_second is not None and not per_second < _HIGHEST_RATE:
+            raise ControlError(
+                f"per_second must be less than {_HIGHEST_RATE:g}, or null for no limit."
+            )
+
+        def change(flow: Flow) -> None:
+            flow.rate_limit = per_second
+
+        return self._steer("rate", str(route), change, per_second=per_second)
+
+    def _set_concurrency(self, route: str, value: int) -> list[str]:
+        if value is None:
+            raise ControlError("value must be a whole number of at least 1, not None.")
+        check_number("value", value, at_least=1, whole=True)
+
+        def change(flow: Flow) -> None:
+            flow.concurrency = value
+
+        return self._steer("concurrency", str(route), change, value=value)
+
+    def _dump(self, route: str | None = None) -> list[dict[str, Any]]:
+        """Return the running handlers, with where they stand."""
+        chosen = {id(found) for found in self._routes(route)}
+        return [
+            {
+                "route": status.route.name,
+                **asdict(running(status.route, call, time.monotonic())),
+                "stack": stack_of(call.task, call.thread),
+            }
+            for status in self._service.statuses()
+            if id(status.route) in chosen
+            for call in status.calls
+        ]
+
+    def _drain(self) -> None:
+        logger.info("control.drain", extra={"event": "control.drain"})
+        self._service.stop()
+
+    def _steer(
+        self, action: str, route: str | None, change: Callable[[Flow], object], **facts: object
+    ) -> list[str]:
+        """Change the flow of the routes of this name, or of all; return their names."""
+        chosen = self._routes(route)
+        for found in chosen:
+            change(found.flow)
+        names = [found.name for found in chosen]
+        logger.info(
+            "control.%s routes=%s%s",
+            action,
+            ",".join(names),
+            "".join(f" {name}={value}" for name, value in facts.items()),
+            extra={"event": f"control.{action}", "routes": names, **facts},
+        )
+        return names
+
+    def _routes(self, name: str | None) -> list[Route]:
+        routes = [status.route for status in self._service.statuses()]
+        chosen = [route for route in routes if name is None or route.name == name]
+        if not chosen:
+            names = [route.name for route in routes]
+            raise ControlError(f"There is no route {name!r}.{suggestion(str(name), names)}")
+        return chosen
+
+
+async def ask(path: Path | str, action: str, **parameters: object) -> Any:
+    """Ask the process behind a control socket; return the result.
+
+    Raises `ControlError`, with one line, if nobody answers or if the process refuses.
+    """
+    request = json.dumps({"action": action, **parameters}).encode() + b"\n"
+    try:
+        async with asyncio.timeout(_ANSWER_TIME):
+            line = await _exchange(Path(path), request)
+    except TimeoutError:
+        raise ControlError(
+            f"The service behind {path} has not answered within {_ANSWER_TIME:g} s: "
+            "its event loop may be blocked."
+        ) from None
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise ControlError(
+            f"No service listens on {path}: start one with {CONTROL_VARIABLE}={path}."
+        ) from None
+    except OSError as error:
+        raise ControlError(f"{path} cannot be reached: {error.strerror or error}.") from None
+    try:
+        answer = json.loads(line)
+        if answer["ok"]:
+            return answer["result"]
+        refusal = str(answer["error"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ControlError(f"{path} is not the control socket of a service.") from None
+    raise ControlError(refusal)
+
+
+async def _exchange(path: Path, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(path), limit=_LONGEST_ANSWER)
+    try:
+        writer.write(request)
+        return await reader.readline()
+    except ValueError:
+        return b""
+    finally:
+        writer.transport.abort()
