@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.exceptions import TransientProviderError
@@ -24,6 +25,19 @@ from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A queue that was found, and where its dead letters go."""
+
+    queue: Queue
+    attributes: dict[str, str]
+    clients: Clients
+
+    #: Of rejected messages, and of those that fail on their last receive; None: nowhere.
+    dead_letters: DeadLetterQueue | None
+    exhausted: DeadLetterQueue | None
 
 
 class SQSProvider(AbstractProvider):
@@ -93,7 +107,11 @@ class SQSProvider(AbstractProvider):
                 self._session = await self._begin()
             return self._session
 
-    async def _begin(self) -> QueueSession:
+    async def connect(self) -> Connection:
+        """Find the queue, check its attributes and find out where its dead letters go.
+
+        Raises `ProviderError`.
+        """
         if self._clients is None:
             self._clients = clients.share(self._client_options, self.queue_name)
         transport = await _open_transport(self._clients, self.queue_name, self.settings.transport)
@@ -107,17 +125,21 @@ class SQSProvider(AbstractProvider):
         if self.settings.dead_letter_queue:
             dead_letters = DeadLetterQueue(self.settings.dead_letter_queue, queue, self._clients)
             await dead_letters.find()
-        timeout = checks.visibility_timeout(attributes, self.settings)
+        return Connection(queue, attributes, self._clients, dead_letters, exhausted)
+
+    async def _begin(self) -> QueueSession:
+        found = await self.connect()
+        timeout = checks.visibility_timeout(found.attributes, self.settings)
         return QueueSession(
-            queue,
+            found.queue,
             self.settings,
-            blocking_queue=BlockingQueue(url, self._clients.blocking_client),
+            blocking_queue=BlockingQueue(found.queue.url, found.clients.blocking_client),
             # Named in every receive: the queue's own timeout may change while the leases count
             # with this one.
             receive_parameters={**self._receive_parameters, "VisibilityTimeout": timeout},
             visibility_timeout=timeout,
-            dead_letters=dead_letters,
-            exhausted=exhausted if self.settings.dead_letter_exhausted else None,
+            dead_letters=found.dead_letters,
+            exhausted=found.exhausted if self.settings.dead_letter_exhausted else None,
             max_receive_count=self.max_deliveries,
             lost=self._lost,
             settled=self._settled,
