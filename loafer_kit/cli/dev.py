@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.send import refuse_bytes
+from loafer_kit.cli.send import filled, refuse_bytes
 from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.exceptions import ConfigurationError
@@ -18,6 +18,7 @@ from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
 #: The colours of events on a terminal; those of all others are `_COLOUR`.
@@ -71,7 +72,7 @@ def dev(
     folders = paths or [enclosing_project(Path())]
     development = Development(
         [partial(_read_project, path) for path in folders],
-        [_queue_and_body(pair) for pair in send or []],
+        [(filled(name, folders), body) for name, body in map(_queue_and_body, send or [])],
         once=once,
         reload=reload,
         endpoint_url=endpoint_url,
@@ -120,4 +121,6 @@ def _local_queue(queue: QueueSpec) -> LocalQueue:
         dead_letter_queue=queue.dead_letter_queue,
         max_receive_count=queue.max_receive_count or 5,
         visibility_timeout=None if visibility_timeout is None else int(visibility_timeout),
+        attributes=queue.attribute_texts(FIFO),
+        subscription=queue.attribute_texts(SUBSCRIPTION),
     )

@@ -1,20 +1,23 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
 import io
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from loafer_kit.cli.terminal import completions
-from loafer_kit.cli.terminal.options import Json
+from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.local import records, sending
 from loafer_kit.local.queues import MessageOptions
+from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.spec import names, validation
 
 # MessageAttributeValue in the SQS API reference. Some local servers accept other names, and then
 # every receive of the message fails.
@@ -92,9 +95,26 @@ def send(
         attributes=dict(_name_and_value(pair) for pair in attribute or []),
         delay=delay,
     )
+    destination = filled(destination, [enclosing_project(Path())])
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
+
+
+def filled(name: str, folders: Sequence[Path]) -> str:
+    """A name with the values of its parameters, which the first service in the folders has.
+
+    So a name can be copied from a loafer.toml: `${STAGE}-orders`.
+    """
+    if not names.parameters_in(name):
+        return name
+    for folder in folders:
+        file = folder / "loafer.toml"
+        if file.is_file():
+            return validation.service(documents.read(file)).fill(name, os.environ)
+    raise LoaferKitError(
+        f"{name} has parameters: go to the folder of its service, or write their values"
+    )
 
 
 def _send_all(

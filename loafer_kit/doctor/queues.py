@@ -12,6 +12,7 @@ from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.requests import errors
 from loafer_kit.scaffold.shipping.resources import MOST_SOURCES
+from loafer_kit.scaffold.spec.fields import FIFO
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
 # They change nothing, as no message has this receipt handle; AWS checks the permission first.
@@ -125,6 +126,11 @@ def differences(
         message = f"its visibility timeout is {found} s, in the spec {timeout} s"
         remedy = queues.setting(url, "VisibilityTimeout", str(timeout))
         yield Finding("problem", subject, message, remedy)
+    for attribute, text in queue.attribute_texts(FIFO).items():
+        known = attributes.get(attribute)
+        if known is not None and known != text:
+            message = f"its {attribute} is {known}, in the spec {text}"
+            yield Finding("problem", subject, message, queues.setting(url, attribute, text))
     wanted, count = queue.dead_letter_queue, queue.max_receive_count
     if wanted is None:
         return

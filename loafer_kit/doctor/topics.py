@@ -1,5 +1,6 @@
 """Checks the way of a topic's messages to a queue: topic, subscription and access policy."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -141,22 +142,50 @@ class TopicDoctor:
         attributes = self._topics.attributes(topic_arn, arn)
         subject = subject_of(queue)
         subscription = f"its subscription to the topic {_name(topic_arn)}"
-        if attributes.get("RawMessageDelivery") == "true":
-            message = f"{subscription} delivers raw messages; "
-            if queue.translator is None:
-                message += "its route expects SNS's envelope"
-                words = ["--attribute-name", "RawMessageDelivery", "--attribute-value", "false"]
-                words = ["set-subscription-attributes", "--subscription-arn", arn, *words]
-                remedy = self._topics.command(topic_arn, *words)
-                yield Finding("problem", subject, message, remedy)
-            else:
-                taker = queue.handler if queue.translator == "none" else queue.translator
-                message += f"{taker} gets them without SNS's envelope"
-                yield Finding("note", subject, message)
-        if attributes.get("FilterPolicy", "{}") != "{}":
-            scope = attributes.get("FilterPolicyScope", "MessageAttributes")
-            message = f"{subscription} has a filter policy ({scope}): only what it matches is sent"
+        raw = attributes.get("RawMessageDelivery") == "true"
+        if raw and queue.enveloped and queue.translator is None:
+            message = f"{subscription} delivers raw messages; its route expects SNS's envelope"
+            remedy = self._setting(topic_arn, arn, "RawMessageDelivery", "false")
+            yield Finding("problem", subject, message, remedy)
+        elif raw and queue.enveloped:
+            taker = queue.handler if queue.translator == "none" else queue.translator
+            message = (
+                f"{subscription} delivers raw messages; {taker} gets them without SNS's envelope"
+            )
             yield Finding("note", subject, message)
+        elif not raw and not queue.enveloped:
+            message = f"{subscription} delivers SNS's envelope, in the spec raw messages"
+            remedy = self._setting(topic_arn, arn, "RawMessageDelivery", "true")
+            yield Finding("problem", subject, message, remedy)
+        yield from self._filters(queue, topic_arn, arn, attributes)
+
+    def _filters(
+        self, queue: QueueSpec, topic_arn: str, arn: str, attributes: Attributes
+    ) -> Iterator[Finding]:
+        """Compare the filter policy with that of the spec; without one there, note it."""
+        subject, topic = subject_of(queue), _name(topic_arn)
+        scope = attributes.get("FilterPolicyScope", "MessageAttributes")
+        here, wanted = attributes.get("FilterPolicy", "{}"), queue.attributes.get("filter_policy")
+        if wanted is None:
+            if here != "{}":
+                message = f"its subscription to the topic {topic} has a filter policy ({scope}): "
+                yield Finding("note", subject, f"{message}only what it matches is sent")
+            return
+        wanted_scope = str(queue.attributes.get("filter_policy_scope", "MessageAttributes"))
+        if scope != wanted_scope:  # first, because the policy has to fit it
+            message = f"the filter policy of the topic {topic} looks at {scope}, "
+            remedy = self._setting(topic_arn, arn, "FilterPolicyScope", wanted_scope)
+            yield Finding("problem", subject, f"{message}in the spec at {wanted_scope}", remedy)
+        if json.loads(here) != json.loads(str(wanted)):
+            message = f"its subscription to the topic {topic} has the filter policy {here}, "
+            remedy = self._setting(topic_arn, arn, "FilterPolicy", str(wanted))
+            yield Finding("problem", subject, f"{message}in the spec {wanted}", remedy)
+
+    def _setting(self, topic_arn: str, subscription_arn: str, name: str, value: str) -> str:
+        """Return the command that sets an attribute of a subscription."""
+        words = ["set-subscription-attributes", "--subscription-arn", subscription_arn]
+        words += ["--attribute-name", name, "--attribute-value", value]
+        return self._topics.command(topic_arn, *words)
 
     def _policy(
         self, queue: QueueSpec, url: str, attributes: Attributes, topic_arn: str

@@ -19,7 +19,8 @@ class LocalQueue:
     """A queue to create, with its dead-letter queue and the topic it is subscribed to.
 
     A name that ends in `.fifo` makes a FIFO queue. `topic` is a name or an ARN;
-    `visibility_timeout` is in seconds.
+    `visibility_timeout` is in seconds. `attributes` are further ones of the queue, `subscription`
+    those of its subscription, both under AWS's names: `{"RawMessageDelivery": "true"}`.
     """
 
     name: str
@@ -27,6 +28,8 @@ class LocalQueue:
     dead_letter_queue: str | None = None
     max_receive_count: int = 5
     visibility_timeout: int | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    subscription: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +212,7 @@ class LocalQueues:
         self._clients.close()
 
     def _create(self, queue: LocalQueue) -> None:
-        attributes = {}
+        attributes = dict(queue.attributes)
         topic_arn = create_topic(self._clients, queue.topic) if queue.topic else None
         if topic_arn is not None:
             attributes["Policy"] = json.dumps(_policy(queue.name, topic_arn))
@@ -230,10 +233,11 @@ class LocalQueues:
                 TopicArn=topic_arn,
                 Protocol="sqs",
                 Endpoint=self.queue_arn(queue.name),
+                Attributes=dict(queue.subscription),
             )
 
     def _create_one(self, name: str, attributes: Mapping[str, str]) -> None:
-        fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+        fifo = {"FifoQueue": "true"}
         try:
             self._clients.call(
                 "sqs",

@@ -73,7 +73,7 @@ class Server:
         """
         queue = bare_name(url)
         try:
-            topic = next(self._topics_of(url), None)
+            topic, policy = next(self._topics_of(url), (None, None))
         except ServiceError:
             doubt = "" if self.is_local else ", which does not tell whether a topic delivers to it"
             return Destination(f"{self.place}{doubt}", self.clients, queue, url)
@@ -82,7 +82,8 @@ class Server:
                 f"{queue} on {self.place} expects SNS's envelope: publish to its topic, which may "
                 f"have other subscribers: loafer-kit send {topic}"
             )
-        return Destination(self.place, self.clients, queue, url, topic)
+        filtered = f", which delivers what the filter policy {policy} matches" if policy else ""
+        return Destination(f"{self.place}{filtered}", self.clients, queue, url, topic)
 
     def names(self) -> str:
         """Return the names of all queues and topics, as text."""
@@ -104,16 +105,17 @@ class Server:
                 return None
             raise
 
-    def _topics_of(self, url: str) -> Iterator[str]:
-        """Yield the topics that deliver to a queue in SNS's envelope."""
+    def _topics_of(self, url: str) -> Iterator[tuple[str, str | None]]:
+        """Yield the topics that deliver to a queue in SNS's envelope, and their filter policies."""
         owner = f":{':'.join(url.split('/')[-2:])}"
         for item in _pages(self.clients, "sns", "list_subscriptions", "Subscriptions"):
             if item["Protocol"] != "sqs" or not item["Endpoint"].endswith(owner):
                 continue
             subscription = {"SubscriptionArn": item["SubscriptionArn"]}
             answer = self.clients.call("sns", "get_subscription_attributes", **subscription)
-            if answer["Attributes"].get("RawMessageDelivery") != "true":
-                yield item["TopicArn"]
+            attributes = answer["Attributes"]
+            if attributes.get("RawMessageDelivery") != "true":
+                yield item["TopicArn"], attributes.get("FilterPolicy")
 
 
 def _pages(clients: Clients, service: str, operation: str, key: str) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """The flags of `loafer-kit new service` that name a source."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,96 @@ def test_queues_on_aws_become_a_service(project, local_queues):
     kept = (project.directory / "shop/loafer.toml").read_text()
     assert 'dead_letter_queue = "shop-orders-dlq"' in kept
     assert sorted(local_queues.names()) == ["shop-orders", "shop-orders-dlq"]
+
+
+def read_spec(project, *arguments):
+    """The queues that `new service` keeps, by their names."""
+    done = new(project, "shop", *arguments)
+    assert done.returncode == 0, done.stderr
+    kept = tomllib.loads((project.directory / "shop/loafer.toml").read_text())
+    return {queue["name"]: queue for queue in kept["queues"]}
+
+
+def template_of(project, **queues):
+    """A template with queues; each has the settings of its dictionary."""
+    resources = {
+        name: {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name, **properties}}
+        for name, properties in queues.items()
+    }
+    project.write("template.json", json.dumps({"Resources": resources}))
+    return "--from-cloudformation", "template.json"
+
+
+DEAD = {"RedrivePolicy": {"deadLetterTargetArn": {"Fn::GetAtt": ["dead", "Arn"]}}}
+
+
+def test_a_dead_letter_queue_that_is_included_gets_a_route(project):
+    """The others are listed with the flag that does this."""
+    document = template_of(project, orders=DEAD, dead={}, spare={})
+
+    queues = read_spec(project, *document, "--include", "dead")
+
+    assert list(queues) == ["orders", "dead", "spare"]
+    routes = (project.directory / "shop/shop/routes.py").read_text()
+    assert '"dead", handler=handlers.handle_dead' in routes
+
+
+@pytest.mark.parametrize(
+    ("include", "message"),
+    [
+        ("ded", "--include: no queue is called 'ded'; did you mean 'dead'?"),
+        ("elsewhere", "--include: no queue is called 'elsewhere'"),
+    ],
+)
+def test_a_queue_that_is_not_there_cannot_be_included(project, include, message):
+    """Nothing is written."""
+    done = new(project, "shop", *template_of(project, orders=DEAD, dead={}), "--include", include)
+
+    assert (done.returncode, message in done.stderr) == (1, True)
+    assert not (project.directory / "shop").exists()
+
+
+def test_include_goes_with_a_document(project):
+    """Flags name their queues themselves."""
+    done = new(project, "shop", "--queue", "orders", "--include", "orders")
+
+    assert done.returncode == 2
+    assert "--include" in done.stderr
+
+
+def test_a_flag_overrides_what_a_document_says_of_a_queue(project):
+    """A setting that it refuses, and one that it has."""
+    document = template_of(
+        project,
+        orders={"VisibilityTimeout": 99999},
+        news={"ReceiveMessageWaitTimeSeconds": 5, "VisibilityTimeout": 30},
+    )
+    assert new(project, "shop", *document).returncode == 1
+
+    flags = ["--queue", "orders,visibility_timeout=60", "--queue", "news,wait_time=7,topic=paper"]
+    queues = read_spec(project, *document, *flags)
+
+    assert queues["orders"]["visibility_timeout"] == 60
+    assert (queues["news"]["wait_time"], queues["news"]["visibility_timeout"]) == (7, 30)
+    assert queues["news"]["topic"] == "paper"
+
+
+def test_a_spec_overrides_what_a_document_says_and_a_flag_both(project):
+    """Queues by their names, models by theirs; what none of them says stays as it was."""
+    document = template_of(
+        project, orders={"VisibilityTimeout": 90, "ReceiveMessageWaitTimeSeconds": 5}
+    )
+    project.write(
+        "mine.toml",
+        '[[queues]]\nname = "orders"\nvisibility_timeout = 60\nhandler = "take"\n\n'
+        '[[queues]]\nname = "more"\n',
+    )
+
+    queues = read_spec(
+        project, *document, "--spec", "mine.toml", "--queue", "orders,handler=take_orders"
+    )
+
+    assert list(queues) == ["orders", "more"]
+    orders = queues["orders"]
+    assert (orders["visibility_timeout"], orders["wait_time"]) == (60, 5)
+    assert orders["handler"] == "take_orders"

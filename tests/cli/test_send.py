@@ -9,7 +9,9 @@ import tempfile
 import pytest
 from kept_projects import run
 
-from loafer_kit.local import LocalQueue
+from loafer_kit.cli.send import filled
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.local import LocalQueue, sending
 from loafer_kit.local.records import ServerRecord, announce
 
 
@@ -201,3 +203,48 @@ def test_bytes_that_are_no_text_are_refused(queues, temporary_folder):
     (temporary_folder / "image").write_bytes(b"\xff\xd8")
     result = send("jobs", "--file", "image")
     assert (result.returncode, result.stderr) == (1, "error: image: not UTF-8 (byte 0)\n")
+
+
+SPEC = """
+name = "shop"
+[[parameters]]
+name = "STAGE"
+default = "dev"
+[[queues]]
+name = "${STAGE}-orders"
+"""
+
+
+def test_a_name_takes_its_parameters_from_the_service_here(queues, temporary_folder, monkeypatch):
+    """As it stands in loafer.toml: by its default, or as the environment says."""
+    (temporary_folder / "loafer.toml").write_text(SPEC)
+    queues.create("dev-orders")
+
+    result = send("${STAGE}-orders", "{}")
+
+    assert result.stdout.count("to dev-orders on the local server") == 1
+    assert bodies(queues, "dev-orders") == ["{}"]
+    with pytest.raises(
+        ConfigurationError, match="shop has no parameter STAG; did you mean 'STAGE'"
+    ):
+        filled("${STAG}-orders", [temporary_folder])
+    monkeypatch.setenv("STAGE", "prod")
+    assert filled("${STAGE}-orders", [temporary_folder]) == "prod-orders"
+
+
+def test_a_name_with_parameters_needs_its_service(temporary_folder):
+    """One line says what to do."""
+    with pytest.raises(LoaferKitError, match="has parameters: go to the folder of its service"):
+        filled("${STAGE}-orders", [temporary_folder])
+
+
+def test_a_filter_policy_that_may_drop_the_message_is_said(queues):
+    """The message is published, and may match no attribute."""
+    policy = {"FilterPolicy": '{"kind": ["x"]}'}
+    queues.create(LocalQueue("inbox", topic="news", subscription=policy))
+
+    destination = sending.find_destination("inbox")
+
+    assert str(destination).endswith(
+        f'({queues.url}), which delivers what the filter policy {{"kind": ["x"]}} matches'
+    )

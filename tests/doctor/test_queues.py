@@ -94,3 +94,16 @@ def test_attributes_that_may_not_be_read_are_noted(doctor, queues, deny):
     assert [(item["level"], item["remedy"]) for item in found] == [
         ("note", "allow sqs:GetQueueAttributes to the credentials in use")
     ]
+
+
+def test_deduplication_of_a_fifo_queue_is_compared(doctor, local_queues):
+    """The remedy sets it."""
+    local_queues.create(LocalQueue("orders.fifo"))
+    spec = 'name = "orders.fifo"\ncontent_based_deduplication = true'
+
+    [(subject, message, remedy)] = problems(doctor(spec))
+
+    assert subject == "queue orders.fifo"
+    assert message == "its ContentBasedDeduplication is false, in the spec true"
+    carry_out(remedy)
+    assert problems(doctor(spec)) == []

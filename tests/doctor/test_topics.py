@@ -261,3 +261,41 @@ def test_sns_that_does_not_answer_is_noted_once(doctor, subscription, monkeypatc
     assert [item[1] for item in problems(found)] == ["does not exist"]
     [note] = notes(found, "SNS")
     assert note.startswith("Topic 'prices': sns:ListSubscriptionsByTopic failed: Could not connect")
+
+
+def test_raw_delivery_of_the_spec_is_compared(doctor, subscription):
+    """Without it SNS's envelope arrives; the remedy turns it on."""
+    spec = f"{SPEC}\nraw_message_delivery = true"
+
+    [(subject, message, remedy)] = problems(doctor(spec))
+
+    assert subject == "queue orders"
+    assert message == (
+        "its subscription to the topic prices delivers SNS's envelope, in the spec raw messages"
+    )
+    carry_out(remedy)
+    assert problems(doctor(spec)) == []
+
+
+@pytest.mark.parametrize("here", [None, '{"colour": ["blue"]}'])
+def test_the_filter_policy_of_the_spec_is_compared(doctor, subscription, sns, here):
+    """With its scope, which is set first; the order of keys and spaces do not matter."""
+    if here:
+        set_attribute(sns, subscription, "FilterPolicy", here)
+    policy = 'filter_policy = { colour = ["red"], size = { kind = [1] } }'
+    spec = f'{SPEC}\n{policy}\nfilter_policy_scope = "MessageBody"'
+
+    (_, scope, set_scope), (_, message, set_policy) = problems(doctor(spec))
+
+    assert scope == (
+        "the filter policy of the topic prices looks at MessageAttributes, in the spec at MessageBody"
+    )
+    assert message == (
+        f"its subscription to the topic prices has the filter policy {here or '{}'}, in the spec "
+        '{"colour": ["red"], "size": {"kind": [1]}}'
+    )
+    carry_out(set_scope)
+    carry_out(set_policy)
+    assert problems(doctor(spec)) == []
+    set_attribute(sns, subscription, "FilterPolicy", '{"size":{"kind":[1]},"colour":["red"]}')
+    assert problems(doctor(spec)) == []

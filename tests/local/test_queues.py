@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from botocore.exceptions import ClientError
+from botocore.session import Session
 
 from loafer_kit.doctor import policies
 from loafer_kit.local import LocalQueue, LocalQueues, QueueCounts
@@ -122,3 +124,42 @@ def test_counts_read_well():
     """What is nought is left out."""
     assert str(QueueCounts(visible=1, in_flight=0, delayed=2)) == "1 visible and 2 delayed"
     assert str(QueueCounts(visible=0, in_flight=0, delayed=0)) == "none"
+
+
+def test_a_filter_policy_applies(local_queues):
+    """Only what it matches is delivered."""
+    policy = {"FilterPolicy": '{"kind": ["parcel"]}'}
+    local_queues.create(LocalQueue("inbox", topic="news", subscription=policy))
+
+    local_queues.publish("news", "other", attributes={"kind": "letter"})
+    local_queues.publish("news", "mine", attributes={"kind": "parcel"})
+
+    (message,) = local_queues.receive("inbox")
+    assert json.loads(message["Body"])["Message"] == "mine"
+
+
+def test_raw_delivery_applies(local_queues):
+    """The message arrives as it was published."""
+    local_queues.create(
+        LocalQueue("inbox", topic="news", subscription={"RawMessageDelivery": "true"})
+    )
+
+    local_queues.publish("news", "text")
+
+    (message,) = local_queues.receive("inbox")
+    assert message["Body"] == "text"
+
+
+def test_only_content_based_deduplication_makes_an_id_of_the_body(local_queues):
+    """As on AWS: by default each message needs an id of its own."""
+    ids = {"QueueUrl": None, "MessageBody": "x", "MessageGroupId": "a"}
+    local_queues.create(
+        "plain.fifo",
+        LocalQueue("based.fifo", attributes={"ContentBasedDeduplication": "true"}),
+    )
+    client = Session().create_client("sqs")
+
+    client.send_message(**ids | {"QueueUrl": local_queues.queue_url("based.fifo")})
+    with pytest.raises(ClientError, match="ContentBasedDeduplication"):
+        client.send_message(**ids | {"QueueUrl": local_queues.queue_url("plain.fifo")})
+    client.close()

@@ -61,6 +61,16 @@ def values(field, least=0.0, most=99):
     return whole | st.floats(low, high, exclude_min=field.more_than is not None)
 
 
+def attributes():
+    """What a spec may say of a subscription and of a FIFO queue."""
+    policies = {"filter_policy": st.sampled_from([{"a": ["b"]}, {"é": [{"prefix": "$"}, 1.5]}])}
+    return policies | {
+        field.name: st.sampled_from(field.choices) if field.choices else st.booleans()
+        for field in fields.ATTRIBUTES
+        if field.kind != "object"
+    }
+
+
 def specs_of(options):
     """Specs whose queues have these options, each by its strategy."""
     optional = {
@@ -70,6 +80,7 @@ def specs_of(options):
         "error_handler": identifiers | st.just("on_error"),
         "dead_letter_queue": queue_names | shared_names,
         "max_receive_count": st.integers(1, 1000),
+        **attributes(),
         **options,
     }
     name = queue_names | shared_names | urls

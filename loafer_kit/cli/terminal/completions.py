@@ -21,7 +21,7 @@ from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.sources.documents import LARGEST
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE
+from loafer_kit.scaffold.spec.fields import EVERY
 
 #: Text without a special meaning to a shell or a terminal.
 _PLAIN = re.compile(r"[\w@%+=:,.-]+")
@@ -34,9 +34,13 @@ Find = Callable[[typer.Context, str], Iterator[Candidate]]
 
 
 class ServiceQueue(NamedTuple):
-    """What completions need of a queue in loafer.toml."""
+    """What completions need of a queue in loafer.toml: names as they are in this environment.
+
+    `route` is the name of its route, which is the same in every environment.
+    """
 
     name: str
+    route: str
     handler: str
     dead_letter_queue: str | None
 
@@ -105,7 +109,7 @@ def _without_a_space(fitting: Mapping[str, str]) -> list[Candidate]:
 @candidates
 def queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
     """The queues of the service."""
-    return ((queue.name, "a queue of this service") for queue in service_queues(context))
+    return ((queue.route, "a queue of this service") for queue in service_queues(context))
 
 
 @candidates
@@ -163,7 +167,7 @@ def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
         return
     key, equals, _ = pair.partition("=")
     taken = {"name", *(setting.partition("=")[0] for setting in before.split(",")[1:])}
-    free = [field for field in QUEUE + OPTIONS if field.name not in taken]
+    free = [field for field in EVERY if field.name not in taken]
     fitting = [field for field in free if f"{field.name}=".startswith(key + equals)]
     for field in fitting:
         choices = ("true", "false") if field.kind == "boolean" else field.choices
@@ -172,12 +176,22 @@ def settings(_context: typer.Context, word: str) -> Iterator[Candidate]:
 
 
 def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:
-    """The queues of the service; its spec may be unfinished."""
-    for table in _spec(context)[1]["queues"]:
-        name, dead_letter_queue = names.queue_name(table["name"]), table.get("dead_letter_queue")
-        if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
-            handler = table.get("handler") or names.handler_for(name)
-            yield ServiceQueue(name, handler, dead_letter_queue)
+    """The queues of the service whose names are known; its spec may be unfinished."""
+    spec = _spec(context)[1]
+    values = {
+        parameter["name"]: os.environ.get(parameter["name"]) or parameter.get("default")
+        for parameter in spec.get("parameters", [])
+    }
+    known = {name: value for name, value in values.items() if value}
+    for table in spec["queues"]:
+        given, target = names.queue_name(table["name"]), table.get("dead_letter_queue")
+        handler = table.get("handler") or names.handler_for(given)
+        with suppress(KeyError):
+            name = names.fill(given, known)
+            dead_letter_queue = target and names.fill(target, known)
+            if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
+                route = names.fixed_part(given)
+                yield ServiceQueue(name, route, handler, dead_letter_queue)
 
 
 def _spec(context: typer.Context) -> tuple[Path, dict[str, Any]]:

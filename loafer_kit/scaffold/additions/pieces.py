@@ -20,7 +20,7 @@ from loafer_kit.scaffold.additions.module import (
 )
 from loafer_kit.scaffold.project import history, locks, projects
 from loafer_kit.scaffold.project.locks import Base, Digest
-from loafer_kit.scaffold.project.plans import Change, change, read
+from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
 #: From a file's path and its content, or None, to its content with the addition.
@@ -75,26 +75,34 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
     changed: list[Change] = []
     unplaced: list[UnplacedError] = []
     for path in sorted(paths):
-        if (project / path).is_symlink() and not path.endswith(".py"):
-            note = "a symbolic link in the project: its change is left out"
-            changed.append(Change(path, "keep", None, None, note=note))
-            continue
-        before = read(project, path)
-        if isinstance(bases.get(path), Digest):
+        linked = is_linked(project, path)
+        before = None if linked else read(project, path)
+        if isinstance(bases.get(path), Digest) and not linked:
             continue
         try:
-            after = apply(path, before)
+            after = _beside_link(path, apply) if linked else apply(path, before)
         except UnplacedError as error:
             unplaced.append(error)
         except LeftOutError as error:
             note = f"edited in the project{error}"
             changed.append(Change(path, "keep", before, before, note=note))
         else:
-            if after is not None:
+            if linked and (after is not None or not path.endswith(".py")):
+                note = "a symbolic link in the project: its change is left out"
+                changed.append(Change(path, "keep", None, None, note=note))
+            elif after is not None and not linked:
                 changed.append(_inserted(change(path, before, after)))
     if unplaced:
         raise AdditionError(unplaced)
     return tuple(changed)
+
+
+def _beside_link(path: str, apply: Apply) -> bytes | None:
+    """What an addition would write where a symbolic link leads; UnplacedError for code."""
+    try:
+        return apply(path, None)
+    except UnplacedError as error:
+        raise UnplacedError(path, "a symbolic link leads there", error.snippet) from error
 
 
 def _inserted(found: Change) -> Change:

@@ -115,7 +115,7 @@ def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
     """
     spec = validation.service(draft)
     for index, queue in enumerate(spec.queues):
-        if name in (queue.name, queue.queue_name):
+        if name in (queue.name, queue.queue_name, queue.route_name):
             return _addition(spec, index, generator, known=True)
     if "," in name:
         why = f"a route has the settings of its queue, which are in {draft.origin}"

@@ -13,7 +13,7 @@ from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, boun
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import history, line_ends, merges, projects, updates
 from loafer_kit.scaffold.project.locks import Digest, Lock
-from loafer_kit.scaffold.project.plans import Change, change, read
+from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import lines
 from loafer_kit.scaffold.spec import validation
@@ -78,7 +78,7 @@ class QueueRemoval:
 def queue(draft: Draft, name: str, generator: Generator) -> QueueRemoval:
     """The removal of a queue of `loafer.toml`; `name` is its name or URL there."""
     spec = validation.service(draft)
-    found = [item for item in spec.queues if name in (item.name, item.queue_name)]
+    found = [item for item in spec.queues if name in (item.name, item.queue_name, item.route_name)]
     if not found:
         raise ConfigurationError(f"{draft.origin}: there is no queue {quoted(name)}")
     others = tuple(item for item in spec.queues if item is not found[0])
@@ -137,7 +137,12 @@ def changes(
     changed: list[Change] = []
     for path in sorted(paths):
         base = files.get(path)
-        if isinstance(base, Digest) or (project / path).is_symlink():
+        if isinstance(base, Digest):
+            continue
+        if is_linked(project, path):
+            if base is not None and remove(path, base)[0] != base:
+                note = "a symbolic link in the project: nothing is removed there"
+                changed.append(Change(path, "keep", None, None, note=note))
             continue
         ours = read(project, path)
         if ours is not None:

@@ -18,7 +18,7 @@ from loafer_kit.scaffold.project import (
 )
 from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
 from loafer_kit.scaffold.project.locks import Digest, Lock
-from loafer_kit.scaffold.project.plans import VERSION, read, read_file
+from loafer_kit.scaffold.project.plans import VERSION, is_linked, read, read_file
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
@@ -90,7 +90,7 @@ def _interrupted(project: Path) -> Iterator[Drift]:
 def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
     """The files in which a merge left a conflict that is not resolved yet."""
     for path, base in lock.files.items():
-        if (project / path).is_symlink():
+        if is_linked(project, path):
             continue
         content = read(project, path) or b""
         version = f"{path}{VERSION}"

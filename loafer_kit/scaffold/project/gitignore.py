@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from loafer_kit.scaffold.project.plans import read
+from loafer_kit.scaffold.project.plans import is_linked, read
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -20,7 +20,7 @@ def covered(paths: Iterable[str], project: Path, rendered: Mapping[str, bytes]) 
     A new project has none on disk yet, and an update may bring the line that covers a new file.
     Like git, it does not follow a symbolic link.
     """
-    on_disk = _judge(lambda path: None if (project / path).is_symlink() else read(project, path))
+    on_disk = _judge(lambda path: None if is_linked(project, path) else read(project, path))
     in_plan = _judge(rendered.get)
     return frozenset(path for path in paths if on_disk(path) or in_plan(path))
 

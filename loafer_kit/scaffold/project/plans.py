@@ -121,6 +121,16 @@ def is_executable(file: Path) -> bool:
         return False
 
 
+def is_linked(target: Path, path: str) -> bool:
+    """Whether a file of a project, or a folder on the way to it, is a symbolic link."""
+    place = target
+    for part in PurePosixPath(path).parts:
+        place = place / part
+        if place.is_symlink():
+            return True
+    return False
+
+
 def refuse_links(target: Path, path: str) -> None:
     """Refuse a path whose writing would follow a symbolic link or replace a folder."""
     place = target

@@ -8,7 +8,7 @@ from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project import history, locks, projects
 from loafer_kit.scaffold.project.history import Edit, Record
 from loafer_kit.scaffold.project.locks import Lock
-from loafer_kit.scaffold.project.plans import Change, digest, read
+from loafer_kit.scaffold.project.plans import Change, digest, is_linked, read
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -23,7 +23,7 @@ def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[
         raise ConfigurationError(f"{project / locks.PATH}: there is no command to undo")
     record = lock.records[-1]
     edits = list(_edits(record, lock))
-    linked = {edit.path for edit in edits if (project / edit.path).is_symlink()}
+    linked = {edit.path for edit in edits if is_linked(project, edit.path)}
     contents = {edit.path: read(project, edit.path) for edit in edits if edit.path not in linked}
     edited = [
         edit.path

@@ -15,6 +15,7 @@ from loafer_kit.scaffold.project.plans import (
     Plan,
     change,
     is_executable,
+    is_linked,
     read,
 )
 from loafer_kit.scaffold.project.projects import SPEC, Rendering
@@ -142,7 +143,7 @@ def candidates(lock: Lock | None, plan: Plan, project: Path) -> tuple[Candidate,
     ignored = gitignore.covered(paths, project, theirs)
     found = []
     for path in paths:
-        linked = (project / path).is_symlink()
+        linked = is_linked(project, path)
         ours = None if linked else read(project, path)
         new = like(theirs.get(path), ours)
         found.append(

@@ -1,12 +1,12 @@
 """The variables of the templates: a spec as plain values, which are all that a template gets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loafer_kit import __version__
 from loafer_kit.config import route_variable
-from loafer_kit.scaffold.spec import artefacts, names, payloads
-from loafer_kit.scaffold.spec.fields import OPTIONS
+from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
+from loafer_kit.scaffold.spec.fields import FIFO, OPTIONS, SUBSCRIPTION, Value
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
@@ -47,13 +47,15 @@ def service(spec: ServiceSpec) -> Context:
         "translators": _shared(
             (queue.translator, queue) for queue in shown.queues if queue.translator != "none"
         ),
-        "route_classes": sorted({_ROUTES[queue.kind] for queue in spec.queues}),
+        "route_classes": sorted({_route(queue) for queue in spec.queues}),
         "topics": _topics(shown),
         "dead_letter_queues": _dead_letter_queues(shown),
-        "needs_local_queue": any(queue.topic or queue.dead_letter_queue for queue in spec.queues),
+        "needs_local_queue": any(
+            queue.topic or queue.dead_letter_queue or queue.attributes for queue in spec.queues
+        ),
         "payloads": _models(shown),
         "payload_imports": _imports(spec.payloads),
-        "payload_aliases": _has_aliases(spec.payloads),
+        "pydantic_names": _pydantic_names(spec.payloads),
         "settings": settings(spec),
         "shipping": _shipping(spec),
     }
@@ -82,7 +84,8 @@ def subject(queues: Sequence[str]) -> str:
     return listed if len(listed) <= _LONGEST_SUBJECT else f"{len(queues)} queues"
 
 
-_ROUTES = {"sqs": "SQSRoute", "sns": "SNSQueueRoute"}
+def _route(queue: QueueSpec) -> str:
+    return "SNSQueueRoute" if queue.enveloped else "SQSRoute"
 
 
 # The options of a queue that its route itself keeps.
@@ -111,7 +114,11 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
         "shown": shown.queue_name,
         "route_name": queue.route_name,
         "kind": queue.kind,
-        "route": _ROUTES[queue.kind],
+        "route": _route(queue),
+        "enveloped": queue.enveloped,
+        "published": queue.topic is not None and "filter_policy" not in queue.attributes,
+        "attributes": queue.attribute_texts(FIFO),
+        "subscription": queue.attribute_texts(SUBSCRIPTION),
         "topic": shown.topic or "",
         "handler": queue.handler,
         "error_handler": queue.error_handler or "",
@@ -144,9 +151,14 @@ def _example(queue: QueueSpec, payloads: Payloads, *, everything: bool = True) -
 
 
 def _topics(spec: ServiceSpec) -> list[Context]:
-    """Each topic once, with a message that fits the payload of its queues, if they have one."""
+    """Each topic once, with a message that fits the payload of its queues, if they have one.
+
+    A queue with a filter policy may not get that message: its topic does not count.
+    """
     examples: dict[str, Context] = {}
     for queue in spec.queues:
+        if "filter_policy" in queue.attributes:
+            continue
         if queue.topic and (queue.payload or queue.topic not in examples):
             examples[queue.topic] = _example(queue, spec.payloads)
     return [{"name": name, "example": content} for name, content in examples.items()]
@@ -207,6 +219,12 @@ def _imports(found: Payloads) -> list[str]:
     if typing:
         lines.add(f"from typing import {', '.join(typing)}")
     return sorted(lines, key=lambda line: (line.startswith("from"), line))
+
+
+def _pydantic_names(found: Payloads) -> list[str]:
+    """What the models import of pydantic."""
+    used = set().union(*(type_.names() for payload in found.values() for type_ in payload.types))
+    return sorted((used & {"Base64Bytes"}) | ({"Field"} if _has_aliases(found) else set()))
 
 
 def _has_aliases(found: Payloads) -> bool:
@@ -276,6 +294,21 @@ def _queue_settings(queue: QueueSpec) -> Context:
         "payload": queue.payload,
         "dead_letter_queue": queue.dead_letter_queue,
         "max_receive_count": queue.max_receive_count,
+        **{key: _attribute(key, value) for key, value in queue.attributes.items()},
         **queue.options,
     }
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _attribute(key: str, value: Value) -> object:
+    """An attribute as TOML has it: a filter policy as a table, unless it has a null."""
+    if key != "filter_policy":
+        return value
+    policy = filter_policies.table(str(value))
+    return value if _has_null(policy) else policy
+
+
+def _has_null(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_null, value.values()))
+    return value is None or (isinstance(value, list) and any(map(_has_null, value)))

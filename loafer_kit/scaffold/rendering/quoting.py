@@ -45,24 +45,47 @@ def _python_text(text: str) -> str:
     return quote + body.replace(quote, f"\\{quote}") + quote
 
 
-def toml(value: str | float | Mapping[str, str | float]) -> Quoted:
+def toml(value: object) -> Quoted:
     """A TOML value: strings as basic strings, in ASCII; a table in one line."""
     if isinstance(value, Mapping):
         pairs = (f"{toml_key(key)} = {toml(item)}" for key, item in value.items())
         return Quoted(f"{{ {', '.join(pairs)} }}")
+    if isinstance(value, list):
+        return Quoted(f"[{', '.join(map(toml, value))}]")
     return Quoted(_double_quoted(value) if isinstance(value, str) else json.dumps(value))
 
 
-def yaml(value: str) -> Quoted:
-    """A YAML string that stands alone: plain where nobody could take it for anything else."""
+def yaml(value: object) -> Quoted:
+    """A YAML value that stands alone: a string is plain where it can only be a string."""
+    if not isinstance(value, str):
+        return Quoted(_flow(value, ": "))
     if _PLAIN_YAML.fullmatch(value) and value.lower() not in _YAML_WORDS:
         return Quoted(value)
     return Quoted(_double_quoted(value))
 
 
-def hcl(value: str) -> Quoted:
-    """A string in HCL, in which nothing is interpolated."""
+def hcl(value: object) -> Quoted:
+    """A value in HCL, in which nothing is interpolated."""
+    if not isinstance(value, str):
+        return Quoted(_flow(value, " = ", besides="$%"))
     return Quoted(_double_quoted(value, besides="$%"))
+
+
+def _flow(value: object, equals: str, besides: str = "") -> str:
+    """A JSON value as YAML and HCL write it in one line."""
+    if isinstance(value, str):
+        return _double_quoted(value, besides)
+    if isinstance(value, Mapping):
+        items = (
+            f"{_double_quoted(key, besides)}{equals}{_flow(item, equals, besides)}"
+            for key, item in value.items()
+        )
+        listed = ", ".join(items)
+        return f"{{ {listed} }}" if equals == " = " else f"{{{listed}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(_flow(item, equals, besides) for item in value)}]"
+    # YAML takes 1e-05 for a string.
+    return re.sub(r"^(-?\d+)e", r"\1.0e", json.dumps(value))
 
 
 # The names of queues and topics, which may take parameters: `${STAGE}-orders`.

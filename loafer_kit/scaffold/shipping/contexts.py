@@ -5,12 +5,14 @@ running service.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.scaffold.shipping import resources, sizing
 from loafer_kit.scaffold.shipping.resources import Identifier, Queue, Topic, identifiers
+from loafer_kit.scaffold.spec import filter_policies
+from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field, Value
 from loafer_kit.scaffold.spec.names import REFERENCE
 from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
 
@@ -104,10 +106,17 @@ def _compose(spec: ServiceSpec) -> Context:
             "topic": queue.topic or "",
             "dead_letter_queue": queue.dead_letter_queue or "",
             "max_receive_count": queue.max_receive_count or 0,
+            "attributes": _unfilled(queue.attribute_texts(FIFO)),
+            "subscription": _unfilled(queue.attribute_texts(SUBSCRIPTION)),
         }
         for queue in spec.filled(values).queues
     ]
     return {"environment": values, "queues": queues}
+
+
+def _unfilled(attributes: Mapping[str, str]) -> Mapping[str, str]:
+    """Texts in which compose fills in no variable."""
+    return {name: text.replace("$", "$$") for name, text in attributes.items()}
 
 
 def _or_else(parameter: Parameter) -> str:
@@ -153,7 +162,10 @@ def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
     count = queue.spec.max_receive_count if queue.spec else None
     return references[queue.name] | {
         "consumed": queue.spec is not None,
-        "visibility_timeout": options.get("visibility_timeout", 0),
+        "visibility_timeout": options.get("visibility_timeout"),
+        "wait_time": options.get("wait_time"),
+        "attributes": _attributes(queue, FIFO),
+        "subscription": _attributes(queue, SUBSCRIPTION),
         "dead_letter_queue": references.get(queue.dead_letter_queue or "", {}),
         "max_receive_count": count or 0,
         "holds_dead_letters": bool(queue.dead_letters_of),
@@ -161,6 +173,20 @@ def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
         "alarm_age": sizing.alarm_age(options),
         "backlog": _backlog(sizing.backlog(options)),
     }
+
+
+def _attributes(queue: Queue, rows: Sequence[Field]) -> list[Context]:
+    """The attributes of a queue or its subscription, under AWS's names and under Terraform's."""
+    found = queue.spec.attributes if queue.spec else {}
+    return [
+        {"name": row.attribute, "label": row.name, "value": _plain(row, found[row.name])}
+        for row in rows
+        if row.name in found
+    ]
+
+
+def _plain(row: Field, value: Value) -> object:
+    return filter_policies.table(str(value)) if row.kind == "object" else value
 
 
 def _backlog(backlog: sizing.Backlog) -> Context:

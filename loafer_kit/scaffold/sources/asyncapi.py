@@ -12,10 +12,12 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     REDRIVE_POLICY,
     Bindings,
     Operation,
+    attribute,
     identified,
     queue_name,
     received,
 )
+from loafer_kit.scaffold.sources.asyncapi_parameters import Parameters
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -23,7 +25,9 @@ from loafer_kit.scaffold.sources.import_results import (
     Subscription,
     draft_of,
     fifo,
+    fifo_attributes,
     keys,
+    subscription,
     whole_number,
 )
 from loafer_kit.scaffold.sources.json_schemas import References, Schemas
@@ -47,7 +51,7 @@ _WORDS = "description externalDocs summary tags title"
 
 # Brokers and credentials belong to the environment.
 _DOCUMENT = keys("asyncapi channels components defaultContentType info operations", "id servers")
-_CHANNEL = keys("address bindings messages publish subscribe", f"{_WORDS} servers")
+_CHANNEL = keys("address bindings messages parameters publish subscribe", f"{_WORDS} servers")
 _OPERATION = keys("action bindings channel message messages operationId traits", _WORDS)
 _MESSAGE = keys(
     "bindings contentType name payload schemaFormat traits", f"{_WORDS} examples messageId"
@@ -71,6 +75,9 @@ class _Reader:
     def __init__(self, root: Node, include: Collection[str], folder: Path | None) -> None:
         self._root = root
         self._result = ImportResult(included=include)
+        references = References(root, self._result, folder)
+        self._parameters = Parameters(root, references, self._result)
+        self._root = root = root.with_value(self._parameters.in_bindings(root.value))
         self._references = References(root, self._result, folder)
         self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
@@ -80,8 +87,9 @@ class _Reader:
     def read(self) -> ImportResult:
         self._result.note_unsupported(self._root, _DOCUMENT)
         self._name()
-        for operation in received(self._root, self._references, self._result):
+        for operation in received(self._root, self._references, self._result, self._parameters):
             self._operation(operation)
+        self._result.parameters(self._parameters.used_in(self._result.names()))
         self._note_queues()
         if self._models:
             self._result.values["payloads"] = self._models
@@ -131,8 +139,10 @@ class _Reader:
                 if target := identified(policy):
                     owner = f"the subscription of {quoted(name)} to {quoted(topic)}"
                     self._result.dead_letter(target, owner)
-                raw = consumer["rawMessageDelivery"].value is True
-                self._result.subscriptions.append(Subscription(topic, name, consumer, raw))
+                settings = subscription(attribute(consumer), self._result)
+                self._result.subscriptions.append(
+                    Subscription(topic, name, consumer, settings, arn=bindings.topic_arn())
+                )
                 queues.append(named.get(name, consumer.with_value({"name": name})))
         else:
             queues = bindings.point_to_point()
@@ -177,6 +187,7 @@ class _Reader:
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
         settings |= fifo(name, queue["fifoQueue"])
+        settings |= fifo_attributes(name, attribute(queue), self._result)
         settings |= self._redrive(queue, bindings) | self._handler(operation)
         payload = self._payload(operation)
         if payload is not None:
@@ -238,7 +249,8 @@ class _Reader:
         if not schema.is_there:
             return None
         is_listed = len(message.path) > 1 and message.path[-2] == "messages"
-        hint = message["name"].text or str(message.path[-1] if is_listed else operation.address)
+        address = names.REFERENCE.sub("", operation.address)
+        hint = message["name"].text or str(message.path[-1] if is_listed else address)
         return schema, hint
 
     def _of_message(self, message: Node, key: str) -> Node:

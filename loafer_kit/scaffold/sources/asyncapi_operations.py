@@ -1,13 +1,20 @@
 """The operations of an AsyncAPI document that receive, and their bindings for SQS and SNS."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.sources.asyncapi_parameters import Parameters
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
 from loafer_kit.scaffold.sources.json_schemas import References
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.fields import Field
+
+# SQS allows 80 characters, `.fifo` among them.
+_LONGEST_STEM = 75
+_REFERENCE = re.compile(f"({names.WHOLE_REFERENCE.pattern})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,9 @@ class Operation:
     messages: list[Node]
 
 
-def received(root: Node, references: References, result: ImportResult) -> list[Operation]:
+def received(
+    root: Node, references: References, result: ImportResult, parameters: Parameters
+) -> list[Operation]:
     """The operations that receive; a problem if there are none."""
     version = root["asyncapi"]
     reader = _READERS.get(str(version.value)[:1])
@@ -30,7 +39,10 @@ def received(root: Node, references: References, result: ImportResult) -> list[O
         result.problem(version, message)
         return []
     read, word = reader
-    found = list(read(root, references, result))
+    found = [
+        replace(operation, address=parameters.filled(operation.address))
+        for operation in read(root, references, result)
+    ]
     if not found:
         result.problem(root, f"receives nothing: there is no {word}")
     return found
@@ -48,8 +60,7 @@ def _version_2(root: Node, references: References, result: ImportResult) -> Iter
             node = references.follow(channel["publish"])
             message = references.down(node, "message")
             messages = list(message["oneOf"].elements()) or [message]
-            known = _with_defaults(address, channel, result)
-            yield Operation(node["operationId"].text, node, channel, known, messages)
+            yield Operation(node["operationId"].text, node, channel, address, messages)
 
 
 def _version_3(root: Node, references: References, result: ImportResult) -> Iterator[Operation]:
@@ -65,23 +76,12 @@ def _version_3(root: Node, references: References, result: ImportResult) -> Iter
         key = str(channel.path[-1]) if channel.path else name
         messages = list(node["messages"].elements())
         messages = messages or [item for _, item in channel["messages"].items()]
-        address = _with_defaults(channel["address"].text or key, channel, result)
+        address = channel["address"].text or key
         yield Operation(name, node, channel, address, messages)
     for name, place in root["channels"].items():
         reference = "#/channels/" + name.replace("~", "~0").replace("/", "~1")
         if used.isdisjoint([place.path, reference, str(place["$ref"].value)]):
             result.note(place, _UNUSED)
-
-
-def _with_defaults(address: str, channel: Node, result: ImportResult) -> str:
-    """The address with the defaults of its parameters, which are noted."""
-    for name, parameter in channel["parameters"].items():
-        default = parameter["default"].text or parameter.at("schema", "default").text
-        if default and f"{{{name}}}" in address:
-            address = address.replace(f"{{{name}}}", default)
-            message = f"is taken from its default {quoted(default)}: the address has it"
-            result.note(parameter, message)
-    return address
 
 
 _SENDS = "sends: left to the handlers"
@@ -100,24 +100,30 @@ _SNS_CHANNEL = keys("name", "bindingVersion")
 _SNS_OPERATION = keys("consumers topic", "bindingVersion")
 # `displayName` is for SMS.
 _CONSUMER = keys(
-    "endpoint name protocol rawMessageDelivery",
-    "displayName",
-    {"filterPolicyScope": ("messageattributes",)},
+    "endpoint filterPolicy filterPolicyScope name protocol rawMessageDelivery", "displayName"
 )
 _QUEUE_DEFAULTS = {
-    "deduplicationScope": ("queue",),
     "deliveryDelay": ("0",),
-    "fifoThroughputLimit": ("perqueue",),
     "messageRetentionPeriod": ("345600",),
     "receiveMessageWaitTime": ("0",),
     "visibilityTimeout": ("30",),
 }
 QUEUE = keys(
-    "fifoQueue name receiveMessageWaitTime redrivePolicy visibilityTimeout",
+    """
+    deduplicationScope fifoQueue fifoThroughputLimit name receiveMessageWaitTime redrivePolicy
+    visibilityTimeout
+    """,
     defaults=_QUEUE_DEFAULTS,
 )
 # The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE = keys("fifoQueue name", defaults=_QUEUE_DEFAULTS)
+DEAD_LETTER_QUEUE = keys(
+    "fifoQueue name",
+    defaults={
+        **_QUEUE_DEFAULTS,
+        "deduplicationScope": ("queue",),
+        "fifoThroughputLimit": ("perqueue",),
+    },
+)
 REDRIVE_POLICY = keys("deadLetterQueue maxReceiveCount")
 
 
@@ -194,6 +200,10 @@ class Bindings:
         """The name of the topic, if a binding has it."""
         return identified(self._references.down(self._sns, "topic")) or self.topic["name"].text
 
+    def topic_arn(self) -> str | None:
+        """The ARN of the topic, if the binding of the operation has it."""
+        return self._references.down(self._sns, "topic")["arn"].text
+
     def target(self, queue: Node) -> str | None:
         """The name of a queue's dead-letter queue.
 
@@ -212,6 +222,18 @@ def identified(identifier: Node) -> str | None:
 
 
 def queue_name(address: str) -> str:
-    """A queue's name made from a channel's address."""
-    stem = re.sub(r"[^A-Za-z0-9_]+", "-", address.removesuffix(".fifo"))[:75].strip("-")
-    return (stem or "messages") + (".fifo" if address.endswith(".fifo") else "")
+    """A queue's name made from a channel's address; parameters stay as they are."""
+    parts = _REFERENCE.split(address.removesuffix(".fifo"))
+    room, stem = _LONGEST_STEM, ""
+    for part in parts:
+        if _REFERENCE.fullmatch(part):
+            stem += part
+        else:
+            stem += (plain := re.sub(r"[^A-Za-z0-9_]+", "-", part)[:room])
+            room -= len(plain)
+    return (stem.strip("-") or "messages") + (".fifo" if address.endswith(".fifo") else "")
+
+
+def attribute(place: Node) -> Callable[[Field], Node]:
+    """How a binding names an attribute of AWS: `FilterPolicy` is `filterPolicy`."""
+    return lambda row: place[str(row.attribute)[0].lower() + str(row.attribute)[1:]]

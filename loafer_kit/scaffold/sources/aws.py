@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
@@ -20,10 +21,13 @@ from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Queue,
     Subscription,
+    fifo_attributes,
     keys,
     last_part,
+    subscription,
     whole_number,
 )
+from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Draft
 
 # The attributes of queues, topics, subscriptions and mappings; CloudFormation and SAM use them too.
@@ -32,10 +36,7 @@ from loafer_kit.scaffold.spec.specs import Draft
 MESSAGE_SIZES = ("262144", "1048576")
 
 _QUEUE_DEFAULTS = {
-    "ContentBasedDeduplication": ("false",),
-    "DeduplicationScope": ("queue",),
     "DelaySeconds": ("0",),
-    "FifoThroughputLimit": ("perqueue",),
     "KmsDataKeyReusePeriodSeconds": ("300",),
     "MaximumMessageSize": MESSAGE_SIZES,
     "MessageRetentionPeriod": ("345600",),
@@ -49,12 +50,24 @@ _MEASURED = """
     ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
 """
 QUEUE = keys(
-    "FifoQueue QueueName ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout",
+    """
+    ContentBasedDeduplication DeduplicationScope FifoQueue FifoThroughputLimit QueueName
+    ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout
+    """,
     _MEASURED,
     _QUEUE_DEFAULTS,
 )
 # The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE = keys("FifoQueue QueueName", _MEASURED, _QUEUE_DEFAULTS)
+DEAD_LETTER_QUEUE = keys(
+    "FifoQueue QueueName",
+    _MEASURED,
+    {
+        **_QUEUE_DEFAULTS,
+        "ContentBasedDeduplication": ("false",),
+        "DeduplicationScope": ("queue",),
+        "FifoThroughputLimit": ("perqueue",),
+    },
+)
 REDRIVE_POLICY = keys("deadLetterTargetArn maxReceiveCount")
 # `DisplayName` is for e-mail and SMS.
 TOPIC = keys(
@@ -69,12 +82,11 @@ TOPIC = keys(
     },
 )
 SUBSCRIPTION = keys(
-    "Endpoint Protocol RawMessageDelivery TopicArn",
+    "Endpoint FilterPolicy FilterPolicyScope Protocol RawMessageDelivery TopicArn",
     """
     ConfirmationWasAuthenticated EffectiveDeliveryPolicy Owner PendingConfirmation SubscriptionArn
     SubscriptionPrincipal
     """,
-    {"FilterPolicyScope": ("messageattributes",)},
 )
 # `ReportBatchItemFailures` is the only function response type; a service always settles each message
 # alone.
@@ -123,9 +135,9 @@ async def _import(prefix: str, include: Collection[str], endpoint_url: str | Non
     others = result.dead_letter_queues()
     for name, node in queues.items():
         result.note_unsupported(node, DEAD_LETTER_QUEUE if name in others else QUEUE)
-    for subscription in result.subscriptions:
-        what = f"its subscription to {quoted(subscription.topic)}"
-        result.note_unsupported(subscription.node, SUBSCRIPTION, what)
+    for found in result.subscriptions:
+        what = f"its subscription to {quoted(found.topic)}"
+        result.note_unsupported(found.node, SUBSCRIPTION, what)
     return result
 
 
@@ -191,6 +203,7 @@ def _queue(result: ImportResult, name: str, node: Node) -> Queue:
         settings["dead_letter_queue"] = policy.with_value(last_part(target))
         settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
     result.note_unsupported(policy, REDRIVE_POLICY)
+    settings |= fifo_attributes(name, partial(_attribute, node), result)
     return Queue(name, node, settings)
 
 
@@ -219,5 +232,19 @@ async def _subscriptions(
                 owner = f"the subscription of {quoted(item['Endpoint'])} to {quoted(topic)}"
                 result.dead_letter(queues[target], owner)
             if item["Protocol"] == "sqs" and item["Endpoint"] in queues:
-                raw = found["RawMessageDelivery"].value == "true"
-                yield Subscription(topic, queues[item["Endpoint"]], found, raw)
+                yield Subscription(
+                    topic,
+                    queues[item["Endpoint"]],
+                    found,
+                    subscription(partial(_attribute, found), result),
+                    arn=None if _is_near(item) else item["TopicArn"],
+                )
+
+
+def _attribute(node: Node, row: Field) -> Node:
+    return node[str(row.attribute)]
+
+
+def _is_near(item: Mapping[str, str]) -> bool:
+    """Whether the topic of a subscription is in the queue's region and account."""
+    return item["TopicArn"].split(":")[3:5] == item["Endpoint"].split(":")[3:5]

@@ -1,6 +1,6 @@
 """The source CloudFormation, and SAM: the queues, topics and subscriptions of a template."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from loafer_kit.scaffold.escaping import quoted
@@ -14,11 +14,15 @@ from loafer_kit.scaffold.sources.import_results import (
     batch_size,
     draft_of,
     fifo,
+    fifo_attributes,
     keys,
     last_part,
+    subscription,
     whole_number,
 )
 from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Draft
 
 _WHEN_DEPLOYED = "is known only when the stack is deployed"
@@ -36,7 +40,7 @@ _SETTINGS = {
     "ReceiveMessageWaitTimeSeconds": "wait_time",
     "VisibilityTimeout": "visibility_timeout",
 }
-_QUEUE = "AWS::SQS::Queue"
+_QUEUE, _TOPIC = "AWS::SQS::Queue", "AWS::SNS::Topic"
 _ARN_PARTS = 6
 
 _TEMPLATE = keys(
@@ -44,7 +48,7 @@ _TEMPLATE = keys(
     "AWSTemplateFormatVersion Description Metadata Outputs Rules Transform",
 )
 _EVENT = keys("Properties Type")
-_SNS_EVENT = keys("SqsSubscription Topic", defaults={"FilterPolicyScope": ("messageattributes",)})
+_SNS_EVENT = keys("FilterPolicy FilterPolicyScope SqsSubscription Topic")
 _SQS_SUBSCRIPTION = keys(
     "BatchSize QueueArn QueueUrl", "QueuePolicyLogicalId", {"Enabled": ("true",)}
 )
@@ -82,6 +86,7 @@ class _Reader:
         self._nodes: dict[str, Node] = {}
         self._described: list[tuple[str, Node]] = []
         self._topics: list[tuple[str, Node]] = []
+        self._made_topics: set[str] = set()
 
     def read(self) -> ImportResult:
         self._result.note_unsupported(self._root, _TEMPLATE)
@@ -89,10 +94,12 @@ class _Reader:
             "AWS::Lambda::EventSourceMapping": self._mapping,
             "AWS::Serverless::Function": self._function,
             "AWS::SNS::Subscription": self._subscription,
-            "AWS::SNS::Topic": self._topic,
+            _TOPIC: self._topic,
         }
         resources = [(key, item, str(item["Type"].value)) for key, item in self._made()]
         for logical_id, resource, kind in resources:
+            if kind == _TOPIC:
+                self._made_topics.add(self._intrinsics.name(logical_id))
             if kind == _QUEUE:
                 self._queue(logical_id, resource)
         for logical_id, resource, kind in resources:
@@ -169,7 +176,22 @@ class _Reader:
         }
         is_fifo = self._intrinsics.boolean(properties["FifoQueue"].value)
         settings |= fifo(name, properties["FifoQueue"].with_value(is_fifo))
+        settings |= fifo_attributes(name, self._attributes_of(properties), self._result)
+        settings |= self._handler(resource)
         self._add(name, resource, settings | self._redrive(properties["RedrivePolicy"]))
+
+    def _handler(self, resource: Node) -> dict[str, Node]:
+        """A handler named by CDK's path, for a queue that has only a logical id."""
+        path = resource.at("Metadata", "aws:cdk:path")
+        if not path.text or self._intrinsics.is_named(resource):
+            return {}
+        # The first step is the stack; CDK leaves out these words of an id too.
+        steps = [step for step in path.text.split("/")[1:] if step not in ("Resource", "Default")]
+        handler = f"handle_{names.snake_case('_'.join(steps))}"
+        taken = {found["handler"].value for found in self._settings.values() if "handler" in found}
+        if not steps or names.function(handler) or handler in taken:
+            return {}
+        return {"handler": path.with_value(handler)}
 
     def _add(self, name: str, node: Node, settings: dict[str, Node]) -> None:
         self._nodes.setdefault(name, node)
@@ -209,8 +231,7 @@ class _Reader:
             return
         topic, queue = self._target(topic_node), self._target(place["Endpoint"])
         if topic and queue:
-            raw = self._intrinsics.boolean(place["RawMessageDelivery"].value) is True
-            self._result.subscriptions.append(Subscription(topic, queue, place, raw))
+            self._subscribed(topic, topic_node, queue, place)
             self._add(queue, place, {})
             self._note_unsupported(place, aws.SUBSCRIPTION)
 
@@ -263,7 +284,39 @@ class _Reader:
             return
         self._note_unsupported(properties, _SNS_EVENT)
         if topic and queue:
-            self._result.subscriptions.append(Subscription(topic, queue, properties))
+            self._subscribed(topic, properties["Topic"], queue, properties)
+
+    def _subscribed(self, topic: str, topic_node: Node, queue: str, place: Node) -> None:
+        """Add a subscription; a topic that the template does not make exists."""
+        arn = self._intrinsics.text(topic_node.value)
+        is_known = arn.startswith("arn:") and names.topic(arn) is None
+        exists = is_known or topic not in self._made_topics
+        self._result.subscriptions.append(
+            Subscription(
+                topic,
+                queue,
+                place,
+                subscription(self._attributes_of(place), self._result),
+                arn=arn if is_known else None,
+                exists=exists,
+            )
+        )
+
+    def _attributes_of(self, place: Node) -> Callable[[Field], Node]:
+        """How an attribute of a queue or a subscription is found, with its value resolved."""
+
+        def find(row: Field) -> Node:
+            node = place[str(row.attribute)]
+            value, used = self._intrinsics.with_defaults(node.value)
+            if any(UNKNOWN in text for text in dead_letters.texts(value)):
+                self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
+                return node.with_value(None)
+            if used:
+                words = ", ".join(quoted(word).strip("'") for word in used)
+                self._result.note(node, f"has the default of {words}")
+            return node.with_value(value)
+
+        return find
 
     def _consume(self, node: Node, queue_node: Node, size: Node, known: Keys) -> str | None:
         """Add a queue that calls a function, perhaps in batches, and return its name."""

@@ -1,15 +1,18 @@
 """The flags of the command line as a source: `NAME --queue NAME[,key=value…]`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from loafer_kit.scaffold.spec.fields import OPTIONS, QUEUE, Field, Kind
+from loafer_kit.scaffold.spec.fields import EVERY, Field, Kind
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
 from loafer_kit.scaffold.spec.specs import Draft
 
-_ROWS: Mapping[str, Field] = {field.name: field for field in QUEUE + OPTIONS}
+_ROWS: Mapping[str, Field] = {field.name: field for field in EVERY}
 _NUMBERS: Mapping[Kind, Sequence[type[int | float]]] = {"integer": (int,), "number": (int, float)}
+# A string of JSON, or one character.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -90,7 +93,7 @@ def _parse_all(queues: Sequence[str], start: int) -> list[Mapping[str, object]]:
 
 
 def _parse(text: str, index: int, problems: list[Problem]) -> Mapping[str, object]:
-    name, *pairs = text.split(",")
+    name, *pairs = _split(text)
     values: dict[str, object] = {"name": name}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -103,6 +106,18 @@ def _parse(text: str, index: int, problems: list[Problem]) -> Mapping[str, objec
         else:
             values[key] = _typed(key, value.strip())
     return values
+
+
+def _split(text: str) -> Sequence[str]:
+    """The parts between commas; a comma within JSON does not separate."""
+    parts, depth = [""], 0
+    for piece in _PIECE.findall(text):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(piece, 0)
+        if piece == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
 
 
 def _typed(key: str, text: str) -> object:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Document, Node
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec import filter_policies, names
+from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field
 from loafer_kit.scaffold.spec.problems import Path, Problem
 from loafer_kit.scaffold.spec.specs import Draft, Parameter
 
@@ -64,12 +65,29 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A queue's subscription to a topic; with `raw`, messages arrive without SNS's envelope."""
+    """A queue's subscription to a topic, and a place for each of its settings.
+
+    A topic with an `arn` exists, and so does one with `exists` in the account of the queue.
+    """
 
     topic: str
     queue: str
     node: Node
-    raw: bool = False
+    settings: Mapping[str, Node] = field(default_factory=dict)
+    arn: str | None = None
+    exists: bool = False
+
+    @property
+    def raw(self) -> bool:
+        """Whether messages arrive without SNS's envelope."""
+        return self.settings.get("raw_message_delivery", _NOWHERE).value is True
+
+    @property
+    def topic_value(self) -> object:
+        """The topic as a spec names it."""
+        if self.arn is None and self.exists:
+            return {"name": self.topic, "create": False}
+        return self.arn or self.topic
 
 
 @dataclass(slots=True)
@@ -98,6 +116,12 @@ class ImportResult:
         ]
         if tables:
             self.values["parameters"] = tables
+
+    def names(self) -> list[object]:
+        """The names of all queues, their dead-letter queues and topics."""
+        found: list[object] = [queue.name for queue in self.queues]
+        found += [queue.settings.get("dead_letter_queue", _NOWHERE).value for queue in self.queues]
+        return found + [item.topic_value for item in self.subscriptions]
 
     def problem(self, node: Node, message: str) -> None:
         """Add an error of the document."""
@@ -218,20 +242,18 @@ class ImportResult:
         return {key: node.value for key, node in settings.items()}
 
     def _topic(self, found: list[Subscription]) -> Mapping[str, Node]:
-        enveloped = [item for item in found if not item.raw]
-        for item in found:
-            if item.raw:
-                what = "delivers raw messages: the handler gets them like the queue's own"
-            elif item is enveloped[0]:
-                continue
-            else:
-                first = quoted(enveloped[0].topic)
-                what = f"is left out: a queue has one topic, and {first} comes first"
-            self.note(item.node, f"{quoted(item.topic)} {what}")
-        if not enveloped:
+        """The settings of a queue's only subscription, the first that brings SNS's envelope."""
+        if not found:
             return {}
-        node = enveloped[0].node
-        return {"kind": node.with_value("sns"), "topic": node.with_value(enveloped[0].topic)}
+        chosen = next((item for item in found if not item.raw), found[0])
+        first = quoted(chosen.topic)
+        for item in found:
+            if item is not chosen:
+                message = f"is left out: a queue has one topic, and {first} comes first"
+                self.note(item.node, f"{quoted(item.topic)} {message}")
+        node = chosen.node
+        topic = {"kind": node.with_value("sns"), "topic": node.with_value(chosen.topic_value)}
+        return topic | dict(chosen.settings)
 
 
 def draft_of(document: Document, read: Callable[[Node], ImportResult]) -> Draft:
@@ -259,6 +281,41 @@ def last_part(arn_or_url: str) -> str:
 def fifo(name: str, is_fifo: Node) -> dict[str, Node]:
     """The setting of a FIFO queue whose name lacks the suffix: validation reports it."""
     return {"fifo": is_fifo} if is_fifo.value is True and not name.endswith(".fifo") else {}
+
+
+def subscription(find: Callable[[Field], Node], result: ImportResult) -> dict[str, Node]:
+    """The settings of a subscription that differ from AWS's defaults."""
+    found = _attributes(SUBSCRIPTION, find)
+    policy = found.get("filter_policy", _NOWHERE)
+    scope = found.get("filter_policy_scope", _NOWHERE).value
+    if policy.is_there and (why := filter_policies.why_refused(policy.value, scope)):
+        result.note(policy, f"the filter policy is left out: {why}")
+        del found["filter_policy"]
+    return found
+
+
+def fifo_attributes(
+    name: str, find: Callable[[Field], Node], result: ImportResult
+) -> dict[str, Node]:
+    """The settings of a FIFO queue that differ from AWS's defaults; of another queue, notes."""
+    found = _attributes(FIFO, find)
+    if name.endswith(".fifo"):
+        return found
+    for key, node in found.items():
+        result.note(node, f"{key} is left out: {quoted(name)} is not a FIFO queue")
+    return {}
+
+
+def _attributes(rows: Sequence[Field], find: Callable[[Field], Node]) -> dict[str, Node]:
+    found = {}
+    for row in rows:
+        node = find(row)
+        value = node.value
+        if row.kind == "boolean" and isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.lower(), value)
+        if value not in _EMPTY and value not in ("{}", row.default):
+            found[row.name] = node.with_value(value)
+    return found
 
 
 def batch_size(node: Node, result: ImportResult) -> dict[str, Node]:

@@ -117,6 +117,11 @@ class Intrinsics:
         found, self._used = self._used, before
         return sorted(found)
 
+    def with_defaults(self, value: object) -> tuple[object, list[str]]:
+        """The value with the defaults of its parameters, and these parameters."""
+        with self._with_defaults():
+            return self.resolve(value), self.parameters_of(value)
+
     def boolean(self, value: object) -> object:
         """The value as CloudFormation reads a boolean, which may be a text."""
         found = self.resolve(value)

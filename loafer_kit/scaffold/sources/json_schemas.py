@@ -109,6 +109,7 @@ _SUFFIXES = {**documents.JSON, **documents.YAML}
 _MOST_FILES = 100
 _ANY = Type("Any")
 _FORMATS = {
+    "byte": "Base64Bytes",  # OpenAPI's
     "date": "date",
     "date-time": "datetime",
     "decimal": "Decimal",
@@ -122,7 +123,7 @@ _NUMBERS = frozenset(["double", "float", "int32", "int64"])
 # A model checks types only.
 _CHECKS = frozenset(
     [
-        "contains", "contentEncoding", "contentMediaType", "dependentRequired", "dependentSchemas",
+        "contains", "contentMediaType", "dependentRequired", "dependentSchemas",
         "else", "exclusiveMaximum", "exclusiveMinimum", "if", "maxItems", "maxLength",
         "maxProperties", "maximum", "minItems", "minLength", "minProperties", "minimum",
         "multipleOf", "not", "pattern", "patternProperties", "propertyNames", "then", "uniqueItems",
@@ -361,6 +362,9 @@ class Schemas:
         if kind == "number":
             return Type("Decimal" if "decimal" in formats else "float")
         if kind == "string":
+            # Other encodings may lack the padding that pydantic requires.
+            if any(part["contentEncoding"].value == "base64" for part in parts):
+                return Type("Base64Bytes")
             return Type(next((_FORMATS[item] for item in formats if item in _FORMATS), "str"))
         return Type("int" if kind == "integer" else "bool")
 
@@ -436,6 +440,9 @@ class Schemas:
             format_ = node["format"].text
             if format_ and format_ not in _FORMATS and format_ not in _NUMBERS:
                 found.add(f"format {quoted(format_)}")
+            encoding = node["contentEncoding"].text
+            if encoding and encoding != "base64":
+                found.add(f"contentEncoding {quoted(encoding)}")
         if any(part["additionalProperties"].value is False for part in parts):
             found.add("additionalProperties")
         if found:

@@ -18,8 +18,10 @@ from loafer_kit.scaffold.sources.import_results import (
     batch_size,
     draft_of,
     fifo,
+    fifo_attributes,
     keys,
     last_part,
+    subscription,
     whole_number,
 )
 from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources
@@ -30,10 +32,7 @@ from loafer_kit.scaffold.spec.validation import DEFAULT_MAX_RECEIVE_COUNT
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
 
 _QUEUE_DEFAULTS = {
-    "content_based_deduplication": ("false",),
-    "deduplication_scope": ("queue",),
     "delay_seconds": ("0",),
-    "fifo_throughput_limit": ("perqueue",),
     "kms_data_key_reuse_period_seconds": ("300",),
     "max_message_size": MESSAGE_SIZES,
     "message_retention_seconds": ("345600",),
@@ -42,12 +41,24 @@ _QUEUE_DEFAULTS = {
     "visibility_timeout_seconds": ("30",),
 }
 _QUEUE_KEYS = keys(
-    "fifo_queue name receive_wait_time_seconds redrive_policy visibility_timeout_seconds",
+    """
+    content_based_deduplication deduplication_scope fifo_queue fifo_throughput_limit name
+    receive_wait_time_seconds redrive_policy visibility_timeout_seconds
+    """,
     f"{_COMPUTED} url",
     _QUEUE_DEFAULTS,
 )
 # The spec has the name of a dead-letter queue only.
-_DEAD_LETTER_QUEUE_KEYS = keys("fifo_queue name", f"{_COMPUTED} url", _QUEUE_DEFAULTS)
+_DEAD_LETTER_QUEUE_KEYS = keys(
+    "fifo_queue name",
+    f"{_COMPUTED} url",
+    {
+        **_QUEUE_DEFAULTS,
+        "content_based_deduplication": ("false",),
+        "deduplication_scope": ("queue",),
+        "fifo_throughput_limit": ("perqueue",),
+    },
+)
 _REDRIVE_POLICY_KEYS = keys("queue_url redrive_policy", _COMPUTED)
 _SAMPLE_RATES = [
     f"{protocol}_success_feedback_sample_rate"
@@ -66,12 +77,11 @@ _TOPIC_KEYS = keys(
 )
 # Only other protocols need a confirmation.
 _SUBSCRIPTION_KEYS = keys(
-    "endpoint protocol raw_message_delivery topic_arn",
+    "endpoint filter_policy filter_policy_scope protocol raw_message_delivery topic_arn",
     f"""
     {_COMPUTED} confirmation_timeout_in_minutes confirmation_was_authenticated
     endpoint_auto_confirms owner_id pending_confirmation
     """,
-    {"filter_policy_scope": ("messageattributes",)},
 )
 # `ReportBatchItemFailures` is the only function response type; a service always settles each message
 # alone.
@@ -132,10 +142,19 @@ class _Reader:
         self._result = ImportResult(included=include)
         self._names: dict[str, str] = {}
         self._queues: dict[str, Queue] = {}
+        #: The topics that are managed, each with its ARN if that is known.
+        self._made_topics: dict[str, str | None] = {}
+        #: The ARNs of the topics that are looked up by their names.
+        self._found_topics: set[str] = set()
 
     def read(self) -> ImportResult:
         for kind in (_QUEUE, _TOPIC):
             self._name_all(kind)
+        for item in self._of(_TOPIC):
+            if item.is_data:
+                self._found_topics.add(str(item["arn"].value))
+            else:
+                self._made_topics[self._names[item.address]] = item["arn"].text
         for resource in self._of(_QUEUE):
             self._queue(resource)
         for resource in self._of(_QUEUE, _REDRIVE_POLICY):
@@ -210,6 +229,7 @@ class _Reader:
             if resource[word].value not in (None, default)
         }
         settings |= fifo(name, resource["fifo_queue"])
+        settings |= fifo_attributes(name, lambda row: resource[row.name], self._result)
         if name in self._queues:
             self._note(resource, f"is left out: another queue is called {quoted(name)}")
         self._queues.setdefault(name, Queue(name, resource.node, settings))
@@ -248,10 +268,28 @@ class _Reader:
         topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
         if topic is None or queue is None:
             return
-        raw = resource["raw_message_delivery"].value is True
         self._queues.setdefault(queue, Queue(queue, resource.node, {}))
-        self._result.subscriptions.append(Subscription(topic, queue, resource.node, raw))
+        arn = resource["topic_arn"].text
+        exists = topic not in self._made_topics if arn is None else self._exists(arn)
+        found = arn in self._found_topics or any(
+            text.startswith("data.") for text in resource.references("topic_arn")
+        )
+        self._result.subscriptions.append(
+            Subscription(
+                topic,
+                queue,
+                resource.node,
+                subscription(lambda row: resource[row.name], self._result),
+                arn=arn if exists and not found else None,
+                exists=exists,
+            )
+        )
         self._note_unsupported(resource, _SUBSCRIPTION_KEYS)
+
+    def _exists(self, topic_arn: str) -> bool:
+        """Whether a topic exists without the resources of the document."""
+        name = last_part(topic_arn)
+        return name not in self._made_topics or self._made_topics[name] not in (None, topic_arn)
 
     def _mapping(self, resource: Resource) -> None:
         """Read a queue that calls a function, perhaps in batches."""

@@ -72,6 +72,15 @@ class Resource:
         """A plan's expressions for the resource's values."""
         return self.configuration["expressions"]
 
+    @property
+    def is_data(self) -> bool:
+        """Whether it is a data source, of something that exists."""
+        return self.node["mode"].value == "data"
+
+    def references(self, key: str) -> list[str]:
+        """What a plan's expression for one of the values refers to."""
+        return list(_references(self.expressions[key].value))
+
     def __getitem__(self, key: str) -> Node:
         return self.node.at("values", key)
 

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from loafer_kit.scaffold.spec import names, payloads
+from loafer_kit.scaffold.spec import filter_policies, names, payloads
 
 Value = str | int | float | bool
-Kind = Literal["string", "integer", "number", "boolean"]
+Kind = Literal["string", "integer", "number", "boolean", "object"]
 
 _TYPES: Mapping[Kind, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
     "number": (int, float),
     "boolean": (bool,),
+    "object": (str,),  # JSON, which a table becomes before
 }
 
 
@@ -23,7 +24,8 @@ class Field:
     """One key of a spec.
 
     `rule` checks a text; `pattern` is the part of that rule which JSON Schema can express.
-    `receive` is the ReceiveMessage parameter that the value sets, `keyword` the route's argument.
+    `receive` is the ReceiveMessage parameter that the value sets, `keyword` the route's argument,
+    `attribute` the attribute of the queue or its subscription on AWS, and `default` AWS's default.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Field:
     more_than: int | None = None
     receive: str | None = None
     keyword: str | None = None
+    attribute: str | None = None
+    default: Value | None = None
 
     def accepts(self, value: object) -> bool:
         """Whether the value has this key's type; booleans are not numbers."""
@@ -122,6 +126,46 @@ QUEUE = (
         "max_receive_count", "integer",
         "After how many receives a message goes to the dead-letter queue; by default 5.",
         minimum=1, maximum=1000,
+    ),
+)
+
+# The settings of a queue's subscription to its topic.
+SUBSCRIPTION = (
+    Field(
+        "raw_message_delivery", "boolean",
+        "Whether the topic's messages arrive without SNS's envelope; by default false.",
+        attribute="RawMessageDelivery", default=False,
+    ),
+    Field(
+        "filter_policy", "object",
+        "Which of the topic's messages the queue gets; by default all.",
+        rule=filter_policies.why_not, attribute="FilterPolicy",
+    ),
+    Field(
+        "filter_policy_scope", "string",
+        "What the filter policy looks at; by default `MessageAttributes`.",
+        choices=("MessageAttributes", "MessageBody"),
+        attribute="FilterPolicyScope", default="MessageAttributes",
+    ),
+)
+
+# The settings of a FIFO queue.
+FIFO = (
+    Field(
+        "content_based_deduplication", "boolean",
+        "Whether messages without a deduplication id get one from their body; by default false.",
+        attribute="ContentBasedDeduplication", default=False,
+    ),
+    Field(
+        "deduplication_scope", "string",
+        "Within what a FIFO queue removes duplicates; by default `queue`.",
+        choices=("queue", "messageGroup"), attribute="DeduplicationScope", default="queue",
+    ),
+    Field(
+        "fifo_throughput_limit", "string",
+        "What the throughput limit of a FIFO queue applies to; by default `perQueue`.",
+        choices=("perQueue", "perMessageGroupId"),
+        attribute="FifoThroughputLimit", default="perQueue",
     ),
 )
 
@@ -225,3 +269,9 @@ OPTIONS = (
     ),
 )
 # fmt: on
+
+#: What AWS itself keeps of a queue and of its subscription.
+ATTRIBUTES = SUBSCRIPTION + FIFO
+
+#: Every key of a queue.
+EVERY = QUEUE + ATTRIBUTES + OPTIONS

@@ -4,7 +4,7 @@ import builtins
 import keyword
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
@@ -44,7 +44,9 @@ IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PARAMETER = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 #: Where a name of a queue or a topic takes the value of a parameter: `${STAGE}`.
 REFERENCE = re.compile(rf"\$\{{(?P<parameter>{PARAMETER.pattern})\}}")
-QUEUE = re.compile(rf"(?:[A-Za-z0-9_-]|\$\{{{PARAMETER.pattern}\}})+(?:\.fifo)?")
+#: The same without a group.
+WHOLE_REFERENCE = re.compile(rf"\$\{{{PARAMETER.pattern}\}}")
+QUEUE = re.compile(rf"(?:[A-Za-z0-9_-]|{WHOLE_REFERENCE.pattern})+(?:\.fifo)?")
 PARAMETER_VALUE = re.compile(r"[A-Za-z0-9_-]+")
 QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
@@ -169,6 +171,11 @@ def parameter_value(text: str) -> str | None:
 def parameters_in(name: str) -> list[str]:
     """The parameters that a name of a queue or a topic takes."""
     return REFERENCE.findall(name)
+
+
+def fill(name: str, values: Mapping[str, str]) -> str:
+    """A name with the values of its parameters; KeyError for one without a value."""
+    return REFERENCE.sub(lambda found: values[found["parameter"]], name)
 
 
 def fixed_part(name: str) -> str:

@@ -17,6 +17,7 @@ _REMEDY = "use list[T], dict[str, T], Literal[...], T | U or T | None"
 # Each type of a single value: how generated code writes it, and a value of it in JSON.
 SCALARS: dict[str, tuple[str, str | float | bool]] = {
     "Any": ("Any", "anything"),
+    "Base64Bytes": ("Base64Bytes", "dGV4dA=="),
     "Decimal": ("Decimal", "1.50"),
     "IPv4Address": ("IPv4Address", "192.0.2.1"),
     "IPv6Address": ("IPv6Address", "2001:db8::1"),

@@ -21,8 +21,8 @@ MOST = 200
 # The names that the generated module imports: a field of such a name would hide the import.
 IMPORTED = frozenset(
     [
-        "Annotated", "Any", "Decimal", "Field", "IPv4Address", "IPv6Address", "Literal", "UUID",
-        "dataclass", "dt",
+        "Annotated", "Any", "Base64Bytes", "Decimal", "Field", "IPv4Address", "IPv6Address",
+        "Literal", "UUID", "dataclass", "dt",
     ]
 )  # fmt: skip
 # The words of the spec's types.

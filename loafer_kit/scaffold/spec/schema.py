@@ -5,7 +5,7 @@ from typing import Any
 
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.fields import OPTIONS, PARAMETER, QUEUE, SERVICE, TOPIC, Field
+from loafer_kit.scaffold.spec.fields import EVERY, PARAMETER, SERVICE, TOPIC, Field
 
 Schema = dict[str, Any]
 
@@ -17,7 +17,7 @@ def service() -> Schema:
         "type": "array",
         "description": "The queues whose messages the service handles.",
         "minItems": 1,
-        "items": _table(QUEUE + OPTIONS, "A queue and the code that handles its messages."),
+        "items": _table(EVERY, "A queue and the code that handles its messages."),
     }
     queue = schema["properties"]["queues"]["items"]["properties"]
     queue["topic"] = {
@@ -76,7 +76,7 @@ def _table(fields: Sequence[Field], description: str) -> Schema:
 
 def _property(field: Field) -> Schema:
     schema: Schema = {
-        "type": field.kind,
+        "type": ["object", "string"] if field.kind == "object" else field.kind,
         "description": field.doc,
         "enum": list(field.choices) or None,
         "pattern": f"^(?:{field.pattern.pattern})$" if field.pattern else None,

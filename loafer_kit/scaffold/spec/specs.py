@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.fields import Value
+from loafer_kit.scaffold.spec.fields import Field, Value
 from loafer_kit.scaffold.spec.payloads import Payloads
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
@@ -43,8 +43,8 @@ class Parameter:
 class QueueSpec:
     """One queue of a service and the code that handles its messages.
 
-    `name` is a name or a URL, as given. `options` holds those of `fields.OPTIONS` that are set.
-    A topic given by ARN exists, whatever `creates_topic` says.
+    `name` is a name or a URL, as given. `options` holds those of `fields.OPTIONS` that are set,
+    `attributes` those of `fields.ATTRIBUTES` that differ from AWS's defaults. A topic given by ARN exists, whatever `creates_topic` says.
     """
 
     name: str
@@ -58,6 +58,20 @@ class QueueSpec:
     dead_letter_queue: str | None = None
     max_receive_count: int | None = None
     options: Mapping[str, Value] = field(default_factory=dict)
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def enveloped(self) -> bool:
+        """Whether its messages arrive in SNS's envelope."""
+        return self.kind == "sns" and not self.attributes.get("raw_message_delivery", False)
+
+    def attribute_texts(self, rows: Sequence[Field]) -> dict[str, str]:
+        """Those of its attributes that some rows describe, as requests to AWS carry them."""
+        return {
+            str(row.attribute): str(value).lower() if isinstance(value, bool) else str(value)
+            for row in rows
+            if (value := self.attributes.get(row.name)) is not None
+        }
 
     @property
     def queue_name(self) -> str:
@@ -72,14 +86,11 @@ class QueueSpec:
     def filled(self, values: Mapping[str, str]) -> Self:
         """The queue with its parameters replaced by their values."""
 
-        def fill(text: str | None) -> str | None:
-            return text and names.REFERENCE.sub(lambda found: values[found["parameter"]], text)
-
         return replace(
             self,
-            name=str(fill(self.name)),
-            topic=fill(self.topic),
-            dead_letter_queue=fill(self.dead_letter_queue),
+            name=names.fill(self.name, values),
+            topic=self.topic and names.fill(self.topic, values),
+            dead_letter_queue=self.dead_letter_queue and names.fill(self.dead_letter_queue, values),
         )
 
     @property
@@ -114,6 +125,18 @@ class ServiceSpec:
 
         ConfigurationError if a parameter has neither a value there nor a default.
         """
+        return self.filled(self._values(environment))
+
+    def fill(self, name: str, environment: Mapping[str, str]) -> str:
+        """A name with the values of its parameters in an environment; ConfigurationError."""
+        values = self._values(environment)
+        for parameter in names.parameters_in(name):
+            if parameter not in values:
+                hint = names.did_you_mean(parameter, values)
+                raise ConfigurationError(f"{self.name} has no parameter {parameter}{hint}")
+        return names.fill(name, values)
+
+    def _values(self, environment: Mapping[str, str]) -> Mapping[str, str]:
         values = {
             parameter.name: environment.get(parameter.name) or parameter.default
             for parameter in self.parameters
@@ -123,4 +146,4 @@ class ServiceSpec:
             raise ConfigurationError(
                 f"Set {' and '.join(missing)} in the environment: {self.name} has no default"
             )
-        return self.filled({name: value for name, value in values.items() if value is not None})
+        return {name: value for name, value in values.items() if value is not None}

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import cast
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.spec import artefacts, names, payloads
+from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
 from loafer_kit.scaffold.spec.fields import (
+    ATTRIBUTES,
+    EVERY,
+    FIFO,
     OPTIONS,
     PARAMETER,
     QUEUE,
     SERVICE,
+    SUBSCRIPTION,
     TOPIC,
     Field,
     Kind,
@@ -44,6 +48,7 @@ _KINDS: Mapping[Kind, str] = {
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
+    "object": "a table, or JSON of one",
 }
 
 
@@ -87,7 +92,7 @@ def _read(draft: Draft) -> _Reading:
     queues: list[Values] = []
     for index, raw in enumerate(_raw_queues(draft, problems)):
         table, creates_topic = _with_plain_topic(raw, ("queues", index, "topic"), problems)
-        queue = read(table, QUEUE + OPTIONS, ("queues", index), problems)
+        queue = read(table, EVERY, ("queues", index), problems)
         if creates_topic is not None:
             queue[_CREATES_TOPIC] = creates_topic
         problems.extend(_contradictions(queue, ("queues", index)))
@@ -184,9 +189,10 @@ def read(
     values: Values = {}
     for key, value in raw.items():
         if key in rows:
-            why = _why_not(rows[key], value)
+            known = filter_policies.text(value) if rows[key].kind == "object" else value
+            why = _why_not(rows[key], known)
             if why is None:
-                values[key] = cast("Value", value)
+                values[key] = cast("Value", known)
             else:
                 problems.append(Problem((*path, key), why))
         elif key not in besides:
@@ -200,6 +206,8 @@ def read(
 
 
 def _why_not(field: Field, value: object) -> str | None:
+    if field.kind == "object" and isinstance(value, Mapping):
+        return "holds a value that JSON does not have"
     if not field.accepts(value):
         return f"must be {_KINDS[field.kind]}, not {_described(value)}"
     if field.choices and value not in field.choices:
@@ -265,7 +273,25 @@ def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:
         yield Problem((*path, "topic"), "only a queue of kind 'sns' has a topic")
     if fifo and not str(queue.get("topic", ".fifo")).endswith(".fifo"):
         yield Problem((*path, "topic"), "only a FIFO topic (.fifo) delivers to a FIFO queue")
+    yield from _attribute_contradictions(queue, path, fifo=fifo)
     yield from _dead_letter_contradictions(queue, path)
+
+
+def _attribute_contradictions(queue: Values, path: Path, *, fifo: bool) -> Iterator[Problem]:
+    """Settings of a subscription without a topic, and of a FIFO queue that is none."""
+    for row in SUBSCRIPTION:
+        if row.name in queue and _topic(queue) is None:
+            yield Problem((*path, row.name), "needs a topic")
+    for row in FIFO:
+        if row.name in queue and "name" in queue and not fifo:
+            yield Problem((*path, row.name), "needs a FIFO queue, whose name ends in '.fifo'")
+    policy, scope = queue.get("filter_policy"), queue.get("filter_policy_scope")
+    if policy is not None and (why := filter_policies.why_refused(policy, scope)):
+        yield Problem((*path, "filter_policy"), why)
+    high = queue.get("fifo_throughput_limit") == "perMessageGroupId"
+    if high and queue.get("deduplication_scope") != "messageGroup":
+        message = "perMessageGroupId needs deduplication_scope = 'messageGroup'"
+        yield Problem((*path, "fifo_throughput_limit"), message)
 
 
 def _dead_letter_contradictions(queue: Values, path: Path) -> Iterator[Problem]:
@@ -392,6 +418,11 @@ def _queue(values: Values) -> QueueSpec:
         dead_letter_queue=_text(target),
         max_receive_count=int(count) if target is not None else None,
         options={field.name: options[field.name] for field in OPTIONS if field.name in options},
+        attributes={
+            field.name: values[field.name]
+            for field in ATTRIBUTES
+            if values.get(field.name, field.default) != field.default
+        },
     )
 
 

@@ -2,7 +2,7 @@
 def test_{{ queue.handler }}_gets_no_misfit(local_queues: LocalQueues) -> None:
     """A message that is no {{ queue.payload }} goes to the dead-letter queue."""
     local_queues.create({% include "local_queue.txt" %})
-    local_queues.send({{ queue.shown|py }}, {% if queue.kind == "sns" %}sns_message([])["Body"]{% else %}[]{% endif %})
+    local_queues.send({{ queue.shown|py }}, {% if queue.enveloped %}sns_message([])["Body"]{% else %}[]{% endif %})
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
     manager.run(forever=False)

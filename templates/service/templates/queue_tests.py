@@ -14,7 +14,7 @@ import pytest
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE
-from loafer_kit.testing import deliver{% if queue.fifo %}, run_until_empty{% endif %}{% if queue.kind == "sns" and (queue.fifo or is_typed) %}, sns_message{% endif %}
+from loafer_kit.testing import deliver{% if queue.fifo %}, run_until_empty{% endif %}{% if queue.enveloped and (queue.fifo or is_typed or not queue.published) %}, sns_message{% endif %}
 
 
 from {{ cookiecutter.package }} import handlers
@@ -43,10 +43,10 @@ def test_the_queue_has_its_handler_and_its_limits() -> None:
 def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message, one round of the service, and nothing is left."""
     local_queues.create({% include "local_queue.txt" %})
-{% if queue.topic %}
+{% if queue.published %}
     local_queues.publish({{ queue.topic|py }}, {{ queue.example|py }})
 {% else %}
-    local_queues.send({{ queue.shown|py }}, {{ queue.example|py }})
+    local_queues.send({{ queue.shown|py }}, {% if queue.enveloped %}sns_message({{ queue.example|py }})["Body"]{% else %}{{ queue.example|py }}{% endif %})
 {% endif %}
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 

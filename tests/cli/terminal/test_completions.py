@@ -298,3 +298,24 @@ def test_tab_in_bash(shop):
             person.answer("\nready> ", f"loafer-kit {typed}")
             person.wait_for(f"loafer-kit {shown}")
             person.type("\x01#\n")  # Ctrl-A, and it is a comment
+
+
+def test_names_have_the_values_of_their_parameters(shop, monkeypatch):
+    """The default or the environment's; commands that edit the code take the fixed part."""
+    text = (shop / "loafer.toml").read_text().replace('"orders', '"${STAGE}-orders')
+    parameters = '\n[[parameters]]\nname = "STAGE"\ndefault = "dev"\n'
+    (shop / "loafer.toml").write_text(text + parameters)
+
+    assert complete("loafer-kit send ") == ["dev-orders", "dev-orders-dead", "refunds"]
+    assert complete("loafer-kit dev --send ") == ["dev-orders=", "refunds="]
+    assert complete("loafer-kit add route ") == ["orders", "refunds"]
+    monkeypatch.setenv("STAGE", "prod; true")
+    assert complete("loafer-kit send ") == ["refunds"]
+
+
+def test_a_name_whose_parameter_has_no_value_is_not_offered(shop):
+    """Nobody knows it."""
+    text = (shop / "loafer.toml").read_text().replace('"orders', '"${STAGE}-orders')
+    (shop / "loafer.toml").write_text(f'{text}\n[[parameters]]\nname = "STAGE"\n')
+
+    assert complete("loafer-kit send ") == ["refunds"]

@@ -1,5 +1,6 @@
 """Rendered artefacts, read back: what they declare, and the ARNs that their expressions mean."""
 
+import json
 import re
 
 import hcl2
@@ -99,7 +100,76 @@ class Terraform:
             return value
         return re.sub(r"\$\{([^}]*)\}", lambda found: self._reference(found[1]), value.strip('"'))
 
+    def state(self):
+        """The queues and topics as `terraform show -json` has them once they are applied."""
+        kinds = (
+            "aws_sqs_queue",
+            "aws_sqs_queue_redrive_policy",
+            "aws_sns_topic",
+            "aws_sns_topic_subscription",
+        )
+        blocks = [
+            (mode, kind, label, body)
+            for mode, found in (("managed", self.resources), ("data", self.data))
+            for (kind, label), body in found.items()
+            if kind in kinds
+        ]
+        resources = []
+        for mode, kind, label, body in blocks:
+            values = {name: self._planned(value) for name, value in body.items()}
+            if "name" in values:
+                values["arn"] = arn(kind.split("_")[1], values["name"])
+            address = f"{'data.' if mode == 'data' else ''}{kind}.{label}"
+            named = {"address": address, "mode": mode, "type": kind, "name": label}
+            resources.append({**named, "values": values})
+        return {"values": {"root_module": {"resources": resources}}}
+
+    def _planned(self, value):
+        """A value as Terraform computes it."""
+        if not isinstance(value, str):
+            return value
+        if value.startswith("${jsonencode("):
+            text = value.removeprefix("${jsonencode(").removesuffix(")}")
+            (parsed,) = [
+                item
+                for key, item in hcl2.loads(f"x = {text}\n").items()
+                if not key.startswith("__")
+            ]
+            return json.dumps(self._json(parsed))
+        if value.startswith('"') and "${" not in value:
+            return self._unquoted(value)
+        return self.meaning(value)
+
+    def _json(self, value):
+        if isinstance(value, dict):
+            return {
+                self._unquoted(key): self._json(item)
+                for key, item in value.items()
+                if not key.startswith("__")
+            }
+        if isinstance(value, list):
+            return [self._json(item) for item in value]
+        if not isinstance(value, str) or value.startswith('"'):
+            return self._unquoted(value) if isinstance(value, str) else value
+        bare = value.removeprefix("${").removesuffix("}")
+        if bare in ("null", "true", "false") or re.fullmatch(r"[-+.eE0-9]+", bare):
+            return json.loads(bare)
+        return self._reference(bare)
+
+    def _unquoted(self, value):
+        if not value.startswith('"'):
+            return value
+        text = re.sub(
+            r"\\U([0-9A-F]{8})",
+            lambda found: json.dumps(chr(int(found[1], 16)))[1:-1],
+            value,
+        )
+        return json.loads(text)
+
     def _reference(self, expression):
+        if expression.startswith("data.aws_sns_topic."):
+            body = self.data["aws_sns_topic", expression.split(".")[2]]
+            return arn("sns", self.meaning(body["name"]))
         if expression.startswith("data."):
             return _DATA[expression.removeprefix("data.")]
         if expression.startswith("local."):
@@ -109,6 +179,8 @@ class Terraform:
         body = self.resources[kind, label]
         if attribute in body:
             return self.meaning(body[attribute])
+        if attribute in ("id", "url"):
+            return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{self.meaning(body['name'])}"
         assert attribute == "arn"
         service = {"aws_sqs_queue": "sqs", "aws_sns_topic": "sns"}[kind]
         return arn(service, self.meaning(body["name"]))

@@ -63,7 +63,8 @@ def test_version_2_publish_is_what_an_application_receives():
             {
                 "name": "user-renamed-queue",
                 "kind": "sns",
-                "topic": "user-renamed",
+                "topic": "arn:aws:sns:eu-west-1:123456789012:user-renamed",
+                "filter_policy": {"reason": [{"anything-but": "password-reset"}]},
                 "handler": "on_user_renamed",
                 "payload": "UserRenamed",
                 "wait_time": 4,
@@ -96,7 +97,7 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
         f"{signed_up}.publish.message.payload.properties.address: not checked: minLength (line 42)",
         (
             "channels.user-renamed.publish.bindings.sns.consumers[0]: unsupported: "
-            "filterPolicy, redrivePolicy (line 57)"
+            "redrivePolicy (line 57)"
         ),
         (
             "channels.user-renamed.publish.bindings.sns.consumers[1]: is subscribed by 'https', "
@@ -125,9 +126,14 @@ def test_version_3_operations_that_receive():
                 "dead_letter_queue": "user-signedup-dlq.fifo",
                 "max_receive_count": 3,
                 "visibility_timeout": 60,
+                "deduplication_scope": "messageGroup",
+                "fifo_throughput_limit": "perMessageGroupId",
             },
             {
                 "name": "user-renamed-queue",
+                "kind": "sns",
+                "topic": "user-renamed-topic",
+                "raw_message_delivery": True,
                 "handler": "on_user_renamed",
                 "payload": "UserRenamed",
                 "wait_time": 4,
@@ -135,7 +141,6 @@ def test_version_3_operations_that_receive():
         ],
         "payloads": {"User": user, "UserRenamed": {**user, "before": "str"}},
     }
-    assert any("'user-renamed-topic' delivers raw messages" in note for note in notes(draft))
 
 
 @pytest.mark.parametrize(
@@ -186,10 +191,10 @@ def test_dead_letter_queues_are_told_from_the_others():
         ("parcel-scans", "parcel-scans-dead", 10),
         ("depot-closings-parcels", "depot-closings-dead", 4),
     ]
+    assert draft.values["queues"][1]["filter_policy"] == {"region": ["north"]}
     assert [note.partition(": ")[2] for note in notes(draft)] == [
         "unsupported: headers (line 10)",
         "unsupported: messageRetentionPeriod (line 29)",
-        "unsupported: filterPolicy (line 54)",
         "unsupported: visibilityTimeout (line 68)",
         (
             "'depot-closings-undelivered' is left out: no subscription delivers to it, "
@@ -203,9 +208,10 @@ def test_channels_without_a_binding_get_queues_of_their_own():
     draft = asyncapi.read(DOCUMENTS / "streetlights-3.yaml")
 
     assert [queue["name"] for queue in draft.values["queues"]] == [
-        "smartylighting-streetlights-1-0-event-streetlightId-lighting-measured",
-        "smartylighting-streetlights-1-0-event-streetlightId-turned-on",
+        "smartylighting-streetlights-1-0-event-${STREETLIGHT_ID}-lighting-measured",
+        "smartylighting-streetlights-1-0-event-${STREETLIGHT_ID}-turned-on",
     ]
+    assert draft.values["parameters"] == [{"name": "STREETLIGHT_ID"}]
     assert draft.values["payloads"] == {
         "LightMeasuredPayload": {"lumens": "int | None", "sentAt": "datetime | None"},
         "TurnOnOffPayload": {"command": "Literal['on', 'off']", "sentAt": "datetime | None"},
@@ -513,14 +519,92 @@ def test_flags_override_what_a_document_says(tmp_path):
     assert more.name == "more"
 
 
-def test_the_default_of_an_addresss_parameter_is_noted(tmp_path):
-    """The address has it; a parameter without a default stays as it is."""
+def test_a_default_that_no_parameter_may_have_is_noted(tmp_path):
+    """The name has it."""
     content = version_3()
     channel = content["channels"]["orders"]
-    channel["address"] = "{env}.orders"
-    channel["parameters"] = {"env": {"default": "dev"}}
+    channel["address"] = "{version}.orders"
+    channel["parameters"] = {"version": {"default": "1.0"}}
 
     draft = asyncapi.read(document(tmp_path, content))
 
-    assert draft.values["queues"][0]["name"] == "dev-orders"
-    assert "is taken from its default 'dev': the address has it" in messages_of(draft)
+    assert draft.values["queues"][0]["name"] == "1-0-orders"
+    assert "parameters" not in draft.values
+    assert "is taken from its default '1.0': the address has it" in messages_of(draft)
+
+
+def in_channel(version, **parameters):
+    """A document with one channel whose address and queue take parameters."""
+    queue = {"name": "{env}-orders", "redrivePolicy": {"deadLetterQueue": {"name": "{env}-dead"}}}
+    if version == 3:
+        content = version_3(queue)
+        content["channels"]["orders"] |= {"address": "{env}.orders", "parameters": parameters}
+        return content
+    schemas = {key: {"schema": {"type": "string", **item}} for key, item in parameters.items()}
+    channel = {"parameters": schemas, "bindings": {"sqs": {"queue": queue}}, "publish": {}}
+    return {"asyncapi": "2.6.0", "info": {"title": "Shop"}, "channels": {"{env}.orders": channel}}
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [({"default": "dev"}, {"name": "ENV", "default": "dev"}), ({}, {"name": "ENV"})],
+)
+def test_the_parameters_of_a_channel_are_those_of_the_spec(tmp_path, version, parameter, expected):
+    """Names in bindings take them as well; without a default the environment has to set one."""
+    draft = asyncapi.read(document(tmp_path, in_channel(version, env=parameter)))
+
+    assert draft.values["parameters"] == [expected]
+    (queue,) = validation.service(draft).queues
+    assert (queue.name, queue.dead_letter_queue) == ("${ENV}-orders", "${ENV}-dead")
+    assert not any("default" in message for message in messages_of(draft))
+
+
+def test_an_address_takes_parameters_without_a_binding(tmp_path):
+    """The parts between them become the queue's name."""
+    content = version_3()
+    channel = content["channels"]["orders"]
+    channel["address"] = "{teamName}/orders.{env}.fifo"
+    channel["parameters"] = {"env": {"default": "dev"}, "teamName": {"$ref": "#/components/team"}}
+    content["components"] = {"team": {"default": "a"}}
+
+    service = validation.service(asyncapi.read(document(tmp_path, content)))
+
+    assert service.queues[0].name == "${TEAM_NAME}-orders-${ENV}.fifo"
+    assert service.stand_ins == {"ENV": "dev", "TEAM_NAME": "a"}
+
+
+def test_a_variable_of_a_server_may_be_in_a_name(tmp_path):
+    """As `{env}` is in its host: other variables of servers are left alone."""
+    content = version_3({"name": "{env}-orders"})
+    variables = {"env": {"default": "dev", "enum": ["dev", "prod"]}, "port": {"default": "1"}}
+    content["servers"] = {"main": {"host": "{env}.example.com", "variables": variables}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"][0]["name"] == "${ENV}-orders"
+    assert draft.values["parameters"] == [{"name": "ENV", "default": "dev"}]
+    assert messages_of(draft) == []
+
+
+def test_what_becomes_no_parameter_is_noted(tmp_path):
+    """Values that are listed, another default, and a parameter that no name takes."""
+    content = in_channel(3, env={"default": "dev", "enum": ["dev"]}, id={"location": "$message"})
+    content["channels"]["more"] = {"address": "x", "parameters": {"env": {"default": "prod"}}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    notes = messages_of(draft)
+    assert "unsupported: enum" in notes
+    assert "unsupported: location" in notes
+    assert "is left out: no name of a queue or a topic takes it" in notes
+    assert "its default is left out: another 'env' has 'dev'" in notes
+    assert draft.values["parameters"] == [{"name": "ENV", "default": "dev"}]
+
+
+def test_a_placeholder_that_is_not_declared_stays_a_part_of_the_name(tmp_path):
+    """Without its braces, which no queue may have."""
+    content = version_3()
+    content["channels"]["orders"]["address"] = "{env}.orders"
+
+    assert asyncapi.read(document(tmp_path, content)).values["queues"][0]["name"] == "env-orders"

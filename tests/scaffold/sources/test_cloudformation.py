@@ -13,6 +13,7 @@ from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import Draft
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -34,6 +35,7 @@ def test_a_template_becomes_a_service():
     assert draft.values["queues"] == [
         {
             "name": "${STAGE}-orders.fifo",
+            "content_based_deduplication": True,
             "dead_letter_queue": "${STAGE}-orders-dlq.fifo",
             "max_receive_count": 3,
             "wait_time": 20,
@@ -43,6 +45,7 @@ def test_a_template_becomes_a_service():
             "name": "shipments",
             "kind": "sns",
             "topic": "shipments",
+            "filter_policy": {"kind": ["parcel"]},
             "dead_letter_queue": "shared-dlq",
             "max_receive_count": 10,
         },
@@ -61,7 +64,6 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
 
     assert notes == [
         "Resources: not looked at: AWS::SQS::QueuePolicy (line 18)",
-        "Resources.OrdersQueue.Properties: unsupported: ContentBasedDeduplication (line 21)",
         (
             "Resources.OrdersDeadLetterQueue.Properties: unsupported: "
             "MessageRetentionPeriod (line 32)"
@@ -76,7 +78,6 @@ def test_what_a_spec_cannot_say_is_listed_with_its_line():
             "Resources.ShipmentsTopic.Properties.Subscription[0]: delivers by 'email', "
             "not to a queue (line 61)"
         ),
-        "Resources.ShipmentsSubscription.Properties: unsupported: FilterPolicy (line 65)",
     ]
 
 
@@ -350,3 +351,49 @@ def test_no_template_is_a_crash(tmp_path_factory, found, conditions):
     except LoaferKitError as error:
         messages = [error]
     assert all(str(message).isprintable() for message in messages)
+
+
+def cdk(path, **properties):
+    return {**queue(**properties), "Metadata": {"aws:cdk:path": path}}
+
+
+def test_handlers_are_named_by_the_paths_of_cdk(tmp_path):
+    """Not by the hash at the end of a logical id; a name that the queue has comes first."""
+    resources = {
+        "OrdersQueue8A3F21B7": cdk("Shop/OrdersQueue/Resource"),
+        "BillsQueue1B2C3D4E": cdk("Shop/Bills/Queue/Resource"),
+        "OtherQueue5F6A7B8C": cdk("Shop/orders-queue/Default"),
+        "Named9D8E7F6A": cdk("Shop/Named/Resource", QueueName="refunds"),
+        "Stack0A1B2C3D": cdk("Shop"),
+        "Strange0A1B2C3D": cdk("Shop/\u00e9 \u00df/Resource"),
+    }
+
+    found = validation.service(
+        Draft(
+            {
+                "name": "shop",
+                "queues": cloudformation.read(template(tmp_path, resources)).values["queues"],
+            }
+        )
+    )
+
+    handlers = {item.queue_name: item.handler for item in found.queues}
+    assert handlers["OrdersQueue8A3F21B7"] == "handle_orders_queue"
+    assert handlers["BillsQueue1B2C3D4E"] == "handle_bills_queue"
+    assert handlers["refunds"] == "handle_refunds"
+    assert len(set(handlers.values())) == len(resources)
+
+
+def test_a_queue_of_the_same_handler_as_a_path_gets_another(tmp_path):
+    """Whichever comes first."""
+    resources = {
+        "A": queue(QueueName="orders-queue"),
+        "OrdersQueue8A3F21B7": cdk("Shop/OrdersQueue/Resource"),
+    }
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    assert [item.get("handler") for item in draft.values["queues"]] == [
+        "handle_orders_queue_2",
+        "handle_orders_queue",
+    ]

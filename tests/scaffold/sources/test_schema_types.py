@@ -1,5 +1,6 @@
 """The types of a JSON Schema: never narrower than the schema."""
 
+import base64
 import datetime as dt
 import json
 from dataclasses import dataclass, make_dataclass
@@ -24,6 +25,7 @@ from loafer_kit.scaffold.spec.specs import Draft
 NAMES = {
     "Annotated": Annotated,
     "Any": Any,
+    "Base64Bytes": pydantic.Base64Bytes,
     "Decimal": Decimal,
     "IPv4Address": IPv4Address,
     "IPv6Address": IPv6Address,
@@ -108,6 +110,12 @@ OTHER = {"type": "object", "properties": {"b": {"type": "integer"}}}
           "additionalProperties": {"type": "integer"}}, "dict[str, Any]"),
         ({"type": "string", "format": "ipv4"}, "IPv4Address"),
         ({"type": "string", "format": "duration"}, "timedelta"),
+        ({"type": "string", "format": "byte"}, "Base64Bytes"),
+        ({"type": "string", "contentEncoding": "base64"}, "Base64Bytes"),
+        ({"type": ["string", "null"], "contentEncoding": "base64"}, "Required[Base64Bytes | None]"),
+        ({"type": "string", "contentEncoding": "base64url"}, "str"),
+        ({"type": "string", "contentEncoding": "quoted-printable"}, "str"),
+        ({"type": "integer", "contentEncoding": "base64"}, "int"),
         ({"type": "string", "enum": ["größe", "b"]}, "str"),
         ({"type": ["number", "null"], "default": 3}, "Required[float | None]"),
     ],
@@ -122,7 +130,8 @@ def test_a_schema_is_merged_to_one_type(schema, expected):
     [
         ({"allOf": [{"type": "string"}, {"type": "integer"}]}, "types that exclude each other"),
         ({"enum": [1.5]}, "values that a spec cannot list"),
-        ({"type": "string", "contentEncoding": "base64"}, "not checked: contentEncoding"),
+        ({"type": "string", "contentEncoding": "base64url"}, "contentEncoding 'base64url'"),
+        ({"type": "string", "contentMediaType": "image/png"}, "not checked: contentMediaType"),
         ({"type": "string", "format": "email"}, "not checked: format 'email'"),
         ({"properties": {"a": {}}}, "no type: taken as an object"),
     ],
@@ -398,3 +407,12 @@ def test_a_schema_of_the_command_line_keeps_its_union(tmp_path):
 
     assert draft.values["payloads"]["Event"] == "Placed | Paid"
     assert validation.service(draft).payloads["Event"].union is not None
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_in_base64_is_accepted_and_decoded(content):
+    """With the line breaks of an e-mail and without."""
+    adapter = pydantic.TypeAdapter(pydantic.Base64Bytes)
+
+    for text in (base64.b64encode(content), base64.encodebytes(content)):
+        assert adapter.validate_json(json.dumps(text.decode())) == content

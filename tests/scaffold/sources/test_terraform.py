@@ -22,6 +22,7 @@ def test_a_state_becomes_a_service():
     assert draft.values["queues"] == [
         {
             "name": "orders.fifo",
+            "content_based_deduplication": True,
             "dead_letter_queue": "orders-dlq.fifo",
             "max_receive_count": 4,
             "wait_time": 20,
@@ -31,15 +32,14 @@ def test_a_state_becomes_a_service():
             "name": "news",
             "kind": "sns",
             "topic": "news",
+            "filter_policy": '{"kind": ["x"]}',
             "dead_letter_queue": "news-dlq",
             "max_receive_count": 7,
         },
     ]
     assert [note.message for note in draft.notes] == [
         "not looked at: aws_iam_role",
-        "'aws_sqs_queue.orders': unsupported: content_based_deduplication",
         "'aws_sqs_queue.orders_dlq': unsupported: message_retention_seconds",
-        "'aws_sns_topic_subscription.news': unsupported: filter_policy",
         "'aws_sns_topic_subscription.mail': delivers by 'email', not to a queue",
     ]
 
@@ -60,7 +60,7 @@ def test_a_plan_refers_to_what_is_not_known_yet():
         "the spec says 5" in messages
     )
     assert any("the spec calls it this" in message for message in messages)
-    assert any("'inner' delivers raw messages" in message for message in messages)
+    assert any("'inner' is left out: a queue has one topic" in message for message in messages)
 
 
 @pytest.mark.parametrize("content", [{}, {"values": None}, {"planned_values": {"root_module": []}}])

@@ -148,8 +148,6 @@ def test_a_key_that_no_spec_says_is_noted_where_it_stands(tmp_path, source, docu
     [
         (terraform, STATE, (*STATE_RESOURCES, 0), "policy", "{}"),
         (terraform, STATE, (*STATE_RESOURCES, 0), "redrive_allow_policy", "{}"),
-        (terraform, STATE, (*STATE_RESOURCES, 0), "deduplication_scope", "messageGroup"),
-        (terraform, STATE, (*STATE_RESOURCES, 0), "fifo_throughput_limit", "perMessageGroupId"),
         (terraform, STATE, (*STATE_RESOURCES, 0), "sqs_managed_sse_enabled", False),
         (terraform, STATE, (*STATE_RESOURCES, 0), "max_message_size", 1024),
         (terraform, STATE, (*STATE_RESOURCES, 0), "tags", {"team": "shop"}),
@@ -162,12 +160,10 @@ def test_a_key_that_no_spec_says_is_noted_where_it_stands(tmp_path, source, docu
         (cloudformation, TEMPLATE, (*RESOURCES, "Topic", "Properties"), "KmsMasterKeyId", "x"),
         (cloudformation, TEMPLATE, (*RESOURCES, "Mapping", "Properties"), "FilterCriteria", {"x": 1}),
         (cloudformation, TEMPLATE, (*EVENTS, "Orders", "Properties"), "ScalingConfig", {"x": 1}),
-        (cloudformation, TEMPLATE, (*EVENTS, "Bills", "Properties"), "FilterPolicy", {"x": 1}),
         (cloudformation, TEMPLATE, (*RESOURCES, "Function", "Properties"), "Timeout", 30),
         (asyncapi, VERSION_2, MESSAGE_2, "headers", {"type": "object"}),
         (asyncapi, VERSION_3, (*MESSAGE_3, "traits", 0), "correlationId", {"location": "x"}),
         (asyncapi, VERSION_3, ("operations", "onOrder"), "reply", {"channel": {}}),
-        (asyncapi, VERSION_3, ("channels", "orders"), "parameters", {"id": {}}),
         (asyncapi, VERSION_2, ("channels", "orders", "bindings"), "kafka", {"topic": "x"}),
         (
             asyncapi,
@@ -251,7 +247,7 @@ def test_a_resource_that_becomes_nothing_is_noted(tmp_path, name, value, message
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({"Fn::Equals": ["a", "a"]}, "unsupported: FilterPolicy"),
+        ({"Fn::Equals": ["a", "a"]}, "unsupported: DeliveryPolicy"),
         ({"Fn::Equals": ["a", "b"]}, None),
         ({"Fn::Equals": ["a", {"Ref": "AWS::Region"}]}, "is known only when the stack is deployed"),
     ],
@@ -259,7 +255,7 @@ def test_a_resource_that_becomes_nothing_is_noted(tmp_path, name, value, message
 def test_a_subscription_may_hang_on_a_condition(tmp_path, condition, message):
     """It is read when it is known that the stack will have it."""
     place = (*RESOURCES, "Topic", "Properties", "Subscription")
-    subscription = {"Protocol": "sqs", "Endpoint": arn("sqs", "more"), "FilterPolicy": {"x": [1]}}
+    subscription = {"Protocol": "sqs", "Endpoint": arn("sqs", "more"), "DeliveryPolicy": {"x": 1}}
     document = with_key(TEMPLATE, (), "Conditions", {"Is": condition})
     choice = {"Fn::If": ["Is", subscription, {"Ref": "AWS::NoValue"}]}
 
@@ -268,7 +264,7 @@ def test_a_subscription_may_hang_on_a_condition(tmp_path, condition, message):
     notes = [note.message for note in draft.notes]
     assert [text for text in notes if message and message in text] == notes[: bool(message)]
     assert ("more" in [queue["name"] for queue in draft.values["queues"]]) == (
-        "Filter" in str(notes)
+        "Delivery" in str(notes)
     )
 
 
@@ -418,8 +414,8 @@ def test_a_dead_letter_queue_on_aws_has_its_own_settings(local_queues):
     ]
 
 
-def test_the_filter_of_a_subscription_on_aws_is_noted(local_queues):
-    """With the topic, as a queue may have several subscriptions."""
+def test_the_filter_of_a_subscription_on_aws_is_read(local_queues):
+    """Its redrive policy is noted, with the topic, as a queue may have several subscriptions."""
     local_queues.create(LocalQueue("shop-news", topic="news"))
     policy = "shop-news: unsupported: Policy"  # by which the topic may send
     assert [str(note) for note in aws.read("shop-").notes] == [policy]
@@ -429,14 +425,27 @@ def test_the_filter_of_a_subscription_on_aws_is_noted(local_queues):
     for name, value in {
         "FilterPolicy": '{"kind": ["x"]}',
         "FilterPolicyScope": "MessageBody",
+        "RawMessageDelivery": "true",
+        "DeliveryPolicy": '{"x": 1}',
     }.items():
         client.set_subscription_attributes(
             SubscriptionArn=found["SubscriptionArn"], AttributeName=name, AttributeValue=value
         )
 
-    assert [str(note) for note in aws.read("shop-").notes] == [
+    draft = aws.read("shop-")
+    assert draft.values["queues"] == [
+        {
+            "name": "shop-news",
+            "kind": "sns",
+            "topic": "news",
+            "raw_message_delivery": True,
+            "filter_policy": '{"kind": ["x"]}',
+            "filter_policy_scope": "MessageBody",
+        }
+    ]
+    assert [str(note) for note in draft.notes] == [
         policy,
-        "shop-news: its subscription to 'news': unsupported: FilterPolicy, FilterPolicyScope",
+        "shop-news: its subscription to 'news': unsupported: DeliveryPolicy",
     ]
 
 
@@ -447,10 +456,7 @@ def test_each_attribute_that_aws_knows_is_said_or_counted_or_noted():
 
     assert {name for name in shape.enum if name not in known} == {
         "All",  # asks for all the others
-        "ContentBasedDeduplication",
-        "DeduplicationScope",
         "DelaySeconds",
-        "FifoThroughputLimit",
         "KmsDataKeyReusePeriodSeconds",
         "KmsMasterKeyId",
         "MaximumMessageSize",

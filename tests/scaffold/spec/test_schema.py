@@ -41,5 +41,5 @@ def test_the_schema_refuses_what_it_can_see(values):
 
 def test_every_row_is_documented():
     """A row's text is what a user reads in the schema."""
-    for field in (*fields.SERVICE, *fields.QUEUE, *fields.OPTIONS):
+    for field in (*fields.SERVICE, *fields.EVERY, *fields.TOPIC, *fields.PARAMETER):
         assert field.doc.endswith(".")

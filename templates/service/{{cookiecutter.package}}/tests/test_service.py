@@ -11,7 +11,7 @@ import pytest
 {% endif %}
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
 from loafer_kit.managers import LoaferManager
-{% set wrapped = (ordered + typed)|selectattr("kind", "equalto", "sns")|list %}
+{% set wrapped = (ordered + typed + queues|rejectattr("published")|list)|selectattr("enveloped")|list %}
 {% if ordered or wrapped %}
 from loafer_kit.testing import {% if ordered %}run_until_empty{% endif %}{% if ordered and wrapped %}, {% endif %}{% if wrapped %}sns_message{% endif %}
 
@@ -23,8 +23,8 @@ from {{ cookiecutter.package }}.routes import routes
 def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message to {% if queues|length == 1 %}the queue{% else %}each queue{% endif %}, one round of the service, and nothing is left."""
     local_queues.create({% for queue in queues %}{% include "local_queue.txt" %}{% if not loop.last %}, {% endif %}{% endfor %})
-{% for queue in queues if not queue.topic %}
-    local_queues.send({{ queue.shown|py }}, {{ queue.example|py }})
+{% for queue in queues if not queue.published %}
+    local_queues.send({{ queue.shown|py }}, {% if queue.enveloped %}sns_message({{ queue.example|py }})["Body"]{% else %}{{ queue.example|py }}{% endif %})
 {% endfor %}
 {% for topic in cookiecutter.topics %}
     local_queues.publish({{ topic.name|py }}, {{ topic.example|py }})

@@ -32,10 +32,10 @@ async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.p
 {% elif queue.translator %}
     `message` and `metadata` are what translators.{{ queue.translator }} makes of what SQS delivers.
 {% elif queue.payload %}
-    `message` is built from {% if queue.kind == "sns" %}the JSON published to {{ queue.topic|prose }}{% else %}the JSON body{% endif %}; what does not fit is rejected.
-{% elif queue.kind == "sns" %}
+    `message` is built from {% if queue.topic %}the JSON published to {{ queue.topic|prose }}{% else %}the JSON body{% endif %}; what does not fit is rejected.
+{% elif queue.topic %}
     `message` is the decoded JSON that was published to the topic {{ queue.topic|prose }},
-    `metadata` what SNS and SQS say about it.
+    `metadata` what {% if queue.enveloped %}SNS and SQS say{% else %}SQS says{% endif %} about it.
 {% else %}
     `message` is the decoded JSON body, `metadata` what SQS says about it.
 {% endif %}
