@@ -377,7 +377,7 @@ def _wrap_lambda_destination(content: Any, facts: Mapping[str, Any]) -> dict[str
 
 def _open_any(content: Any, message: Message) -> Opened:
     facts: dict[str, Any] = {}
-    left = list(_KINDS)
+    left = list(ENVELOPES.values())
     while True:
         value = _value(content)
         content = content if value is None else value
@@ -429,13 +429,20 @@ cloudevents = Envelope("CloudEvents", _open_cloudevents, _is_cloudevent, _wrap_c
 #: The record of a Lambda function's destination. The content is the function's answer, or after a
 #: failure the event that it failed at; the facts are the record's other keys.
 lambda_destination = Envelope(
-    "a Lambda destination",
+    "Lambda's destinations",
     _open_lambda_destination,
     _is_lambda_destination,
     _wrap_lambda_destination,
 )
 
-_KINDS = (sns, eventbridge, s3, cloudevents, lambda_destination)
+#: The envelopes by the names that `loafer-kit send --as` takes.
+ENVELOPES = {
+    "sns": sns,
+    "eventbridge": eventbridge,
+    "s3": s3,
+    "cloudevents": cloudevents,
+    "lambda": lambda_destination,
+}
 
 #: Whichever of the envelopes there are, each at most once; a body without any is the content. A body
 #: that fits two is refused.
