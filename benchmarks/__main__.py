@@ -13,13 +13,15 @@ from benchmarks.programs import RunError
 from benchmarks.progress import tell
 from benchmarks.scenarios import (
     idle,
+    many_processes,
     memory,
     neighbours,
+    scrape,
     slow_deletions,
     throughput,
     waiting_handlers,
 )
-from benchmarks.sides import BASE, LOAFER, SIDES, Side
+from benchmarks.sides import BASE, LOAFER, MONITORED, PROCESSES, SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,15 @@ SCENARIOS = {
         (LOAFER,),
         lambda _, asked: neighbours.measure(asked.messages),
     ),
+    "scrape": Scenario(
+        "Scrapes of `/metrics`", (MONITORED,), lambda _, asked: scrape.measure(asked.messages)
+    ),
     "idle": Scenario("Empty queues", SIDES, lambda sides, _: idle.measure(sides)),
+    "processes": Scenario(
+        "Several processes",
+        PROCESSES,
+        lambda sides, asked: many_processes.measure(sides, asked.messages, asked.rounds),
+    ),
     "memory": Scenario("Memory", (LOAFER, BASE), lambda sides, _: memory.measure(sides)),
 }
 

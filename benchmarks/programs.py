@@ -56,8 +56,10 @@ class Program:
 
 
 @contextmanager
-def running(side: Side, environment: Mapping[str, str]) -> Iterator[Program]:
-    """Run a side until the block ends."""
+def running(
+    side: Side, environment: Mapping[str, str], *, core: int | None = 1
+) -> Iterator[Program]:
+    """Run a side until the block ends, on one core or on all of them."""
     with tempfile.NamedTemporaryFile(prefix="bench-") as output:
         process = subprocess.Popen(
             side.start_command(),
@@ -67,7 +69,8 @@ def running(side: Side, environment: Mapping[str, str]) -> Iterator[Program]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        pin(process.pid, core=1)
+        if core is not None:
+            pin(process.pid, core)
         try:
             yield Program(process, output)
         finally:

@@ -1,6 +1,6 @@
 """The consumers that are measured, one row each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.environments import CONSUMERS, Environment, Here, Node, Venv
 
@@ -33,6 +33,12 @@ _NODE = Node(CONSUMERS / "sqs_consumer")
 
 BASE = Side("bare", "bare aiobotocore, 8 loops, batch delete", _HERE, ("python", "bare.py"))
 LOAFER = Side("loafer_kit", "loafer_kit, default settings", _HERE, ("python", "loafer_service.py"))
+MONITORED = Side(
+    "loafer_kit-monitored",
+    "loafer_kit with Monitoring",
+    _HERE,
+    ("python", "loafer_service.py", "monitored"),
+)
 SIDES = (
     LOAFER,
     Side(
@@ -47,12 +53,7 @@ SIDES = (
         _HERE,
         ("python", "loafer_service.py", "observed"),
     ),
-    Side(
-        "loafer_kit-monitored",
-        "loafer_kit with Monitoring",
-        _HERE,
-        ("python", "loafer_service.py", "monitored"),
-    ),
+    MONITORED,
     BASE,
     Side(
         "tuned",
@@ -98,3 +99,23 @@ SIDES = (
         share=0.05,
     ),
 )
+
+#: The sides that can run in several processes.
+PROCESSES = tuple(side for side in SIDES if side.key in ("loafer_kit", "celery", "dramatiq"))
+
+
+def in_processes(side: Side, count: int) -> Side:
+    """Return a side that handles one message at a time in each of so many processes."""
+    commands = {
+        "celery": ("celery", "-A", "celery_app", "worker", "--pool=prefork", f"-c{count}"),
+        "dramatiq": ("dramatiq", "dramatiq_app", "--processes", str(count), "--threads", "1"),
+    }
+    return replace(side, command=commands.get(side.key, side.command))
+
+
+#: What a consumer is called there.
+PROCESS_TITLES = {
+    "loafer_kit": "loafer_kit",
+    "celery": "celery, prefork",
+    "dramatiq": "dramatiq-sqs",
+}

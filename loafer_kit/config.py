@@ -10,6 +10,17 @@ from typing import Any, Self
 
 from loafer_kit.exceptions import ConfigurationError, SettingError
 
+#: The environment variables of a process as a whole.
+PROCESS_VARIABLES = (
+    "LOAFER_CONTROL",
+    "LOAFER_HEALTH_FILE",
+    "LOAFER_HTTP",
+    "LOAFER_LOG",
+    "LOAFER_LOG_LEVEL",
+    "LOAFER_MAX_RSS",
+    "LOAFER_PROCESSES",
+)
+
 
 def parameter(name: str, default: str | None = None) -> str:
     """Return an environment variable; the default if it is unset or empty.

@@ -221,8 +221,11 @@ class LoaferDispatcher:
         return sum(route.flow.concurrency for route in self.routes)
 
     def _resize(self) -> None:
-        """Let slots and threads follow the concurrency of the routes, unless they were given."""
-        self._slots.resize(self.max_jobs)
+        """Let slots and threads follow the concurrency of the routes, unless they were given.
+
+        Slots do not become fewer: handlers of a route that shrank would hold those of others.
+        """
+        self._slots.limit = max(self._slots.limit, self.max_jobs)
         if self.threads is not None:
             before, self.threads = self.threads, self._sum_of_concurrency()
             self._threads.resize(self.threads - before)

@@ -86,6 +86,13 @@ class AbstractProvider(ABC):
     async def close(self) -> None:  # noqa: B027
         """Close what `start` opened; called once, after the last settlement."""
 
+    async def depth(self) -> Mapping[str, int]:
+        """Return about how many messages the source has: `visible`, `in_flight`, `delayed`.
+
+        `dead_letters` are those of its dead-letter queue. Leaves out what is not known.
+        """
+        return {}
+
     def holds(self, message: Message) -> bool:
         """Return whether `message`, which is about to start, is still this consumer's.
 

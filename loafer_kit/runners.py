@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+#: The request that does not wait for handlers.
+_STOPS_AT_ONCE = 2
+
 #: Seconds that leftover tasks get to end after their cancellation.
 _LEFT_BEHIND_GRACE = 1.0
 
@@ -37,6 +40,9 @@ class LoaferRunner:
         self._reactions = _by_number({"SIGUSR1": lambda: None})
         self._stop_requests = 0
         self._stop_announced = False
+        #: True in one of several processes: its parent alone decides about a second request. The
+        #: terminal and a service manager signal the whole group.
+        self.has_parent = False
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -80,6 +86,15 @@ class LoaferRunner:
             self._stop = self._stop_now = None
             if loop is not None:
                 self._loop = None
+
+    def stop_now(self) -> None:
+        """Stop at once; for the event loop's thread."""
+        while self._stop_requests < _STOPS_AT_ONCE:
+            self.prepare_stop()
+
+    def _stop_once(self) -> None:
+        if not self._stop_requests:
+            self.prepare_stop()
 
     def prepare_stop(self, *_: object) -> None:
         """Stop in an orderly way; the second call stops at once."""
@@ -132,7 +147,11 @@ class LoaferRunner:
         threads = DaemonThreadPool(self._max_workers)
         token = handler_threads.set(threads)
         try:
-            stops = dict.fromkeys(_SIGNALS, self.prepare_stop)
+            stops: dict[signal.Signals, Callable[[], object]] = (
+                {signal.SIGTERM: self._stop_once}
+                if self.has_parent
+                else dict.fromkeys(_SIGNALS, self.prepare_stop)
+            )
             with _signals(loop, {**stops, **self._reactions}):
                 try:
                     work()

@@ -23,8 +23,12 @@ from loafer_kit.runners import LoaferRunner
 
 if TYPE_CHECKING:
     from loafer_kit.operations.monitors import Monitor
+    from loafer_kit.operations.recorder import Recorder
 
 logger = logging.getLogger(__name__)
+
+#: The variables of the environment that show a service without code.
+_MONITORED_BY = ("LOAFER_HTTP", "LOAFER_HEALTH_FILE", "LOAFER_CONTROL")
 
 
 class Service:
@@ -52,6 +56,8 @@ class Service:
         self.failure_policy: FailurePolicy | None = None
         #: Shows the service to its operators; None: nowhere, unless the environment says so.
         self.monitor: Monitor | None = None
+        #: Counts what happens; None: nobody has asked for it.
+        self.recorder: Recorder | None = None
         self._observers = Observers()
         self._dispatcher_at_work: LoaferDispatcher | None = None
         self._has_ended = False
@@ -105,6 +111,12 @@ class Service:
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         _check_no_loop_runs(type(self).__name__)
+        if forever and any(map(os.environ.get, ("LOAFER_PROCESSES", "_LOAFER_PARENT"))):
+            # One process needs neither.
+            from loafer_kit.operations import supervisor
+
+            if supervisor.supervise(self, runner, dispatcher.grace_time):
+                return
         debug = debug or bool(self.settings.get("DEBUG"))
         if debug:
             self.settings["DEBUG"] = True
@@ -179,9 +191,8 @@ class Service:
             self.logger.debug("application.stopped", extra={"event": "application.stopped"})
 
     def _monitored(self) -> AbstractAsyncContextManager[None]:
-        asked = any(map(os.environ.get, ("LOAFER_HTTP", "LOAFER_CONTROL")))
-        if self.monitor is None and asked:
-            # A service without these faces does not pay for their libraries.
+        if self.monitor is None and any(os.environ.get(name) for name in _MONITORED_BY):
+            # A service that shows itself nowhere does not pay for it.
             from loafer_kit.operations.monitors import Monitor
 
             self.monitor = Monitor(self)

@@ -4,13 +4,15 @@ import os
 
 import dramatiq
 from dramatiq_sqs import SQSBroker
+from work import work
 
 dramatiq.set_broker(SQSBroker())
 
 
 @dramatiq.actor(queue_name=os.environ["BENCH_QUEUE"])
-def noop(text: str) -> None:
-    """Do nothing."""
+def noop(_text: str) -> None:
+    """Do nothing, unless the environment asks for work."""
+    work()
 
 
 if __name__ == "__main__":

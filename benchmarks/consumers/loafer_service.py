@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from work import work
+
 from loafer_kit.contrib.monitoring import Monitoring
 from loafer_kit.events import EVENTS, Observer
 from loafer_kit.ext.aws.routes import SQSRoute
@@ -21,6 +23,7 @@ SECONDS = float(os.environ.get("BENCH_HANDLER_SECONDS", "0"))
 
 
 async def noop(_content: Any, _metadata: Any) -> bool:
+    work()
     return True
 
 

@@ -25,6 +25,7 @@ __all__ = ["app", "main", "register_commands"]
 COMMANDS = {
     "add": "Extend an existing service.",
     "check": "Report where spec, code and lock disagree.",
+    "ctl": "Look into a running service, and steer it.",
     "destroy": "Undo the last `new`, `add` or `remove` in a project.",
     "dev": "Run a service against a local SQS server.",
     "doctor": "Report what keeps a service from running, and how to fix it.",
@@ -35,6 +36,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of a service's spec.",
     "send": "Send messages to a local server or to AWS.",
     "templates": "List the installed templates and spec sources.",
+    "top": "Watch a running service, and steer it by keys.",
     "update": "Bring a project up to date with its template and spec.",
 }
 

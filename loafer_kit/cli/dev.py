@@ -78,7 +78,6 @@ def dev(
         endpoint_url=endpoint_url,
         style=Style(
             labelled=len(folders) > 1,
-            colour=output.takes_colour(sys.stderr),
             output=sys.stderr if json else None,
         ),
     )

@@ -18,8 +18,8 @@ def health(
 ) -> None:
     """Tell whether the service in this container is well.
 
-    Exit code 0 means yes, and 1 no, with one line that says why. The service needs a
-    `HealthFile`. LOAFER_HEALTH_FILE names the file.
+    Exit code 0 means yes, and 1 no, with one line that says why. LOAFER_HEALTH_FILE names a file
+    that the service replaces while it is well, for the service and for this command.
     """
     asked = [name for name, given in (("--live", live), ("--ready", ready)) if given]
     raise typer.Exit(probe.main(asked))

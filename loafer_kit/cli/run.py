@@ -42,6 +42,15 @@ def run(
         int | None,
         typer.Option("-w", "--workers", min=1, help="How many messages to handle concurrently."),
     ] = None,
+    processes: Annotated[
+        str | None,
+        typer.Option(
+            "-p",
+            "--processes",
+            metavar="NUMBER|auto",
+            help="Run in so many processes; auto: one for each core.",
+        ),
+    ] = None,
     debug: Annotated[
         bool, typer.Option("-d", "--debug", help="Use asyncio's debug mode and the reloader.")
     ] = False,
@@ -56,7 +65,12 @@ def run(
     """Run an Application or a LoaferManager."""
     if quiet and verbose:
         raise typer.BadParameter("--quiet and --verbose exclude each other")
-    if debug if reloader is None else reloader:
+    reloads = debug if reloader is None else reloader
+    if processes is not None:
+        if reloads:
+            raise typer.BadParameter("--processes and the reloader exclude each other")
+        os.environ["LOAFER_PROCESSES"] = processes
+    if reloads:
         options = ["--no-reloader", *_options(workers, debug, verbose, quiet)]
         sys.exit(_run_reloading(application_path, options))
     service = load_service(application_path)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from loafer_kit.config import route_variable
+from loafer_kit.config import PROCESS_VARIABLES, route_variable
 from loafer_kit.doctor.findings import Finding
 from loafer_kit.engine.route_options import SETTABLE_OPTIONS as ROUTE_OPTIONS
 from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as QUEUE_OPTIONS
@@ -16,10 +16,10 @@ _OPTIONS = sorted({*ROUTE_OPTIONS, *QUEUE_OPTIONS})
 
 
 def findings(spec: ServiceSpec, project: Path) -> Iterator[Finding]:
-    """Yield the parameters, the options of routes, and the settings of extensions."""
+    """Yield the parameters, the variables of the service and its routes, and those of extensions."""
     for parameter in spec.parameters:
         yield _parameter(parameter)
-    yield from _routes([queue.route_name for queue in spec.queues])
+    yield from _variables([queue.route_name for queue in spec.queues])
     yield from _extensions(project / spec.package / "__init__.py", spec.package)
 
 
@@ -33,15 +33,16 @@ def _parameter(parameter: Parameter) -> Finding:
     return Finding("problem", subject, "is not set and has no default", remedy)
 
 
-def _routes(routes: Iterable[str]) -> Iterator[Finding]:
-    known: dict[str, str] = {}
+def _variables(routes: Iterable[str]) -> Iterator[Finding]:
+    subjects = {"settings of the service": list(PROCESS_VARIABLES)}
     for route in routes:
-        variables = [route_variable(route, option) for option in _OPTIONS]
-        known |= dict.fromkeys(variables, route)
+        subjects[f"settings of route {route}"] = [route_variable(route, o) for o in _OPTIONS]
+    for subject, variables in subjects.items():
         listed = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]
         unset = [name for name in variables if not os.environ.get(name)]
         message = f"{', '.join(listed) or 'nothing'} is set; not set: {', '.join(unset)}"
-        yield Finding("ok", f"settings of route {route}", message)
+        yield Finding("ok", subject, message)
+    known = {name for variables in subjects.values() for name in variables}
     for name in sorted(os.environ):
         if name.startswith("LOAFER_") and name not in known:
             near = get_close_matches(name, known, n=1)

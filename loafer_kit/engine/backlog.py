@@ -132,18 +132,12 @@ class Slots:
         self._waiting[wake] = None
         return False
 
-    def resize(self, limit: int) -> None:
-        """Change the limit; slots beyond a lower one are used until their handlers end."""
-        grows, self.limit = limit > self.limit, limit
-        if grows:
-            self.wake_all()
-
     def take(self) -> None:
         """Use a slot that `ready_or_notify` found free."""
         self._used += 1
 
     def wake_all(self) -> None:
-        """Wake the routes that wait, for example to see that the slots are stuck."""
+        """Wake the routes that wait, so that they see that the slots are stuck."""
         waiting, self._waiting = self._waiting, {}
         for wake in waiting:
             wake()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.local import records
 from loafer_kit.local.processes import ServiceProcess, Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.local.tallies import Delivery
@@ -121,7 +122,10 @@ class ServiceKeeper:
         self._process = process = await ServiceProcess.start(
             self.project.package,
             self.project.folder,
-            around.environment,
+            {
+                "LOAFER_CONTROL": str(records.control_path(self.project.package)),
+                **around.environment,
+            },
             around.style,
             around.on_delivery,
         )

@@ -1,6 +1,6 @@
-"""The process that `loafer-kit dev` starts: it runs a service's `__main__` with readable logs.
+"""The process that `loafer-kit dev` starts: it runs a service's `__main__`, with logs.
 
-Run as `python -m loafer_kit.local.launcher PACKAGE FD LABEL COLOUR` in the project's folder. FD is
+Run as `python -m loafer_kit.local.launcher PACKAGE FD LABEL` in the project's folder. FD is
 a socket that the parent keeps open: it breaks when the parent ends, even by SIGKILL, and the service
 ends too. Each delivery of a message is reported there, as one line of JSON.
 """
@@ -15,15 +15,15 @@ import signal
 import sys
 import threading
 
+from loafer_kit import logs
+
 #: The logger of the event `message.handled`.
 _HANDLED = "loafer_kit.engine.deliveries"
 
-_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
 
-
-def launch(package: str, lifeline: int, label: str = "", *, colour: bool = False) -> None:
+def launch(package: str, lifeline: int, label: str) -> None:
     """Run `package` as `python -m` does, until it ends or `lifeline` breaks."""
-    _configure_logs(label, lifeline, colour=colour)
+    _configure_logs(label, lifeline)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     if importlib.util.find_spec(package) is None:
         sys.exit(f"error: there is no package {package!r} in {os.getcwd()}")  # noqa: PTH109
@@ -33,10 +33,11 @@ def launch(package: str, lifeline: int, label: str = "", *, colour: bool = False
     runpy.run_module(package, run_name="__main__", alter_sys=True)
 
 
-def _configure_logs(label: str, lifeline: int, *, colour: bool) -> None:
-    logging.basicConfig(level=logging.INFO)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(_Formatter(label, colour=colour))
+def _configure_logs(label: str, lifeline: int) -> None:
+    logs.configure()
+    if label:
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(_Labelled(label, handler.formatter))
     for name in ("aiobotocore", "botocore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     handled = logging.getLogger(_HANDLED)
@@ -44,20 +45,19 @@ def _configure_logs(label: str, lifeline: int, *, colour: bool) -> None:
     handled.addFilter(_Reports(lifeline))
 
 
-class _Formatter(logging.Formatter):
-    """Time, level, label and message; on a terminal, warnings and errors are coloured."""
+class _Labelled(logging.Formatter):
+    """Names the service in each line: in front of text, and as a field of JSON."""
 
-    def __init__(self, label: str, *, colour: bool) -> None:
-        prefix = f"{label} " if label else ""
-        super().__init__(
-            f"%(asctime)s %(levelname)s {prefix.replace('%', '%%')}%(message)s", datefmt="%H:%M:%S"
-        )
-        self._colour = colour
+    def __init__(self, label: str, formatter: logging.Formatter | None) -> None:
+        super().__init__()
+        self._label = label
+        self._formatter = formatter or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        code = _COLOURS.get(record.levelno) if self._colour else None
-        return f"\x1b[{code}m{text}\x1b[0m" if code else text
+        if isinstance(self._formatter, logs.JSONFormatter):
+            record.__dict__.setdefault("service", self._label)
+            return self._formatter.format(record)
+        return f"{self._label} {self._formatter.format(record)}"
 
 
 class _Reports(logging.Filter):
@@ -84,4 +84,4 @@ def _end_with(lifeline: int) -> None:
 
 
 if __name__ == "__main__":
-    launch(sys.argv[1], int(sys.argv[2]), sys.argv[3], colour=bool(sys.argv[4]))
+    launch(sys.argv[1], int(sys.argv[2]), sys.argv[3])

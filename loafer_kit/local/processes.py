@@ -27,7 +27,6 @@ class Style:
     """
 
     labelled: bool = False
-    colour: bool = False
     output: IO[str] | None = None
 
 
@@ -67,9 +66,9 @@ class ServiceProcess:
                 package,
                 str(child_end.fileno()),
                 package if style.labelled else "",
-                "colour" if style.colour else "",
                 cwd=folder,
-                env={"PYTHONUNBUFFERED": "1", **environment},
+                # A person reads the log, through a pipe too.
+                env={"PYTHONUNBUFFERED": "1", "LOAFER_LOG": "text", **environment},
                 stdout=style.output,
                 pass_fds=[child_end.fileno()],
                 start_new_session=True,

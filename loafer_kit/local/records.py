@@ -1,4 +1,4 @@
-"""Records of running local servers, by which `loafer-kit send` finds `loafer-kit dev`.
+"""Records of what `loafer-kit dev` runs, by which other commands find its server and services.
 
 Each running `dev` keeps one file in the user's folder below the temporary directory. It locks the
 file, and the system releases the lock however the process ends: a file without a lock is stale and
@@ -57,6 +57,16 @@ def running() -> list[ServerRecord]:
             if record is not None:
                 found.append((path.stat().st_mtime, record))
     return [record for _, record in sorted(found, key=lambda item: item[0], reverse=True)]
+
+
+def control_path(package: str) -> Path:
+    """Return where a service of `dev` has its control socket."""
+    return _folder() / f"{package}.control"
+
+
+def control_paths() -> list[Path]:
+    """Return the control sockets of the services that `dev` runs."""
+    return sorted(_folder().glob("*.control"))
 
 
 def _read(path: Path) -> ServerRecord | None:

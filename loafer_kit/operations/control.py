@@ -14,7 +14,7 @@ import socket
 import stat
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,21 @@ from loafer_kit.engine.flow import Flow
 from loafer_kit.engine.route_options import check_number, suggestion
 from loafer_kit.engine.stacks import stack_of
 from loafer_kit.events import ObservedCall, Observer
-from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.operations.metrics import outcome_label
-from loafer_kit.operations.snapshot import Recorder, running
+from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.operations.merging import as_data
+from loafer_kit.operations.metrics import families
+from loafer_kit.operations.monitors import CONTROL_VARIABLE
+from loafer_kit.operations.recorder import outcome_name, recorder_of, running
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
 
-#: The variable of the environment that names the socket. Empty: there is none.
-CONTROL_VARIABLE = "LOAFER_CONTROL"
-
 #: An action by its name: it takes the other members of a request as keywords.
 Actions = Mapping[str, Callable[..., Any]]
 
 #: The finished messages that are kept.
-_RECENT = 200
+RECENT = 200
 
 #: Handler starts per second.
 _HIGHEST_RATE = 1e9
@@ -48,6 +47,9 @@ _LONGEST_REQUEST, _LONGEST_ANSWER = 2**16, 2**26
 
 #: Seconds that a client gets to write a request, to read an answer, and to wait for one.
 _IDLE_TIME, _WRITE_TIME, _ANSWER_TIME = 60.0, 5.0, 30.0
+
+#: Turns of the event loop from the acceptance of a connection to its client.
+_ACCEPT_STEPS = 3
 
 #: The most clients at the same time.
 _CLIENTS = 32
@@ -94,24 +96,29 @@ class ControlSocket:
             with contextlib.suppress(OSError):
                 if self.path.lstat().st_ino == inode:
                     self.path.unlink()
+            # asyncio leaves a connection open that it has just accepted when its server closes.
+            for _ in range(_ACCEPT_STEPS):
+                await asyncio.sleep(0)
             server.close()
             for client in self._clients:
                 client.cancel()
+            if self._clients:
+                await asyncio.wait(self._clients)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._clients) >= _CLIENTS:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) >= _CLIENTS:
             writer.transport.abort()
             return
-        self._clients.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            pass  # the service ends
-        finally:
-            self._clients.discard(task)
+        client = asyncio.create_task(self._serve(reader, writer), name="control")
+        self._clients.add(client)
+
+        def ended(_: object) -> None:
+            self._clients.discard(client)
             writer.transport.abort()
+            if not client.cancelled():
+                client.exception()  # the client has gone
+
+        client.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -144,7 +151,7 @@ def _bind(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ControlError("there is a file that is not a socket")
-        if _is_alive(path):
+        if is_alive(path):
             raise ControlError("another process listens there")
         path.unlink()
     listener = socket.socket(socket.AF_UNIX)
@@ -162,7 +169,8 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-def _is_alive(path: Path) -> bool:
+def is_alive(path: Path) -> bool:
+    """Return whether a process listens on a socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
@@ -196,7 +204,7 @@ async def perform(actions: Actions, request: Mapping[str, Any]) -> Any:
     try:
         inspect.signature(action).bind(**parameters)
     except TypeError as error:
-        raise ControlError(f"The action {name!r} is {error}.") from None
+        raise ControlError(f"{name}: {error}.") from None
     result = action(**parameters)
     return await result if inspect.isawaitable(result) else result
 
@@ -206,19 +214,29 @@ class ServiceControl(Observer):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._recorder = Recorder(service)
-        self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
+        self._recorder = recorder_of(service)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         service.observe(self)
         self.actions: Actions = {
             "status": self._status,
             "recent": self._list_recent,
+            "queues": self._queues,
             "pause": self._pause,
             "resume": self._resume,
             "rate": self._limit_rate,
             "concurrency": self._set_concurrency,
             "dump": self._dump,
             "drain": self._drain,
+            "vitals": self._vitals,
         }
+
+    async def obey(self, requests: Iterable[Mapping[str, Any]]) -> None:
+        """Carry out requests before the service runs; those that it refuses are logged."""
+        for request in requests:
+            try:
+                await perform(self.actions, request)
+            except ConfigurationError as error:
+                logger.warning("control.refused: %s", error, extra={"event": "control.refused"})
 
     def finished(self, call: ObservedCall) -> None:
         """Keep what became of the messages."""
@@ -233,7 +251,7 @@ class ServiceControl(Observer):
                     "time": now,
                     "route": route.name,
                     "message_id": None if message_id is None else str(message_id),
-                    "outcome": "lost" if lost else outcome_label(delivery.outcome),
+                    "outcome": "lost" if lost else outcome_name(delivery.outcome),
                     "error": None if delivery.error is None else repr(delivery.error),
                     "duration": call.seconds,
                 }
@@ -244,6 +262,18 @@ class ServiceControl(Observer):
 
     def _status(self) -> dict[str, Any]:
         return self._recorder.snapshot().as_dict()
+
+    async def _queues(self) -> list[dict[str, Any]]:
+        """Ask the source of each route how many messages it has; `error` if it refuses."""
+        return await asyncio.gather(*(_depth(status.route) for status in self._service.statuses()))
+
+    def _vitals(self) -> dict[str, Any]:
+        """Return what the parent of several processes asks each of them every second."""
+        return {
+            "state": self._recorder.states.state,
+            "problems": self._recorder.states.problems(),
+            "metrics": as_data(families(self._recorder.snapshot())),
+        }
 
     def _pause(self, route: str) -> list[str]:
         return self._steer("pause", str(route), lambda flow: flow.pause())
@@ -315,6 +345,14 @@ class ServiceControl(Observer):
             names = [route.name for route in routes]
             raise ControlError(f"There is no route {name!r}.{suggestion(str(name), names)}")
         return chosen
+
+
+async def _depth(route: Route) -> dict[str, Any]:
+    found = {"route": route.name, "queue": getattr(route.provider, "name", None)}
+    try:
+        return {**found, **await route.provider.depth()}
+    except ProviderError as error:
+        return {**found, "error": str(error)}
 
 
 async def ask(path: Path | str, action: str, **parameters: object) -> Any:

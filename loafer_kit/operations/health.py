@@ -7,11 +7,11 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from loafer_kit.operations.probe import health_file
-from loafer_kit.operations.states import States
-from loafer_kit.services import Service
+from loafer_kit.operations.probe import HEALTH_VARIABLE
+from loafer_kit.operations.states import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -20,39 +20,35 @@ _LOOK_EVERY, _WRITE_EVERY = 1.0, 5.0
 
 
 class HealthFile:
-    """Has the event loop of a service replace the health file, and remove it at the end.
+    """The health file of one run. A file that cannot be written is logged once for each reason."""
 
-    The path is LOAFER_HEALTH_FILE, or one in shared memory. A file that cannot be written is logged
-    once, and the service goes on.
-    """
-
-    def __init__(self, service: Service) -> None:
-        self.path = health_file()
-        self._states = States(service)
+    def __init__(self, path: Path, vitals: Vitals) -> None:
+        self._path = path
+        self._vitals = vitals
         self._timer: asyncio.TimerHandle | None = None
         self._written: dict[str, object] = {}
         self._written_at = 0.0
         self._failure: str | None = None
-        service.startup(self._start)
-        service.teardown(self._stop)
 
-    async def _start(self, service: Service) -> None:
-        self._written = {}
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Have the event loop replace the file while the block runs; remove it at the end."""
         self._look()
-
-    async def _stop(self, service: Service) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        try:
+            yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def _look(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
         now = time.monotonic()
         health: dict[str, object] = {
             "pid": os.getpid(),
-            "state": self._states.state,
-            "problems": self._states.problems(),
+            "state": self._vitals.state,
+            "problems": self._vitals.problems(),
         }
         if health == self._written and now - self._written_at < _WRITE_EVERY:
             return
@@ -65,11 +61,11 @@ class HealthFile:
 
     def _write(self, health: dict[str, object]) -> None:
         """Replace the file as a whole; a link that a stranger has put there is not followed."""
-        number, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        number, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         try:
             with os.fdopen(number, "w") as file:
                 json.dump(health, file)
-            Path(name).replace(self.path)
+            Path(name).replace(self._path)
         except OSError:
             with contextlib.suppress(OSError):
                 Path(name).unlink()
@@ -81,8 +77,9 @@ class HealthFile:
             return
         self._failure = reason
         logger.error(
-            "health.unwritable path=%s: %s; set LOAFER_HEALTH_FILE to a file that can be written",
-            self.path,
+            "health.unwritable path=%s: %s; set %s to a file that can be written",
+            self._path,
             reason,
-            extra={"event": "health.unwritable", "path": str(self.path), "reason": reason},
+            HEALTH_VARIABLE,
+            extra={"event": "health.unwritable", "path": str(self._path), "reason": reason},
         )

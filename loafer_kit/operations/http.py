@@ -4,20 +4,16 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import platform
 import re
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.operations.metrics import Metrics
-from loafer_kit.operations.samples import as_text, content_type
-from loafer_kit.operations.states import States
-from loafer_kit.services import Service
+from loafer_kit.operations.samples import Family, as_text, content_type
+from loafer_kit.operations.states import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +59,21 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Shown(Vitals, Protocol):
+    """What the pages show: one process, or several that are one service."""
+
+    def families(self) -> list[Family]:
+        """Return the metrics."""
+
+    def info(self) -> dict[str, Any]:
+        """Return versions, state and routes."""
+
+
 class HttpFace:
     """Answers `/livez`, `/readyz`, `/metrics` and `/info` of one run."""
 
-    def __init__(self, service: Service, states: States, metrics: Metrics) -> None:
-        self._service = service
-        self._states = states
-        self._metrics = metrics
-        self._began = time.monotonic()
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
 
     @contextlib.asynccontextmanager
     async def listening(self, address: Address) -> AsyncIterator[int | None]:
@@ -102,35 +105,23 @@ class HttpFace:
         return application
 
     def _livez(self, _: web.Request) -> web.Response:
-        problems = self._states.problems()
+        problems = self._shown.problems()
         text = "".join(f"{line}\n" for line in problems or ["alive"])
         return web.Response(text=text, status=503 if problems else 200)
 
     def _readyz(self, _: web.Request) -> web.Response:
-        state = self._states.state
-        return web.Response(text=f"{state}\n", status=200 if state == "ready" else 503)
+        problems, state = self._shown.problems(), self._shown.state
+        text = "".join(f"{line}\n" for line in problems or [state])
+        is_ready = state == "ready" and not problems
+        return web.Response(text=text, status=200 if is_ready else 503)
 
     def _metrics_page(self, request: web.Request) -> web.Response:
         kind = content_type(request.headers.get("Accept", ""))
-        text = as_text(self._metrics.families(self._service.statuses()), kind)
+        text = as_text(self._shown.families(), kind)
         return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
     def _info(self, _: web.Request) -> web.Response:
-        info: dict[str, Any] = {
-            **self._metrics.info,
-            "python": platform.python_version(),
-            "state": self._states.state,
-            "uptime": round(time.monotonic() - self._began, 3),
-            "routes": {
-                route.name: {
-                    "concurrency": route.flow.concurrency,
-                    "paused": route.flow.paused,
-                    "breaker_open": route.flow.breaker.is_open,
-                }
-                for route in (status.route for status in self._service.statuses())
-            },
-        }
-        return web.json_response(info)
+        return web.json_response(self._shown.info())
 
 
 def _written(

@@ -10,18 +10,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+#: The variable of the environment that names the health file. Empty: there is none.
+HEALTH_VARIABLE = "LOAFER_HEALTH_FILE"
+
 #: Seconds without a sign of life after which the event loop counts as stalled.
 STALLED = 30.0
 
 _USAGE = "usage: loafer-kit health [--live | --ready]"
-
-
-def health_file() -> Path:
-    """Return the path of the health file: LOAFER_HEALTH_FILE, or one in shared memory."""
-    if named := os.environ.get("LOAFER_HEALTH_FILE"):
-        return Path(named)
-    memory = Path("/dev/shm")  # noqa: S108 - the file is replaced as a whole, and holds no secret
-    return (memory if memory.is_dir() else Path("/tmp")) / "loafer_kit.health"  # noqa: S108
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +24,11 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) not in ([], ["--live"], ["--ready"]):
         sys.stderr.write(f"{_USAGE}\n")
         return 2
-    problem = problem_of(health_file(), ready="--ready" in arguments)
+    path = os.environ.get(HEALTH_VARIABLE)
+    if path:
+        problem = problem_of(Path(path), ready="--ready" in arguments)
+    else:
+        problem = f"{HEALTH_VARIABLE} names no file: set it for the service and for this command"
     if problem:
         sys.stderr.write(f"{ascii(problem)[1:-1]}\n")  # a stranger may have written the file
         return 1
@@ -45,11 +44,13 @@ def problem_of(path: Path, *, ready: bool) -> str | None:
         problems = [str(problem) for problem in health["problems"]]
         state = str(health["state"])
     except FileNotFoundError:
-        return f"there is no {path}: no service runs here, or it has no HealthFile"
+        return f"there is no {path}: no service runs, or its {HEALTH_VARIABLE} is another"
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
     except (ValueError, TypeError, KeyError, RecursionError):
         return f"{path} is not the health file of a service"
+    if silent < 0:
+        return f"{path} is older than this machine's start: no service runs"
     if silent > STALLED:
         return f"the event loop has not run for {silent:.0f} s"
     if ready and state != "ready":

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 Clock = Callable[[], float]
 
@@ -38,9 +38,11 @@ class Rate:
         return counted / over
 
 
-def quantile(values: Sequence[float], part: float) -> float | None:
-    """Return the value below which this part of them lies; None without values."""
-    if not values:
-        return None
+def quantiles(values: Iterable[float], parts: Sequence[float]) -> list[float | None]:
+    """Return, for each part, the value below which this part of them lies; None without values."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)]
+    last = len(ordered) - 1
+    return [
+        ordered[min(last, math.ceil(part * len(ordered)) - 1)] if ordered else None
+        for part in parts
+    ]

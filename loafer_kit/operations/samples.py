@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
@@ -11,23 +12,28 @@ Kind = Literal["counter", "gauge", "histogram", "info"]
 #: Names with their values, in the order of the text.
 Labels = tuple[tuple[str, str], ...]
 
+#: The most values of a label. Beyond them, `OTHERS` stands for all others.
+MOST_VALUES = 200
+OTHERS = "others"
+
 #: The content types of the two formats.
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+@dataclass(slots=True)
 class Histogram:
     """Counts observations by the bucket that they fall into."""
 
-    __slots__ = ("bounds", "counts", "total")
+    #: The upper bounds of the buckets; the bucket of larger values has none.
+    bounds: Sequence[float]
+    #: The observations of each bucket alone.
+    counts: list[int] = field(default_factory=list)
+    #: The sum of all observations.
+    total: float = 0.0
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        #: The upper bounds of the buckets; the bucket of larger values has none.
-        self.bounds = bounds
-        #: The observations of each bucket alone.
-        self.counts = [0] * (len(bounds) + 1)
-        #: The sum of all observations.
-        self.total = 0.0
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count `value`, which was observed `times`."""
@@ -35,10 +41,8 @@ class Histogram:
         self.total += value * times
 
     def __add__(self, other: "Histogram") -> "Histogram":
-        together = Histogram(self.bounds)
-        together.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
-        together.total = self.total + other.total
-        return together
+        counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        return Histogram(self.bounds, counts, self.total + other.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +120,13 @@ def _lines(family: Family, openmetrics: bool) -> Iterator[str]:
     for labels, value in family.samples.items():
         yield f"{family.name}{suffix}{_braces(labels)} {number(value)}"
     for labels, histogram in family.histograms.items():
-        count = 0
+        count, braces = 0, _braces(labels)
+        others = f"{braces[1:-1]}," if braces else ""
         for bound, own in zip((*histogram.bounds, math.inf), histogram.counts, strict=True):
             count += own
-            yield f"{family.name}_bucket{_braces((*labels, ('le', number(bound))))} {count}"
-        yield f"{family.name}_sum{_braces(labels)} {number(histogram.total)}"
-        yield f"{family.name}_count{_braces(labels)} {count}"
+            yield f'{family.name}_bucket{{{others}le="{number(bound)}"}} {count}'
+        yield f"{family.name}_sum{braces} {number(histogram.total)}"
+        yield f"{family.name}_count{braces} {count}"
 
 
 def number(value: float) -> str:
@@ -134,8 +139,13 @@ def number(value: float) -> str:
 
 
 def _braces(labels: Iterable[tuple[str, str]]) -> str:
-    pairs = ",".join(f'{name}="{_escaped(value, quote=True)}"' for name, value in labels)
+    pairs = ",".join(_pair(name, value) for name, value in labels)
     return f"{{{pairs}}}" if pairs else ""
+
+
+@lru_cache(maxsize=2_000)  # a label occurs in most families
+def _pair(name: str, value: str) -> str:
+    return f'{name}="{_escaped(value, quote=True)}"'
 
 
 def _escaped(text: str, *, quote: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from loafer_kit.events import ObservedRoute, Observer
 from loafer_kit.services import Service
@@ -11,7 +11,18 @@ State = Literal["starting", "ready", "stopping"]
 
 #: Seconds that a service may take to stop beyond the grace time of its handlers: cancelled handlers,
 #: open fetches and the last settlements have time limits of their own.
-_STOP_MARGIN = 30.0
+STOP_MARGIN = 30.0
+
+
+class Vitals(Protocol):
+    """The condition of a service, as probes ask for it."""
+
+    @property
+    def state(self) -> State:
+        """Whether it starts, is ready or stops."""
+
+    def problems(self) -> list[str]:
+        """Return why only a restart helps, a line each."""
 
 
 class States(Observer):
@@ -24,6 +35,7 @@ class States(Observer):
     def __init__(self, service: Service, clock: Callable[[], float] = time.monotonic) -> None:
         self._service = service
         self._clock = clock
+        self._open: set[str] = set()
         self._answered: set[str] = set()
         self._dead: dict[str, BaseException] = {}
         self._stopping_since: float | None = None
@@ -31,11 +43,17 @@ class States(Observer):
 
     @property
     def state(self) -> State:
-        """Ready when the provider of every route is open and has answered a fetch."""
+        """Ready when the provider of every route is open and has answered a fetch.
+
+        A route that is paused before its first fetch does not fetch, so it only has to be open.
+        """
         if self._service.is_stopping:
             return "stopping"
-        routes = {status.route.name for status in self._service.statuses()}
-        return "ready" if routes and routes <= self._answered else "starting"
+        routes = {
+            status.route.name: status.route.flow.paused for status in self._service.statuses()
+        }
+        self._answered |= {name for name in self._open if routes.get(name)}
+        return "ready" if routes and routes.keys() <= self._answered else "starting"
 
     def problems(self) -> list[str]:
         """Return why only a restart helps, a line each; call it every few seconds."""
@@ -51,16 +69,18 @@ class States(Observer):
         now = self._clock()
         if self._stopping_since is None:
             self._stopping_since = now
-        limit = self._service.stop_limit + _STOP_MARGIN
+        limit = self._service.stop_limit + STOP_MARGIN
         if now - self._stopping_since > limit:
             found.append(f"the service has not stopped within {limit:g} s")
         return found
 
     def route_started(self, route: ObservedRoute) -> None:
         self._answered.discard(route.name)  # of an earlier run
+        self._open.add(route.name)
         self._dead.pop(route.name, None)
 
     def route_ended(self, route: ObservedRoute, error: BaseException | None) -> None:
+        self._open.discard(route.name)
         if error is not None:
             self._dead[route.name] = error
 

@@ -29,3 +29,19 @@ def test_table_has_a_row_for_each_side(tmp_path):
         assert (row[2], row[4]) == ("1.00", "1.00")
         assert 0.2 <= float(row[5]) < 0.25
     assert written.read_text() == done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="costs are read from /proc")
+def test_scrapes_are_measured_idle_and_under_load():
+    """Two rows of figures, and what one scrape costs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "scrape", "--messages", "3000"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[2:]] == ["| idle", "| at its limit"]
+    assert all(float(figure) > 0 for row in rows[2:] for figure in row[1:3])
+    assert "ms of CPU: one a second costs" in done.stdout

@@ -403,7 +403,7 @@ def test_an_extension_is_given_the_service(shop):
         "from loafer_kit.managers import LoaferManager\n"
         "from loafer_kit_redis import Redis\n\n"
         "from shop import routes\n\n"
-        "manager = LoaferManager(routes=routes.routes)\n"
+        'manager = LoaferManager(routes=routes.routes, name="shop")\n'
         "redis = Redis(manager)\n"
     )
     assert "nothing to do" in add("extension", "loafer_kit_redis:Redis").output
@@ -443,7 +443,8 @@ def test_telemetry_is_one_line(shop):
     code = (shop / "shop/__init__.py").read_text()
     assert "from loafer_kit.contrib.telemetry import Telemetry\n" in code
     assert code.endswith(
-        "manager = LoaferManager(routes=routes.routes)\ntelemetry = Telemetry(manager)\n"
+        'manager = LoaferManager(routes=routes.routes, name="shop")\n'
+        "telemetry = Telemetry(manager)\n"
     )
     assert "write loafer-kit[otel] in `dependencies` of pyproject.toml" in first.output
     assert "nothing to do" in again.output

@@ -209,6 +209,9 @@ def test_the_record_of_the_server_names_the_queues(project):
         [record] = records.running()
         assert record.queues == ["jobs", "jobs-dead", "inbox"]
         assert record.topics == ["news"]
+        running.until("control.started")
+        status = run("ctl", "status", "--json")
+        assert [route["name"] for route in json.loads(status.stdout)["routes"]] == ["jobs", "inbox"]
 
 
 # Reloading
@@ -317,8 +320,9 @@ def test_several_services_share_one_server(shop_and_mailer, monkeypatch):
     assert result.returncode == 0, result.stderr
     assert "mailed {'id': 1}" in result.stdout
     assert result.stdout.endswith("dev: orders        1       0\ndev: mails         1       0\n")
-    assert re.search(r"INFO shop message\.handled .*queue=orders", result.stderr)
-    assert re.search(r"INFO mailer message\.handled .*queue=mails", result.stderr)
+    handled = r"\S+ \S+ INFO loafer_kit\.engine\.deliveries message\.handled"
+    assert re.search(rf"^shop {handled} .*queue=orders", result.stderr, re.MULTILINE)
+    assert re.search(rf"^mailer {handled} .*queue=mails", result.stderr, re.MULTILINE)
 
 
 def test_a_service_that_fails_ends_the_others(shop_and_mailer, monkeypatch):
@@ -334,7 +338,7 @@ def test_a_service_that_fails_ends_the_others(shop_and_mailer, monkeypatch):
         pid = int(re.search(r"pid (\d+)", running.until("started python -m shop"))[1])
         running.until("service.started")
         (shop_and_mailer / "fail").touch()
-        running.until("INFO shop service.stopping")
+        assert running.until("service.stopping").startswith("shop ")
         running.until("error: mailer ended with exit code 3")
         assert running.process.wait(timeout=60) == 1
     with pytest.raises(ProcessLookupError):

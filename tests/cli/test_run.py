@@ -195,3 +195,51 @@ def test_sigterm_drains_four_workers_without_losing_a_read_message(project):
     acknowledged = {number for what, number in lines if what == "acknowledged"}
     assert read == acknowledged
     assert len(read) > 20
+
+
+def test_a_service_runs_in_several_processes(project):
+    """Each child has the command line of its parent; a signal ends all of them."""
+    project.write(
+        "several.py",
+        """
+        import asyncio, os
+        from loafer_kit import Application
+
+        class Consumer:
+            async def read(self):
+                await asyncio.Event().wait()
+
+        async def callback(app, message): ...
+
+        app = Application("several", consumer=Consumer(), callback=callback)
+
+        @app.startup
+        async def start(app):
+            print("started", os.getpid(), flush=True)
+        """,
+    )
+    process = project.start("run", "several", "--processes", "2", "--workers", "3")
+    started = {process.stdout.readline().split()[1] for _ in range(2)}
+    assert len(started) == 2
+    assert str(process.pid) not in started
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (
+            ["--processes", "none"],
+            1,
+            "LOAFER_PROCESSES must be a whole number of at least 1, or auto",
+        ),
+        (["--processes", "2", "--reloader"], 2, "--processes and the reloader exclude each other"),
+    ],
+)
+def test_a_wrong_number_of_processes_is_refused(project, options, code, text):
+    result = project.command("run", "lines:app", *options)
+    assert result.returncode == code
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,8 +1,13 @@
 """`loafer-kit doctor` lists what the environment can set."""
 
+import re
+from pathlib import Path
+
 import pytest
 from remedies import problems
 
+import loafer_kit
+from loafer_kit.config import PROCESS_VARIABLES
 from loafer_kit.local import LocalQueue
 
 PARAMETERS = """
@@ -46,6 +51,7 @@ def test_the_options_of_a_route_are_listed(doctor, local_queues, monkeypatch):
     local_queues.create(LocalQueue("orders.fifo"))
     monkeypatch.setenv("LOAFER_ORDERS_FIFO_CONCURRENCY", "20")
     monkeypatch.setenv("LOAFER_ORDERS_FIFO_WAIT_TIM", "3")
+    monkeypatch.setenv("LOAFER_PROCESSES", "2")
 
     found = doctor('name = "orders.fifo"')
 
@@ -60,6 +66,34 @@ def test_the_options_of_a_route_are_listed(doctor, local_queues, monkeypatch):
             "did you mean LOAFER_ORDERS_FIFO_WAIT_TIME?",
         )
     ]
+
+
+def test_the_variables_of_every_service_are_listed(doctor, local_queues, monkeypatch):
+    """They set something; a misspelt one is noted."""
+    local_queues.create(LocalQueue("orders"))
+    monkeypatch.setenv("LOAFER_HTTP", ":9464")
+    monkeypatch.setenv("LOAFER_HELTH_FILE", "/dev/shm/shop.health")
+
+    found = doctor('name = "orders"')
+
+    [(level, message, _)] = about(found, "settings of the service")
+    assert level == "ok"
+    assert message.startswith("LOAFER_HTTP=:9464 is set; not set: LOAFER_")
+    assert ", LOAFER_LOG_LEVEL" in message
+    assert about(found, "settings") == [
+        ("note", "LOAFER_HELTH_FILE sets nothing", "did you mean LOAFER_HEALTH_FILE?")
+    ]
+
+
+def test_no_variable_of_the_runtime_is_missing():
+    """Each one that its code reads is one that is listed."""
+    package = Path(loafer_kit.__file__).parent
+    read = {
+        name
+        for module in package.rglob("*.py")
+        for name in re.findall(r'"(LOAFER_[A-Z_]+)"', module.read_text())
+    }
+    assert read == set(PROCESS_VARIABLES)
 
 
 def test_parameters_are_listed_and_name_the_queues(doctor, local_queues, monkeypatch):

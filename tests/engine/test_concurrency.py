@@ -130,18 +130,26 @@ async def test_a_number_of_threads_stays():
     assert held.most == 2
 
 
-async def test_a_route_that_waits_for_a_slot_of_all_gets_it():
-    """Growing one route makes room for what the other has fetched."""
-    held = Held(threaded=False)
-    routes = [Route(InMemoryProvider(range(5)), held.handler, name, concurrency=1) for name in "ab"]
-    manager = LoaferManager(routes)
-    serving = asyncio.create_task(manager.serve())
-    await held.until(2)
-    routes[0].flow.concurrency = 3
-    await held.stays_at(4)
-    held.release(10)
-    await serving
-    assert held.most == 4
+async def test_a_route_that_shrinks_leaves_the_others_their_slots():
+    """Its handlers that still run are more than it may have now; the other starts all the same."""
+    held, other = Held(threaded=False), Held(threaded=False)
+    late = InMemoryProvider(endless=True, wait_time=0.01)
+    routes = [
+        Route(InMemoryProvider(range(5)), held.handler, "a", concurrency=5),
+        Route(late, other.handler, "b", concurrency=2),
+    ]
+    serving = asyncio.create_task(LoaferManager(routes).serve())
+    await held.until(5)
+    routes[0].flow.concurrency = 1
+    await asyncio.sleep(0.01)
+    late.put("x")
+    late.put("y")
+    await other.until(2)
+    assert held.running == 5
+    held.release(5)
+    other.release(2)
+    serving.cancel()
+    await asyncio.wait([serving])
 
 
 @pytest.mark.parametrize("when", ["before", "startup"])

@@ -182,7 +182,7 @@ async def test_drain_finishes_what_is_in_hand_and_ends_the_service(path):
         (b'{"action": ["status"]}', "There is no action ['status']"),
         (b'{"action": "stauts"}', "There is no action 'stauts'. Did you mean 'status'?"),
         (b'{"action": "__init__"}', "There is no action '__init__'"),
-        (b'{"action": "pause"}', "The action 'pause' is missing a required argument: 'route'."),
+        (b'{"action": "pause"}', "pause: missing a required argument: 'route'."),
         (b'{"action": "status", "a": 1}', "got an unexpected keyword argument 'a'"),
         (b'{"action": "pause", "route": "order"}', "There is no route 'order'. Did you mean"),
         (b'{"action": "pause", "route": null}', "There is no route 'None'"),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import threading
 import time
 
@@ -12,8 +11,7 @@ from operations.running import accept, serving, until
 from loafer_kit import LoaferManager
 from loafer_kit.__main__ import main as command_line
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.operations import probe
-from loafer_kit.operations.health import HealthFile
+from loafer_kit.operations import health, probe
 from loafer_kit.operations.states import States
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -31,17 +29,17 @@ def endless(**keywords):
 
 
 async def test_a_service_is_live_then_ready_and_leaves_no_file(path):
+    """The environment names the file; the file is there before the startup callbacks run."""
     manager = LoaferManager([Route(endless(), accept)])
-    file = HealthFile(manager)
-    assert "no service runs here" in probe.problem_of(path, ready=False)
+    assert "no service runs" in probe.problem_of(path, ready=False)
 
-    async with serving(manager):
-        await until(path.exists)
+    @manager.startup
+    async def look(service):
         assert probe.problem_of(path, ready=False) is None
         assert probe.problem_of(path, ready=True) == "the service is starting"
-        await until(lambda: file._states.state == "ready")
-        file._look()
-        assert probe.problem_of(path, ready=True) is None
+
+    async with serving(manager):
+        await until(lambda: path.exists() and probe.problem_of(path, ready=True) is None)
 
     assert list(path.parent.iterdir()) == []
 
@@ -144,23 +142,63 @@ async def test_a_drain_past_its_deadline_is_a_problem():
     assert problems == ["the service has not stopped within 55 s"]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing/health", "No such file or directory"),
+        ("folder", "Is a directory"),
+        ("file/health", "Not a directory"),
+        ("n" * 300, "File name too long"),
+    ],
+)
 async def test_a_path_that_cannot_be_written_is_one_line_and_the_service_goes_on(
-    monkeypatch, tmp_path, caplog
+    monkeypatch, tmp_path, caplog, name, reason
 ):
-    monkeypatch.setenv("LOAFER_HEALTH_FILE", str(tmp_path / "missing" / "health"))
-    provider = InMemoryProvider(["a"])
-    manager = LoaferManager([Route(provider, accept)])
-    file = HealthFile(manager)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(health, "_LOOK_EVERY", 0.001)
+    monkeypatch.setenv("LOAFER_HEALTH_FILE", str(tmp_path / name))
 
-    @manager.startup
-    async def look_again(service):
-        file._look()
+    async def handler(content, metadata):
+        await asyncio.sleep(0.05)  # the file is tried many times
+        return True
+
+    provider = InMemoryProvider(["a"])
+    await LoaferManager([Route(provider, handler)]).serve()
+
+    (record,) = [r for r in caplog.records if r.event == "health.unwritable"]
+    assert f"{reason}; set LOAFER_HEALTH_FILE" in record.getMessage()
+    assert provider.acknowledged == ["a"]
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+
+
+async def test_without_the_variable_there_is_no_file(monkeypatch):
+    """And nothing observes the service."""
+    monkeypatch.delenv("LOAFER_HEALTH_FILE")
+    monkeypatch.delenv("LOAFER_HTTP", raising=False)
+    manager = LoaferManager([Route(InMemoryProvider(["a"]), accept)])
 
     await manager.serve()
 
-    (record,) = [r for r in caplog.records if r.event == "health.unwritable"]
-    assert "No such file or directory; set LOAFER_HEALTH_FILE" in record.getMessage()
-    assert provider.acknowledged == ["a"]
+    assert manager.monitor is None
+    assert len(manager._observers) == 0
+
+
+async def test_a_second_run_has_its_file_again_and_no_second_observer(path):
+    provider = InMemoryProvider(["a"])
+    manager = LoaferManager([Route(provider, accept)])
+    await manager.serve()
+    observers = len(manager._observers)
+    seen = []
+
+    @manager.startup
+    async def look(service):
+        seen.append(path.exists())
+
+    await manager.serve()
+
+    assert seen == [True]
+    assert len(manager._observers) == observers
 
 
 async def test_a_link_that_a_stranger_has_put_there_is_not_followed(path, tmp_path):
@@ -168,7 +206,6 @@ async def test_a_link_that_a_stranger_has_put_there_is_not_followed(path, tmp_pa
     victim.write_text("precious")
     path.symlink_to(victim)
     manager = LoaferManager([Route(endless(), accept)])
-    HealthFile(manager)
 
     async with serving(manager):
         await until(lambda: not path.is_symlink())
@@ -203,6 +240,12 @@ def test_a_file_that_is_not_replaced_tells_of_a_stalled_loop(path):
     assert probe.problem_of(path, ready=True) is None
     write(path, at=time.monotonic() - 40)
     assert probe.problem_of(path, ready=False) == "the event loop has not run for 40 s"
+
+
+def test_a_file_of_before_the_machine_started_is_no_sign_of_life(path):
+    """The clock began anew."""
+    write(path, at=time.monotonic() + 1_000)
+    assert "older than this machine's start" in probe.problem_of(path, ready=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"at": "x"}', b"[" * 100_000])
@@ -250,7 +293,11 @@ def test_a_stranger_s_text_does_not_reach_the_terminal_raw(path, capsys):
     assert capsys.readouterr().err == "\\x1b[2J\\nforged\n"
 
 
-def test_without_a_setting_the_file_is_in_memory(monkeypatch):
-    monkeypatch.delenv("LOAFER_HEALTH_FILE")
-    assert str(probe.health_file()).startswith(("/dev/shm/", "/tmp/"))
-    assert os.access(probe.health_file().parent, os.W_OK)
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_the_variable_the_command_says_what_to_set(monkeypatch, capsys, value):
+    if value is None:
+        monkeypatch.delenv("LOAFER_HEALTH_FILE")
+    else:
+        monkeypatch.setenv("LOAFER_HEALTH_FILE", value)
+    assert probe.main([]) == 1
+    assert "LOAFER_HEALTH_FILE names no file: set it" in capsys.readouterr().err

@@ -232,6 +232,8 @@ async def test_a_service_that_drains_is_alive_and_not_ready(caplog):
         await asyncio.sleep(0)
         assert await service.status("/livez") == 200
         assert (await service.get("/readyz"))[:2] == (503, "stopping\n")
+        assert (await read_metrics(service))["loafer_slots_used", "orders"] == 1
+        assert json.loads((await service.get("/info"))[1])["state"] == "stopping"
         go_on.set()
         await asyncio.wait([task])
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -320,7 +322,7 @@ async def test_a_taken_port_costs_one_line(caplog):
 
 
 @pytest.mark.parametrize(
-    "text", ["no address", "host:99999", ":-1", "http://a:1/", "example.invalid:1"]
+    "text", ["no address", "host:99999", ":-1", "http://a:1/", "example.invalid:1", "192.0.2.1:0"]
 )
 async def test_a_bad_address_in_the_environment_costs_one_line(caplog, monkeypatch, text):
     """A deployment's mistake does not keep messages from being handled."""
@@ -396,6 +398,20 @@ async def test_a_client_that_never_reads_is_dropped(caplog, monkeypatch):
             with contextlib.suppress(ConnectionResetError):
                 await asyncio.to_thread(read_to_end, client)
     assert len(events(caplog, "http.client_dropped")) == 1
+
+
+async def test_a_client_that_asks_nothing_does_not_hold_up_the_end(caplog):
+    """Its connection is closed when the service ends."""
+    service = Service(Route(Gate(), accept, "orders"))
+    async with service.serving(caplog) as task:
+        with socket.create_connection(("127.0.0.1", service.port)) as silent:
+            silent.sendall(b"GET /metrics HT")
+            assert await service.status("/livez") == 200
+            task.cancel()
+            await asyncio.wait_for(asyncio.wait([task]), 20)
+            silent.settimeout(20)
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.to_thread(silent.recv, 1) == b""
 
 
 def read_to_end(client):

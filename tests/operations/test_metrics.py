@@ -4,46 +4,38 @@ import asyncio
 import contextlib
 import re
 import time
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from loafer_kit import LoaferManager
-from loafer_kit.contrib.monitoring import Monitoring
 from loafer_kit.exceptions import RejectMessage, RetryMessage
 from loafer_kit.ext.aws.providers import SQSProvider
-from loafer_kit.operations.metrics import (
-    DURATION_BOUNDS,
-    MOST_VALUES,
-    OTHERS,
-    OUTCOME_LABELS,
-    Metrics,
-)
-from loafer_kit.operations.samples import by_labels
+from loafer_kit.operations.metrics import families
+from loafer_kit.operations.recorder import DURATION_BOUNDS, Recorder, recorder_of
+from loafer_kit.operations.samples import MOST_VALUES, OTHERS, by_labels
+from loafer_kit.operations.snapshot import OUTCOMES
+from loafer_kit.outcomes import ACKNOWLEDGE, RELEASE
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
-
-
-@pytest.fixture(autouse=True)
-def no_face(monkeypatch):
-    """The metrics alone."""
-    monkeypatch.setenv("LOAFER_HTTP", "")
 
 
 async def measured(*routes):
     """Run routes to their end; return the values by metric and label values."""
     manager = LoaferManager(list(routes))
-    Monitoring(manager)
+    recorder = recorder_of(manager)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(manager.serve(), 30)
-    return values(manager.monitor.families())
+    return values(recorder)
 
 
-def values(families):
+def values(recorder):
     return {
         (name, *(value for _, value in labels)): value
-        for labels, samples in by_labels(families).items()
+        for labels, samples in by_labels(families(recorder.snapshot())).items()
         for name, (_, value) in samples.items()
     }
 
@@ -67,8 +59,7 @@ async def test_messages_are_counted_by_outcome():
     found = await measured(Route(InMemoryProvider(answers), handler, "orders"))
 
     handled = {
-        outcome: found["loafer_messages_handled_total", "orders", outcome]
-        for outcome in OUTCOME_LABELS
+        outcome: found["loafer_messages_handled_total", "orders", outcome] for outcome in OUTCOMES
     }
     assert handled == {
         "acknowledged": 2,
@@ -132,28 +123,40 @@ def test_sqs_knows_when_a_message_was_sent():
     assert provider.sent_at({"MessageId": "1"}) is None
 
 
-def observed(name, **provider):
-    return SimpleNamespace(name=name, provider=SimpleNamespace(**provider))
+def recorded(*routes):
+    """A recorder of a service whose routes are these, and which does not run."""
+    service = LoaferManager(list(routes), name="shop")
+    service.statuses = lambda: [
+        SimpleNamespace(route=route, calls=(), backlog=2, receivers=1, stuck=False)
+        for route in routes
+    ]
+    return Recorder(service)
+
+
+def route(name, **provider):
+    made = Route(InMemoryProvider(), lambda content, metadata: True, name)
+    vars(made.provider).update(provider)
+    return made
 
 
 def test_leases_heartbeats_polls_and_settlements_are_counted():
     """The events that only some providers tell of."""
-    metrics, route = Metrics("shop", {}), observed("orders")
-    before = time.time()
-    metrics.polled(route, 0, 20.0, None)
-    metrics.polled(route, 0, 0.1, OSError("no network"))
-    metrics.lost(route, "a")
-    metrics.heartbeat_sent(route, ["a", "b"], None)
-    metrics.heartbeat_sent(route, ["a", "b"], OSError())
-    metrics.settled(route, ["a", "b"], "given up", 0.1)
-    metrics.settled(route, ["c"], "dead-lettered", 0.1)
-    metrics.settled(route, ["d"], "acknowledged", 0.1)
-    metrics.published("topic", 0.1, None)
-    metrics.published("topic", 0.1, OSError())
+    orders = route("orders")
+    recorder, before = recorded(orders), time.time()
+    recorder.polled(orders, 0, 20.0, None)
+    recorder.polled(orders, 0, 0.1, OSError("no network"))
+    recorder.lost(orders, "a")
+    recorder.heartbeat_sent(orders, ["a", "b"], None)
+    recorder.heartbeat_sent(orders, ["a", "b"], OSError())
+    recorder.settled(orders, ["a", "b"], "given up", 0.1)
+    recorder.settled(orders, ["c"], "dead-lettered", 0.1)
+    recorder.settled(orders, ["d"], "acknowledged", 0.1)
+    recorder.published("topic", 0.1, None)
+    recorder.published("topic", 0.1, OSError())
 
-    found = values(metrics.families())
+    found = values(recorder)
 
-    assert before <= found["loafer_last_poll_timestamp_seconds", "orders"] <= time.time()
+    assert found["loafer_last_poll_timestamp_seconds", "orders"] == pytest.approx(before, abs=30)
     assert found["loafer_poll_failures_total", "orders"] == 1
     assert found["loafer_leases_lost_total", "orders"] == 1
     assert found["loafer_heartbeats_total", "orders"] == 2
@@ -164,31 +167,63 @@ def test_leases_heartbeats_polls_and_settlements_are_counted():
     assert found["loafer_publish_failures_total", "topic"] == 1
 
 
+def test_a_message_that_another_consumer_may_have_counts_as_lost():
+    """Whatever was decided about it here."""
+    orders = route("orders")
+    recorder = recorded(orders)
+    deliveries = [SimpleNamespace(outcome=ACKNOWLEDGE), SimpleNamespace(outcome=RELEASE)]
+    recorder.finished(SimpleNamespace(route=orders, seconds=0.1, deliveries=deliveries, lost={0}))
+
+    found = values(recorder)
+
+    handled = "loafer_messages_handled_total"
+    assert [found[handled, "orders", name] for name in ("acknowledged", "lost", "given_back")] == [
+        0,
+        1,
+        1,
+    ]
+
+
 def test_thousands_of_names_are_bounded(caplog):
     """Beyond the bound all others share one label value, and that is said once."""
-    metrics = Metrics("shop", {})
-    for number in range(MOST_VALUES + 1000):
-        metrics.received(observed(f"route-{number}"), ["a"])
-        metrics.published(f"topic-{number}", 0.1, None)
+    orders = route("orders")
+    routes = [copy(orders) for _ in range(MOST_VALUES + 1000)]
+    for number, one in enumerate(routes):
+        one.name = f"route-{number}"
+    recorder = recorded(*routes)
+    for number, one in enumerate(routes):
+        recorder.received(one, ["a"])
+        recorder.published(f"topic-{number}", 0.1, None)
 
-    found = values(metrics.families())
+    found = values(recorder)
 
     for name in ("loafer_messages_received_total", "loafer_messages_published_total"):
         labels = [key for key in found if key[0] == name]
         assert len(labels) == MOST_VALUES + 1
         assert found[name, OTHERS] == 1000
+    assert found["loafer_messages_waiting", OTHERS] == 2000
+    assert len(recorder.snapshot().publishers) == MOST_VALUES + 1
     assert len([r for r in caplog.records if r.event == "metrics.limited"]) == 1
+
+
+def test_a_page_and_a_snapshot_say_the_same():
+    """The page is made of the snapshot alone: a changed one is shown as it is."""
+    snapshot = recorded(route("orders")).snapshot()
+    changed = replace(snapshot, routes=(replace(snapshot.routes[0], received=7, paused=True),))
+
+    found = by_labels(families(changed))[("route", "orders"),]
+
+    assert found["loafer_messages_received_total"] == ("counter", 7)
+    assert found["loafer_paused"] == ("gauge", 1)
 
 
 def test_names_and_units_follow_the_conventions():
     """Base units, `_total` on counters, no ids as labels."""
-    metrics = Metrics("shop", {})
-    metrics.received(observed("orders"), ["a"])
-    for family in metrics.families():
+    for family in families(recorded(route("orders")).snapshot()):
         assert family.name.startswith("loafer_")
         assert not family.name.endswith("_total") or family.kind == "gauge"
         labels = {name for key in (*family.samples, *family.histograms) for name, _ in key}
-        assert labels <= {"route", "outcome", "destination", "action", "service", "version"}
+        assert labels <= {"route", "outcome", "destination", "action", "service", "loafer_kit"}
         if family.kind == "histogram":
             assert family.name.endswith("_seconds")
     assert DURATION_BOUNDS[0] == 0.005
@@ -199,18 +234,13 @@ def test_names_and_units_follow_the_conventions():
 def test_requests_are_counted_by_action():
     """As the provider counts them; other attributes of that name are ignored."""
     made = SimpleNamespace(requests=3, failures=1, seconds=0.5)
-    routes = [
-        observed("orders", statistics={"ReceiveMessage": made}),
-        observed("odd", statistics={"ReceiveMessage": "three"}),
-        observed("odder", statistics=3),
-    ]
-    for route in routes:
-        route.flow = SimpleNamespace(
-            paused=False, concurrency=1, breaker=SimpleNamespace(is_open=False)
+    found = values(
+        recorded(
+            route("orders", statistics={"ReceiveMessage": made}),
+            route("odd", statistics={"ReceiveMessage": "three"}),
+            route("odder", statistics=3),
         )
-    statuses = [SimpleNamespace(route=route, backlog=2, receivers=1) for route in routes]
-
-    found = values(Metrics("shop", {}).families(statuses))
+    )
 
     assert found["loafer_requests_total", "orders", "ReceiveMessage"] == 3
     assert found["loafer_request_failures_total", "orders", "ReceiveMessage"] == 1
@@ -226,17 +256,15 @@ def test_the_reference_lists_each_metric_with_its_labels():
     """No more and no fewer."""
     page = Path(__file__).parents[2].joinpath("docs/reference/metrics.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+?) \|", page, re.MULTILINE)
-    route, metrics = observed(
-        "orders", statistics={"Action": SimpleNamespace(requests=1, failures=0, seconds=0.0)}
-    ), Metrics("shop", {"version": "1", "loafer_kit": "1"})
-    route.flow = SimpleNamespace(
-        paused=False, concurrency=1, breaker=SimpleNamespace(is_open=False)
-    )
-    metrics.polled(route, 0, 20.0, None)
-    metrics.published("topic", 0.1, None)
+    made = SimpleNamespace(requests=1, failures=0, seconds=0.0)
+    orders = route("orders", statistics={"Action": made})
+    recorder = recorded(orders)
+    recorder.polled(orders, 0, 20.0, None)
+    recorder.published("topic", 0.1, None)
+    snapshot = replace(recorder.snapshot(), versions={"service": "1", "runtime": "1"})
 
     written = set()
-    for family in metrics.families([SimpleNamespace(route=route, backlog=0, receivers=0)]):
+    for family in families(snapshot):
         suffix = {"counter": "_total", "info": "_info"}.get(family.kind, "")
         [labels] = {tuple(name for name, _ in key) for key in (*family.samples, *family.histograms)}
         written.add((family.name + suffix, family.kind, ", ".join(f"`{name}`" for name in labels)))

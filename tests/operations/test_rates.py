@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.operations.rates import Rate, quantile
+from loafer_kit.operations.rates import Rate, quantiles
 
 
 class Clock:
@@ -63,4 +63,4 @@ def test_a_rate_keeps_five_minutes_only():
     ],
 )
 def test_a_quantile_is_one_of_the_values(values, part, expected):
-    assert quantile(values, part) == expected
+    assert quantiles(values, [part]) == [expected]

@@ -15,7 +15,7 @@ from loafer_kit.exceptions import (
 from loafer_kit.ext.aws.consumers import SQSConsumer
 from loafer_kit.ext.aws.handlers import SQSHandler
 from loafer_kit.ext.aws.routes import SQSRoute
-from loafer_kit.operations.snapshot import Recorder, _LoopLag
+from loafer_kit.operations.recorder import Recorder, _LoopLag, recorder_of
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider, run_until_empty
 
@@ -51,6 +51,19 @@ async def test_a_service_is_ready_when_every_provider_has_answered_a_fetch():
 
     assert states == ["stopping"]
     assert recorder.snapshot().state == "stopping"
+
+
+async def test_a_service_that_starts_paused_is_ready_when_its_provider_is_open():
+    """It fetches nothing; resuming it does not make it less ready."""
+    route = Route(InMemoryProvider(endless=True), accept, "orders")
+    route.flow.pause()
+    manager = LoaferManager([route])
+    recorder = Recorder(manager)
+    assert recorder.snapshot().state == "starting"
+    async with serving(manager):
+        await until(lambda: recorder.snapshot().state == "ready")
+        route.flow.resume()
+        assert recorder.snapshot().state == "ready"
 
 
 async def test_a_failed_fetch_is_no_answer():
@@ -204,6 +217,16 @@ async def test_an_application_on_a_queue_is_recorded_as_a_route(local_queues):
     assert route.requests["DeleteMessageBatch"].count == 1
 
 
+async def test_what_shows_a_service_reads_one_recorder():
+    """Each event is counted once."""
+    manager = LoaferManager([Route(InMemoryProvider(["a"]), accept)])
+
+    assert recorder_of(manager) is recorder_of(manager)
+    await manager.serve()
+
+    assert recorder_of(manager).snapshot().routes[0].received == 1
+
+
 @pytest.mark.parametrize("lost", [True, False])
 async def test_lost_leases_are_counted(lost):
     class Losing(InMemoryProvider):
@@ -216,4 +239,6 @@ async def test_lost_leases_are_counted(lost):
     recorder = Recorder(manager)
     await manager.serve()
 
-    assert recorder.snapshot().routes[0].lost_leases == lost
+    (route,) = recorder.snapshot().routes
+    assert route.lost_leases == lost
+    assert route.outcomes == ({} if lost else {"acknowledged": 1})

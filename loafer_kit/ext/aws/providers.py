@@ -1,12 +1,13 @@
 """SQSProvider: the provider of messages from an SQS queue."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.exceptions import TransientProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws import checks, options, trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.consumption import QueueSession
@@ -74,6 +75,7 @@ class SQSProvider(AbstractProvider):
         self._lost: Callable[[Message], None] = _ignore
         self._clients: Clients | None = None
         self._session: QueueSession | None = None
+        self._connection: Connection | None = None
         self._opening: asyncio.Lock | None = None
 
     def __str__(self) -> str:
@@ -128,7 +130,7 @@ class SQSProvider(AbstractProvider):
         return Connection(queue, attributes, self._clients, dead_letters, exhausted)
 
     async def _begin(self) -> QueueSession:
-        found = await self.connect()
+        self._connection = found = await self.connect()
         timeout = checks.visibility_timeout(found.attributes, self.settings)
         return QueueSession(
             found.queue,
@@ -211,6 +213,30 @@ class SQSProvider(AbstractProvider):
             await session.close()
         if shared is not None:
             await clients.release(shared)
+
+    async def depth(self) -> Mapping[str, int]:
+        """Return SQS's approximate counts of the queue, and of its dead-letter queue.
+
+        Raises `ProviderError` if SQS refuses to tell.
+        """
+        if self._connection is None:
+            return {}
+        attributes = await self._connection.queue.attributes()
+        found = {
+            name: int(attributes[f"ApproximateNumberOfMessages{suffix}"])
+            for name, suffix in (
+                ("visible", ""),
+                ("in_flight", "NotVisible"),
+                ("delayed", "Delayed"),
+            )
+            if f"ApproximateNumberOfMessages{suffix}" in attributes
+        }
+        if (dead_letters := self._connection.dead_letters) is not None:
+            # The service may be allowed to send there, and no more.
+            with contextlib.suppress(ProviderError):
+                attributes = await (await dead_letters.find()).attributes()
+                found["dead_letters"] = int(attributes["ApproximateNumberOfMessages"])
+        return found
 
     def holds(self, message: Message) -> bool:
         """Return whether the lease of `message` lasts."""

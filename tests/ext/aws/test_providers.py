@@ -198,6 +198,26 @@ async def test_rejected_message_is_in_the_dead_letter_queue(local_queues, starte
     }
 
 
+async def test_depth_counts_the_queue_and_its_dead_letters(local_queues, started):
+    """What is in flight here is not visible; a queue without dead-letter queue has no such count."""
+    name, dead = local_queues.fresh(), local_queues.fresh("dead")
+    assert await SQSProvider("never-opened").depth() == {}
+    plain = await started(dead)
+    local_queues.create(LocalQueue(f"{name}-d", dead_letter_queue=dead))
+    for number in range(3):
+        local_queues.send(f"{name}-d", number)
+    local_queues.send(dead, "letter")
+    provider = await started(f"{name}-d")
+    await fetch_all(provider, 1)
+    assert await provider.depth() == {
+        "visible": 2,
+        "in_flight": 1,
+        "delayed": 0,
+        "dead_letters": 1,
+    }
+    assert await plain.depth() == {"visible": 1, "in_flight": 0, "delayed": 0}
+
+
 async def test_fifo_dead_letter_keeps_its_group(local_queues, started):
     """A dead-letter queue that is FIFO gets the message's group."""
     name = local_queues.fresh(fifo=True)

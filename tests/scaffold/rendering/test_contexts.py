@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
 from loafer_kit.engine.route_options import ROUTE_OPTIONS
+from loafer_kit.operations import probe
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, validation
@@ -117,6 +118,14 @@ def test_every_option_reaches_the_route():
     }
 
 
+def test_a_service_has_the_name_of_its_project():
+    """Its log, its pages and its metrics tell it, with the version of that distribution."""
+    project = rendered({"name": "a"}, name="9.Foo_Bar", package="foobar")
+
+    assert 'LoaferManager(routes=routes.routes, name="9.Foo_Bar")' in project["foobar/__init__.py"]
+    assert tomllib.loads(project["pyproject.toml"])["project"]["name"] == "9.Foo_Bar"
+
+
 def test_the_docker_image_runs_python_itself_without_root():
     """SIGTERM reaches Python: no shell stands in between."""
     lines = rendered({"name": "a"})["Dockerfile"].splitlines()
@@ -124,6 +133,16 @@ def test_the_docker_image_runs_python_itself_without_root():
     assert 'CMD ["python", "-m", "foobar"]' in lines
     assert "USER service" in lines
     assert re.fullmatch(r"FROM python:3\.\d+-slim", lines[0])
+
+
+def test_the_docker_image_has_a_health_file_in_memory_and_asks_for_it():
+    """By a command that the image has; a restart is asked for only when it helps."""
+    lines = rendered({"name": "a"})["Dockerfile"].splitlines()
+    (check,) = (line for line in lines if line.startswith("HEALTHCHECK "))
+
+    assert f"ENV {probe.HEALTH_VARIABLE}=/dev/shm/foobar.health" in lines
+    assert json.loads(check.partition(" CMD ")[2]) == ["loafer-kit", "health", "--live"]
+    assert re.findall(r"--(\S+)=", check) == ["interval", "timeout", "start-period"]
 
 
 def test_an_edit_of_the_code_leaves_the_images_dependencies_as_they_are(tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -64,7 +65,14 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
     """The commands and environments of the file, on this machine's server in place of `sqs`."""
     text = (project / PATH).read_text().replace("http://sqs:5000", local_server.url)
     services = yaml.safe_load(text)["services"]
-    environment = {**os.environ, **services["service"]["environment"]}
+    health_file = project / "health"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {
+        **os.environ,
+        **services["service"]["environment"],
+        "LOAFER_HEALTH_FILE": str(health_file),
+        "PATH": path,
+    }
     del environment["AWS_ENDPOINT_URL_SQS"], environment["AWS_ENDPOINT_URL_SNS"]
 
     _, *arguments = services["queues"]["command"]
@@ -80,9 +88,16 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
         while any(local_queues.counts(name).total for name in ("orders", "news.fifo")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        while "ready" not in health_file.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        kind, *check = services["service"]["healthcheck"]["test"]
+        assert kind == "CMD"
+        subprocess.run(check, env=environment, check=True, timeout=60)
     finally:
         service.send_signal(signal.SIGTERM)
         assert service.wait(timeout=sizing.STOP) == 0
+    assert subprocess.run(check, env=environment, check=False, timeout=60).returncode == 1
 
 
 @pytest.mark.slow

@@ -56,3 +56,15 @@ def test_a_task_is_not_killed_while_it_finishes(ship):
 
     assert task["StopTimeout"] == 45
     assert task["ReadonlyRootFilesystem"] is True
+
+
+def test_a_task_is_replaced_when_a_restart_helps(ship):
+    """ECS ignores the check of the image; these values are within its bounds."""
+    (task,) = load(ship("ecs")[PATH])["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    check = task["HealthCheck"]
+
+    assert check["Command"] == ["CMD", "loafer-kit", "health", "--live"]
+    assert 5 <= check["Interval"] <= 300
+    assert 2 <= check["Timeout"] <= 60
+    assert 1 <= check["Retries"] <= 10
+    assert 0 <= check["StartPeriod"] <= 300

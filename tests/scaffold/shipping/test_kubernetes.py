@@ -103,8 +103,35 @@ def test_a_pod_is_not_root_and_may_finish_its_work(manifest):
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
     assert pod["terminationGracePeriodSeconds"] > grace
-    (container,) = pod["containers"]
-    assert not {"livenessProbe", "readinessProbe", "startupProbe"} & set(container)
+
+
+@pytest.mark.parametrize("others", [(), ("monitoring",)])
+def test_a_restart_takes_more_than_one_late_answer(manifest, others):
+    """It costs each message in hand its visibility timeout; a slow start is no fault."""
+    (container,) = manifest(*others)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    startup, live = container["startupProbe"], container["livenessProbe"]
+
+    assert live["periodSeconds"] * live["failureThreshold"] >= 30
+    assert live["failureThreshold"] > 1
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 60
+
+
+def test_a_pod_without_pages_is_probed_by_a_command(manifest):
+    """It reads the file that the image names; the kubelet takes the probes."""
+    deployment = manifest()["Deployment"]
+    kubernetes_validate.validate(deployment, "1.30", strict=True)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+
+    assert {
+        name: container[f"{name}Probe"]["exec"]["command"]
+        for name in ("startup", "liveness", "readiness")
+    } == {
+        "startup": ["loafer-kit", "health", "--live"],
+        "liveness": ["loafer-kit", "health", "--live"],
+        "readiness": ["loafer-kit", "health", "--ready"],
+    }
+    assert "ports" not in container
+    assert "LOAFER_HTTP" not in {variable["name"] for variable in container["env"]}
 
 
 def test_a_monitored_pod_is_probed_at_the_pages_of_the_service(manifest):
@@ -125,7 +152,6 @@ def test_a_monitored_pod_is_probed_at_the_pages_of_the_service(manifest):
         "readiness": "/readyz",
     }
     assert {probe["httpGet"]["port"] for probe in probes.values()} == {port["name"]}
-    assert probes["liveness"]["periodSeconds"] * probes["liveness"]["failureThreshold"] >= 30
 
 
 def test_the_manifest_scales_the_number_of_pods_alone(manifest):

@@ -8,7 +8,10 @@ import promql_parser
 import pytest
 import yaml
 
-from loafer_kit.operations.metrics import OUTCOME_LABELS, Metrics
+from loafer_kit import LoaferManager
+from loafer_kit.operations.metrics import families
+from loafer_kit.operations.recorder import Recorder
+from loafer_kit.operations.snapshot import OUTCOMES
 
 FOLDER = "deploy/monitoring"
 
@@ -105,7 +108,7 @@ def dashboard(files):
 def known_names():
     """The samples that a service can write."""
     names = {"job", "instance", "le"}
-    for family in Metrics("shop", {}).families():
+    for family in families(Recorder(LoaferManager([])).snapshot()):
         suffixes = {"counter": ["_total"], "info": ["_info"]}.get(family.kind, [""])
         if family.kind == "histogram":
             suffixes = ["_bucket", "_sum", "_count"]
@@ -138,7 +141,7 @@ def test_alerts_on_outcomes_name_those_that_exist(rules):
         for value in match.split("|")
     }
     assert values
-    assert values <= set(OUTCOME_LABELS)
+    assert values <= set(OUTCOMES)
 
 
 def test_each_alert_has_its_section_in_the_runbook_and_each_section_its_alert(rules, files):
@@ -210,4 +213,4 @@ def test_without_the_artefact_nothing_of_it_is_left(ship):
     module = ship()["foobar/__init__.py"]
 
     assert "onitoring" not in module
-    assert module.endswith("manager = LoaferManager(routes=routes.routes)\n")
+    assert module.endswith('manager = LoaferManager(routes=routes.routes, name="foobar")\n')

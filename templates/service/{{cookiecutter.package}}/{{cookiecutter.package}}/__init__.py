@@ -7,7 +7,7 @@ from loafer_kit.managers import LoaferManager
 
 from {{ cookiecutter.package }} import routes
 
-manager = LoaferManager(routes=routes.routes)
+manager = LoaferManager(routes=routes.routes, name={{ cookiecutter.name|py }})
 {% if cookiecutter.shipping.with.monitoring %}
 monitoring = Monitoring(manager)
 {% endif %}

@@ -1,0 +1,422 @@
+"""Supervisor: runs a service in several processes, and replaces those that end, hang or grow.
+
+The parent imports the service and runs nothing of it. It starts the children with its own command
+line, asks each of them over a control socket of its own, and speaks for all of them.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import os
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.exceptions import SettingError
+from loafer_kit.operations.children import (
+    PARENT_VARIABLE,
+    Child,
+    cores,
+    follow_parent,
+    memory_of,
+    reap,
+    start_process,
+)
+from loafer_kit.operations.control import (
+    ControlSocket,
+)
+from loafer_kit.operations.crew import Crew
+from loafer_kit.operations.health import HealthFile
+from loafer_kit.operations.http import HttpFace
+from loafer_kit.operations.metrics import info_of
+from loafer_kit.operations.monitors import (
+    CONTROL_VARIABLE,
+    FIRST_VARIABLE,
+    HTTP_VARIABLE,
+    Monitor,
+)
+from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
+from loafer_kit.operations.recorder import recorder_of
+from loafer_kit.operations.states import STOP_MARGIN
+from loafer_kit.runners import LoaferRunner
+from loafer_kit.services import Service
+
+logger = logging.getLogger(__name__)
+
+#: The variables of the environment: how many processes ("auto": one for each core), and the most
+#: memory that a process may use, in MiB.
+PROCESSES_VARIABLE, MEMORY_VARIABLE = "LOAFER_PROCESSES", "LOAFER_MAX_RSS"
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When the parent acts; durations are in seconds."""
+
+    #: Between two looks at a child.
+    look_every: float = 1.0
+    #: Without an answer: the child hangs. The first one takes longer.
+    stalled: float = STALLED
+    first_answer: float = 120.0
+    #: The first and the longest pause before a child that ended is replaced.
+    backoff: float = 0.5
+    longest_backoff: float = 30.0
+    #: So many children ended in a row, none of which lived for `stable`: the service ends.
+    most_crashes: int = 5
+    stable: float = 60.0
+    #: The age from which a child that uses too much memory is replaced.
+    grown_up: float = 10.0
+
+
+class Supervisor:
+    """Keeps `count` processes of a service running, and speaks for all of them."""
+
+    def __init__(
+        self,
+        service: Service,
+        count: int,
+        *,
+        grace_time: float,
+        max_rss: int | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._service = service
+        self._monitor = service.monitor or Monitor(service)
+        self._crew = Crew(count, info_of(recorder_of(service).snapshot()))
+        self._grace_time = grace_time
+        self._max_rss = max_rss
+        self._limits = limits or Limits()
+        self._folder = Path()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._started = 0
+        #: Children that are to be replaced, one after the other.
+        self._outdated: list[Child] = []
+        self._crashes = 0
+        self._restart_at = -math.inf
+        self._stop_requests = 0
+        self._exit_code = 0
+        self._woken = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until a signal or a crash loop; return the exit code."""
+        with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:  # mode 0700
+            self._folder = Path(folder)
+            async with self._faces(), self._signals():
+                await self._keep()
+        return self._exit_code
+
+    async def _keep(self) -> None:
+        logger.info(
+            "supervisor.started processes=%d",
+            self._crew.count,
+            extra={"event": "supervisor.started", "processes": self._crew.count},
+        )
+        while True:
+            self._woken.clear()
+            self._step()
+            if self._stop_requests and not self._crew.children:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._limits.look_every / 2)
+
+    @contextlib.asynccontextmanager
+    async def _faces(self) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as faces:
+            if path := os.environ.get(CONTROL_VARIABLE):
+                actions = {**self._crew.actions(), "drain": self._drain}
+                socket = ControlSocket(Path(path), actions)
+                await faces.enter_async_context(socket.listening())
+            if (address := self._monitor.current_address()) is not None:
+                await faces.enter_async_context(HttpFace(self._crew).listening(address))
+            if path := os.environ.get(HEALTH_VARIABLE):
+                faces.enter_context(HealthFile(Path(path), self._crew).kept())
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _signals(self) -> AsyncIterator[None]:
+        handlers: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGCHLD: self._woken.set,
+            signal.SIGHUP: self.roll,
+            signal.SIGTTIN: lambda: self._resize(1),
+            signal.SIGTTOU: lambda: self._resize(-1),
+            signal.SIGUSR1: self._report_all,
+        }
+        if not os.isatty(0):
+            handlers |= {
+                signal.SIGTSTP: lambda: self._begin(self._crew.pause()),
+                signal.SIGCONT: lambda: self._begin(self._crew.resume()),
+            }
+        loop = asyncio.get_running_loop()
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    # What an operator asks for
+
+    def stop(self) -> None:
+        """Drain all children; the second request ends them at once, the third kills them."""
+        self._stop_requests += 1
+        self._crew.stopping = True
+        self._woken.set()
+        logger.info(
+            "supervisor.stopping request=%d",
+            self._stop_requests,
+            extra={"event": "supervisor.stopping", "request": self._stop_requests},
+        )
+        for child in list(self._crew.children):
+            if self._stop_requests == 1:
+                self._end(child)
+            elif self._stop_requests == 2:  # noqa: PLR2004 - the second
+                child.end_now()
+            else:
+                child.process.kill()
+
+    def roll(self) -> None:
+        """Replace each child: a new one is ready before the old one drains."""
+        self._outdated = [child for child in self._crew.children if not child.leaves]
+        logger.info("supervisor.rolling", extra={"event": "supervisor.rolling"})
+        self._woken.set()
+
+    def _drain(self, pid: int | None = None) -> None:
+        if pid is None:
+            self.stop()
+        else:
+            self._end(self._crew.child(pid))
+
+    def _resize(self, by: int) -> None:
+        self._crew.count = max(1, self._crew.count + by)
+        logger.info(
+            "supervisor.resized processes=%d",
+            self._crew.count,
+            extra={"event": "supervisor.resized", "processes": self._crew.count},
+        )
+        self._woken.set()
+
+    def _report_all(self) -> None:
+        for child in self._crew.children:
+            if child.answered is not None:  # before that, the signal would kill it
+                child.process.send_signal(signal.SIGUSR1)
+
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("supervisor.error: %s", error, extra={"event": "supervisor.error"})
+
+    # One look at the children
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        reap({child.pid: child for child in self._crew.children})
+        for child in [
+            child for child in self._crew.children if child.process.returncode is not None
+        ]:
+            self._ended(child, child.process.returncode, now)
+        for child in self._crew.children:
+            self._look_at(child, now)
+        if not self._stop_requests:
+            self._replace_next(now)
+            self._start_missing(now)
+
+    def _ended(self, child: Child, code: int, now: float) -> None:
+        self._crew.remove(child)
+        os.close(child.lifeline)
+        self._outdated = [other for other in self._outdated if other is not child]
+        code = 128 - code if code < 0 else code
+        asked = child.leaves or bool(self._stop_requests)
+        logger.log(
+            logging.INFO if asked else logging.ERROR,
+            "process.ended pid=%d code=%d after=%.0fs",
+            child.pid,
+            code,
+            child.age,
+            extra={"event": "process.ended", "pid": child.pid, "code": code, "after": child.age},
+        )
+        if asked:
+            if self._stop_requests and code not in (0, 128 + signal.SIGTERM):
+                self._exit_code = self._exit_code or code
+            return
+        if child.replaces is not None:
+            logger.error(
+                "supervisor.roll_failed: the new process has ended; the old ones stay",
+                extra={"event": "supervisor.roll_failed"},
+            )
+            self._outdated = []
+            return
+        self._crashed(child, code, now)
+
+    def _crashed(self, child: Child, code: int, now: float) -> None:
+        limits = self._limits
+        self._crashes = 1 if child.age >= limits.stable else self._crashes + 1
+        is_loop = self._crashes >= limits.most_crashes
+        if is_loop and not any(other.age >= limits.stable for other in self._crew.children):
+            logger.critical(
+                "supervisor.crash_loop: %d processes have ended by themselves, the last one with "
+                "exit code %d; its message stands above",
+                self._crashes,
+                code,
+                extra={"event": "supervisor.crash_loop", "crashes": self._crashes, "code": code},
+            )
+            self._exit_code = code
+            self.stop()
+            return
+        pause = full_jitter(self._crashes - 1, base=limits.backoff, cap=limits.longest_backoff)
+        self._restart_at = now + pause
+
+    def _look_at(self, child: Child, now: float) -> None:
+        limits = self._limits
+        if child.killed:
+            return
+        if now >= child.kill_at:
+            self._kill(child, f"it has not ended within {self._grace_time + STOP_MARGIN:g} s")
+        elif child.leaves:
+            return
+        elif child.answered is None and child.age > limits.first_answer:
+            self._kill(child, f"it has not started within {limits.first_answer:g} s")
+        elif child.answered is not None and now - child.answered > limits.stalled:
+            self._kill(child, f"its event loop has not run for {now - child.answered:.0f} s")
+        elif child.problems:
+            self._report(child, "process.unwell", "; ".join(child.problems))
+            self._end(child)
+        elif (
+            self._max_rss is not None
+            and child not in self._outdated
+            and child.age >= limits.grown_up
+            and (used := memory_of(child.pid)) > self._max_rss * _MIB
+        ):
+            text = f"it uses {used / _MIB:.0f} MiB of {self._max_rss}"
+            self._report(child, "process.too_large", text)
+            self._outdated.append(child)
+
+    def _replace_next(self, now: float) -> None:
+        """Start the replacement of the next child that is outdated; end the child when it is ready."""
+        for new in self._crew.children:
+            if new.replaces is not None and new.state == "ready":
+                old, new.replaces = new.replaces, None
+                self._outdated = [child for child in self._outdated if child is not old]
+                if not old.leaves and old in self._crew.children:
+                    self._end(old)
+        is_due = now >= self._restart_at and not any(
+            child.replaces for child in self._crew.children
+        )
+        if self._outdated and is_due:
+            self._start(replaces=self._outdated[0])
+
+    def _start_missing(self, now: float) -> None:
+        kept = [child for child in self._crew.children if not child.leaves and not child.replaces]
+        for child in kept[self._crew.count :]:
+            self._end(child)
+        for _ in range(self._crew.count - len(kept)):
+            if now >= self._restart_at:
+                self._start()
+
+    def _start(self, replaces: Child | None = None) -> None:
+        self._started += 1
+        socket = self._folder / f"{self._started}.socket"
+        environment = {
+            CONTROL_VARIABLE: str(socket),
+            FIRST_VARIABLE: json.dumps(list(self._crew.standing.values())),
+            HTTP_VARIABLE: "",
+            HEALTH_VARIABLE: "",
+        }
+        try:
+            child = Child(*start_process(environment), socket, replaces)
+        except OSError as error:  # no memory, or too many processes
+            self._restart_at = time.monotonic() + self._limits.longest_backoff
+            logger.error(  # noqa: TRY400 - the error says it all
+                "supervisor.cannot_start: %s; trying again in %g s",
+                error.strerror,
+                self._limits.longest_backoff,
+                extra={"event": "supervisor.cannot_start"},
+            )
+            return
+        self._crew.children.append(child)
+        limits = self._limits
+        self._begin(self._crew.follow(child, limits.look_every, limits.stalled, self._woken.set))
+
+    def _end(self, child: Child) -> None:
+        """Have a child drain."""
+        if not child.leaves:
+            child.leaves = True
+            child.kill_at = time.monotonic() + self._grace_time + STOP_MARGIN
+            child.process.terminate()
+
+    def _kill(self, child: Child, why: str) -> None:
+        self._report(child, "process.killed", why)
+        child.killed = True
+        child.process.kill()
+
+    def _report(self, child: Child, event: str, why: str) -> None:
+        logger.error(
+            "%s pid=%d: %s",
+            event,
+            child.pid,
+            why,
+            extra={"event": event, "pid": child.pid, "reason": why},
+        )
+
+
+def supervise(service: Service, runner: LoaferRunner, grace_time: float) -> bool:
+    """In a parent, run the service in children to their end, and return True.
+
+    In a child, tie it to its parent and return False. Raises `SettingError` for wrong variables,
+    and `SystemExit` if the service has failed.
+    """
+    if lifeline := os.environ.pop(PARENT_VARIABLE, None):
+        os.environ.pop(PROCESSES_VARIABLE, None)
+        follow_parent(int(lifeline), runner, grace_time)
+        return False
+    count = processes_of(os.environ.get(PROCESSES_VARIABLE))
+    max_rss = memory_limit(os.environ.get(MEMORY_VARIABLE))
+
+    async def run() -> int:
+        supervisor = Supervisor(service, count, grace_time=grace_time, max_rss=max_rss)
+        return await supervisor.run()
+
+    if code := asyncio.run(run()):
+        raise SystemExit(code)
+    return True
+
+
+def processes_of(text: str | None) -> int:
+    """Return how many processes a text asks for. Raises `SettingError` for another text."""
+    if text == "auto":
+        return cores()
+    try:
+        count = int(text or "1")
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise SettingError(
+            f"{PROCESSES_VARIABLE} must be a whole number of at least 1, or auto, not {text!r:.40}."
+        )
+    return count
+
+
+def memory_limit(text: str | None) -> int | None:
+    """Return the MiB that a text names; None without one. Raises `SettingError` for another text."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or int(text) == 0:
+        raise SettingError(f"{MEMORY_VARIABLE} must be a whole number of MiB, not {text!r}.")
+    if not memory_of(os.getpid()):
+        raise SettingError(f"{MEMORY_VARIABLE} needs /proc, which this system does not have.")
+    return int(text)
