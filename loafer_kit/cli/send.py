@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json import dumps, loads
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,10 +16,13 @@ from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
-from loafer_kit.local import records, sending
+from loafer_kit.local import records
 from loafer_kit.local.queues import MessageOptions
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
+
+if TYPE_CHECKING:
+    from loafer_kit.local.sending import Destination
 
 # MessageAttributeValue in the SQS API reference. Some local servers accept other names, and then
 # every receive of the message fails.
@@ -121,6 +124,8 @@ def send(
         delay=delay,
     )
     destination = filled(destination, [enclosing_project(Path())])
+    from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
+
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
@@ -142,9 +147,7 @@ def filled(name: str, folders: Sequence[Path]) -> str:
     )
 
 
-def _send_all(
-    destination: sending.Destination, sent: Iterator[str], *, json: bool, lines: bool
-) -> None:
+def _send_all(destination: "Destination", sent: Iterator[str], *, json: bool, lines: bool) -> None:
     """Say where the messages go, send them, and say which were sent, also after an error."""
     if not json:
         say(f"sending to {destination}", err=True)
