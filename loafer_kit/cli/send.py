@@ -4,7 +4,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
 from loafer_kit.local.queues import MessageOptions
 from loafer_kit.scaffold.sources import documents
@@ -37,6 +39,12 @@ def _destinations(context: typer.Context, _word: str) -> Iterator[completions.Ca
         yield queue.name, "a queue of this service"
         if queue.dead_letter_queue:
             yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
+
+
+@completions.candidates
+def _envelopes(_context: typer.Context, _word: str) -> Iterator[completions.Candidate]:
+    for name, envelope in ENVELOPES.items():
+        yield name, f"the envelope of {envelope.name}"
 
 
 def send(
@@ -81,6 +89,21 @@ def send(
             min=0, max=900, metavar="SECONDS", help="Deliver the message after this delay."
         ),
     ] = None,
+    envelope: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="|".join(ENVELOPES),
+            help="Send the body, which is JSON, in this envelope.",
+            autocompletion=_envelopes,
+        ),
+    ] = None,
+    fact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Send messages to a local server or to AWS.
@@ -92,6 +115,8 @@ def send(
     if lines and deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = read_bodies(body, file, lines=lines)
+    if envelope or fact:
+        bodies = _wrapped(bodies, envelope, dict(_pair("--fact", pair) for pair in fact or []))
     options = MessageOptions(
         group=group,
         deduplication_id=deduplication_id,
@@ -139,10 +164,36 @@ def _send_all(destination: "Destination", sent: Iterator[str], *, json: bool, li
             say(f"sent {len(message_ids)} messages to {destination}")
 
 
-def _name_and_value(pair: str) -> tuple[str, str]:
+def _wrapped(
+    bodies: Iterable[str], envelope: str | None, facts: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield each body, which is JSON, in an envelope."""
+    if envelope not in ENVELOPES:
+        wrong = f", not {envelope}" if envelope else "; --fact needs it"
+        raise typer.BadParameter(f"--as takes one of {', '.join(ENVELOPES)}{wrong}")
+    return (_in_envelope(body, ENVELOPES[envelope], facts) for body in bodies)
+
+
+def _in_envelope(body: str, envelope: Envelope, facts: Mapping[str, str]) -> str:
+    try:
+        return dumps(envelope.wrap(loads(body), facts), ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"With --as, the body is JSON ({error})") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise typer.BadParameter(
+            f"{envelope.name} does not take that body: see the how-to of envelopes"
+        ) from error
+
+
+def _pair(option: str, pair: str) -> tuple[str, str]:
     name, equals, value = pair.partition("=")
     if not (name and equals and value):
-        raise typer.BadParameter(f"--attribute takes NAME=VALUE, not {pair!r}")
+        raise typer.BadParameter(f"{option} takes NAME=VALUE, not {pair!r}")
+    return name, value
+
+
+def _name_and_value(pair: str) -> tuple[str, str]:
+    name, value = _pair("--attribute", pair)
     if not _ATTRIBUTE.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
         raise typer.BadParameter(
             f"{name!r} cannot name an attribute: letters, digits, '_' and '-', single periods "
