@@ -94,7 +94,8 @@ def send(
     if from_export is not None:
         if any((body, file, lines, attribute, group, deduplication_id, delay)):
             raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
-        import_letters(from_export, destination, yes=True, json=json)
+        queue = filled(destination, [enclosing_project(Path())])
+        import_letters(from_export, queue, yes=True, json=json)
         return
     if lines and deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
