@@ -28,6 +28,7 @@ COMMANDS = {
     "ctl": "Look into a running service, and steer it.",
     "destroy": "Undo the last `new`, `add` or `remove` in a project.",
     "dev": "Run a service against a local SQS server.",
+    "dlq": "Look into dead-letter queues and send letters back.",
     "doctor": "Report what keeps a service from running, and how to fix it.",
     "health": "Tell whether the service in this container is well.",
     "new": "Create a project.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
@@ -104,6 +105,10 @@ def send(
             metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
         ),
     ] = None,
+    from_export: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Send the letters of a file that `dlq export` wrote."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Send messages to a local server or to AWS.
@@ -112,6 +117,12 @@ def send(
     the queue or topic; and to AWS if no local server runs. A message to a topic is published. So is
     a message to a queue of a local server that a topic delivers to in SNS's envelope.
     """
+    if from_export is not None:
+        if any((body, file, lines, attribute, group, deduplication_id, delay)):
+            raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
+        queue = filled(destination, [enclosing_project(Path())])
+        import_letters(from_export, queue, yes=True, json=json)
+        return
     if lines and deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = read_bodies(body, file, lines=lines)

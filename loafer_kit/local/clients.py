@@ -45,6 +45,18 @@ class Clients:
             )
         return self._session
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options with which other clients ask the same server."""
+        if self.endpoint_url is None:
+            return {}
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region_name": self._region,
+            "aws_access_key_id": ACCESS_KEY_ID,
+            "aws_secret_access_key": SECRET_ACCESS_KEY,
+        }
+
     def aws_region(self) -> str | None:
         """Return the region of requests to AWS."""
         return find_region(self.session, region_of(self._address))
@@ -87,13 +99,7 @@ class Clients:
     def _options(self) -> dict[str, Any]:
         if self.endpoint_url is None:
             return {"region_name": self.aws_region()}
-        return {
-            "endpoint_url": self.endpoint_url,
-            "region_name": self._region,
-            "aws_access_key_id": ACCESS_KEY_ID,
-            "aws_secret_access_key": SECRET_ACCESS_KEY,
-            "config": Config(proxies={}),
-        }
+        return {**self.options, "config": Config(proxies={})}
 
 
 def _subject(parameters: dict[str, Any]) -> str:

@@ -11,6 +11,9 @@ from xml.sax.saxutils import escape
 #: The services behind the gate. SNSHandler asks STS for the account of a topic that it has by name.
 SERVICES = ("sqs", "sns", "sts")
 
+#: Actions of SQS that moto would answer with a traceback.
+MISSING = frozenset({"StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks"})
+
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 _SCOPE = re.compile(r"(Credential=[^/,\s]+/\d+/)[^/,\s]+/([^/,\s]+)/aws4_request")
 
@@ -30,12 +33,11 @@ class Gate:
         scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         refusal = why_foreign(environ) or _why_not_served(scope and scope[2].lower(), environ)
         if refusal is not None or scope is None:
-            kind, answer = _error(str(refusal), environ)
-            # With its length, a client need not wait for the end of the connection.
-            start_response(
-                "403 Forbidden", [("Content-Type", kind), ("Content-Length", str(len(answer)))]
-            )
-            return [answer]
+            return _error("403 Forbidden", "AccessDenied", str(refusal), environ, start_response)
+        action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        if action in MISSING:
+            text = f"The local server has no {action}"
+            return _error("400 Bad Request", "UnsupportedOperation", text, environ, start_response)
         environ["HTTP_AUTHORIZATION"] = _SCOPE.sub(
             rf"\g<1>{self._region}/\g<2>/aws4_request", environ["HTTP_AUTHORIZATION"]
         )
@@ -83,9 +85,15 @@ def _action(environ: dict[str, Any]) -> str | None:
     return actions[0] if len(actions) == 1 else None
 
 
-def _error(text: str, environ: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Return the content type and the content of an error, in the protocol of the request."""
+def _error(
+    status: str, code: str, text: str, environ: Mapping[str, Any], start_response: Any
+) -> list[bytes]:
+    """Answer with an error, in the protocol of the request."""
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
-        error = f"<Error><Code>AccessDenied</Code><Message>{escape(text)}</Message></Error>"
-        return "text/xml", f"<ErrorResponse>{error}</ErrorResponse>".encode()
-    return "application/json", json.dumps({"__type": "AccessDenied", "message": text}).encode()
+        error = f"<Error><Code>{code}</Code><Message>{escape(text)}</Message></Error>"
+        kind, answer = "text/xml", f"<ErrorResponse>{error}</ErrorResponse>".encode()
+    else:
+        kind, answer = "application/json", json.dumps({"__type": code, "message": text}).encode()
+    # With its length, a client need not wait for the end of the connection.
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(answer)))])
+    return [answer]

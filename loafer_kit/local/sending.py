@@ -68,6 +68,12 @@ class Server:
                 return Destination(self.place, self.clients, topic=topic)
         return None
 
+    def has_queue(self, name: str) -> bool:
+        """Return whether a server has a queue; one that does not answer has none."""
+        with contextlib.suppress(ServiceError):
+            return self._queue_url(name) is not None
+        return False
+
     def queue(self, url: str) -> Destination:
         """Return the destination of messages for a queue.
 
@@ -166,6 +172,27 @@ def server_of(url: str) -> Server:
     return Server(f"AWS ({parts.netloc})", _aws_clients(url), is_local=False)
 
 
+def server_with(queue: str | None = None) -> Server:
+    """Return the server that has a queue (name, URL or ARN), by the rule of `find_destination`.
+
+    Without a queue it is the first server of that rule. AWS is not asked whether it has the queue.
+    """
+    if queue and is_url(queue):
+        return server_of(queue)
+    if variable := _endpoint_variable():
+        return _named_server(variable)
+    local = list(_local_servers())
+    for server in local:
+        if not queue or server.has_queue(bare_name(queue)):
+            return server
+    if queue and local and not is_arn(queue):
+        raise ConfigurationError(
+            f"No local server has a queue {queue!r}; to ask AWS while one runs, give the queue's URL"
+        )
+    clients = _aws_clients(queue or "")
+    return Server(f"AWS ({clients.aws_region()})", clients, is_local=False)
+
+
 def _endpoint_variable() -> str | None:
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
@@ -187,20 +214,25 @@ def _named_server(variable: str) -> Server:
 def _on_local_server(name: str) -> Destination | None:
     """Return the destination on a local server; None if no local server runs."""
     refusals = []
-    for record in records.running():
-        server = Server(f"the local server of {record.service} ({record.url})", Clients(record.url))
+    for server in _local_servers():
         try:
             if found := server.find(name):
                 return found
             refusals.append(f"the {server.place.removeprefix('the local ')} has {server.names()}")
         except ServiceError as error:
-            refusals.append(f"{record.url} does not answer ({error})")
+            refusals.append(f"{server.clients.endpoint_url} does not answer ({error})")
     if refusals and not is_arn(name):
         raise ConfigurationError(
             f"No local server has a queue or a topic {name!r}: {'; '.join(refusals)}; to send to AWS "
             "while it runs, give the queue's URL or the topic's ARN"
         )
     return None
+
+
+def _local_servers() -> Iterator[Server]:
+    """Yield the running local servers, the one started last first."""
+    for record in records.running():
+        yield Server(f"the local server of {record.service} ({record.url})", Clients(record.url))
 
 
 def _on_aws(name: str) -> Destination:

@@ -58,6 +58,7 @@ LIST = SLOW | {"importlib.metadata", "json", "pydantic"} | SCAFFOLD
 COMMANDS = {
     "--help": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.terminal.completions"},
     "--version": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.terminal.completions"},
+    "dlq --help": (SLOW | {"pydantic"} | RENDERING | WRITING) - {"loafer_kit.ext.aws"},
     "health --live": LIST - {"json"},
     "new service --help": SLOW | {"pydantic"} | RENDERING - SETTINGS,
     "check --help": SLOW | {"pydantic"} | RENDERING | WRITING,

@@ -179,3 +179,9 @@ def test_the_server_listens_on_loopback_only(local_server):
     port = int(local_server.url.rpartition(":")[2])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address, port), timeout=10)
+
+
+def test_an_action_that_moto_lacks_is_refused(local_server):
+    """In SQS's own words, without a traceback on the terminal of `dev`."""
+    status, _, text = ask(local_server, **signed(X_Amz_Target="AmazonSQS.ListMessageMoveTasks"))
+    assert (status, json.loads(text)["__type"]) == (400, "UnsupportedOperation")

@@ -113,6 +113,14 @@ def queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
 
 
 @candidates
+def dead_letter_queues(context: typer.Context, _word: str) -> Iterator[Candidate]:
+    """The dead-letter queues of the service."""
+    for queue in service_queues(context):
+        if queue.dead_letter_queue:
+            yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
+
+
+@candidates
 def templates(_context: typer.Context, word: str) -> Iterator[Candidate]:
     """The installed templates, then folders and zip files, as a shell completes paths."""
     for plugin in installed.plugins("templates"):

@@ -145,6 +145,8 @@ def check_parsable(operation_model: Any, response_dict: dict[str, Any], **_: obj
     body: bytes = response_dict["body"]
     match operation_model.service_model.resolved_protocol:
         case "json":
+            if operation_model.output_shape is None and status == OK and not body:
+                return  # PurgeQueue answers nothing
             parse_json(operation_model.name, status, headers, body)
         case "query":  # XML
             element = f"<{operation_model.name}Response" if status == OK else "<Code>"

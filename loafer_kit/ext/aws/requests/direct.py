@@ -8,6 +8,7 @@ actions of a consumer need none of that.
 
 import asyncio
 import base64
+import io
 import itertools
 import json
 import logging
@@ -45,6 +46,9 @@ _KEEP_ALIVE = 12.0
 #: Seconds after the end of a long poll in which its answer must arrive. The queue's own setting may
 #: ask for the longest poll when the request names none.
 _ANSWER_MARGIN = 5.0
+
+#: Bytes of a request that are written in one go.
+_LARGEST_WRITE = 1_048_576
 
 #: The most attempts of one request: the clock and the credentials may each be corrected.
 _ATTEMPTS = 3
@@ -151,8 +155,10 @@ class DirectTransport:
         http, timeout = self._http, self._timeout
         if action == "ReceiveMessage":
             http, timeout = self._polls, self._poll_timeout
+        # aiohttp writes bytes in one go, and warns of so many.
+        data = request if len(request) <= _LARGEST_WRITE else io.BytesIO(request)
         async with http.post(
-            self._url, data=request, headers=headers, timeout=timeout, allow_redirects=False
+            self._url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             body = await response.read()
         return response, answers.parse_json(action, response.status, response.headers, body)

@@ -1,0 +1,326 @@
+"""Sends letters back to where they come from, or to another queue, and deletes them.
+
+A letter is sent first and deleted then; the journal is written before and after the send.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from loafer_kit.dead_letters.journals import Journal
+from loafer_kit.dead_letters.letters import Choice, Letter
+from loafer_kit.dead_letters.queues import attributes_of, only_source
+from loafer_kit.dead_letters.visits import Visit, refuse_source
+from loafer_kit.exceptions import (
+    ConfigurationError,
+    LoaferKitError,
+    ProviderError,
+    TransientProviderError,
+)
+from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_fifo
+from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
+from loafer_kit.ext.aws.requests import answers
+from loafer_kit.ext.aws.requests.clients import Clients
+from loafer_kit.ext.aws.requests.errors import AccessDeniedError, queue_subject
+from loafer_kit.ext.aws.requests.transport import SQSTransport
+
+T = TypeVar("T")
+
+#: Returns the new body of a letter, or None to leave the letter where it is.
+Edit = Callable[[Letter], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of one letter: it is sent and deleted, only deleted, or kept.
+
+    `target` is the queue that it is sent to, `problem` what failed. A letter that is
+    `possibly_doubled` may be on its target twice, or there and still in the dead-letter queue.
+    """
+
+    letter: str
+    status: Literal["sent", "deleted", "kept"]
+    target: str | None = None
+    problem: str | None = None
+    possibly_doubled: bool = False
+
+
+async def plan(
+    visit: Visit, choice: Choice | None = None, *, to: str | None = None
+) -> AsyncIterator[tuple[Letter, Outcome]]:
+    """Yield each chosen letter and what `replay` would do with it."""
+    targets = _Targets(visit, to)
+    async for letter in visit.letters(choice):
+        try:
+            outcome = Outcome(letter.id, "sent", bare_name(await targets.url(letter)))
+        except LoaferKitError as error:
+            outcome = _kept(letter, str(error))
+        yield letter, outcome
+
+
+async def replay(
+    visit: Visit,
+    choice: Choice | None = None,
+    *,
+    to: str | None = None,
+    rate: float | None = None,
+    edit: Edit | None = None,
+) -> AsyncIterator[Outcome]:
+    """Send each chosen letter to its own queue, or to `to`, and delete it; `rate` letters a second.
+
+    Letters of a message group are sent in their order: after one that cannot be sent, the later
+    ones of its group are kept. A letter that an interrupted replay has sent is only deleted; one that
+    it may have sent is sent again and possibly doubled.
+    """
+    choice = choice or Choice()
+    is_ordered = visit.queue.is_fifo or is_fifo(to or "")
+    with Journal(visit.queue.url) as journal:
+        post = _Post(await visit.clients.transport(), journal, rate)
+        returning = _Return(visit, post, _Targets(visit, to), edit)
+        left = choice.count
+        async for batch in visit.batches(choice.enough):
+            finished = await returning.finish(batch)
+            for outcome in finished:
+                yield outcome
+            done = {outcome.letter for outcome in finished}
+            wanted = [item for item in batch if item.id not in done and choice.matches(item)][:left]
+            async for letters in post.in_steps(wanted, one_by_one=is_ordered or edit is not None):
+                for outcome in await returning.send(letters):
+                    yield outcome
+                post.raise_denial()
+            left = left and left - len(wanted)
+            if left == 0:
+                return
+
+
+async def plan_purge(visit: Visit, choice: Choice) -> AsyncIterator[tuple[Letter, Outcome]]:
+    """Yield each chosen letter and what `purge` would do with it."""
+    async for letter in visit.letters(choice):
+        yield letter, Outcome(letter.id, "deleted")
+
+
+async def purge(visit: Visit, choice: Choice) -> AsyncIterator[Outcome]:
+    """Delete the chosen letters one by one; `empty` deletes all at once."""
+    async for letter in visit.letters(choice):
+        problem = (await visit.delete([letter])).get(letter.id)
+        yield Outcome(letter.id, "kept" if problem else "deleted", problem=problem)
+
+
+async def empty(clients: Clients, url: str) -> None:
+    """Delete every letter of a queue, those that others have received too."""
+    refuse_source(bare_name(url), await attributes_of(clients, url))
+    await clients.request("sqs", "PurgeQueue", queue_subject(url), {"QueueUrl": url})
+
+
+async def send_letters(
+    clients: Clients, letters: Sequence[Letter], url: str, key: str, *, rate: float | None = None
+) -> AsyncIterator[Outcome]:
+    """Send copies of exported letters to a queue, in their order; `key` names their export.
+
+    They keep what the service wrote on them only in the queue that they were exported from. What an
+    interrupted call has sent is not sent again.
+    """
+    target = bare_name(url)
+    with Journal(f"{url}.{key}") as journal:
+        post = _Post(await clients.transport(), journal, rate)
+        copies = []
+        for number, letter in enumerate(letters):
+            copy = letter.copy(target, uuid.uuid4().hex, whole=letter.queue == target)
+            copies.append(_Copy(str(number), letter, url, copy))
+        has_failed = False
+        async for step in post.in_steps(copies, one_by_one=is_fifo(url)):
+            for outcome in (await _finished(post.send(step))).values():
+                has_failed |= outcome.problem is not None
+                yield outcome
+            post.raise_denial()
+            if has_failed and is_fifo(url):
+                raise ProviderError(f"{queue_subject(url)}: the letters after it are not sent")
+        if not has_failed:
+            journal.record("over", list(journal.states))
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy of a letter to the queue `url`; `key` is its name in the journal."""
+
+    key: str
+    letter: Letter
+    url: str
+    parameters: dict[str, Any]
+
+
+class _Post:
+    """Sends copies and records in the journal which were sent."""
+
+    def __init__(self, transport: SQSTransport, journal: Journal, rate: float | None) -> None:
+        self._transport = transport
+        self.journal = journal
+        self._rate = rate
+        self._denial: AccessDeniedError | None = None
+
+    async def send(self, copies: Sequence[_Copy]) -> dict[str, Outcome]:
+        """Send copies side by side, except those that are sent; return the outcomes by key."""
+        states = self.journal.states
+        left = [copy for copy in copies if states.get(copy.key) != "sent"]
+        if not left:
+            return {copy.key: _sent(copy) for copy in copies}
+        doubtful = {copy.key for copy in left if copy.key in states}
+        self.journal.record("sending", [copy.key for copy in left])
+        errors = await asyncio.gather(*(self._send(copy) for copy in left))
+        failed = {copy.key: error for copy, error in zip(left, errors, strict=True) if error}
+        refused = {
+            key
+            for key, error in failed.items()
+            if key not in doubtful and not isinstance(error, TransientProviderError)
+        }
+        self.journal.record("over", refused)
+        self.journal.record("sent", [copy.key for copy in left if copy.key not in failed])
+        return {
+            copy.key: replace(
+                _kept(copy.letter, str(failed[copy.key])) if copy.key in failed else _sent(copy),
+                possibly_doubled=copy.key in doubtful | (failed.keys() - refused),
+            )
+            for copy in copies
+        }
+
+    async def in_steps(self, items: Sequence[T], *, one_by_one: bool) -> AsyncIterator[Sequence[T]]:
+        """Yield the items in the steps in which they are sent, with a pause after each."""
+        size = 1 if one_by_one else min(SQS_BATCH_SIZE, max(1, int(self._rate or SQS_BATCH_SIZE)))
+        for start in range(0, len(items), size):
+            step = items[start : start + size]
+            yield step
+            if self._rate:
+                await asyncio.sleep(len(step) / self._rate)
+
+    def raise_denial(self) -> None:
+        """Raise the error of a send that the credentials do not allow: others would fail too."""
+        if self._denial is not None:
+            raise self._denial
+
+    async def _send(self, copy: _Copy) -> ProviderError | None:
+        subject = queue_subject(copy.url)
+        try:
+            answer = await self._transport.call("SendMessage", copy.url, **copy.parameters)
+            answers.check_published(answer, copy.parameters, "SendMessage", subject)
+        except AccessDeniedError as error:
+            self._denial = error
+            return error
+        except ProviderError as error:
+            return error
+        return None
+
+
+class _Return:
+    """Sends letters of a visit and deletes them there."""
+
+    def __init__(self, visit: Visit, post: _Post, targets: "_Targets", edit: Edit | None) -> None:
+        self._visit = visit
+        self._post = post
+        self._targets = targets
+        self._edit = edit
+        self._halted: set[str | None] = set()  # message groups
+
+    async def finish(self, letters: Sequence[Letter]) -> list[Outcome]:
+        """Delete those that an interrupted replay has sent."""
+        states = self._post.journal.states
+        sent = [letter for letter in letters if states.get(letter.id) == "sent"]
+        problems = await self._delete(sent)
+        return [Outcome(letter.id, "sent", problem=problems.get(letter.id)) for letter in sent]
+
+    async def send(self, letters: Sequence[Letter]) -> list[Outcome]:
+        """Send letters, each to its target, and delete what was sent."""
+        prepared = [await self._prepare(letter) for letter in letters]
+        copies = [item for item in prepared if isinstance(item, _Copy)]
+        done, problems = await _finished(self._deliver(copies))
+        outcomes = [item if isinstance(item, Outcome) else done[item.key] for item in prepared]
+        if self._visit.queue.is_fifo:
+            kept = {outcome.letter for outcome in outcomes if outcome.problem}
+            self._halted |= {letter.group for letter in letters if letter.id in kept}
+        return [
+            replace(outcome, problem=problems.get(outcome.letter, outcome.problem))
+            for outcome in outcomes
+        ]
+
+    async def _deliver(self, copies: Sequence[_Copy]) -> tuple[dict[str, Outcome], dict[str, str]]:
+        done = await self._post.send(copies)
+        sent = [copy.letter for copy in copies if done[copy.key].status == "sent"]
+        return done, await self._delete(sent)
+
+    async def _prepare(self, letter: Letter) -> "_Copy | Outcome":
+        if letter.group in self._halted:
+            return _kept(letter, "an earlier letter of its message group was kept")
+        try:
+            url = await self._targets.url(letter)
+        except LoaferKitError as error:
+            return _kept(letter, str(error))
+        body = await self._edit(letter) if self._edit else letter.body
+        if body is None:
+            return Outcome(letter.id, "kept")
+        if not self._visit.holds(letter):
+            return _kept(letter, "its time in hand is over: another consumer may have it")
+        # SQS's own redrive uses the message id too. A letter that is sent twice, because this
+        # process was killed, is one message on a FIFO queue.
+        return _Copy(letter.id, letter, url, letter.copy(bare_name(url), letter.id, body=body))
+
+    async def _delete(self, letters: Sequence[Letter]) -> dict[str, str]:
+        problems = await self._visit.delete(letters)
+        gone = [letter.id for letter in letters if letter.id not in problems]
+        self._post.journal.record("over", gone)
+        return {
+            name: f"it was sent and not deleted, which the next replay does: {why}"
+            for name, why in problems.items()
+        }
+
+
+class _Targets:
+    """Finds the queue that each letter of a visit goes back to; `to` is one queue for all."""
+
+    def __init__(self, visit: Visit, to: str | None = None) -> None:
+        self._visit = visit
+        self._to = to
+        self._found: dict[str | None, str | LoaferKitError] = {}
+
+    async def url(self, letter: Letter) -> str:
+        """Return the URL of the queue for a letter; raise `LoaferKitError` if there is none."""
+        address = self._to or letter.source
+        if address not in self._found:
+            try:
+                self._found[address] = await self._ask(address)
+            except LoaferKitError as error:
+                self._found[address] = error
+        found = self._found[address]
+        if isinstance(found, LoaferKitError):
+            raise found
+        return found
+
+    async def _ask(self, address: str | None) -> str:
+        queue = self._visit.queue
+        if address is None:
+            address = await only_source(self._visit.clients, queue.url)
+        if not self._to and not is_arn(address):
+            # On a letter, a name is that of a queue in the account of the dead-letter queue.
+            address = f"{self._visit.arn.rpartition(':')[0]}:{bare_name(address)}"
+        url = await self._visit.clients.queue_url(address)
+        if url == queue.url:
+            raise ConfigurationError(f"{queue.name} is the queue that the letters are in")
+        return url
+
+
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`; it comes to its end before a cancellation takes effect."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+def _sent(copy: _Copy) -> Outcome:
+    return Outcome(copy.letter.id, "sent", bare_name(copy.url))
+
+
+def _kept(letter: Letter, problem: str) -> Outcome:
+    return Outcome(letter.id, "kept", problem=problem)

@@ -1,0 +1,71 @@
+"""A queue and its dead-letter queue on the embedded server, for each test."""
+
+import pytest
+
+from loafer_kit.dead_letters.visits import visiting
+from loafer_kit.ext.aws.requests.clients import borrowed
+from loafer_kit.local import LocalQueue
+
+DEAD = ["orders-dead", "steps-dead.fifo", "lonely-dead"]
+
+
+class Mail:
+    """Puts letters on the queues and looks at what is there."""
+
+    def __init__(self, queues):
+        self.queues = queues
+
+    def reject(self, body, reason="ValueError: no", *, source="orders", to="orders-dead", **more):
+        """Send a letter as a service does; return its id."""
+        added = {
+            "DeadLetterReason": reason,
+            "DeadLetterSourceQueue": source,
+            "DeadLetterMessageId": f"original-of-{body}",
+        }
+        attributes = added | more.pop("attributes", {})
+        return self.queues.send(to, body, attributes=attributes, **more)
+
+    def bodies(self, queue):
+        """Take every visible message of a queue."""
+        found = []
+        while messages := self.queues.receive(queue):
+            found += [message["Body"] for message in messages]
+            self.queues.delete_messages(queue, messages)
+        return found
+
+    def url(self, queue="orders-dead"):
+        return self.queues.queue_url(queue)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    """The user's folder for state."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def mail(local_server, local_queues):
+    local_queues.create(LocalQueue("orders", dead_letter_queue="orders-dead", max_receive_count=1))
+    local_server.release_polls(DEAD)  # an empty queue answers at once
+    yield Mail(local_queues)
+    local_server.hold_polls(DEAD)
+
+
+@pytest.fixture
+def steps(mail):
+    """The name of a FIFO queue."""
+    mail.queues.create(LocalQueue("steps.fifo", dead_letter_queue="steps-dead.fifo"))
+    return "steps.fifo"
+
+
+@pytest.fixture
+async def clients(mail):
+    async with borrowed({}) as clients:
+        yield clients
+
+
+@pytest.fixture
+def visit(clients, mail):
+    """Opens a visit to a dead-letter queue."""
+    return lambda queue="orders-dead": visiting(clients, mail.url(queue))

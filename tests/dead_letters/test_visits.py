@@ -1,0 +1,156 @@
+"""Visits: letters are received, held, and returned as they were."""
+
+import asyncio
+import json
+
+import pytest
+from moto.sqs.responses import SQSResponse
+
+from loafer_kit.dead_letters import visits
+from loafer_kit.dead_letters.letters import Choice
+from loafer_kit.exceptions import ConfigurationError, ProviderError
+
+
+async def look(visit, queue="orders-dead", choice=None):
+    async with visit(queue) as opened:
+        return [letter.body async for letter in opened.letters(choice)], opened.remark
+
+
+async def test_every_letter_is_seen_and_returned(visit, mail):
+    """Also more than one receive brings; receive counts have risen by one."""
+    for number in range(12):
+        mail.reject(str(number))
+    bodies, remark = await look(visit)
+    assert (sorted(bodies, key=int), remark) == ([str(n) for n in range(12)], None)
+    assert mail.queues.counts("orders-dead").visible == 12
+    counts = [
+        m["Attributes"]["ApproximateReceiveCount"] for m in mail.queues.receive("orders-dead")
+    ]
+    assert counts == ["2"] * 10
+
+
+async def test_a_group_keeps_its_order(visit, mail, monkeypatch, steps):
+    """The last letter is returned first: on SQS, a consumer may receive between two requests."""
+    change, returned = SQSResponse.change_message_visibility_batch, []
+
+    def watched(self):
+        returned.extend(entry["ReceiptHandle"] for entry in json.loads(self.body)["Entries"])
+        return change(self)
+
+    monkeypatch.setattr(SQSResponse, "change_message_visibility_batch", watched)
+    for number in range(4):
+        mail.reject(str(number), source="steps.fifo", to="steps-dead.fifo", group="g")
+    async with visit("steps-dead.fifo") as opened:
+        letters = [letter async for letter in opened.letters()]
+    assert [letter.body for letter in letters] == ["0", "1", "2", "3"]
+    assert returned == [letter.message["ReceiptHandle"] for letter in reversed(letters)]
+    assert (await look(visit, "steps-dead.fifo"))[0] == ["0", "1", "2", "3"]
+
+
+async def test_a_group_in_hand_hides_its_later_letters(visit, mail, steps):
+    """It is said that not everything was seen."""
+    for number in range(12):
+        mail.reject(str(number), source="steps.fifo", to="steps-dead.fifo", group="g")
+    bodies, remark = await look(visit, "steps-dead.fifo")
+    if len(bodies) < 12:  # as SQS does; the embedded server may deliver them all
+        assert f"about {12 - len(bodies)} more are there" in remark
+
+
+async def test_a_limit_receives_no_more_than_it_needs(visit, mail):
+    """The receive counts of other letters do not rise."""
+    for number in range(5):
+        mail.reject(str(number))
+    assert len((await look(visit, choice=Choice(limit=2)))[0]) == 2
+    counts = [
+        m["Attributes"]["ApproximateReceiveCount"] for m in mail.queues.receive("orders-dead")
+    ]
+    assert sorted(counts) == ["1", "1", "1", "2", "2"]
+
+
+async def test_letters_of_another_consumer_are_mentioned(visit, mail):
+    """They may be those of a command that was killed."""
+    mail.reject("1")
+    mail.queues.receive("orders-dead")
+    bodies, remark = await look(visit)
+    assert (bodies, "about 1 are in flight" in remark) == ([], True)
+
+
+async def test_an_empty_answer_is_not_believed(visit, mail, monkeypatch):
+    """SQS counts a letter, so it is asked again; and what does not come is mentioned."""
+    mail.reject("1")
+    receive, answers = SQSResponse.receive_message, ["{}", "{}"]
+
+    def empty_at_first(self):
+        return (200, {"status": 200}, answers.pop()) if answers else receive(self)
+
+    monkeypatch.setattr(SQSResponse, "receive_message", empty_at_first)
+    assert (await look(visit))[0] == ["1"]
+    answers += ["{}"] * 9
+    assert "about 1 more are there and were not received" in (await look(visit))[1]
+
+
+async def test_a_queue_that_moves_its_own_letters_is_not_looked_at(visit, mail):
+    """A receive would push a letter over the limit of the queue."""
+    for _ in range(3):
+        mail.queues.send("orders", "1")
+        with pytest.raises(ConfigurationError, match="orders moves its messages to orders-dead"):
+            await look(visit, "orders")
+    assert (mail.queues.counts("orders").visible, mail.queues.counts("orders-dead").total) == (3, 0)
+
+
+async def test_an_error_returns_what_is_in_hand(visit, mail):
+    """As does the end of the caller."""
+    mail.reject("1")
+
+    async def fail():
+        async with visit() as opened:
+            async for _ in opened.letters():
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert mail.queues.counts("orders-dead").visible == 1
+
+
+async def test_a_letter_is_held_for_as_long_as_the_visit_lasts(visit, mail, monkeypatch):
+    """The hold is extended before it is over."""
+    monkeypatch.setattr(visits, "HOLD", 2)
+    extended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    change = SQSResponse.change_message_visibility_batch
+
+    def watched(self):
+        loop.call_soon_threadsafe(extended.set)
+        return change(self)
+
+    monkeypatch.setattr(SQSResponse, "change_message_visibility_batch", watched)
+    mail.reject("1")
+    async with visit() as opened:
+        (letter,) = [letter async for letter in opened.letters()]
+        first = opened._handles[letter.id][1]
+        async with asyncio.timeout(30):
+            while opened._handles[letter.id][1] == first:
+                extended.clear()
+                await extended.wait()
+        assert opened.holds(letter)
+
+
+async def test_a_letter_that_another_consumer_took_is_not_held(visit, mail, monkeypatch):
+    """Its receipt handle is no longer valid when the hold is to be extended."""
+    monkeypatch.setattr(visits, "HOLD", 1)
+    mail.reject("1")
+    gone = {"Id": "0", "SenderFault": True, "Code": "ReceiptHandleIsInvalid", "Message": "gone"}
+    answer = (200, {"status": 200}, json.dumps({"Failed": [gone]}))
+    monkeypatch.setattr(SQSResponse, "change_message_visibility_batch", lambda self: answer)
+    async with visit() as opened:
+        (letter,) = [letter async for letter in opened.letters()]
+        async with asyncio.timeout(30):
+            while opened.holds(letter):  # noqa: ASYNC110 - it ends at a moment, by no event
+                await asyncio.sleep(0.05)
+
+
+async def test_a_missing_queue_is_one_line(clients):
+    """It names the queue."""
+    with pytest.raises(ProviderError, match="Queue 'nowhere' does not exist") as caught:
+        await clients.queue_url("nowhere")
+    assert "\n" not in str(caught.value)
