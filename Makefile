@@ -38,9 +38,11 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-# Many random schedules against a model of SQS: some minutes.
+# Many random schedules against a model of SQS, and commands killed at every write: many minutes.
 soak: $(STAMP)
 	$(BIN)/python -m pytest tests/ext/aws/model/test_schedules.py --hypothesis-profile=soak --timeout 1200
+	$(BIN)/python -m pytest tests/scaffold/project/test_interruptions.py -k any_command \
+		--hypothesis-profile=soak --timeout 3600
 
 # A second SQS server for the tests of faults. Without it, they use moto's server only.
 localstack: .localstack/.installed

@@ -38,14 +38,19 @@ class LoaferDispatcher:
         self.observers = Observers()
         #: Called when the providers of all routes are open.
         self.on_started: Callable[[], object] = lambda: None
-        #: Whether the number of threads follows the concurrency of the routes.
-        self.sizes_threads = False
+        #: The handler threads there may be, if their number follows the routes' concurrency.
+        self.threads: int | None = None
         self._paused: list[Route] = []
         self._opening = 0
         self._slots = Slots(self.max_jobs)
         self._threads = handler_threads.get()
-        self._concurrency = 0
         self._workers: list[RouteWorker] = []
+        self._tasks: dict[RouteWorker, asyncio.Task[None]] = {}
+        #: Those that are being added or removed: `add` and `remove` raise their errors.
+        self._coming_or_going: set[RouteWorker] = set()
+        self._changed = asyncio.Event()
+        self._forever = True
+        self._running = False
         self._stopping = False
 
     @property
@@ -86,41 +91,75 @@ class LoaferDispatcher:
         If a route fails, all routes finish and settle the messages in hand; then the first error
         is raised.
         """
-        slots = self._slots = Slots(self.max_jobs)
+        self._slots = Slots(self.max_jobs)
         self._threads = handler_threads.get()
-        self._concurrency = sum(route.options.concurrency for route in self.routes)
         self._opening = len(self.routes)
-        self._workers = [
-            RouteWorker(
-                route,
-                slots,
-                self.failure_policy,
-                self.observers.of_route(route),
-                started=self._route_started,
-                resized=self._resize,
-            )
-            for route in self.routes
-        ]
+        self._changed = asyncio.Event()
+        self._forever = forever
+        self._workers = [self._worker(route, self._route_started) for route in self.routes]
         if self._stopping:  # `stop` was called while the service was starting up
             self.stop()
-        tasks = [
-            asyncio.create_task(
-                worker.run(forever=forever, grace_time=self.grace_time),
-                name=f"route {worker.route.name}",
-            )
-            for worker in self._workers
-        ]
+        for worker in self._workers:
+            self._run(worker)
+        self._running = True
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            while not self._over():
+                self._changed.clear()
+                await self._changed.wait()
         finally:
             self.stop()
-            await self._wait_for(tasks)
-            self._stopping = False
-        errors = [error for task in tasks if (error := task.exception()) is not None]
+            await self._wait_for(list(self._tasks.values()))
+            errors = self._errors()
+            self._tasks = {}
+            self._running = self._stopping = False
         for error in errors[1:]:
             logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
         if errors:
             raise errors[0]
+
+    async def add(self, route: Route) -> None:
+        """Run another route as well, and return when its provider is open.
+
+        A route that is added before the others run is run with them. Raises what opening the
+        provider raises; the other routes go on.
+        """
+        self.routes = [*self.routes, route]
+        if not self._running or self._stopping:
+            return
+        opened = asyncio.Event()
+        worker = self._worker(route, opened.set)
+        self._workers.append(worker)
+        self._coming_or_going.add(worker)
+        task = self._run(worker)
+        task.add_done_callback(lambda _: opened.set())
+        try:
+            await opened.wait()
+        except asyncio.CancelledError:
+            await self.remove(route)
+            raise
+        if task.done():
+            self._forget(worker)
+            task.result()
+        self._coming_or_going.discard(worker)
+
+    async def remove(self, route: Route) -> None:
+        """Stop one route, and return when its messages in hand are settled.
+
+        Its handlers get `grace_time` seconds to end. Raises what ending the route raises, and
+        `ValueError` for a route that is not among those of the dispatcher.
+        """
+        if route not in self.routes:
+            raise ValueError(f"{route} is not among the routes of this service.")
+        worker = next((worker for worker in self._tasks if worker.route is route), None)
+        if worker is None:
+            self.routes = [other for other in self.routes if other is not route]
+            return
+        task = self._tasks[worker]
+        self._coming_or_going.add(worker)
+        task.add_done_callback(lambda _: self._forget(worker))
+        worker.stop()
+        await asyncio.wait([task])
+        task.result()
 
     @property
     def stopping(self) -> bool:
@@ -133,6 +172,51 @@ class LoaferDispatcher:
             return [RouteStatus(route) for route in self.routes]
         return [worker.status() for worker in self._workers]
 
+    def _worker(self, route: Route, started: Callable[[], object]) -> RouteWorker:
+        return RouteWorker(
+            route,
+            self._slots,
+            self.failure_policy,
+            self.observers.of_route(route),
+            started=started,
+            resized=self._resize,
+        )
+
+    def _run(self, worker: RouteWorker) -> asyncio.Task[None]:
+        task = self._tasks[worker] = asyncio.create_task(
+            worker.run(forever=self._forever, grace_time=self.grace_time),
+            name=f"route {worker.route.name}",
+        )
+        task.add_done_callback(lambda _: self._changed.set())
+        return task
+
+    def _forget(self, worker: RouteWorker) -> None:
+        self.routes = [route for route in self.routes if route is not worker.route]
+        self._workers = [other for other in self._workers if other is not worker]
+        self._tasks.pop(worker, None)
+        self._coming_or_going.discard(worker)
+        self.observers.forget_route(worker.route)
+        self._resize()
+
+    def _over(self) -> bool:
+        """True once a route has failed, or all have ended.
+
+        Without any route, since all were removed, others may be added until `stop`.
+        """
+        if self._errors():
+            return True
+        if not self._tasks:
+            return self._stopping or not self._forever
+        return all(task.done() for task in self._tasks.values())
+
+    def _errors(self) -> list[BaseException]:
+        return [
+            error
+            for worker, task in self._tasks.items()
+            if worker not in self._coming_or_going and task.done() and not task.cancelled()
+            if (error := task.exception()) is not None
+        ]
+
     def _sum_of_concurrency(self) -> int:
         return sum(route.flow.concurrency for route in self.routes)
 
@@ -142,9 +226,9 @@ class LoaferDispatcher:
         Slots do not become fewer: handlers of a route that shrank would hold those of others.
         """
         self._slots.limit = max(self._slots.limit, self.max_jobs)
-        before, self._concurrency = self._concurrency, self._sum_of_concurrency()
-        if self.sizes_threads:
-            self._threads.resize(self._concurrency - before)
+        if self.threads is not None:
+            before, self.threads = self.threads, self._sum_of_concurrency()
+            self._threads.resize(self.threads - before)
 
     def _route_started(self) -> None:
         self._opening -= 1
@@ -166,6 +250,7 @@ class LoaferDispatcher:
     def stop(self) -> None:
         """Fetch nothing more; finish and settle the messages in hand. May be called again."""
         self._stopping = True
+        self._changed.set()
         for worker in self._workers:
             worker.stop()
 
@@ -192,6 +277,7 @@ class LoaferDispatcher:
     def stop_now(self) -> None:
         """Cancel the running handlers and release their messages."""
         self._stopping = True
+        self._changed.set()
         for worker in self._workers:
             worker.stop_now()
 

@@ -255,10 +255,14 @@ class Observers:
     def of_route(self, route: ObservedRoute) -> RouteEvents:
         """Return the events of `route`, as observers come and go."""
         events = RouteEvents()
-        self._routes = [known for known in self._routes if known[0] is not route]
+        self.forget_route(route)
         self._routes.append((route, events))
         self._build(route, events)
         return events
+
+    def forget_route(self, route: ObservedRoute) -> None:
+        """Drop the events of a route that does not run any more."""
+        self._routes = [known for known in self._routes if known[0] is not route]
 
     def in_loop(self, tell: Callable[..., None], *arguments: Any) -> None:
         """Call `tell` in the service's loop, from any thread."""

@@ -60,6 +60,14 @@ class SourceExhausted(LoaferKitError):  # noqa: N818 - an end, not an error
     """Raised by a provider's fetch when there are no more messages: its route ends cleanly."""
 
 
+class ServiceError(LoaferKitError):
+    """SQS or SNS refused a request or cannot be reached; `code` is AWS's error code, or empty."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class LoaferException(LoaferKitError):  # noqa: N818 - the documented name
     """The base of the requests that a handler raises or returns to decide its message's outcome.
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.route_options import check_number
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.middleware import Middleware
+from loafer_kit.middleware import Middleware, checked
 from loafer_kit.routes import Route
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
@@ -79,9 +79,39 @@ class LoaferManager(Service):
         """
         await self._serve_in_loop(self._prepared(), self._max_threads, forever=forever)
 
+    async def add(self, route: Route) -> None:
+        """Run another route as well; return when its provider is open and it fetches.
+
+        For the event loop's thread. A route that is added before the service runs, or by a startup
+        callback, is run with the others. Raises `ConfigurationError` for an object that is not a
+        route, and what opening its provider raises; the other routes go on then.
+        """
+        if not isinstance(route, Route):
+            raise ConfigurationError(f"A LoaferManager runs routes, but got {route!r}.")
+        if "dispatcher" not in vars(self):
+            self.routes = [*self.routes, route]
+            return
+        route.wrap(checked(f"Service {self.name!r}", self.middleware))
+        try:
+            await self.dispatcher.add(route)
+        finally:
+            self.routes = self.dispatcher.routes
+
+    async def remove(self, route: Route) -> None:
+        """Stop one route in an orderly way; return when its messages in hand are settled.
+
+        For the event loop's thread, but not for a handler of that route. Handlers get `grace_time`
+        seconds to end. The others go on; if none is left, the service waits until one is added or
+        until it is stopped. Raises `ValueError` for a route that the service does not run.
+        """
+        try:
+            await self.dispatcher.remove(route)
+        finally:
+            self.routes = self.dispatcher.routes
+
     def _prepared(self) -> LoaferDispatcher:
         self.dispatcher.failure_policy = self.failure_policy
-        self.dispatcher.sizes_threads = self._sizes_threads
+        self.dispatcher.threads = self._max_threads if self._sizes_threads else None
         return self.dispatcher
 
 

@@ -1,11 +1,9 @@
 """A route: translates a message, validates it and calls the handler."""
 
 import asyncio
-import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextvars import ContextVar
 from typing import Any
 
 from loafer_kit.config import naming_variables, route_options
@@ -16,6 +14,7 @@ from loafer_kit.engine.callables import (
     raisable,
     run_in_executor,
     run_in_loop_or_executor,
+    time_limit,
 )
 from loafer_kit.engine.flow import CircuitBreaker, Flow
 from loafer_kit.engine.route_options import SETTABLE_OPTIONS, RouteOptions
@@ -23,7 +22,8 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.middleware import CallNext, Middleware, checked, compose
 from loafer_kit.outcomes import REQUESTS, truth_of
-from loafer_kit.payloads.decoding import decoder_for
+from loafer_kit.payloads.by_type import ByType
+from loafer_kit.payloads.decoding import decoder_for, mark_undecodable
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import (
     ErrorHandler,
@@ -92,6 +92,10 @@ class Route:
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
         is_batch = self.options.batch_handler_size is not None
+        if is_batch and isinstance(handler, ByType):
+            raise ConfigurationError(
+                f"Route {name!r}: by_type takes one message at a time; remove batch_handler_size."
+            )
         _check_runs(name, "handler", self.handler, may_yield=is_batch)
         if error_handler is not None:
             _check_runs(name, "error handler", error_handler)
@@ -168,8 +172,11 @@ class Route:
             return await handle(content, metadata)
         try:
             async with asyncio.timeout(limit) as scope:
-                _time_limit.set(scope)
-                return await handle(content, metadata)
+                outer = time_limit.set(scope)
+                try:
+                    return await handle(content, metadata)
+                finally:
+                    time_limit.reset(outer)
         except TimeoutError as exc:
             if scope.expired():
                 raise TimeoutError(
@@ -184,8 +191,7 @@ class Route:
         function = self.handler
         if self.options.batch_handler_size is not None:
             function = functools.partial(_in_full, function)
-        began = None if self.options.handler_timeout is None else _stopped_clock()
-        return await run_in_executor(function, content, metadata, began=began)
+        return await run_in_executor(function, content, metadata)
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.
@@ -203,36 +209,6 @@ class Route:
         stop = getattr(self._handler_object, "stop", None)
         if callable(stop) and self._handler_object is not self.handler:
             stop()
-
-
-#: The time limit of the current handler call.
-_time_limit: ContextVar[asyncio.Timeout] = ContextVar("time_limit")
-
-
-def _stopped_clock() -> Callable[[], object] | None:
-    """Stop the clock of the current handler call; return what lets it go on."""
-    scope, now = _time_limit.get(), asyncio.get_running_loop().time
-    due = scope.when()
-    if due is None:  # middleware calls the handler twice at once
-        return None
-    left = due - now()
-    scope.reschedule(None)
-
-    def go_on() -> None:
-        with contextlib.suppress(RuntimeError):  # the call was cancelled meanwhile
-            scope.reschedule(now() + left)
-
-    return go_on
-
-
-def mark_undecodable(exc: BaseException) -> None:
-    """Mark `exc` as raised while a message was translated or validated."""
-    exc.__dict__["_loafer_kit_undecodable"] = True
-
-
-def is_undecodable(exc: BaseException) -> bool:
-    """True if `exc` was raised while a message was translated or validated."""
-    return "_loafer_kit_undecodable" in exc.__dict__
 
 
 def _translates(translator: object) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ settings.register_profile("fast", deadline=None, max_examples=5, derandomize=Tru
 settings.register_profile("soak", deadline=None, max_examples=5_000)
 settings.load_profile("default")
 
+_FAULTS = Path(__file__).parent / "faults"
 #: The tests of what runs in an event loop, by folder: they run on uvloop too.
-_ON_BOTH_LOOPS = [Path(__file__).parent / folder for folder in ("engine", "faults")]
+_ON_BOTH_LOOPS = [Path(__file__).parent / "engine", _FAULTS]
 
 #: The rooms that are tested before every commit. Tests of all others count as slow.
 _QUICK_ROOMS = [
@@ -26,11 +28,25 @@ _QUICK_ROOMS = [
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Mark as slow whatever `make test-fast` leaves out."""
+def pytest_collection_modifyitems(config, items):
+    """Mark as slow whatever `make test-fast` leaves out; run each case of a fault on one loop."""
     for item in items:
         if not any(item.path.is_relative_to(room) for room in _QUICK_ROOMS):
             item.add_marker(pytest.mark.slow)
+    elsewhere = [item for item in items if _is_on_the_other_loop(item)]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in set(elsewhere)]
+
+
+def _is_on_the_other_loop(item):
+    """Of the cases of a fault, half run on each loop; a fault that has one case runs on both."""
+    if not item.path.is_relative_to(_FAULTS) or "[" not in item.name:
+        return False
+    loop, _, case = item.callspec.id.partition("-")
+    case = case.partition("-")[2]  # the server stands before it
+    is_for_uvloop = zlib.crc32(case.encode()) % 2
+    return bool(case) and loop == ("asyncio" if is_for_uvloop else "uvloop")
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -43,12 +59,12 @@ def pytest_asyncio_loop_factories(config, item):
 
 @pytest.fixture(scope="session", autouse=True)
 def _botocore_data_is_parsed_once():
-    """Keep botocore's parsed data files: each new session parses a megabyte of JSON again."""
-    from botocore.loaders import JSONFileLoader
+    """Have all sessions of botocore share one loader: each parses a megabyte of JSON otherwise."""
+    import botocore.session
 
-    load_file = functools.cache(JSONFileLoader().load_file)
+    create_loader = functools.cache(botocore.session.create_loader)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", staticmethod(load_file))
+        patch.setattr(botocore.session, "create_loader", create_loader)
         yield
 
 
@@ -60,4 +76,13 @@ def _mypy_results_are_shared(tmp_path_factory):
         folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MYPY_CACHE_DIR", str(folder / "mypy"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _projects_load_the_plugins_they_use():
+    """Keep the plugins of our own tests out of the pytest of generated projects: it starts faster."""
+    plugins = ("anyio", "asyncio", "hypothesispytest", "timeout", "xdist")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{plugin}" for plugin in plugins))
         yield

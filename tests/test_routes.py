@@ -8,8 +8,9 @@ import pytest
 
 from loafer_kit.exceptions import ConfigurationError, DeleteMessage, SettingError
 from loafer_kit.message_translators import AbstractMessageTranslator
+from loafer_kit.payloads.decoding import is_undecodable
 from loafer_kit.providers import AbstractProvider
-from loafer_kit.routes import Route, is_undecodable
+from loafer_kit.routes import Route
 
 
 class Provider(AbstractProvider):

@@ -52,6 +52,7 @@ def measure(sides: Sequence[Side], messages: int, rounds: int) -> str:
                 f"{many.messages_per_second:,.0f}",
                 f"{gain:.2f}",
                 f"{gain / count:.2f}",
+                f"{many.cpu_microseconds / one.cpu_microseconds:.2f}",
                 f"{many.peak_memory:.0f}",
             )
         )
@@ -61,6 +62,7 @@ def measure(sides: Sequence[Side], messages: int, rounds: int) -> str:
         f"messages/s, {count} processes",
         "gain",
         "gain/process",
+        "CPU/message vs 1",
         "peak RSS MiB",
     )
     failed = [f"{title} failed: {why}." for title, why in failures.items()]

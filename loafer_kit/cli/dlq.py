@@ -52,6 +52,16 @@ _WOULD = {"sent": "send", "deleted": "delete", "kept": "keep"}
 
 app = group("Look into dead-letter queues and send letters back.")
 
+
+def _filled(name: str | None) -> str | None:
+    """Return the name of a queue with the values of its parameters, as `send` does."""
+    if name is None or "${" not in name:
+        return name
+    from loafer_kit.cli.send import filled
+
+    return filled(name, [enclosing_project(Path())])
+
+
 _NAMED = "its name, URL or ARN."
 Queue = Annotated[
     str,
@@ -59,6 +69,7 @@ Queue = Annotated[
         metavar="QUEUE",
         help=f"The dead-letter queue: {_NAMED}",
         autocompletion=completions.dead_letter_queues,
+        callback=_filled,
     ),
 ]
 To = Annotated[
@@ -68,6 +79,7 @@ To = Annotated[
         metavar="QUEUE",
         help="The queue that gets all letters, instead of the one that each comes from.",
         autocompletion=completions.queues,
+        callback=_filled,
     ),
 ]
 Rate = Annotated[
@@ -110,6 +122,7 @@ def list_queues(
             help=f"A dead-letter queue: {_NAMED}",
             show_default="those of the service around the current folder",
             autocompletion=completions.dead_letter_queues,
+            callback=_filled,
         ),
     ] = None,
     *,
@@ -247,6 +260,7 @@ def import_letters(
             metavar="QUEUE",
             help=f"The queue that gets the letters: {_NAMED}",
             autocompletion=completions.queues,
+            callback=_filled,
         ),
     ],
     *,

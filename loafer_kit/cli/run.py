@@ -142,14 +142,11 @@ def _watch(root: Path, stopping: threading.Event) -> Iterator[list[str]]:
     `watchfiles.run_process` does less: it kills a child that drains for more than five seconds at
     the end, sends a second SIGINT after Ctrl-C, and does not return the child's exit code.
     """
-    from loafer_kit.local.reloading import source_files  # without the reloader, nothing needs it
+    from loafer_kit.local import reloading  # without the reloader, nothing needs it
 
-    files = source_files()
-    from watchfiles import watch  # an optional extra
-
-    batches = watch(
+    batches = reloading.load_watchfiles().watch(
         root,
-        watch_filter=files,
+        watch_filter=reloading.source_files(),
         stop_event=stopping,
         rust_timeout=_LOOK_EVERY,
         yield_on_timeout=True,

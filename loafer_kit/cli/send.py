@@ -4,9 +4,10 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from json import dumps, loads
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +16,14 @@ from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.local import records, sending
+from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
+from loafer_kit.local import records
 from loafer_kit.local.queues import MessageOptions
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
+
+if TYPE_CHECKING:
+    from loafer_kit.local.sending import Destination
 
 # MessageAttributeValue in the SQS API reference. Some local servers accept other names, and then
 # every receive of the message fails.
@@ -35,6 +40,12 @@ def _destinations(context: typer.Context, _word: str) -> Iterator[completions.Ca
         yield queue.name, "a queue of this service"
         if queue.dead_letter_queue:
             yield queue.dead_letter_queue, f"the dead-letter queue of {queue.name}"
+
+
+@completions.candidates
+def _envelopes(_context: typer.Context, _word: str) -> Iterator[completions.Candidate]:
+    for name, envelope in ENVELOPES.items():
+        yield name, f"the envelope of {envelope.name}"
 
 
 def send(
@@ -79,6 +90,21 @@ def send(
             min=0, max=900, metavar="SECONDS", help="Deliver the message after this delay."
         ),
     ] = None,
+    envelope: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="|".join(ENVELOPES),
+            help="Send the body, which is JSON, in this envelope.",
+            autocompletion=_envelopes,
+        ),
+    ] = None,
+    fact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
+        ),
+    ] = None,
     from_export: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Send the letters of a file that `dlq export` wrote."),
@@ -94,11 +120,14 @@ def send(
     if from_export is not None:
         if any((body, file, lines, attribute, group, deduplication_id, delay)):
             raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
-        import_letters(from_export, destination, yes=True, json=json)
+        queue = filled(destination, [enclosing_project(Path())])
+        import_letters(from_export, queue, yes=True, json=json)
         return
     if lines and deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = read_bodies(body, file, lines=lines)
+    if envelope or fact:
+        bodies = _wrapped(bodies, envelope, dict(_pair("--fact", pair) for pair in fact or []))
     options = MessageOptions(
         group=group,
         deduplication_id=deduplication_id,
@@ -106,6 +135,8 @@ def send(
         delay=delay,
     )
     destination = filled(destination, [enclosing_project(Path())])
+    from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
+
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
@@ -127,9 +158,7 @@ def filled(name: str, folders: Sequence[Path]) -> str:
     )
 
 
-def _send_all(
-    destination: sending.Destination, sent: Iterator[str], *, json: bool, lines: bool
-) -> None:
+def _send_all(destination: "Destination", sent: Iterator[str], *, json: bool, lines: bool) -> None:
     """Say where the messages go, send them, and say which were sent, also after an error."""
     if not json:
         say(f"sending to {destination}", err=True)
@@ -146,10 +175,36 @@ def _send_all(
             say(f"sent {len(message_ids)} messages to {destination}")
 
 
-def _name_and_value(pair: str) -> tuple[str, str]:
+def _wrapped(
+    bodies: Iterable[str], envelope: str | None, facts: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield each body, which is JSON, in an envelope."""
+    if envelope not in ENVELOPES:
+        wrong = f", not {envelope}" if envelope else "; --fact needs it"
+        raise typer.BadParameter(f"--as takes one of {', '.join(ENVELOPES)}{wrong}")
+    return (_in_envelope(body, ENVELOPES[envelope], facts) for body in bodies)
+
+
+def _in_envelope(body: str, envelope: Envelope, facts: Mapping[str, str]) -> str:
+    try:
+        return dumps(envelope.wrap(loads(body), facts), ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"With --as, the body is JSON ({error})") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise typer.BadParameter(
+            f"{envelope.name} does not take that body: see the how-to of envelopes"
+        ) from error
+
+
+def _pair(option: str, pair: str) -> tuple[str, str]:
     name, equals, value = pair.partition("=")
     if not (name and equals and value):
-        raise typer.BadParameter(f"--attribute takes NAME=VALUE, not {pair!r}")
+        raise typer.BadParameter(f"{option} takes NAME=VALUE, not {pair!r}")
+    return name, value
+
+
+def _name_and_value(pair: str) -> tuple[str, str]:
+    name, value = _pair("--attribute", pair)
     if not _ATTRIBUTE.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
         raise typer.BadParameter(
             f"{name!r} cannot name an attribute: letters, digits, '_' and '-', single periods "

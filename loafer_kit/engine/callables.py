@@ -8,6 +8,7 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from loafer_kit.engine.threads import HandlerCall, current_call, handler_threads
@@ -75,19 +76,21 @@ async def awaited(answer: Any) -> Any:
     return answer
 
 
-async def run_in_executor(
-    function: Callable[..., Any], *args: Any, began: Callable[[], object] | None = None
-) -> Any:
+#: The time limit of the current handler call; None without one.
+time_limit: ContextVar[asyncio.Timeout | None] = ContextVar("time_limit", default=None)
+
+
+async def run_in_executor(function: Callable[..., Any], *args: Any) -> Any:
     """Run a plain callable in a handler thread, with a copy of the caller's context.
 
-    `began()` is called in the loop when a thread has started the call. If the caller is cancelled,
-    a call that has not started is withdrawn; one that has runs on, and the current handler call
-    keeps it among its `left_behind`. If it returns an awaitable, that is awaited in the loop.
+    The clock of `time_limit` stands still until a thread has started the call: waiting for one is
+    not the handler's fault. If the caller is cancelled, a call that has not started is withdrawn;
+    one that has runs on, and the current handler call keeps it among its `left_behind`. If it
+    returns an awaitable, that is awaited in the loop.
     """
     handler_call = current_call.get()
     run = functools.partial(contextvars.copy_context().run, function, *args)
-    if began is not None:
-        began = functools.partial(_call_soon, asyncio.get_running_loop(), began)
+    began = _stopped_clock()
     threads = handler_threads.get()
     future = threads.submit(_in_thread, run, handler_call, began)
     try:
@@ -134,9 +137,25 @@ def _in_thread(
             handler_call.thread = None
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(function)
+def _stopped_clock() -> Callable[[], object] | None:
+    """Stop the clock of the current time limit; return what lets it go on, from any thread."""
+    scope = time_limit.get()
+    due = None if scope is None else scope.when()
+    if scope is None or due is None:  # None as well when middleware calls the handler twice at once
+        return None
+    loop = asyncio.get_running_loop()
+    left = due - loop.time()
+    scope.reschedule(None)
+
+    def go_on() -> None:
+        with contextlib.suppress(RuntimeError):  # the call was cancelled meanwhile
+            scope.reschedule(loop.time() + left)
+
+    def call_soon() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(go_on)
+
+    return call_soon
 
 
 def raisable(error: BaseException) -> BaseException:

@@ -13,7 +13,8 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import FatalError
 from loafer_kit.outcomes import Leave, Outcome, Retry
-from loafer_kit.routes import Route, ask_error_handler, is_undecodable
+from loafer_kit.payloads.decoding import is_undecodable
+from loafer_kit.routes import Route, ask_error_handler
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)

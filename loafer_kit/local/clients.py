@@ -1,9 +1,14 @@
-"""Clients: blocking requests to SQS and SNS, for tools and tests."""
+"""Clients: blocking requests to SQS and SNS, for tools and tests. It imports botocore."""
 
 import os
 from typing import Any
 
-from loafer_kit.exceptions import LoaferKitError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError  # noqa: A004
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
+
+from loafer_kit.exceptions import ServiceError
 from loafer_kit.ext.aws.addresses import find_region, region_of
 from loafer_kit.local.environments import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY
 
@@ -13,14 +18,6 @@ _NO_CONFIGURATION = {
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
 }
-
-
-class ServiceError(LoaferKitError):
-    """SQS or SNS refused a request or cannot be reached; `code` is AWS's error code, or empty."""
-
-    def __init__(self, message: str, code: str = "") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Clients:
@@ -43,9 +40,7 @@ class Clients:
     def session(self) -> Any:
         """The botocore session; for a local server it reads no configuration file."""
         if self._session is None:
-            import botocore.session
-
-            self._session = botocore.session.Session(
+            self._session = Session(
                 session_vars=None if self.endpoint_url is None else _NO_CONFIGURATION
             )
         return self._session
@@ -68,9 +63,6 @@ class Clients:
 
     def call(self, service: str, operation: str, **parameters: Any) -> Any:
         """Return the answer to one operation; raise `ServiceError` of one line."""
-        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError  # noqa: A004
-        from botocore.parsers import ResponseParserError
-
         try:
             return getattr(self._client(service), operation)(**parameters)
         except ClientError as error:
@@ -107,8 +99,6 @@ class Clients:
     def _options(self) -> dict[str, Any]:
         if self.endpoint_url is None:
             return {"region_name": self.aws_region()}
-        from botocore.config import Config
-
         return {**self.options, "config": Config(proxies={})}
 
 

@@ -9,14 +9,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.exceptions import LoaferKitError, ServiceError
 from loafer_kit.local import records, tallies
-from loafer_kit.local.clients import ServiceError
 from loafer_kit.local.environments import child_environment
 from loafer_kit.local.keepers import Project, Say, ServiceKeeper, Surroundings, find_queue
 from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue, LocalQueues
-from loafer_kit.local.reloading import source_files
+from loafer_kit.local.reloading import load_watchfiles, source_files
 from loafer_kit.local.servers import LocalServer
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
@@ -57,7 +56,7 @@ class Development:
         for name, _ in self.messages:
             find_queue(projects, name)
         if self.reload and not self.once:
-            source_files("local")  # raises without the extra, before anything is started
+            load_watchfiles("local")  # raises without the extra, before anything is started
         with contextlib.ExitStack() as stack:
             server, url = None, self.endpoint_url
             with waiting("preparing the queues"):
@@ -71,7 +70,7 @@ class Development:
             what = "SQS and SNS run" if server else "using the server"
             say(f"{what} on {url}", "server", url=url, embedded=server is not None)
             for queue in _queues_of(projects):
-                say(f"queue {_describe(queue)}", "queue", **asdict(queue))
+                say(f"queue {_describe(queue)}", "queue", **_facts(queue))
             for name, body in self.messages:
                 message_id = _send(queues, find_queue(projects, name), body)
                 say(f"sent to {name}: {body}", "sent", queue=name, message_id=message_id)
@@ -171,10 +170,8 @@ class _Run:
                 self._queues.make_visible(queue.name, handle)
 
     def _watch(self) -> AsyncIterator[set[Path]]:
-        from watchfiles import awatch  # an optional extra
-
         folders = {keeper.project.folder for keeper in self._keepers}
-        batches = awatch(
+        batches = load_watchfiles().awatch(
             *folders,
             watch_filter=source_files(),
             rust_timeout=_WATCH_EVERY,
@@ -265,6 +262,13 @@ def _record(url: str, projects: Sequence[Project]) -> records.ServerRecord:
 
 def _send(queues: LocalQueues, queue: LocalQueue, body: str) -> str:
     return queues.publish(queue.topic, body) if queue.topic else queues.send(queue.name, body)
+
+
+def _facts(queue: LocalQueue) -> dict[str, object]:
+    """Return what an event says of a queue; what the server applies beside stands in the spec."""
+    facts = asdict(queue)
+    del facts["attributes"], facts["subscription"]
+    return facts
 
 
 def _describe(queue: LocalQueue) -> str:

@@ -4,11 +4,14 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from loafer_kit.exceptions import ServiceError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
-from loafer_kit.local.clients import Clients, ServiceError
 from loafer_kit.local.environments import DEFAULT_REGION
+
+if TYPE_CHECKING:
+    from loafer_kit.local.clients import Clients
 
 #: The message group of a message to a FIFO queue, unless one is given.
 DEFAULT_GROUP = "default"
@@ -28,8 +31,8 @@ class LocalQueue:
     dead_letter_queue: str | None = None
     max_receive_count: int = 5
     visibility_timeout: int | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    subscription: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    subscription: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,11 @@ class LocalQueues:
     """
 
     def __init__(self, url: str, region: str = DEFAULT_REGION) -> None:
+        from loafer_kit.local.clients import Clients  # imports botocore, which TAB does not need
+
         self.url = url
         self._clients = Clients(url, region)
+        self._urls: dict[str, str] = {}
 
     def create(self, *queues: LocalQueue | str) -> None:
         """Create queues, with their dead-letter queues and subscriptions.
@@ -106,7 +112,7 @@ class LocalQueues:
         answer = self._clients.call(
             "sqs",
             "send_message",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             **message_parameters(queue, _text(body), options),
         )
         return str(answer["MessageId"])
@@ -143,7 +149,7 @@ class LocalQueues:
         answer = self._clients.call(
             "sqs",
             "get_queue_attributes",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             AttributeNames=["All"],
         )
         return dict(answer["Attributes"])
@@ -157,7 +163,7 @@ class LocalQueues:
         answer = self._clients.call(
             "sqs",
             "receive_message",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             MaxNumberOfMessages=SQS_BATCH_SIZE,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
@@ -167,7 +173,7 @@ class LocalQueues:
 
     def delete_messages(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """Delete messages that `receive` returned."""
-        url = self.queue_url(queue)
+        url = self._url_of(queue)
         for message in messages:
             self._clients.call(
                 "sqs", "delete_message", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"]
@@ -178,7 +184,7 @@ class LocalQueues:
         self._clients.call(
             "sqs",
             "change_message_visibility",
-            QueueUrl=self.queue_url(queue),
+            QueueUrl=self._url_of(queue),
             ReceiptHandle=receipt_handle,
             VisibilityTimeout=0,
         )
@@ -199,7 +205,7 @@ class LocalQueues:
     def delete(self, *queues: str) -> None:
         """Delete queues and their messages."""
         for queue in queues:
-            self._clients.call("sqs", "delete_queue", QueueUrl=self.queue_url(queue))
+            self._clients.call("sqs", "delete_queue", QueueUrl=self._url_of(queue))
 
     def clear(self) -> None:
         """Delete every queue and every topic of the server."""
@@ -210,6 +216,12 @@ class LocalQueues:
     def close(self) -> None:
         """Close the connections."""
         self._clients.close()
+
+    def _url_of(self, queue: str) -> str:
+        """Return the URL that `queue_url` returned first; a request to a deleted queue fails."""
+        if queue not in self._urls:
+            self._urls[queue] = self.queue_url(queue)
+        return self._urls[queue]
 
     def _create(self, queue: LocalQueue) -> None:
         attributes = dict(queue.attributes)
@@ -277,7 +289,7 @@ def _common_parameters(destination: str, options: MessageOptions) -> dict[str, A
     return parameters
 
 
-def create_topic(clients: Clients, topic: str) -> str:
+def create_topic(clients: "Clients", topic: str) -> str:
     """Create a topic (name or ARN) unless it exists, and return its ARN."""
     name = topic.rpartition(":")[2]
     attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}

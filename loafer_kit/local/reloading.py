@@ -1,5 +1,6 @@
-"""Which files of a project restart its service when they change."""
+"""Which files of a project restart its service when they change, and what watches them."""
 
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from loafer_kit.exceptions import MissingExtraError
@@ -11,10 +12,16 @@ if TYPE_CHECKING:
 _SUFFIXES = (".ini", ".toml")
 
 
-def source_files(extra: str = "reload") -> "PythonFilter":
-    """Return the filter for watchfiles; raise `MissingExtraError` if the extra is not installed."""
+def load_watchfiles(extra: str = "reload") -> ModuleType:
+    """Return the module; raise `MissingExtraError` if the extra is not installed."""
     try:
-        from watchfiles import PythonFilter  # an optional extra
+        import watchfiles  # an optional extra
     except ImportError as error:
         raise MissingExtraError("The reloader", extra) from error
-    return PythonFilter(extra_extensions=_SUFFIXES)
+    return watchfiles
+
+
+def source_files() -> "PythonFilter":
+    """Return the filter for watchfiles."""
+    found: PythonFilter = load_watchfiles().PythonFilter(extra_extensions=_SUFFIXES)
+    return found

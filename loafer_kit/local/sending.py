@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from loafer_kit.exceptions import ConfigurationError
+from botocore.exceptions import BotoCoreError
+
+from loafer_kit.exceptions import ConfigurationError, ServiceError
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
+from loafer_kit.ext.aws.requests import answers
 from loafer_kit.local import records
-from loafer_kit.local.clients import Clients, ServiceError
+from loafer_kit.local.clients import Clients
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions, message_parameters, publish_parameters
 
@@ -246,8 +249,6 @@ def _on_aws(name: str) -> Destination:
 
 
 def _aws_clients(address: str = "") -> Clients:
-    from botocore.exceptions import BotoCoreError
-
     clients = Clients(address=address)
     try:
         credentials = clients.session.get_credentials()
@@ -282,10 +283,6 @@ def send(destination: Destination, bodies: Iterable[str], options: MessageOption
         answer = destination.clients.call(
             "sqs", "send_message_batch", QueueUrl=destination.url, Entries=entries
         )
-        from loafer_kit.ext.aws.requests import (
-            answers,
-        )  # with botocore, which TAB need not wait for
-
         failures = answers.unconfirmed(entries, answer, answers.confirms_send)
         failed = {failure["Id"] for failure in failures}
         successes = answer.get("Successful") or ()
@@ -318,8 +315,6 @@ def _publish(
         raise ConfigurationError(
             f"A message to topic {bare_name(topic)} cannot be delayed: leave the delay out"
         )
-    from loafer_kit.ext.aws.requests import answers  # as in `send`
-
     for body in bodies:
         parameters = publish_parameters(topic, body, options)
         answer = clients.call("sns", "publish", TopicArn=topic, **parameters)

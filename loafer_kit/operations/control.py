@@ -85,7 +85,7 @@ class ControlSocket:
         server = await asyncio.start_unix_server(
             self._connected, sock=listener, limit=_LONGEST_REQUEST
         )
-        logger.info(
+        logger.debug(
             "control.started path=%s",
             self.path,
             extra={"event": "control.started", "path": str(self.path)},

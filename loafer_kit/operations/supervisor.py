@@ -34,7 +34,6 @@ from loafer_kit.operations.control import (
 )
 from loafer_kit.operations.crew import Crew
 from loafer_kit.operations.health import HealthFile
-from loafer_kit.operations.http import HttpFace
 from loafer_kit.operations.metrics import info_of
 from loafer_kit.operations.monitors import (
     CONTROL_VARIABLE,
@@ -135,6 +134,8 @@ class Supervisor:
                 socket = ControlSocket(Path(path), actions)
                 await faces.enter_async_context(socket.listening())
             if (address := self._monitor.current_address()) is not None:
+                from loafer_kit.operations.http import HttpFace  # large, and children need none
+
                 await faces.enter_async_context(HttpFace(self._crew).listening(address))
             if path := os.environ.get(HEALTH_VARIABLE):
                 faces.enter_context(HealthFile(Path(path), self._crew).kept())

@@ -40,6 +40,16 @@ def decoder_for(
         ) from error
 
 
+def mark_undecodable(exc: BaseException) -> None:
+    """Mark `exc` as raised while a message was translated or validated."""
+    exc.__dict__["_loafer_kit_undecodable"] = True
+
+
+def is_undecodable(exc: BaseException) -> bool:
+    """True if `exc` was raised while a message was translated or validated."""
+    return "_loafer_kit_undecodable" in exc.__dict__
+
+
 def _item(annotation: Any) -> Any:
     annotation = annotations.without_metadata(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loafer_kit.engine import deliveries
+from loafer_kit.ext.aws.envelopes import EnvelopeTranslator
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.routes import SNSQueueRoute
@@ -82,8 +83,8 @@ async def deliver(route: Route, body: Any, **facts: Any) -> Outcome:
     """Deliver one message to a route as the engine does, and return its outcome.
 
     Runs the route's translator, handler and error handler; fetches and settles nothing. A route on
-    SQS gets `body` wrapped by `sqs_message` or `sns_message`, with their keywords as `facts`; any
-    other route gets `body` as it is.
+    SQS gets `body` wrapped by `sqs_message` or `sns_message`, with their keywords as `facts`, and
+    within the envelopes of an `EnvelopeTranslator`; any other route gets `body` as it is.
 
         assert asyncio.run(deliver(routes[0], {"hello": "world"})) == ACKNOWLEDGE
     """
@@ -96,6 +97,8 @@ def _raw_message(route: Route, body: Any, facts: dict[str, Any]) -> Message:
         route.message_translator, SNSMessageTranslator
     ):
         return sns_message(body, **facts)
+    if isinstance(route.message_translator, EnvelopeTranslator):
+        body = route.message_translator.wrap(body)
     if isinstance(route.provider, SQSProvider):
         return sqs_message(body, **facts)
     if facts:

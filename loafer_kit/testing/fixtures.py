@@ -1,5 +1,6 @@
 """The pytest fixtures `local_server` and `local_queues`."""
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -24,16 +25,19 @@ def local_queues(
     local_server: "LocalServer", monkeypatch: pytest.MonkeyPatch
 ) -> Iterator["LocalQueues"]:
     """The queues of an empty server; during the test, AWS clients connect to it."""
-    from loafer_kit.local import LocalQueues
-
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in local_server.environment.items():
         monkeypatch.setenv(name, value)
-    queues = LocalQueues(local_server.url)
-    try:
-        queues.clear()  # other users of the server may have left some
-        yield queues
-        queues.clear()
-    finally:
-        queues.close()
+    queues = _queues_of(local_server.url)
+    queues.clear()  # other users of the server may have left some
+    yield queues
+    queues.clear()
+
+
+@functools.cache
+def _queues_of(url: str) -> "LocalQueues":
+    """Return the queues of a server: to make clients takes longer than most tests."""
+    from loafer_kit.local import LocalQueues
+
+    return LocalQueues(url)

@@ -1,5 +1,7 @@
 """Projects whose files nobody wrote like that: each command ends well, or says which file it is."""
 
+import shutil
+
 import pytest
 from kept_projects import content, loafer_kit, replace
 
@@ -35,10 +37,17 @@ COMMANDS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    done = loafer_kit("new", "service", "foobar", "--queue", "orders", "--output-dir", folder)
+    assert done.code == 0
+    return folder / "foobar"
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert loafer_kit("new", "service", "foobar", "--queue", "orders").code == 0
+def project(made, tmp_path, monkeypatch):
+    shutil.copytree(made, tmp_path / "foobar")
     monkeypatch.chdir(tmp_path / "foobar")
     return tmp_path / "foobar"
 

@@ -1,4 +1,4 @@
-"""`loafer-kit dev` as a process of its own: real server, real service, real signals."""
+"""`loafer-kit dev`: real server, real service, real signals."""
 
 import json
 import os
@@ -13,8 +13,9 @@ import urllib.request
 import pytest
 from console.sessions import log_in
 from kept_projects import replace, run
-from terminals import Person
+from terminals import COMMAND, Person
 
+from loafer_kit.cli import main
 from loafer_kit.local import records
 
 pytestmark = pytest.mark.slow
@@ -68,14 +69,21 @@ def project(tmp_path, monkeypatch):
     return folder
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "loafer_kit", *map(str, arguments)]
+@pytest.fixture
+def dev(capfd, monkeypatch, local_queues):
+    """Runs `dev` in this process, beside an empty server; the service has a process of its own."""
 
+    def dev(*arguments):
+        monkeypatch.setattr(sys, "argv", ["loafer-kit", "dev", *map(str, arguments)])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return subprocess.CompletedProcess(sys.argv, code, *capfd.readouterr())
 
-def dev(*arguments):
-    return subprocess.run(
-        command("dev", *arguments), capture_output=True, text=True, check=False, timeout=90
-    )
+    return dev
 
 
 class Dev:
@@ -83,7 +91,7 @@ class Dev:
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
-            command("dev", *arguments),
+            [*COMMAND, "dev", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -108,7 +116,7 @@ class Dev:
         raise AssertionError(f"no {text!r} in:\n{''.join(self.lines)}")
 
 
-def test_once_ends_when_every_message_is_dealt_with(project):
+def test_once_ends_when_every_message_is_dealt_with(project, dev):
     """Good messages are handled, a bad one ends in the dead-letter queue; the exit code is 0."""
     result = dev(
         project, "--once", "--send", 'jobs={"id": 1}', "--send", 'jobs="bad"', "--send", "inbox=[2]"
@@ -130,7 +138,7 @@ dev: inbox        1       0
     assert "Traceback" not in result.stderr
 
 
-def test_once_ends_after_the_last_attempt_of_a_message_that_keeps_failing(project):
+def test_once_ends_after_the_last_attempt_of_a_message_that_keeps_failing(project, dev):
     """Without a dead-letter queue that is the fifth; no lease is waited for; exit code 1."""
     spec, package = project / "loafer.toml", project / "foobar" / "__init__.py"
     queue = 'dead_letter_queue = "jobs-dead"\nmax_receive_count = 2\nvisibility_timeout = 3\n'
@@ -145,7 +153,7 @@ def test_once_ends_after_the_last_attempt_of_a_message_that_keeps_failing(projec
     )
 
 
-def test_once_counts_what_the_service_does_not_log(project):
+def test_once_counts_what_the_service_does_not_log(project, dev):
     """A service may log errors only, and the message is given up as well."""
     spec, package = project / "loafer.toml", project / "foobar" / "__init__.py"
     replace(spec, 'dead_letter_queue = "jobs-dead"\nmax_receive_count = 2\n', "")
@@ -192,28 +200,21 @@ def test_the_service_ends_with_a_dev_that_is_killed(project):
 
 
 def test_send_reaches_the_server_from_another_terminal(project):
-    """`send` finds the server by itself; a subscribed queue is reached through its topic."""
+    """Its record and the service's socket are found; a topic reaches a subscribed queue."""
     with Dev(project) as running:
         url = running.until("SQS and SNS run on").split()[-1]
-        running.until("started")
-        for name, body in (("jobs", '"one"'), ("inbox", '"two"'), ("news", '"three"')):
-            result = run("send", name, body)
-            assert f"on the local server of foobar ({url})" in result.stdout
-            running.until(f"handled {body.strip(chr(34))}")
-        running.process.send_signal(signal.SIGTERM)
-        running.until("dev: ended")
-
-
-def test_the_record_of_the_server_names_the_queues(project):
-    """For the shell of another terminal, which offers them."""
-    with Dev(project) as running:
         running.until("started")
         [record] = records.running()
         assert record.queues == ["jobs", "jobs-dead", "inbox"]
         assert record.topics == ["news"]
-        running.until("control.started")
-        status = run("ctl", "status", "--json")
-        assert [route["name"] for route in json.loads(status.stdout)["routes"]] == ["jobs", "inbox"]
+        for name, body in (("jobs", '"one"'), ("inbox", '"two"'), ("news", '"three"')):
+            result = run("send", name, body)
+            assert f"on the local server of foobar ({url})" in result.stdout
+            running.until(f"handled {body.strip(chr(34))}")
+        status = json.loads(run("ctl", "status", "--json").stdout)
+        assert [route["name"] for route in status["routes"]] == ["jobs", "inbox"]
+        running.process.send_signal(signal.SIGTERM)
+        running.until("dev: ended")
 
 
 # Reloading
@@ -315,7 +316,7 @@ def shop_and_mailer(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_several_services_share_one_server(shop_and_mailer, monkeypatch):
+def test_several_services_share_one_server(shop_and_mailer, monkeypatch, dev):
     """A message of one arrives at the other through their topic; log lines name their service."""
     monkeypatch.chdir(shop_and_mailer)
     result = dev("shop", "mailer", "--once", "--send", 'orders={"id": 1}')
@@ -369,7 +370,7 @@ def test_a_terminal_gets_colours(project, monkeypatch):
         person.wait_for("error: There is no nowhere")
 
 
-def test_a_server_that_runs_already_is_used(project, local_server, local_queues):
+def test_a_server_that_runs_already_is_used(project, local_server, local_queues, dev):
     """The queues are made there, and the server stays."""
     result = dev(project, "--once", "--send", 'jobs={"id": 1}', "--endpoint-url", local_server.url)
     assert result.returncode == 0, result.stderr
@@ -377,7 +378,7 @@ def test_a_server_that_runs_already_is_used(project, local_server, local_queues)
     assert set(local_queues.names()) == {"jobs", "jobs-dead", "inbox"}
 
 
-def test_json_is_all_that_stdout_holds(project):
+def test_json_is_all_that_stdout_holds(project, dev):
     """One object in a line; what the service prints goes to stderr."""
     result = dev(
         project, "--json", "--once", "--send", "jobs=1", "--send", 'jobs="bad"', "--send", "inbox=2"
@@ -414,7 +415,7 @@ def test_json_is_all_that_stdout_holds(project):
     assert "handled 1" in result.stderr
 
 
-def test_json_ends_before_the_error(project):
+def test_json_ends_before_the_error(project, dev):
     """The error is on stderr, as ever."""
     (project / "foobar" / "__main__.py").write_text("print('hello')\nraise SystemExit(3)\n")
     result = dev(project, "--json")
@@ -424,7 +425,7 @@ def test_json_ends_before_the_error(project):
     assert result.stderr == "hello\nerror: foobar ended with exit code 3\n"
 
 
-def test_a_service_that_fails_is_reported(project):
+def test_a_service_that_fails_is_reported(project, dev):
     """Its own words are shown, then one line; exit code 1."""
     (project / "foobar" / "__main__.py").write_text("import nothing_like_it\n")
     result = dev(project)
@@ -433,7 +434,7 @@ def test_a_service_that_fails_is_reported(project):
     assert result.stderr.endswith("error: foobar ended with exit code 1\n")
 
 
-def test_a_service_without_main_is_one_line(project):
+def test_a_service_without_main_is_one_line(project, dev):
     """What `python -m` needs is named."""
     (project / "foobar" / "__main__.py").unlink()
     result = dev(project)
@@ -459,7 +460,7 @@ def test_a_service_without_main_is_one_line(project):
         ),
     ],
 )
-def test_an_error_is_one_line(project, monkeypatch, arguments, line):
+def test_an_error_is_one_line(project, monkeypatch, arguments, line, dev):
     """No traceback, exit code 1, and nothing was started."""
     monkeypatch.chdir(project.parent)
     result = dev(*arguments)
@@ -468,7 +469,7 @@ def test_an_error_is_one_line(project, monkeypatch, arguments, line):
     assert result.stderr.count("\n") == 1
 
 
-def test_a_spec_that_cannot_work_is_refused_with_its_place(project):
+def test_a_spec_that_cannot_work_is_refused_with_its_place(project, dev):
     """loafer.toml is checked as `loafer-kit new` checks a spec."""
     (project / "loafer.toml").write_text('name = "foobar"\n\n[[queues]]\nnmae = "jobs"\n')
     result = dev(project)

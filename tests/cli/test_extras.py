@@ -1,5 +1,6 @@
 """The command line where only the base install is there, as in a deployed service."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,19 +14,39 @@ from loafer_kit.cli import app
 pytestmark = pytest.mark.slow
 
 HIDDEN = ("black", "cookiecutter", "jinja2", "moto", "watchfiles", "yaml")
-MAIN = f"""
-import sys
-sys.modules.update(dict.fromkeys({HIDDEN!r}))  # what `import` then says is: no such module
+MAIN = """
+import contextlib, io, json, sys
+sys.modules.update(dict.fromkeys(json.loads(sys.argv[1])))  # `import` then finds no such module
 from loafer_kit.cli import main
-main()
+ends = []
+for command in sys.argv[2:]:
+    sys.argv = ["loafer-kit", *command.split()]
+    output, error = (
+        io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, sys.stdout.errors, write_through=True)
+        for _ in range(2)
+    )
+    code = 0
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    texts = (file.buffer.getvalue().decode() for file in (output, error))
+    ends.append((command, code, *texts))
+json.dump(ends, sys.stdout)
 """
 
 
-def base(*arguments):
-    """Run the command line without what the extras bring."""
-    return subprocess.run(
-        [sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True, check=False
+def in_one_process(*commands, without=(), **environment):
+    """Run command lines one after the other; return each with its exit code, output and error."""
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, json.dumps(without), *commands],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | environment,
     )
+    return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -38,59 +59,53 @@ def project(tmp_path, monkeypatch):
     return tmp_path / "foobar"
 
 
-@pytest.mark.parametrize(
-    ("command", "extra"),
-    [
-        ("new service x --queue a", "scaffold"),
-        ("new service x --queue a --template gh:someone/something", "scaffold"),
-        ("new service --asyncapi spec.yaml", "scaffold"),
-        ("new extension x", "scaffold"),
-        ("update", "scaffold"),
-        ("update --check", "scaffold"),
-        ("add queue b", "scaffold"),
-        ("add route a", "scaffold"),
-        ("add handler on_b", "scaffold"),
-        ("dev", "local"),
-    ],
-)
-def test_a_command_that_needs_an_extra_names_it(project, command, extra):
+NEEDED = {
+    "new service x --queue a": "scaffold",
+    "new service x --queue a --template gh:someone/something": "scaffold",
+    "new service --asyncapi spec.yaml": "scaffold",
+    "new extension x": "scaffold",
+    "update": "scaffold",
+    "update --check": "scaffold",
+    "add queue b": "scaffold",
+    "add route a": "scaffold",
+    "add handler on_b": "scaffold",
+    "dev": "local",
+}
+
+
+def test_a_command_that_needs_an_extra_names_it(project):
     """In one line; and nothing is written."""
     (project / "spec.yaml").write_text("asyncapi: 3.0.0")
     before = content(project)
 
-    done = base(*command.split())
+    for command, code, output, error in in_one_process(*NEEDED, without=HIDDEN):
+        assert (code, output) == (1, ""), command
+        assert error.endswith(
+            f"needs more than the base install: pip install 'loafer-kit[{NEEDED[command]}]'\n"
+        ), command
+        assert error.count("\n") == 1
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith(
-        f"needs more than the base install: pip install 'loafer-kit[{extra}]'\n"
-    )
-    assert done.stderr.count("\n") == 1
     assert content(project) == before
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["--help", "new service --help", "check", "schema", "templates", "add extension redis:Redis"],
-)
-def test_other_commands_need_none(project, command):
+def test_other_commands_need_none(project):
     """A project can be looked at everywhere."""
-    done = base(*command.split())
+    commands = ["--help", "new service --help", "check", "schema", "templates"]
 
-    assert (done.returncode, done.stderr) == (0, "")
+    ends = in_one_process(*commands, "add extension redis:Redis", without=HIDDEN)
+
+    assert [(code, error) for _, code, _, error in ends] == [(0, "")] * 6
 
 
 def test_help_is_shown_on_any_terminal(tmp_path):
     """One that has no dots in one character, say."""
     names = [command.name for command in app.registered_commands]
-    groups = [["new", "service"], ["new", "extension"], ["add", "queue"], ["add", "route"]]
-    for command in [*groups, *([name] for name in names if name)]:
-        done = subprocess.run(
-            [sys.executable, "-m", "loafer_kit", *command, "--help"],
-            capture_output=True,
-            check=False,
-            env=os.environ | {"PYTHONIOENCODING": "ascii"},
-        )
-        assert done.returncode == 0, done.stderr
+    groups = ["new service", "new extension", "add queue", "add route"]
+    commands = [f"{command} --help" for command in [*groups, *filter(None, names)]]
+
+    ends = in_one_process(*commands, PYTHONIOENCODING="ascii")
+
+    assert {(command, code) for command, code, _, _ in ends} == {(name, 0) for name in commands}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device here")

@@ -196,8 +196,8 @@ def test_nothing_of_a_template_for_repositories_runs(here, tmp_path):
 @pytest.mark.slow
 def test_a_project_of_many_files_is_committed(here):
     """However long their paths are together: they stand on no command line."""
-    folder = "/".join(["x" * 250] * 12)
-    paths = [f"{folder}/{number}" for number in range(900)]
+    folder = "/".join(["x" * 250] * 14)
+    paths = [f"{folder}/{number}" for number in range(640)]
     write(here / "theirs", dict.fromkeys(paths, ""), {"slug": "foobar"})
 
     done = loafer_kit(*NEW, "--template", "theirs", "--trust")

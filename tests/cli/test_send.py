@@ -11,6 +11,7 @@ from kept_projects import run
 
 from loafer_kit.cli.send import filled
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.ext.aws.envelopes import ENVELOPES, EnvelopeTranslator
 from loafer_kit.local import LocalQueue, sending
 from loafer_kit.local.records import ServerRecord, announce
 
@@ -110,6 +111,46 @@ def test_group_and_deduplication_id_are_set(queues):
     (message,) = queues.receive("steps.fifo")
     assert message["Attributes"]["MessageGroupId"] == "g"
     assert message["Attributes"]["MessageDeduplicationId"] == "d"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("sns", {"id": 1}),
+        ("eventbridge", {"id": 1}),
+        ("s3", [{"bucket": "photos", "key": "a b.jpg"}]),
+        ("cloudevents", {"id": 1}),
+        ("lambda", {"id": 1}),
+    ],
+)
+def test_a_body_is_sent_in_an_envelope(queues, kind, content):
+    """As the service expects it that reads the queue."""
+    facts = [] if kind == "s3" else ["--fact", "source=shop"]
+    assert send("jobs", json.dumps(content), "--as", kind, *facts).returncode == 0
+    (message,) = queues.receive("jobs")
+    translated = EnvelopeTranslator(ENVELOPES[kind]).translate(message)
+    if kind == "s3":
+        assert translated["content"][0]["s3"]["object"]["key"] == "a b.jpg"
+    else:
+        assert translated["content"] == content
+        assert translated["metadata"]["source"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["jobs", "{}", "--as", "letter"], "--as takes one of sns, eventbridge, s3"),
+        (["jobs", "{}", "--fact", "a=b"], "--fact needs it"),
+        (["jobs", "{}", "--as", "sns", "--fact", "a"], "--fact takes NAME=VALUE, not 'a'"),
+        (["jobs", "text", "--as", "sns"], "With --as, the body is JSON"),
+        (["jobs", "{}", "--as", "s3"], "S3 does not take that body"),
+    ],
+)
+def test_what_cannot_be_put_in_an_envelope_is_refused(queues, arguments, line):
+    """Exit code 2, and nothing was sent."""
+    result = send(*arguments)
+    assert (result.returncode, bodies(queues)) == (2, [])
+    assert line in result.stderr
 
 
 @pytest.mark.parametrize(

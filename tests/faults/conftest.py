@@ -1,5 +1,6 @@
 """Real SQS servers behind a proxy that breaks requests: moto's, and LocalStack's if installed."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -91,9 +92,12 @@ async def proxy(server):
 @pytest.fixture
 def queues(server):
     """The queues of the server, without the proxy."""
-    queues = LocalQueues(server)
-    yield queues
-    queues.close()
+    return _queues_of(server)
+
+
+@functools.cache
+def _queues_of(url):
+    return LocalQueues(url)
 
 
 @pytest.fixture

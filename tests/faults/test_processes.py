@@ -18,7 +18,7 @@ SERVICE = """
     from loafer_kit.ext.aws.routes import SQSRoute
     from loafer_kit.managers import LoaferManager
 
-    queue, seconds = sys.argv[1], float(sys.argv[2])
+    queue, seconds, concurrency = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 
     async def handler(message, metadata):
         print("started", message, flush=True)
@@ -26,7 +26,8 @@ SERVICE = """
         print("finished", message, flush=True)
         return True
 
-    route = SQSRoute(queue, {"options": {"WaitTimeSeconds": 1}}, handler=handler)
+    options = {"options": {"WaitTimeSeconds": 1}}
+    route = SQSRoute(queue, options, handler=handler, concurrency=concurrency)
     manager = LoaferManager([route])
 
     @manager.startup
@@ -40,12 +41,17 @@ SERVICE = """
 class Process:
     """A service in a process of its own, and the lines it printed."""
 
-    def __init__(self, folder, url, queue, seconds=0.0, script=SERVICE):
+    def __init__(self, folder, url, queue, seconds=0.0, concurrency=10):
         self._output = folder / f"output-{time.monotonic_ns()}"
         self._errors = self._output.with_suffix(".errors")
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(script), queue, str(seconds)],
+                [
+                    sys.executable,
+                    "-c",
+                    textwrap.dedent(SERVICE),
+                    *map(str, (queue, seconds, concurrency)),
+                ],
                 env=child_environment(url) | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 stdout=output,
                 stderr=errors,
@@ -78,8 +84,8 @@ def start(tmp_path, server, queue):
     """Start services on the queue; those that still run at the end are killed."""
     started = []
 
-    def start(seconds=0.0, queue=queue):
-        started.append(Process(tmp_path, server, queue, seconds))
+    def start(seconds=0.0, queue=queue, **options):
+        started.append(Process(tmp_path, server, queue, seconds, **options))
         return started[-1]
 
     yield start
@@ -121,6 +127,21 @@ def test_kill_9_in_the_middle_of_slow_messages(start, queues, queue):
     until_empty(queues, queue)
     assert second.end(signal.SIGTERM) == 0, second.errors
     assert sorted(second.bodies("finished")) == sorted(str(number) for number in range(10))
+
+
+def test_idle_workers_get_their_share_of_slow_messages(start, queues, queue):
+    """No worker fetches more than it can start soon."""
+    workers = [start(0.4, concurrency=1) for _ in range(3)]
+    for worker in workers:
+        worker.wait_for("starting")
+    for number in range(12):
+        queues.send(queue, number)
+    until_empty(queues, queue)
+    for worker in workers:
+        assert worker.end(signal.SIGTERM) == 0, worker.errors
+        assert len(worker.bodies("finished")) >= 2
+    finished = [body for worker in workers for body in worker.bodies("finished")]
+    assert sorted(finished) == sorted(str(number) for number in range(12))
 
 
 @pytest.mark.parametrize("phase", ["starting", "started", "finished"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kept_projects import loafer_kit
 
 from loafer_kit.local import LocalServer
 
@@ -38,7 +39,11 @@ class Installation:
 
     def new(self, folder, *arguments):
         """Generate a service and return its project folder."""
-        self.run("loafer_kit", "new", "service", "--output-dir", folder, *arguments, cwd=folder)
+        command = ("new", "service", "--output-dir", folder, *arguments)
+        if self.python == sys.executable:
+            assert loafer_kit(*command).code == 0
+        else:
+            self.run("loafer_kit", *command, cwd=folder)
         (project,) = (path.parent for path in folder.glob("*/loafer.toml"))
         return project
 
@@ -76,12 +81,13 @@ def _install_wheel(environment):
         subprocess.run(command, check=True, cwd=environment.parent, capture_output=True)
 
     dist = environment.with_name("dist")
-    run(sys.executable, "-m", "venv", environment)
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, ROOT)
     (built,) = dist.glob("*.whl")
     python = environment / "bin/python"
     # pip also compiles the modules of the templates; rendering must leave these files out.
-    run(python, "-m", "pip", "install", "--no-index", "--no-deps", built)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--no-index", "--no-deps", built)
     (site,) = environment.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 

@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from loafer_kit.local.clients import Clients, ServiceError
+from loafer_kit.exceptions import ServiceError
+from loafer_kit.local.clients import Clients
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/{}/aws4_request, Signature=0"
 LIST_QUEUES = {

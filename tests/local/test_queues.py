@@ -7,8 +7,8 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from loafer_kit.doctor import policies
+from loafer_kit.exceptions import ServiceError
 from loafer_kit.local import LocalQueue, LocalQueues, QueueCounts
-from loafer_kit.local.clients import ServiceError
 
 
 def test_a_queue_gets_its_attributes(local_queues):
@@ -112,6 +112,20 @@ def test_a_refusal_is_one_line_that_names_the_queue(local_queues):
     assert "NonExistentQueue" in e.value.code
 
 
+def test_a_deleted_queue_is_an_error_until_it_is_created_again(local_queues):
+    """Also for somebody who has used it before."""
+    local_queues.create("jobs")
+    assert local_queues.counts("jobs").total == 0
+    local_queues.delete("jobs")
+
+    with pytest.raises(ServiceError, match=r"^jobs: The specified queue does not exist\.$"):
+        local_queues.counts("jobs")
+
+    local_queues.create("jobs")
+    local_queues.send("jobs", 1)
+    assert local_queues.counts("jobs").total == 1
+
+
 def test_a_client_of_any_region_sees_the_same_queues(local_server, local_queues):
     """A service that names its own region needs no change to run here."""
     local_queues.create("jobs")
@@ -124,6 +138,12 @@ def test_counts_read_well():
     """What is nought is left out."""
     assert str(QueueCounts(visible=1, in_flight=0, delayed=2)) == "1 visible and 2 delayed"
     assert str(QueueCounts(visible=0, in_flight=0, delayed=0)) == "none"
+
+
+def test_a_queue_with_attributes_can_be_a_key():
+    """`dev` counts the messages of each."""
+    queue = LocalQueue("jobs", topic="news", subscription={"RawMessageDelivery": "true"})
+    assert {queue: 1}[queue] == 1
 
 
 def test_a_filter_policy_applies(local_queues):
@@ -163,3 +183,9 @@ def test_only_content_based_deduplication_makes_an_id_of_the_body(local_queues):
     with pytest.raises(ClientError, match="ContentBasedDeduplication"):
         client.send_message(**ids | {"QueueUrl": local_queues.queue_url("plain.fifo")})
     client.close()
+
+
+def test_queues_with_attributes_can_be_keys():
+    """As `dev` counts their messages."""
+    one, other = LocalQueue("a", attributes={"x": "y"}), LocalQueue("a", attributes={"x": "z"})
+    assert {one: 1, other: 2}[LocalQueue("a", attributes={"x": "y"})] == 1

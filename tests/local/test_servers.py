@@ -10,9 +10,8 @@ import sys
 
 import pytest
 
-from loafer_kit.exceptions import ConfigurationError, MissingExtraError
+from loafer_kit.exceptions import ConfigurationError, MissingExtraError, ServiceError
 from loafer_kit.local import LocalQueues, LocalServer, child_environment
-from loafer_kit.local.clients import ServiceError
 from loafer_kit.local.long_polls import LongPolls
 
 

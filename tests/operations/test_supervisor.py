@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,11 @@ class Processes:
             return self.ask("status")
         return {"state": "starting", "processes": []}
 
+    def page(self, name):
+        address = re.search(r"http.started address=(\S+):", self.output())[1]
+        with urllib.request.urlopen(f"http://{address}/{name}") as answer:
+            return answer.read().decode()
+
     def health(self):
         return json.loads((self.folder / "health").read_text())
 
@@ -209,6 +216,14 @@ def test_a_crash_and_a_hang_cost_one_process_each_and_no_message(family):
     expected = {"pid": service.process.pid, "state": "ready", "problems": []}
     service.until(lambda: expected.items() <= service.health().items())
     assert len(service.ask("recent")) > 0
+    assert service.page("readyz") == "ready\n"
+    assert json.loads(service.page("info"))["routes"]["files"]["concurrency"] == 8
+    metrics = service.page("metrics")
+    assert 'loafer_slots_total{route="files"} 8.0' in metrics
+    handled = re.search(
+        r'messages_handled_total\{route="files",outcome="acknowledged"\} (\d+)', metrics
+    )
+    assert 10 <= int(handled[1]) <= 20  # those of children that have ended count as well
     service.send("slow", "slow")
     service.until(lambda: len(service.ask("dump")) == 2)
     assert service.end() == 0

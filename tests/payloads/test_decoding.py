@@ -18,9 +18,9 @@ import typing_extensions
 from typing_extensions import TypedDict
 
 from loafer_kit.exceptions import ConfigurationError, InvalidPayloadError
-from loafer_kit.payloads.decoding import decoder_for
+from loafer_kit.payloads.decoding import decoder_for, is_undecodable
 from loafer_kit.providers import AbstractProvider
-from loafer_kit.routes import Route, is_undecodable
+from loafer_kit.routes import Route
 
 
 @dataclasses.dataclass

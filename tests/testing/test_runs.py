@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from loafer_kit.exceptions import ServiceError
 from loafer_kit.ext.aws.routes import SNSQueueRoute, SQSRoute
 from loafer_kit.local import LocalQueue
-from loafer_kit.local.clients import ServiceError
 from loafer_kit.managers import LoaferManager
 from loafer_kit.testing import run_until_empty
 

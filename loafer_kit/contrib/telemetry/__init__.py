@@ -71,7 +71,8 @@ class Telemetry(Extension):
         super().init_app(app)
         for observer in self._observers:
             app.observe(observer)
-        app.teardown(self._flush)
+        app.teardown(self.flush)
 
-    async def _flush(self, app: Any) -> None:
+    async def flush(self, app: Any = None) -> None:
+        """Return when the span processors were told of all spans, or after two seconds."""
         await asyncio.to_thread(self._ender.flush)

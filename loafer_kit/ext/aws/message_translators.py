@@ -12,8 +12,8 @@ class SQSMessageTranslator(AbstractMessageTranslator):
 
     def translate(self, message: Message) -> TranslatedMessage:
         """Return the decoded body; raise `ValueError` if it is not JSON."""
-        content = _decoded(message["Body"], "The body", "SQSTextMessageTranslator")
-        return {"content": content, "metadata": _without_body(message)}
+        content = decoded(message["Body"], "The body", "SQSTextMessageTranslator")
+        return {"content": content, "metadata": without_body(message)}
 
 
 class SQSTextMessageTranslator(AbstractMessageTranslator):
@@ -21,7 +21,7 @@ class SQSTextMessageTranslator(AbstractMessageTranslator):
 
     def translate(self, message: Message) -> TranslatedMessage:
         """Return the body."""
-        return {"content": message["Body"], "metadata": _without_body(message)}
+        return {"content": message["Body"], "metadata": without_body(message)}
 
 
 class SNSTextMessageTranslator(AbstractMessageTranslator):
@@ -34,8 +34,8 @@ class SNSTextMessageTranslator(AbstractMessageTranslator):
 
     def translate(self, message: Message) -> TranslatedMessage:
         """Return the published text; raise `ValueError` if the body is not SNS's notification."""
-        envelope = _envelope(message["Body"])
-        metadata = _without_body(message) | envelope
+        envelope = sns_envelope(message["Body"])
+        metadata = without_body(message) | envelope
         del metadata["Message"]
         if "MessageId" in message:
             metadata["SQSMessageId"] = message["MessageId"]
@@ -48,7 +48,7 @@ class SNSMessageTranslator(SNSTextMessageTranslator):
     def translate(self, message: Message) -> TranslatedMessage:
         """Return the published message; raise `ValueError` if it cannot be decoded."""
         translated = super().translate(message)
-        translated["content"] = _decoded(
+        translated["content"] = decoded(
             translated["content"], "The message in SNS's envelope", "SNSTextMessageTranslator"
         )
         return translated
@@ -67,9 +67,10 @@ _CONFIRMATIONS = {
 }
 
 
-def _envelope(body: str) -> dict[str, Any]:
+def sns_envelope(body: Any) -> dict[str, Any]:
+    """Return SNS's envelope, from text or as a value; raise `ValueError` if it is not one."""
     try:
-        envelope = json.loads(body)
+        envelope = json.loads(body) if isinstance(body, str) else body
     except ValueError as error:
         raise ValueError(
             f"The body is not an SNS envelope ({error}): with raw message delivery of plain text, "
@@ -85,7 +86,8 @@ def _envelope(body: str) -> dict[str, Any]:
     return envelope
 
 
-def _decoded(text: str, what: str, text_translator: str) -> Any:
+def decoded(text: str, what: str, text_translator: str) -> Any:
+    """Return JSON as a value; raise `JSONDecodeError` with a hint if it is not JSON."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -93,7 +95,8 @@ def _decoded(text: str, what: str, text_translator: str) -> Any:
         raise json.JSONDecodeError(hint, text, error.pos) from None
 
 
-def _without_body(message: Message) -> dict[str, Any]:
+def without_body(message: Message) -> dict[str, Any]:
+    """Return the keys of a message but its body, in a new dict."""
     metadata = dict(message)
     del metadata["Body"]
     return metadata

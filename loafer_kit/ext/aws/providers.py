@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
@@ -25,6 +26,19 @@ from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A queue that was found, and where its dead letters go."""
+
+    queue: Queue
+    attributes: dict[str, str]
+    clients: Clients
+
+    #: Of rejected messages, and of those that fail on their last receive; None: nowhere.
+    dead_letters: DeadLetterQueue | None
+    exhausted: DeadLetterQueue | None
 
 
 class SQSProvider(AbstractProvider):
@@ -61,8 +75,7 @@ class SQSProvider(AbstractProvider):
         self._lost: Callable[[Message], None] = _ignore
         self._clients: Clients | None = None
         self._session: QueueSession | None = None
-        self._queue: Queue | None = None
-        self._dead_letters: DeadLetterQueue | None = None
+        self._connection: Connection | None = None
         self._opening: asyncio.Lock | None = None
 
     def __str__(self) -> str:
@@ -96,7 +109,11 @@ class SQSProvider(AbstractProvider):
                 self._session = await self._begin()
             return self._session
 
-    async def _begin(self) -> QueueSession:
+    async def connect(self) -> Connection:
+        """Find the queue, check its attributes and find out where its dead letters go.
+
+        Raises `ProviderError`.
+        """
         if self._clients is None:
             self._clients = clients.share(self._client_options, self.queue_name)
         transport = await _open_transport(self._clients, self.queue_name, self.settings.transport)
@@ -110,18 +127,21 @@ class SQSProvider(AbstractProvider):
         if self.settings.dead_letter_queue:
             dead_letters = DeadLetterQueue(self.settings.dead_letter_queue, queue, self._clients)
             await dead_letters.find()
-        self._queue, self._dead_letters = queue, dead_letters
-        timeout = checks.visibility_timeout(attributes, self.settings)
+        return Connection(queue, attributes, self._clients, dead_letters, exhausted)
+
+    async def _begin(self) -> QueueSession:
+        self._connection = found = await self.connect()
+        timeout = checks.visibility_timeout(found.attributes, self.settings)
         return QueueSession(
-            queue,
+            found.queue,
             self.settings,
-            blocking_queue=BlockingQueue(url, self._clients.blocking_client),
+            blocking_queue=BlockingQueue(found.queue.url, found.clients.blocking_client),
             # Named in every receive: the queue's own timeout may change while the leases count
             # with this one.
             receive_parameters={**self._receive_parameters, "VisibilityTimeout": timeout},
             visibility_timeout=timeout,
-            dead_letters=dead_letters,
-            exhausted=exhausted if self.settings.dead_letter_exhausted else None,
+            dead_letters=found.dead_letters,
+            exhausted=found.exhausted if self.settings.dead_letter_exhausted else None,
             max_receive_count=self.max_deliveries,
             lost=self._lost,
             settled=self._settled,
@@ -199,9 +219,9 @@ class SQSProvider(AbstractProvider):
 
         Raises `ProviderError` if SQS refuses to tell.
         """
-        if self._queue is None:
+        if self._connection is None:
             return {}
-        attributes = await self._queue.attributes()
+        attributes = await self._connection.queue.attributes()
         found = {
             name: int(attributes[f"ApproximateNumberOfMessages{suffix}"])
             for name, suffix in (
@@ -211,11 +231,10 @@ class SQSProvider(AbstractProvider):
             )
             if f"ApproximateNumberOfMessages{suffix}" in attributes
         }
-        if self._dead_letters is not None:
-            with contextlib.suppress(
-                ProviderError
-            ):  # the service may only be allowed to send there
-                attributes = await (await self._dead_letters.find()).attributes()
+        if (dead_letters := self._connection.dead_letters) is not None:
+            # The service may be allowed to send there, and no more.
+            with contextlib.suppress(ProviderError):
+                attributes = await (await dead_letters.find()).attributes()
                 found["dead_letters"] = int(attributes["ApproximateNumberOfMessages"])
         return found
 

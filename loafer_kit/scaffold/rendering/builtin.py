@@ -3,6 +3,7 @@
 They are trusted: no sandbox, no hooks. cookiecutter writes the same bytes from them.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,11 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from loafer_kit.scaffold.project.plans import Plan
 from loafer_kit.scaffold.rendering import formatting
 from loafer_kit.scaffold.rendering.quoting import QuotingExtension
-from loafer_kit.scaffold.rendering.templates import Template
+from loafer_kit.scaffold.rendering.templates import File, Template
 
-# Separates the paths that are rendered as one text; none holds it.
+# Separates the paths that are rendered as one text, the template `_PATHS`; none holds it.
 _SEPARATOR = "\0"
+_PATHS = "\0paths"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,12 @@ class Rendered:
 def render(template: Template, variables: Mapping[str, Any]) -> Rendered:
     """The project that a built-in template makes of its variables.
 
-    Only the files that the project gets are compiled.
+    Only the files that the project gets are compiled, once in each process.
     """
     sources = {f"{template.project}/{path}": path for path in template.below(template.project)}
-    environment = _environment(template)
-    paths = environment.from_string(_SEPARATOR.join([template.project, *sources]))
-    folder, *rendered = paths.render(cookiecutter=variables).split(_SEPARATOR)
+    environment = _environment(tuple(template.files.items()))
+    paths = environment.get_template(_PATHS).render(cookiecutter=variables)
+    folder, *rendered = paths.split(_SEPARATOR)
     files, executables = {}, set()
     for source, path in zip(sources, rendered, strict=True):
         place = path.removeprefix(f"{folder}/")
@@ -56,9 +58,14 @@ def render(template: Template, variables: Mapping[str, Any]) -> Rendered:
     return Rendered(folder, Plan(files, frozenset(executables)))
 
 
-def _environment(template: Template) -> Environment:
+@functools.lru_cache
+def _environment(files: tuple[tuple[str, File], ...]) -> Environment:
     """The environment that cookiecutter makes of the template's `cookiecutter.json`."""
-    sources = {**template.below("templates"), **template.below(template.project)}
+    template = Template(dict(files))
+    project = template.below(template.project)
+    paths = [template.project, *(f"{template.project}/{path}" for path in project)]
+    sources = template.below("templates") | project
+    sources[_PATHS] = File(_SEPARATOR.join(paths).encode())
     return Environment(  # noqa: S701 - no HTML is written
         undefined=StrictUndefined,
         loader=FunctionLoader(lambda name: sources[name].content.decode()),

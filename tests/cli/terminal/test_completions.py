@@ -6,9 +6,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from installed_packages import install
+from kept_projects import run
 from terminals import Person
 
 from loafer_kit.cli.terminal import completions
@@ -48,7 +50,7 @@ def shop(tmp_path, monkeypatch):
     return folder
 
 
-def run(*arguments, **environment):
+def in_a_process(*arguments, **environment):
     done = subprocess.run(
         arguments, capture_output=True, text=True, check=False, env=os.environ | environment
     )
@@ -56,10 +58,17 @@ def run(*arguments, **environment):
     return done.stdout
 
 
-def complete(line):
+def in_this_process(*arguments, **environment):
+    with mock.patch.dict(os.environ, environment):
+        done = run(*arguments[1:])
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def complete(line, start=in_this_process):
     """What bash is told about the last word of a line without quotes, `=` or `:`."""
     words = line.split(" ")
-    answer = run(
+    answer = start(
         "loafer-kit",
         _LOAFER_KIT_COMPLETE="complete_bash",
         COMP_WORDS="\n".join(words),
@@ -114,7 +123,6 @@ def test_templates_and_sources_are_offered_by_their_names(shop, tmp_path, monkey
     site = tmp_path / "site"
     entries = {"templates": {"acme": "acme_x"}, "sources": {"catalog": "acme_x:read"}}
     install(site, monkeypatch, "acme-x", entries, {"acme_x.py": "raise SystemExit('imported')"})
-    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     for name in ("mine.zip", "x; touch ran.zip", "$(ran).zip", "x\x1b[2K.zip", "x\ny.zip"):
         (shop / name).touch()
     (shop / "mine.txt").touch()
@@ -156,7 +164,7 @@ def test_shells_that_show_help_get_it():
     """That of the setting."""
     line = "loafer-kit new service --queue jobs,kind=sqs,wait"
     for shell in ("zsh", "fish"):
-        answer = run(
+        answer = in_this_process(
             "loafer-kit",
             _LOAFER_KIT_COMPLETE=f"complete_{shell}",
             _TYPER_COMPLETE_ARGS=line,
@@ -216,11 +224,11 @@ def test_what_a_service_prints_when_it_is_imported_is_not_offered(shop):
     )
     (shop / "failing.py").write_text("print('loud')\nraise SystemExit('louder')\n")
 
-    offered = complete("loafer-kit --app loud ")
+    offered = complete("loafer-kit --app loud ", in_a_process)
     assert {"songs", "send"} <= set(offered)
     assert not {"loud", "louder"} & set(offered)
-    assert complete("loafer-kit --app loud songs ") == ["sing"]
-    assert "send" in complete("loafer-kit --app failing s")
+    assert complete("loafer-kit --app loud songs ", in_a_process) == ["sing"]
+    assert "send" in complete("loafer-kit --app failing s", in_a_process)
     assert "send" in complete("loafer-kit --version s")
 
 
@@ -287,10 +295,13 @@ TYPED = {
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_tab_in_bash(shop):
     """With the script of `--install-completion`, which only writes into the home directory."""
-    assert "installed" in run("loafer-kit", "--install-completion", "bash", SHELL="/bin/bash")
+    assert "installed" in in_a_process(
+        "loafer-kit", "--install-completion", "bash", SHELL="/bin/bash"
+    )
     installed = Path(os.environ["HOME"], ".bash_completions/loafer-kit.sh")
     assert f"source '{installed}'" in Path(os.environ["HOME"], ".bashrc").read_text()
-    assert run("loafer-kit", "--show-completion", "bash").strip() == installed.read_text().strip()
+    shown = in_a_process("loafer-kit", "--show-completion", "bash")
+    assert shown.strip() == installed.read_text().strip()
 
     with Person("-i", program=["bash", "--noprofile"], env=os.environ | {"TERM": "dumb"}) as person:
         person.type("PS1='ready> '; bind 'set bell-style none'\n")

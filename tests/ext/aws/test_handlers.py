@@ -13,6 +13,8 @@ from loafer_kit.local import LocalQueue
 
 pytestmark = pytest.mark.slow
 
+# Without it a FIFO queue refuses a message that has no deduplication id.
+DEDUPLICATING = {"ContentBasedDeduplication": "true"}
 OPTIONS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
 
 
@@ -56,7 +58,7 @@ async def test_sqs_handler_passes_on_what_a_route_delivers(local_queues, queue):
 
 async def test_sqs_handler_publishes_to_a_fifo_queue(local_queues):
     """Parameters of SendMessage are passed on."""
-    name = local_queues.fresh(fifo=True)
+    name = local_queues.fresh(fifo=True, attributes=DEDUPLICATING)
     await SQSHandler(name).publish("x", MessageGroupId="a")
     [message] = local_queues.receive(name)
     assert message["Attributes"]["MessageGroupId"] == "a"
@@ -206,7 +208,9 @@ async def test_a_message_goes_from_fifo_to_fifo(local_queues, forwarded):
 async def test_a_message_goes_from_fifo_to_a_standard_queue(local_queues, forwarded):
     """The group goes along, the deduplication id, which a standard queue refuses, does not."""
     _, copy = await forwarded(
-        local_queues.fresh(fifo=True), local_queues.fresh("next"), MessageGroupId="g"
+        local_queues.fresh(fifo=True, attributes=DEDUPLICATING),
+        local_queues.fresh("next"),
+        MessageGroupId="g",
     )
     assert copy["Attributes"].get("MessageGroupId") == "g"
 

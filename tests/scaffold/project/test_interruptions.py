@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 import pytest
+from hypothesis import settings
 from kept_projects import content, loafer_kit, replace
 from kills import is_killed_at
 
@@ -225,3 +226,61 @@ def test_a_new_project_that_is_run_again_is_whole(tmp_path, place):
 
     assert done.code == 0, done.error
     assert content(tmp_path / "new") == content(tmp_path / "whole")
+
+
+# Every command after every write of every other: in the soak profile; else a few of them.
+SOAKING = settings().max_examples >= settings.get_profile("soak").max_examples
+EDIT = b"\n# edited since\n"
+NEXT = {**{name: run for name, (_, run) in COMMANDS.items()}, "check": None}
+
+
+def turns_and_commands(name):
+    """The writes at which a command is killed, each with the commands that are run then."""
+    if SOAKING:
+        return ((turn, tuple(NEXT)) for turn in range(1000))
+    place = list(COMMANDS).index(name)
+    return iter([(7 * (place + 1), (list(NEXT)[place + 1],)), (1000, ())])
+
+
+@pytest.mark.parametrize("path", [None, "README.md", "shop/handlers.py"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_any_command_may_come_next(service, tmp_path, name, path):
+    """It ends whole, or says in one line what to do; what was edited since stays."""
+    prepare, run = COMMANDS[name]
+    start = prepare(shutil.copytree(service, tmp_path / "start/shop"))
+    for turn, commands in turns_and_commands(name):
+        probe = copy_of(start, tmp_path / "probe")
+        if not is_killed_at(turn, lambda probe=probe: run(probe), probe.parent):
+            return
+        for other in commands:
+            project = copy_of(start, tmp_path / "killed")
+            assert is_killed_at(turn, lambda project=project: run(project), project.parent)
+            if path is not None and (project / path).exists():
+                (project / path).write_bytes((project / path).read_bytes() + EDIT)
+            follow(project, other, path)
+
+
+def copy_of(folder, parent):
+    shutil.rmtree(parent, ignore_errors=True)
+    return shutil.copytree(folder, parent / folder.name)
+
+
+def follow(project, other, path):
+    """Run the other command on what a killed one left."""
+    edited = path is not None and (project / path).exists()
+    run = NEXT[other] or (lambda project: loafer_kit("check", project))
+
+    done = run(project)
+
+    if other == "check":
+        left = journals.interruption(project)
+        assert ("journal.json" in done.output) == (left is not None)
+        return
+    if done.code == 0:
+        assert journals.interruption(project) is None
+        assert writing.recover(project) is None
+    else:
+        assert "Traceback" not in done.error
+        assert done.error.strip()
+    if edited and other != "new":  # `new --force` overwrites what was edited
+        assert EDIT in (project / path).read_bytes()

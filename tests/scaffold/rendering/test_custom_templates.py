@@ -720,10 +720,12 @@ TRACES = """
 import sys
 from pathlib import Path
 from loafer_kit.scaffold.rendering import custom_templates, origins
-{first}
-template = custom_templates.load(origins.named(sys.argv[1]), Path(), lambda code: True)
-made = custom_templates.render(template, {{"name": "x"}}, {{}})
-assert {{"a", "b"}} <= set(made.plan.files), made
+templates = []
+for reference in sys.argv[1:]:
+    template = custom_templates.load(origins.named(reference), Path(), lambda code: True)
+    made = custom_templates.render(template, {{"name": "x"}}, {{}})
+    assert {{"a", "b"}} <= set(made.plan.files), made
+    templates.append(template)  # lives as long as the process
 {last}
 """
 
@@ -745,17 +747,18 @@ def test_nothing_of_a_template_is_left_behind(tmp_path, last):
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    for reference in (f"git+{template}", str(template), f"{tmp_path}/a.zip"):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", TRACES.format(first="", last=last), reference],
-            check=False,
-            cwd=tmp_path / "here",
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == ("nothing" in last), done.stderr
+    references = (f"git+{template}", str(template), f"{tmp_path}/a.zip")
 
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", TRACES.format(last=last), *references],
+        check=False,
+        cwd=tmp_path / "here",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == ("nothing" in last), done.stderr
     assert [list((tmp_path / name).iterdir()) for name in ("temporary", "home", "here")] == [[]] * 3
 
 

@@ -1,10 +1,10 @@
 """Rendered artefacts, read back: what they declare, and the ARNs that their expressions mean."""
 
+import functools
 import json
 import re
 
 import hcl2
-from cfnlint import decode
 
 PATHS = {
     "cloudformation": "deploy/cloudformation.yaml",
@@ -26,12 +26,24 @@ def arn(service, name, region=None, account=None):
     return f"arn:aws:{service}:{region or REGION}:{account or ACCOUNT}:{name}"
 
 
+@functools.cache  # many tests read the same artefacts, and a parser takes half a second for one
+def decoded(text):
+    """What cfn-lint reads in a template."""
+    from cfnlint import decode  # imports sympy, which takes seconds
+
+    template, problems = decode.decode_str(text)
+    assert problems == []
+    return template
+
+
+_loaded = functools.cache(hcl2.loads)
+
+
 class CloudFormation:
     """A template: SAM's and that of ECS too."""
 
     def __init__(self, text):
-        self.template, problems = decode.decode_str(text)
-        assert problems == []
+        self.template = decoded(text)
 
     def resources(self, kind):
         """The properties of each resource of a kind, by its name, their functions carried out."""
@@ -74,7 +86,7 @@ class Terraform:
     """A module of one file."""
 
     def __init__(self, text):
-        self._module = hcl2.loads(text)
+        self._module = _loaded(text)
         self.resources = self._blocks("resource")
         self.data = self._blocks("data")
 

@@ -1,14 +1,12 @@
 """The ECS service: as many tasks as the backlog asks for, each with the permissions it needs."""
 
-from cfnlint import decode
+from scaffold.shipping.rendered import decoded
 
 PATH = "deploy/ecs.yaml"
 
 
 def load(text):
-    template, problems = decode.decode_str(text)
-    assert problems == []
-    return template["Resources"]
+    return decoded(text)["Resources"]
 
 
 def test_each_queue_scales_the_tasks_by_its_own_backlog(ship):

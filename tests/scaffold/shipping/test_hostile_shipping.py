@@ -6,9 +6,9 @@ import re
 import hcl2
 import pytest
 import yaml
-from cfnlint import decode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scaffold.shipping.rendered import decoded
 
 from loafer_kit.scaffold.rendering import quoting
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
@@ -112,7 +112,7 @@ def test_every_file_parses_and_holds_no_more_than_the_spec(ship, queues, name):
         if path[-2:] == "ml"
     }
     for path in ("deploy/cloudformation.yaml", "deploy/sam.yaml", "deploy/ecs.yaml"):
-        assert decode.decode_str(project[path])[1] == []
+        decoded(project[path])
     made = [
         resource["Properties"]["QueueName"]
         for resource in documents["deploy/cloudformation.yaml"][0]["Resources"].values()

@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
-from cfnlint import decode
 from moto.server import ThreadedMotoServer
+from scaffold.shipping.rendered import decoded
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
@@ -121,9 +121,7 @@ def whole_server():
 @pytest.fixture
 def stack(ship, whole_server, local_queues):
     clients = Clients(whole_server)
-    template, _ = decode.decode_str(
-        ship("cloudformation", queues=QUEUES)["deploy/cloudformation.yaml"]
-    )
+    template = decoded(ship("cloudformation", queues=QUEUES)["deploy/cloudformation.yaml"])
     yield Stack(clients, json.loads(json.dumps(template)))
     clients.call("cloudformation", "delete_stack", StackName="service")
     for alarm in clients.call("cloudwatch", "describe_alarms")["MetricAlarms"]:

@@ -132,7 +132,7 @@ def test_a_document_that_multiplies_ends_with_one_line(tmp_path, name):
 def test_an_expression_with_very_many_references_is_followed(tmp_path):
     """In a plan."""
     address = "aws_sqs_queue.q"
-    references = {"references": [f"aws_sqs_queue.x{number}.arn" for number in range(20_000)]}
+    references = {"references": [f"aws_sqs_queue.x{number}.arn" for number in range(5_000)]}
     resource = {"type": "aws_sqs_queue", "address": address, "values": {"name": "q"}}
     content = {
         "planned_values": {"root_module": {"resources": [resource]}},

@@ -140,7 +140,7 @@ def test_nothing_is_lost_and_nothing_runs_after_it_was_done(
     end, no two handlers have one message, message groups keep their order, no task is left.
     """
 
-    @settings(deadline=None, max_examples=max(10, settings().max_examples // 5))
+    @settings(deadline=None, max_examples=max(5, settings().max_examples // 5))
     @example(seed=112)
     @example(seed=4035)
     @example(seed=3531747)

@@ -229,6 +229,17 @@ def test_a_message_that_another_consumer_has_is_not_waited_for():
     assert convoys.none_for(91.0) == float("inf")
 
 
+def test_a_failed_message_that_comes_back_early_holds_up_receives_of_ten_at_once():
+    """It is in hand again, and visible again at any time: until it is gone."""
+    convoys = Convoys(5)
+    convoys.failed(failed_message("a", 1), 0.0, 30.0)
+    convoys.received(failed_message("b", 1), 5.0)
+    assert convoys.none_for(5.0) == 24.0
+    convoys.received(failed_message("a", 2), 10.0)
+    assert convoys.none_for(10.0) == 0.0
+    assert convoys.none_for(1_000.0) == 0.0
+
+
 # Ends
 
 
