@@ -41,6 +41,7 @@ bench: $(STAMP)
 # Many random schedules against a model of SQS, and commands killed at every write: many minutes.
 soak: $(STAMP)
 	$(BIN)/python -m pytest tests/ext/aws/model/test_schedules.py --hypothesis-profile=soak --timeout 1200
+	$(BIN)/python -m pytest tests/dead_letters/test_kills.py --hypothesis-profile=soak --timeout 1200
 	$(BIN)/python -m pytest tests/scaffold/project/test_interruptions.py -k any_command \
 		--hypothesis-profile=soak --timeout 3600
 

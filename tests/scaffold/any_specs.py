@@ -112,6 +112,7 @@ _IN_TESTS = {
     "wait_time": {"most": 1},
     "linger": {"most": 1},
     "visibility_timeout": {"least": 5},
+    "rate_limit": {"least": 10},
 }
 runnable = specs_of(
     {field.name: values(field, **_IN_TESTS.get(field.name, {})) for field in fields.OPTIONS}

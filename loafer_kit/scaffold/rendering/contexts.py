@@ -153,15 +153,18 @@ def _example(queue: QueueSpec, payloads: Payloads, *, everything: bool = True) -
 def _topics(spec: ServiceSpec) -> list[Context]:
     """Each topic once, with a message that fits the payload of its queues, if they have one.
 
-    A queue with a filter policy may not get that message: its topic does not count.
+    A topic that is given by name and by ARN is one on the local server. A queue with a filter policy
+    may not get that message: its topic does not count.
     """
     examples: dict[str, Context] = {}
     for queue in spec.queues:
-        if "filter_policy" in queue.attributes:
+        if queue.topic is None or "filter_policy" in queue.attributes:
             continue
-        if queue.topic and (queue.payload or queue.topic not in examples):
-            examples[queue.topic] = _example(queue, spec.payloads)
-    return [{"name": name, "example": content} for name, content in examples.items()]
+        name = queue.topic.rpartition(":")[2]
+        if queue.payload or name not in examples:
+            shown = examples.get(name, {"name": queue.topic})["name"]
+            examples[name] = {"name": shown, "example": _example(queue, spec.payloads)}
+    return list(examples.values())
 
 
 def _dead_letter_queues(spec: ServiceSpec) -> list[str]:

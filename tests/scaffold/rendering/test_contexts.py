@@ -191,7 +191,7 @@ def test_no_compiled_module_is_carried_into_a_project(tmp_path):
     template = tmp_path / "service"
     shutil.copytree(templates.locate("service"), template)
     cache = template / "{{cookiecutter.package}}/tests/__pycache__"
-    cache.mkdir()
+    cache.mkdir(exist_ok=True)
     (cache / "test_handlers.cpython-311.pyc").write_bytes(b"\0")
 
     plan = builtin.render(templates.read(template), contexts.service(spec({"name": "a"}))).plan
@@ -310,3 +310,11 @@ def test_the_service_is_tested_for_what_its_queues_promise(queue, expected):
     found = re.findall(r"def test_handle_a_gets_(?:no_)?(\w+)\(", text)
     assert found == expected
     assert ('counts("d").total == 0' in text) == ("dead_letter_queue" in queue)
+
+
+def test_a_topic_by_name_and_by_arn_gets_one_message():
+    """It is one topic on the local server: each queue gets a copy of what is published."""
+    arn = "arn:aws:sns:eu-west-1:123456789012:orders"
+    queues = [{"name": "a", "topic": "orders"}, {"name": "b", "topic": arn}]
+    service = validation.service(Draft({"name": "foobar", "queues": queues}))
+    assert [topic["name"] for topic in contexts.service(service)["topics"]] == ["orders"]
