@@ -41,7 +41,7 @@ SERVICE = """
 class Process:
     """A service in a process of its own, and the lines it printed."""
 
-    def __init__(self, folder, url, queue, seconds=0.0, concurrency=10):
+    def __init__(self, folder, url, queue, seconds=0.0, script=SERVICE, *, concurrency=10):
         self._output = folder / f"output-{time.monotonic_ns()}"
         self._errors = self._output.with_suffix(".errors")
         with self._output.open("w") as output, self._errors.open("w") as errors:
@@ -49,7 +49,7 @@ class Process:
                 [
                     sys.executable,
                     "-c",
-                    textwrap.dedent(SERVICE),
+                    textwrap.dedent(script),
                     *map(str, (queue, seconds, concurrency)),
                 ],
                 env=child_environment(url) | {"PYTHONPATH": os.pathsep.join(sys.path)},
