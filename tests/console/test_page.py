@@ -436,6 +436,9 @@ def test_the_page_works_by_keyboard_with_a_screen_reader_and_on_a_phone(stage, p
     assert page.js("return document.documentElement.scrollWidth") <= 360
     button = page.one("[aria-label='Send a message to orders']")
     page.js("arguments[0].focus()", button)
+    span = page.one("#span").text
+    page.until(lambda: page.one("#span").text != span)  # a newer state is shown
+    assert page.driver.switch_to.active_element == button
     page.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.one("#write[open]")
     assert page.js("return document.documentElement.scrollWidth") <= 360

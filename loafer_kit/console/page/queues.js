@@ -67,7 +67,11 @@ function makeRow(row) {
       node.classList.toggle("unknown", now.error !== null);
       node.classList.toggle("alarm", now.is_dead_letter_queue && now.visible > 0);
       line.update(now);
-      node.lastChild.replaceChildren(...wanted(now));
+      const buttons = wanted(now);
+      const cell = node.lastChild;
+      // Only when they change: a button that is put back has lost the focus.
+      const same = buttons.length === cell.children.length && buttons.every((button) => button.parentNode === cell);
+      if (!same) cell.replaceChildren(...buttons);
     },
   };
 
