@@ -32,7 +32,7 @@ def signed(**headers):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:5000", "[::1]:80"])
-def test_a_client_on_this_machine_is_answered(local_server, host):
+def test_a_client_on_this_machine_is_answered(local_server, local_queues, host):
     """By any name of this machine, also through a proxy on another port."""
     status, _, text = ask(local_server, **signed(Host=host))
     assert (status, json.loads(text).get("QueueUrls", [])) == (200, [])
