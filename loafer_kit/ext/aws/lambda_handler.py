@@ -72,7 +72,7 @@ class LambdaFunction:
         """Handle the records of an event; return those that failed."""
         records = [(self._provider_of(record), record) for record in _records_of(event)]
         messages = [(provider, _message_of(record)) for provider, record in records]
-        return self._runner.run(self._answer(messages, _seconds_left(context)))
+        return self._runner.run(self._answer(messages, context))
 
     def close(self) -> None:
         """Stop the service, as a test does: teardown callbacks run."""
@@ -91,12 +91,13 @@ class LambdaFunction:
         return provider
 
     async def _answer(
-        self, messages: "Sequence[tuple[_EventProvider, Message]]", seconds: float | None
+        self, messages: "Sequence[tuple[_EventProvider, Message]]", context: Any
     ) -> dict[str, Any]:
         serving = await self._start()
         results = [provider.deliver(message) for provider, message in messages]
         if results:
-            await self._wait_for(serving, results, seconds)
+            # Only now: the first event also pays for the start of the service.
+            await self._wait_for(serving, results, _seconds_left(context))
         failed = [
             message["MessageId"]
             for (provider, message), result in zip(messages, results, strict=True)

@@ -295,6 +295,25 @@ def test_without_time_for_an_answer_everything_is_reported():
     assert Function()(late, seconds=1) == [late["messageId"]]
 
 
+def test_the_start_of_the_service_counts_against_the_time_limit():
+    """The handler gets what the function has left after it."""
+    left = [60_000]
+
+    class Spent:
+        def get_remaining_time_in_millis(self):
+            return left[0]
+
+    function = Function()
+
+    @function.manager.startup
+    async def start(manager):
+        left[0] = 1_000
+
+    late = record("a")
+    answer = function.handle({"Records": [late]}, Spent())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": late["messageId"]}]}
+
+
 def test_startup_runs_once_and_extensions_flush_after_each_event():
     """An execution environment serves many events."""
     calls = []
