@@ -1,8 +1,8 @@
 {# What becomes of a message that does not fit its payload. #}
-def test_{{ queue.handler }}_gets_no_misfit(local_queues: LocalQueues) -> None:
-    """A message that is no {{ queue.payload }} goes to the dead-letter queue."""
+def test_{{ queue.label }}_gets_no_misfit(local_queues: LocalQueues) -> None:
+    """A message {% if queue.types %}of another type{% else %}that is no {{ queue.payload }}{% endif %} goes to the dead-letter queue."""
     local_queues.create({% include "local_queue.txt" %})
-{% set envelopes, content = queue.envelopes, [] %}
+{% set envelopes, message = queue.envelopes, {"content": {} if queue.types else [], "facts": {}} %}
     local_queues.send({{ queue.shown|py }}, {% include "body.txt" %})
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
