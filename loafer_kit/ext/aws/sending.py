@@ -86,7 +86,7 @@ class Sender:
         self._groups: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         #: Bytes of one request. AWS's refusal of a batch makes them fewer.
         self.batch_bytes = batch_bytes
-        self._give_up_at = math.inf
+        self._give_up_at = self._leave_by = math.inf
         # A request carries messages of many handlers: it belongs to the service, not to the handler
         # that sends first.
         context = contextvars.Context()
@@ -134,7 +134,7 @@ class Sender:
     ) -> Mapping[str, Any]:
         for attempt in itertools.count(1):
             outgoing = _Outgoing(entry, size, self._loop.create_future())
-            self._batcher.add(outgoing, math.inf)
+            self._batcher.add(outgoing, self._leave_by)
             result = await outgoing.result
             if not isinstance(result, Exception):
                 return result
@@ -151,8 +151,9 @@ class Sender:
         raise AssertionError
 
     def hurry(self) -> None:
-        """Send what waits, and repeat nothing after ten more seconds."""
-        self._give_up_at = self._loop.time() + _FLUSH_TIME
+        """Let nothing wait for others any more, and repeat nothing after ten more seconds."""
+        self._leave_by = self._loop.time()
+        self._give_up_at = self._leave_by + _FLUSH_TIME
         self._batcher.hurry(0)
 
     async def close(self) -> None:
