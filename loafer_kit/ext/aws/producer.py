@@ -5,6 +5,7 @@ import json
 import re
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
@@ -72,6 +73,7 @@ class Producer:
         check_number("attempts", attempts, at_least=1, whole=True)
         check_number("buffer", buffer, at_least=1, whole=True)
         self._service = "sqs" if queue else "sns"
+        self._words = _WORDS[self._service]
         self._given = str(queue or topic)
         #: The URL of the queue or the ARN of the topic, once it is known.
         self.address: str | None = None
@@ -147,7 +149,7 @@ class Producer:
                         attributes = dict(parameters.get("MessageAttributes") or {})
                         body, attributes = await self._prepare(body, attributes)
                         parameters = {**parameters, "MessageAttributes": attributes}
-                    entry = {_BODY[self._service]: body, **parameters}
+                    entry = {self._words.body: body, **parameters}
                     if "traceparent" in sending.headers:
                         is_queue = self._service == "sqs"
                         entry = trace_headers.add(entry, sending.headers, sqs=is_queue)
@@ -226,20 +228,25 @@ class Producer:
 
     def _open(self) -> "_AtWork":
         shared = clients.share(self._client_options, self._given, self._service)
-        ask = self._ask_sqs if self._service == "sqs" else self._ask_sns
         finding = asyncio.Lock()
 
-        async def send(entries: list[Entry]) -> Mapping[str, Any]:
+        async def ask(entries: list[Entry]) -> Mapping[str, Any]:
             async with finding:
                 if self.address is None:
                     find = shared.queue_url if self._service == "sqs" else shared.topic_arn
                     self.address = await find(self._given)
-            return await ask(shared, self.address, entries)
+            if len(entries) > 1:
+                return await self._ask(shared, self._words.batch, {self._words.entries: entries})
+            # A single message needs no batch: the answer to it is the message's own.
+            [entry] = entries
+            parameters = {name: value for name, value in entry.items() if name != "Id"}
+            answer = await self._ask(shared, self._words.single, parameters)
+            return {"Successful": [{"Id": entry["Id"], **answer}]}
 
         sender = Sender(
-            send,
+            ask,
             subject=self._subject,
-            action=_ACTION[self._service],
+            action=self._words.batch,
             linger=self._linger,
             attempts=self._attempts,
             buffer=self._buffer,
@@ -247,17 +254,31 @@ class Producer:
         )
         return _AtWork(shared, sender)
 
-    async def _ask_sqs(self, shared: Clients, url: str, entries: list[Entry]) -> Mapping[str, Any]:
-        transport = await clients.open_transport(shared, url)
-        return await transport.call("SendMessageBatch", url, Entries=entries)
+    async def _ask(
+        self, shared: Clients, action: str, parameters: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        address = str(self.address)
+        if self._service == "sqs":
+            transport = await clients.open_transport(shared, address)
+            return await transport.call(action, address, **parameters)
+        parameters = {"TopicArn": address, **parameters}
+        return await shared.request("sns", action, self._subject, parameters)
 
-    async def _ask_sns(self, shared: Clients, arn: str, entries: list[Entry]) -> Mapping[str, Any]:
-        parameters = {"TopicArn": arn, "PublishBatchRequestEntries": entries}
-        return await shared.request("sns", "PublishBatch", self._subject, parameters)
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a service calls its actions and their parts."""
+
+    single: str
+    batch: str
+    entries: str
+    body: str
 
 
-_BODY = {"sqs": "MessageBody", "sns": "Message"}
-_ACTION = {"sqs": "SendMessageBatch", "sns": "sns:PublishBatch"}
+_WORDS = {
+    "sqs": _Words("SendMessage", "SendMessageBatch", "Entries", "MessageBody"),
+    "sns": _Words("Publish", "PublishBatch", "PublishBatchRequestEntries", "Message"),
+}
 
 
 class _AtWork:
