@@ -111,8 +111,15 @@ class Route:
         self.wrap(())
 
     def wrap(self, outer: Iterable[Middleware]) -> None:
-        """Call the handler within `outer`, those of the service, and the route's own middleware."""
+        """Call the handler within `outer`, those of the service, and the route's own middleware.
+
+        Middleware that has a method `check_route` may refuse the route: it raises
+        `ConfigurationError`.
+        """
         middleware = (*outer, *self.middleware)
+        for function in middleware:
+            if (check := getattr(function, "check_route", None)) is not None:
+                check(self)
         self._chain = compose(middleware, self._call_handler) if middleware else None
 
     @property

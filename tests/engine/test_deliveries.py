@@ -146,6 +146,7 @@ class UnprintableError(Exception):
         (None, "the handler returned None"),
         ([], "the handler returned an empty list"),
         (RetryMessage(), "the handler asked for a retry"),
+        (RetryMessage("the printer is busy"), "the printer is busy"),
         (ValueError("bad"), "ValueError: bad"),
         (UnprintableError(), "UnprintableError (its text cannot be shown)"),
     ],
