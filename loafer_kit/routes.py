@@ -121,9 +121,18 @@ class Route:
         self.wrap(())
 
     def wrap(self, outer: Iterable[Middleware]) -> None:
-        """Call the handler within `outer`, those of the service, and the route's own middleware."""
+        """Call the handler within `outer`, those of the service, and the route's own middleware.
+
+        Middleware that has a method `check_route` may refuse the route: it raises
+        `ConfigurationError`.
+        """
+        # The result goes on within all middleware: one that calls a message done, because it has
+        # committed or recorded it, must not do so before the result is sent.
         forward = () if self._forward_to is None else (self._forward,)
-        middleware = (*outer, *forward, *self.middleware)
+        middleware = (*outer, *self.middleware, *forward)
+        for function in middleware:
+            if (check := getattr(function, "check_route", None)) is not None:
+                check(self)
         self._chain = compose(middleware, self._call_handler) if middleware else None
 
     @property
