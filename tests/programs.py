@@ -1,4 +1,4 @@
-"""Programs that start at once: each is a copy of a process that has imported loafer_kit.
+"""Python programs that start at once: each is a copy of a process that has imported loafer_kit.
 
 Use them where the behaviour of a process counts: its streams, its signals, its end. What a program
 imports, and when, is tested with an interpreter of its own.
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import types
 from multiprocessing import reduction
 from pathlib import Path
 
@@ -43,26 +44,26 @@ _COPIES.set_forkserver_preload(
 
 
 class Program:
-    """A process that runs `python -m loafer_kit`, with the interface of `subprocess.Popen`.
+    """A process that runs a module (`-m NAME`) or code (`-c TEXT`), as `subprocess.Popen` shows it.
 
     It leads a session; its controlling terminal is `stdin` if that is a terminal.
     """
 
-    def __init__(
-        self, *arguments, stdin=None, stdout=None, stderr=None, cwd=None, env=None, text=True
-    ):
+    def __init__(self, *arguments, stdin=None, stdout=None, stderr=None, cwd=None, env=None):
         self.stdout = self.stderr = None
-        given = []  # closed here once the process has them
+        given = []  # the process has them then
         if stdin is None:
             stdin = os.open(os.devnull, os.O_RDONLY)
             given.append(stdin)
         streams = [stdin]
         for name, target in (("stdout", stdout), ("stderr", stderr)):
             if target == subprocess.PIPE:
-                reader, target = os.pipe()
-                given.append(target)
-                setattr(self, name, open(reader, "r" if text else "rb"))  # noqa: SIM115, PTH123
-            streams.append(streams[1] if target == subprocess.STDOUT else target)
+                reader, writer = os.pipe()
+                given.append(writer)
+                setattr(self, name, open(reader))  # noqa: SIM115, PTH123
+                streams.append(writer)
+            else:
+                streams.append(streams[1] if target == subprocess.STDOUT else target)
         self._process = _COPIES.Process(
             target=_run,
             args=(
@@ -87,7 +88,7 @@ class Program:
     def wait(self, timeout=None):
         self._process.join(timeout)
         if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("loafer-kit", timeout)
+            raise subprocess.TimeoutExpired("python", timeout)
         return self._process.exitcode
 
     def send_signal(self, number):
@@ -98,6 +99,38 @@ class Program:
 
     def kill(self):
         self._process.kill()
+
+    def communicate(self):
+        """Return the rest of stdout and of stderr; each fits into a pipe."""
+        written = tuple(pipe.read() if pipe else None for pipe in (self.stdout, self.stderr))
+        self.wait()
+        return written
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for pipe in filter(None, (self.stdout, self.stderr)):
+            pipe.close()
+        self.wait()
+
+
+def run(*arguments, stdin="", cwd=None, env=None):
+    """Run a program to its end, as `subprocess.run` does; `stdin` is what it reads."""
+    with contextlib.ExitStack() as files:
+        streams = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
+        streams[0].write(stdin)
+        streams[0].seek(0)
+        program = Program(
+            *arguments, stdin=streams[0], stdout=streams[1], stderr=streams[2], cwd=cwd, env=env
+        )
+        code = program.wait(120)
+        output, errors = (stream.seek(0) or stream.read() for stream in streams[1:])
+    return subprocess.CompletedProcess(arguments, code, output, errors)
 
 
 class _Stream:
@@ -135,7 +168,14 @@ def _run(arguments, streams, folder, environment):
             errors="backslashreplace" if name == "stderr" else None,
         )
         setattr(sys, name, stream)
-    sys.path[:] = [folder, *(place for place in sys.path if not place.startswith(_TESTS))]
-    sys.argv = ["loafer_kit", *arguments]
+    added = environment.get("PYTHONPATH", "").split(os.pathsep)
+    known = [place for place in sys.path if not place.startswith(_TESTS)]
+    sys.path[:] = [folder, *filter(None, added), *known]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    runpy.run_module("loafer_kit", run_name="__main__", alter_sys=True)
+    option, program, *rest = arguments
+    sys.argv = [program if option == "-m" else option, *rest]
+    if option == "-m":
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    else:
+        sys.modules["__main__"] = main = types.ModuleType("__main__")
+        exec(compile(program, "<string>", "exec"), main.__dict__)  # noqa: S102 - the test's own

@@ -92,7 +92,9 @@ class Dev:
 
     def __init__(self, *arguments):
         self.process = Program(
-            "dev", *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            *("-m", "loafer_kit", "dev", *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         self.lines = []
 
