@@ -7,13 +7,14 @@ import uuid
 import aio_pika
 
 
-async def send(url, queue, *bodies, **properties):
-    """Put messages into a queue, which exists."""
+async def send(url, queue, *bodies, exchange="", **properties):
+    """Put messages into a queue, which exists; with an exchange, `queue` is the routing key."""
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel(on_return_raises=True)
         for body in bodies:
             message = aio_pika.Message(body.encode(), delivery_mode=2, **properties)
-            await channel.default_exchange.publish(message, queue)
+            to = await channel.get_exchange(exchange, ensure=False)
+            await to.publish(message, queue)
 
 
 async def take(url, queue, count):
@@ -44,6 +45,19 @@ async def declare(url, queue, arguments, **options):
 def fresh(name="orders"):
     """Return the name of a queue that no other test has."""
     return f"{name}-{uuid.uuid4()}"
+
+
+async def fetch(provider, count):
+    """Return the next `count` messages of a provider."""
+    found = []
+    while len(found) < count:
+        found += await provider.fetch(count - len(found))
+    return found
+
+
+def bodies(messages):
+    """Return the bodies as text."""
+    return [message.body.decode() for message in messages]
 
 
 class CuttingProxy:

@@ -36,7 +36,7 @@ class AMQPProvider(AbstractProvider):
     """
 
     broker = "rabbitmq"
-    batch_size = 100
+    batch_size = 1_000
 
     #: Seconds: the longest wait of a fetch.
     wait_time = 20.0
