@@ -7,10 +7,16 @@ import uuid
 import aio_pika
 
 
+@contextlib.asynccontextmanager
+async def connect(url):
+    """Yield a channel of a connection."""
+    async with await aio_pika.connect(url) as connection:
+        yield await connection.channel(on_return_raises=True)
+
+
 async def send(url, queue, *bodies, exchange="", **properties):
     """Put messages into a queue, which exists; with an exchange, `queue` is the routing key."""
-    async with await aio_pika.connect(url) as connection:
-        channel = await connection.channel(on_return_raises=True)
+    async with connect(url) as channel:
         for body in bodies:
             message = aio_pika.Message(body.encode(), delivery_mode=2, **properties)
             to = await channel.get_exchange(exchange, ensure=False)
@@ -19,8 +25,7 @@ async def send(url, queue, *bodies, exchange="", **properties):
 
 async def take(url, queue, count):
     """Take `count` messages out of a queue, as soon as they are there."""
-    async with await aio_pika.connect(url) as connection:
-        channel = await connection.channel()
+    async with connect(url) as channel:
         await channel.set_qos(prefetch_count=count)
         async with (await channel.get_queue(queue)).iterator(timeout=20) as messages:
             found = [await anext(messages) for _ in range(count)]
@@ -31,14 +36,13 @@ async def take(url, queue, count):
 
 async def delete(url, queue):
     """Delete a queue with its messages."""
-    async with await aio_pika.connect(url) as connection:
-        await (await connection.channel()).queue_delete(queue)
+    async with connect(url) as channel:
+        await channel.queue_delete(queue)
 
 
 async def declare(url, queue, arguments, **options):
     """Declare a queue with arguments of one's own."""
-    async with await aio_pika.connect(url) as connection:
-        channel = await connection.channel()
+    async with connect(url) as channel:
         await channel.declare_queue(queue, arguments=arguments, **options)
 
 

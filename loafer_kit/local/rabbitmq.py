@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from loafer_kit.exceptions import ConfigurationError
 
@@ -39,13 +38,14 @@ def server_script() -> Path | None:
 
 
 @contextlib.contextmanager
-def running_broker(port: int | None = None) -> Iterator[str]:
+def running_broker(port: int | None = None, folder: Path | None = None) -> Iterator[str]:
     """Run a broker until the block ends; yield its URL. Raises `ConfigurationError`.
 
-    A process of its own watches over it, so that it ends with this process too.
+    A process of its own watches over it, so that it ends with this process too. Its data are in
+    `folder`; without one they end with it.
     """
     port = port or free_port()
-    keeper = start_keeper(subprocess.PIPE, port)
+    keeper = start_keeper(subprocess.PIPE, port, folder)
     try:
         wait_until_ready(keeper)
         yield url_of(port)
@@ -53,12 +53,18 @@ def running_broker(port: int | None = None) -> Iterator[str]:
         end_keeper(keeper)
 
 
-def start_keeper(lifeline: int | IO[bytes], port: int) -> "subprocess.Popen[bytes]":
+def start_keeper(lifeline: int, port: int, folder: Path | None = None) -> "subprocess.Popen[bytes]":
     """Start the process that runs a broker until the writers of `lifeline` are gone."""
     if server_script() is None:
         raise ConfigurationError(INSTALL)
     return subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "loafer_kit.local.rabbitmq", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "loafer_kit.local.rabbitmq",
+            str(port),
+            *map(str, filter(None, [folder])),
+        ],
         stdin=lifeline,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -92,12 +98,12 @@ def url_of(port: int) -> str:
     return f"amqp://guest:guest@127.0.0.1:{port}/"
 
 
-def main(port: int) -> None:
+def main(port: int, data: Path | None = None) -> None:
     """Run a broker, tell when it is ready, and stop it when standard input ends."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # the lifeline decides
     with tempfile.TemporaryDirectory(prefix="loafer-rabbitmq-") as folder:
-        environment = _environment(Path(folder), port)
+        environment = _environment(Path(folder), port, data)
         epmd_port = environment["ERL_EPMD_PORT"]
         epmd = subprocess.Popen(  # noqa: S603 - Erlang's
             [shutil.which("epmd") or "epmd", "-port", epmd_port, "-address", "127.0.0.1"],
@@ -132,7 +138,7 @@ def main(port: int) -> None:
             epmd.wait()
 
 
-def _environment(folder: Path, port: int) -> dict[str, str]:
+def _environment(folder: Path, port: int, data: Path | None) -> dict[str, str]:
     """Return the environment of a broker that touches nothing outside `folder` but its ports."""
     (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
     (folder / "plugins").write_text("[].\n")
@@ -153,7 +159,7 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_LOGS": str(folder / "log"),
         "RABBITMQ_LOG_BASE": str(folder),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_MNESIA_BASE": str(data or folder / "data"),
         "RABBITMQ_NODENAME": f"loafer{port}@localhost",
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         # Idle schedulers that spin would take the CPU from the service.
@@ -165,4 +171,4 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *map(Path, sys.argv[2:]))

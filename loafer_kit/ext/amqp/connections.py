@@ -18,7 +18,6 @@ from aio_pika.exceptions import (
     ProbableAuthenticationError,
     PublishError,
 )
-from aiormq import spec
 from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from yarl import URL
 
@@ -30,9 +29,6 @@ AMQP_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
 #: Seconds: until a connection is open, until the broker answers a request, until it closes.
 _OPEN, ANSWER, _CLOSE = 10.0, 30.0, 5.0
 
-#: What the broker says of a virtual host that does not exist or is not the user's.
-_NOT_ALLOWED = 530
-
 #: Turns of the event loop in which aio_pika's own tasks end after a close.
 _LAST_TURNS = 5
 
@@ -43,6 +39,7 @@ _REFUSALS = (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     ConnectionNotAllowed,
+    InvalidFrameError,  # instead of the answer: the virtual host is not opened
     ProbableAuthenticationError,
     PublishError,
 )
@@ -105,22 +102,16 @@ def provider_errors(subject: str) -> Iterator[None]:
     try:
         yield
     except AMQP_ERRORS as error:
-        closed = _close_of(error)
-        reason = closed.reply_text if closed else str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         refused = isinstance(error, _REFUSALS) and "inaccessible" not in reason
-        refused = refused or (closed is not None and closed.reply_code == _NOT_ALLOWED)
         kind = ProviderError if refused else TransientProviderError
         raise kind(f"{subject}: {reason}{_hint(error)}") from error
 
 
-def _close_of(error: BaseException) -> spec.Connection.Close | None:
-    """Return how the broker closed a connection instead of opening it."""
-    frame = error.args[-1] if isinstance(error, InvalidFrameError) and error.args else None
-    return frame if isinstance(frame, spec.Connection.Close) else None
-
-
 def _hint(error: BaseException) -> str:
     match error:
+        case InvalidFrameError():
+            return ". The virtual host does not exist, or the user may not use it."
         case ChannelPreconditionFailed() if "inequivalent arg" in str(error):
             return (
                 ". It exists with other settings: give the route those, or declare=False to use it "
