@@ -234,8 +234,9 @@ async def test_a_message_is_retried_while_s3_does_not_give_its_payload(
     assert (record.event, record.key) == ("payload.not_fetched", "key")
 
 
-async def test_an_application_loads_payloads_before_its_callback(s3, local_queues):
-    """As a preprocessor. The payload stays in S3, which nobody has asked to delete it."""
+@pytest.mark.parametrize("deletes", [False, True])
+async def test_an_application_loads_payloads_before_its_callback(s3, local_queues, deletes):
+    """As a preprocessor. The payload stays in S3, unless it is asked to delete it."""
     before = keys(s3)
     local_queues.create("orders")
     check, seen = ClaimCheck(BUCKET), []
@@ -248,6 +249,9 @@ async def test_an_application_loads_payloads_before_its_callback(s3, local_queue
     app = Application("shop", callback=callback)
     app.consumer = SQSConsumer(app, "orders")
 
+    if deletes:
+        check.delete_payloads(app)
+
     @app.message_preprocessor
     async def load(app, message):
         return await check.load(message)
@@ -257,7 +261,7 @@ async def test_an_application_loads_payloads_before_its_callback(s3, local_queue
 
     assert seen == ["large"]
     assert local_queues.counts("orders").total == 0
-    assert len(keys(s3) - before) == 1
+    assert (keys(s3) == before) == deletes
 
 
 # Writing
