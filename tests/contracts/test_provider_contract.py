@@ -196,6 +196,16 @@ async def test_provider_starts_again_after_it_was_closed(source):
         await provider.close()
 
 
+async def test_lease_of_a_message_ends_with_its_settlement(source, provider):
+    """`lease_left` is positive for a message in hand, and 0 after that; None without leases."""
+    await source.put("1")
+    (message,) = await fetch(provider)
+    left = provider.lease_left(message)
+    assert left is None or 0 < left <= 30
+    await provider.settle(message, outcomes.ACKNOWLEDGE)
+    assert provider.lease_left(message) == (None if left is None else 0)
+
+
 async def test_message_in_hand_keeps_nothing_open(source, provider):
     """A message that was never settled keeps neither `flush` nor `close` from returning."""
     await source.put("1")
