@@ -17,9 +17,9 @@ from loafer_kit.engine.deliveries import deliver
 from loafer_kit.events import Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError, RejectMessage
 from loafer_kit.ext.aws.consumers import SQSConsumer
-from loafer_kit.ext.aws.handlers import SQSHandler
 from loafer_kit.ext.aws.lambda_handler import lambda_handler
 from loafer_kit.ext.aws.message_translators import SQSTextMessageTranslator
+from loafer_kit.ext.aws.producer import Producer
 from loafer_kit.ext.aws.requests import clients
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.local import LocalQueue
@@ -78,8 +78,7 @@ def route(handler, claim_check=None, **options):
 
 
 async def send(claim_check, text):
-    body, attributes = await claim_check.store(text)
-    await SQSHandler("orders").publish(body, encoder=None, MessageAttributes=attributes)
+    await Producer("orders", prepare=claim_check.store).send(text)
 
 
 async def accept(content, metadata):

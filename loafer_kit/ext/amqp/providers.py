@@ -57,8 +57,8 @@ class AMQPProvider(AbstractProvider):
         self.name = queue
         self.options = AMQPOptions.from_keywords(queue, keywords)
         self.max_deliveries = self.options.max_deliveries
-        self.url = broker_url(self.options.url)
-        self.address = address_of(self.url)
+        if self.options.url:
+            broker_url(self.options.url)  # raises for another scheme
         if self.options.single_active_consumer:
             self.batch_size = self.prefetch = 1
         self._connection_options = dict(connection_options or {})
@@ -175,7 +175,7 @@ class AMQPProvider(AbstractProvider):
 
     def holds(self, message: Message) -> bool:
         """Return whether the channel of `message` is still open."""
-        return self._session is None or self._session.holds(message)
+        return self._session is not None and self._session.holds(message)
 
     def order_key(self, message: Message) -> Hashable | None:
         """Return one key for all messages of a queue with a single active consumer."""
@@ -214,8 +214,10 @@ class AMQPProvider(AbstractProvider):
                 await self._session.close()
                 self._session = None
             if self._session is None:
+                url = broker_url(self.options.url)
+                self.address = address_of(url)
                 self._session = await Session.open(
-                    self.url,
+                    url,
                     self._topology,
                     self._lost,
                     self.prefetch,
@@ -285,7 +287,9 @@ class AMQPProvider(AbstractProvider):
     def _to_publish_with(self) -> Publisher:
         if self._publisher is None:
             self._publisher = Publisher(
-                self.url, f"{self.name}: retries and dead letters", **self._connection_options
+                broker_url(self.options.url),
+                f"{self.name}: retries and dead letters",
+                **self._connection_options,
             )
         return self._publisher
 
