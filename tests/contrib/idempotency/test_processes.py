@@ -96,7 +96,7 @@ def test_a_service_takes_over_from_one_that_was_killed(local_server, local_queue
         deadline = time.monotonic() + 60
         while local_queues.counts(name).total:
             assert time.monotonic() < deadline, local_queues.counts(name)
-            time.sleep(0.1)
+            time.sleep(0.3)
         second.send_signal(signal.SIGTERM)
         lines = second.communicate(timeout=60)[0].splitlines(keepends=True)
         assert second.returncode == 0

@@ -1,6 +1,8 @@
 """The contract that the middleware relies on, for every store."""
 
 import asyncio
+import importlib
+import sys
 import time
 import uuid
 
@@ -11,7 +13,7 @@ from loafer_kit.contrib.idempotency.dynamodb import DynamoDBStore
 from loafer_kit.contrib.idempotency.memory import MemoryStore
 from loafer_kit.contrib.idempotency.redis import RedisStore
 from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
-from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.exceptions import ConfigurationError, MissingExtraError, ProviderError
 
 #: Seconds: records that must not expire within a test, and those that must.
 LONG, SHORT = 60, 0.05
@@ -230,3 +232,12 @@ async def test_a_redis_that_is_down_raises(tmp_path, key):
     with pytest.raises(RedisError, match="No such file"):
         await store.claim(key, "a", LONG)
     await store.close()
+
+
+def test_without_its_client_redis_names_the_extra(monkeypatch):
+    for name in ("redis", "redis.asyncio"):
+        monkeypatch.setitem(sys.modules, name, None)  # `import` then finds no such module
+    name = "loafer_kit.contrib.idempotency.redis"
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtraError, match=r"pip install 'loafer-kit\[redis\]'$"):
+        importlib.import_module(name)
