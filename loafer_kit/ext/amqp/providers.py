@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import aio_pika
+from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractIncomingMessage
 
 from loafer_kit.engine.backoff import full_jitter
@@ -109,6 +111,19 @@ class AMQPProvider(AbstractProvider):
             reason = f"delivered {most} times without an outcome"
             await self.settle(message, DeadLetter(reason))
         return [message for message in found if message not in exhausted] if exhausted else found
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """The name of the queue for dead letters; empty: there is none."""
+        return self._topology.dead_letter_queue
+
+    async def put(self, *bodies: bytes) -> None:
+        """Put messages into the queue, for tests and tools; return when the broker has them."""
+        mode = DeliveryMode.PERSISTENT if self.options.durable else DeliveryMode.NOT_PERSISTENT
+        for body in bodies:
+            await self._to_publish_with().publish(
+                aio_pika.Message(body, delivery_mode=mode), self.name
+            )
 
     async def confirm_message(self, message: Message) -> None:
         """Acknowledge `message`."""
