@@ -86,8 +86,8 @@ async def deliver(
 
     Runs the route's translator, handler and error handler; fetches and settles nothing. A route on
     SQS gets `body` wrapped by `sqs_message` or `sns_message`, with their keywords as `facts`, and
-    within the envelopes of an `EnvelopeTranslator`, the innermost with `envelope` as its facts; any
-    other route gets `body` as it is.
+    within the envelopes of an `EnvelopeTranslator`, the innermost with `envelope` as its facts; one on
+    RabbitMQ gets it wrapped by `amqp_message`; any other route gets `body` as it is.
 
         assert asyncio.run(deliver(routes[0], {"hello": "world"})) == ACKNOWLEDGE
     """
@@ -106,6 +106,10 @@ def _raw_message(
         body = route.message_translator.wrap(body, **envelope)
     if isinstance(route.provider, SQSProvider):
         return sqs_message(body, **facts)
+    if route.provider.broker == "rabbitmq":
+        from loafer_kit.testing.rabbitmq import amqp_message  # it needs the extra
+
+        return amqp_message(body, **facts)
     if facts:
         raise TypeError(
             f"Only messages of SQS have {', '.join(facts)}; {route} does not read from SQS."

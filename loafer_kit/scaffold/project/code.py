@@ -7,7 +7,7 @@ from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
 
-ROUTES = frozenset(["SQSRoute", "SNSQueueRoute"])
+ROUTES = frozenset(["AMQPRoute", "SQSRoute", "SNSQueueRoute"])
 TRANSLATOR = "EnvelopeTranslator"
 
 

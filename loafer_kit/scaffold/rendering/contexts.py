@@ -7,7 +7,7 @@ from typing import Any
 from loafer_kit import __version__
 from loafer_kit.config import route_variable
 from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
-from loafer_kit.scaffold.spec.fields import FIFO, OPTIONS, SUBSCRIPTION, Value
+from loafer_kit.scaffold.spec.fields import AMQP, FIFO, OPTIONS, SUBSCRIPTION, Value
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec, TypeSpec
 
@@ -50,6 +50,7 @@ def service(spec: ServiceSpec) -> Context:
         ),
         "envelopes": sorted({name for queue in spec.queues for name in _translated(queue)}),
         "tested_envelopes": _tested_envelopes(spec),
+        "on_rabbitmq": spec.on_rabbitmq,
         "route_classes": sorted({_route(queue) for queue in spec.queues}),
         "topics": _topics(shown),
         "dead_letter_queues": _dead_letter_queues(shown),
@@ -89,6 +90,8 @@ def subject(queues: Sequence[str]) -> str:
 
 
 def _route(queue: QueueSpec) -> str:
+    if queue.kind == AMQP:
+        return "AMQPRoute"
     return "SNSQueueRoute" if queue.envelopes == ("sns",) else "SQSRoute"
 
 
@@ -146,6 +149,8 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
     }
     if queue.dead_letter_queue:
         keywords["dead_letter_queue"] = queue.dead_letter_queue
+    if queue.kind == AMQP:
+        keywords |= _amqp_keywords(queue)
     return {
         "name": queue.name,
         "queue_name": queue.queue_name,
@@ -192,6 +197,16 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
     }
 
 
+def _amqp_keywords(queue: QueueSpec) -> Context:
+    """What the route of a queue of RabbitMQ has besides, without what is not set."""
+    found = {
+        "exchange": queue.exchange,
+        "routing_key": queue.routing_key,
+        "max_deliveries": queue.max_receive_count,
+    }
+    return {keyword: value for keyword, value in found.items() if value is not None}
+
+
 def _functions(queue: QueueSpec) -> tuple[TypeSpec, ...]:
     """The handlers of a queue, that of any other type as one of a type without a name."""
     others = [TypeSpec("", queue.handler, queue.payload)] if queue.handler else []
@@ -230,6 +245,7 @@ def _message(
         type_.payload is None
         or first in payloads[type_.payload].fields
         or not _ATTRIBUTE.fullmatch(queue.by)
+        or queue.kind == AMQP
     ):
         for key in rest:
             content[first] = inner = (
@@ -387,6 +403,8 @@ def _queue_settings(queue: QueueSpec) -> Context:
         "name": queue.name,
         "kind": queue.kind if queue.kind != "sqs" else None,
         "topic": (queue.topic if queue.creates_topic else {"name": queue.topic, "create": False}),
+        "exchange": queue.exchange,
+        "routing_key": queue.routing_key,
         "handler": queue.handler,
         "by": queue.by,
         "error_handler": queue.error_handler,

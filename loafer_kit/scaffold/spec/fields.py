@@ -52,7 +52,21 @@ class Field:
 
 #: The kinds of queues whose messages are in the envelope of that name of `ext.aws.envelopes`.
 ENVELOPES = ("eventbridge", "s3", "cloudevents", "lambda_destination")
-KINDS = ("sqs", "sns", *ENVELOPES)
+#: The kind of a queue of RabbitMQ, and the options that its route has.
+AMQP = "amqp"
+AMQP_OPTIONS = frozenset(
+    {
+        "breaker_recovery",
+        "breaker_threshold",
+        "concurrency",
+        "handler_timeout",
+        "prefetch",
+        "rate_limit",
+        "retry_delay",
+        "retry_delay_cap",
+    }
+)
+KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
 
 # fmt: off
 # The keys of a service, except its tables.
@@ -94,7 +108,8 @@ QUEUE = (
     Field(
         "kind", "string",
         "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic; `eventbridge`, `s3`, "
-        "`cloudevents`, `lambda_destination`: a queue whose messages are in that envelope.",
+        "`cloudevents`, `lambda_destination`: a queue whose messages are in that envelope; `amqp`: a queue "
+        "of RabbitMQ.",
         choices=KINDS,
     ),
     Field(
@@ -103,6 +118,16 @@ QUEUE = (
         "default. "
         '`{name = "news", create = false}` is a topic that exists already.',
         rule=names.topic,
+    ),
+    Field(
+        "exchange", "string",
+        "For kind `amqp`: the topic exchange that the queue is bound to; by default none.",
+        rule=names.amqp,
+    ),
+    Field(
+        "routing_key", "string",
+        "For kind `amqp`: the routing key of that binding; by default the queue's name.",
+        rule=names.amqp,
     ),
     Field(
         "handler", "string",

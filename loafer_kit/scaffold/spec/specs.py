@@ -6,7 +6,7 @@ from typing import Self
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import function_limits, names
-from loafer_kit.scaffold.spec.fields import ENVELOPES, Field, Value
+from loafer_kit.scaffold.spec.fields import AMQP, ENVELOPES, Field, Value
 from loafer_kit.scaffold.spec.payloads import Payloads
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
@@ -63,6 +63,8 @@ class QueueSpec:
     by: str | None = None
     types: tuple[TypeSpec, ...] = ()
     topic: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
     creates_topic: bool = True
     error_handler: str | None = None
     translator: str | None = None
@@ -152,6 +154,11 @@ class ServiceSpec:
         """The service with the parameters of its queues replaced by their values."""
         queues = tuple(queue.filled(values) for queue in self.queues)
         return replace(self, queues=queues, parameters=())
+
+    @property
+    def on_rabbitmq(self) -> bool:
+        """Whether it reads queues of RabbitMQ; a service reads those of one broker."""
+        return self.queues[0].kind == AMQP
 
     @property
     def stand_ins(self) -> Mapping[str, str]:

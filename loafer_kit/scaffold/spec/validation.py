@@ -8,6 +8,8 @@ from typing import cast
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import artefacts, filter_policies, function_limits, names, payloads
 from loafer_kit.scaffold.spec.fields import (
+    AMQP,
+    AMQP_OPTIONS,
     ATTRIBUTES,
     ENVELOPES,
     EVERY,
@@ -124,6 +126,7 @@ def _read(draft: Draft) -> _Reading:
     problems.extend(_collisions(queues))
     problems.extend(dead_letter_cycles(queues))
     problems.extend(_kinds_of_topics(queues))
+    problems.extend(_brokers(queues, draft.values.get("with", [])))
     models = _models(draft, queues, problems)
     located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
     ordered = sorted([*draft.problems, *located], key=lambda item: item.line or 0)
@@ -294,6 +297,7 @@ def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:
         yield Problem((*path, "fifo"), f"{quoted(name)} is the name of a FIFO queue")
     if "topic" in queue and queue.get("kind") == "sqs":
         yield Problem((*path, "topic"), "a queue of kind 'sqs' has no topic")
+    yield from _contradictions_of_kind(queue, path)
     if "translator" in queue and queue.get("kind") in ENVELOPES:
         message = f"a queue of kind {quoted(str(queue['kind']))} has no translator of its own"
         yield Problem((*path, "translator"), message)
@@ -334,6 +338,23 @@ def _types(queue: Values) -> Mapping[str, Mapping[str, object]]:
     """The types of a queue's messages that are tables."""
     found = filter_policies.table(str(queue.get("types", "{}")))
     return {name: table for name, table in found.items() if isinstance(table, Mapping)}
+
+
+def _contradictions_of_kind(queue: Values, path: Path) -> Iterator[Problem]:
+    """Keys of SQS at a queue of RabbitMQ, and the other way round."""
+    if queue.get("kind") != AMQP:
+        for key in ("exchange", "routing_key"):
+            if key in queue:
+                yield Problem((*path, key), "only a queue of kind 'amqp' has one")
+        return
+    others = {row.name for row in (*ATTRIBUTES, *OPTIONS)} - AMQP_OPTIONS | {"fifo", "topic"}
+    for key in others & queue.keys():
+        yield Problem((*path, key), "a queue of kind 'amqp' has none: it is for SQS")
+    if "routing_key" in queue and "exchange" not in queue:
+        yield Problem((*path, "routing_key"), "needs an exchange")
+    name = str(queue.get("name", ""))
+    if "/" in name or name.endswith(".fifo"):
+        yield Problem((*path, "name"), "a queue of kind 'amqp' has a plain name")
 
 
 def _attribute_contradictions(queue: Values, path: Path, *, fifo: bool) -> Iterator[Problem]:
@@ -455,6 +476,22 @@ def _kinds_of_topics(queues: Sequence[Values]) -> Iterator[Problem]:
             yield Problem(path, message)
 
 
+def _brokers(queues: Sequence[Values], wanted: object) -> Iterator[Problem]:
+    """Queues of another broker than the first one's, and artefacts that do not know it."""
+    if not queues:
+        return
+    first = queues[0].get("kind") == AMQP
+    for index, queue in enumerate(queues):
+        if (queue.get("kind") == AMQP) != first:
+            message = "a service reads the queues of one broker: make another service for this one"
+            yield Problem(("queues", index, "kind" if "kind" in queue else "name"), message)
+    for index, name in enumerate(wanted if first and isinstance(wanted, list) else ()):
+        if name in artefacts.NAMES and name not in artefacts.FOR_RABBITMQ:
+            known = ", ".join(artefacts.FOR_RABBITMQ)
+            message = f"{quoted(name)} is for SQS; a service of RabbitMQ has {known}"
+            yield Problem(("with", index), message)
+
+
 def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
     """Names that two queues or two functions share."""
     places: dict[str, int] = {}
@@ -530,6 +567,8 @@ def _queue(values: Values) -> QueueSpec:
         name=name,
         kind=_kind(values),
         topic=topic,
+        exchange=_text(values.get("exchange")),
+        routing_key=_text(values.get("routing_key")),
         creates_topic=values.get(_CREATES_TOPIC, True) is True,
         handler=_handlers(values).get(("handler",)),
         by=_text(values.get("by")),

@@ -13,13 +13,16 @@ import pytest
 {% if cookiecutter.tested_envelopes %}
 from loafer_kit.ext.aws.envelopes import EnvelopeTranslator, {{ cookiecutter.tested_envelopes|join(", ")|prose }}
 {% endif %}
+{% if not cookiecutter.on_rabbitmq %}
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
+{% endif %}
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE
 {% if queue.types %}
 from loafer_kit.payloads.by_type import ByType
 {% endif %}
-from loafer_kit.testing import deliver{% if queue.fifo %}, run_until_empty{% endif %}
+from loafer_kit.testing import {% if cookiecutter.on_rabbitmq %}LocalRabbitMQ, {% endif %}deliver{% if queue.fifo %}, run_until_empty{% endif %}
+
 
 {% if queue.error_handler or not queue.types %}
 from {{ cookiecutter.package }} import handlers
@@ -57,6 +60,16 @@ def test_the_queue_has_its_handler_and_its_limits() -> None:
 {% endfor %}
 
 
+{% if cookiecutter.on_rabbitmq %}
+def test_a_message_is_handled_and_acknowledged(local_rabbitmq: LocalRabbitMQ) -> None:
+    """One message, one round of the service, and nothing is left."""
+    (route,) = [route for route in routes if route.name == {{ queue.route_name|py }}]
+    local_rabbitmq.send(route, {{ queue.message.content|py }})
+
+    LoaferManager([route]).run(forever=False)
+
+    assert not any(local_rabbitmq.depth(route).values())
+{% else %}
 def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message, one round of the service, and nothing is left."""
     local_queues.create({% include "local_queue.txt" %})
@@ -75,6 +88,7 @@ def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     assert local_queues.counts({{ queue.shown|py }}).total == 0
 {% if queue.dead_letter_queue %}
     assert local_queues.counts({{ queue.dead_letter_queue|py }}).total == 0
+{% endif %}
 {% endif %}
 {% if queue.rejects_misfits %}
 

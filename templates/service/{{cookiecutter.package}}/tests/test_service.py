@@ -4,6 +4,34 @@
 {% set typed = queues|selectattr("rejects_misfits")|list %}
 """The service as a whole: from a sent message to an empty queue."""
 
+{% if cookiecutter.on_rabbitmq %}
+from loafer_kit.managers import LoaferManager
+from loafer_kit.testing import LocalRabbitMQ
+
+from {{ cookiecutter.package }}.routes import routes
+
+
+def test_messages_are_handled_and_acknowledged(local_rabbitmq: LocalRabbitMQ) -> None:
+    """One message to {% if queues|length == 1 %}the queue{% else %}each queue{% endif %}, one round of the service, and nothing is left."""
+    messages = {
+{% for queue in queues %}
+        {{ queue.route_name|py }}: {{ queue.message.content|py }},
+{% endfor %}
+    }
+    found = [route for route in routes if route.name in messages]
+    for route in found:
+        local_rabbitmq.send(route, messages[route.name])
+
+    LoaferManager(found).run(forever=False)
+
+    for route in found:
+        assert not any(local_rabbitmq.depth(route).values())
+{% for queue in typed %}
+
+
+{% include "misfit_test.py" %}
+{% endfor %}
+{% else %}
 {% if ordered %}
 import logging
 
@@ -50,3 +78,4 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
 
 {% include "order_test.py" %}
 {% endfor %}
+{% endif %}

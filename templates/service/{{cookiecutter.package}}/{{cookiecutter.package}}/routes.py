@@ -3,7 +3,11 @@
 {% if cookiecutter.envelopes %}
 from loafer_kit.ext.aws.envelopes import EnvelopeTranslator, {{ cookiecutter.envelopes|join(", ")|prose }}
 {% endif %}
+{% if cookiecutter.on_rabbitmq %}
+from loafer_kit.ext.amqp.routes import AMQPRoute
+{% else %}
 from loafer_kit.ext.aws.routes import {{ cookiecutter.route_classes|join(", ")|prose }}
+{% endif %}
 {% if cookiecutter.queues|selectattr("types")|list %}
 from loafer_kit.payloads.by_type import by_type
 {% endif %}
