@@ -1,16 +1,16 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
 import io
-import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli import specs
 from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
@@ -19,8 +19,6 @@ from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
 from loafer_kit.local.queues import MessageOptions
-from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.spec import names, validation
 
 if TYPE_CHECKING:
     from loafer_kit.local.sending import Destination
@@ -120,7 +118,7 @@ def send(
     if from_export is not None:
         if any((body, file, lines, attribute, group, deduplication_id, delay)):
             raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
-        queue = filled(destination, [enclosing_project(Path())])
+        queue = specs.filled(destination, [enclosing_project(Path())])
         import_letters(from_export, queue, yes=True, json=json)
         return
     if lines and deduplication_id:
@@ -134,28 +132,12 @@ def send(
         attributes=dict(_name_and_value(pair) for pair in attribute or []),
         delay=delay,
     )
-    destination = filled(destination, [enclosing_project(Path())])
+    destination = specs.filled(destination, [enclosing_project(Path())])
     from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
-
-
-def filled(name: str, folders: Sequence[Path]) -> str:
-    """A name with the values of its parameters, which the first service in the folders has.
-
-    So a name can be copied from a loafer.toml: `${STAGE}-orders`.
-    """
-    if not names.parameters_in(name):
-        return name
-    for folder in folders:
-        file = folder / "loafer.toml"
-        if file.is_file():
-            return validation.service(documents.read(file)).fill(name, os.environ)
-    raise LoaferKitError(
-        f"{name} has parameters: go to the folder of its service, or write their values"
-    )
 
 
 def _send_all(destination: "Destination", sent: Iterator[str], *, json: bool, lines: bool) -> None:
