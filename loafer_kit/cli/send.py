@@ -1,8 +1,6 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
-import contextlib
 import io
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli import specs
 from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
@@ -21,8 +20,6 @@ from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
-from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.spec import names, validation
 
 if TYPE_CHECKING:
     from loafer_kit.local.sending import Destination
@@ -124,7 +121,7 @@ def send(
     if from_export is not None:
         if any((body, file, lines, attribute, group, deduplication_id, delay)):
             raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
-        queue = filled(destination, [enclosing_project(Path())])
+        queue = specs.filled(destination, [enclosing_project(Path())])
         import_letters(from_export, queue, yes=True, json=json)
         return
     if lines and deduplication_id:
@@ -139,7 +136,7 @@ def send(
         delay=delay,
     )
     folders = [enclosing_project(Path())]
-    destination = filled(destination, folders)
+    destination = specs.filled(destination, folders)
     from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
@@ -149,35 +146,13 @@ def send(
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
 
 
-def filled(name: str, folders: Sequence[Path]) -> str:
-    """A name with the values of its parameters, which the first service in the folders has.
-
-    So a name can be copied from a loafer.toml: `${STAGE}-orders`.
-    """
-    if not names.parameters_in(name):
-        return name
-    for folder in folders:
-        file = folder / "loafer.toml"
-        if file.is_file():
-            return validation.service(documents.read(file)).fill(name, os.environ)
-    raise LoaferKitError(
-        f"{name} has parameters: go to the folder of its service, or write their values"
-    )
-
-
 def in_own_envelope(name: str, bodies: Iterable[str], folders: Sequence[Path]) -> Iterable[str]:
     """Return bodies in the envelope of a queue's kind, which a service in the folders says.
 
     A body that is not JSON, or has that envelope, is left as it is.
     """
-    for folder in folders:
-        # A loafer.toml with problems does not keep a message from being sent.
-        with contextlib.suppress(LoaferKitError):
-            spec = validation.service(documents.read(folder / "loafer.toml")).resolved(os.environ)
-            for queue in spec.queues:
-                if queue.inner_envelopes and queue.queue_name == names.queue_name(name):
-                    return (_completed(body, ENVELOPES[queue.kind]) for body in bodies)
-    return bodies
+    kind = specs.envelope_of(name, folders)
+    return (_completed(body, ENVELOPES[kind]) for body in bodies) if kind else bodies
 
 
 def _completed(body: str, envelope: Envelope) -> str:
