@@ -325,6 +325,11 @@ async def test_a_record_is_extended_with_the_lease(store, once):
             assert entry.expires < ends + 0.1
             ends += 1
             await until(is_extended)
+
+        async def would_have_expired():
+            return now() > entry.expires + 0.5
+
+        await until(would_have_expired)
         return True
 
     counting = Failing(store, None)
