@@ -17,30 +17,11 @@ import termios
 import types
 from multiprocessing import reduction
 from pathlib import Path
+from unittest import mock
 
 _TESTS = str(Path(__file__).parent)
 _COPIES = multiprocessing.get_context("forkserver")
-_COPIES.set_forkserver_preload(
-    [
-        "black",
-        "cookiecutter.main",
-        "loafer_kit.cli.add",
-        "loafer_kit.cli.dev",
-        "loafer_kit.cli.dlq",
-        "loafer_kit.cli.new",
-        "loafer_kit.cli.send",
-        "loafer_kit.cli.update",
-        "loafer_kit.ext.aws.routes",
-        "loafer_kit.local.development",
-        "loafer_kit.managers",
-        "loafer_kit.scaffold.rendering.builtin",
-        "loafer_kit.scaffold.rendering.formatting",
-        "moto.moto_server.werkzeug_app",
-        "moto.sns.responses",
-        "moto.sqs.responses",
-        "watchfiles",
-    ]
-)
+_COPIES.set_forkserver_preload(["preloaded"])
 
 
 class Program:
@@ -51,11 +32,9 @@ class Program:
 
     def __init__(self, *arguments, stdin=None, stdout=None, stderr=None, cwd=None, env=None):
         self.stdout = self.stderr = None
-        given = []  # the process has them then
-        if stdin is None:
-            stdin = os.open(os.devnull, os.O_RDONLY)
-            given.append(stdin)
-        streams = [stdin]
+        nothing = os.open(os.devnull, os.O_RDWR)
+        given = [nothing]  # the process has its own then
+        streams = [nothing if stdin is None else stdin]
         for name, target in (("stdout", stdout), ("stderr", stderr)):
             if target == subprocess.PIPE:
                 reader, writer = os.pipe()
@@ -63,7 +42,8 @@ class Program:
                 setattr(self, name, open(reader))  # noqa: SIM115, PTH123
                 streams.append(writer)
             else:
-                streams.append(streams[1] if target == subprocess.STDOUT else target)
+                others = {subprocess.STDOUT: streams[-1], subprocess.DEVNULL: nothing}
+                streams.append(others.get(target, target))
         self._process = _COPIES.Process(
             target=_run,
             args=(
@@ -74,7 +54,8 @@ class Program:
             ),
             daemon=True,
         )
-        self._process.start()
+        with mock.patch.dict(os.environ, PYTHONPATH=_TESTS):  # `preloaded` is there
+            self._process.start()
         for descriptor in given:
             os.close(descriptor)
 
@@ -100,10 +81,10 @@ class Program:
     def kill(self):
         self._process.kill()
 
-    def communicate(self):
+    def communicate(self, timeout=None):
         """Return the rest of stdout and of stderr; each fits into a pipe."""
         written = tuple(pipe.read() if pipe else None for pipe in (self.stdout, self.stderr))
-        self.wait()
+        self.wait(timeout)
         return written
 
     @property
@@ -148,6 +129,9 @@ def _detach(descriptor):
 
 
 def _run(arguments, streams, folder, environment):
+    multiprocessing.current_process()._config[
+        "daemon"
+    ] = False  # it may have workers  # noqa: SLF001
     os.setsid()
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
@@ -173,6 +157,7 @@ def _run(arguments, streams, folder, environment):
     sys.path[:] = [folder, *filter(None, added), *known]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     option, program, *rest = arguments
+    sys.orig_argv = [sys.executable, *arguments]
     sys.argv = [program if option == "-m" else option, *rest]
     if option == "-m":
         runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -54,8 +54,10 @@ def fresh(name="orders"):
 async def fetch(provider, count):
     """Return the next `count` messages of a provider."""
     found = []
-    while len(found) < count:
+    for _ in range(5):
         found += await provider.fetch(count - len(found))
+        if len(found) == count:
+            break
     return found
 
 

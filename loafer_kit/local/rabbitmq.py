@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local.environments import is_local
 
 INSTALL = (
     "RabbitMQ is not installed. Install it (on Debian: apt-get install rabbitmq-server), or name a "
@@ -51,6 +52,21 @@ def running_broker(port: int | None = None, folder: Path | None = None) -> Itera
         yield url_of(port)
     finally:
         end_keeper(keeper)
+
+
+def development_broker() -> contextlib.AbstractContextManager[str]:
+    """Return a broker for work on this machine, entered for its URL.
+
+    It is the one that LOAFER_AMQP_URL names, if that is on this machine; or the one that is
+    installed, started anew; or else the one that LOAFER_AMQP_URL names elsewhere. Raises
+    `ConfigurationError`.
+    """
+    url = os.environ.get("LOAFER_AMQP_URL")
+    if url and (is_local(url) or server_script() is None):
+        return contextlib.nullcontext(url)
+    if server_script() is None:
+        raise ConfigurationError(INSTALL)
+    return running_broker()
 
 
 def start_keeper(lifeline: int, port: int, folder: Path | None = None) -> "subprocess.Popen[bytes]":

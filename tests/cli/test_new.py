@@ -4,11 +4,12 @@ import json
 import signal
 import subprocess
 
+import programs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kept_projects import check_out_with_crlf, run
-from terminals import COMMAND, Person
+from terminals import Person
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
@@ -36,16 +37,9 @@ def here(tmp_path, monkeypatch):
     return here
 
 
-def start(*arguments, **options):
+def start(*arguments):
     """Run the command as a process of its own."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        **options,
-    )
+    return programs.run("-m", "loafer_kit", *arguments)
 
 
 def content(folder):

@@ -39,7 +39,13 @@ SERVICES = {
         "news,kind=sns",
         *("--queue", "events,kind=eventbridge,dead_letter_queue=dead"),
         *("--queue", "uploads.fifo,kind=s3,topic=buckets.fifo"),
-        *("--queue", "clouds,kind=cloudevents"),
+        *("--queue", 'clouds,kind=cloudevents,by=type,types={"a.b": {}, "c d": {}}'),
+        *("--queue", 'jobs,by=event.type,types={"start": {}},handler=on_others'),
+        *(
+            "--queue",
+            'bills,kind=sns,by=kind,types={"x": {}, "y": {}},dead_letter_queue=bills-dead',
+        ),
+        *("--with", "lambda"),
         *("--queue", "answers,kind=lambda_destination"),
     ],
     "hostile names": [
