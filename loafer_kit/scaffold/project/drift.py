@@ -234,7 +234,8 @@ def _differences(route: RouteCode, queue: Context) -> Iterator[str]:
         yield f"{who} has a {route.kind} here, a {queue['route']} by {projects.SPEC}"
     for key in _NAMES:
         yield from _difference(who, key, _last(route, key), queue[key])
-    yield from _difference(who, "translator", _translator(route), queue["translator"])
+    opened = queue["translated"] and f"{code.TRANSLATOR}({', '.join(queue['translated'])})"
+    yield from _difference(who, "translator", _translator(route), opened or queue["translator"])
     for keyword, key in _KEYWORDS.items():
         yield from _difference(
             who, key, route.keywords.get(keyword), queue["keywords"].get(keyword)

@@ -50,6 +50,10 @@ class Field:
         return isinstance(value, _TYPES[self.kind])
 
 
+#: The kinds of queues whose messages are in the envelope of that name of `ext.aws.envelopes`.
+ENVELOPES = ("eventbridge", "s3", "cloudevents", "lambda_destination")
+KINDS = ("sqs", "sns", *ENVELOPES)
+
 # fmt: off
 # The keys of a service, except its tables.
 SERVICE = (
@@ -89,12 +93,14 @@ QUEUE = (
     ),
     Field(
         "kind", "string",
-        "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic.",
-        choices=("sqs", "sns"),
+        "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic; `eventbridge`, `s3`, "
+        "`cloudevents`, `lambda_destination`: a queue whose messages are in that envelope.",
+        choices=KINDS,
     ),
     Field(
         "topic", "string",
-        "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue. "
+        "The topic's name or ARN, for any kind but `sqs`; of kind `sns` it is named as the queue by "
+        "default. "
         '`{name = "news", create = false}` is a topic that exists already.',
         rule=names.topic,
     ),

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Self
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.fields import Field, Value
+from loafer_kit.scaffold.spec.fields import ENVELOPES, Field, Value
 from loafer_kit.scaffold.spec.payloads import Payloads
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
@@ -48,7 +48,7 @@ class QueueSpec:
     """
 
     name: str
-    kind: Literal["sqs", "sns"]
+    kind: str
     handler: str
     topic: str | None = None
     creates_topic: bool = True
@@ -63,7 +63,17 @@ class QueueSpec:
     @property
     def enveloped(self) -> bool:
         """Whether its messages arrive in SNS's envelope."""
-        return self.kind == "sns" and not self.attributes.get("raw_message_delivery", False)
+        return self.topic is not None and not self.attributes.get("raw_message_delivery", False)
+
+    @property
+    def envelopes(self) -> tuple[str, ...]:
+        """The names of its messages' envelopes in `ext.aws.envelopes`, the outermost first."""
+        return (("sns",) if self.enveloped else ()) + self.inner_envelopes
+
+    @property
+    def inner_envelopes(self) -> tuple[str, ...]:
+        """The same without SNS's envelope."""
+        return (self.kind,) if self.kind in ENVELOPES else ()
 
     def attribute_texts(self, rows: Sequence[Field]) -> dict[str, str]:
         """Those of its attributes that some rows describe, as requests to AWS carry them."""

@@ -2,7 +2,8 @@
 def test_{{ queue.handler }}_gets_no_misfit(local_queues: LocalQueues) -> None:
     """A message that is no {{ queue.payload }} goes to the dead-letter queue."""
     local_queues.create({% include "local_queue.txt" %})
-    local_queues.send({{ queue.shown|py }}, {% if queue.enveloped %}sns_message([])["Body"]{% else %}[]{% endif %})
+{% set envelopes, content = queue.envelopes, [] %}
+    local_queues.send({{ queue.shown|py }}, {% include "body.txt" %})
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
     manager.run(forever=False)

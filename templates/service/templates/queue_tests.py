@@ -11,11 +11,13 @@ import pytest
 {% else %}
 
 {% endif %}
+{% if cookiecutter.tested_envelopes %}
+from loafer_kit.ext.aws.envelopes import EnvelopeTranslator, {{ cookiecutter.tested_envelopes|join(", ")|prose }}
+{% endif %}
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE
-from loafer_kit.testing import deliver{% if queue.fifo %}, run_until_empty{% endif %}{% if queue.enveloped and (queue.fifo or is_typed or not queue.published) %}, sns_message{% endif %}
-
+from loafer_kit.testing import deliver{% if queue.fifo %}, run_until_empty{% endif %}
 
 from {{ cookiecutter.package }} import handlers
 from {{ cookiecutter.package }}.routes import routes
@@ -43,10 +45,13 @@ def test_the_queue_has_its_handler_and_its_limits() -> None:
 def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message, one round of the service, and nothing is left."""
     local_queues.create({% include "local_queue.txt" %})
+{% set content = queue.example %}
 {% if queue.published %}
-    local_queues.publish({{ queue.topic|py }}, {{ queue.example|py }})
+{% set envelopes = queue.inner_envelopes %}
+    local_queues.publish({{ queue.topic|py }}, {% include "body.txt" %})
 {% else %}
-    local_queues.send({{ queue.shown|py }}, {% if queue.enveloped %}sns_message({{ queue.example|py }})["Body"]{% else %}{{ queue.example|py }}{% endif %})
+{% set envelopes = queue.envelopes %}
+    local_queues.send({{ queue.shown|py }}, {% include "body.txt" %})
 {% endif %}
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 

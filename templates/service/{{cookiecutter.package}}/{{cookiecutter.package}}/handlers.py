@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 {% endif %}
-async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
+async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% elif queue.kind == "s3" %}list[dict[str, Any]]{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
     """Handle one message of the queue {{ queue.shown|prose }}.
 
 {% if queue.translator == "none" %}
@@ -32,10 +32,13 @@ async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.p
 {% elif queue.translator %}
     `message` and `metadata` are what translators.{{ queue.translator }} makes of what SQS delivers.
 {% elif queue.payload %}
-    `message` is built from {% if queue.topic %}the JSON published to {{ queue.topic|prose }}{% else %}the JSON body{% endif %}; what does not fit is rejected.
+    `message` is built from {% if queue.content %}{{ queue.content|prose }}{% elif queue.topic %}the JSON published to {{ queue.topic|prose }}{% else %}the JSON body{% endif %}; what does not fit is rejected.
+{% elif queue.content %}
+    `message` is {{ queue.content|prose }},
+    `metadata` what its envelope and SQS say about it.
 {% elif queue.topic %}
     `message` is the decoded JSON that was published to the topic {{ queue.topic|prose }},
-    `metadata` what {% if queue.enveloped %}SNS and SQS say{% else %}SQS says{% endif %} about it.
+    `metadata` what {% if queue.envelopes %}SNS and SQS say{% else %}SQS says{% endif %} about it.
 {% else %}
     `message` is the decoded JSON body, `metadata` what SQS says about it.
 {% endif %}
