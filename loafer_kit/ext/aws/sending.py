@@ -185,9 +185,10 @@ class Sender:
         if failures:
             self._log(self._error(failures[0]), len(failures))
         failed = {failure["Id"] for failure in failures}
+        shared = {name: answer[name] for name in ("ResponseMetadata",) if name in answer}
         for success in answer.get("Successful") or ():
             if success["Id"] not in failed:
-                _end(batch[int(success["Id"])], success)
+                _end(batch[int(success["Id"])], {**success, **shared})
 
     async def _on_failure(self, batch: list[_Outgoing], error: Exception) -> None:
         """End the messages of a request that failed; send each alone if one may be to blame."""
