@@ -82,7 +82,7 @@ class Sender:
         self._action = action
         self._attempts = attempts
         self._loop = asyncio.get_running_loop()
-        self._room = _Room(buffer)
+        self._room = Room(buffer)
         self._groups: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         #: Bytes of one request. AWS's refusal of a batch makes them fewer.
         self.batch_bytes = batch_bytes
@@ -240,7 +240,7 @@ def _bytes(value: object) -> int:
     return len(value) if isinstance(value, bytes | bytearray) else 0
 
 
-class _Room:
+class Room:
     """Bytes for the messages in hand; who waits longest gets them first."""
 
     def __init__(self, size: int) -> None:
