@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json import dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,11 +16,12 @@ from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
-from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
+from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
 
@@ -140,6 +141,11 @@ def send(
     )
     folders = [enclosing_project(Path())]
     destination = filled(destination, folders)
+    if (declared := _rabbitmq_queue(destination, folders)) is not None:
+        if any((attribute, group, deduplication_id, delay, envelope, fact)):
+            raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
+        _send_to_rabbitmq(destination, declared, bodies, json=json)
+        return
     from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
@@ -147,6 +153,41 @@ def send(
     if envelope is None and is_local(found.clients.endpoint_url or ""):
         bodies = in_own_envelope(destination, bodies, folders)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
+
+
+def _rabbitmq_queue(name: str, folders: Sequence[Path]) -> Mapping[str, Any] | None:
+    """Return the options of a queue of RabbitMQ that a service in the folders has."""
+    for folder in folders:
+        # A loafer.toml with problems does not keep a message from being sent.
+        with contextlib.suppress(LoaferKitError):
+            spec = validation.service(documents.read(folder / "loafer.toml")).resolved(os.environ)
+            for queue in spec.queues if spec.on_rabbitmq else ():
+                if queue.name == name:
+                    return contexts.amqp_keywords(queue)
+    return None
+
+
+def _send_to_rabbitmq(
+    queue: str, options: Mapping[str, Any], bodies: Iterable[str], *, json: bool
+) -> None:
+    """Send to the broker that LOAFER_AMQP_URL names, or else to that of a running `dev`."""
+    running = [record.rabbitmq for record in records.running() if record.rabbitmq]
+    url = os.environ.get("LOAFER_AMQP_URL") or next(iter(running), None)
+    if url is None:
+        raise ConfigurationError(
+            "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
+        )
+    from loafer_kit.ext.amqp.connections import address_of
+    from loafer_kit.local.rabbitmq import put
+
+    sent = list(bodies)
+    with waiting(f"sending to {queue}"):
+        put(url, queue, options, sent)
+    count = len(sent)
+    if json:
+        say_json({"queue": queue, "place": address_of(url), "sent": count})
+    else:
+        say(f"Sent {count} message{'' if count == 1 else 's'} to {queue} on {address_of(url)}")
 
 
 def filled(name: str, folders: Sequence[Path]) -> str:
