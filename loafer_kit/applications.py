@@ -9,10 +9,10 @@ from loafer_kit.engine.application_route import ApplicationRoute
 from loafer_kit.engine.callables import is_async
 from loafer_kit.engine.callbacks import CallbackList, CallbackType
 from loafer_kit.exceptions import ConfigurationError, ConsumerError
-from loafer_kit.middleware import Middleware
+from loafer_kit.middleware import Middleware, checked_forwarder
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
-from loafer_kit.types import Callback, Consumer
+from loafer_kit.types import Callback, Consumer, Forwarder
 
 #: Seconds: a message that was read is handled to its end, since it cannot be given back. A second
 #: signal shortens this.
@@ -29,7 +29,8 @@ class Application(Service):
     `consumer` has a coroutine method `read()`; `callback(app, message)` is a coroutine function
     that returns an iterable of results, or None. If `message` is annotated with a payload type, it
     is validated and arrives as that type. `middleware` is called around the callback, the first one
-    outermost; its metadata is empty. `settings` may be a mapping or an object with upper-case
+    outermost; its metadata is empty. Each result, after its postprocessors, is sent to `forward_to`, a
+    `Producer`, before the message is acknowledged. `settings` may be a mapping or an object with upper-case
     attributes.
     """
 
@@ -41,8 +42,10 @@ class Application(Service):
         consumer: Consumer | None = None,
         callback: Callback | None = None,
         middleware: Iterable[Middleware] = (),
+        forward_to: Forwarder | None = None,
     ) -> None:
         super().__init__(name, settings, middleware=middleware)
+        self.forward_to = checked_forwarder(f"Application {name!r}", forward_to)
         self.consumer = consumer
         self.callback = callback
         #: The callbacks by occasion; use `insert` to put one before others.

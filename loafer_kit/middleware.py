@@ -6,6 +6,7 @@ from typing import Any
 
 from loafer_kit.engine.callables import is_async
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.types import Forwarder
 
 #: `call_next(content, metadata)` calls the next middleware, or the handler, and returns its answer.
 CallNext = Callable[[Any, Any], Awaitable[Any]]
@@ -33,6 +34,13 @@ def checked(where: str, middleware: object) -> tuple[Middleware, ...]:
                 f"`async def name(content, metadata, call_next)`, not {function!r}."
             )
     return found
+
+
+def checked_forwarder(where: str, target: object) -> Forwarder | None:
+    """Return the `forward_to` of a route or service; raise `ConfigurationError` if it cannot be one."""
+    if target is None or isinstance(target, Forwarder):
+        return target
+    raise ConfigurationError(f"{where}: forward_to must be a Producer, not {target!r}.")
 
 
 def compose(middleware: Iterable[Middleware], handler: CallNext) -> CallNext:

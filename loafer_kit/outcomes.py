@@ -109,6 +109,17 @@ def from_answer(answer: object) -> Outcome:
     return Leave(f"the handler returned {_shown(answer)}")
 
 
+def is_result(answer: object) -> bool:
+    """Return whether an answer is a result to pass on: it is true, and it is no decision."""
+    kind = answer if isinstance(answer, type) else type(answer)
+    if answer is True or issubclass(kind, REQUESTS):
+        return False
+    try:
+        return truth_of(answer)
+    except TypeError:
+        return True
+
+
 def _shown(answer: object) -> str:
     plain = answer is None or isinstance(answer, bool | int | float)
     return repr(answer) if plain else f"an empty {type(answer).__name__}"
@@ -135,7 +146,8 @@ def from_exception(exc: Request) -> Outcome:
         case DeleteMessage():
             return ACKNOWLEDGE
         case RetryMessage():
-            return Retry(exc.delay, reason="the handler asked for a retry")
+            reason = exc.reason or "the handler asked for a retry"
+            return Retry(exc.delay, reason=reason_text(reason))
         case RejectMessage():
             return DeadLetter(reason_text(exc.reason))
 

@@ -9,6 +9,7 @@ from typing import Any
 from loafer_kit.config import naming_variables, route_options
 from loafer_kit.engine.callables import (
     awaited,
+    ends_task,
     generator_kind,
     is_async,
     raisable,
@@ -20,14 +21,15 @@ from loafer_kit.engine.flow import CircuitBreaker, Flow
 from loafer_kit.engine.route_options import SETTABLE_OPTIONS, RouteOptions
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
-from loafer_kit.middleware import CallNext, Middleware, checked, compose
-from loafer_kit.outcomes import REQUESTS, truth_of
+from loafer_kit.middleware import CallNext, Middleware, checked, checked_forwarder, compose
+from loafer_kit.outcomes import REQUESTS, is_result, truth_of
 from loafer_kit.payloads.by_type import ByType
 from loafer_kit.payloads.decoding import decoder_for, mark_undecodable
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import (
     ErrorHandler,
     ExcInfo,
+    Forwarder,
     Handler,
     HandlerFunction,
     Message,
@@ -41,8 +43,9 @@ class Route:
     `handler` is a callable `(content, metadata)` or an object with such a method `handle`. If its
     first parameter is annotated with a dataclass, a TypedDict or a pydantic model, or with a type
     that mentions one, the content is validated and arrives as that type. `name` appears in the
-    logs; `middleware` is called around the handler, the first one outermost; `options` are the
-    keywords of `RouteOptions`. Environment variables override options: LOAFER_ORDERS_CONCURRENCY
+    logs; `middleware` is called around the handler, the first one outermost. An answer that is a
+    result, anything true but `True` itself, is sent to `forward_to`, a `Producer`, before the message
+    is acknowledged. `options` are the keywords of `RouteOptions`. Environment variables override options: LOAFER_ORDERS_CONCURRENCY
     sets the `concurrency` of the route `orders`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
@@ -62,6 +65,7 @@ class Route:
         error_handler: ErrorHandler | None = None,
         *,
         middleware: Iterable[Middleware] = (),
+        forward_to: Forwarder | None = None,
         **options: Any,
     ) -> None:
         if not isinstance(provider, AbstractProvider):
@@ -76,6 +80,10 @@ class Route:
         self.name = name
         self.provider = provider
         self.message_translator = message_translator
+        #: Whether translating may take time, so that the messages of a batch do it side by side.
+        self.translates_async = message_translator is not None and is_async(
+            message_translator.translate
+        )
         overrides = route_options(name, SETTABLE_OPTIONS)
         with naming_variables(name, overrides):
             self.options = RouteOptions.from_keywords(name, options | overrides)
@@ -92,9 +100,10 @@ class Route:
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
         is_batch = self.options.batch_handler_size is not None
-        if is_batch and isinstance(handler, ByType):
+        alone = "by_type" if isinstance(handler, ByType) else "forward_to" if forward_to else None
+        if is_batch and alone:
             raise ConfigurationError(
-                f"Route {name!r}: by_type takes one message at a time; remove batch_handler_size."
+                f"Route {name!r}: {alone} takes one message at a time; remove batch_handler_size."
             )
         _check_runs(name, "handler", self.handler, may_yield=is_batch)
         if error_handler is not None:
@@ -106,13 +115,24 @@ class Route:
         )
         self._error_handler = error_handler
         self.middleware = checked(f"Route {name!r}", middleware)
+        self._forward_to = checked_forwarder(f"Route {name!r}", forward_to)
         #: Calls the middleware and the handler; None without middleware.
         self._chain: CallNext | None = None
         self.wrap(())
 
     def wrap(self, outer: Iterable[Middleware]) -> None:
-        """Call the handler within `outer`, those of the service, and the route's own middleware."""
-        middleware = (*outer, *self.middleware)
+        """Call the handler within `outer`, those of the service, and the route's own middleware.
+
+        Middleware that has a method `check_route` may refuse the route: it raises
+        `ConfigurationError`.
+        """
+        # The result goes on within all middleware: one that calls a message done, because it has
+        # committed or recorded it, must not do so before the result is sent.
+        forward = () if self._forward_to is None else (self._forward,)
+        middleware = (*outer, *self.middleware, *forward)
+        for function in middleware:
+            if (check := getattr(function, "check_route", None)) is not None:
+                check(self)
         self._chain = compose(middleware, self._call_handler) if middleware else None
 
     @property
@@ -124,13 +144,15 @@ class Route:
         return f"<{type(self).__name__}: {self.name}>"
 
     def apply_message_translator(self, message: Message) -> TranslatedMessage:
-        """Return the handler's arguments for a raw message.
+        """Return the handler's arguments for a raw message; not for an async translator.
 
         Raises what the translator raises, and `ValueError` if it returns no content.
         """
         if not self.message_translator:
             return {"content": message, "metadata": {}}
-        translated = self.message_translator.translate(message)
+        return self._complete(self.message_translator.translate(message))
+
+    def _complete(self, translated: Any) -> TranslatedMessage:
         if translated.get("content") is None:
             raise ValueError(
                 f"{type(self.message_translator).__name__} returned no content for a message of "
@@ -144,18 +166,24 @@ class Route:
         Raises what the translator or the handler raises, and `TimeoutError` if the handler takes
         longer than `handler_timeout`.
         """
-        return await self.call(*self.arguments_for(raw_message))
+        return await self.call(*await self.arguments_for(raw_message))
 
-    def arguments_for(self, raw_message: Message) -> tuple[Any, Mapping[str, Any]]:
+    async def arguments_for(self, raw_message: Message) -> tuple[Any, Mapping[str, Any]]:
         """Return content and metadata of a message; `is_undecodable` is true of what it raises."""
         try:
-            translated = self.apply_message_translator(raw_message)
+            if self.message_translator is not None and self.translates_async:
+                answer = await awaited(self.message_translator.translate(raw_message))
+                translated = self._complete(answer)
+            else:
+                translated = self.apply_message_translator(raw_message)
             content = translated["content"]
             if self._decode is not None:
                 content = self._decode(content)
         except REQUESTS:
             raise
-        except BaseException as exc:  # noqa: BLE001 - `failure` is raised
+        except BaseException as exc:
+            if self.translates_async and ends_task(exc):
+                raise
             failure = raisable(exc)
             mark_undecodable(failure)
             raise failure  # noqa: B904 - `exc` itself, or its `__cause__` is set
@@ -192,6 +220,13 @@ class Route:
         if self.options.batch_handler_size is not None:
             function = functools.partial(_in_full, function)
         return await run_in_executor(function, content, metadata)
+
+    async def _forward(self, content: Any, metadata: Any, call_next: CallNext) -> Any:
+        answer = await call_next(content, metadata)
+        if self._forward_to is None or not is_result(answer):
+            return answer
+        await self._forward_to.forward(answer, metadata)
+        return True
 
     async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.

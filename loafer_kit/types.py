@@ -82,3 +82,15 @@ class QueueConsumer(ABC):
     def trace_headers(self, message: Message) -> Mapping[str, str]:
         """Return the W3C trace headers that `message` carries."""
         return {}
+
+
+@runtime_checkable
+class Forwarder(Protocol):
+    """Where results go on; a `Producer` is one."""
+
+    async def forward(self, result: Any, source: Mapping[str, Any], position: int = 0) -> object:
+        """Send a result of a message; return when it is stored.
+
+        `source` is the message's metadata or the message; `position` counts the results of one
+        message from 0.
+        """

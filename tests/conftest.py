@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import asyncio
+import fcntl
 import functools
 import gc
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import uvloop
 from hypothesis import settings
+
+from loafer_kit.local import rabbitmq as local_rabbitmq
 
 # The same examples in each run, so that a red run is about the change. `make soak` draws new ones.
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
@@ -101,3 +104,37 @@ def _projects_load_the_plugins_they_use():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{plugin}" for plugin in plugins))
         yield
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    """The URL of a RabbitMQ broker, one for all workers; skips the test if it is not installed.
+
+    The broker ends when no worker holds its lifeline open any more.
+    """
+    if url := os.environ.get("LOAFER_AMQP_URL"):
+        yield url
+        return
+    if local_rabbitmq.server_script() is None:
+        pytest.skip("RabbitMQ is not installed: make rabbitmq")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    lifeline, port = folder / "rabbitmq.lifeline", folder / "rabbitmq.port"
+    with (folder / "rabbitmq.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lifeline.exists():
+            os.mkfifo(lifeline)
+        try:
+            writer = os.open(lifeline, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # no broker reads it
+            reader = os.open(lifeline, os.O_RDONLY | os.O_NONBLOCK)
+            writer = os.open(lifeline, os.O_WRONLY)
+            os.set_blocking(reader, True)
+            port.write_text(str(local_rabbitmq.free_port()))
+            keeper = local_rabbitmq.start_keeper(reader, int(port.read_text()))
+            os.close(reader)
+            local_rabbitmq.wait_until_ready(keeper)
+            keeper.stdout.close()
+    yield local_rabbitmq.url_of(int(port.read_text()))
+    os.close(writer)

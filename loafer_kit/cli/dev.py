@@ -1,7 +1,7 @@
 """`loafer-kit dev`: runs a service against a local SQS server."""
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.send import refuse_bytes
+from loafer_kit.cli.send import in_own_envelope, refuse_bytes
 from loafer_kit.cli.specs import Folders, filled, read_spec
 from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
@@ -75,7 +75,7 @@ def dev(
 
     development = Development(
         [partial(_read_project, path) for path in folders],
-        [(filled(name, folders), body) for name, body in map(_queue_and_body, send or [])],
+        [message for pair in send or [] for message in _messages(pair, folders)],
         once=once,
         reload=reload,
         endpoint_url=endpoint_url,
@@ -99,12 +99,14 @@ async def _console(folders: Sequence[Path], say: Say, endpoint_url: str) -> Asyn
         yield
 
 
-def _queue_and_body(pair: str) -> tuple[str, str]:
+def _messages(pair: str, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
     queue, equals, body = pair.partition("=")
     if not (queue and equals and body):
         raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}")
     refuse_bytes(body)
-    return queue, body
+    name = filled(queue, folders)
+    for wrapped in in_own_envelope(name, [body], folders):
+        yield name, wrapped
 
 
 def _read_project(path: Path) -> Project:

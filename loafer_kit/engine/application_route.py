@@ -20,7 +20,7 @@ from loafer_kit.exceptions import (
 from loafer_kit.outcomes import Acknowledge, Outcome, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
-from loafer_kit.types import Callback, Consumer, Message, QueueConsumer
+from loafer_kit.types import Callback, Consumer, Forwarder, Message, QueueConsumer
 
 #: Seconds that postponed work gets when the service stops.
 _FLUSH_GRACE = 25.0
@@ -200,6 +200,7 @@ class ConsumingService(Protocol):
     consumer: Any
     callback: Any
     callbacks: Mapping[str, CallbackList]
+    forward_to: Forwarder | None
 
 
 class ApplicationRoute(Route):
@@ -232,8 +233,9 @@ class ApplicationRoute(Route):
             await self._acknowledge(original)
         return bool(decision)
 
-    async def _process(self, message: Message) -> Postpone | bool:
+    async def _process(self, original: Message) -> Postpone | bool:
         """Do everything but acknowledge; return whether to, or what an error callback postpones."""
+        message = original
         try:
             preprocessors = tuple(self._callbacks["message_preprocessor"])
             if preprocessors:  # they may change it in place, and the original is acknowledged
@@ -243,9 +245,14 @@ class ApplicationRoute(Route):
             content = message if self._decode is None else self._decode(message)
             call = self._chain or self._call_handler
             results = await call(content, {})
+            with _fatal("A result could not be processed"):
+                results = await self._postprocess(results)
+            await self._send_on(results, original)
         except Abort as abort:
             self._log_abort(abort)
             return True
+        except FatalError:
+            raise
         except BaseException as error:
             if ends_task(error):
                 raise
@@ -253,8 +260,6 @@ class ApplicationRoute(Route):
             if isinstance(self._app.consumer, QueueConsumer) and not self._callbacks["error"]:
                 return False
             return await self._report(message, error)
-        with _fatal("A result could not be processed"):
-            await self._postprocess(results)
         return True
 
     async def _call_handler(self, content: Any, metadata: Any) -> Any:
@@ -269,12 +274,21 @@ class ApplicationRoute(Route):
             return abort if isinstance(abort, Postpone) else True
         return True
 
-    async def _postprocess(self, results: Any) -> None:
+    async def _postprocess(self, results: Any) -> list[Any]:
+        kept = []
         for result in () if results is None else results:
             try:
-                await self._callbacks["result_postprocessor"].pipe(self._app, result)
+                kept.append(await self._callbacks["result_postprocessor"].pipe(self._app, result))
             except Abort as abort:
                 self._log_abort(abort)
+        return kept
+
+    async def _send_on(self, results: Sequence[Any], original: Message) -> None:
+        if (target := self._app.forward_to) is None:
+            return
+        source = original if isinstance(original, Mapping) else {}
+        for position, result in enumerate(results):
+            await target.forward(result, source, position)
 
     async def _acknowledge(self, original: Message) -> None:
         with _fatal("A message could not be acknowledged"):

@@ -274,6 +274,7 @@ class ServiceControl(Observer):
         return {
             "state": self._recorder.states.state,
             "problems": self._recorder.states.problems(),
+            "unready": self._recorder.states.unready(),
             "metrics": as_data(families(self._recorder.snapshot())),
         }
 

@@ -60,6 +60,10 @@ class Monitor:
         """Return why only a restart helps, a line each."""
         return self._states.problems()
 
+    def unready(self) -> list[str]:
+        """Return what the service waits for before it is ready, a line each."""
+        return self._states.unready()
+
     def info(self) -> dict[str, Any]:
         """Return versions, state and routes."""
         snapshot = recorder_of(self._service).snapshot()

@@ -84,7 +84,8 @@ async def deliver(route: Route, body: Any, **facts: Any) -> Outcome:
 
     Runs the route's translator, handler and error handler; fetches and settles nothing. A route on
     SQS gets `body` wrapped by `sqs_message` or `sns_message`, with their keywords as `facts`, and
-    within the envelopes of an `EnvelopeTranslator`; any other route gets `body` as it is.
+    within the envelopes of an `EnvelopeTranslator`; one on RabbitMQ gets it wrapped by
+    `amqp_message`; any other route gets `body` as it is.
 
         assert asyncio.run(deliver(routes[0], {"hello": "world"})) == ACKNOWLEDGE
     """
@@ -101,6 +102,10 @@ def _raw_message(route: Route, body: Any, facts: dict[str, Any]) -> Message:
         body = route.message_translator.wrap(body)
     if isinstance(route.provider, SQSProvider):
         return sqs_message(body, **facts)
+    if route.provider.broker == "rabbitmq":
+        from loafer_kit.testing.rabbitmq import amqp_message  # it needs the extra
+
+        return amqp_message(body, **facts)
     if facts:
         raise TypeError(
             f"Only messages of SQS have {', '.join(facts)}; {route} does not read from SQS."

@@ -1,10 +1,13 @@
 """The contract that the engine relies on, for every provider."""
 
 import asyncio
+import uuid
 
 import pytest
+import rabbit
 
 from loafer_kit import outcomes
+from loafer_kit.ext.amqp import AMQPProvider
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.testing import InMemoryProvider
 
@@ -12,8 +15,8 @@ from loafer_kit.testing import InMemoryProvider
 class SQSQueue:
     """An SQS queue and its provider, on the embedded server."""
 
-    def __init__(self, local_queues):
-        self._queues = local_queues
+    def __init__(self, request):
+        self._queues = local_queues = request.getfixturevalue("local_queues")
         self._name = local_queues.fresh(visibility_timeout=30)
 
     def provider(self):
@@ -31,7 +34,7 @@ class SQSQueue:
 class Memory:
     """The in-memory provider."""
 
-    def __init__(self, local_queues):
+    def __init__(self, request):
         self._provider = InMemoryProvider(endless=True, wait_time=0)
 
     def provider(self):
@@ -46,10 +49,40 @@ class Memory:
         return message
 
 
-@pytest.fixture(params=[SQSQueue, Memory])
-def source(request, local_queues):
+class RabbitQuorum:
+    """A RabbitMQ queue and its provider."""
+
+    queue_type = "quorum"
+
+    def __init__(self, request):
+        self._url = request.getfixturevalue("rabbitmq")
+        self._name = f"contract-{uuid.uuid4()}"
+
+    def provider(self):
+        provider = AMQPProvider(self._name, url=self._url, queue_type=self.queue_type)
+        provider.wait_time = 0.5
+        return provider
+
+    async def put(self, *bodies):
+        arguments = {"x-queue-type": self.queue_type}
+        await rabbit.declare(self._url, self._name, arguments, durable=True)
+        await rabbit.send(self._url, self._name, *bodies)
+
+    @staticmethod
+    def body_of(message):
+        return message.body.decode()
+
+
+class RabbitClassic(RabbitQuorum):
+    """A classic queue of RabbitMQ."""
+
+    queue_type = "classic"
+
+
+@pytest.fixture(params=[SQSQueue, Memory, RabbitQuorum, RabbitClassic])
+def source(request):
     """A source of messages: `provider()`, `put(*bodies)`, `body_of(message)`."""
-    return request.param(local_queues)
+    return request.param(request)
 
 
 @pytest.fixture
@@ -161,6 +194,16 @@ async def test_provider_starts_again_after_it_was_closed(source):
         provider.stop()
         await provider.flush()
         await provider.close()
+
+
+async def test_lease_of_a_message_ends_with_its_settlement(source, provider):
+    """`lease_left` is positive for a message in hand, and 0 after that; None without leases."""
+    await source.put("1")
+    (message,) = await fetch(provider)
+    left = provider.lease_left(message)
+    assert left is None or 0 < left <= 30
+    await provider.settle(message, outcomes.ACKNOWLEDGE)
+    assert provider.lease_left(message) == (None if left is None else 0)
 
 
 async def test_message_in_hand_keeps_nothing_open(source, provider):

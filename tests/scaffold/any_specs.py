@@ -74,7 +74,7 @@ def attributes():
 def specs_of(options):
     """Specs whose queues have these options, each by its strategy."""
     optional = {
-        "kind": st.sampled_from(["sqs", "sns"]),
+        "kind": st.sampled_from(fields.KINDS),
         "topic": queue_names | shared_names | topic_arns,
         "handler": identifiers,
         "error_handler": identifiers | st.just("on_error"),

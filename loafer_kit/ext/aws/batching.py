@@ -22,6 +22,7 @@ class Batcher(Generic[Item]):
 
     `linger` is how many seconds an item waits for others. `send` must not raise. Items for which
     `key` returns the same value leave in their order: while one is under way, later ones wait.
+    `fits` says how many of the first waiting items one request can carry: ten, unless it is given.
     `ended` is called after each request. A batcher belongs to the running loop.
     """
 
@@ -32,12 +33,14 @@ class Batcher(Generic[Item]):
         *,
         parallel: int = PARALLEL,
         key: Callable[[Item], Hashable] | None = None,
+        fits: Callable[[list[Item]], int] | None = None,
         ended: Callable[[], object] | None = None,
     ) -> None:
         self._send = send
         self._linger = linger
         self._parallel = parallel
         self._key = key
+        self._fits = fits
         self._ended = ended
         self._items: list[Item] = []
         #: For each key of an item that is under way: the items behind it.
@@ -106,13 +109,18 @@ class Batcher(Generic[Item]):
         if self._due > self._loop.time():
             self._arm()
         else:
+            self._send_due()
+
+    def _send_due(self) -> None:
+        while self._is_due() and len(self._sending) < self._parallel:
             self._send_next()
 
     def _send_next(self) -> None:
         """Start a request, unless enough are under way: then `_sent` calls again when one ends."""
         if len(self._sending) >= self._parallel:
             return
-        batch, self._items = self._items[:SQS_BATCH_SIZE], self._items[SQS_BATCH_SIZE:]
+        count = SQS_BATCH_SIZE if self._fits is None else self._fits(self._items)
+        batch, self._items = self._items[:count], self._items[count:]
         if self._key is not None:
             self._hold_back(batch, self._key)
         self._under_way += len(batch)
@@ -142,8 +150,7 @@ class Batcher(Generic[Item]):
         self._under_way -= len(batch)
         if self._key is not None:
             self._let_follow(batch, self._key)
-        while self._is_due() and len(self._sending) < self._parallel:
-            self._send_next()
+        self._send_due()
         if self._ended is not None:
             self._ended()
 

@@ -9,6 +9,9 @@ SQS_BATCH_SIZE = 10
 #: Bytes of one message, and of all messages of one SendMessageBatch: 1 MiB.
 SQS_BATCH_BYTES = 1_048_576
 
+#: Bytes of all messages of one PublishBatch, unless the topic's MaximumMessageSize is raised.
+SNS_BATCH_BYTES = 262_144
+
 #: Seconds that ReceiveMessage waits at most (WaitTimeSeconds).
 SQS_LONGEST_POLL = 20
 

@@ -14,12 +14,11 @@ from loafer_kit.ext.aws.consumption import QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.receiving import group_of, receive_count
 from loafer_kit.ext.aws.requests import clients, errors
-from loafer_kit.ext.aws.requests.clients import Clients, TransportKind
+from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.transport import (
     ActionStatistics,
     BlockingQueue,
     Queue,
-    SQSTransport,
 )
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
@@ -116,7 +115,9 @@ class SQSProvider(AbstractProvider):
         """
         if self._clients is None:
             self._clients = clients.share(self._client_options, self.queue_name)
-        transport = await _open_transport(self._clients, self.queue_name, self.settings.transport)
+        transport = await clients.open_transport(
+            self._clients, self.queue_name, self.settings.transport
+        )
         self.address = url = await self._clients.queue_url(self.queue_name)
         queue = Queue(self.name, url, transport, self.statistics)
         attributes = await self._check_attributes(queue)
@@ -242,6 +243,10 @@ class SQSProvider(AbstractProvider):
         """Return whether the lease of `message` lasts."""
         return self._session is None or self._session.holds(message)
 
+    def lease_left(self, message: Message) -> float | None:
+        """Return for how many seconds the lease of `message` lasts, unless it is extended."""
+        return None if self._session is None else self._session.lease_left(message)
+
     def order_key(self, message: Message) -> Hashable | None:
         """Return the message group on a FIFO queue."""
         return group_of(message) if self._is_fifo else None
@@ -284,14 +289,6 @@ def _check(
     parameters = options.receive_parameters(queue, receive_options)
     options.check_read_timeout(queue, client_options.get("config"), parameters["WaitTimeSeconds"])
     return client_options, options.make_settings(queue, settings, receive_options), parameters
-
-
-async def _open_transport(shared: Clients, queue: str, kind: TransportKind) -> SQSTransport:
-    try:
-        return await shared.transport(kind)
-    except errors.REQUEST_ERRORS as exc:
-        subject = errors.queue_subject(queue)
-        raise errors.from_exception(exc, action="Opening the client", subject=subject) from exc
 
 
 def _ignore(message: Message) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
 
-ROUTES = frozenset(["SQSRoute", "SNSQueueRoute"])
+ROUTES = frozenset(["AMQPRoute", "SQSRoute", "SNSQueueRoute"])
+TRANSLATOR = "EnvelopeTranslator"
 
 
 class Unreadable:
@@ -98,13 +99,18 @@ def _route(call: ast.Call) -> RouteCode:
 
 
 def _value(node: ast.expr) -> Any:
-    """A literal's value; for a name, or a call without arguments, the name."""
+    """A literal's value; for a name, or a call without arguments, the name.
+
+    `EnvelopeTranslator(sns, s3)` is its own text.
+    """
     try:
         value = ast.literal_eval(node)
         repr(value)  # a number may be too large to print
     except (ValueError, TypeError, RecursionError, MemoryError):
-        if isinstance(node, ast.Call) and not (node.args or node.keywords):
-            node = node.func
+        if isinstance(node, ast.Call) and not node.keywords:
+            if _name(node.func) == TRANSLATOR:
+                return ast.unparse(node)
+            node = node if node.args else node.func
         return Name(_name(node)) if _name(node) else Unreadable()
     return value
 

@@ -30,7 +30,8 @@ Modules = Mapping[str, ast.Module]
 
 # The keywords of a route that a spec can set, and their names in the spec.
 _KEYWORDS = {field.keyword: field.name for field in OPTIONS if field.keyword}
-_KEYWORDS["dead_letter_queue"] = "dead_letter_queue"
+_KEYWORDS |= {name: name for name in ("dead_letter_queue", "exchange", "routing_key")}
+_KEYWORDS["max_deliveries"] = "max_receive_count"
 _RECEIVE = {field.receive: field.name for field in OPTIONS if field.receive}
 _NAMES = ("handler", "error_handler")
 # The attributes of `ServiceSpec` that a spec's file calls otherwise.
@@ -234,7 +235,8 @@ def _differences(route: RouteCode, queue: Context) -> Iterator[str]:
         yield f"{who} has a {route.kind} here, a {queue['route']} by {projects.SPEC}"
     for key in _NAMES:
         yield from _difference(who, key, _last(route, key), queue[key])
-    yield from _difference(who, "translator", _translator(route), queue["translator"])
+    opened = queue["translated"] and f"{code.TRANSLATOR}({', '.join(queue['translated'])})"
+    yield from _difference(who, "translator", _translator(route), opened or queue["translator"])
     for keyword, key in _KEYWORDS.items():
         yield from _difference(
             who, key, route.keywords.get(keyword), queue["keywords"].get(keyword)

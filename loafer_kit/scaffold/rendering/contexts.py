@@ -6,7 +6,7 @@ from typing import Any
 from loafer_kit import __version__
 from loafer_kit.config import route_variable
 from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
-from loafer_kit.scaffold.spec.fields import FIFO, OPTIONS, SUBSCRIPTION, Value
+from loafer_kit.scaffold.spec.fields import AMQP, FIFO, OPTIONS, SUBSCRIPTION, Value
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
@@ -47,6 +47,9 @@ def service(spec: ServiceSpec) -> Context:
         "translators": _shared(
             (queue.translator, queue) for queue in shown.queues if queue.translator != "none"
         ),
+        "envelopes": sorted({name for queue in spec.queues for name in _translated(queue)}),
+        "tested_envelopes": _tested_envelopes(spec),
+        "on_rabbitmq": spec.on_rabbitmq,
         "route_classes": sorted({_route(queue) for queue in spec.queues}),
         "topics": _topics(shown),
         "dead_letter_queues": _dead_letter_queues(shown),
@@ -85,7 +88,38 @@ def subject(queues: Sequence[str]) -> str:
 
 
 def _route(queue: QueueSpec) -> str:
-    return "SNSQueueRoute" if queue.enveloped else "SQSRoute"
+    if queue.kind == AMQP:
+        return "AMQPRoute"
+    return "SNSQueueRoute" if queue.envelopes == ("sns",) else "SQSRoute"
+
+
+# What the handler of a queue gets out of an envelope.
+_CONTENTS = {
+    "cloudevents": "the data of the CloudEvent",
+    "eventbridge": "the detail of the EventBridge event",
+    "lambda_destination": "the answer of the Lambda function",
+    "s3": "the list of the records of S3",
+}
+
+
+def _translated(queue: QueueSpec) -> tuple[str, ...]:
+    """The envelopes that the route's translator opens; a route of its own opens SNS's alone."""
+    return queue.envelopes if queue.inner_envelopes else ()
+
+
+def _is_published(queue: QueueSpec) -> bool:
+    """Whether the tests publish to the queue's topic; a filter policy may leave their message out."""
+    return queue.topic is not None and "filter_policy" not in queue.attributes
+
+
+def _tested_envelopes(spec: ServiceSpec) -> list[str]:
+    """The envelopes in which the tests of whole queues put their messages."""
+    used: set[str] = set()
+    for queue in spec.queues:
+        is_typed = queue.payload and queue.dead_letter_queue
+        is_sent = queue.fifo or is_typed or not _is_published(queue)
+        used.update(queue.envelopes if is_sent else queue.inner_envelopes)
+    return sorted(used)
 
 
 # The options of a queue that its route itself keeps.
@@ -108,6 +142,8 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
     }
     if queue.dead_letter_queue:
         keywords["dead_letter_queue"] = queue.dead_letter_queue
+    if queue.kind == AMQP:
+        keywords |= _amqp_keywords(queue)
     return {
         "name": queue.name,
         "queue_name": queue.queue_name,
@@ -115,8 +151,11 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
         "route_name": queue.route_name,
         "kind": queue.kind,
         "route": _route(queue),
-        "enveloped": queue.enveloped,
-        "published": queue.topic is not None and "filter_policy" not in queue.attributes,
+        "envelopes": list(queue.envelopes),
+        "inner_envelopes": list(queue.inner_envelopes),
+        "translated": list(_translated(queue)),
+        "content": _CONTENTS.get(queue.kind, ""),
+        "published": _is_published(queue),
         "attributes": queue.attribute_texts(FIFO),
         "subscription": queue.attribute_texts(SUBSCRIPTION),
         "topic": shown.topic or "",
@@ -143,8 +182,20 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
     }
 
 
+def _amqp_keywords(queue: QueueSpec) -> Context:
+    """What the route of a queue of RabbitMQ has besides, without what is not set."""
+    found = {
+        "exchange": queue.exchange,
+        "routing_key": queue.routing_key,
+        "max_deliveries": queue.max_receive_count,
+    }
+    return {keyword: value for keyword, value in found.items() if value is not None}
+
+
 def _example(queue: QueueSpec, payloads: Payloads, *, everything: bool = True) -> Context:
     """A message that fits the queue's payload."""
+    if queue.kind == "s3":
+        return {"bucket": "local", "key": "example.txt"}
     if queue.payload is None:
         return {"hello": "world"}
     return example(queue.payload, payloads, everything=everything)
@@ -158,12 +209,16 @@ def _topics(spec: ServiceSpec) -> list[Context]:
     """
     examples: dict[str, Context] = {}
     for queue in spec.queues:
-        if queue.topic is None or "filter_policy" in queue.attributes:
+        if queue.topic is None or not _is_published(queue):
             continue
         name = queue.topic.rpartition(":")[2]
         if queue.payload or name not in examples:
             shown = examples.get(name, {"name": queue.topic})["name"]
-            examples[name] = {"name": shown, "example": _example(queue, spec.payloads)}
+            examples[name] = {
+                "name": shown,
+                "example": _example(queue, spec.payloads),
+                "envelopes": list(queue.inner_envelopes),
+            }
     return list(examples.values())
 
 
@@ -291,6 +346,8 @@ def _queue_settings(queue: QueueSpec) -> Context:
         "name": queue.name,
         "kind": queue.kind if queue.kind != "sqs" else None,
         "topic": (queue.topic if queue.creates_topic else {"name": queue.topic, "create": False}),
+        "exchange": queue.exchange,
+        "routing_key": queue.routing_key,
         "handler": queue.handler,
         "error_handler": queue.error_handler,
         "translator": queue.translator,

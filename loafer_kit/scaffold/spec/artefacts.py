@@ -70,6 +70,9 @@ ARTEFACTS = (
     ),
 )
 
+#: Those that a service of RabbitMQ may have.
+FOR_RABBITMQ = ("ci", "compose", "kubernetes")
+
 NAMES = tuple(artefact.name for artefact in ARTEFACTS)
 
 

@@ -50,6 +50,24 @@ class Field:
         return isinstance(value, _TYPES[self.kind])
 
 
+#: The kinds of queues whose messages are in the envelope of that name of `ext.aws.envelopes`.
+ENVELOPES = ("eventbridge", "s3", "cloudevents", "lambda_destination")
+#: The kind of a queue of RabbitMQ, and the options that its route has.
+AMQP = "amqp"
+AMQP_OPTIONS = frozenset(
+    {
+        "breaker_recovery",
+        "breaker_threshold",
+        "concurrency",
+        "handler_timeout",
+        "prefetch",
+        "rate_limit",
+        "retry_delay",
+        "retry_delay_cap",
+    }
+)
+KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
+
 # fmt: off
 # The keys of a service, except its tables.
 SERVICE = (
@@ -89,14 +107,27 @@ QUEUE = (
     ),
     Field(
         "kind", "string",
-        "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic.",
-        choices=("sqs", "sns"),
+        "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic; `eventbridge`, `s3`, "
+        "`cloudevents`, `lambda_destination`: a queue whose messages are in that envelope; `amqp`: a queue "
+        "of RabbitMQ.",
+        choices=KINDS,
     ),
     Field(
         "topic", "string",
-        "The topic's name or ARN, for kind `sns`; by default the topic is named as the queue. "
+        "The topic's name or ARN, for any kind but `sqs`; of kind `sns` it is named as the queue by "
+        "default. "
         '`{name = "news", create = false}` is a topic that exists already.',
         rule=names.topic,
+    ),
+    Field(
+        "exchange", "string",
+        "For kind `amqp`: the topic exchange that the queue is bound to; by default none.",
+        rule=names.amqp,
+    ),
+    Field(
+        "routing_key", "string",
+        "For kind `amqp`: the routing key of that binding; by default the queue's name.",
+        rule=names.amqp,
     ),
     Field(
         "handler", "string",

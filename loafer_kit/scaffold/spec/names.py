@@ -116,6 +116,10 @@ def class_for(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_")) or "Translator"
 
 
+#: Bytes.
+_LONGEST_AMQP = 255
+
+
 def queue(name: str) -> str | None:
     """SQS's rule for a queue's name."""
     if name.startswith("arn:"):
@@ -127,6 +131,13 @@ def queue(name: str) -> str | None:
             f"'.fifo' at the end of a FIFO queue's, at most {_LONGEST['queue']} characters"
         )
     return None
+
+
+def amqp(name: str) -> str | None:
+    """AMQP's rule for the name of an exchange and for a routing key."""
+    if name and name.isprintable() and len(name.encode()) <= _LONGEST_AMQP:
+        return None
+    return f"{quoted(name)} must be a text of at most {_LONGEST_AMQP} bytes, without line ends"
 
 
 def queue_or_url(name: str) -> str | None:

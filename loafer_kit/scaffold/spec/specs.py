@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Self
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.fields import Field, Value
+from loafer_kit.scaffold.spec.fields import AMQP, ENVELOPES, Field, Value
 from loafer_kit.scaffold.spec.payloads import Payloads
 from loafer_kit.scaffold.spec.problems import Path, Problem
 
@@ -48,9 +48,11 @@ class QueueSpec:
     """
 
     name: str
-    kind: Literal["sqs", "sns"]
+    kind: str
     handler: str
     topic: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
     creates_topic: bool = True
     error_handler: str | None = None
     translator: str | None = None
@@ -63,7 +65,17 @@ class QueueSpec:
     @property
     def enveloped(self) -> bool:
         """Whether its messages arrive in SNS's envelope."""
-        return self.kind == "sns" and not self.attributes.get("raw_message_delivery", False)
+        return self.topic is not None and not self.attributes.get("raw_message_delivery", False)
+
+    @property
+    def envelopes(self) -> tuple[str, ...]:
+        """The names of its messages' envelopes in `ext.aws.envelopes`, the outermost first."""
+        return (("sns",) if self.enveloped else ()) + self.inner_envelopes
+
+    @property
+    def inner_envelopes(self) -> tuple[str, ...]:
+        """The same without SNS's envelope."""
+        return (self.kind,) if self.kind in ENVELOPES else ()
 
     def attribute_texts(self, rows: Sequence[Field]) -> dict[str, str]:
         """Those of its attributes that some rows describe, as requests to AWS carry them."""
@@ -114,6 +126,11 @@ class ServiceSpec:
         """The service with the parameters of its queues replaced by their values."""
         queues = tuple(queue.filled(values) for queue in self.queues)
         return replace(self, queues=queues, parameters=())
+
+    @property
+    def on_rabbitmq(self) -> bool:
+        """Whether it reads queues of RabbitMQ; a service reads those of one broker."""
+        return self.queues[0].kind == AMQP
 
     @property
     def stand_ins(self) -> Mapping[str, str]:

@@ -8,7 +8,10 @@ from typing import cast
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
 from loafer_kit.scaffold.spec.fields import (
+    AMQP,
+    AMQP_OPTIONS,
     ATTRIBUTES,
+    ENVELOPES,
     EVERY,
     FIFO,
     OPTIONS,
@@ -101,6 +104,8 @@ def _read(draft: Draft) -> _Reading:
     problems.extend(_parameter_problems(queues, parameters))
     problems.extend(_collisions(queues))
     problems.extend(dead_letter_cycles(queues))
+    problems.extend(_kinds_of_topics(queues))
+    problems.extend(_brokers(queues, draft.values.get("with", [])))
     models = _models(draft, queues, problems)
     located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
     ordered = sorted([*draft.problems, *located], key=lambda item: item.line or 0)
@@ -269,12 +274,36 @@ def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:
         yield Problem((*path, "fifo"), f"the name of a FIFO queue ends in '.fifo': name it {named}")
     if queue.get("fifo") is False and fifo:
         yield Problem((*path, "fifo"), f"{quoted(name)} is the name of a FIFO queue")
-    if "topic" in queue and queue.get("kind", "sns") != "sns":
-        yield Problem((*path, "topic"), "only a queue of kind 'sns' has a topic")
+    if "topic" in queue and queue.get("kind") == "sqs":
+        yield Problem((*path, "topic"), "a queue of kind 'sqs' has no topic")
+    yield from _contradictions_of_kind(queue, path)
+    if "translator" in queue and queue.get("kind") in ENVELOPES:
+        message = f"a queue of kind {quoted(str(queue['kind']))} has no translator of its own"
+        yield Problem((*path, "translator"), message)
+    if "payload" in queue and queue.get("kind") == "s3":
+        message = "a queue of kind 's3' has no payload: its handler gets S3's own records"
+        yield Problem((*path, "payload"), message)
     if fifo and not str(queue.get("topic", ".fifo")).endswith(".fifo"):
         yield Problem((*path, "topic"), "only a FIFO topic (.fifo) delivers to a FIFO queue")
     yield from _attribute_contradictions(queue, path, fifo=fifo)
     yield from _dead_letter_contradictions(queue, path)
+
+
+def _contradictions_of_kind(queue: Values, path: Path) -> Iterator[Problem]:
+    """Keys of SQS at a queue of RabbitMQ, and the other way round."""
+    if queue.get("kind") != AMQP:
+        for key in ("exchange", "routing_key"):
+            if key in queue:
+                yield Problem((*path, key), "only a queue of kind 'amqp' has one")
+        return
+    others = {row.name for row in (*ATTRIBUTES, *OPTIONS)} - AMQP_OPTIONS | {"fifo", "topic"}
+    for key in others & queue.keys():
+        yield Problem((*path, key), "a queue of kind 'amqp' has none: it is for SQS")
+    if "routing_key" in queue and "exchange" not in queue:
+        yield Problem((*path, "routing_key"), "needs an exchange")
+    name = str(queue.get("name", ""))
+    if "/" in name or name.endswith(".fifo"):
+        yield Problem((*path, "name"), "a queue of kind 'amqp' has a plain name")
 
 
 def _attribute_contradictions(queue: Values, path: Path, *, fifo: bool) -> Iterator[Problem]:
@@ -356,6 +385,33 @@ def _models(draft: Draft, queues: Sequence[Values], problems: list[Problem]) -> 
     return models
 
 
+def _kinds_of_topics(queues: Sequence[Values]) -> Iterator[Problem]:
+    """Queues of one topic that expect other messages than its first queue."""
+    kinds: dict[str, str] = {}
+    for index, queue in enumerate(queues):
+        topic, kind = _topic(queue), _kind(queue)
+        if topic is not None and kinds.setdefault(topic, kind) != kind:
+            path = ("queues", index, "kind" if "kind" in queue else "topic")
+            message = f"every queue of the topic {topic} gets the same messages: {kinds[topic]}"
+            yield Problem(path, message)
+
+
+def _brokers(queues: Sequence[Values], wanted: object) -> Iterator[Problem]:
+    """Queues of another broker than the first one's, and artefacts that do not know it."""
+    if not queues:
+        return
+    first = queues[0].get("kind") == AMQP
+    for index, queue in enumerate(queues):
+        if (queue.get("kind") == AMQP) != first:
+            message = "a service reads the queues of one broker: make another service for this one"
+            yield Problem(("queues", index, "kind" if "kind" in queue else "name"), message)
+    for index, name in enumerate(wanted if first and isinstance(wanted, list) else ()):
+        if name in artefacts.NAMES and name not in artefacts.FOR_RABBITMQ:
+            known = ", ".join(artefacts.FOR_RABBITMQ)
+            message = f"{quoted(name)} is for SQS; a service of RabbitMQ has {known}"
+            yield Problem(("with", index), message)
+
+
 def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
     """Names that two queues or two functions share."""
     places: dict[str, int] = {}
@@ -393,6 +449,11 @@ def _handler(queue: Values) -> str:
     return str(queue.get("handler") or names.handler_for(str(queue.get("name", ""))))
 
 
+def _kind(values: Values) -> str:
+    kind = str(values.get("kind", "sqs"))
+    return "sns" if kind == "sqs" and "topic" in values else kind
+
+
 def _topic(values: Values) -> str | None:
     """The topic of a queue of kind `sns`, by default named like the queue."""
     if values.get("kind") == "sns" or "topic" in values:
@@ -408,8 +469,10 @@ def _queue(values: Values) -> QueueSpec:
     options = {"handler_timeout": _handler_timeout(values), **values}
     return QueueSpec(
         name=name,
-        kind="sns" if topic else "sqs",
+        kind=_kind(values),
         topic=topic,
+        exchange=_text(values.get("exchange")),
+        routing_key=_text(values.get("routing_key")),
         creates_topic=values.get(_CREATES_TOPIC, True) is True,
         handler=_handler(values),
         error_handler=_text(values.get("error_handler")),

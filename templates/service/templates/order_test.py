@@ -5,7 +5,8 @@ def test_{{ queue.handler }}_gets_messages_in_order(
     """The messages of a group are handled in the order in which they were sent."""
     caplog.set_level(logging.INFO, "loafer_kit")
     local_queues.create({% include "local_queue.txt" %})
-    message = {% if queue.enveloped %}sns_message({{ queue.example|py }})["Body"]{% else %}{{ queue.example|py }}{% endif +%}
+{% set envelopes, content = queue.envelopes, queue.example %}
+    message = {% include "body.txt" +%}
     sent = [local_queues.send({{ queue.shown|py }}, message) for _ in range(3)]
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 

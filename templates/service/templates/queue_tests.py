@@ -11,10 +11,15 @@ import pytest
 {% else %}
 
 {% endif %}
+{% if cookiecutter.tested_envelopes %}
+from loafer_kit.ext.aws.envelopes import EnvelopeTranslator, {{ cookiecutter.tested_envelopes|join(", ")|prose }}
+{% endif %}
+{% if not cookiecutter.on_rabbitmq %}
 from loafer_kit.local import {% if cookiecutter.needs_local_queue %}LocalQueue, {% endif %}LocalQueues
+{% endif %}
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE
-from loafer_kit.testing import deliver{% if queue.fifo %}, run_until_empty{% endif %}{% if queue.enveloped and (queue.fifo or is_typed or not queue.published) %}, sns_message{% endif %}
+from loafer_kit.testing import {% if cookiecutter.on_rabbitmq %}LocalRabbitMQ, {% endif %}deliver{% if queue.fifo %}, run_until_empty{% endif %}
 
 
 from {{ cookiecutter.package }} import handlers
@@ -40,13 +45,26 @@ def test_the_queue_has_its_handler_and_its_limits() -> None:
 {% endfor %}
 
 
+{% if cookiecutter.on_rabbitmq %}
+def test_a_message_is_handled_and_acknowledged(local_rabbitmq: LocalRabbitMQ) -> None:
+    """One message, one round of the service, and nothing is left."""
+    (route,) = [route for route in routes if route.name == {{ queue.route_name|py }}]
+    local_rabbitmq.send(route, {{ queue.example|py }})
+
+    LoaferManager([route]).run(forever=False)
+
+    assert not any(local_rabbitmq.depth(route).values())
+{% else %}
 def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message, one round of the service, and nothing is left."""
     local_queues.create({% include "local_queue.txt" %})
+{% set content = queue.example %}
 {% if queue.published %}
-    local_queues.publish({{ queue.topic|py }}, {{ queue.example|py }})
+{% set envelopes = queue.inner_envelopes %}
+    local_queues.publish({{ queue.topic|py }}, {% include "body.txt" %})
 {% else %}
-    local_queues.send({{ queue.shown|py }}, {% if queue.enveloped %}sns_message({{ queue.example|py }})["Body"]{% else %}{{ queue.example|py }}{% endif %})
+{% set envelopes = queue.envelopes %}
+    local_queues.send({{ queue.shown|py }}, {% include "body.txt" %})
 {% endif %}
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
@@ -55,6 +73,7 @@ def test_a_message_is_handled_and_deleted(local_queues: LocalQueues) -> None:
     assert local_queues.counts({{ queue.shown|py }}).total == 0
 {% if queue.dead_letter_queue %}
     assert local_queues.counts({{ queue.dead_letter_queue|py }}).total == 0
+{% endif %}
 {% endif %}
 {% if is_typed %}
 

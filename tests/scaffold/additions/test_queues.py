@@ -101,6 +101,19 @@ def test_the_tests_of_a_payload_s_queue_send_a_message_that_does_not_fit():
     assert b'counts("dead").total == 1' in own
 
 
+def test_a_queue_of_a_kind_brings_the_import_of_its_envelopes():
+    """An edited module keeps every line; the handler of S3 gets a list."""
+    files = {path: file + b"\n# mine\n" for path, file in rendered(SPEC).items()}
+
+    after = added(files, "uploads,kind=s3,topic=buckets")
+
+    routes, handlers = (after[f"shop/{name}.py"].decode() for name in ("routes", "handlers"))
+    assert "from loafer_kit.ext.aws.envelopes import EnvelopeTranslator, s3, sns\n" in routes
+    assert "message_translator=EnvelopeTranslator(sns, s3)" in routes
+    assert "handle_uploads(\n    message: list[dict[str, Any]]," in handlers
+    assert all(is_only_inserted(files[path], after[path]) for path in CODE)
+
+
 def test_an_edited_module_of_handlers_gets_the_logger_that_a_new_handler_uses():
     """An earlier release of the template wrote none."""
     files = dict(rendered(SPEC))

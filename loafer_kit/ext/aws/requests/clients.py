@@ -229,6 +229,17 @@ class Clients:
             await client.__aexit__(None, None, None)
 
 
+async def open_transport(
+    shared: Clients, queue: str, kind: TransportKind = "direct"
+) -> SQSTransport:
+    """Return the transport of shared clients; raise `ProviderError` if it cannot be opened."""
+    try:
+        return await shared.transport(kind)
+    except errors.REQUEST_ERRORS as exc:
+        subject = errors.queue_subject(queue)
+        raise errors.from_exception(exc, action="Opening the client", subject=subject) from exc
+
+
 def share(options: Mapping[str, Any], address: str = "", service: str = "sqs") -> Clients:
     """Return the clients for `options` (see `CLIENT_OPTIONS`) in the running loop.
 

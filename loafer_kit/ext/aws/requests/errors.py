@@ -1,6 +1,7 @@
 """Failures of requests to AWS: whether repeating can help, and what to do about it."""
 
 import email.utils
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
@@ -88,6 +89,9 @@ _TOLERATED_SKEW = 240.0
 
 _LEASE_LOST = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
 
+#: How AWS says that a message or a batch is too large: there is no code of its own for it.
+_TOO_LARGE = re.compile(r"too ?long|(?:short|long)er than", re.IGNORECASE)
+
 #: Statuses of errors that pass: request timeout, too many requests.
 _TRANSIENT_STATUSES = frozenset({408, 429})
 _SERVER_ERROR = 500
@@ -167,6 +171,14 @@ class BatchEntryFailure(TypedDict):
 
 class AccessDeniedError(ProviderError):
     """The credentials in use do not allow an action."""
+
+
+class RefusedError(ProviderError):
+    """AWS refuses what a request contains, such as a message."""
+
+
+class TooLargeError(RefusedError):
+    """A message, or a batch of them, is larger than the queue or the topic takes."""
 
 
 def queue_subject(queue: str) -> str:
@@ -259,14 +271,18 @@ def from_code(
         return TransientProviderError(f"{subject}: {answer}", retry_after=retry_after)
     if code in _DENIED:
         # A batch needs the permission of the single action.
-        permission = action if ":" in action else f"sqs:{action.removesuffix('Batch')}"
+        permission = (action if ":" in action else f"sqs:{action}").removesuffix("Batch")
         return AccessDeniedError(
             f"{subject}: access denied; allow {permission} to the credentials in use. {answer}"
         )
-    return ProviderError(_final_message(code, answer, action, subject))
+    if final := _final_message(code, answer, action, subject):
+        return ProviderError(final)
+    kind = TooLargeError if _TOO_LARGE.search(answer) else RefusedError
+    return kind(f"{subject}: {answer}")
 
 
-def _final_message(code: str, answer: str, action: str, subject: str) -> str:
+def _final_message(code: str, answer: str, action: str, subject: str) -> str | None:
+    """Return the error for what fails every request, whatever it contains."""
     if code in _MISSING:
         return (
             f"{subject} does not exist in this region and account ({action} answered {code}): "
@@ -279,7 +295,7 @@ def _final_message(code: str, answer: str, action: str, subject: str) -> str:
         )
     if code.lower().startswith("kms"):
         return f"{subject}: its encryption key cannot be used; check the key's policy and state. {answer}"
-    return f"{subject}: {answer}"
+    return None
 
 
 def from_exception(exc: BaseException, *, action: str, subject: str) -> ProviderError:

@@ -1,6 +1,13 @@
 """The routes: each takes the messages of one queue to its handler."""
 
+{% if cookiecutter.envelopes %}
+from loafer_kit.ext.aws.envelopes import EnvelopeTranslator, {{ cookiecutter.envelopes|join(", ")|prose }}
+{% endif %}
+{% if cookiecutter.on_rabbitmq %}
+from loafer_kit.ext.amqp.routes import AMQPRoute
+{% else %}
 from loafer_kit.ext.aws.routes import {{ cookiecutter.route_classes|join(", ")|prose }}
+{% endif %}
 
 from {{ cookiecutter.package }} import handlers{% if cookiecutter.parameters %}, parameters{% endif %}{% if cookiecutter.translators %}, translators{% endif %}
 
@@ -19,6 +26,8 @@ routes = (
 , message_translator=None
 {%- elif queue.translator %}
 , message_translator=translators.{{ queue.translator }}()
+{%- elif queue.translated %}
+, message_translator=EnvelopeTranslator({{ queue.translated|join(", ")|prose }})
 {%- endif %}
 {% for keyword, value in queue.keywords.items() %}
 , {{ keyword }}={{ value|py_name }}

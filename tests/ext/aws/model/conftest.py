@@ -269,7 +269,7 @@ def make_provider(monkeypatch):
         async def queue_url(shared, name):
             return URL + (".fifo" if queue.fifo else "")
 
-        monkeypatch.setattr(providers, "_open_transport", open_transport)
+        monkeypatch.setattr(clients, "open_transport", open_transport)
         monkeypatch.setattr(clients.Clients, "queue_url", queue_url)
         name = "orders.fifo" if queue.fifo else "orders"
         return providers.SQSProvider(name, options, region_name="eu-west-1", **settings)

@@ -8,7 +8,6 @@ from aiobotocore.credentials import AioRefreshableCredentials
 from botocore.credentials import ReadOnlyCredentials
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import providers
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
 from loafer_kit.ext.aws.requests import clients, signing
 from loafer_kit.ext.aws.requests.transport import Queue
@@ -60,7 +59,7 @@ async def opened_queue(request, scripted_server):
         context = clients.borrowed({"region_name": "eu-west-1", "endpoint_url": server.url})
         shared = await context.__aenter__()
         contexts.extend([server, context])
-        transport = await providers._open_transport(shared, QUEUE_URL, request.param)
+        transport = await clients.open_transport(shared, QUEUE_URL, request.param)
         return server, Queue("orders", QUEUE_URL, transport)
 
     yield opened
