@@ -146,7 +146,8 @@ def from_exception(exc: Request) -> Outcome:
         case DeleteMessage():
             return ACKNOWLEDGE
         case RetryMessage():
-            return Retry(exc.delay, reason="the handler asked for a retry")
+            reason = exc.reason or "the handler asked for a retry"
+            return Retry(exc.delay, reason=reason_text(reason))
         case RejectMessage():
             return DeadLetter(reason_text(exc.reason))
 

@@ -101,6 +101,14 @@ class AbstractProvider(ABC):
         """
         return True
 
+    def lease_left(self, message: Message) -> float | None:
+        """Return for how many seconds `message`, which is in hand, is hidden from other consumers.
+
+        0 if another consumer may have it; None if the source has no leases. A lease that the
+        provider extends has more seconds left after that.
+        """
+        return None
+
     def order_key(self, message: Message) -> Hashable | None:
         """Return the key that messages share if they must be handled one after another."""
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from loafer_kit.config import naming_variables, route_options
 from loafer_kit.engine.callables import (
     awaited,
+    ends_task,
     generator_kind,
     is_async,
     raisable,
@@ -79,6 +80,10 @@ class Route:
         self.name = name
         self.provider = provider
         self.message_translator = message_translator
+        #: Whether translating may take time, so that the messages of a batch do it side by side.
+        self.translates_async = message_translator is not None and is_async(
+            message_translator.translate
+        )
         overrides = route_options(name, SETTABLE_OPTIONS)
         with naming_variables(name, overrides):
             self.options = RouteOptions.from_keywords(name, options | overrides)
@@ -116,9 +121,18 @@ class Route:
         self.wrap(())
 
     def wrap(self, outer: Iterable[Middleware]) -> None:
-        """Call the handler within `outer`, those of the service, and the route's own middleware."""
+        """Call the handler within `outer`, those of the service, and the route's own middleware.
+
+        Middleware that has a method `check_route` may refuse the route: it raises
+        `ConfigurationError`.
+        """
+        # The result goes on within all middleware: one that calls a message done, because it has
+        # committed or recorded it, must not do so before the result is sent.
         forward = () if self._forward_to is None else (self._forward,)
-        middleware = (*outer, *forward, *self.middleware)
+        middleware = (*outer, *self.middleware, *forward)
+        for function in middleware:
+            if (check := getattr(function, "check_route", None)) is not None:
+                check(self)
         self._chain = compose(middleware, self._call_handler) if middleware else None
 
     @property
@@ -130,13 +144,15 @@ class Route:
         return f"<{type(self).__name__}: {self.name}>"
 
     def apply_message_translator(self, message: Message) -> TranslatedMessage:
-        """Return the handler's arguments for a raw message.
+        """Return the handler's arguments for a raw message; not for an async translator.
 
         Raises what the translator raises, and `ValueError` if it returns no content.
         """
         if not self.message_translator:
             return {"content": message, "metadata": {}}
-        translated = self.message_translator.translate(message)
+        return self._complete(self.message_translator.translate(message))
+
+    def _complete(self, translated: Any) -> TranslatedMessage:
         if translated.get("content") is None:
             raise ValueError(
                 f"{type(self.message_translator).__name__} returned no content for a message of "
@@ -150,18 +166,24 @@ class Route:
         Raises what the translator or the handler raises, and `TimeoutError` if the handler takes
         longer than `handler_timeout`.
         """
-        return await self.call(*self.arguments_for(raw_message))
+        return await self.call(*await self.arguments_for(raw_message))
 
-    def arguments_for(self, raw_message: Message) -> tuple[Any, Mapping[str, Any]]:
+    async def arguments_for(self, raw_message: Message) -> tuple[Any, Mapping[str, Any]]:
         """Return content and metadata of a message; `is_undecodable` is true of what it raises."""
         try:
-            translated = self.apply_message_translator(raw_message)
+            if self.message_translator is not None and self.translates_async:
+                answer = await awaited(self.message_translator.translate(raw_message))
+                translated = self._complete(answer)
+            else:
+                translated = self.apply_message_translator(raw_message)
             content = translated["content"]
             if self._decode is not None:
                 content = self._decode(content)
         except REQUESTS:
             raise
-        except BaseException as exc:  # noqa: BLE001 - `failure` is raised
+        except BaseException as exc:
+            if self.translates_async and ends_task(exc):
+                raise
             failure = raisable(exc)
             mark_undecodable(failure)
             raise failure  # noqa: B904 - `exc` itself, or its `__cause__` is set

@@ -1,7 +1,9 @@
 """Settings for every test."""
 
 import asyncio
+import fcntl
 import functools
+import gc
 import os
 import zlib
 from pathlib import Path
@@ -10,11 +12,15 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from loafer_kit.local import rabbitmq as local_rabbitmq
+
 # The same examples in each run, so that a red run is about the change. `make soak` draws new ones.
 settings.register_profile("default", deadline=None, max_examples=25, derandomize=True)
 settings.register_profile("fast", deadline=None, max_examples=5, derandomize=True)
 settings.register_profile("soak", deadline=None, max_examples=5_000)
 settings.load_profile("default")
+
+gc.disable()  # until everything is collected
 
 _FAULTS = Path(__file__).parent / "faults"
 #: The tests of what runs in an event loop, by folder: they run on uvloop too.
@@ -31,17 +37,29 @@ _QUICK_ROOMS = [
 def pytest_collection_modifyitems(config, items):
     """Mark as slow whatever `make test-fast` leaves out; run each case of a fault on one loop."""
     for item in items:
-        if not any(item.path.is_relative_to(room) for room in _QUICK_ROOMS):
+        if not _is_in(item.path, *_QUICK_ROOMS):
             item.add_marker(pytest.mark.slow)
     elsewhere = [item for item in items if _is_on_the_other_loop(item)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if item not in set(elsewhere)]
+        left_out = set(elsewhere)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish():
+    """Leave what was collected out of garbage collections: there is much of it, and it stays."""
+    gc.freeze()
+    gc.enable()
+
+
+@functools.cache
+def _is_in(path, *folders):
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _is_on_the_other_loop(item):
     """Of the cases of a fault, half run on each loop; a fault that has one case runs on both."""
-    if not item.path.is_relative_to(_FAULTS) or "[" not in item.name:
+    if not _is_in(item.path, _FAULTS) or "[" not in item.name:
         return False
     loop, _, case = item.callspec.id.partition("-")
     case = case.partition("-")[2]  # the server stands before it
@@ -52,7 +70,7 @@ def _is_on_the_other_loop(item):
 def pytest_asyncio_loop_factories(config, item):
     """Run a test's coroutine on asyncio's event loop, and on uvloop's where that may differ."""
     factories = {"asyncio": asyncio.new_event_loop}
-    if any(item.path.is_relative_to(folder) for folder in _ON_BOTH_LOOPS):
+    if _is_in(item.path, *_ON_BOTH_LOOPS):
         factories["uvloop"] = uvloop.new_event_loop
     return factories
 
@@ -86,3 +104,37 @@ def _projects_load_the_plugins_they_use():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{plugin}" for plugin in plugins))
         yield
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    """The URL of a RabbitMQ broker, one for all workers; skips the test if it is not installed.
+
+    The broker ends when no worker holds its lifeline open any more.
+    """
+    if url := os.environ.get("LOAFER_AMQP_URL"):
+        yield url
+        return
+    if local_rabbitmq.server_script() is None:
+        pytest.skip("RabbitMQ is not installed: make rabbitmq")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    lifeline, port = folder / "rabbitmq.lifeline", folder / "rabbitmq.port"
+    with (folder / "rabbitmq.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lifeline.exists():
+            os.mkfifo(lifeline)
+        try:
+            writer = os.open(lifeline, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # no broker reads it
+            reader = os.open(lifeline, os.O_RDONLY | os.O_NONBLOCK)
+            writer = os.open(lifeline, os.O_WRONLY)
+            os.set_blocking(reader, True)
+            port.write_text(str(local_rabbitmq.free_port()))
+            keeper = local_rabbitmq.start_keeper(reader, int(port.read_text()))
+            os.close(reader)
+            local_rabbitmq.wait_until_ready(keeper)
+            keeper.stdout.close()
+    yield local_rabbitmq.url_of(int(port.read_text()))
+    os.close(writer)

@@ -9,21 +9,30 @@ import subprocess
 import sys
 import termios
 
+from programs import Program
+
 COMMAND = [sys.executable, "-m", "loafer_kit"]
 
 
 class Person:
-    """Types on a terminal and reads its output."""
+    """Types on a terminal and reads its output.
 
-    def __init__(self, *arguments, program=COMMAND, **options):
+    `python` is the program as arguments of Python; `program` is one that is not Python.
+    """
+
+    def __init__(self, *arguments, python=("-m", "loafer_kit"), program=None, **options):
         self.shown = ""
         self.terminal, other_end = pty.openpty()
-        self.process = subprocess.Popen(
-            [*program, *arguments],
-            **{"stdin": other_end, "stdout": other_end, "stderr": other_end} | options,
-            start_new_session=True,
-            preexec_fn=_own_the_terminal,  # noqa: PLW1509 - it only makes two system calls
-        )
+        options = {"stdin": other_end, "stdout": other_end, "stderr": other_end} | options
+        if program is None:
+            self.process = Program(*python, *arguments, **options)
+        else:
+            self.process = subprocess.Popen(
+                [*program, *arguments],
+                **options,
+                start_new_session=True,
+                preexec_fn=_own_the_terminal,  # noqa: PLW1509 - it only makes two system calls
+            )
         os.close(other_end)
 
     def __enter__(self):

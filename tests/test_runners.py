@@ -299,7 +299,7 @@ LEFT_ALONE = 'lambda: print("left alone:", signal.getsignal(signal.SIGTSTP) == s
 def test_a_terminal_keeps_its_ctrl_z():
     """The service leaves the signal to the system, which stops what a shell can continue."""
     code = STEERED.replace('print, "ready"', LEFT_ALONE)
-    with Person(program=[sys.executable, "-c", textwrap.dedent(code)]) as person:
+    with Person(python=["-c", textwrap.dedent(code)]) as person:
         person.wait_for("left alone: True")
         person.process.terminate()
         assert person.leave() == 0

@@ -1,7 +1,6 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
 import io
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loafer_kit.cli import specs
 from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
@@ -18,9 +18,8 @@ from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_e
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
+from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
-from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.spec import names, validation
 
 if TYPE_CHECKING:
     from loafer_kit.local.sending import Destination
@@ -115,12 +114,14 @@ def send(
 
     A name goes to the endpoint that AWS_ENDPOINT_URL names; without it to the local server that has
     the queue or topic; and to AWS if no local server runs. A message to a topic is published. So is
-    a message to a queue of a local server that a topic delivers to in SNS's envelope.
+    a message to a queue of a local server that a topic delivers to in SNS's envelope. On a local
+    server a body that is JSON gets the envelope of its queue's kind, by the loafer.toml here, unless it
+    has that envelope.
     """
     if from_export is not None:
         if any((body, file, lines, attribute, group, deduplication_id, delay)):
             raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
-        queue = filled(destination, [enclosing_project(Path())])
+        queue = specs.filled(destination, [enclosing_project(Path())])
         import_letters(from_export, queue, yes=True, json=json)
         return
     if lines and deduplication_id:
@@ -134,28 +135,32 @@ def send(
         attributes=dict(_name_and_value(pair) for pair in attribute or []),
         delay=delay,
     )
-    destination = filled(destination, [enclosing_project(Path())])
+    folders = [enclosing_project(Path())]
+    destination = specs.filled(destination, folders)
     from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
+    if envelope is None and is_local(found.clients.endpoint_url or ""):
+        bodies = in_own_envelope(destination, bodies, folders)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
 
 
-def filled(name: str, folders: Sequence[Path]) -> str:
-    """A name with the values of its parameters, which the first service in the folders has.
+def in_own_envelope(name: str, bodies: Iterable[str], folders: Sequence[Path]) -> Iterable[str]:
+    """Return bodies in the envelope of a queue's kind, which a service in the folders says.
 
-    So a name can be copied from a loafer.toml: `${STAGE}-orders`.
+    A body that is not JSON, or has that envelope, is left as it is.
     """
-    if not names.parameters_in(name):
-        return name
-    for folder in folders:
-        file = folder / "loafer.toml"
-        if file.is_file():
-            return validation.service(documents.read(file)).fill(name, os.environ)
-    raise LoaferKitError(
-        f"{name} has parameters: go to the folder of its service, or write their values"
-    )
+    kind = specs.envelope_of(name, folders)
+    return (_completed(body, ENVELOPES[kind]) for body in bodies) if kind else bodies
+
+
+def _completed(body: str, envelope: Envelope) -> str:
+    try:
+        has_envelope = envelope.matches(loads(body), {})
+    except (ValueError, RecursionError):
+        return body
+    return body if has_envelope else _in_envelope(body, envelope, {})
 
 
 def _send_all(destination: "Destination", sent: Iterator[str], *, json: bool, lines: bool) -> None:

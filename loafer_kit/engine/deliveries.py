@@ -101,11 +101,11 @@ async def deliver_batch(
     failures = FailureCounts() if failures is None else failures
     decoded: dict[int, tuple[Any, Any]] = {}
     deliveries: dict[int, Delivery] = {}
-    for position, message in enumerate(messages):
-        try:
-            decoded[position] = route.arguments_for(message)
-        except BaseException as exc:  # noqa: BLE001 - it belongs to its message
-            deliveries[position] = await _failed(route, message, exc, policy, failures)
+    for position, found in enumerate(await _arguments_for_all(route, messages)):
+        if isinstance(found, BaseException):
+            deliveries[position] = await _failed(route, messages[position], found, policy, failures)
+        else:
+            decoded[position] = found
     if decoded:
         contents, metadata = map(list, zip(*decoded.values(), strict=True))
         try:
@@ -123,6 +123,24 @@ async def deliver_batch(
         _recorded(route, message, deliveries[position], failures)
         for position, message in enumerate(messages)
     ]
+
+
+async def _arguments_for_all(
+    route: Route, messages: Sequence[Message]
+) -> Sequence[tuple[Any, Any] | BaseException]:
+    """Return content and metadata of each message, or what was raised instead."""
+
+    async def arguments_for(message: Message) -> tuple[Any, Any] | BaseException:
+        try:
+            return await route.arguments_for(message)
+        except BaseException as exc:
+            if ends_task(exc):
+                raise
+            return exc
+
+    if route.translates_async:
+        return await asyncio.gather(*map(arguments_for, messages))
+    return [await arguments_for(message) for message in messages]
 
 
 def _recorded(

@@ -98,11 +98,8 @@ def _named(key: str) -> TypeOf:
     def type_of(content: Any, metadata: Mapping[str, Any]) -> Any:
         if key in metadata:
             return metadata[key]
-        attributes = metadata.get("MessageAttributes")
-        attribute = attributes.get(key) if isinstance(attributes, Mapping) else None
-        if isinstance(attribute, Mapping):
-            # SQS calls it StringValue, SNS's envelope Value.
-            return attribute.get("StringValue", attribute.get("Value"))
+        if (found := message_attribute(metadata, key)) is not None:
+            return found
         for part in path:
             if not isinstance(content, Mapping):
                 return None
@@ -110,6 +107,16 @@ def _named(key: str) -> TypeOf:
         return content
 
     return type_of
+
+
+def message_attribute(metadata: Mapping[str, Any], name: str) -> Any:
+    """Return the text of a message attribute; None if there is none."""
+    attributes = metadata.get("MessageAttributes")
+    attribute = attributes.get(name) if isinstance(attributes, Mapping) else None
+    if not isinstance(attribute, Mapping):
+        return None
+    # SQS calls it StringValue, SNS's envelope Value.
+    return attribute.get("StringValue", attribute.get("Value"))
 
 
 def _shorten(found: Any) -> str:

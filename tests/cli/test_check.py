@@ -18,6 +18,8 @@ def written(tmp_path_factory):
         *("--queue", "a,wait_time=3,prefetch=0,concurrency=4,error_handler=on_error"),
         *("--queue", "b,topic=t,translator=News,dead_letter_queue=d"),
         *("--queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/c,translator=none"),
+        *("--queue", "e,kind=s3"),
+        *("--queue", 'f,by=kind,types={"x.y": {}, "z": {}}'),
     )
     assert done.code == 0, done.error
     return content(folder / "foobar")
@@ -59,7 +61,7 @@ DRIFTS = {
     ),
     "a setting of the code": (
         ROUTES, '"WaitTimeSeconds": 3', '"WaitTimeSeconds": 20',
-        "routes.py:8: wait_time of the queue 'a' is '20' here, '3' in loafer.toml",
+        "routes.py:10: wait_time of the queue 'a' is '20' here, '3' in loafer.toml",
     ),
     "a setting taken out of the code": (
         ROUTES, "prefetch=0,", "",
@@ -81,9 +83,17 @@ DRIFTS = {
         ROUTES, "message_translator=None", "message_translator=translators.News()",
         "translator of the queue 'c' is 'News' here, 'none' in loafer.toml",
     ),
+    "another envelope": (
+        ROUTES, "EnvelopeTranslator(s3)", "EnvelopeTranslator(sns, s3)",
+        "translator of the queue 'e' is 'EnvelopeTranslator(sns, s3)' here, 'EnvelopeTranslator(s3)' in",
+    ),
+    "another type": (
+        ROUTES, '"x.y": ', '"x.x": ',
+        "here, \"by_type('kind', {'x.y': handle_x_y, 'z': handle_z})\" in loafer.toml",
+    ),
     "a queue that the spec does not know": (
         ROUTES, "routes = (", 'routes = (\n    SQSRoute("z", handler=handlers.handle_a),',
-        "routes.py:8: the queue 'z' is not in loafer.toml; add it there",
+        "routes.py:10: the queue 'z' is not in loafer.toml; add it there",
     ),
     "a route taken out": (
         ROUTES, '"a"', '"z"',
@@ -149,7 +159,7 @@ def test_machines_get_json(project):
 
     assert done.code == 1
     (drift,) = json.loads(done.output)["drifts"]
-    assert (drift["path"], drift["line"]) == ("foobar/routes.py", 8)
+    assert (drift["path"], drift["line"]) == ("foobar/routes.py", 10)
     assert drift["remedy"]
 
 

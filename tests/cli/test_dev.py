@@ -13,7 +13,8 @@ import urllib.request
 import pytest
 from console.sessions import log_in
 from kept_projects import replace, run
-from terminals import COMMAND, Person
+from programs import Program
+from terminals import Person
 
 from loafer_kit.cli import main
 from loafer_kit.local import records
@@ -90,12 +91,10 @@ class Dev:
     """A running `dev`, read line by line."""
 
     def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [*COMMAND, "dev", *map(str, arguments)],
+        self.process = Program(
+            *("-m", "loafer_kit", "dev", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
         )
         self.lines = []
 

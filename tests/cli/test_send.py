@@ -9,7 +9,7 @@ import tempfile
 import pytest
 from kept_projects import run
 
-from loafer_kit.cli.send import filled
+from loafer_kit.cli.specs import filled
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, EnvelopeTranslator
 from loafer_kit.local import LocalQueue, sending
@@ -120,7 +120,7 @@ def test_group_and_deduplication_id_are_set(queues):
         ("eventbridge", {"id": 1}),
         ("s3", [{"bucket": "photos", "key": "a b.jpg"}]),
         ("cloudevents", {"id": 1}),
-        ("lambda", {"id": 1}),
+        ("lambda_destination", {"id": 1}),
     ],
 )
 def test_a_body_is_sent_in_an_envelope(queues, kind, content):
@@ -271,6 +271,37 @@ def test_a_name_takes_its_parameters_from_the_service_here(queues, temporary_fol
         filled("${STAG}-orders", [temporary_folder])
     monkeypatch.setenv("STAGE", "prod")
     assert filled("${STAGE}-orders", [temporary_folder]) == "prod-orders"
+
+
+EVENT = {"source": "shop", "detail-type": "order.placed", "detail": {"order": 7}}
+
+
+@pytest.mark.parametrize(
+    ("body", "event"),
+    [
+        ('{"order": 7}', {"source": "local", "detail-type": "local", "detail": {"order": 7}}),
+        (json.dumps(EVENT), EVENT),
+    ],
+)
+def test_a_body_gets_the_envelope_of_its_queues_kind(queues, temporary_folder, body, event):
+    """By the loafer.toml here, on a local server; a body that is an event stays as it is."""
+    spec = 'name = "shop"\n[[queues]]\nname = "jobs"\nkind = "eventbridge"\n'
+    (temporary_folder / "loafer.toml").write_text(spec)
+
+    assert send("jobs", body).returncode == 0
+    assert send("jobs", "no JSON").returncode == 0
+
+    sent, other = bodies(queues)
+    assert json.loads(sent).items() >= event.items()
+    assert other == "no JSON"
+
+
+def test_a_spec_with_problems_does_not_keep_a_message_from_being_sent(queues, temporary_folder):
+    """The body is sent as it is."""
+    (temporary_folder / "loafer.toml").write_text("name = 1\n")
+
+    assert send("jobs", "{}").returncode == 0
+    assert bodies(queues) == ["{}"]
 
 
 def test_a_name_with_parameters_needs_its_service(temporary_folder):

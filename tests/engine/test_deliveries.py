@@ -1,5 +1,7 @@
 """Deliveries: one message and a batch are decided alike."""
 
+import asyncio
+
 import pytest
 
 from loafer_kit import outcomes
@@ -20,8 +22,8 @@ class Translator:
         return {"content": message}
 
 
-def route(handler, **options):
-    return Route(InMemoryProvider(), handler, message_translator=Translator(), **options)
+def route(handler, translator=None, **options):
+    return Route(InMemoryProvider(), handler, "r", translator or Translator(), **options)
 
 
 async def accept(content, metadata):
@@ -146,6 +148,7 @@ class UnprintableError(Exception):
         (None, "the handler returned None"),
         ([], "the handler returned an empty list"),
         (RetryMessage(), "the handler asked for a retry"),
+        (RetryMessage("bank is closed"), "bank is closed"),
         (ValueError("bad"), "ValueError: bad"),
         (UnprintableError(), "UnprintableError (its text cannot be shown)"),
     ],
@@ -159,3 +162,66 @@ async def test_a_failure_has_a_reason(answer, reason):
         return answer
 
     assert (await deliver(route(handler), "m")).outcome.reason == reason
+
+
+class SideBySide:
+    """An async translator; each message waits until all of them are being translated."""
+
+    def __init__(self, parties):
+        self._barrier = asyncio.Barrier(parties)
+
+    async def translate(self, message):
+        async with asyncio.timeout(5):
+            await self._barrier.wait()
+        if isinstance(message, BaseException):
+            raise message
+        return {"content": message, "metadata": {}}
+
+
+async def test_an_async_translator_is_awaited():
+    """Its content is decoded and handled like any other."""
+    seen = []
+
+    async def handler(content, metadata):
+        seen.append(content)
+        return True
+
+    delivery = await deliver(route(handler, SideBySide(1)), "m")
+
+    assert (delivery.outcome, seen) == (outcomes.ACKNOWLEDGE, ["m"])
+
+
+async def test_a_batch_is_translated_side_by_side():
+    """A message that cannot be translated fails alone, even by a `SystemExit`."""
+    seen = []
+
+    async def handler(contents, metadata):
+        seen.extend(contents)
+        return True
+
+    messages = ["a", ValueError("bad"), SystemExit(3), RejectMessage("no"), "b"]
+    batch = route(handler, SideBySide(5), batch_handler_size=5)
+    deliveries = await deliver_batch(batch, messages)
+
+    assert [str(delivery.outcome) for delivery in deliveries] == [
+        "acknowledged",
+        "rejected",
+        "rejected",
+        "rejected",
+        "acknowledged",
+    ]
+    assert seen == ["a", "b"]
+
+
+@pytest.mark.parametrize("size", [None, 1])
+async def test_a_translation_can_be_cancelled(size):
+    """As when the service stops: that is no failure of the message."""
+    batch = route(accept, SideBySide(2), batch_handler_size=size)
+    work = deliver(batch, "m") if size is None else deliver_batch(batch, ["m"])
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,13 +1,11 @@
 """Real processes, killed and signalled at every moment: no message is lost."""
 
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 
 import pytest
+from programs import Program
 
 from loafer_kit.local.environments import child_environment
 
@@ -45,14 +43,9 @@ class Process:
         self._output = folder / f"output-{time.monotonic_ns()}"
         self._errors = self._output.with_suffix(".errors")
         with self._output.open("w") as output, self._errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    textwrap.dedent(script),
-                    *map(str, (queue, seconds, concurrency)),
-                ],
-                env=child_environment(url) | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            self.process = Program(
+                *("-c", textwrap.dedent(script), queue, seconds, concurrency),
+                env=child_environment(url),
                 stdout=output,
                 stderr=errors,
             )

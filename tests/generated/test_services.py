@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from loafer_kit.ext.aws.envelopes import ENVELOPES, EnvelopeTranslator
 from loafer_kit.local import LocalQueue, LocalQueues
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
@@ -30,12 +31,22 @@ SERVICES = {
         "--with",
         "ci,compose,cloudformation,sam,terraform,kubernetes,ecs",
     ],
-    "fifo with a dead-letter queue, and sns": [
+    "fifo with a dead-letter queue, sns, and other envelopes": [
         "ordered",
         "--queue",
         "orders.fifo,dead_letter_queue=orders-dlq.fifo,max_receive_count=3",
         "--queue",
         "news,kind=sns",
+        *("--queue", "events,kind=eventbridge,dead_letter_queue=dead"),
+        *("--queue", "uploads.fifo,kind=s3,topic=buckets.fifo"),
+        *("--queue", 'clouds,kind=cloudevents,by=type,types={"a.b": {}, "c d": {}}'),
+        *("--queue", 'jobs,by=event.type,types={"start": {}},handler=on_others'),
+        *(
+            "--queue",
+            'bills,kind=sns,by=kind,types={"x": {}, "y": {}},dead_letter_queue=bills-dead',
+        ),
+        *("--with", "lambda"),
+        *("--queue", "answers,kind=lambda_destination"),
     ],
     "hostile names": [
         "routes",
@@ -81,7 +92,11 @@ def test_the_wheel_writes_what_the_checkout_writes(checkout, wheel, tmp_path):
 RUNS = {
     "one queue": ("wheel", "in the project", "-m {}"),
     "three queues of mixed kinds": ("checkout", "in the project", "-m loafer_kit run {}"),
-    "fifo with a dead-letter queue, and sns": ("wheel", "above the project", "-m {}"),
+    "fifo with a dead-letter queue, sns, and other envelopes": (
+        "wheel",
+        "above the project",
+        "-m {}",
+    ),
     "hostile names": ("checkout", "above the project", "-m {}"),
 }
 
@@ -97,10 +112,12 @@ def test_a_service_handles_and_deletes_what_is_sent(request, server, tmp_path, k
     for queue in spec.queues:
         queues.create(LocalQueue(queue.queue_name, queue.topic, queue.dead_letter_queue))
     for queue in spec.queues:
+        inner = [ENVELOPES[kind] for kind in queue.inner_envelopes]
+        body = EnvelopeTranslator(*inner).wrap({"key": "a b"})
         if queue.topic:
-            queues.publish(queue.topic, {"hello": "world"})
+            queues.publish(queue.topic, body)
         else:
-            queues.send(queue.queue_name, {"hello": "world"})
+            queues.send(queue.queue_name, body)
 
     with subprocess.Popen(
         [installation.python, *command.format(spec.package).split()],

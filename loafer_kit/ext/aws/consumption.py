@@ -138,6 +138,11 @@ class QueueSession:
         self._forget(message)
         return False
 
+    def lease_left(self, message: Message) -> float:
+        """Return for how many seconds the lease of `message` lasts; 0 if it is lost or settled."""
+        lease = self._leases.get(message)
+        return 0.0 if lease is None or lease.lost else max(0.0, lease.deadline - self._clock())
+
     @property
     def unsettled(self) -> int:
         """The number of messages whose outcome SQS has not carried out yet."""

@@ -435,13 +435,13 @@ lambda_destination = Envelope(
     _wrap_lambda_destination,
 )
 
-#: The envelopes by the names that `loafer-kit send --as` takes.
+#: The envelopes by the names that `loafer-kit send --as` takes, and the `kind` of a queue.
 ENVELOPES = {
     "sns": sns,
     "eventbridge": eventbridge,
     "s3": s3,
     "cloudevents": cloudevents,
-    "lambda": lambda_destination,
+    "lambda_destination": lambda_destination,
 }
 
 #: Whichever of the envelopes there are, each at most once; a body without any is the content. A body

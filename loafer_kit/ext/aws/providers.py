@@ -243,6 +243,10 @@ class SQSProvider(AbstractProvider):
         """Return whether the lease of `message` lasts."""
         return self._session is None or self._session.holds(message)
 
+    def lease_left(self, message: Message) -> float | None:
+        """Return for how many seconds the lease of `message` lasts, unless it is extended."""
+        return None if self._session is None else self._session.lease_left(message)
+
     def order_key(self, message: Message) -> Hashable | None:
         """Return the message group on a FIFO queue."""
         return group_of(message) if self._is_fifo else None

@@ -5,6 +5,7 @@ from typing import Any, Protocol, cast
 
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import extensions, names
+from loafer_kit.scaffold.spec.fields import ENVELOPES
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
 from loafer_kit.scaffold.spec.specs import Draft
 from loafer_kit.scaffold.spec.validation import problems_of
@@ -61,7 +62,11 @@ def _ask_for_queue(values: Values, person: Person) -> None:
 
     name = str(queue["name"])
     if "kind" not in queue and "topic" not in queue:
-        ask("kind", "Kind (sqs, or sns for a queue subscribed to a topic)", "sqs")
+        ask(
+            "kind",
+            f"Kind (sqs, sns for a queue subscribed to a topic, {', '.join(ENVELOPES)})",
+            "sqs",
+        )
     if queue.get("kind") == "sns" and "topic" not in queue:
         topic = ask("topic", "Topic", names.queue_name(name))
         if not topic.startswith("arn:") and not person.confirm(

@@ -3,9 +3,10 @@
 import pytest
 
 from loafer_kit.engine.route_options import ROUTE_OPTIONS
+from loafer_kit.ext.aws import envelopes
 from loafer_kit.ext.aws.options import SQS_SETTINGS
 from loafer_kit.ext.aws.routes import SQSRoute
-from loafer_kit.scaffold.spec.fields import OPTIONS, Field
+from loafer_kit.scaffold.spec.fields import ENVELOPES, OPTIONS, Field
 
 #: What a spec cannot say: exceptions are Python, a batch handler has another signature, and the
 #: transport is a matter of the machine.
@@ -25,6 +26,13 @@ def test_every_option_of_a_route_can_stand_in_a_spec():
     """A new option of the runtime is missed here until it has its row."""
     in_spec = {field.keyword for field in OPTIONS if field.keyword}
     assert in_spec == (ROUTE_OPTIONS | SQS_SETTINGS) - IN_CODE_ONLY - ELSEWHERE
+
+
+def test_every_envelope_is_a_kind_of_queue():
+    """By the name that generated code imports, and that `send --as` takes."""
+    for name, envelope in envelopes.ENVELOPES.items():
+        assert getattr(envelopes, name) is envelope
+    assert {"sns", *ENVELOPES} == set(envelopes.ENVELOPES)
 
 
 def bounds(field: Field):

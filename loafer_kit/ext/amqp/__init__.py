@@ -1,0 +1,31 @@
+"""RabbitMQ: routes, providers, and the extension `AMQP` for an Application.
+
+Not here: what starts a broker for development, which is in `local`.
+"""
+
+from loafer_kit.exceptions import MissingExtraError
+
+try:
+    import aio_pika as _  # noqa: F401
+except ImportError:
+    raise MissingExtraError("loafer_kit.ext.amqp", "amqp") from None
+
+from loafer_kit.ext.amqp.consumers import Consumer, Envelope, Message
+from loafer_kit.ext.amqp.extension import AMQP
+from loafer_kit.ext.amqp.message_translators import AMQPMessageTranslator, AMQPTextMessageTranslator
+from loafer_kit.ext.amqp.producers import DeliveryMode, Producer
+from loafer_kit.ext.amqp.providers import AMQPProvider
+from loafer_kit.ext.amqp.routes import AMQPRoute
+
+__all__ = [
+    "AMQP",
+    "AMQPMessageTranslator",
+    "AMQPProvider",
+    "AMQPRoute",
+    "AMQPTextMessageTranslator",
+    "Consumer",
+    "DeliveryMode",
+    "Envelope",
+    "Message",
+    "Producer",
+]

@@ -1,0 +1,134 @@
+"""Connections to a broker: how they are opened and closed, and what their failures mean."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.connection import make_url
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    AuthenticationError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+    PublishError,
+)
+from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
+from yarl import URL
+
+from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
+
+#: What a request to the broker raises when it fails.
+AMQP_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
+
+#: Seconds: until a connection is open, until the broker answers a request, until it closes.
+_OPEN, ANSWER, _CLOSE = 10.0, 30.0, 5.0
+
+#: Turns of the event loop in which aio_pika's own tasks end after a close.
+_LAST_TURNS = 5
+
+#: The broker said no: it will say so again.
+_REFUSALS = (
+    AuthenticationError,
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    ConnectionNotAllowed,
+    InvalidFrameError,  # instead of the answer: the virtual host is not opened
+    ProbableAuthenticationError,
+    PublishError,
+)
+
+_DEFAULT_URL = "amqp://guest:guest@localhost:5672/"
+
+
+def broker_url(url: str | None = None) -> str:
+    """Return the URL of the broker: the given one, LOAFER_AMQP_URL, or a guest on this machine."""
+    found = url or os.environ.get("LOAFER_AMQP_URL") or _DEFAULT_URL
+    if not found.startswith(("amqp://", "amqps://")):
+        raise ConfigurationError(
+            f"The broker's URL must begin with amqp:// or amqps://, not with {found[:8]!r}."
+        )
+    return found
+
+
+def url_of(settings: Mapping[str, Any]) -> str:
+    """Return the URL of the broker that the settings of an Application name."""
+    url = make_url(
+        host=settings["AMQP_HOST"],
+        port=int(settings["AMQP_PORT"]),
+        login=settings["AMQP_USERNAME"],
+        password=settings["AMQP_PASSWORD"],
+        virtualhost=settings["AMQP_VIRTUAL_HOST"],
+        ssl=bool(settings["AMQP_USE_SSL"]),
+        heartbeat=settings["AMQP_HEARTBEAT_INTERVAL"],
+    )
+    return str(url)
+
+
+def address_of(url: str) -> str:
+    """Return a broker's URL without its user and password."""
+    return str(URL(url).with_user(None).with_query(None))
+
+
+async def connect(url: str, name: str, **options: Any) -> AbstractConnection:
+    """Open a connection that does not restore itself; raise `ProviderError`."""
+    with provider_errors(f"The broker {address_of(url)}"):
+        connection: AbstractConnection = await aio_pika.connect(
+            url,
+            timeout=_OPEN,
+            client_properties={"connection_name": f"loafer_kit {name}"},
+            **options,
+        )
+    return connection
+
+
+async def disconnect(connection: AbstractConnection) -> None:
+    """Close a connection, also one that is broken."""
+    with contextlib.suppress(*AMQP_ERRORS):
+        await asyncio.wait_for(connection.close(), _CLOSE)
+    for _ in range(_LAST_TURNS):
+        await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def provider_errors(subject: str) -> Iterator[None]:
+    """Raise what the broker refuses as `ProviderError`, what may pass as `TransientProviderError`."""
+    try:
+        yield
+    except AMQP_ERRORS as error:
+        reason = str(error) or type(error).__name__
+        refused = isinstance(error, _REFUSALS) and "inaccessible" not in reason
+        kind = ProviderError if refused else TransientProviderError
+        raise kind(f"{subject}: {reason}{_hint(error)}") from error
+
+
+def _hint(error: BaseException) -> str:
+    match error:
+        case InvalidFrameError():
+            return ". The virtual host does not exist, or the user may not use it."
+        case ChannelPreconditionFailed() if "inequivalent arg" in str(error):
+            return (
+                ". It exists with other settings: give the route those, or declare=False to use it "
+                "as it is."
+            )
+        case ChannelNotFoundEntity():
+            return ". Create it, or let the route declare it: declare=True."
+        case ChannelPreconditionFailed() if "timed out" in str(error):
+            return (
+                ". A message was in hand for longer than the broker's consumer_timeout: set "
+                "handler_timeout below it (30 minutes, unless the broker says otherwise)."
+            )
+    return ""
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Return why a connection or channel ended, and what to do about it."""
+    if error is None:
+        return "closed"
+    return f"{str(error) or type(error).__name__}{_hint(error)}"
