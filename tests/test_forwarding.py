@@ -52,7 +52,6 @@ class Next:
         (RejectMessage("why"), False),
         (RejectMessage, False),
     ],
-    ids=repr,
 )
 def test_a_result_is_true_and_no_decision(answer, goes_on):
     assert is_result(answer) is goes_on

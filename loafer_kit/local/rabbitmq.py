@@ -1,5 +1,6 @@
 """RabbitMQ for development: starts the broker that is installed, in a folder of its own."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -8,10 +9,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local.environments import is_local
 
 INSTALL = (
     "RabbitMQ is not installed. Install it (on Debian: apt-get install rabbitmq-server), or name a "
@@ -51,6 +54,37 @@ def running_broker(port: int | None = None, folder: Path | None = None) -> Itera
         yield url_of(port)
     finally:
         end_keeper(keeper)
+
+
+def development_broker() -> contextlib.AbstractContextManager[str]:
+    """Return a broker for work on this machine, entered for its URL.
+
+    It is the one that LOAFER_AMQP_URL names, if that is on this machine; or the one that is
+    installed, started anew; or else the one that LOAFER_AMQP_URL names elsewhere. Raises
+    `ConfigurationError`.
+    """
+    url = os.environ.get("LOAFER_AMQP_URL")
+    if url and (is_local(url) or server_script() is None):
+        return contextlib.nullcontext(url)
+    if server_script() is None:
+        raise ConfigurationError(INSTALL)
+    return running_broker()
+
+
+def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> None:
+    """Declare a queue as its route does, and put messages into it; raise `ProviderError`."""
+    # Only a service of RabbitMQ has the extra.
+    from loafer_kit.ext.amqp.providers import AMQPProvider
+
+    async def put_all() -> None:
+        provider = AMQPProvider(queue, url=url, **options)
+        try:
+            await provider.connect()
+            await provider.put(*(body.encode() for body in bodies))
+        finally:
+            await provider.close()
+
+    asyncio.run(put_all())
 
 
 def start_keeper(lifeline: int, port: int, folder: Path | None = None) -> "subprocess.Popen[bytes]":

@@ -1,4 +1,4 @@
-"""The pytest fixtures `local_server` and `local_queues`."""
+"""The pytest fixtures for SQS, `local_server` and `local_queues`, and for RabbitMQ."""
 
 import functools
 import os
@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from loafer_kit.local import LocalQueues, LocalServer
+    from loafer_kit.testing.rabbitmq import LocalRabbitMQ
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,32 @@ def local_queues(
     queues.clear()  # other users of the server may have left some
     yield queues
     queues.clear()
+
+
+@pytest.fixture(scope="session")
+def local_broker() -> Iterator[str]:
+    """The URL of a RabbitMQ broker, one per test run (needs the extra `amqp`)."""
+    from loafer_kit.exceptions import ConfigurationError
+    from loafer_kit.local.rabbitmq import development_broker
+
+    try:
+        broker = development_broker()
+        url = broker.__enter__()
+    except ConfigurationError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield url
+    broker.__exit__(None, None, None)
+
+
+@pytest.fixture
+def local_rabbitmq(local_broker: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["LocalRabbitMQ"]:
+    """A broker; during the test, routes connect to it. Afterwards their queues are gone."""
+    from loafer_kit.testing.rabbitmq import LocalRabbitMQ
+
+    monkeypatch.setenv("LOAFER_AMQP_URL", local_broker)
+    rabbitmq = LocalRabbitMQ()
+    yield rabbitmq
+    rabbitmq.clear()
 
 
 @functools.cache

@@ -87,3 +87,15 @@ def source(request):
 
 class TestProviders(ProviderContract):
     """What every provider must do."""
+
+
+async def test_only_sqs_has_leases(source):
+    """A provider without leases says so with None."""
+    provider = source.provider()
+    await provider.start(lambda message: None)
+    await source.put("1")
+    (message,) = await provider.fetch(1)
+    left = provider.lease_left(message)
+    assert 0 < left <= 30 if isinstance(provider, SQSProvider) else left is None
+    provider.stop()
+    await provider.close()

@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from loafer_kit import Application, LoaferManager
 from loafer_kit.contrib.telemetry import Telemetry
+from loafer_kit.contrib.telemetry.facts import of_address
 from loafer_kit.exceptions import Abort, MissingExtraError, RejectMessage, RetryMessage
 from loafer_kit.ext.aws.consumers import SQSConsumer
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
@@ -771,3 +772,11 @@ async def test_the_context_of_a_handler_ends_with_it(collected):
     assert len(set(seen)) == 2
     assert not trace.get_current_span().get_span_context().is_valid
     assert all(span.parent is None for span in collected.spans)
+
+
+def test_the_address_of_a_broker_names_its_server_and_no_queue_of_sqs():
+    """RabbitMQ's is a URL too."""
+    assert of_address("amqp://broker:5672/shop") == {
+        "server.address": "broker",
+        "server.port": 5672,
+    }

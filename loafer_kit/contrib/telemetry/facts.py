@@ -49,13 +49,13 @@ def of_request(request: Request) -> Attributes | None:
 
 @lru_cache(maxsize=1_000)
 def of_address(address: str | None) -> Mapping[str, str | int]:
-    """Return what the URL of a queue or the ARN of a topic says."""
+    """Return what the URL of a queue or of a broker, or the ARN of a topic, says."""
     if not address:
         return {}
     if address.startswith("arn:"):
         return {names.TOPIC_ARN: address}
     parts = urlsplit(address)
-    found: Attributes = {names.QUEUE_URL: address}
+    found: Attributes = {names.QUEUE_URL: address} if parts.scheme.startswith("http") else {}
     if parts.hostname:
         found[names.SERVER_ADDRESS] = parts.hostname
     if parts.port:

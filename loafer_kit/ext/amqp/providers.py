@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import aio_pika
+from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractIncomingMessage
 
 from loafer_kit.engine.backoff import full_jitter
@@ -57,8 +59,8 @@ class AMQPProvider(AbstractProvider):
         self.name = queue
         self.options = AMQPOptions.from_keywords(queue, keywords)
         self.max_deliveries = self.options.max_deliveries
-        self.url = broker_url(self.options.url)
-        self.address = address_of(self.url)
+        if self.options.url:
+            broker_url(self.options.url)  # raises for another scheme
         if self.options.single_active_consumer:
             self.batch_size = self.prefetch = 1
         self._connection_options = dict(connection_options or {})
@@ -93,6 +95,10 @@ class AMQPProvider(AbstractProvider):
         except TransientProviderError as error:
             self._warn("queue.unreachable", str(error))
 
+    async def connect(self) -> None:
+        """Connect and declare the topology, without fetching; raise `ProviderError`."""
+        await self._opened()
+
     async def fetch_messages(self) -> Sequence[Message]:
         """Return the next messages; wait for `wait_time` at most."""
         return await self.fetch(self.batch_size)
@@ -109,6 +115,19 @@ class AMQPProvider(AbstractProvider):
             reason = f"delivered {most} times without an outcome"
             await self.settle(message, DeadLetter(reason))
         return [message for message in found if message not in exhausted] if exhausted else found
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """The name of the queue for dead letters; empty: there is none."""
+        return self._topology.dead_letter_queue
+
+    async def put(self, *bodies: bytes) -> None:
+        """Put messages into the queue, for tests and tools; return when the broker has them."""
+        mode = DeliveryMode.PERSISTENT if self.options.durable else DeliveryMode.NOT_PERSISTENT
+        for body in bodies:
+            await self._to_publish_with().publish(
+                aio_pika.Message(body, delivery_mode=mode), self.name
+            )
 
     async def confirm_message(self, message: Message) -> None:
         """Acknowledge `message`."""
@@ -175,7 +194,7 @@ class AMQPProvider(AbstractProvider):
 
     def holds(self, message: Message) -> bool:
         """Return whether the channel of `message` is still open."""
-        return self._session is None or self._session.holds(message)
+        return self._session is not None and self._session.holds(message)
 
     def order_key(self, message: Message) -> Hashable | None:
         """Return one key for all messages of a queue with a single active consumer."""
@@ -214,8 +233,10 @@ class AMQPProvider(AbstractProvider):
                 await self._session.close()
                 self._session = None
             if self._session is None:
+                url = broker_url(self.options.url)
+                self.address = address_of(url)
                 self._session = await Session.open(
-                    self.url,
+                    url,
                     self._topology,
                     self._lost,
                     self.prefetch,
@@ -285,7 +306,9 @@ class AMQPProvider(AbstractProvider):
     def _to_publish_with(self) -> Publisher:
         if self._publisher is None:
             self._publisher = Publisher(
-                self.url, f"{self.name}: retries and dead letters", **self._connection_options
+                broker_url(self.options.url),
+                f"{self.name}: retries and dead letters",
+                **self._connection_options,
             )
         return self._publisher
 

@@ -11,7 +11,7 @@ from loafer_kit.scaffold.spec.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """Files that ship a service; `paths` are relative to the project."""
+    """Files that ship a service; `paths` are relative to the project, with `{package}` for its name."""
 
     name: str
     doc: str
@@ -60,6 +60,11 @@ ARTEFACTS = (
         ("deploy/ecs.yaml",),
     ),
     Artefact(
+        "lambda",
+        "an AWS Lambda function with the same routes, as a SAM application",
+        ("deploy/lambda.yaml", "tests/test_aws_lambda.py", "{package}/aws_lambda.py"),
+    ),
+    Artefact(
         "monitoring",
         "metrics of the service, a Grafana dashboard, Prometheus alerts and their runbook",
         (
@@ -69,6 +74,9 @@ ARTEFACTS = (
         ),
     ),
 )
+
+#: Those that a service of RabbitMQ may have.
+FOR_RABBITMQ = ("ci", "compose", "kubernetes")
 
 NAMES = tuple(artefact.name for artefact in ARTEFACTS)
 

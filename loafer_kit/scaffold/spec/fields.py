@@ -52,7 +52,21 @@ class Field:
 
 #: The kinds of queues whose messages are in the envelope of that name of `ext.aws.envelopes`.
 ENVELOPES = ("eventbridge", "s3", "cloudevents", "lambda_destination")
-KINDS = ("sqs", "sns", *ENVELOPES)
+#: The kind of a queue of RabbitMQ, and the options that its route has.
+AMQP = "amqp"
+AMQP_OPTIONS = frozenset(
+    {
+        "breaker_recovery",
+        "breaker_threshold",
+        "concurrency",
+        "handler_timeout",
+        "prefetch",
+        "rate_limit",
+        "retry_delay",
+        "retry_delay_cap",
+    }
+)
+KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
 
 # fmt: off
 # The keys of a service, except its tables.
@@ -94,7 +108,8 @@ QUEUE = (
     Field(
         "kind", "string",
         "`sqs`: messages sent to the queue; `sns`: a queue subscribed to a topic; `eventbridge`, `s3`, "
-        "`cloudevents`, `lambda_destination`: a queue whose messages are in that envelope.",
+        "`cloudevents`, `lambda_destination`: a queue whose messages are in that envelope; `amqp`: a queue "
+        "of RabbitMQ.",
         choices=KINDS,
     ),
     Field(
@@ -105,9 +120,31 @@ QUEUE = (
         rule=names.topic,
     ),
     Field(
+        "exchange", "string",
+        "For kind `amqp`: the topic exchange that the queue is bound to; by default none.",
+        rule=names.amqp,
+    ),
+    Field(
+        "routing_key", "string",
+        "For kind `amqp`: the routing key of that binding; by default the queue's name.",
+        rule=names.amqp,
+    ),
+    Field(
         "handler", "string",
-        "The function that handles a message; by default `handle_` and the queue's name.",
+        "The function that handles a message; by default `handle_` and the queue's name. With `types` "
+        "it gets the messages of other types, which are rejected by default.",
         rule=names.function, pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "by", "string",
+        "Where a message says its type: a key of its metadata, a message attribute, or a dotted path in "
+        "its content.",
+        rule=payloads.key, pattern=payloads.KEY,
+    ),
+    Field(
+        "types", "object",
+        "The types of messages, each with its handler and its payload.",
+        rule=filter_policies.why_no_table,
     ),
     Field(
         "error_handler", "string",
@@ -132,6 +169,20 @@ QUEUE = (
         "max_receive_count", "integer",
         "After how many receives a message goes to the dead-letter queue; by default 5.",
         minimum=1, maximum=1000,
+    ),
+)
+
+# The keys of a type of messages.
+TYPE = (
+    Field(
+        "handler", "string",
+        "The function that handles a message of this type; by default `handle_` and the type.",
+        rule=names.function, pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "payload", "string",
+        "The model of its content, one of `payloads`; by default any JSON.",
+        rule=payloads.model, pattern=names.IDENTIFIER,
     ),
 )
 

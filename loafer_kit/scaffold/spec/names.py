@@ -55,7 +55,8 @@ _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:(?P<name>[^:]+
 _TAKEN_PARAMETERS = frozenset(
     [
         "ALARM_ACTIONS", "ALARM_TOPIC_ARN", "CLUSTER", "COUNT", "DEPENDS_ON", "EXECUTION_ROLE",
-        "FOR_EACH", "HOME", "IMAGE", "LIFECYCLE", "LOCALS", "LOG_GROUP", "MAX_TASKS", "MIN_TASKS",
+        "FOR_EACH", "FUNCTION", "FUNCTION_ROLE", "HOME", "IMAGE", "LIFECYCLE", "LOCALS", "LOG_GROUP",
+        "MAX_CONCURRENCY", "MAX_TASKS", "MIN_TASKS",
         "PATH", "PROVIDERS", "SECURITY_GROUPS", "SERVICE", "SERVICE_POLICY", "SOURCE", "SUBNETS",
         "TASKS", "TASK_DEFINITION", "TASK_ROLE", "VERSION",
     ]
@@ -116,6 +117,10 @@ def class_for(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_")) or "Translator"
 
 
+#: Bytes.
+_LONGEST_AMQP = 255
+
+
 def queue(name: str) -> str | None:
     """SQS's rule for a queue's name."""
     if name.startswith("arn:"):
@@ -127,6 +132,13 @@ def queue(name: str) -> str | None:
             f"'.fifo' at the end of a FIFO queue's, at most {_LONGEST['queue']} characters"
         )
     return None
+
+
+def amqp(name: str) -> str | None:
+    """AMQP's rule for the name of an exchange and for a routing key."""
+    if name and name.isprintable() and len(name.encode()) <= _LONGEST_AMQP:
+        return None
+    return f"{quoted(name)} must be a text of at most {_LONGEST_AMQP} bytes, without line ends"
 
 
 def queue_or_url(name: str) -> str | None:

@@ -19,7 +19,7 @@ class Broker:
     async def provider(self, queue=None, url=None, **options):
         """Start a provider of a queue, which is a fresh one."""
         provider = AMQPProvider(queue or rabbit.fresh(), url=url or self.url, **options)
-        provider.wait_time = 10
+        provider.wait_time = 5
         await provider.start(self.lost.append)
         self._stack.push_async_callback(_end, provider)
         return provider

@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import rabbit
@@ -76,6 +78,15 @@ def test_the_settings_have_hensons_names_and_defaults():
     app = Application("app")
     AMQP(app)
     assert {name: app.settings[name] for name in SETTINGS} == SETTINGS
+
+
+def test_the_reference_has_each_setting_with_its_default():
+    """A row for each."""
+    page = Path(__file__).parents[3].joinpath("docs/reference/rabbitmq.md").read_text()
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| `(.+?)` \|", page, re.MULTILINE))
+    shown = {name: repr(default) for name, default in SETTINGS.items()}
+    shown["AMQP_DELIVERY_MODE"] = "DeliveryMode.NONPERSISTENT"
+    assert {name: default.replace('"', "'") for name, default in rows.items()} == shown
 
 
 @pytest.mark.parametrize("register", [True, False])

@@ -98,6 +98,59 @@ def test_queues_of_one_topic_have_one_kind():
     assert set(problems(*reversed(queues))) == {"queues[1].topic"}
 
 
+MODELS = {"Placed": {"kind": "Literal['placed']"}, "Order": {"id": "int"}}
+
+
+def test_each_type_of_messages_has_a_handler():
+    """Named after the type; a handler of the queue is for all others."""
+    queue = {"name": "q", "by": "kind", "types": {"placed": {"payload": "Placed"}, "x/y z": {}}}
+
+    typed, other = spec(
+        queue,
+        {**queue, "name": "p", "types": {"a": {"handler": "b"}}},
+        payloads=MODELS,
+    ).queues
+
+    assert (typed.handlers, typed.payloads) == (("handle_placed", "handle_y_z"), ("Placed",))
+    assert (typed.handler, other.handlers) == (None, ("b",))
+    queue = {"name": "q", "by": "kind", "types": '{"a": {}}', "handler": "rest"}
+    assert spec(queue).queues[0].handlers == ("handle_a", "rest")
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"by": "kind"}, "by"),
+        ({"types": {"a": {}}}, "by"),
+        ({"by": "a`b", "types": {"a": {}}}, "by"),
+        ({"by": "a", "types": {}}, "types"),
+        ({"by": "a", "types": []}, "types"),
+        ({"by": "a", "types": "no JSON"}, "types"),
+        ({"by": "a", "types": {"a": "handle_a"}}, "types.a"),
+        ({"by": "a", "types": {"": {}}}, "types.''"),
+        ({"by": "a", "types": {"a": {"handlr": "b"}}}, "types.a.handlr"),
+        ({"by": "a", "types": {"a": {"handler": "a b"}}}, "types.a.handler"),
+        ({"by": "a", "types": {"a": {"payload": "Ordr"}}}, "types.a.payload"),
+        ({"by": "a", "types": {"a": {"handler": "f"}, "b": {"handler": "f"}}}, "types.b.handler"),
+        ({"by": "kind", "types": {"paid": {"payload": "Placed"}}}, "types.paid"),
+        ({"by": "a", "types": {"a": {}}, "payload": "Order"}, "payload"),
+        ({"by": "a", "types": {"a": {}}, "translator": "none"}, "translator"),
+        ({"by": "a", "types": {"a": {}}, "kind": "s3"}, "types"),
+    ],
+)
+def test_what_is_wrong_with_types_is_told_at_its_key(more, place):
+    """Each by itself."""
+    assert set(problems({"name": "q", **more}, payloads=MODELS)) == {f"queues[0].{place}"}
+
+
+def test_queues_of_one_topic_expect_the_same_types():
+    """They get the same messages."""
+    typed = {"topic": "t", "by": "kind", "types": {"a": {}}}
+    others = {"topic": "t", "by": "kind", "types": {"b": {}}}
+
+    assert set(problems({"name": "q", **typed}, {"name": "p", **others})) == {"queues[1].types"}
+
+
 def test_a_dead_letter_queue_has_a_receive_count():
     """Five attempts unless it is given."""
     assert spec({"name": "q", "dead_letter_queue": "d"}).queues[0].max_receive_count == 5
@@ -262,3 +315,55 @@ def test_dead_letters_without_a_problem_come_to_rest(pairs):
             assert name not in seen
             seen.add(name)
             name = target.get(name)
+
+
+def test_a_queue_of_rabbitmq_has_its_exchange_and_its_options():
+    """They are those that its route has."""
+    service = spec(
+        {"name": "orders", "kind": "amqp", "exchange": "shop", "routing_key": "order.*"},
+        {"name": "bills", "kind": "amqp", "concurrency": 5, "retry_delay": 1},
+        **{"with": ["compose", "ci", "kubernetes"]},
+    )
+    assert service.on_rabbitmq
+    orders, bills = service.queues
+    assert (orders.exchange, orders.routing_key) == ("shop", "order.*")
+    assert bills.options == {"concurrency": 5, "retry_delay": 1, "handler_timeout": 60}
+
+
+@pytest.mark.parametrize(
+    ("queue", "key"),
+    [
+        ({"kind": "amqp", "topic": "t"}, "topic"),
+        ({"kind": "amqp", "wait_time": 3}, "wait_time"),
+        ({"kind": "amqp", "heartbeat": True}, "heartbeat"),
+        ({"kind": "amqp", "fifo": False}, "fifo"),
+        ({"kind": "amqp", "raw_message_delivery": True}, "raw_message_delivery"),
+        ({"kind": "amqp", "routing_key": "a"}, "routing_key"),
+        ({"kind": "amqp", "exchange": "x" * 256}, "exchange"),
+        ({"kind": "amqp", "exchange": "a\nb"}, "exchange"),
+        ({"kind": "amqp", "exchange": ""}, "exchange"),
+        ({"kind": "amqp", "name": "orders.fifo"}, "name"),
+        ({"kind": "amqp", "name": "https://sqs.eu-west-1.amazonaws.com/123456789012/q"}, "name"),
+        ({"kind": "sqs", "exchange": "shop"}, "exchange"),
+        ({"routing_key": "a"}, "routing_key"),
+    ],
+)
+def test_keys_of_the_other_broker_are_refused(queue, key):
+    """At their places."""
+    assert f"queues[0].{key}" in problems({"name": "orders", **queue})
+
+
+def test_a_service_reads_the_queues_of_one_broker():
+    """The later queue is the problem, in either order."""
+    amqp, sqs = {"name": "a", "kind": "amqp"}, {"name": "b"}
+    message = "a service reads the queues of one broker: make another service for this one"
+    assert problems(amqp, sqs) == {"queues[1].name": message}
+    assert problems(sqs, amqp) == {"queues[1].kind": message}
+
+
+@pytest.mark.parametrize("name", ["cloudformation", "sam", "terraform", "ecs", "monitoring"])
+def test_a_service_of_rabbitmq_has_no_artefacts_for_sqs(name):
+    """The problem names those that it may have."""
+    found = problems({"name": "a", "kind": "amqp"}, **{"with": ["ci", name]})
+    assert list(found) == ["with[1]"]
+    assert "ci, compose, kubernetes" in found["with[1]"]

@@ -1,7 +1,12 @@
 """The handlers: one for each queue.
 
+{% if cookiecutter.on_rabbitmq %}
+A handler that returns True acknowledges its message. If it returns False or raises,
+the message comes back after a while.
+{% else %}
 A handler that returns True deletes its message. If it returns False or raises, the
 message stays on its queue and comes back when its visibility timeout ends.
+{% endif %}
 """
 
 import logging
@@ -12,26 +17,30 @@ from typing import Any
 from loafer_kit.types import ExcInfo, Message
 
 {% endif %}
-{% if cookiecutter.queues|selectattr("payload")|list %}
+{% if cookiecutter.payload_names %}
 from {{ cookiecutter.package }} import payloads
 
 {% endif %}
+{% set broker = "RabbitMQ" if cookiecutter.on_rabbitmq else "SQS" %}
 logger = logging.getLogger(__name__)
 
 
 {% for queue in cookiecutter.queues %}
-{% if not loop.first %}
+{% set first_queue = loop.first %}
+{% for function in queue.functions %}
+{% set type, payload = function.message.type, function.message.payload %}
+{% if not (first_queue and loop.first) %}
 
 
 {% endif %}
-async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% elif queue.kind == "s3" %}list[dict[str, Any]]{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
-    """Handle one message of the queue {{ queue.shown|prose }}.
+async def {{ function.name }}(message: {% if payload %}payloads.{{ payload }}{% elif queue.kind == "s3" %}list[dict[str, Any]]{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
+    """Handle one message {% if type %}{{ type|py }} {% endif %}of the queue {{ queue.shown|prose }}.
 
 {% if queue.translator == "none" %}
-    `message` is what SQS delivered, undecoded; `metadata` is empty.
+    `message` is what {{ broker }} delivered, undecoded; `metadata` is empty.
 {% elif queue.translator %}
-    `message` and `metadata` are what translators.{{ queue.translator }} makes of what SQS delivers.
-{% elif queue.payload %}
+    `message` and `metadata` are what translators.{{ queue.translator }} makes of what {{ broker }} delivers.
+{% elif payload %}
     `message` is built from {% if queue.content %}{{ queue.content|prose }}{% elif queue.topic %}the JSON published to {{ queue.topic|prose }}{% else %}the JSON body{% endif %}; what does not fit is rejected.
 {% elif queue.content %}
     `message` is {{ queue.content|prose }},
@@ -40,7 +49,7 @@ async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.p
     `message` is the decoded JSON that was published to the topic {{ queue.topic|prose }},
     `metadata` what {% if queue.envelopes %}SNS and SQS say{% else %}SQS says{% endif %} about it.
 {% else %}
-    `message` is the decoded JSON body, `metadata` what SQS says about it.
+    `message` is the decoded JSON body, `metadata` what {{ broker }} says about it.
 {% endif %}
 {% if queue.fifo %}
     Messages of one message group come in order, one at a time.
@@ -51,8 +60,9 @@ async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.p
 {% endif %}
     """
     # TODO: do the work here.
-    logger.warning("{{ queue.handler }} is not written yet: deleted %r", message)
+    logger.warning("{{ function.name }} is not written yet: deleted %r", message)
     return True
+{% endfor %}
 {% endfor %}
 {% for handler in cookiecutter.error_handlers %}
 

@@ -1,0 +1,46 @@
+"""Connections: what their failures mean, and what is shown of their addresses."""
+
+import pytest
+from aio_pika.exceptions import ChannelPreconditionFailed, ConnectionClosed
+
+from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
+from loafer_kit.ext.amqp.connections import address_of, broker_url, provider_errors, reason_of
+
+
+def test_the_end_of_a_channel_by_the_consumer_timeout_says_what_to_do():
+    """RabbitMQ's words name no setting of ours."""
+    error = ChannelPreconditionFailed(
+        "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: "
+        "1800000 ms."
+    )
+    assert "handler_timeout" in reason_of(error)
+    assert reason_of(None) == "closed"
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (ConnectionClosed(320, "CONNECTION_FORCED"), True),
+        (TimeoutError(), True),
+        (OSError("no route"), True),
+        (ChannelPreconditionFailed("inequivalent arg"), False),
+    ],
+)
+def test_what_may_pass_is_transient(error, transient):
+    """The engine tries again; anything else stops the service."""
+    with pytest.raises(ProviderError) as raised, provider_errors("Queue 'orders'"):
+        raise error
+    assert isinstance(raised.value, TransientProviderError) is transient
+    assert str(raised.value).startswith("Queue 'orders': ")
+
+
+def test_an_address_has_no_password():
+    """It is logged and traced."""
+    assert address_of("amqps://me:secret@broker/shop?heartbeat=5") == "amqps://broker/shop"
+
+
+def test_a_url_of_another_scheme_is_refused():
+    """Without showing the password that it may hold."""
+    with pytest.raises(ConfigurationError, match="amqp://") as error:
+        broker_url("rabbit://me:secret@broker/")
+    assert "secret" not in str(error.value)
