@@ -4,8 +4,8 @@ import asyncio
 import json
 import logging
 import threading
+from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 
@@ -57,7 +57,11 @@ def store():
 @pytest.fixture
 def once(store):
     """Middleware with the store and the key `order`, unless the test says otherwise."""
-    return partial(Idempotency, store, name="billing", key="order")
+
+    def once(store=store, **options):
+        return Idempotency(store, **{"name": "billing", "key": "order", **options})
+
+    return once
 
 
 def route_of(handler, *middleware, provider=None, **options):
@@ -321,10 +325,17 @@ async def test_a_record_is_extended_with_the_lease(store, once):
             assert entry.expires < ends + 0.1
             ends += 1
             await until(is_extended)
+
+        async def would_have_expired():
+            return now() > entry.expires + 0.5
+
+        await until(would_have_expired)
         return True
 
-    await serve(handle, once(), provider=provider)
+    counting = Failing(store, None)
+    await serve(handle, once(counting), provider=provider)
     assert len(provider.acknowledged) == 1
+    assert counting.calls["extend"] <= 4  # not more often than it helps
 
 
 async def test_a_record_is_not_extended_once_the_lease_is_lost(store, once, caplog):
@@ -350,10 +361,19 @@ async def test_a_record_is_not_extended_once_the_lease_is_lost(store, once, capl
 
 async def test_a_message_whose_lease_is_over_is_not_started(once):
     handler, provider = Handler(), Leased()
-    leases = iter([0.0])
-    provider.seconds = lambda: next(leases, 30.0)
-    await serve(handler, once(), provider=provider)
-    assert len(handler.calls) == 1
+    leases = [30.0, 0.0]
+    provider.seconds = lambda: leases[-1]
+
+    async def deliver_again(content, metadata, call_next):
+        with pytest.raises(RetryMessage, match="its lease is over"):
+            await call_next(content, metadata)
+        assert handler.calls == []
+        leases.pop()
+        return await call_next(content, metadata)
+
+    provider.put(ORDER)
+    route = route_of(handler, deliver_again, once(), provider=provider)
+    await LoaferManager([route]).serve()
     assert len(provider.acknowledged) == 1
 
 
@@ -374,7 +394,7 @@ async def test_a_thread_that_outlasts_its_time_limit_keeps_its_record(store, onc
     def block(content, metadata):
         calls.append(content)
         if len(calls) == 1:
-            released.wait(10)
+            released.wait(60)
         return True
 
     provider = Leased(visibility_timeout=0)
@@ -385,15 +405,17 @@ async def test_a_thread_that_outlasts_its_time_limit_keeps_its_record(store, onc
     async def is_outlasting():
         return middleware._outlasting
 
-    await until(is_outlasting)
-    ((key, entry),) = store._entries.items()
+    try:
+        await until(is_outlasting)
+        ((key, entry),) = store._entries.items()
 
-    async def is_extended():
-        return store._entries[key].expires > entry.expires
+        async def is_extended():
+            return store._entries[key].expires > entry.expires
 
-    await until(is_extended)
-    assert await record_of(store, key) is not None
-    released.set()
+        await until(is_extended)
+        assert await record_of(store, key) is not None
+    finally:
+        released.set()
     await serving
     assert len(calls) == 2
     assert not middleware._outlasting
@@ -408,8 +430,10 @@ class Failing:
     def __init__(self, store, method, error=None):
         self._store, self._method, self._error = store, method, error
         self.failures = 0
+        self.calls = Counter()
 
     def __getattr__(self, name):
+        self.calls[name] += 1
         return self._fail if name == self._method else getattr(self._store, name)
 
     async def _fail(self, *_arguments):

@@ -128,6 +128,12 @@ async def test_success_after_the_claim_has_expired_is_recorded(store, key):
     assert (await store.claim(key, "b", LONG)).is_completed
 
 
+async def test_success_without_a_record_is_recorded(store, key):
+    """The store may have deleted what had expired."""
+    assert await store.complete(key, "a", "payload", None, LONG)
+    assert (await store.claim(key, "b", LONG)).is_completed
+
+
 async def test_a_released_key_is_free(store, key):
     assert await store.claim(key, "a", LONG) is None
     await store.release(key, "b")
