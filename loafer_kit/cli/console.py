@@ -91,7 +91,8 @@ def services_of(folders: Sequence[Path]) -> list[Service]:
 
 
 def _service(spec: ServiceSpec, control: Path) -> Service:
-    return Service(spec.package, [_queue(queue, spec.payloads) for queue in spec.queues], control)
+    queues = () if spec.on_rabbitmq else spec.queues  # the panel of queues is for SQS
+    return Service(spec.package, [_queue(queue, spec.payloads) for queue in queues], control)
 
 
 def _queue(queue: QueueSpec, models: payloads.Payloads) -> Queue:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from loafer_kit.cli.send import in_own_envelope, refuse_bytes
-from loafer_kit.cli.specs import Folders, filled, read_spec
+from loafer_kit.cli.specs import Folders, declared, filled, read_spec
 from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.local.clients import Clients
@@ -20,6 +20,7 @@ from loafer_kit.local.keepers import Project, Say
 from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.local.sending import Server
+from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
@@ -105,12 +106,15 @@ def _messages(pair: str, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
         raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}")
     refuse_bytes(body)
     name = filled(queue, folders)
-    for wrapped in in_own_envelope(name, [body], folders):
+    for wrapped in in_own_envelope(declared(name, folders), [body]):
         yield name, wrapped
 
 
 def _read_project(path: Path) -> Project:
     file, spec = read_spec(path, "dev")
+    if spec.on_rabbitmq:
+        rabbitmq = {queue.name: contexts.amqp_keywords(queue) for queue in spec.queues}
+        return Project(spec.package, file.parent, [], rabbitmq)
     return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
 
 

@@ -1,12 +1,13 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
 import io
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from json import dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +16,14 @@ from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
-from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
+from loafer_kit.scaffold.rendering import contexts
+from loafer_kit.scaffold.spec.fields import AMQP
+from loafer_kit.scaffold.spec.specs import QueueSpec
 
 if TYPE_CHECKING:
     from loafer_kit.local.sending import Destination
@@ -137,22 +141,52 @@ def send(
     )
     folders = [enclosing_project(Path())]
     destination = specs.filled(destination, folders)
+    declared = specs.declared(destination, folders)
+    if declared is not None and declared.kind == AMQP:
+        if any((attribute, group, deduplication_id, delay, envelope, fact)):
+            raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
+        _send_to_rabbitmq(destination, contexts.amqp_keywords(declared), bodies, json=json)
+        return
     from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
     if envelope is None and is_local(found.clients.endpoint_url or ""):
-        bodies = in_own_envelope(destination, bodies, folders)
+        bodies = in_own_envelope(declared, bodies)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
 
 
-def in_own_envelope(name: str, bodies: Iterable[str], folders: Sequence[Path]) -> Iterable[str]:
-    """Return bodies in the envelope of a queue's kind, which a service in the folders says.
+def _send_to_rabbitmq(
+    queue: str, options: Mapping[str, Any], bodies: Iterable[str], *, json: bool
+) -> None:
+    """Send to the broker that LOAFER_AMQP_URL names, or else to that of a running `dev`."""
+    running = [record.rabbitmq for record in records.running() if record.rabbitmq]
+    url = os.environ.get("LOAFER_AMQP_URL") or next(iter(running), None)
+    if url is None:
+        raise ConfigurationError(
+            "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
+        )
+    from loafer_kit.ext.amqp.connections import address_of
+    from loafer_kit.local.rabbitmq import put
+
+    sent = list(bodies)
+    with waiting(f"sending to {queue}"):
+        put(url, queue, options, sent)
+    count = len(sent)
+    if json:
+        say_json({"queue": queue, "place": address_of(url), "sent": count})
+    else:
+        say(f"Sent {count} message{'' if count == 1 else 's'} to {queue} on {address_of(url)}")
+
+
+def in_own_envelope(queue: QueueSpec | None, bodies: Iterable[str]) -> Iterable[str]:
+    """Return bodies in the envelope of the kind of a queue.
 
     A body that is not JSON, or has that envelope, is left as it is.
     """
-    kind = specs.envelope_of(name, folders)
-    return (_completed(body, ENVELOPES[kind]) for body in bodies) if kind else bodies
+    if queue is None or not queue.inner_envelopes:
+        return bodies
+    return (_completed(body, ENVELOPES[queue.kind]) for body in bodies)
 
 
 def _completed(body: str, envelope: Envelope) -> str:

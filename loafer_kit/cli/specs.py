@@ -12,7 +12,7 @@ from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.specs import ServiceSpec
+from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 Folders = Annotated[
     list[Path] | None,
@@ -52,15 +52,15 @@ def filled(name: str, folders: Sequence[Path]) -> str:
     )
 
 
-def envelope_of(name: str, folders: Sequence[Path]) -> str | None:
-    """Return the envelope that a service in the folders expects on a queue, by its name."""
+def declared(name: str, folders: Sequence[Path]) -> QueueSpec | None:
+    """Return what the services in the folders say of a queue, by its name, URL or ARN."""
     for folder in folders:
         # A loafer.toml with problems does not keep a message from being sent.
         with contextlib.suppress(LoaferKitError):
             spec = validation.service(documents.read(folder / "loafer.toml")).resolved(os.environ)
             for queue in spec.queues:
-                if queue.inner_envelopes and queue.queue_name == names.queue_name(name):
-                    return queue.kind
+                if queue.queue_name == names.queue_name(name):
+                    return queue
     return None
 
 
@@ -71,6 +71,12 @@ def dead_letter_queues_here() -> tuple[list[str], list[str]]:
         raise ConfigurationError(
             "There is no service here: name a QUEUE or a --prefix, or go to a service's folder"
         )
-    queues = validation.service(documents.read(file)).resolved(os.environ).queues
+    spec = validation.service(documents.read(file)).resolved(os.environ)
+    if spec.on_rabbitmq:
+        raise ConfigurationError(
+            f"dlq is for SQS, and {spec.name} reads queues of RabbitMQ: look at their dead letters "
+            "with RabbitMQ's own tools"
+        )
+    queues = spec.queues
     dead = {queue.dead_letter_queue: None for queue in queues if queue.dead_letter_queue}
     return list(dead), [queue.name for queue in queues if not queue.dead_letter_queue]
