@@ -9,6 +9,8 @@ import fcntl
 import multiprocessing
 import os
 import runpy
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,9 +85,13 @@ class Program:
 
     def communicate(self, timeout=None):
         """Return the rest of stdout and of stderr; each fits into a pipe."""
-        written = tuple(pipe.read() if pipe else None for pipe in (self.stdout, self.stderr))
+        written = []
+        for pipe in (self.stdout, self.stderr):
+            written.append(pipe and pipe.read())
+            if pipe:
+                pipe.close()
         self.wait(timeout)
-        return written
+        return tuple(written)
 
     @property
     def returncode(self):
@@ -98,6 +104,24 @@ class Program:
         for pipe in filter(None, (self.stdout, self.stderr)):
             pipe.close()
         self.wait()
+
+
+def run_command(line, *, cwd=None, env=None):
+    """Run the words of a command line, Python's tools as copies."""
+    program, *arguments = shlex.split(line)
+    if program == "python":
+        return run(*arguments, cwd=cwd, env=env)
+    if program in ("black", "loafer-kit", "mypy"):
+        return run("-m", program.replace("-", "_"), *arguments, cwd=cwd, env=env)
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [shutil.which(program, path=scripts), *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def run(*arguments, stdin="", cwd=None, env=None):

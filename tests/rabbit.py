@@ -6,6 +6,9 @@ import uuid
 
 import aio_pika
 
+#: Messages that are sent before their confirmations arrive.
+_AT_ONCE = 500
+
 
 @contextlib.asynccontextmanager
 async def connect(url):
@@ -17,10 +20,13 @@ async def connect(url):
 async def send(url, queue, *bodies, exchange="", **properties):
     """Put messages into a queue, which exists; with an exchange, `queue` is the routing key."""
     async with connect(url) as channel:
-        for body in bodies:
-            message = aio_pika.Message(body.encode(), delivery_mode=2, **properties)
-            to = await channel.get_exchange(exchange, ensure=False)
-            await to.publish(message, queue)
+        to = await channel.get_exchange(exchange, ensure=False)
+        for start in range(0, len(bodies), _AT_ONCE):
+            messages = [
+                aio_pika.Message(body.encode(), delivery_mode=2, **properties)
+                for body in bodies[start : start + _AT_ONCE]
+            ]
+            await asyncio.gather(*(to.publish(message, queue) for message in messages))
 
 
 async def take(url, queue, count):
@@ -98,9 +104,10 @@ class CuttingProxy:
 
     async def cut(self):
         """Break every open connection without a farewell."""
-        for writer in list(self._open):
+        cut = set(self._open)
+        for writer in cut:
             writer.transport.abort()
-        while self._open:  # noqa: ASYNC110 - the connections remove themselves
+        while cut & self._open:  # noqa: ASYNC110 - the connections remove themselves
             await asyncio.sleep(0)
 
     async def _pass(self, reader, writer):

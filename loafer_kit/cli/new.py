@@ -191,6 +191,8 @@ def service(
                 f"{spec.name} is the package {spec.package}: its folder and its imports have that name."
             )
     _show_notes(draft)
+    on_rabbitmq = context.get("on_rabbitmq")
+    here, there = ("RabbitMQ", "your broker") if on_rabbitmq else ("a local SQS server", "AWS")
     writing.generate(
         generator,
         context,
@@ -204,9 +206,9 @@ def service(
         save_spec=save_spec,
         notes=list(map(str, draft.notes)),
         next_steps={
-            "loafer-kit dev": "run it on a local SQS server",
+            "loafer-kit dev": f"run it on {here}",
             "python -m pytest": "run its tests",
-            f"python -m {context.get('package')}": "run it on AWS",
+            f"python -m {context.get('package')}": f"run it on {there}",
         },
     )
 
@@ -227,8 +229,16 @@ def extension(
         list[str] | None,
         typer.Option(metavar="NAME", help="A setting without a default; repeatable."),
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(extensions.KINDS),
+            help="What it adds: a connection, or also what an Application or a route reads from, or "
+            "middleware.",
+        ),
+    ] = None,
     consumer: Annotated[
-        bool, typer.Option("--consumer", help="Include a consumer for an Application.")
+        bool, typer.Option("--consumer", help="The same as --like consumer.")
     ] = False,
     cli: Annotated[
         bool, typer.Option("--cli", help="Include commands for the command line.")
@@ -248,7 +258,9 @@ def extension(
     elif name is None:
         name = extensions.DEFAULT_NAME
         say(f"No name was given: the extension is named {name}.", err=show.json)
-    spec = extensions.extension(name, setting or [], required or [], consumer=consumer, cli=cli)
+    spec = extensions.extension(
+        name, setting or [], required or [], like=like, consumer=consumer, cli=cli
+    )
     writing.generate(
         template.generator("extension", ask=is_interactive() and not show.json),
         extensions.context(spec),
@@ -258,7 +270,7 @@ def extension(
             "name": name,
             "settings": setting or [],
             "required": required or [],
-            "consumer": consumer,
+            "like": spec.like,
             "cli": cli,
         },
         show=show,

@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from loafer_kit.exceptions import LoaferKitError, ServiceError
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ServiceError
 from loafer_kit.local import records, tallies
 from loafer_kit.local.environments import child_environment
 from loafer_kit.local.keepers import Project, Say, ServiceKeeper, Surroundings, find_queue
 from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue, LocalQueues
+from loafer_kit.local.rabbitmq import development_broker, put
 from loafer_kit.local.reloading import load_watchfiles, source_files
 from loafer_kit.local.servers import LocalServer
 
@@ -53,36 +55,57 @@ class Development:
         failed.
         """
         projects = [read() for read in self.readers]
-        for name, _ in self.messages:
-            find_queue(projects, name)
+        on_rabbitmq = self._check(projects)
         if self.reload and not self.once:
             load_watchfiles("local")  # raises without the extra, before anything is started
         with contextlib.ExitStack() as stack:
-            server, url = None, self.endpoint_url
+            server, url, broker = None, self.endpoint_url, None
             with waiting("preparing the queues"):
                 if url is None:
                     server = stack.enter_context(LocalServer())
                     url = server.url
+                if on_rabbitmq:
+                    broker = stack.enter_context(development_broker())
                 queues = stack.enter_context(contextlib.closing(LocalQueues(url)))
                 for project in projects:
                     queues.create(*project.queues)
-            stack.enter_context(records.announce(_record(url, projects)))
-            what = "SQS and SNS run" if server else "using the server"
-            say(f"{what} on {url}", "server", url=url, embedded=server is not None)
-            for queue in _queues_of(projects):
-                say(f"queue {_describe(queue)}", "queue", **_facts(queue))
+            record = replace(_record(url, projects), rabbitmq=broker)
+            stack.enter_context(records.announce(record))
+            _tell(record, projects, say, embedded=server is not None)
             for name, body in self.messages:
-                message_id = _send(queues, find_queue(projects, name), body)
-                say(f"sent to {name}: {body}", "sent", queue=name, message_id=message_id)
-            asyncio.run(_Run(self, queues, server, say).run(projects))
+                details = {"queue": name}
+                if name in on_rabbitmq:
+                    put(str(broker), name, on_rabbitmq[name], [body])
+                else:
+                    details["message_id"] = _send(queues, find_queue(projects, name), body)
+                say(f"sent to {name}: {body}", "sent", **details)
+            asyncio.run(_Run(self, queues, server, say, broker).run(projects))
+
+    def _check(self, projects: Sequence[Project]) -> Mapping[str, Mapping[str, Any]]:
+        """Return the queues of RabbitMQ; raise `ConfigurationError` for what cannot run."""
+        found = {name: options for item in projects for name, options in item.rabbitmq.items()}
+        for name, _ in self.messages:
+            if name not in found:
+                find_queue(projects, name)
+        if self.once and found:
+            raise ConfigurationError(
+                "--once is for SQS: RabbitMQ does not tell which messages wait for a retry"
+            )
+        return found
 
 
 class _Run:
     """The services of one development while they run."""
 
     def __init__(
-        self, development: Development, queues: LocalQueues, server: LocalServer | None, say: Say
+        self,
+        development: Development,
+        queues: LocalQueues,
+        server: LocalServer | None,
+        say: Say,
+        broker: str | None,
     ) -> None:
+        self._broker = broker
         self._development = development
         self._queues = queues
         self._server = server
@@ -150,7 +173,8 @@ class _Run:
                 loop.run_in_executor(None, self._deliver_again, server, delivery)
 
         return Surroundings(
-            child_environment(self._queues.url),
+            child_environment(self._queues.url)
+            | ({"LOAFER_AMQP_URL": self._broker} if self._broker else {}),
             self._say,
             self._development.style,
             on_delivery,
@@ -244,6 +268,21 @@ def _below(folder: Path, paths: Iterable[Path]) -> list[str]:
 def _queues_of(projects: Sequence[Project]) -> list[LocalQueue]:
     """Return the queues of all projects; one that several have, once."""
     return list({queue.name: queue for project in projects for queue in project.queues}.values())
+
+
+def _tell(
+    record: records.ServerRecord, projects: Sequence[Project], say: Say, *, embedded: bool
+) -> None:
+    """Say what runs where, and with which queues."""
+    if record.rabbitmq is not None:
+        say(f"RabbitMQ runs on {record.rabbitmq}", "broker", url=record.rabbitmq)
+    if record.rabbitmq is None or record.queues:
+        what = "SQS and SNS run" if embedded else "using the server"
+        say(f"{what} on {record.url}", "server", url=record.url, embedded=embedded)
+    for queue in _queues_of(projects):
+        say(f"queue {_describe(queue)}", "queue", **_facts(queue))
+    for name in [name for project in projects for name in project.rabbitmq]:
+        say(f"queue {name} of RabbitMQ", "queue", name=name)
 
 
 def _record(url: str, projects: Sequence[Project]) -> records.ServerRecord:

@@ -3,9 +3,9 @@
 import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import records
@@ -23,11 +23,15 @@ class Say(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A service in development: its package, the folder above it, and its queues."""
+    """A service in development: its package, the folder above it, and its queues.
+
+    `rabbitmq` are its queues of RabbitMQ, each with the options that its route declares it with.
+    """
 
     package: str
     folder: Path
     queues: Sequence[LocalQueue]
+    rabbitmq: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def find_queue(projects: Sequence[Project], name: str) -> LocalQueue:

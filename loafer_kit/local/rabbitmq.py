@@ -1,5 +1,6 @@
 """RabbitMQ for development: starts the broker that is installed, in a folder of its own."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -8,8 +9,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.environments import is_local
@@ -67,6 +69,22 @@ def development_broker() -> contextlib.AbstractContextManager[str]:
     if server_script() is None:
         raise ConfigurationError(INSTALL)
     return running_broker()
+
+
+def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> None:
+    """Declare a queue as its route does, and put messages into it; raise `ProviderError`."""
+    # Only a service of RabbitMQ has the extra.
+    from loafer_kit.ext.amqp.providers import AMQPProvider
+
+    async def put_all() -> None:
+        provider = AMQPProvider(queue, url=url, **options)
+        try:
+            await provider.connect()
+            await provider.put(*(body.encode() for body in bodies))
+        finally:
+            await provider.close()
+
+    asyncio.run(put_all())
 
 
 def start_keeper(lifeline: int, port: int, folder: Path | None = None) -> "subprocess.Popen[bytes]":

@@ -21,7 +21,7 @@ from loafer_kit.exceptions import LoaferKitError
 class ServerRecord:
     """A running server: its URL, its services, and the names that `send` completes.
 
-    `queues` includes dead-letter queues.
+    `queues` includes dead-letter queues. `rabbitmq` is the URL of the broker beside it, if there is one.
     """
 
     url: str
@@ -29,6 +29,7 @@ class ServerRecord:
     pid: int = field(default_factory=os.getpid)
     queues: Sequence[str] = field(default_factory=list)
     topics: Sequence[str] = field(default_factory=list)
+    rabbitmq: str | None = None
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ class LocalRabbitMQ:
 
 async def _started(provider: AMQPProvider, use: Callable[[AMQPProvider], Awaitable[_T]]) -> _T:
     try:
-        await provider.start(lambda _: None)
+        await provider.connect()
         return await use(provider)
     finally:
         await provider.close()

@@ -1,7 +1,6 @@
 """`loafer-kit new service` and `loafer-kit schema`, as a user runs them."""
 
 import json
-import signal
 import subprocess
 
 import programs
@@ -290,18 +289,22 @@ def test_a_link_in_the_projects_place_is_not_written_through(here, tmp_path):
 
 def test_a_full_disk_leaves_nothing(here):
     """The limit on a file's size stands for the disk's end."""
-    done = start("new", "service", "foobar", "--queue", "loafer-test", preexec_fn=_no_space)
+    command = ("new", "service", "foobar", "--queue", "loafer-test")
+    done = programs.run("-c", WITHOUT_SPACE, *command)
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert list(here.iterdir()) == []
 
 
-def _no_space():
-    import resource
+WITHOUT_SPACE = """
+import resource, signal
+from loafer_kit.cli import main
 
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+main()
+"""
 
 
 def test_the_schema_is_json(here):

@@ -30,6 +30,8 @@ EXTENSIONS = {
         "consumer": "yes",
         "cli": "yes",
     },
+    "provider": {"name": "redis", "settings": "", "required": "USER", "like": "provider"},
+    "middleware": {"name": "redis", "settings": "UNIT=s", "required": "", "like": "middleware"},
 }
 HOSTILE = [
     {"name": 'a"b'},
@@ -86,7 +88,7 @@ def test_a_service_is_the_same(cookiecutter, tmp_path, values):
 def test_an_extension_is_the_same(cookiecutter, tmp_path, values):
     """As rendered in memory, byte by byte."""
     flags = {key: values.get(key) == "yes" for key in ("consumer", "cli")}
-    spec = answers.extension(values | flags)
+    spec = answers.extension({"like": "resource"} | values | flags)
 
     done = cookiecutter("extension", values)
 

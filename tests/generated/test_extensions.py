@@ -21,6 +21,8 @@ EXTENSIONS = {
         *("--setting", 'ODD=`|"{{ 1 }}"{% raw %}\\\n', "--required", "USER", "--required"),
         *("PASSWORD", "--consumer", "--cli"),
     ],
+    "provider": ["--like", "provider", "--setting", "URL=x", "--required", "USER", "--cli"],
+    "middleware": ["--like", "middleware", "--setting", "UNIT=s", "--required", "USER", "--cli"],
 }
 RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
 

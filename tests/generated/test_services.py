@@ -76,6 +76,21 @@ def test_a_service_is_clean_and_passes_its_own_tests(checkout, tmp_path, kind):
     checkout.run(*PYTEST, cwd=project)
 
 
+def test_a_service_of_rabbitmq_is_clean_and_passes_its_own_tests(rabbitmq, checkout, tmp_path):
+    """Also with a queue that is added; its tests use the broker that runs already."""
+    queue = "orders,kind=amqp,exchange=shop,routing_key=order.*"
+    project = checkout.new(tmp_path, "shopper", "--queue", queue)
+    checkout.run(
+        "loafer_kit", "add", "queue", "bills,kind=amqp,dead_letter_queue=lost", cwd=project
+    )
+
+    checkout.run("loafer_kit", "check", cwd=project)
+    checkout.run("black", "--check", ".", cwd=project)
+    subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
+    checkout.run("mypy", "--strict", ".", cwd=project)
+    checkout.run(*PYTEST, cwd=project, environment={"LOAFER_AMQP_URL": rabbitmq})
+
+
 def test_the_wheel_writes_what_the_checkout_writes(checkout, wheel, tmp_path):
     """The same files with the same bytes, and no compiled modules."""
     written = []

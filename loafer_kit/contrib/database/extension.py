@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session, declarative_base, sessionmaker
 from loafer_kit.applications import Application
 from loafer_kit.commands import register_commands
 from loafer_kit.contrib.database import migrations, transactions
-from loafer_kit.contrib.database.transactions import Key
+from loafer_kit.contrib.idempotency import message_key
+from loafer_kit.contrib.idempotency.keys import ValueOf
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.extensions import Extension
 from loafer_kit.middleware import CallNext, Middleware
@@ -123,18 +124,18 @@ class Database(Extension):
                 session, content, metadata, call_next, results=self._returns_results
             )
 
-    def once(self, consumer: str, key: Key | None = None) -> Middleware:
+    def once(
+        self, consumer: str, key: str | ValueOf | None = None, *, or_message_id: bool = False
+    ) -> Middleware:
         """Return `transaction` with an inbox: what a handler writes with its session, it writes once.
 
         The `key` of each message is written in the same transaction, for this consumer. A message
-        whose key is there already is acknowledged and not handled. By default the key is the id of
-        the message; a function `key(content, metadata)` returns another. A message without a key
-        is rejected.
+        whose key is there already is acknowledged and not handled. `key` and `or_message_id` are
+        those of `message_key`: by default the key is the id of the message.
         """
+        key_of = message_key(key, or_message_id=or_message_id)
         acknowledged = None if self._returns_results else True
-        inbox = transactions.Inbox(
-            self.inbox, consumer, key or transactions.message_id, acknowledged
-        )
+        inbox = transactions.Inbox(self.inbox, consumer, key_of, acknowledged)
 
         async def once(content: Any, metadata: Any, call_next: CallNext) -> Any:
             return await self.transaction(content, metadata, partial(inbox.handle, call_next))

@@ -1,10 +1,9 @@
 """Transactions: the session of a message, when it is committed, and the inbox."""
 
 import functools
-import hashlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -32,12 +31,6 @@ from loafer_kit.outcomes import (
 )
 
 logger = logging.getLogger(__name__)
-
-#: `key(content, metadata)` returns what two deliveries of one message share.
-Key = Callable[[Any, Mapping[str, Any]], object]
-
-#: Longer keys are hashed: databases limit the length of an index.
-_LONGEST_KEY = 255
 
 _session: ContextVar[AsyncSession | None] = ContextVar("database_session", default=None)
 
@@ -118,16 +111,10 @@ def inbox_table(metadata: MetaData) -> Table:
         "loafer_kit_inbox",
         metadata,
         Column("consumer", String(100), primary_key=True),
-        Column("key", String(_LONGEST_KEY), primary_key=True),
+        Column("key", String(64), primary_key=True),
         Column("handled_at", DateTime(timezone=True), nullable=False, default=func.now()),
         keep_existing=True,  # services may share their models
     )
-
-
-def message_id(content: Any, metadata: Mapping[str, Any]) -> object:
-    """Return the id of a message from SQS or SNS; an application has it in the message itself."""
-    found = metadata or content
-    return found.get("MessageId") if isinstance(found, Mapping) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +123,8 @@ class Inbox:
 
     table: Table
     consumer: str
-    key: Key
+    #: Returns the key of a message; raises `RejectMessage` for one that has none.
+    key_of: Callable[[Any, Any], str]
     #: The answer that acknowledges a message.
     acknowledged: Any
 
@@ -144,38 +132,33 @@ class Inbox:
         """Handle new messages in the current transaction, and acknowledge the others."""
         if isinstance(metadata, list):
             return await self._handle_batch(call_next, content, metadata)
-        key = self._key_of(content, metadata)
-        if key is None:
-            raise _without_key()
-        if await self._claim({key}):
+        if await self._claim({self.key_of(content, metadata)}):
             return await call_next(content, metadata)
         return self.acknowledged
 
     async def _handle_batch(
         self, call_next: CallNext, contents: Sequence[Any], metadata: Sequence[Any]
-    ) -> Any:
-        keys = [self._key_of(*message) for message in zip(contents, metadata, strict=True)]
-        new = await self._claim({key for key in keys if key is not None})
-        answers: list[Any] = [_without_key() if key is None else True for key in keys]
-        positions = [keys.index(key) for key in dict.fromkeys(keys) if key in new]
-        if positions:
+    ) -> list[Any]:
+        answers: list[Any] = [True] * len(contents)
+        positions: dict[str, int] = {}
+        for position, message in enumerate(zip(contents, metadata, strict=True)):
+            try:
+                positions.setdefault(self.key_of(*message), position)
+            except RejectMessage as rejection:
+                answers[position] = rejection
+        new = await self._claim(positions.keys())
+        handled = [position for key, position in positions.items() if key in new]
+        if handled:
             answer = await call_next(
-                [contents[position] for position in positions],
-                [metadata[position] for position in positions],
+                [contents[position] for position in handled],
+                [metadata[position] for position in handled],
             )
-            outcomes = from_batch_answer(answer, len(positions))
-            for position, outcome in zip(positions, outcomes, strict=True):
+            outcomes = from_batch_answer(answer, len(handled))
+            for position, outcome in zip(handled, outcomes, strict=True):
                 answers[position] = _as_answer(outcome)
         return answers
 
-    def _key_of(self, content: Any, metadata: Mapping[str, Any]) -> str | None:
-        found = self.key(content, metadata)
-        if found is None or found == "":
-            return None
-        text = str(found)
-        return text if len(text) <= _LONGEST_KEY else hashlib.sha256(text.encode()).hexdigest()
-
-    async def _claim(self, keys: set[str]) -> set[str]:
+    async def _claim(self, keys: Collection[str]) -> set[str]:
         """Write the keys into the inbox and return those that were not there.
 
         While another transaction writes one of them, the database waits for its end. A key that is
@@ -200,7 +183,3 @@ class Inbox:
                     break
             else:
                 return new
-
-
-def _without_key() -> RejectMessage:
-    return RejectMessage("the message has no key, so it could be handled twice")

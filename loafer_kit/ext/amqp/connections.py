@@ -23,9 +23,6 @@ from yarl import URL
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
 
-#: What a request to the broker raises when it fails.
-AMQP_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
-
 #: Seconds: until a connection is open, until the broker answers a request, until it closes.
 _OPEN, ANSWER, _CLOSE = 10.0, 30.0, 5.0
 
@@ -90,7 +87,7 @@ async def connect(url: str, name: str, **options: Any) -> AbstractConnection:
 
 async def disconnect(connection: AbstractConnection) -> None:
     """Close a connection, also one that is broken."""
-    with contextlib.suppress(*AMQP_ERRORS):
+    with lost_connection():
         await asyncio.wait_for(connection.close(), _CLOSE)
     for _ in range(_LAST_TURNS):
         await asyncio.sleep(0)
@@ -101,11 +98,28 @@ def provider_errors(subject: str) -> Iterator[None]:
     """Raise what the broker refuses as `ProviderError`, what may pass as `TransientProviderError`."""
     try:
         yield
-    except AMQP_ERRORS as error:
+    except Exception as error:
+        if not _is_amqp(error):
+            raise
         reason = str(error) or type(error).__name__
         refused = isinstance(error, _REFUSALS) and "inaccessible" not in reason
         kind = ProviderError if refused else TransientProviderError
         raise kind(f"{subject}: {reason}{_hint(error)}") from error
+
+
+@contextlib.contextmanager
+def lost_connection() -> Iterator[None]:
+    """Do without what the block sends to the broker if the connection is lost."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_amqp(error):
+            raise
+
+
+def _is_amqp(error: Exception) -> bool:
+    """Return whether a request failed; aiormq raises a bare `Exception` for what it did not write."""
+    return isinstance(error, (*CONNECTION_EXCEPTIONS, TimeoutError)) or type(error) is Exception
 
 
 def _hint(error: BaseException) -> str:

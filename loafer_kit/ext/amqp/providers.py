@@ -95,6 +95,10 @@ class AMQPProvider(AbstractProvider):
         except TransientProviderError as error:
             self._warn("queue.unreachable", str(error))
 
+    async def connect(self) -> None:
+        """Connect and declare the topology, without fetching; raise `ProviderError`."""
+        await self._opened()
+
     async def fetch_messages(self) -> Sequence[Message]:
         """Return the next messages; wait for `wait_time` at most."""
         return await self.fetch(self.batch_size)

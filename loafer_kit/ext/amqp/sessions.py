@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aiormq.abc import AbstractChannel as UnderlayChannel
 
-from loafer_kit.exceptions import TransientProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.amqp.connections import (
-    AMQP_ERRORS,
     ANSWER,
     connect,
     disconnect,
+    lost_connection,
     provider_errors,
     reason_of,
 )
@@ -35,13 +36,13 @@ class Session:
     def __init__(
         self,
         connection: AbstractConnection,
-        channel: AbstractChannel,
+        channel: tuple[AbstractChannel, UnderlayChannel],
         queue: AbstractQueue,
         lost: Callable[[AbstractIncomingMessage], None],
         prefetch: int | None,
     ) -> None:
         self._connection = connection
-        self._channel = channel
+        self._channel, self._underlay = channel
         self._queue = queue
         self._lost = lost
         #: The most messages that the broker pushes unsettled; fixed, or as many as the route has room for.
@@ -72,10 +73,10 @@ class Session:
             with provider_errors(f"Queue {topology.queue!r}"):
                 channel = await connection.channel(publisher_confirms=False)
                 queue = await topology.declare(channel)
-                session = cls(connection, channel, queue, lost, prefetch)
+                underlay = await channel.get_underlay_channel()
+                session = cls(connection, (channel, underlay), queue, lost, prefetch)
                 connection.close_callbacks.add(session._closed)
                 channel.close_callbacks.add(session._closed)
-                underlay = await channel.get_underlay_channel()
                 underlay.on_consumer_cancel_callbacks.add(session._cancelled)
         except BaseException:
             await disconnect(connection)
@@ -84,8 +85,11 @@ class Session:
 
     async def receive(self, limit: int, wait: float) -> list[AbstractIncomingMessage]:
         """Return up to `limit` messages; wait for the first one up to `wait` seconds."""
-        with provider_errors(f"Queue {self._queue.name!r}"):
-            await self._follow_room(limit)
+        try:
+            with provider_errors(f"Queue {self._queue.name!r}"):
+                await self._follow_room(limit)
+        except ProviderError as error:  # the next session tells whether it lasts
+            raise TransientProviderError(str(error)) from error
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 while not (self._waiting or self.end or self._stopping):
@@ -105,29 +109,28 @@ class Session:
 
     async def acknowledge(self, message: AbstractIncomingMessage) -> None:
         """Have the broker forget a message. If the channel is lost, the message comes again."""
-        if self._in_hand.pop(message.delivery_tag, None) is not None:
-            with contextlib.suppress(*AMQP_ERRORS):
-                await message.ack()
+        if (taken := self._in_hand.pop(message.delivery_tag, None)) is not None:
+            await self._tell(self._underlay.basic_ack(_tag(taken), wait=False))
 
     async def give_back(self, message: AbstractIncomingMessage) -> None:
         """Have the broker deliver a message again, at once."""
-        if self._in_hand.pop(message.delivery_tag, None) is not None:
-            with contextlib.suppress(*AMQP_ERRORS):
-                await message.nack(requeue=True)
+        if (taken := self._in_hand.pop(message.delivery_tag, None)) is not None:
+            await self._tell(self._underlay.basic_nack(_tag(taken), wait=False))
 
     async def stop(self) -> None:
         """Receive no more, and give back what was not received."""
         self._stopping = True
         self._changed.set()
         async with self._consuming:
-            with contextlib.suppress(*AMQP_ERRORS):
+            with lost_connection():
                 await self._consume(0)
                 while self._waiting:
-                    await self._waiting.popleft().nack(requeue=True)
+                    tag = _tag(self._waiting.popleft())
+                    await self._tell(self._underlay.basic_nack(tag, wait=False))
 
     async def flush(self) -> None:
         """Return when the broker has read all settlements: it has when it answers a later request."""
-        with contextlib.suppress(*AMQP_ERRORS):
+        with lost_connection():
             await self._channel.set_qos(prefetch_count=1, timeout=ANSWER)
 
     async def depth(self, *queues: str) -> list[int]:
@@ -141,6 +144,14 @@ class Session:
         """Close the connection; the broker delivers again what is not settled."""
         self.end = self.end or "closed"
         await disconnect(self._connection)
+
+    async def _tell(self, frame: Awaitable[None]) -> None:
+        """Send what has no answer.
+
+        It does not wait until it is written: aiormq would wait forever if the connection broke now.
+        """
+        with lost_connection():
+            await asyncio.wait_for(frame, ANSWER)
 
     async def _follow_room(self, limit: int) -> None:
         """Have the broker push as many messages as are in hand and asked for."""
@@ -200,3 +211,7 @@ class Session:
         self._changed.set()
         for message in in_hand:
             self._lost(message)
+
+
+def _tag(message: AbstractIncomingMessage) -> int:
+    return message.delivery_tag or 0

@@ -175,9 +175,10 @@ class Producer:
 
     def _check(self, group: str | None, parameters: Mapping[str, Any]) -> None:
         if self._is_fifo and not group:
+            kind = "queue" if self._service == "sqs" else "topic"
             raise RefusedError(
-                f"{self._subject} is FIFO: every message needs a group, "
-                "`send(body, group=…)` or `publish(message, MessageGroupId=…)`."
+                f"{self._subject} is a FIFO {kind}: every message needs a group, "
+                "send(body, group=…) or publish(message, MessageGroupId=…)."
             )
         if parameters.get("DelaySeconds") and (self._is_fifo or self._service == "sns"):
             raise RefusedError(

@@ -40,6 +40,8 @@ def extension(answers: Mapping[str, Any]) -> ExtensionSpec:
         str(answers["name"]),
         shlex.split(str(answers["settings"])),
         shlex.split(str(answers["required"])),
+        # The first of the choices is the default, and `consumer` is short for another.
+        like=None if answers["consumer"] else str(answers["like"]),
         consumer=answers["consumer"],
         cli=answers["cli"],
     )

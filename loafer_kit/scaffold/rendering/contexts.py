@@ -147,10 +147,10 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
         for field in OPTIONS
         if field.keyword and field.name in queue.options
     }
-    if queue.dead_letter_queue:
-        keywords["dead_letter_queue"] = queue.dead_letter_queue
     if queue.kind == AMQP:
-        keywords |= _amqp_keywords(queue)
+        keywords |= amqp_keywords(queue)
+    elif queue.dead_letter_queue:
+        keywords["dead_letter_queue"] = queue.dead_letter_queue
     return {
         "name": queue.name,
         "queue_name": queue.queue_name,
@@ -197,11 +197,12 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
     }
 
 
-def _amqp_keywords(queue: QueueSpec) -> Context:
-    """What the route of a queue of RabbitMQ has besides, without what is not set."""
+def amqp_keywords(queue: QueueSpec) -> Context:
+    """Where a queue of RabbitMQ is bound and where its dead letters go, as its route says it."""
     found = {
         "exchange": queue.exchange,
         "routing_key": queue.routing_key,
+        "dead_letter_queue": queue.dead_letter_queue,
         "max_deliveries": queue.max_receive_count,
     }
     return {keyword: value for keyword, value in found.items() if value is not None}

@@ -18,10 +18,15 @@ from loafer_kit.scaffold.spec.problems import Problem, SpecError
 
 DEFAULT_NAME = "my-extension"
 
+#: What an extension is like: what it adds to a service.
+KINDS = ("resource", "consumer", "provider", "middleware")
+
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]{0,98}[A-Z0-9]")
 #: Names that the generated modules define or import.
 _TAKEN = {"Any", "Abort", "Application", "ClassVar", "Connection", "Consumer", "Extension"}
-_TAKEN |= {"Handled", "LoaferManager", "Mapping", "Once", "Service"}
+_TAKEN |= {"CallNext", "Counter", "Handled", "InMemoryProvider", "LoaferManager", "Mapping"}
+_TAKEN |= {"Message", "Middleware", "Once", "Provider", "ProviderContract", "Queue", "Route"}
+_TAKEN |= {"Service", "TestProvider"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,13 @@ class ExtensionSpec:
     class_name: str
     settings: tuple[tuple[str, Value], ...]
     required: tuple[str, ...]
-    consumer: bool
+    like: str
     cli: bool
+
+    @property
+    def consumer(self) -> bool:
+        """Whether it has a consumer for an Application."""
+        return self.like == "consumer"
 
 
 def extension(
@@ -42,12 +52,13 @@ def extension(
     settings: Sequence[str],
     required: Sequence[str],
     *,
+    like: str | None = None,
     consumer: bool = False,
     cli: bool = False,
 ) -> ExtensionSpec:
     """Make the spec of `NAME --setting NAME=default --required NAME`.
 
-    Settings without the extension's prefix get it. Raises `SpecError` with all problems.
+    `like` is one of `KINDS`, by default a resource; `consumer` is short for a consumer. Settings without the extension's prefix get it. Raises `SpecError` with all problems.
     """
     words = _words(name)
     prefix = "_".join(words).upper()
@@ -55,6 +66,8 @@ def extension(
     defaults = dict(_pairs(settings, prefix, problems))
     wanted = [_prefixed(text, prefix) for text in required]
     problems.extend(_setting_problems([*defaults, *wanted]))
+    kind = like if like is not None else "consumer" if consumer else KINDS[0]
+    problems.extend(_kind_problems(kind, consumer=consumer))
     if problems:
         raise SpecError(problems)
     return ExtensionSpec(
@@ -63,7 +76,7 @@ def extension(
         class_name=_class_name(words),
         settings=tuple(defaults.items()),
         required=tuple(wanted),
-        consumer=consumer,
+        like=kind,
         cli=cli,
     )
 
@@ -81,6 +94,7 @@ def from_lock(values: Mapping[str, object]) -> ExtensionSpec:
         cast("str", name),
         cast("list[str]", settings),
         cast("list[str]", required),
+        like=cast("str | None", values.get("like")),
         consumer=values.get("consumer") is True,
         cli=values.get("cli") is True,
     )
@@ -113,6 +127,7 @@ def context(spec: ExtensionSpec) -> dict[str, Any]:
         "version": __version__,
         "settings": [{"name": name, "default": value} for name, value in spec.settings],
         "required": list(spec.required),
+        "like": spec.like,
         "consumer": spec.consumer,
         "cli": spec.cli,
     }
@@ -157,6 +172,13 @@ def _typed(text: str) -> Value:
     if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return text
+
+
+def _kind_problems(kind: object, *, consumer: bool) -> Iterator[Problem]:
+    if kind not in KINDS:
+        yield Problem(("like",), f"must be one of {', '.join(KINDS)}, not {quoted(str(kind))}")
+    elif consumer and kind != "consumer":
+        yield Problem(("like",), f"{kind} and --consumer exclude each other")
 
 
 def _setting_problems(settings: Sequence[str]) -> Iterator[Problem]:

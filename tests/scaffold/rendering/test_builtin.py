@@ -45,14 +45,14 @@ defaults = st.text() | st.floats().map(str) | st.integers().map(str) | st.boolea
     st.text(string.ascii_lowercase, min_size=1, max_size=40).map("x{}".format),
     st.dictionaries(setting_names.map("A{}".format), defaults, max_size=3),
     st.lists(setting_names.map("B{}".format), max_size=3, unique=True),
-    st.booleans(),
+    st.sampled_from(extensions.KINDS),
     st.booleans(),
 )
 @few
-def test_any_extension_is_formatted(name, settings, required, consumer, cli):
+def test_any_extension_is_formatted(name, settings, required, like, cli):
     """Black has nothing to change, whatever the defaults of the settings hold."""
     pairs = [f"{key}={value}" for key, value in settings.items()]
-    spec = extensions.extension(name, pairs, required, consumer=consumer, cli=cli)
+    spec = extensions.extension(name, pairs, required, like=like, cli=cli)
 
     found = python(builtin.render(templates.builtin("extension"), extensions.context(spec)))
 

@@ -123,7 +123,43 @@ def test_all_problems_at_once():
 
 def test_the_files_of_an_extension():
     """The package, its tests, its docs, and what publishes it."""
-    assert list(rendered()) == FILES
+    assert sorted(rendered()) == FILES
+
+
+@pytest.mark.parametrize(
+    ("like", "added"),
+    [
+        ("resource", set()),
+        ("consumer", {"loafer_kit_redis/consumer.py", "tests/test_consumer.py"}),
+        ("provider", {"loafer_kit_redis/provider.py", "tests/test_provider.py"}),
+        ("middleware", {"loafer_kit_redis/middleware.py", "tests/test_middleware.py"}),
+    ],
+)
+def test_the_kind_decides_what_is_added(like, added):
+    """Middleware has no connection."""
+    connection = {"loafer_kit_redis/connection.py", "tests/test_extension.py"}
+    expected = set(FILES) | added
+    assert set(rendered(like=like)) == (expected - connection if like == "middleware" else expected)
+    assert rendered(consumer=True) == rendered(like="consumer")
+
+
+@pytest.mark.parametrize(
+    ("keywords", "text"),
+    [
+        (
+            {"like": "nothing"},
+            "like: must be one of resource, consumer, provider, middleware, not 'nothing'",
+        ),
+        ({"like": ""}, "like: must be one of"),
+        (
+            {"like": "provider", "consumer": True},
+            "like: provider and --consumer exclude each other",
+        ),
+    ],
+)
+def test_a_wrong_kind_is_refused(keywords, text):
+    with pytest.raises(SpecError, match=text):
+        extensions.extension("redis", [], [], **keywords)
 
 
 def test_consumer_and_commands_only_when_asked_for():

@@ -315,3 +315,55 @@ def test_dead_letters_without_a_problem_come_to_rest(pairs):
             assert name not in seen
             seen.add(name)
             name = target.get(name)
+
+
+def test_a_queue_of_rabbitmq_has_its_exchange_and_its_options():
+    """They are those that its route has."""
+    service = spec(
+        {"name": "orders", "kind": "amqp", "exchange": "shop", "routing_key": "order.*"},
+        {"name": "bills", "kind": "amqp", "concurrency": 5, "retry_delay": 1},
+        **{"with": ["compose", "ci", "kubernetes"]},
+    )
+    assert service.on_rabbitmq
+    orders, bills = service.queues
+    assert (orders.exchange, orders.routing_key) == ("shop", "order.*")
+    assert bills.options == {"concurrency": 5, "retry_delay": 1, "handler_timeout": 60}
+
+
+@pytest.mark.parametrize(
+    ("queue", "key"),
+    [
+        ({"kind": "amqp", "topic": "t"}, "topic"),
+        ({"kind": "amqp", "wait_time": 3}, "wait_time"),
+        ({"kind": "amqp", "heartbeat": True}, "heartbeat"),
+        ({"kind": "amqp", "fifo": False}, "fifo"),
+        ({"kind": "amqp", "raw_message_delivery": True}, "raw_message_delivery"),
+        ({"kind": "amqp", "routing_key": "a"}, "routing_key"),
+        ({"kind": "amqp", "exchange": "x" * 256}, "exchange"),
+        ({"kind": "amqp", "exchange": "a\nb"}, "exchange"),
+        ({"kind": "amqp", "exchange": ""}, "exchange"),
+        ({"kind": "amqp", "name": "orders.fifo"}, "name"),
+        ({"kind": "amqp", "name": "https://sqs.eu-west-1.amazonaws.com/123456789012/q"}, "name"),
+        ({"kind": "sqs", "exchange": "shop"}, "exchange"),
+        ({"routing_key": "a"}, "routing_key"),
+    ],
+)
+def test_keys_of_the_other_broker_are_refused(queue, key):
+    """At their places."""
+    assert f"queues[0].{key}" in problems({"name": "orders", **queue})
+
+
+def test_a_service_reads_the_queues_of_one_broker():
+    """The later queue is the problem, in either order."""
+    amqp, sqs = {"name": "a", "kind": "amqp"}, {"name": "b"}
+    message = "a service reads the queues of one broker: make another service for this one"
+    assert problems(amqp, sqs) == {"queues[1].name": message}
+    assert problems(sqs, amqp) == {"queues[1].kind": message}
+
+
+@pytest.mark.parametrize("name", ["cloudformation", "sam", "terraform", "ecs", "monitoring"])
+def test_a_service_of_rabbitmq_has_no_artefacts_for_sqs(name):
+    """The problem names those that it may have."""
+    found = problems({"name": "a", "kind": "amqp"}, **{"with": ["ci", name]})
+    assert list(found) == ["with[1]"]
+    assert "ci, compose, kubernetes" in found["with[1]"]
