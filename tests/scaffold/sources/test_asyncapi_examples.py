@@ -192,9 +192,8 @@ EXAMPLES = {
                   - name: goodbye
                     payload: {type: object, required: [type], properties: {type: {const: goodbye}}}
         """,
-        [("${STAGE}-rtm", "on_event", "HelloOrGoodbye")],
+        [("${STAGE}-rtm", None, None)],
         {
-            "HelloOrGoodbye": "Hello | Goodbye",
             "Hello": {"type": "Literal['hello']"},
             "Goodbye": {"type": "Literal['goodbye']"},
         },
