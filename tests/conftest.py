@@ -120,6 +120,7 @@ def rabbitmq(tmp_path_factory):
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
+    keeper = None
     lifeline, port = folder / "rabbitmq.lifeline", folder / "rabbitmq.port"
     with (folder / "rabbitmq.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -135,6 +136,7 @@ def rabbitmq(tmp_path_factory):
             keeper = local_rabbitmq.start_keeper(reader, int(port.read_text()))
             os.close(reader)
             local_rabbitmq.wait_until_ready(keeper)
-            keeper.stdout.close()
     yield local_rabbitmq.url_of(int(port.read_text()))
     os.close(writer)
+    if keeper is not None:
+        keeper.communicate()  # until the other workers have closed theirs

@@ -191,6 +191,8 @@ def service(
                 f"{spec.name} is the package {spec.package}: its folder and its imports have that name."
             )
     _show_notes(draft)
+    on_rabbitmq = context.get("on_rabbitmq")
+    here, there = ("RabbitMQ", "your broker") if on_rabbitmq else ("a local SQS server", "AWS")
     writing.generate(
         generator,
         context,
@@ -204,9 +206,9 @@ def service(
         save_spec=save_spec,
         notes=list(map(str, draft.notes)),
         next_steps={
-            "loafer-kit dev": "run it on a local SQS server",
+            "loafer-kit dev": f"run it on {here}",
             "python -m pytest": "run its tests",
-            f"python -m {context.get('package')}": "run it on AWS",
+            f"python -m {context.get('package')}": f"run it on {there}",
         },
     )
 

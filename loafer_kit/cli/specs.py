@@ -71,6 +71,12 @@ def dead_letter_queues_here() -> tuple[list[str], list[str]]:
         raise ConfigurationError(
             "There is no service here: name a QUEUE or a --prefix, or go to a service's folder"
         )
-    queues = validation.service(documents.read(file)).resolved(os.environ).queues
+    spec = validation.service(documents.read(file)).resolved(os.environ)
+    if spec.on_rabbitmq:
+        raise ConfigurationError(
+            f"dlq is for SQS, and {spec.name} reads queues of RabbitMQ: look at their dead letters "
+            "with RabbitMQ's own tools"
+        )
+    queues = spec.queues
     dead = {queue.dead_letter_queue: None for queue in queues if queue.dead_letter_queue}
     return list(dead), [queue.name for queue in queues if not queue.dead_letter_queue]

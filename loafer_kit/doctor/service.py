@@ -1,5 +1,6 @@
 """Examines a service: its environment, its spec, its queues and their topics."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from functools import cache, partial
@@ -10,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from loafer_kit.doctor import environment, settings
+from loafer_kit.doctor import environment, rabbitmq, settings
 from loafer_kit.doctor import queues as checks
 from loafer_kit.doctor.findings import Finding, denied
 from loafer_kit.doctor.queues import Queues
@@ -35,6 +36,14 @@ _TIMEOUT = 10
 def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     """Yield the findings, in the order in which they should be fixed."""
     yield from environment.interpreter()
+    with contextlib.suppress(LoaferKitError):  # reported below
+        spec = _spec(project)
+        if spec.on_rabbitmq:
+            yield Finding("ok", "spec", f"{spec.name}, of RabbitMQ")
+            folder = project if project.is_dir() else project.parent
+            yield from settings.findings(spec, folder)
+            yield from rabbitmq.findings(spec)
+            return
     session = Session()
     access = [
         environment.credentials(session, endpoint_url),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 QUICKSTART = '''
@@ -135,14 +136,8 @@ def test_a_callable_that_returns_the_application(tmp_path):
     """`file_printer:make_app`."""
     source = QUICKSTART.replace("doozer", "loafer_kit")
     (tmp_path / "file_printer.py").write_text(f"{source}\ndef make_app():\n    return app\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "loafer_kit", "run", "file_printer:make_app"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=60,
-    )
+    done = programs.run("-m", "loafer_kit", "run", "file_printer:make_app", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# Begin processing")
 
 
@@ -359,14 +354,9 @@ Fraggle(app)
 def test_extending_the_command_line(tmp_path, arguments, printed):
     """`--app APP_PATH NAMESPACE COMMAND`."""
     (tmp_path / "rock.py").write_text(FRAGGLE.replace("doozer", "loafer_kit"))
-    done = subprocess.run(
-        [sys.executable, "-m", "loafer_kit", "--app", "rock", "fraggle", *arguments.split()],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=60,
-    )
+    command = ("-m", "loafer_kit", "--app", "rock", "fraggle", *arguments.split())
+    done = programs.run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == f"{printed}\n"
 
 

@@ -5,9 +5,9 @@ import http.client
 import io
 import json
 import socket
-import subprocess
 import sys
 
+import programs
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError, ServiceError
@@ -52,9 +52,7 @@ with LocalServer() as first:
 with LocalServer() as second:
     print(LocalQueues(second.url).names())
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    result = programs.run("-c", program)
     assert (result.stdout, result.stderr) == ("['left-over']\n[]\n", "")
 
 
@@ -75,13 +73,8 @@ async def main():
         print((await sqs.get_queue_url(QueueName="jobs"))["QueueUrl"])
 asyncio.run(main())
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env=child_environment(local_server.url, base),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = programs.run("-c", program, env=child_environment(local_server.url, base))
+    assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(local_server.url)
 
 

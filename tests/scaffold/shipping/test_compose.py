@@ -113,3 +113,15 @@ def test_the_health_check_is_answered(project):
 
     subprocess.run([sys.executable, "-c", command], check=True, timeout=60)
     server.stop()
+
+
+def test_a_service_of_rabbitmq_waits_for_its_broker(ship):
+    """It declares its queues itself."""
+    files = ship("compose", "ci", queues=[{"name": "orders", "kind": "amqp"}])
+    services = yaml.safe_load(files[PATH])["services"]
+    assert set(services) == {"service", "rabbitmq"}
+    assert services["service"]["depends_on"]["rabbitmq"]["condition"] == "service_healthy"
+    assert services["service"]["environment"] == {
+        "LOAFER_AMQP_URL": "amqp://guest:guest@rabbitmq:5672/"
+    }
+    assert "rabbitmq-server" in files[".github/workflows/ci.yml"]

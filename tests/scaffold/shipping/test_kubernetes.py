@@ -157,3 +157,18 @@ def test_a_monitored_pod_is_probed_at_the_pages_of_the_service(manifest):
 def test_the_manifest_scales_the_number_of_pods_alone(manifest):
     """A `replicas` would undo it at each apply."""
     assert "replicas" not in manifest()["Deployment"]["spec"]
+
+
+def test_a_service_of_rabbitmq_scales_on_its_queue_with_its_broker_from_a_secret(manifest):
+    """Kubernetes and KEDA take it; nothing of AWS is left."""
+    found = manifest(queues=[{"name": "orders", "kind": "amqp", "concurrency": 5}])
+    kubernetes_validate.validate(found["Deployment"], "1.30", strict=True)
+    for kind in ("ScaledObject", "TriggerAuthentication"):
+        jsonschema.validate(found[kind]["spec"], KEDA[kind])
+    (trigger,) = found["ScaledObject"]["spec"]["triggers"]
+    assert trigger["type"] == "rabbitmq"
+    assert trigger["metadata"]["queueName"] == "orders"
+    (variable,) = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert variable["name"] == "LOAFER_AMQP_URL"
+    assert variable["valueFrom"]["secretKeyRef"]["name"] == found["Secret"]["metadata"]["name"]
+    assert "aws" not in str(found).lower()

@@ -2,10 +2,9 @@
 
 import ast
 import json
-import subprocess
-import sys
 
 import hcl2
+import programs
 import pytest
 import yaml
 
@@ -58,14 +57,8 @@ def test_a_service_without_a_value_ends_with_one_line(project, tmp_path):
     for path in ("shop/__init__.py", "shop/routes.py", "shop/handlers.py", "shop/parameters.py"):
         (tmp_path / path).write_text(project[path])
 
-    done = subprocess.run(
-        [sys.executable, "-c", "import shop"],
-        cwd=tmp_path,
-        env={"STAGE": "x", "TEAM_NAME": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"STAGE": "x", "TEAM_NAME": ""}
+    done = programs.run("-c", "import shop", cwd=tmp_path, env=environment)
 
     assert done.returncode == 1
     assert done.stderr == "The environment variable TEAM_NAME is missing: set it.\n"

@@ -1,0 +1,31 @@
+"""Doctor on a service of RabbitMQ: its broker and its queues."""
+
+import asyncio
+
+import rabbit
+
+
+def test_queues_are_there_or_will_be_declared(rabbitmq, doctor, monkeypatch):
+    """Nothing is created, and nothing of AWS is asked for."""
+    monkeypatch.setenv("LOAFER_AMQP_URL", rabbitmq)
+    there, absent = rabbit.fresh(), rabbit.fresh()
+    asyncio.run(rabbit.declare(rabbitmq, there, {"x-queue-type": "quorum"}, durable=True))
+    found = doctor(*(f'name = "{name}"\nkind = "amqp"' for name in (there, absent)))
+    levels = {item["subject"]: item["level"] for item in found}
+    assert levels["RabbitMQ"] == "ok"
+    assert levels[f"queue {there}"] == "ok"
+    assert levels[f"queue {absent}"] == "note"
+    assert "credentials" not in levels
+    assert doctor(f'name = "{absent}"\nkind = "amqp"')[-1]["level"] == "note"
+
+
+def test_a_broker_that_does_not_answer_is_a_problem(doctor, monkeypatch):
+    """Its remedy names the variable, its message not the password."""
+    monkeypatch.setenv("LOAFER_AMQP_URL", "amqp://me:secret@127.0.0.1:1/")
+    (problem,) = [
+        item
+        for item in doctor('name = "orders"\nkind = "amqp"')
+        if item["level"] == "problem" and item["subject"] == "RabbitMQ"
+    ]
+    assert "LOAFER_AMQP_URL" in problem["remedy"]
+    assert "secret" not in str(problem)
