@@ -17,11 +17,12 @@ from benchmarks.scenarios import (
     memory,
     neighbours,
     scrape,
+    sending,
     slow_deletions,
     throughput,
     waiting_handlers,
 )
-from benchmarks.sides import BASE, LOAFER, MONITORED, PROCESSES, SIDES, Side
+from benchmarks.sides import BASE, LOAFER, MONITORED, PROCESSES, SENDERS, SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ SCENARIOS = {
     ),
     "scrape": Scenario(
         "Scrapes of `/metrics`", (MONITORED,), lambda _, asked: scrape.measure(asked.messages)
+    ),
+    "sending": Scenario(
+        "Sending",
+        SENDERS,
+        lambda sides, asked: sending.measure(sides, asked.messages, asked.rounds),
     ),
     "idle": Scenario("Empty queues", SIDES, lambda sides, _: idle.measure(sides)),
     "processes": Scenario(
@@ -122,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--messages", type=int, default=20_000, help="per run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--sides", nargs="+", choices=[side.key for side in SIDES], help="only these"
+        "--sides", nargs="+", choices=[side.key for side in (*SIDES, *SENDERS)], help="only these"
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the report there too")
     return parser

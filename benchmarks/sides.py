@@ -100,6 +100,23 @@ SIDES = (
     ),
 )
 
+BY_HAND = Side(
+    "send-aiobotocore", "aiobotocore by hand", _HERE, ("python", "sender.py", "aiobotocore")
+)
+#: The sides that send messages.
+SENDERS = (
+    Side("send-loafer_kit", "loafer_kit's Producer", _HERE, ("python", "sender.py", "producer")),
+    BY_HAND,
+    Side(
+        "send-tuned",
+        "aiobotocore by hand with uvloop and user_agent",
+        _HERE,
+        ("python", "sender.py", "tuned"),
+    ),
+    Side("send-boto3", "boto3 by hand, 8 threads", _HERE, ("python", "sender.py", "boto3")),
+    Side("send-node", "AWS SDK for Node by hand", _NODE, ("node", "sqs_consumer/sender.js")),
+)
+
 #: The sides that can run in several processes.
 PROCESSES = tuple(side for side in SIDES if side.key in ("loafer_kit", "celery", "dramatiq"))
 

@@ -31,14 +31,15 @@ _COLOURS = {
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 #: The attributes that every record has; all others are fields.
-_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _bound: ContextVar[Mapping[str, object]] = ContextVar("bound_log_fields", default={})  # noqa: B039
 
 
-def configure(level: int = logging.INFO) -> None:
+def configure(level: int = logging.INFO, handler: logging.Handler | None = None) -> None:
     """Log to stderr: coloured text on a terminal, else one JSON object per line.
 
+    With a `handler`, log there instead; a formatter that it has is kept.
     LOAFER_LOG (json or text) and LOAFER_LOG_LEVEL count more than that and `level`. Does nothing
     if the root logger has handlers: the service's own configuration is respected.
     """
@@ -54,10 +55,13 @@ def configure(level: int = logging.INFO) -> None:
     levels = logging.getLevelNamesMapping()
     if level_name and level_name not in levels:
         wrong.append(f"LOAFER_LOG_LEVEL is {level_name!r}: set it to one of {', '.join(levels)}")
-    is_text = stream.isatty() if wanted not in _FORMATS else wanted == "text"
-    handler = logging.StreamHandler(stream)
+    on_terminal = handler is None and stream.isatty()
+    is_text = on_terminal if wanted not in _FORMATS else wanted == "text"
+    handler = handler or logging.StreamHandler(stream)
     handler.addFilter(MessageContext())
-    handler.setFormatter(TextFormatter(colour=_has_colour(stream)) if is_text else JSONFormatter())
+    if handler.formatter is None:
+        colour = on_terminal and _has_colour(stream)
+        handler.setFormatter(TextFormatter(colour=colour) if is_text else JSONFormatter())
     root.addHandler(handler)
     root.setLevel(levels.get(level_name, level))
     for problem in wrong:
@@ -111,7 +115,7 @@ def _trace() -> Mapping[str, object]:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
+    return {name: value for name, value in vars(record).items() if name not in OF_EVERY_RECORD}
 
 
 class JSONFormatter(logging.Formatter):

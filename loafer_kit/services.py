@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,8 @@ class Service:
         self.failure_policy: FailurePolicy | None = None
         #: Shows the service to its operators; None: nowhere, unless the environment says so.
         self.monitor: Monitor | None = None
+        #: Each returns why the service is not ready, or None; called in the event loop, every second.
+        self.readiness: list[Callable[[], str | None]] = []
         #: Counts what happens; None: nobody has asked for it.
         self.recorder: Recorder | None = None
         self._observers = Observers()

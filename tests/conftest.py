@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import functools
+import gc
 import os
 import zlib
 from pathlib import Path
@@ -19,6 +20,8 @@ settings.register_profile("fast", deadline=None, max_examples=5, derandomize=Tru
 settings.register_profile("soak", deadline=None, max_examples=5_000)
 settings.load_profile("default")
 
+gc.disable()  # until everything is collected
+
 _FAULTS = Path(__file__).parent / "faults"
 #: The tests of what runs in an event loop, by folder: they run on uvloop too.
 _ON_BOTH_LOOPS = [Path(__file__).parent / "engine", _FAULTS]
@@ -34,17 +37,29 @@ _QUICK_ROOMS = [
 def pytest_collection_modifyitems(config, items):
     """Mark as slow whatever `make test-fast` leaves out; run each case of a fault on one loop."""
     for item in items:
-        if not any(item.path.is_relative_to(room) for room in _QUICK_ROOMS):
+        if not _is_in(item.path, *_QUICK_ROOMS):
             item.add_marker(pytest.mark.slow)
     elsewhere = [item for item in items if _is_on_the_other_loop(item)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if item not in set(elsewhere)]
+        left_out = set(elsewhere)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish():
+    """Leave what was collected out of garbage collections: there is much of it, and it stays."""
+    gc.freeze()
+    gc.enable()
+
+
+@functools.cache
+def _is_in(path, *folders):
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _is_on_the_other_loop(item):
     """Of the cases of a fault, half run on each loop; a fault that has one case runs on both."""
-    if not item.path.is_relative_to(_FAULTS) or "[" not in item.name:
+    if not _is_in(item.path, _FAULTS) or "[" not in item.name:
         return False
     loop, _, case = item.callspec.id.partition("-")
     case = case.partition("-")[2]  # the server stands before it
@@ -55,7 +70,7 @@ def _is_on_the_other_loop(item):
 def pytest_asyncio_loop_factories(config, item):
     """Run a test's coroutine on asyncio's event loop, and on uvloop's where that may differ."""
     factories = {"asyncio": asyncio.new_event_loop}
-    if any(item.path.is_relative_to(folder) for folder in _ON_BOTH_LOOPS):
+    if _is_in(item.path, *_ON_BOTH_LOOPS):
         factories["uvloop"] = uvloop.new_event_loop
     return factories
 

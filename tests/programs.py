@@ -9,6 +9,8 @@ import fcntl
 import multiprocessing
 import os
 import runpy
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,30 +19,11 @@ import termios
 import types
 from multiprocessing import reduction
 from pathlib import Path
+from unittest import mock
 
 _TESTS = str(Path(__file__).parent)
 _COPIES = multiprocessing.get_context("forkserver")
-_COPIES.set_forkserver_preload(
-    [
-        "black",
-        "cookiecutter.main",
-        "loafer_kit.cli.add",
-        "loafer_kit.cli.dev",
-        "loafer_kit.cli.dlq",
-        "loafer_kit.cli.new",
-        "loafer_kit.cli.send",
-        "loafer_kit.cli.update",
-        "loafer_kit.ext.aws.routes",
-        "loafer_kit.local.development",
-        "loafer_kit.managers",
-        "loafer_kit.scaffold.rendering.builtin",
-        "loafer_kit.scaffold.rendering.formatting",
-        "moto.moto_server.werkzeug_app",
-        "moto.sns.responses",
-        "moto.sqs.responses",
-        "watchfiles",
-    ]
-)
+_COPIES.set_forkserver_preload(["preloaded"])
 
 
 class Program:
@@ -51,11 +34,9 @@ class Program:
 
     def __init__(self, *arguments, stdin=None, stdout=None, stderr=None, cwd=None, env=None):
         self.stdout = self.stderr = None
-        given = []  # the process has them then
-        if stdin is None:
-            stdin = os.open(os.devnull, os.O_RDONLY)
-            given.append(stdin)
-        streams = [stdin]
+        nothing = os.open(os.devnull, os.O_RDWR)
+        given = [nothing]  # the process has its own then
+        streams = [nothing if stdin is None else stdin]
         for name, target in (("stdout", stdout), ("stderr", stderr)):
             if target == subprocess.PIPE:
                 reader, writer = os.pipe()
@@ -63,7 +44,8 @@ class Program:
                 setattr(self, name, open(reader))  # noqa: SIM115, PTH123
                 streams.append(writer)
             else:
-                streams.append(streams[1] if target == subprocess.STDOUT else target)
+                others = {subprocess.STDOUT: streams[-1], subprocess.DEVNULL: nothing}
+                streams.append(others.get(target, target))
         self._process = _COPIES.Process(
             target=_run,
             args=(
@@ -74,7 +56,8 @@ class Program:
             ),
             daemon=True,
         )
-        self._process.start()
+        with mock.patch.dict(os.environ, PYTHONPATH=_TESTS):  # `preloaded` is there
+            self._process.start()
         for descriptor in given:
             os.close(descriptor)
 
@@ -100,11 +83,15 @@ class Program:
     def kill(self):
         self._process.kill()
 
-    def communicate(self):
+    def communicate(self, timeout=None):
         """Return the rest of stdout and of stderr; each fits into a pipe."""
-        written = tuple(pipe.read() if pipe else None for pipe in (self.stdout, self.stderr))
-        self.wait()
-        return written
+        written = []
+        for pipe in (self.stdout, self.stderr):
+            written.append(pipe and pipe.read())
+            if pipe:
+                pipe.close()
+        self.wait(timeout)
+        return tuple(written)
 
     @property
     def returncode(self):
@@ -117,6 +104,24 @@ class Program:
         for pipe in filter(None, (self.stdout, self.stderr)):
             pipe.close()
         self.wait()
+
+
+def run_command(line, *, cwd=None, env=None):
+    """Run the words of a command line, Python's tools as copies."""
+    program, *arguments = shlex.split(line)
+    if program == "python":
+        return run(*arguments, cwd=cwd, env=env)
+    if program in ("black", "loafer-kit", "mypy"):
+        return run("-m", program.replace("-", "_"), *arguments, cwd=cwd, env=env)
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [shutil.which(program, path=scripts), *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def run(*arguments, stdin="", cwd=None, env=None):
@@ -148,6 +153,9 @@ def _detach(descriptor):
 
 
 def _run(arguments, streams, folder, environment):
+    multiprocessing.current_process()._config[
+        "daemon"
+    ] = False  # it may have workers  # noqa: SLF001
     os.setsid()
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
@@ -173,6 +181,7 @@ def _run(arguments, streams, folder, environment):
     sys.path[:] = [folder, *filter(None, added), *known]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     option, program, *rest = arguments
+    sys.orig_argv = [sys.executable, *arguments]
     sys.argv = [program if option == "-m" else option, *rest]
     if option == "-m":
         runpy.run_module(program, run_name="__main__", alter_sys=True)

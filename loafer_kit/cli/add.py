@@ -12,7 +12,14 @@ from loafer_kit.cli.terminal.options import ProjectOption, option_groups
 from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.cli.terminal.typer_commands import Command, group
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import artefacts, extensions, handlers, pieces, queues
+from loafer_kit.scaffold.additions import (
+    artefacts,
+    extensions,
+    handlers,
+    message_types,
+    pieces,
+    queues,
+)
 from loafer_kit.scaffold.project import drift, locks
 from loafer_kit.scaffold.project.plans import refuse_links
 from loafer_kit.scaffold.project.projects import Generator
@@ -76,19 +83,40 @@ def route(
 @option_groups
 def handler(
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(help="The function's name.", autocompletion=completions.missing_handlers),
-    ],
+    ] = None,
     path: ProjectOption = Path(),
     *,
+    type_: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TYPE", help="A type of the queue's messages."),
+    ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            help="The queue of that type, in loafer.toml.", autocompletion=completions.queues
+        ),
+    ] = None,
     show: writing.Show,
     trust: custom_templates.Trust = False,
 ) -> None:
     """Add a handler and its test.
 
-    If a queue in loafer.toml names the handler, it is written for that queue.
+    If a queue in loafer.toml names the handler, it is written for that queue. With --for and --queue
+    it handles one more type of that queue's messages: loafer.toml and the route change too, and its
+    name is by default made from the type.
     """
+    if (type_ is None) != (queue is None) or (name is None and type_ is None):
+        raise typer.BadParameter("Give the handler's NAME, or --for TYPE with --queue QUEUE")
     writing.begin(path, show)
+    if type_ is not None and queue is not None:
+        made = generator(path, trust=trust)
+        addition = message_types.plan(draft(path), type_, queue, name, made)
+        command = f"add handler --for {type_} --queue {queue}"
+        _write(path, addition.after, addition.apply, command, show, rebase=True)
+        return
+    assert name is not None  # noqa: S101 - one of the two is given
     apply, paths = handlers.plan(draft(path), name, generator(path, trust=trust))
     _write(path, paths, apply, f"add handler {name}", show)
 

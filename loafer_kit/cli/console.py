@@ -5,12 +5,13 @@ import json
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.dev import read_spec
+from loafer_kit.cli.specs import Folders, read_spec
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.cli.terminal.output import say
 from loafer_kit.console.processes import Service
@@ -18,8 +19,9 @@ from loafer_kit.console.queues import Queue
 from loafer_kit.console.server import Console
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
+from loafer_kit.local.sending import Server
+from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.http import Address
-from loafer_kit.operations.monitors import CONTROL_VARIABLE
 from loafer_kit.scaffold.spec import message_schemas, payloads
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
@@ -31,14 +33,7 @@ _INSTEAD = "forward a port instead: ssh -L 8320:127.0.0.1:8320 HOST, with --list
 
 
 def console(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[PATHS]...",
-            help="The folders of services, with their loafer.toml.",
-            show_default="the one around the current folder",
-        ),
-    ] = None,
+    paths: Folders = None,
     *,
     write: Annotated[
         bool,
@@ -77,6 +72,12 @@ async def _serve(services: Sequence[Service], address: Address, write: bool) -> 
     async with Console(services, write=write).listening(address) as url:
         say(f"The console is on {url}")
         await stopped.wait()
+
+
+def beside(server: Server, folders: Sequence[Path]) -> AbstractAsyncContextManager[str]:
+    """Serve a page that steers services of one server; the block gets its URL."""
+    console = Console(services_of(folders), write=True, find=lambda _: server)
+    return console.listening(Address("127.0.0.1", 0))
 
 
 def services_of(folders: Sequence[Path]) -> list[Service]:

@@ -12,8 +12,7 @@ from loafer_kit.cli.terminal.output import print_exactly, say, say_json
 from loafer_kit.cli.terminal.typer_commands import Command, group
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
-from loafer_kit.operations.control import ask, is_alive
-from loafer_kit.operations.monitors import CONTROL_VARIABLE
+from loafer_kit.operations.control import CONTROL_VARIABLE, ask, is_alive
 
 app = group("Look into a running service, and steer it.")
 

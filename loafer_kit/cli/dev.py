@@ -1,6 +1,5 @@
 """`loafer-kit dev`: runs a service against a local SQS server."""
 
-import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli.send import filled, in_own_envelope, refuse_bytes
+from loafer_kit.cli.send import in_own_envelope, refuse_bytes
+from loafer_kit.cli.specs import Folders, declared, filled, read_spec
 from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
-from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local.clients import Clients
 from loafer_kit.local.development import Development
 from loafer_kit.local.environments import is_local
@@ -21,12 +20,9 @@ from loafer_kit.local.keepers import Project, Say
 from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.local.sending import Server
-from loafer_kit.operations.http import Address
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import QueueSpec
 
 #: The colours of events on a terminal; those of all others are `_COLOUR`.
 _COLOURS = {"failed": "red", "changed": "yellow", "summary": None}
@@ -34,14 +30,7 @@ _COLOUR = "cyan"
 
 
 def dev(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[FOLDER]...",
-            help="The folders of services, with their loafer.toml.",
-            show_default="the one around the current folder",
-        ),
-    ] = None,
+    paths: Folders = None,
     *,
     send: Annotated[
         list[str] | None,
@@ -103,12 +92,10 @@ def dev(
 @asynccontextmanager
 async def _console(folders: Sequence[Path], say: Say, endpoint_url: str) -> AsyncIterator[None]:
     """Show the services in a browser while the block runs."""
-    from loafer_kit.cli.console import services_of  # `--once` does without its server
-    from loafer_kit.console.server import Console
+    from loafer_kit.cli import console  # `--once` does without its server
 
     server = Server(endpoint_url, Clients(endpoint_url), is_local(endpoint_url))
-    console = Console(services_of(folders), write=True, find=lambda _: server)
-    async with console.listening(Address("127.0.0.1", 0)) as url:
+    async with console.beside(server, folders) as url:
         say(f"the console is on {url}", "console", url=url)
         yield
 
@@ -119,7 +106,7 @@ def _messages(pair: str, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
         raise typer.BadParameter(f"--send takes QUEUE=BODY, not {pair!r}")
     refuse_bytes(body)
     name = filled(queue, folders)
-    for wrapped in in_own_envelope(name, [body], folders):
+    for wrapped in in_own_envelope(declared(name, folders), [body]):
         yield name, wrapped
 
 
@@ -129,18 +116,6 @@ def _read_project(path: Path) -> Project:
         rabbitmq = {queue.name: contexts.amqp_keywords(queue) for queue in spec.queues}
         return Project(spec.package, file.parent, [], rabbitmq)
     return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
-
-
-def read_spec(path: Path, command: str) -> tuple[Path, ServiceSpec]:
-    """Return the spec file of a service's folder, or the one that is named, and what it says."""
-    is_file = path.suffix in documents.SPEC_SUFFIXES and not path.is_dir()
-    file = path if is_file else path / "loafer.toml"
-    if not file.exists():
-        raise ConfigurationError(
-            f"There is no {file if path.exists() else path}: go to a service's folder or name it, "
-            f"`loafer-kit {command} PATH`; `loafer-kit new service` writes one"
-        )
-    return file, validation.service(documents.read(file)).resolved(os.environ)
 
 
 def _local_queue(queue: QueueSpec) -> LocalQueue:

@@ -156,7 +156,7 @@ def service(
             metavar="ARTEFACT[,ARTEFACT]...",
             autocompletion=completions.artefacts,
             help="Add files that ship the service: ci, compose, cloudformation, sam, terraform, "
-            "kubernetes, ecs, monitoring; repeatable.",
+            "kubernetes, ecs, lambda, monitoring; repeatable.",
         ),
     ] = None,
     template: custom_templates.TemplateOptions,

@@ -1,17 +1,17 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
-import contextlib
 import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from loafer_kit.cli import specs
 from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
@@ -22,8 +22,8 @@ from loafer_kit.local import records
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.spec import names, validation
+from loafer_kit.scaffold.spec.fields import AMQP
+from loafer_kit.scaffold.spec.specs import QueueSpec
 
 if TYPE_CHECKING:
     from loafer_kit.local.sending import Destination
@@ -125,7 +125,7 @@ def send(
     if from_export is not None:
         if any((body, file, lines, attribute, group, deduplication_id, delay)):
             raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
-        queue = filled(destination, [enclosing_project(Path())])
+        queue = specs.filled(destination, [enclosing_project(Path())])
         import_letters(from_export, queue, yes=True, json=json)
         return
     if lines and deduplication_id:
@@ -140,31 +140,20 @@ def send(
         delay=delay,
     )
     folders = [enclosing_project(Path())]
-    destination = filled(destination, folders)
-    if (declared := _rabbitmq_queue(destination, folders)) is not None:
+    destination = specs.filled(destination, folders)
+    declared = specs.declared(destination, folders)
+    if declared is not None and declared.kind == AMQP:
         if any((attribute, group, deduplication_id, delay, envelope, fact)):
             raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
-        _send_to_rabbitmq(destination, declared, bodies, json=json)
+        _send_to_rabbitmq(destination, contexts.amqp_keywords(declared), bodies, json=json)
         return
     from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
     if envelope is None and is_local(found.clients.endpoint_url or ""):
-        bodies = in_own_envelope(destination, bodies, folders)
+        bodies = in_own_envelope(declared, bodies)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
-
-
-def _rabbitmq_queue(name: str, folders: Sequence[Path]) -> Mapping[str, Any] | None:
-    """Return the options of a queue of RabbitMQ that a service in the folders has."""
-    for folder in folders:
-        # A loafer.toml with problems does not keep a message from being sent.
-        with contextlib.suppress(LoaferKitError):
-            spec = validation.service(documents.read(folder / "loafer.toml")).resolved(os.environ)
-            for queue in spec.queues if spec.on_rabbitmq else ():
-                if queue.name == name:
-                    return contexts.amqp_keywords(queue)
-    return None
 
 
 def _send_to_rabbitmq(
@@ -190,35 +179,14 @@ def _send_to_rabbitmq(
         say(f"Sent {count} message{'' if count == 1 else 's'} to {queue} on {address_of(url)}")
 
 
-def filled(name: str, folders: Sequence[Path]) -> str:
-    """A name with the values of its parameters, which the first service in the folders has.
-
-    So a name can be copied from a loafer.toml: `${STAGE}-orders`.
-    """
-    if not names.parameters_in(name):
-        return name
-    for folder in folders:
-        file = folder / "loafer.toml"
-        if file.is_file():
-            return validation.service(documents.read(file)).fill(name, os.environ)
-    raise LoaferKitError(
-        f"{name} has parameters: go to the folder of its service, or write their values"
-    )
-
-
-def in_own_envelope(name: str, bodies: Iterable[str], folders: Sequence[Path]) -> Iterable[str]:
-    """Return bodies in the envelope of a queue's kind, which a service in the folders says.
+def in_own_envelope(queue: QueueSpec | None, bodies: Iterable[str]) -> Iterable[str]:
+    """Return bodies in the envelope of the kind of a queue.
 
     A body that is not JSON, or has that envelope, is left as it is.
     """
-    for folder in folders:
-        # A loafer.toml with problems does not keep a message from being sent.
-        with contextlib.suppress(LoaferKitError):
-            spec = validation.service(documents.read(folder / "loafer.toml")).resolved(os.environ)
-            for queue in spec.queues:
-                if queue.inner_envelopes and queue.queue_name == names.queue_name(name):
-                    return (_completed(body, ENVELOPES[queue.kind]) for body in bodies)
-    return bodies
+    if queue is None or not queue.inner_envelopes:
+        return bodies
+    return (_completed(body, ENVELOPES[queue.kind]) for body in bodies)
 
 
 def _completed(body: str, envelope: Envelope) -> str:

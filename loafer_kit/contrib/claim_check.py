@@ -22,6 +22,7 @@ from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
 from loafer_kit.ext.aws.message_translators import SQSMessageTranslator
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.requests import clients, errors
+from loafer_kit.ext.aws.sending import size_of
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.services import Service
 from loafer_kit.types import Message, TranslatedMessage
@@ -127,11 +128,11 @@ class ClaimCheck:
     ) -> tuple[str, dict[str, Any]]:
         """Return the body and the message attributes to send: a pointer if they are too large.
 
+        A producer calls it for each message: `Producer("orders", prepare=claim_check.store)`.
         Raises `ProviderError` if the payload cannot be stored.
         """
         attributes = dict(attributes or {})
-        payload = body.encode()
-        if len(payload) + sum(map(_size, attributes, attributes.values())) <= self._above:
+        if size_of({"MessageBody": body, "MessageAttributes": attributes}) <= self._above:
             return body, attributes
         if reserved := [name for name in _MARKERS if name in attributes]:
             raise ProviderError(
@@ -143,7 +144,7 @@ class ClaimCheck:
                 f"The message has {len(attributes)} attributes, but beside a pointer to its payload "
                 f"it may have {SQS_MESSAGE_ATTRIBUTES - 1}: remove some."
             )
-        pointer = Pointer(self._buckets[0], str(uuid.uuid4()))
+        pointer, payload = Pointer(self._buckets[0], str(uuid.uuid4())), body.encode()
         await self._request("PutObject", pointer, Body=payload)
         attributes[_MARKER] = {"DataType": "Number", "StringValue": str(len(payload))}
         place = {"s3BucketName": pointer.bucket, "s3Key": pointer.key}
@@ -295,12 +296,3 @@ def _check(bucket: str, key: str, allowed: Sequence[str]) -> None:
 def _is_missing(error: ProviderError) -> bool:
     cause = error.__cause__
     return isinstance(cause, ClientError) and (errors.client_error_code(cause) == "NoSuchKey")
-
-
-def _size(name: str, attribute: Mapping[str, Any]) -> int:
-    """Return the bytes of a message attribute, as SQS counts them."""
-    values = (attribute.get(part) or "" for part in ("DataType", "StringValue", "BinaryValue"))
-    return len(name.encode()) + sum(
-        len(value) if isinstance(value, bytes | bytearray) else len(value.encode())
-        for value in values
-    )

@@ -34,6 +34,7 @@ class Child:
     answered: float | None = None
     state: State = "starting"
     problems: list[str] = field(default_factory=list)
+    unready: list[str] = field(default_factory=list)
     families: list[Family] = field(default_factory=list)
     #: Whether it has been told to end, and when it is killed.
     leaves: bool = False

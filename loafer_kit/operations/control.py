@@ -26,12 +26,14 @@ from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.operations.merging import as_data
 from loafer_kit.operations.metrics import families
-from loafer_kit.operations.monitors import CONTROL_VARIABLE
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
+
+#: The variable that names the control socket. Empty: there is none.
+CONTROL_VARIABLE = "LOAFER_CONTROL"
 
 #: An action by its name: it takes the other members of a request as keywords.
 Actions = Mapping[str, Callable[..., Any]]
@@ -272,6 +274,7 @@ class ServiceControl(Observer):
         return {
             "state": self._recorder.states.state,
             "problems": self._recorder.states.problems(),
+            "unready": self._recorder.states.unready(),
             "metrics": as_data(families(self._recorder.snapshot())),
         }
 

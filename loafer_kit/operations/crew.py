@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from loafer_kit.operations import merging
@@ -52,11 +52,11 @@ class Crew:
 
     def problems(self) -> list[str]:
         """Return the problems of all children."""
-        return [
-            f"process {child.pid}: {problem}"
-            for child in self.children
-            for problem in child.problems
-        ]
+        return _named((child, child.problems) for child in self.children)
+
+    def unready(self) -> list[str]:
+        """Return what all children wait for."""
+        return _named((child, child.unready) for child in self.children)
 
     def families(self) -> list[Family]:
         """Return the metrics of all children, as they were within the last second."""
@@ -103,6 +103,7 @@ class Crew:
                             await ask(child.socket, **request)
                 child.answered = time.monotonic()
                 child.state, child.problems = vitals["state"], vitals["problems"]
+                child.unready = vitals["unready"]
                 child.families = merging.from_data(vitals["metrics"])
                 answered()
             await asyncio.sleep(every)
@@ -210,3 +211,7 @@ class Crew:
         if action == "dump":
             return [{"pid": child.pid, **call} for child, answer in results for call in answer]
         return answers[0]
+
+
+def _named(lines: Iterable[tuple[Child, list[str]]]) -> list[str]:
+    return [f"process {child.pid}: {line}" for child, found in lines for line in found]

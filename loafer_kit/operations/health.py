@@ -49,6 +49,7 @@ class HealthFile:
             "pid": os.getpid(),
             "state": self._vitals.state,
             "problems": self._vitals.problems(),
+            "unready": self._vitals.unready(),
         }
         if health == self._written and now - self._written_at < _WRITE_EVERY:
             return

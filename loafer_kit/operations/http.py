@@ -111,7 +111,7 @@ class HttpFace:
 
     def _readyz(self, _: web.Request) -> web.Response:
         problems, state = self._shown.problems(), self._shown.state
-        text = "".join(f"{line}\n" for line in problems or [state])
+        text = "".join(f"{line}\n" for line in problems or self._shown.unready() or [state])
         is_ready = state == "ready" and not problems
         return web.Response(text=text, status=200 if is_ready else 503)
 

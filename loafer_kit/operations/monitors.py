@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.operations import emf
+from loafer_kit.operations.control import CONTROL_VARIABLE, ControlSocket, ServiceControl
 from loafer_kit.operations.health import HealthFile
 from loafer_kit.operations.metrics import families, info_of
 from loafer_kit.operations.probe import HEALTH_VARIABLE
@@ -26,9 +27,6 @@ logger = logging.getLogger(__name__)
 
 #: The variable of the environment that says where the HTTP face listens. Empty: nowhere.
 HTTP_VARIABLE = "LOAFER_HTTP"
-
-#: The variable that names the control socket. Empty: there is none.
-CONTROL_VARIABLE = "LOAFER_CONTROL"
 
 #: Requests that a process carries out before its first fetch, as JSON.
 FIRST_VARIABLE = "_LOAFER_CONTROL_FIRST"
@@ -62,6 +60,10 @@ class Monitor:
         """Return why only a restart helps, a line each."""
         return self._states.problems()
 
+    def unready(self) -> list[str]:
+        """Return what the service waits for before it is ready, a line each."""
+        return self._states.unready()
+
     def info(self) -> dict[str, Any]:
         """Return versions, state and routes."""
         snapshot = recorder_of(self._service).snapshot()
@@ -89,8 +91,6 @@ class Monitor:
         """Watch one run, which is the block."""
         async with contextlib.AsyncExitStack() as faces:
             if path := os.environ.get(CONTROL_VARIABLE):
-                from loafer_kit.operations.control import ControlSocket, ServiceControl
-
                 self._control = self._control or ServiceControl(self._service)
                 await self._control.obey(json.loads(os.environ.get(FIRST_VARIABLE) or "[]"))
                 socket = ControlSocket(Path(path), self._control.actions)

@@ -42,6 +42,7 @@ def problem_of(path: Path, *, ready: bool) -> str | None:
         health = json.loads(path.read_bytes())
         silent = time.monotonic() - float(health["at"])
         problems = [str(problem) for problem in health["problems"]]
+        unready = [str(reason) for reason in health["unready"]]
         state = str(health["state"])
     except FileNotFoundError:
         return f"there is no {path}: no service runs, or its {HEALTH_VARIABLE} is another"
@@ -54,5 +55,5 @@ def problem_of(path: Path, *, ready: bool) -> str | None:
     if silent > STALLED:
         return f"the event loop has not run for {silent:.0f} s"
     if ready and state != "ready":
-        problems.append(f"the service is {state}")
+        problems += unready or [f"the service is {state}"]
     return "; ".join(problems) or None

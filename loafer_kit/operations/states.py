@@ -24,6 +24,9 @@ class Vitals(Protocol):
     def problems(self) -> list[str]:
         """Return why only a restart helps, a line each."""
 
+    def unready(self) -> list[str]:
+        """Return what the service waits for before it is ready, a line each."""
+
 
 class States(Observer):
     """Observes a service, and says which state it is in and why it must be restarted, if so.
@@ -43,7 +46,7 @@ class States(Observer):
 
     @property
     def state(self) -> State:
-        """Ready when the provider of every route is open and has answered a fetch.
+        """Ready when every route has answered a fetch and nothing is `unready`.
 
         A route that is paused before its first fetch does not fetch, so it only has to be open.
         """
@@ -53,7 +56,8 @@ class States(Observer):
             status.route.name: status.route.flow.paused for status in self._service.statuses()
         }
         self._answered |= {name for name in self._open if routes.get(name)}
-        return "ready" if routes and routes.keys() <= self._answered else "starting"
+        is_ready = routes and routes.keys() <= self._answered and not self.unready()
+        return "ready" if is_ready else "starting"
 
     def problems(self) -> list[str]:
         """Return why only a restart helps, a line each; call it every few seconds."""
@@ -73,6 +77,12 @@ class States(Observer):
         if now - self._stopping_since > limit:
             found.append(f"the service has not stopped within {limit:g} s")
         return found
+
+    def unready(self) -> list[str]:
+        """Return what the service's `readiness` waits for."""
+        if self._service.is_stopping:
+            return []
+        return [reason for check in self._service.readiness if (reason := check()) is not None]
 
     def route_started(self, route: ObservedRoute) -> None:
         self._answered.discard(route.name)  # of an earlier run

@@ -30,17 +30,13 @@ from loafer_kit.operations.children import (
     start_process,
 )
 from loafer_kit.operations.control import (
+    CONTROL_VARIABLE,
     ControlSocket,
 )
 from loafer_kit.operations.crew import Crew
 from loafer_kit.operations.health import HealthFile
 from loafer_kit.operations.metrics import info_of
-from loafer_kit.operations.monitors import (
-    CONTROL_VARIABLE,
-    FIRST_VARIABLE,
-    HTTP_VARIABLE,
-    Monitor,
-)
+from loafer_kit.operations.monitors import FIRST_VARIABLE, HTTP_VARIABLE, Monitor
 from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
 from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.operations.states import STOP_MARGIN

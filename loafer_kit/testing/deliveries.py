@@ -79,27 +79,31 @@ def _text(body: Any) -> str:
     return body if isinstance(body, str) else json.dumps(body)
 
 
-async def deliver(route: Route, body: Any, **facts: Any) -> Outcome:
+async def deliver(
+    route: Route, body: Any, *, envelope: Mapping[str, Any] | None = None, **facts: Any
+) -> Outcome:
     """Deliver one message to a route as the engine does, and return its outcome.
 
     Runs the route's translator, handler and error handler; fetches and settles nothing. A route on
     SQS gets `body` wrapped by `sqs_message` or `sns_message`, with their keywords as `facts`, and
-    within the envelopes of an `EnvelopeTranslator`; one on RabbitMQ gets it wrapped by
-    `amqp_message`; any other route gets `body` as it is.
+    within the envelopes of an `EnvelopeTranslator`, the innermost with `envelope` as its facts; one on
+    RabbitMQ gets it wrapped by `amqp_message`; any other route gets `body` as it is.
 
         assert asyncio.run(deliver(routes[0], {"hello": "world"})) == ACKNOWLEDGE
     """
-    delivery = await deliveries.deliver(route, _raw_message(route, body, facts))
+    delivery = await deliveries.deliver(route, _raw_message(route, body, envelope or {}, facts))
     return delivery.outcome
 
 
-def _raw_message(route: Route, body: Any, facts: dict[str, Any]) -> Message:
+def _raw_message(
+    route: Route, body: Any, envelope: Mapping[str, Any], facts: dict[str, Any]
+) -> Message:
     if isinstance(route, SNSQueueRoute) or isinstance(
         route.message_translator, SNSMessageTranslator
     ):
         return sns_message(body, **facts)
     if isinstance(route.message_translator, EnvelopeTranslator):
-        body = route.message_translator.wrap(body)
+        body = route.message_translator.wrap(body, **envelope)
     if isinstance(route.provider, SQSProvider):
         return sqs_message(body, **facts)
     if route.provider.broker == "rabbitmq":

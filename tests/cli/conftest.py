@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import programs
 import pytest
 
 from loafer_kit import commands
@@ -28,23 +29,14 @@ class Project:
 
     def command(self, *arguments, **options):
         """Run `python -m loafer_kit` to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "loafer_kit", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=self.directory,
-            timeout=60,
-            **options,
-        )
+        return programs.run("-m", "loafer_kit", *arguments, cwd=self.directory, **options)
 
     def start(self, *arguments):
         """Start `python -m loafer_kit`, its output on one pipe."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "loafer_kit", *arguments],
+        return programs.Program(
+            *("-m", "loafer_kit", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             cwd=self.directory,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )

@@ -3,10 +3,9 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
+import programs
 import pytest
 from typer.testing import CliRunner
 
@@ -59,13 +58,7 @@ def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
     assert done.exit_code == 0, done.output
     assert "   update  shop/handlers.py" in done.output
     assert "return bool(message)" in handlers.read_text()
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=shop,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    tested = programs.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=shop)
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert "7 passed" in tested.stdout
 
@@ -234,13 +227,7 @@ def test_the_route_of_a_known_queue_is_added_and_its_tests_pass(known):
     )
     assert "return bool(message)" in handlers.read_text()
     assert settings.read_bytes() == before
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=known,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    tested = programs.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=known)
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert "7 passed" in tested.stdout
 

@@ -19,6 +19,7 @@ def written(tmp_path_factory):
         *("--queue", "b,topic=t,translator=News,dead_letter_queue=d"),
         *("--queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/c,translator=none"),
         *("--queue", "e,kind=s3"),
+        *("--queue", 'f,by=kind,types={"x.y": {}, "z": {}}'),
     )
     assert done.code == 0, done.error
     return content(folder / "foobar")
@@ -60,7 +61,7 @@ DRIFTS = {
     ),
     "a setting of the code": (
         ROUTES, '"WaitTimeSeconds": 3', '"WaitTimeSeconds": 20',
-        "routes.py:9: wait_time of the queue 'a' is '20' here, '3' in loafer.toml",
+        "routes.py:10: wait_time of the queue 'a' is '20' here, '3' in loafer.toml",
     ),
     "a setting taken out of the code": (
         ROUTES, "prefetch=0,", "",
@@ -86,9 +87,13 @@ DRIFTS = {
         ROUTES, "EnvelopeTranslator(s3)", "EnvelopeTranslator(sns, s3)",
         "translator of the queue 'e' is 'EnvelopeTranslator(sns, s3)' here, 'EnvelopeTranslator(s3)' in",
     ),
+    "another type": (
+        ROUTES, '"x.y": ', '"x.x": ',
+        "here, \"by_type('kind', {'x.y': handle_x_y, 'z': handle_z})\" in loafer.toml",
+    ),
     "a queue that the spec does not know": (
         ROUTES, "routes = (", 'routes = (\n    SQSRoute("z", handler=handlers.handle_a),',
-        "routes.py:9: the queue 'z' is not in loafer.toml; add it there",
+        "routes.py:10: the queue 'z' is not in loafer.toml; add it there",
     ),
     "a route taken out": (
         ROUTES, '"a"', '"z"',
@@ -154,7 +159,7 @@ def test_machines_get_json(project):
 
     assert done.code == 1
     (drift,) = json.loads(done.output)["drifts"]
-    assert (drift["path"], drift["line"]) == ("foobar/routes.py", 9)
+    assert (drift["path"], drift["line"]) == ("foobar/routes.py", 10)
     assert drift["remedy"]
 
 

@@ -1,10 +1,9 @@
 """The colours of a diff, on a real terminal and elsewhere."""
 
-import subprocess
-
+import programs
 import pytest
 from kept_projects import loafer_kit, replace
-from terminals import COMMAND, Person
+from terminals import Person
 
 pytestmark = pytest.mark.slow
 
@@ -53,13 +52,7 @@ def test_no_color_leaves_colours_out(project, monkeypatch, value, is_plain):
 
 def test_a_pipe_gets_no_colours(project):
     """A diff that is kept can be applied."""
-    done = subprocess.run(
-        [*COMMAND, "update", "--diff", project],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    done = programs.run("-m", "loafer_kit", "update", "--diff", project)
 
     assert done.returncode == 2
     assert "\n+" in done.stdout

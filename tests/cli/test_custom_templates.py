@@ -7,11 +7,12 @@ import time
 import zipfile
 from pathlib import Path
 
+import programs
 import pytest
 from installed_packages import install
 from kept_projects import content, loafer_kit, replace
 from scaffold.custom_templates import PROJECT, commit, git, load, write
-from terminals import COMMAND, Person
+from terminals import Person
 
 from loafer_kit.scaffold.project import locks
 from loafer_kit.scaffold.rendering import templates
@@ -312,9 +313,7 @@ def test_trust_shows_what_runs_and_runs_it(hooked):
     """What hooks print is on standard error, and JSON stays JSON."""
     with (hooked / "theirs/hooks/post_gen_project.py").open("a") as hook:
         hook.write("print('hello')\n")
-    done = subprocess.run(
-        [*COMMAND, *NEW, "--trust", "--json"], check=False, capture_output=True, text=True
-    )
+    done = programs.run("-m", "loafer_kit", *NEW, "--trust", "--json")
 
     assert done.returncode == 0
     assert done.stderr == shown("./theirs", hooks="hooks/post_gen_project.py") + "hello\n"

@@ -3,9 +3,9 @@
 import json
 import os
 import stat
-import subprocess
 import sys
 
+import programs
 import pytest
 from dead_letters.moves import MoveTasks
 from kept_projects import run
@@ -419,11 +419,5 @@ def test_dead_letter_queues_are_completed_from_the_spec(folder):
         "COMP_WORDS": "loafer-kit dlq show or".replace(" ", "\n"),
         "COMP_CWORD": "3",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "loafer_kit"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = programs.run("-m", "loafer_kit", env=environment)
     assert done.stdout.split() == ["orders-dead"]

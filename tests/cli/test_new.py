@@ -1,14 +1,14 @@
 """`loafer-kit new service` and `loafer-kit schema`, as a user runs them."""
 
 import json
-import signal
 import subprocess
 
+import programs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kept_projects import check_out_with_crlf, run
-from terminals import COMMAND, Person
+from terminals import Person
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
@@ -36,16 +36,9 @@ def here(tmp_path, monkeypatch):
     return here
 
 
-def start(*arguments, **options):
+def start(*arguments):
     """Run the command as a process of its own."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        **options,
-    )
+    return programs.run("-m", "loafer_kit", *arguments)
 
 
 def content(folder):
@@ -296,18 +289,22 @@ def test_a_link_in_the_projects_place_is_not_written_through(here, tmp_path):
 
 def test_a_full_disk_leaves_nothing(here):
     """The limit on a file's size stands for the disk's end."""
-    done = start("new", "service", "foobar", "--queue", "loafer-test", preexec_fn=_no_space)
+    command = ("new", "service", "foobar", "--queue", "loafer-test")
+    done = programs.run("-c", WITHOUT_SPACE, *command)
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert list(here.iterdir()) == []
 
 
-def _no_space():
-    import resource
+WITHOUT_SPACE = """
+import resource, signal
+from loafer_kit.cli import main
 
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+main()
+"""
 
 
 def test_the_schema_is_json(here):

@@ -5,15 +5,15 @@ import os
 import pty
 import select
 import signal
-import subprocess
 import threading
 import urllib.request
 from contextlib import redirect_stderr
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import HTTPError
 
+import programs
 import pytest
-from terminals import COMMAND, Person
+from terminals import Person
 
 from loafer_kit.cli.terminal.output import waiting
 
@@ -162,13 +162,7 @@ def test_ctrl_c_leaves_a_clean_terminal(server, command):
 def test_a_pipe_sees_nothing_of_it(server):
     """However long it takes."""
     threading.Timer(2.5, server.go_on.set).start()
-    done = subprocess.run(
-        [*COMMAND, *FROM_AWS, "--endpoint-url", server.url],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    done = programs.run("-m", "loafer_kit", *FROM_AWS, "--endpoint-url", server.url)
     assert done.returncode == 0, done.stderr
     assert "reading the queues" not in done.stdout + done.stderr
     assert "\r" not in done.stderr

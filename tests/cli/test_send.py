@@ -9,7 +9,7 @@ import tempfile
 import pytest
 from kept_projects import run
 
-from loafer_kit.cli.send import filled
+from loafer_kit.cli.specs import filled
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, EnvelopeTranslator
 from loafer_kit.local import LocalQueue, sending

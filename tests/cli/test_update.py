@@ -4,11 +4,10 @@ import base64
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
+import programs
 import pytest
 from kept_projects import OwnTemplates, check_out_with_crlf, content, loafer_kit, replace
 
@@ -354,14 +353,7 @@ def test_neither_a_home_nor_git_nor_a_network_is_needed(project, later):
         folder = [project] if len(command) == 1 else ["--output-dir", project.parent]
         if command == ["destroy"]:
             folder = [project.parent / "other"]
-        done = subprocess.run(
-            [sys.executable, "-m", "loafer_kit", *command, *folder],
-            env=environment,
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+        done = programs.run("-m", "loafer_kit", *command, *folder, env=environment)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
     assert "handle_c" in (project / "foobar/handlers.py").read_text()

@@ -1,6 +1,7 @@
 """Claim check: pointers of every form and hostile ones, what is written, and when it is deleted."""
 
 import asyncio
+import importlib
 import json
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ from loafer_kit.engine.deliveries import deliver
 from loafer_kit.events import Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError, RejectMessage
 from loafer_kit.ext.aws.consumers import SQSConsumer
-from loafer_kit.ext.aws.handlers import SQSHandler
 from loafer_kit.ext.aws.lambda_handler import lambda_handler
 from loafer_kit.ext.aws.message_translators import SQSTextMessageTranslator
+from loafer_kit.ext.aws.producer import Producer
 from loafer_kit.ext.aws.requests import clients
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.local import LocalQueue
@@ -77,8 +78,7 @@ def route(handler, claim_check=None, **options):
 
 
 async def send(claim_check, text):
-    body, attributes = await claim_check.store(text)
-    await SQSHandler("orders").publish(body, encoder=None, MessageAttributes=attributes)
+    await Producer("orders", prepare=claim_check.store).send(text)
 
 
 async def accept(content, metadata):
@@ -233,8 +233,9 @@ async def test_a_message_is_retried_while_s3_does_not_give_its_payload(
     assert (record.event, record.key) == ("payload.not_fetched", "key")
 
 
-async def test_an_application_loads_payloads_before_its_callback(s3, local_queues):
-    """As a preprocessor. The payload stays in S3, which nobody has asked to delete it."""
+@pytest.mark.parametrize("deletes", [False, True])
+async def test_an_application_loads_payloads_before_its_callback(s3, local_queues, deletes):
+    """As a preprocessor. The payload stays in S3, unless it is asked to delete it."""
     before = keys(s3)
     local_queues.create("orders")
     check, seen = ClaimCheck(BUCKET), []
@@ -247,6 +248,9 @@ async def test_an_application_loads_payloads_before_its_callback(s3, local_queue
     app = Application("shop", callback=callback)
     app.consumer = SQSConsumer(app, "orders")
 
+    if deletes:
+        check.delete_payloads(app)
+
     @app.message_preprocessor
     async def load(app, message):
         return await check.load(message)
@@ -256,7 +260,7 @@ async def test_an_application_loads_payloads_before_its_callback(s3, local_queue
 
     assert seen == ["large"]
     assert local_queues.counts("orders").total == 0
-    assert len(keys(s3) - before) == 1
+    assert (keys(s3) == before) == deletes
 
 
 # Writing
@@ -357,7 +361,7 @@ async def test_amazon_s_client_reads_what_we_write_and_we_read_what_it_writes(
     """Importing it replaces boto3's session: that ends with the test."""
     for module in (boto3, boto3.session):
         monkeypatch.setattr(module, "Session", module.Session)
-    amazon = pytest.importorskip("sqs_extended_client")
+    amazon = importlib.import_module("sqs_extended_client")
     local_queues.create("orders")
     # It makes its S3 client from the session alone.
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_url)

@@ -5,12 +5,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 
 from hypothesis import settings
 from moto.sqs.responses import SQSResponse
+from programs import Program
 
 from loafer_kit.dead_letters import replays
 from loafer_kit.local.clients import ServiceError
@@ -37,8 +37,8 @@ class Killer:
         self.left = turn
         self.after = after
         self.action = None
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "loafer_kit", "dlq", "replay", "orders-dead", "--yes"],
+        self.process = Program(
+            *("-m", "loafer_kit", "dlq", "replay", "orders-dead", "--yes"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -2,11 +2,9 @@
 
 import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -18,15 +16,7 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", flags=re.DOTALL | re.MULT
 
 
 def run(command, folder, home):
-    words = shlex.split(command)
-    scripts = Path(sys.executable).parent
-    environment = os.environ | {
-        "HOME": str(home),
-        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
+    done = programs.run_command(command, cwd=folder, env=os.environ | {"HOME": str(home)})
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 

@@ -1,3 +1,4 @@
+import asyncio
 import sys
 import warnings
 
@@ -5,7 +6,8 @@ import pytest
 import sentry_sdk
 from sentry_sdk.transport import Transport
 
-from loafer_kit.ext.sentry import sentry_handler
+from loafer_kit import LoaferManager
+from loafer_kit.ext.sentry import SentryScope, sentry_handler
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -117,3 +119,72 @@ def test_refuses_what_cannot_report():
     """A wrong argument is reported when the handler is made, not when a message fails."""
     with pytest.raises(TypeError, match="sentry_handler takes"):
         sentry_handler(object())
+
+
+class TracedProvider(InMemoryProvider):
+    """The messages are their own trace headers."""
+
+    def trace_headers(self, message):
+        return message
+
+
+TRACED = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "baggage": "shop=3"}
+
+
+async def serve(client, messages, handler, **options):
+    provider = TracedProvider(messages)
+    manager = LoaferManager(
+        [Route(provider, handler, "orders", error_handler=sentry_handler(sentry_sdk), **options)]
+    )
+    manager.observe(SentryScope(sentry_sdk))
+    await manager.serve()
+    return client.transport.events
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_report_names_the_message_and_its_trace(client, plain):
+    """One that the handler makes, in a thread as well, and that of its failure."""
+
+    def handle(content, metadata):
+        sentry_sdk.capture_message("hello")
+        raise ValueError("no")
+
+    async def handle_in_loop(content, metadata):
+        handle(content, metadata)
+
+    hello, failed = await serve(client, [TRACED], handle if plain else handle_in_loop)
+
+    for event in (hello, failed):
+        facts = event["tags"]
+        assert (facts["route"], facts["message_id"]) == ("orders", 1)
+        assert event["contexts"]["trace"]["trace_id"] == "a" * 32
+        assert event["contexts"]["trace"]["parent_span_id"] == "b" * 16
+
+
+async def test_messages_do_not_share_their_scopes(client):
+    """Those at the same time neither; a message without a trace has a trace of its own."""
+    both = asyncio.Barrier(2)
+
+    async def handle(content, metadata):
+        await both.wait()
+        sentry_sdk.capture_message(str(bool(content)))
+        return True
+
+    events = await serve(client, [TRACED, {}], handle)
+    sentry_sdk.capture_message("afterwards")
+
+    found = {event["message"]: event for event in events}
+    assert len({event["contexts"]["trace"]["trace_id"] for event in events}) == 3
+    assert found["True"]["contexts"]["trace"]["trace_id"] == "a" * 32
+    assert {found["True"]["tags"]["message_id"], found["False"]["tags"]["message_id"]} == {1, 2}
+    assert "tags" not in found["afterwards"]
+
+
+async def test_a_batch_has_all_its_ids(client):
+    async def handle(contents, metadata):
+        sentry_sdk.capture_message("hello")
+        return True
+
+    (event,) = await serve(client, [{}, TRACED], handle, batch_handler_size=2)
+
+    assert event["tags"]["message_id"] == "1, 2"

@@ -11,6 +11,8 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import web
 
+_JSON = {"Content-Type": "application/x-amz-json-1.0"}
+
 Answer = tuple[int, dict[str, str], bytes]
 Forward = Callable[[], Awaitable[Answer]]
 
@@ -25,7 +27,10 @@ class Fault:
 
 
 class FaultProxy:
-    """Forwards to `upstream`, except where a fault says otherwise; counts requests by action."""
+    """Forwards to `upstream`, except where a fault says otherwise; counts requests by action.
+
+    `upstream` is a URL, or a function `(action, parameters)` that returns the answer.
+    """
 
     def __init__(self, upstream):
         self.upstream = upstream
@@ -34,6 +39,8 @@ class FaultProxy:
         #: What happened, in order: ("received" | "deleted" | "handled", message id).
         self.events = []
         self._messages = {}
+        #: What the server stored, in order: (message id, body).
+        self.stored = []
         self.port = 0
 
     @property
@@ -74,9 +81,14 @@ class FaultProxy:
             k: v for k, v in request.headers.items() if k.lower() not in {"host", "content-length"}
         }
 
-        async def forward():
+        async def forward(data=body):
+            if callable(self.upstream):
+                parameters = json.loads(data)
+                answer = self.upstream(action, parameters)
+                self._observe(action, parameters, answer)
+                return HTTPStatus.OK, dict(_JSON), json.dumps(answer).encode()
             async with self._session.request(
-                request.method, self.upstream + request.path_qs, data=body, headers=headers
+                request.method, self.upstream + request.path_qs, data=data, headers=headers
             ) as answer:
                 kept = {
                     k: v
@@ -85,7 +97,7 @@ class FaultProxy:
                 }
                 content = await answer.read()
                 if answer.status == HTTPStatus.OK:
-                    self._observe(action, json.loads(body or b"{}"), json.loads(content or b"{}"))
+                    self._observe(action, json.loads(data or b"{}"), json.loads(content or b"{}"))
                 return answer.status, kept, content
 
         for fault in self.faults:
@@ -105,6 +117,12 @@ class FaultProxy:
             for entry in request["Entries"]:
                 if entry["Id"] in done:
                     self.events.append(("deleted", self._messages[entry["ReceiptHandle"]]))
+        elif action == "SendMessage":
+            self.stored.append((answer["MessageId"], request["MessageBody"]))
+        elif action == "SendMessageBatch":
+            bodies = {entry["Id"]: entry["MessageBody"] for entry in request["Entries"]}
+            for entry in answer.get("Successful", []):
+                self.stored.append((entry["MessageId"], bodies[entry["Id"]]))
 
     def handled(self, message_id):
         """Record that a handler was called."""
@@ -120,7 +138,7 @@ def _error(code, status):
     body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": code}).encode()
 
     async def breaks(request, forward):
-        return _response((status, {"Content-Type": "application/x-amz-json-1.0"}, body))
+        return _response((status, _JSON, body))
 
     return breaks
 
@@ -133,7 +151,7 @@ throttled = _error("ThrottlingException", 400)
 async def malformed(request, forward):
     """The server carries the request out; the response is not JSON."""
     await forward()
-    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, b'{"Messages": [{"Bo'))
+    return _response((200, _JSON, b'{"Messages": [{"Bo'))
 
 
 async def reset_before(request, forward):
@@ -190,7 +208,42 @@ async def entries_failed(request, forward):
         for entry in entries
     ]
     body = json.dumps({"Successful": [], "Failed": failed}).encode()
-    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+    return _response((200, _JSON, body))
+
+
+def some_entries_failed(chance):
+    """About half of the entries of a batch never arrive, and the sender is not to blame."""
+
+    async def breaks(request, forward):
+        batch = json.loads(await request.read())
+        if "Entries" not in batch:
+            return await internal_error(request, forward)
+        good = [entry for entry in batch["Entries"] if chance.random() < 0.5]
+        answer = {}
+        if good:
+            _, _, content = await forward(json.dumps({**batch, "Entries": good}).encode())
+            answer = json.loads(content)
+        failure = {"SenderFault": False, "Code": "InternalError", "Message": "try again"}
+        arrived = {entry["Id"] for entry in good}
+        answer["Failed"] = [
+            {"Id": entry["Id"], **failure}
+            for entry in batch["Entries"]
+            if entry["Id"] not in arrived
+        ]
+        return _response((200, _JSON, json.dumps(answer).encode()))
+
+    return breaks
+
+
+def one_of(chance, part, *faults):
+    """A part of the requests meet one of the faults; the others are answered."""
+
+    async def breaks(request, forward):
+        if chance.random() < part:
+            return await chance.choice(faults)(request, forward)
+        return _response(await forward())
+
+    return breaks
 
 
 def says(body, status=200, content_type="text/html"):
@@ -210,7 +263,7 @@ async def entries_refused(request, forward):
         for entry in entries
     ]
     body = json.dumps({"Failed": failed}).encode()
-    return _response((200, {"Content-Type": "application/x-amz-json-1.0"}, body))
+    return _response((200, _JSON, body))
 
 
 def refused_above(limit):

@@ -9,6 +9,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+import programs
 import pytest
 from kept_projects import loafer_kit
 
@@ -25,15 +26,19 @@ class Installation:
 
     def run(self, *arguments, cwd, environment=None, check=True):
         """Run a module of this Python; fail with its output if it fails."""
-        done = subprocess.run(
-            [self.python, "-m", *map(str, arguments)],
-            cwd=cwd,
-            env=_environment() | (environment or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        environment = _environment() | (environment or {})
+        if self.python == sys.executable:
+            done = programs.run("-m", *arguments, cwd=cwd, env=environment)
+        else:
+            done = subprocess.run(
+                [self.python, "-m", *map(str, arguments)],
+                cwd=cwd,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 

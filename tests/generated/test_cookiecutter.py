@@ -18,7 +18,7 @@ SERVICES = {
     "topic and long lines": {
         "name": "news",
         "queue": f"{'a-queue-with-a-long-name-' * 3}x,topic=news-topic,translator=News",
-        "with": "ci,compose,cloudformation,sam,terraform,kubernetes,ecs",
+        "with": "ci,compose,cloudformation,sam,terraform,kubernetes,ecs,lambda",
     },
 }
 EXTENSIONS = {

@@ -25,21 +25,6 @@ EXTENSIONS = {
 RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
 
 
-def run(*command, cwd, **environment):
-    """Run a module of this Python; fail with its output if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("arguments", EXTENSIONS.values(), ids=EXTENSIONS)
 def test_an_extension_is_clean_and_passes_its_own_tests(checkout, tmp_path, arguments):
     """black, ruff, mypy --strict and its own tests pass."""
@@ -97,7 +82,7 @@ redis = Redis(manager)
 
 
 def test_a_generated_service_uses_a_generated_extension_in_three_lines(
-    tmp_path, local_server, local_queues, monkeypatch
+    checkout, tmp_path, local_server, local_queues, monkeypatch
 ):
     """Its connection is open while a real message is handled, and closed afterwards."""
     queue = local_queues.fresh()
@@ -121,11 +106,7 @@ print("open:", redis.connection.is_open)
 """)
     LocalQueues(local_server.url).send(queue, {"key": True})
     folders = [tmp_path / "foobar", tmp_path / "loafer-kit-redis"]
-    output = run(
-        "once",
-        cwd=tmp_path / "foobar",
-        PYTHONPATH=os.pathsep.join(map(str, folders)),
-        **local_server.environment,
-    )
-    assert output.splitlines() == ["open: True", "open: False"]
+    environment = local_server.environment | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    done = checkout.run("once", cwd=tmp_path / "foobar", environment=environment)
+    assert done.stdout.splitlines() == ["open: True", "open: False"]
     assert local_queues.counts(queue).total == 0

@@ -44,6 +44,22 @@ async def test_a_service_is_live_then_ready_and_leaves_no_file(path):
     assert list(path.parent.iterdir()) == []
 
 
+async def test_a_service_is_ready_when_nothing_that_it_waits_for_is_missing(path):
+    """`readiness` names what is missing; the service stays live, and becomes unready again."""
+    manager = LoaferManager([Route(endless(), accept)])
+    missing = "the database does not answer"
+    manager.readiness += [lambda: missing, lambda: None]
+
+    async with serving(manager):
+        await until(lambda: path.exists() and manager.statuses())
+        assert probe.problem_of(path, ready=False) is None
+        assert probe.problem_of(path, ready=True) == "the database does not answer"
+        missing = None
+        await until(lambda: probe.problem_of(path, ready=True) is None)
+        missing = "it is gone again"
+        await until(lambda: probe.problem_of(path, ready=True) == missing)
+
+
 async def test_what_a_restart_does_not_cure_keeps_a_service_live():
     """Failures of the source, a pause, an open breaker, failing handlers and full slots."""
     release = asyncio.Event()
@@ -214,7 +230,8 @@ async def test_a_link_that_a_stranger_has_put_there_is_not_followed(path, tmp_pa
 
 
 def write(path, **changes):
-    health = {"pid": 1, "state": "ready", "problems": [], "at": time.monotonic(), **changes}
+    health = {"pid": 1, "state": "ready", "problems": [], "unready": [], "at": time.monotonic()}
+    health |= changes
     path.write_text(json.dumps(health))
 
 
@@ -224,6 +241,7 @@ def write(path, **changes):
         ({}, None, None),
         ({"state": "stopping"}, None, "the service is stopping"),
         ({"problems": ["a", "b"]}, "a; b", "a; b"),
+        ({"state": "starting", "unready": ["a", "b"]}, None, "a; b"),
     ],
 )
 def test_what_the_file_says_decides(path, changes, live, ready):

@@ -138,6 +138,9 @@ async def test_a_service_is_alive_at_once_and_ready_when_it_was_polled(caplog):
         await service.polls.answered.wait()
         assert (await service.get("/readyz"))[:2] == (200, "ready\n")
         assert (await service.get("/livez"))[:2] == (200, "alive\n")
+        service.manager.readiness.append(lambda: "no database")
+        assert (await service.get("/readyz"))[:2] == (503, "no database\n")
+        assert (await service.get("/livez"))[:2] == (200, "alive\n")
 
 
 async def test_failing_fetches_keep_a_service_alive_and_not_ready(caplog):

@@ -213,7 +213,7 @@ def test_a_crash_and_a_hang_cost_one_process_each_and_no_message(family):
     service.expire(*set(second) - set(third))
     service.until(lambda: service.done() == service.sent)
 
-    expected = {"pid": service.process.pid, "state": "ready", "problems": []}
+    expected = {"pid": service.process.pid, "state": "ready", "problems": [], "unready": []}
     service.until(lambda: expected.items() <= service.health().items())
     assert len(service.ask("recent")) > 0
     assert service.page("readyz") == "ready\n"
@@ -436,6 +436,8 @@ async def test_a_child_that_only_a_restart_helps_drains_while_another_starts(par
     parent._step()
     [child] = parent._crew.children
     child.answered, child.problems = time.monotonic(), ["threads use every slot"]
+    child.unready = ["no database"]
+    assert parent._crew.unready() == [f"process {child.pid}: no database"]
     assert parent._crew.problems() == [f"process {child.pid}: threads use every slot"]
     parent._step()
     step_until(parent, lambda: child not in parent._crew.children)

@@ -76,6 +76,11 @@ def specs_of(options):
     optional = {
         # A queue of RabbitMQ has few of these keys; it has tests of its own.
         "kind": st.sampled_from([kind for kind in fields.KINDS if kind != fields.AMQP]),
+        "by": st.sampled_from(["detail-type", "type", "a.b c", "key"]),
+        "types": st.dictionaries(
+            st.sampled_from(["order.placed", "a", "Ä $ #"]),
+            st.fixed_dictionaries({}, optional={"payload": st.sampled_from(model_names)}),
+        ),
         "topic": queue_names | shared_names | topic_arns,
         "handler": identifiers,
         "error_handler": identifiers | st.just("on_error"),
@@ -141,11 +146,13 @@ def _leave_out(values, table, *path):
         else:
             del values["payloads"][model]
     else:
-        index, key = path
+        index, key, *inner = path
         queue = values["queues"][index]
-        if key in ("name", "handler") and len(values["queues"]) > 1:  # those of another queue
+        if key == "types" and inner:
+            del queue["types"][inner[0]]
+        elif key in ("name", "handler") and len(values["queues"]) > 1:  # those of another queue
             del values["queues"][index]
         elif key == "name":  # no name of a queue, but of a topic
             queue["name"] = "orders"
         else:
-            del queue[key]
+            del queue["types" if key == "by" and key not in queue else key]

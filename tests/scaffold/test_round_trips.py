@@ -1,9 +1,8 @@
 """Any project, fresh from its template: checked, updated, tested, taken back."""
 
 import os
-import subprocess
-import sys
 
+import programs
 import pytest
 from hypothesis import Phase, given, settings
 from scaffold.any_specs import few, runnable, specs, valid
@@ -57,17 +56,11 @@ def test_projects_of_any_spec_pass_their_own_tests(tmp_path):
 
     write()
     folders = [str(tmp_path / package) for package in packages]
-    done = subprocess.run(
-        [
-            sys.executable,
-            *["-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"],
-            *folders,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+    done = programs.run(
+        *("-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"),
+        *folders,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*folders, *sys.path])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 import pytest
 
 from loafer_kit.exceptions import RejectMessage, RetryMessage
+from loafer_kit.ext.aws.envelopes import EnvelopeTranslator, eventbridge, sns
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.routes import SNSQueueRoute, SQSRoute
@@ -67,6 +68,24 @@ async def test_an_sns_route_gets_the_message_in_its_envelope(make_route):
     assert seen["content"] == {"id": 1}
     assert seen["Type"] == "Notification"
     assert seen["MessageAttributes"]["origin"]["Value"] == "web"
+
+
+async def test_an_envelope_has_its_facts():
+    """Those of the innermost, by which a handler may be chosen."""
+    seen = []
+
+    async def handler(content, metadata):
+        seen.append((content, metadata["detail-type"]))
+        return True
+
+    route = SQSRoute(
+        "orders", handler=handler, message_translator=EnvelopeTranslator(sns, eventbridge)
+    )
+
+    outcome = await deliver(route, {"id": 1}, envelope={"detail-type": "order.placed"})
+
+    assert outcome == ACKNOWLEDGE
+    assert seen == [({"id": 1}, "order.placed")]
 
 
 async def test_a_body_that_is_no_json_is_dead_lettered():

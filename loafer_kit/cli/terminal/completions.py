@@ -41,7 +41,7 @@ class ServiceQueue(NamedTuple):
 
     name: str
     route: str
-    handler: str
+    handlers: tuple[str, ...]
     dead_letter_queue: str | None
 
 
@@ -154,8 +154,9 @@ def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
     handlers = file.parent / package / "handlers.py"
     defined = code.defined(code.parse(files.read(handlers, LARGEST), str(handlers)))
     for queue in service_queues(context):
-        if queue.handler not in defined and names.function(queue.handler) is None:
-            yield queue.handler, f"handles the messages of {queue.name}"
+        for handler in queue.handlers:
+            if handler not in defined and names.function(handler) is None:
+                yield handler, f"handles the messages of {queue.name}"
 
 
 @candidates
@@ -193,13 +194,16 @@ def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:
     known = {name: value for name, value in values.items() if value}
     for table in spec["queues"]:
         given, target = names.queue_name(table["name"]), table.get("dead_letter_queue")
-        handler = table.get("handler") or names.handler_for(given)
+        types = table.get("types", {})
+        handlers = [row.get("handler") or names.handler_for(name) for name, row in types.items()]
+        if not handlers or "handler" in table:
+            handlers.append(table.get("handler") or names.handler_for(given))
         with suppress(KeyError):
             name = names.fill(given, known)
             dead_letter_queue = target and names.fill(target, known)
             if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
                 route = names.fixed_part(given)
-                yield ServiceQueue(name, route, handler, dead_letter_queue)
+                yield ServiceQueue(name, route, tuple(handlers), dead_letter_queue)
 
 
 def _spec(context: typer.Context) -> tuple[Path, dict[str, Any]]:

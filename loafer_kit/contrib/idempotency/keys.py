@@ -118,7 +118,7 @@ def _message_id(metadata: Any) -> str:
     if isinstance(metadata, Mapping):  # an envelope has an id of its own; SQS's is beside it
         found = metadata.get("SQSMessageId", metadata.get("MessageId"))
     call = current_call.get()
-    if found is None and isinstance(call, Job) and call.messages:
+    if found is None and isinstance(call, Job) and len(call.messages) == 1:
         found = call.route.provider.describe(call.messages[0]).get("message_id")
     if found is None:
         raise RejectMessage("the message has no key: its source gives it no id")

@@ -9,7 +9,7 @@ from loafer_kit.exceptions import MissingExtraError
 try:
     from redis.asyncio import Redis
 except ModuleNotFoundError as error:
-    if error.name != "redis":
+    if (error.name or "").partition(".")[0] != "redis":
         raise
     raise MissingExtraError("loafer_kit.contrib.idempotency.redis", "redis") from None
 

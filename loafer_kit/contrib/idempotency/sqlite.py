@@ -28,18 +28,19 @@ class SQLiteStore:
     `manager.teardown(store.close)`. Raises `ConfigurationError` if the folder does not exist.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:
         self._path = Path(path)
+        self._clock = clock
         if not self._path.parent.is_dir():
             raise ConfigurationError(f"There is no folder {self._path.parent}: create it.")
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
     async def claim(self, key: str, owner: str, seconds: float) -> Record | None:
-        return await self._run(_claim, key, owner, time.time(), seconds)
+        return await self._run(_claim, key, owner, self._clock(), seconds)
 
     async def extend(self, key: str, owner: str, seconds: float) -> bool:
-        now = time.time()
+        now = self._clock()
         return await self._run(
             _changed,
             "UPDATE idempotency SET expires = ?"
@@ -50,7 +51,7 @@ class SQLiteStore:
     async def complete(
         self, key: str, owner: str, payload: str, result: str | None, seconds: float
     ) -> bool:
-        now = time.time()
+        now = self._clock()
         return await self._run(
             _changed,
             "INSERT INTO idempotency (key, owner, expires, payload, result) VALUES (?, ?, ?, ?, ?)"

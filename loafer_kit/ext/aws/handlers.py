@@ -1,24 +1,15 @@
 """SQSHandler and SNSHandler: publish messages, by hand or as the handler of a route."""
 
-import asyncio
 import base64
-import json
-import logging
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.route_options import suggestion
-from loafer_kit.events import publishing
-from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
-from loafer_kit.ext.aws import trace_headers
-from loafer_kit.ext.aws.addresses import bare_name, is_fifo
-from loafer_kit.ext.aws.requests import answers, clients, errors
-from loafer_kit.ext.aws.requests.clients import Clients
+from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.ext.aws.addresses import is_fifo
+from loafer_kit.ext.aws.producer import Producer, json_text, order_facts
+from loafer_kit.ext.aws.requests import clients
 from loafer_kit.ext.aws.requests.transport import copied_parameters
-
-logger = logging.getLogger(__name__)
 
 #: Returns the text to publish for a message; None: the message is the text.
 Encoder = Callable[[Any], str] | None
@@ -26,19 +17,8 @@ Encoder = Callable[[Any], str] | None
 #: An answer of AWS, with AWS's keys.
 Answer = dict[str, Any]
 
+#: Attempts to publish a message; the message that is handled can be tried again.
 _ATTEMPTS = 3
-_DELAY = 0.2
-_LONGEST_DELAY = 2.0
-
-
-#: Characters that SQS and SNS refuse in a text.
-_REFUSED = re.compile("[\ud800-\udfff\ufffe\uffff]")
-
-
-def json_text(message: Any) -> str:
-    """Return a message as JSON; only characters that AWS refuses are escaped."""
-    text = json.dumps(message, ensure_ascii=False)
-    return _REFUSED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class SQSHandler:
@@ -53,7 +33,7 @@ class SQSHandler:
     def __init__(self, queue_name: str | None = None, **client_options: Any) -> None:
         self.queue_name = queue_name or self.queue_name
         self._client_options = _checked(type(self).__name__, client_options)
-        self._queue_url: str | None = None
+        self._producer: Producer | None = None
 
     async def publish(
         self, message: Any, encoder: Encoder = json_text, **parameters: Any
@@ -65,23 +45,9 @@ class SQSHandler:
         """
         if not self.queue_name:
             raise ValueError(f"{type(self).__name__} has no queue: name one, SQSHandler('orders').")
-        _check_group("Queue", self.queue_name, parameters)
-        body = encoder(message) if encoder else message
-        with publishing("sqs", bare_name(self.queue_name), self._queue_url) as sending:
-            parameters = trace_headers.add({"MessageBody": body, **parameters}, sending.headers)
-            async with clients.borrowed(self._client_options, self.queue_name) as shared:
-                answer = await _repeated(self._send, shared, parameters)
-            sending.answer, sending.address = answer, self._queue_url
-        return answer
-
-    async def _send(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
-        if self._queue_url is None:
-            self._queue_url = await shared.queue_url(str(self.queue_name))
-        subject = errors.queue_subject(self._queue_url)
-        parameters = {"QueueUrl": self._queue_url, **parameters}
-        answer = await shared.request("sqs", "SendMessage", subject, parameters)
-        answers.check_published(answer, parameters, "SendMessage", subject)
-        return answer
+        if self._producer is None:
+            self._producer = Producer(self.queue_name, attempts=_ATTEMPTS, **self._client_options)
+        return await _published(self._producer, message, encoder, parameters)
 
     async def handle(self, message: Any, *args: Any) -> Answer:
         """Publish the message of a route; SQS's answer acknowledges it.
@@ -103,7 +69,7 @@ class SNSHandler:
     def __init__(self, topic: str | None = None, **client_options: Any) -> None:
         self.topic = topic or self.topic
         self._client_options = _checked(type(self).__name__, client_options)
-        self._topic_arn: str | None = None
+        self._producer: Producer | None = None
 
     async def publish(
         self, message: Any, encoder: Encoder = json_text, **parameters: Any
@@ -114,25 +80,10 @@ class SNSHandler:
         """
         if not self.topic:
             raise ValueError(f"{type(self).__name__} has no topic: name one, SNSHandler('orders').")
-        _check_group("Topic", self.topic, parameters)
-        body = encoder(message) if encoder else message
-        with publishing("sns", bare_name(self.topic), self._topic_arn) as sending:
-            parameters = trace_headers.add(
-                {"Message": body, **parameters}, sending.headers, sqs=False
-            )
-            async with clients.borrowed(self._client_options, self.topic, "sns") as shared:
-                answer = await _repeated(self._publish, shared, parameters)
-            sending.answer, sending.address = answer, self._topic_arn
-        return answer
-
-    async def _publish(self, shared: Clients, parameters: dict[str, Any]) -> Answer:
-        if self._topic_arn is None:
-            self._topic_arn = await shared.topic_arn(str(self.topic))
-        subject = errors.topic_subject(self._topic_arn)
-        parameters = {"TopicArn": self._topic_arn, **parameters}
-        answer = await shared.request("sns", "Publish", subject, parameters)
-        answers.check_published(answer, parameters, "Publish", subject)
-        return answer
+        if self._producer is None:
+            options = {"attempts": _ATTEMPTS, **self._client_options}
+            self._producer = Producer(topic=self.topic, **options)
+        return await _published(self._producer, message, encoder, parameters)
 
     async def handle(self, message: Any, *args: Any) -> Answer:
         """Publish the message of a route; SNS's answer acknowledges it.
@@ -147,12 +98,11 @@ class SNSHandler:
         return await self.publish(message, **parameters)
 
 
-def _check_group(kind: str, address: str, parameters: Mapping[str, Any]) -> None:
-    if is_fifo(address) and not parameters.get("MessageGroupId"):
-        raise ProviderError(
-            f"{kind} {bare_name(address)!r} is a FIFO {kind.lower()}: every message needs a group, "
-            "publish(message, MessageGroupId=…)."
-        )
+async def _published(
+    producer: Producer, message: Any, encoder: Encoder, parameters: Mapping[str, Any]
+) -> Answer:
+    body = encoder(message) if encoder else message
+    return dict(await producer.publish(body, parameters))
 
 
 def _metadata(args: tuple[Any, ...]) -> Mapping[str, Any]:
@@ -163,8 +113,7 @@ def _metadata(args: tuple[Any, ...]) -> Mapping[str, Any]:
 def _forwarded(metadata: Mapping[str, Any], *, fifo: bool) -> dict[str, Any]:
     """Return what goes along with a message that is passed on, as parameters of SendMessage.
 
-    These are its attributes, its trace header and its group; and for a FIFO target its
-    deduplication id or else its message id, so that a message passed on twice is stored once.
+    These are its attributes, its trace header and what `order_facts` says.
     """
     attributes = metadata.get("MessageAttributes") or {}
     parameters = copied_parameters(
@@ -175,14 +124,7 @@ def _forwarded(metadata: Mapping[str, Any], *, fifo: bool) -> dict[str, Any]:
             },
         }
     )
-    system = metadata.get("Attributes") or {}
-    if group := system.get("MessageGroupId"):
-        parameters["MessageGroupId"] = group
-    if fifo:
-        message_id = metadata.get("SQSMessageId") or metadata.get("MessageId")
-        if deduplication_id := system.get("MessageDeduplicationId") or message_id:
-            parameters["MessageDeduplicationId"] = deduplication_id
-    return parameters
+    return parameters | order_facts(metadata, fifo=fifo)
 
 
 def _sqs_attribute(attribute: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,23 +144,3 @@ def _checked(handler: str, options: dict[str, Any]) -> dict[str, Any]:
                 f"{handler} has no option {name!r}.{suggestion(name, clients.CLIENT_OPTIONS)}"
             )
     return options
-
-
-async def _repeated(
-    publish: Callable[[Clients, dict[str, Any]], Awaitable[Answer]],
-    shared: Clients,
-    parameters: dict[str, Any],
-) -> Answer:
-    for attempt in range(1, _ATTEMPTS):
-        try:
-            return await publish(shared, parameters)
-        except TransientProviderError as error:
-            pause = full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY)
-            logger.warning(
-                "publish.repeated attempt=%d: %s",
-                attempt,
-                error,
-                extra={"event": "publish.repeated", "attempt": attempt},
-            )
-            await asyncio.sleep(max(pause, error.retry_after or 0))
-    return await publish(shared, parameters)

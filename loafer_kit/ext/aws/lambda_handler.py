@@ -19,6 +19,7 @@ from loafer_kit.ext.aws.receiving import receive_count
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE, DeadLetter, Outcome, Release, Retry
 from loafer_kit.providers import AbstractProvider
+from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -56,17 +57,19 @@ class LambdaFunction:
     def __init__(self, manager: LoaferManager) -> None:
         self._manager = manager
         self._providers: dict[str, _EventProvider] = {}
+        self._routes: list[tuple[Route, _EventProvider]] = []
         self._runner = asyncio.Runner()
         self._serving: asyncio.Task[None] | None = None
         for route in manager.routes:
             if not isinstance(route.provider, SQSProvider):
                 raise ConfigurationError(f"Lambda handles messages of SQS, not those of {route}.")
-            route.provider = provider = _EventProvider(route.provider)
+            provider = _EventProvider(route.provider)
             if provider.name in self._providers:
                 raise ConfigurationError(
                     f"Two routes read the queue {provider.name!r}: Lambda needs one for each queue."
                 )
             self._providers[provider.name] = provider
+            self._routes.append((route, provider))
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         """Handle the records of an event; return those that failed."""
@@ -75,11 +78,13 @@ class LambdaFunction:
         return self._runner.run(self._answer(messages, context))
 
     def close(self) -> None:
-        """Stop the service, as a test does: teardown callbacks run."""
+        """Stop the service, as a test does: teardown callbacks run, and the routes read SQS again."""
         if (serving := self._serving) is not None:
             self._serving = None
             serving.cancel()
             self._runner.run(_ended(serving))
+            for route, provider in self._routes:
+                route.provider = provider.source
         self._runner.close()
 
     def _provider_of(self, record: Mapping[str, Any]) -> "_EventProvider":
@@ -111,7 +116,8 @@ class LambdaFunction:
     async def _start(self) -> "asyncio.Task[None]":
         """Start the service at the first event, and again after it has failed; return its task."""
         if self._serving is None:
-            for provider in self._providers.values():
+            for route, provider in self._routes:
+                route.provider = provider
                 provider.is_open.clear()
             self._serving = asyncio.create_task(self._manager.serve())
         serving = self._serving
@@ -150,7 +156,7 @@ class _EventProvider(AbstractProvider):
     batch_size = 10
 
     def __init__(self, source: SQSProvider) -> None:
-        self._source = source
+        self.source = source
         self.name = source.name
         self.broker = source.broker
         self.is_open = asyncio.Event()
@@ -271,7 +277,7 @@ class _EventProvider(AbstractProvider):
     def _delay(self, message: Message, retry: Retry) -> float:
         if retry.delay is not None:
             return retry.delay
-        settings = self._source.settings
+        settings = self.source.settings
         failures = retry.failures or receive_count(message)
         return full_jitter(failures - 1, base=settings.retry_delay, cap=settings.retry_delay_cap)
 
@@ -283,7 +289,7 @@ class _EventProvider(AbstractProvider):
 
     async def _connect(self) -> Connection:
         if self._connection is None:
-            self._connection = await self._source.connect()
+            self._connection = await self.source.connect()
         return self._connection
 
     def _end(self, message: Message, result: Settlement) -> None:
@@ -301,25 +307,25 @@ class _EventProvider(AbstractProvider):
 
     async def close(self) -> None:
         self._connection = None
-        await self._source.close()
+        await self.source.close()
 
     def holds(self, message: Message) -> bool:
         return message["ReceiptHandle"] in self._results
 
     def order_key(self, message: Message) -> Hashable | None:
-        return self._source.order_key(message)
+        return self.source.order_key(message)
 
     def describe(self, message: Message) -> Mapping[str, object]:
-        return self._source.describe(message)
+        return self.source.describe(message)
 
     def trace_headers(self, message: Message) -> Mapping[str, str]:
-        return self._source.trace_headers(message)
+        return self.source.trace_headers(message)
 
     def first_received(self, message: Message) -> float | None:
-        return self._source.first_received(message)
+        return self.source.first_received(message)
 
     def sent_at(self, message: Message) -> float | None:
-        return self._source.sent_at(message)
+        return self.source.sent_at(message)
 
 
 async def _ended(serving: "asyncio.Task[None]") -> None:

@@ -175,9 +175,10 @@ class Producer:
 
     def _check(self, group: str | None, parameters: Mapping[str, Any]) -> None:
         if self._is_fifo and not group:
+            kind = "queue" if self._service == "sqs" else "topic"
             raise RefusedError(
-                f"{self._subject} is FIFO: every message needs a group, "
-                "`send(body, group=…)` or `publish(message, MessageGroupId=…)`."
+                f"{self._subject} is a FIFO {kind}: every message needs a group, "
+                "send(body, group=…) or publish(message, MessageGroupId=…)."
             )
         if parameters.get("DelaySeconds") and (self._is_fifo or self._service == "sns"):
             raise RefusedError(
@@ -229,18 +230,19 @@ class Producer:
     def _open(self) -> "_AtWork":
         shared = clients.share(self._client_options, self._given, self._service)
         finding = asyncio.Lock()
+        call: _Call | None = None
 
         async def ask(entries: list[Entry]) -> Mapping[str, Any]:
+            nonlocal call
             async with finding:
-                if self.address is None:
-                    find = shared.queue_url if self._service == "sqs" else shared.topic_arn
-                    self.address = await find(self._given)
+                if call is None:
+                    call = await self._find(shared)
             if len(entries) > 1:
-                return await self._ask(shared, self._words.batch, {self._words.entries: entries})
+                return await call(self._words.batch, {self._words.entries: entries})
             # A single message needs no batch: the answer to it is the message's own.
             [entry] = entries
             parameters = {name: value for name, value in entry.items() if name != "Id"}
-            answer = await self._ask(shared, self._words.single, parameters)
+            answer = await call(self._words.single, parameters)
             return {"Successful": [{"Id": entry["Id"], **answer}]}
 
         sender = Sender(
@@ -254,15 +256,20 @@ class Producer:
         )
         return _AtWork(shared, sender)
 
-    async def _ask(
-        self, shared: Clients, action: str, parameters: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        address = str(self.address)
-        if self._service == "sqs":
-            transport = await clients.open_transport(shared, address)
-            return await transport.call(action, address, **parameters)
-        parameters = {"TopicArn": address, **parameters}
-        return await shared.request("sns", action, self._subject, parameters)
+    async def _find(self, shared: Clients) -> "_Call":
+        """Find the queue or the topic; return what calls an action of it."""
+        if self._service == "sns":
+            arn = self.address = self.address or await shared.topic_arn(self._given)
+            return lambda action, parameters: shared.request(
+                "sns", action, self._subject, {"TopicArn": arn, **parameters}
+            )
+        url = self.address = self.address or await shared.queue_url(self._given)
+        transport = await clients.open_transport(shared, url)
+        return lambda action, parameters: transport.call(action, url, **parameters)
+
+
+#: Calls an action with its parameters and returns the answer.
+_Call = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from loafer_kit.ext.aws.handlers import (
     Encoder,
     SNSHandler,
     SQSHandler,
-    json_text,
 )
+from loafer_kit.ext.aws.producer import json_text
 
 
 def sqs_publish(queue: str, message: Any) -> Answer:

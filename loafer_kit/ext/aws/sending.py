@@ -82,7 +82,7 @@ class Sender:
         self._action = action
         self._attempts = attempts
         self._loop = asyncio.get_running_loop()
-        self._room = _Room(buffer)
+        self._room = Room(buffer)
         self._groups: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         #: Bytes of one request. AWS's refusal of a batch makes them fewer.
         self.batch_bytes = batch_bytes
@@ -185,9 +185,10 @@ class Sender:
         if failures:
             self._log(self._error(failures[0]), len(failures))
         failed = {failure["Id"] for failure in failures}
+        shared = {name: answer[name] for name in ("ResponseMetadata",) if name in answer}
         for success in answer.get("Successful") or ():
             if success["Id"] not in failed:
-                _end(batch[int(success["Id"])], success)
+                _end(batch[int(success["Id"])], {**success, **shared})
 
     async def _on_failure(self, batch: list[_Outgoing], error: Exception) -> None:
         """End the messages of a request that failed; send each alone if one may be to blame."""
@@ -239,7 +240,7 @@ def _bytes(value: object) -> int:
     return len(value) if isinstance(value, bytes | bytearray) else 0
 
 
-class _Room:
+class Room:
     """Bytes for the messages in hand; who waits longest gets them first."""
 
     def __init__(self, size: int) -> None:

@@ -88,6 +88,6 @@ def plan(draft: Draft, name: str, generator: Generator) -> tuple[Apply, tuple[st
     spec = validation.service(draft)
     addition = HandlerAddition(spec.package, name)
     for index, queue in enumerate(spec.queues):
-        if queue.handler == name:
+        if name in queue.handlers:
             return queues.plan_handler(spec, index, generator).apply, tuple(addition.paths)
     return addition.apply, tuple(addition.paths)

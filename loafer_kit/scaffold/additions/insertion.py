@@ -54,6 +54,20 @@ def into_brackets(
     return module.inserted(elements, len(elements), [node], edits)
 
 
+def into_dictionary(module: Module, dictionary: ast.Dict, text: str) -> Module:
+    """Insert the one item of a dictionary, given as text, at the end of another."""
+    close, values = module.end(dictionary) - 1, dictionary.values
+    end = module.end(values[-1]) if values else module.begin(dictionary) + 1
+    edits, _ = _at_close(module, end, close, values, text[1:-1])
+    added = ast.parse(text, mode="eval").body
+    assert isinstance(added, ast.Dict)  # noqa: S101 - `text` is one
+    dictionary.keys += added.keys
+    try:
+        return module.inserted(values, len(values), added.values, edits)
+    finally:
+        del dictionary.keys[-1]
+
+
 def imported(
     module: Module, source: ast.Import | ast.ImportFrom, name: str, package: str
 ) -> Module:

@@ -21,7 +21,8 @@ from loafer_kit.scaffold.additions.module import (
 from loafer_kit.scaffold.project import history, locks, projects
 from loafer_kit.scaffold.project.locks import Base, Digest
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
-from loafer_kit.scaffold.spec.specs import QueueSpec
+from loafer_kit.scaffold.rendering.quoting import python
+from loafer_kit.scaffold.spec.specs import QueueSpec, TypeSpec
 
 #: From a file's path and its content, or None, to its content with the addition.
 Apply = Callable[[str, bytes | None], bytes | None]
@@ -194,7 +195,7 @@ def definition(text: str, after: str | None = None) -> Piece:
 
 
 def _handlers(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    wanted = [name for name in (queue.handler, queue.error_handler) if name]
+    wanted = [*queue.handlers, *filter(None, [queue.error_handler])]
     yield from _definitions(ours, rendered, wanted)
 
 
@@ -204,18 +205,17 @@ def _translator(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Pi
 
 
 def _payloads(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if queue.payload:
+    if queue.payloads:
         models = [item.name for item in rendered.tree.body if isinstance(item, ast.ClassDef)]
         yield from _definitions(ours, rendered, models)
 
 
 def _handler_tests(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
     tested = {item.attr for item in ast.walk(ours.tree) if isinstance(item, ast.Attribute)}
-    tests = {
-        queue.handler: f"test_{queue.handler}_accepts_a_message",
-        queue.error_handler: f"test_{queue.error_handler}_leaves_the_message",
-    }
-    wanted = [test for handler, test in tests.items() if handler and handler not in tested]
+    tests = {handler: f"test_{handler}_accepts_a_message" for handler in queue.handlers}
+    if queue.error_handler:
+        tests[queue.error_handler] = f"test_{queue.error_handler}_leaves_the_message"
+    wanted = [test for handler, test in tests.items() if handler not in tested]
     yield from _definitions(ours, rendered, wanted)
 
 
@@ -233,17 +233,44 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
 
 def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
     if reads(ours.tree, queue):
+        for type_ in queue.types:
+            if not _has_handler(ours.tree, type_.handler):
+                yield _type(type_, queue)
         return
     _, elements = routes(rendered)
-    text = rendered.text(next(item for item in elements if _has_handler(item, queue.handler)))
+    handler = queue.handlers[0]
+    text = rendered.text(next(item for item in elements if _has_handler(item, handler)))
     yield Piece(text, lambda module: insertion.into_brackets(module, *routes(module), text))
+
+
+def _type(type_: TypeSpec, queue: QueueSpec) -> Piece:
+    """An entry of the `by_type` of a queue's route."""
+    text = f"{{{python(type_.name)}: handlers.{type_.handler}}}"
+
+    def put(module: Module) -> Module:
+        _, elements = routes(module)
+        calls = [
+            call
+            for element in elements
+            if reads(element, queue)
+            for call in ast.walk(element)
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "by_type"
+        ]
+        match calls:
+            case [ast.Call(args=[_, ast.Dict() as types, *_])]:
+                return insertion.into_dictionary(module, types, text)
+        raise UnrecognisedError(f"the route of {queue.queue_name} has no by_type(…, {{…}})")
+
+    return Piece(text, put)
 
 
 def reads(tree: ast.AST, queue: QueueSpec) -> bool:
     """Whether code names a queue; if its name is read at start, the handler stands for it."""
     if any(mentions(tree, name) for name in (queue.name, queue.queue_name)):
         return True
-    return queue.route_name != queue.queue_name and _has_handler(tree, queue.handler)
+    return queue.route_name != queue.queue_name and any(
+        _has_handler(tree, handler) for handler in queue.handlers
+    )
 
 
 def _has_handler(tree: ast.AST, handler: str) -> bool:

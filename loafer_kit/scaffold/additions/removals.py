@@ -103,7 +103,7 @@ def handler(draft: Draft, name: str, lock: Lock | None) -> tuple[Remove, Sequenc
     """
     spec = validation.service(draft)
     for item in spec.queues:
-        if name in (item.handler, item.error_handler):
+        if name in (*item.handlers, item.error_handler):
             raise ConfigurationError(
                 f"{draft.origin}: the queue {quoted(item.queue_name)} uses {quoted(name)}: "
                 f"`loafer-kit remove queue {item.queue_name}` removes both"

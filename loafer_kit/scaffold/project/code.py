@@ -101,18 +101,42 @@ def _route(call: ast.Call) -> RouteCode:
 def _value(node: ast.expr) -> Any:
     """A literal's value; for a name, or a call without arguments, the name.
 
-    `EnvelopeTranslator(sns, s3)` is its own text.
+    `EnvelopeTranslator(sns, s3)` is its own text, and `by_type(…)` that of `types_text`.
     """
     try:
         value = ast.literal_eval(node)
         repr(value)  # a number may be too large to print
     except (ValueError, TypeError, RecursionError, MemoryError):
+        if isinstance(node, ast.Call) and _name(node.func) == "by_type":
+            return _types(node)
         if isinstance(node, ast.Call) and not node.keywords:
             if _name(node.func) == TRANSLATOR:
                 return ast.unparse(node)
             node = node if node.args else node.func
         return Name(_name(node)) if _name(node) else Unreadable()
     return value
+
+
+def _types(call: ast.Call) -> Any:
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    match arguments:
+        case [ast.Constant(str() as key), ast.Dict(keys, values), *default]:
+            types = {
+                found.value: _name(value)
+                for found, value in zip(keys, values, strict=True)
+                if isinstance(found, ast.Constant) and isinstance(found.value, str)
+            }
+            names = [*types.values(), *map(_name, default)]
+            if all(names) and len(types) == len(values) and len(default) <= 1:
+                return types_text(key, types, *map(_name, default))
+    return Unreadable()
+
+
+def types_text(key: str, types: Mapping[str, str], default: str = "") -> str:
+    """A `by_type` in one line, its types in alphabetical order."""
+    rows = [f"{name!r}: {handler.rpartition('.')[2]}" for name, handler in sorted(types.items())]
+    rest = f", default={default.rpartition('.')[2]}" if default else ""
+    return f"by_type({key!r}, {{{', '.join(rows)}}}{rest})"
 
 
 def _name(node: ast.expr) -> str:

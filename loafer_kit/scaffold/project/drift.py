@@ -215,9 +215,7 @@ def _queue_name(queue: object) -> str | None:
 def _reads(route: RouteCode, queue: Context) -> bool:
     """Whether a route reads a queue; if the code computes the name, the handler decides."""
     name = _queue_name(route.queue)
-    return queue["queue_name"] == name or (
-        name is None and _last(route, "handler") == queue["handler"]
-    )
+    return queue["queue_name"] == name or (name is None and _handler(route) == _wanted(queue))
 
 
 def _missing_route(queue: Context, package: str, modules: Modules) -> Drift:
@@ -233,8 +231,9 @@ def _differences(route: RouteCode, queue: Context) -> Iterator[str]:
     who = f"the queue {quoted(queue['queue_name'])}"
     if route.kind != queue["route"]:
         yield f"{who} has a {route.kind} here, a {queue['route']} by {projects.SPEC}"
-    for key in _NAMES:
-        yield from _difference(who, key, _last(route, key), queue[key])
+    yield from _difference(who, "handler", _handler(route), _wanted(queue))
+    here = _last(route, "error_handler")
+    yield from _difference(who, "error_handler", here, queue["error_handler"])
     opened = queue["translated"] and f"{code.TRANSLATOR}({', '.join(queue['translated'])})"
     yield from _difference(who, "translator", _translator(route), opened or queue["translator"])
     for keyword, key in _KEYWORDS.items():
@@ -255,6 +254,18 @@ def _difference(who: str, key: str, here: Any, there: Any) -> Iterator[str]:
         yield f"{key} of {who} is {said[0]} here, {said[1]} in {projects.SPEC}"
 
 
+def _handler(route: RouteCode) -> Any:
+    """A handler without its module, or the text of a `by_type`."""
+    value = route.keywords.get("handler")
+    return value if isinstance(value, str) and "(" in value else _last(route, "handler")
+
+
+def _wanted(queue: Context) -> Any:
+    if queue["types"]:
+        return code.types_text(queue["by"], queue["types"], queue["handler"])
+    return queue["handler"]
+
+
 def _last(route: RouteCode, keyword: str) -> Any:
     """A keyword's value; a dotted name without its module."""
     value = route.keywords.get(keyword)
@@ -272,8 +283,8 @@ def _undefined(
 ) -> Iterator[Drift]:
     """The names that a route takes from a module of the package that does not define them."""
     wanted = [route.keywords.get(key) for key in (*_NAMES, "message_translator")]
-    if queue["payload"]:
-        wanted.append(f"payloads.{queue['payload']}")
+    payloads = [function["message"]["payload"] for function in queue["functions"]]
+    wanted += [f"payloads.{payload}" for payload in payloads if payload]
     for name in wanted:
         parts: Sequence[str] = name.split(".") if isinstance(name, str) else ()
         if len(parts) != len(("module", "name")):

@@ -1,5 +1,6 @@
 """The variables of the templates: a spec as plain values, which are all that a template gets."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from loafer_kit.config import route_variable
 from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
 from loafer_kit.scaffold.spec.fields import AMQP, FIFO, OPTIONS, SUBSCRIPTION, Value
 from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec, TypeSpec
 
 Context = dict[str, Any]
 
@@ -57,6 +58,7 @@ def service(spec: ServiceSpec) -> Context:
             queue.topic or queue.dead_letter_queue or queue.attributes for queue in spec.queues
         ),
         "payloads": _models(shown),
+        "payload_names": [name for queue in spec.queues for name in queue.payloads],
         "payload_imports": _imports(spec.payloads),
         "pydantic_names": _pydantic_names(spec.payloads),
         "settings": settings(spec),
@@ -107,6 +109,12 @@ def _translated(queue: QueueSpec) -> tuple[str, ...]:
     return queue.envelopes if queue.inner_envelopes else ()
 
 
+def _rejects_misfits(queue: QueueSpec) -> bool:
+    """Whether a message that no handler takes goes to the dead-letter queue."""
+    decides = bool(queue.types and not queue.handler) or queue.payload is not None
+    return decides and queue.dead_letter_queue is not None
+
+
 def _is_published(queue: QueueSpec) -> bool:
     """Whether the tests publish to the queue's topic; a filter policy may leave their message out."""
     return queue.topic is not None and "filter_policy" not in queue.attributes
@@ -116,8 +124,7 @@ def _tested_envelopes(spec: ServiceSpec) -> list[str]:
     """The envelopes in which the tests of whole queues put their messages."""
     used: set[str] = set()
     for queue in spec.queues:
-        is_typed = queue.payload and queue.dead_letter_queue
-        is_sent = queue.fifo or is_typed or not _is_published(queue)
+        is_sent = queue.fifo or _rejects_misfits(queue) or not _is_published(queue)
         used.update(queue.envelopes if is_sent else queue.inner_envelopes)
     return sorted(used)
 
@@ -159,12 +166,20 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
         "attributes": queue.attribute_texts(FIFO),
         "subscription": queue.attribute_texts(SUBSCRIPTION),
         "topic": shown.topic or "",
-        "handler": queue.handler,
+        "handler": queue.handler or "",
+        "label": queue.handler or names.handler_for(queue.name),
+        "by": queue.by or "",
+        "types": {type_.name: type_.handler for type_ in queue.types},
+        "functions": [
+            {"name": type_.handler, "message": _message(queue, type_, payloads)}
+            for type_ in _functions(queue)
+        ],
         "error_handler": queue.error_handler or "",
         "translator": queue.translator or "",
         "payload": queue.payload or "",
-        "example": _example(queue, payloads),
-        "least_example": _example(queue, payloads, everything=False),
+        "rejects_misfits": _rejects_misfits(queue),
+        "message": _message(queue, _functions(queue)[0], payloads),
+        "least_message": _message(queue, _functions(queue)[0], payloads, everything=False),
         "fifo": queue.fifo,
         "dead_letter_queue": shown.dead_letter_queue or "",
         "max_receive_count": queue.max_receive_count or 0,
@@ -193,13 +208,55 @@ def amqp_keywords(queue: QueueSpec) -> Context:
     return {keyword: value for keyword, value in found.items() if value is not None}
 
 
-def _example(queue: QueueSpec, payloads: Payloads, *, everything: bool = True) -> Context:
-    """A message that fits the queue's payload."""
+def _functions(queue: QueueSpec) -> tuple[TypeSpec, ...]:
+    """The handlers of a queue, that of any other type as one of a type without a name."""
+    others = [TypeSpec("", queue.handler, queue.payload)] if queue.handler else []
+    return (*queue.types, *others)
+
+
+# The name of a message attribute.
+_ATTRIBUTE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+# The facts of an envelope among which a message may say its type.
+_FACTS = {
+    "cloudevents": re.compile("[a-z0-9]+"),
+    "eventbridge": re.compile("detail-type|source|id|account|time|region"),
+}
+
+
+def _message(
+    queue: QueueSpec, type_: TypeSpec, payloads: Payloads, *, everything: bool = True
+) -> Context:
+    """A message of a type that fits its payload: the content, and where else it says its type."""
+    message: Context = {"type": type_.name, "payload": type_.payload or "", "facts": {}}
+    message["attributes"] = {}
+    content: Context = {"hello": "world"}
     if queue.kind == "s3":
-        return {"bucket": "local", "key": "example.txt"}
-    if queue.payload is None:
-        return {"hello": "world"}
-    return example(queue.payload, payloads, everything=everything)
+        content = {"bucket": "local", "key": "example.txt"}
+    elif type_.payload is not None:
+        content = example(type_.payload, payloads, everything=everything)
+    message["content"] = content
+    if queue.by is None or not type_.name:
+        return message
+    first, *rest = queue.by.split(".")
+    facts = _FACTS.get(queue.kind)
+    if facts and facts.fullmatch(queue.by):
+        message["facts"] = {queue.by: type_.name}
+    elif (
+        type_.payload is None
+        or first in payloads[type_.payload].fields
+        or not _ATTRIBUTE.fullmatch(queue.by)
+        or queue.kind == AMQP
+    ):
+        for key in rest:
+            content[first] = inner = (
+                {**found} if isinstance(found := content.get(first), dict) else {}
+            )
+            content, first = inner, key
+        content[first] = type_.name
+    else:
+        message["attributes"] = {queue.by: type_.name}
+    return message
 
 
 def _topics(spec: ServiceSpec) -> list[Context]:
@@ -213,11 +270,11 @@ def _topics(spec: ServiceSpec) -> list[Context]:
         if queue.topic is None or not _is_published(queue):
             continue
         name = queue.topic.rpartition(":")[2]
-        if queue.payload or name not in examples:
+        if queue.payloads or name not in examples:
             shown = examples.get(name, {"name": queue.topic})["name"]
             examples[name] = {
                 "name": shown,
-                "example": _example(queue, spec.payloads),
+                "message": _message(queue, _functions(queue)[0], spec.payloads),
                 "envelopes": list(queue.inner_envelopes),
             }
     return list(examples.values())
@@ -296,7 +353,7 @@ def _has_aliases(found: Payloads) -> bool:
 
 
 def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:
-    queues = [queue.queue_name for queue in spec.queues if queue.payload == payload.name]
+    queues = [queue.queue_name for queue in spec.queues if payload.name in queue.payloads]
     if queues:
         return f"The content of a message of {' or '.join(queues)}"
     users = [
@@ -350,6 +407,7 @@ def _queue_settings(queue: QueueSpec) -> Context:
         "exchange": queue.exchange,
         "routing_key": queue.routing_key,
         "handler": queue.handler,
+        "by": queue.by,
         "error_handler": queue.error_handler,
         "translator": queue.translator,
         "payload": queue.payload,
@@ -357,8 +415,14 @@ def _queue_settings(queue: QueueSpec) -> Context:
         "max_receive_count": queue.max_receive_count,
         **{key: _attribute(key, value) for key, value in queue.attributes.items()},
         **queue.options,
+        "types": {type_.name: _type_settings(type_) for type_ in queue.types} or None,
     }
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _type_settings(type_: TypeSpec) -> Context:
+    payload = {} if type_.payload is None else {"payload": type_.payload}
+    return {"handler": type_.handler, **payload}
 
 
 def _attribute(key: str, value: Value) -> object:

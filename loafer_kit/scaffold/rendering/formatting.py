@@ -1,6 +1,7 @@
 """The last step of a generated file: it must parse, and Python is formatted by black."""
 
 import ast
+import functools
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -44,6 +45,7 @@ def finish_project(folder: Path) -> None:
                 place.write_bytes(finished)
 
 
+@functools.lru_cache  # `add` and `update` render most files of a project twice
 def _python(text: str, *, is_formatted: bool) -> str:
     ast.parse(text)
     if is_formatted and all(len(line) <= _LINE_LENGTH for line in text.split("\n")):

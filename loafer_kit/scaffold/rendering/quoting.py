@@ -5,6 +5,7 @@ A template may write an identifier or a whole number as it is; every other value
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -140,6 +141,16 @@ def shell_json(value: object) -> Quoted:
     return Quoted(f"'{text}'")
 
 
+def shell(value: str) -> Quoted:
+    """A text as one word of a shell's line."""
+    return Quoted(shlex.quote(value))
+
+
+def python_tuple(values: list[str]) -> Quoted:
+    """The literal of a tuple."""
+    return Quoted(f"({', '.join(map(python, values))}{',' if len(values) == 1 else ''})")
+
+
 def annotation(text: str, forward: bool = False) -> Quoted:
     """A payload type of a spec as a Python annotation, in quotes if its model comes later."""
     found = payload_types.parse(text).annotation
@@ -198,6 +209,8 @@ class QuotingExtension(Extension):
             prose=prose,
             py=python,
             py_name=python_name,
+            py_tuple=python_tuple,
+            shell=shell,
             shell_json=shell_json,
             toml=toml,
             toml_key=toml_key,

@@ -11,7 +11,7 @@ from typing import Any
 
 from loafer_kit.scaffold.shipping import resources, sizing
 from loafer_kit.scaffold.shipping.resources import Identifier, Queue, Topic, identifiers
-from loafer_kit.scaffold.spec import filter_policies
+from loafer_kit.scaffold.spec import filter_policies, function_limits
 from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field, Value
 from loafer_kit.scaffold.spec.names import REFERENCE
 from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
@@ -51,8 +51,10 @@ def service(spec: ServiceSpec) -> Context:
         "label": _label(spec.name),
         "compose": _compose(spec),
         "stop_seconds": sizing.STOP,
+        "function_seconds": spec.function_seconds,
         "queues": [
-            _queue(queue, references) | {"topic": _topic(queue.topic, topic_words)}
+            _queue(queue, references, _visibility_timeout(spec))
+            | {"topic": _topic(queue.topic, topic_words)}
             for queue in queues
         ],
         "topics": [_topic(topic, topic_words) for topic in topics if not topic.exists],
@@ -157,8 +159,17 @@ def _topic_arn(topic: Topic) -> str:
     return f"arn:${{AWS::Partition}}:sns:${{AWS::Region}}:${{AWS::AccountId}}:{topic.name}"
 
 
-def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
-    options = queue.spec.options if queue.spec else {}
+def _visibility_timeout(spec: ServiceSpec) -> Mapping[str, Value]:
+    """The visibility timeout of consumed queues that set none: Lambda needs a longer one."""
+    if "lambda" not in spec.ships:
+        return {}
+    return {"visibility_timeout": function_limits.visibility_timeout(spec.function_seconds)}
+
+
+def _queue(
+    queue: Queue, references: Mapping[str, Context], defaults: Mapping[str, Value]
+) -> Context:
+    options = {**defaults, **queue.spec.options} if queue.spec else {}
     count = queue.spec.max_receive_count if queue.spec else None
     return references[queue.name] | {
         "consumed": queue.spec is not None,
@@ -170,6 +181,7 @@ def _queue(queue: Queue, references: Mapping[str, Context]) -> Context:
         "max_receive_count": count or 0,
         "holds_dead_letters": bool(queue.dead_letters_of),
         "redrive_sources": [references[name] for name in queue.redrive_sources],
+        "batch_size": function_limits.batch_size(options),
         "alarm_age": sizing.alarm_age(options),
         "backlog": _backlog(sizing.backlog(options)),
     }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loafer_kit.scaffold.spec.fields import Value
+from loafer_kit.scaffold.spec.function_limits import DEFAULT_CONCURRENCY
 from loafer_kit.scaffold.spec.validation import (
     DEFAULT_HANDLER_TIMEOUT,
     DEFAULT_VISIBILITY_TIMEOUT,
@@ -17,9 +18,6 @@ _ASSUMED_HANDLING = 1.0
 
 # SQS limits the messages of a queue that are in flight.
 _MOST_IN_FLIGHT = 120_000
-
-# The default of a route; `tests/scaffold/shipping/test_sizing.py` compares it with the runtime.
-DEFAULT_CONCURRENCY = 10
 
 # Seconds within which a service stops: its grace time, and some to settle and close.
 STOP = 45

@@ -31,7 +31,7 @@ from loafer_kit.scaffold.sources.import_results import (
     whole_number,
 )
 from loafer_kit.scaffold.sources.json_schemas import References, Schemas
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.specs import Draft
 
 _FORMATS = {**documents.YAML, **documents.JSON}
@@ -188,9 +188,14 @@ class _Reader:
         }
         settings |= fifo(name, queue["fifoQueue"])
         settings |= fifo_attributes(name, attribute(queue), self._result)
-        settings |= self._redrive(queue, bindings) | self._handler(operation)
+        settings |= self._redrive(queue, bindings)
         payload = self._payload(operation)
-        if payload is not None:
+        types = None if payload is None else self._types(str(payload.value))
+        if types is None:
+            settings |= self._handler(operation)
+        if types is not None:
+            settings |= {key: operation.node.with_value(value) for key, value in types.items()}
+        elif payload is not None:
             settings["payload"] = payload
         self._result.queues.append(Queue(name, queue, settings))
 
@@ -228,6 +233,30 @@ class _Reader:
             return None
         name = self._schemas.payload_of(found)
         return None if name is None else found[0][0].with_value(name)
+
+    def _types(self, name: str) -> dict[str, object] | None:
+        """Where messages of a union say their type, and each type; None if nothing tells them apart.
+
+        That is a field which each model requires, with one value of its own.
+        """
+        union = self._models.get(name)
+        if not isinstance(union, str):
+            return None
+        parts = [part.name for part in payload_types.parse(union).choices]
+        found = payloads.read(self._models, [])
+        for key in found[parts[0]].fields:
+            fields = [found[part].fields.get(key) for part in parts]
+            values = [
+                field.values[0]
+                for field in fields
+                if field and len(field.values) == 1 and not field.may_be_absent
+            ]
+            values = [text for text in values if isinstance(text, str) and not payloads.key(text)]
+            if len(set(values)) == len(parts) and "." not in key:
+                del self._models[name]
+                tables = [{"payload": part} for part in parts]
+                return {"by": key, "types": dict(zip(values, tables, strict=True))}
+        return None
 
     def _schema(self, place: Node, operation: Operation) -> tuple[Node, str] | None:
         """The schema of a message's payload and a name for it."""

@@ -328,15 +328,18 @@ def batch_size(node: Node, result: ImportResult) -> dict[str, Node]:
 
 
 def _tell_handlers_apart(queues: Sequence[dict[str, object]]) -> None:
-    """Give a handler to each queue whose default handler another queue has."""
+    """Give a handler to each queue, and each type, whose default handler another one has."""
     used: set[object] = {queue.get("handler") for queue in queues}
     for queue in queues:
         if "handler" in queue:
             continue
-        handler = first = names.handler_for(str(queue["name"]))
-        number = 2
-        while handler in used:
-            handler, number = f"{first}_{number}", number + 1
-        used.add(handler)
-        if handler != first:
-            queue["handler"] = handler
+        types = queue.get("types")
+        tables = types if isinstance(types, dict) else {str(queue["name"]): queue}
+        for name, table in tables.items():
+            handler = first = names.handler_for(name)
+            number = 2
+            while handler in used:
+                handler, number = f"{first}_{number}", number + 1
+            used.add(handler)
+            if handler != first:
+                table["handler"] = handler

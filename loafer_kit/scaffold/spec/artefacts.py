@@ -11,7 +11,7 @@ from loafer_kit.scaffold.spec.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """Files that ship a service; `paths` are relative to the project."""
+    """Files that ship a service; `paths` are relative to the project, with `{package}` for its name."""
 
     name: str
     doc: str
@@ -58,6 +58,11 @@ ARTEFACTS = (
         "ecs",
         "an ECS service on Fargate that scales on the backlog of each task",
         ("deploy/ecs.yaml",),
+    ),
+    Artefact(
+        "lambda",
+        "an AWS Lambda function with the same routes, as a SAM application",
+        ("deploy/lambda.yaml", "tests/test_aws_lambda.py", "{package}/aws_lambda.py"),
     ),
     Artefact(
         "monitoring",

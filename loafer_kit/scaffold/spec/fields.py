@@ -131,8 +131,20 @@ QUEUE = (
     ),
     Field(
         "handler", "string",
-        "The function that handles a message; by default `handle_` and the queue's name.",
+        "The function that handles a message; by default `handle_` and the queue's name. With `types` "
+        "it gets the messages of other types, which are rejected by default.",
         rule=names.function, pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "by", "string",
+        "Where a message says its type: a key of its metadata, a message attribute, or a dotted path in "
+        "its content.",
+        rule=payloads.key, pattern=payloads.KEY,
+    ),
+    Field(
+        "types", "object",
+        "The types of messages, each with its handler and its payload.",
+        rule=filter_policies.why_no_table,
     ),
     Field(
         "error_handler", "string",
@@ -157,6 +169,20 @@ QUEUE = (
         "max_receive_count", "integer",
         "After how many receives a message goes to the dead-letter queue; by default 5.",
         minimum=1, maximum=1000,
+    ),
+)
+
+# The keys of a type of messages.
+TYPE = (
+    Field(
+        "handler", "string",
+        "The function that handles a message of this type; by default `handle_` and the type.",
+        rule=names.function, pattern=names.IDENTIFIER,
+    ),
+    Field(
+        "payload", "string",
+        "The model of its content, one of `payloads`; by default any JSON.",
+        rule=payloads.model, pattern=names.IDENTIFIER,
     ),
 )
 

@@ -23,17 +23,22 @@ def table(policy: str) -> Mapping[str, Any]:
     return found
 
 
-def why_not(policy: str) -> str | None:
-    """Why SNS would refuse a policy, as far as its form tells."""
+def why_no_table(text: str) -> str | None:
+    """Why a text is not the JSON of a table with keys."""
     try:
-        found = json.loads(policy, parse_constant=_refuse)
+        found = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return "is not JSON"
     if not isinstance(found, Mapping):
         return "must be a table, or JSON of one"
-    if not found:
-        return "is empty: leave it out"
-    for key, condition in found.items():
+    return None if found else "is empty: leave it out"
+
+
+def why_not(policy: str) -> str | None:
+    """Why SNS would refuse a policy, as far as its form tells."""
+    if why := why_no_table(policy):
+        return why
+    for key, condition in table(policy).items():
         if not condition or not isinstance(condition, (list, Mapping)):
             return f"{key!a} must be a list of what it accepts"
     return None

@@ -74,6 +74,11 @@ def model(name: str) -> str | None:
     return names.class_(name)
 
 
+def key(name: str) -> str | None:
+    """The reason why a JSON object cannot have this key, or a message this type; or None."""
+    return None if KEY.fullmatch(name) else f"{quoted(name)} does not match {KEY.pattern}"
+
+
 def _is_model_name(name: object, problems: list[Problem]) -> bool:
     why = model(name) if isinstance(name, str) else "the name of a model must be a text"
     if why:

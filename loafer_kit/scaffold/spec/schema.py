@@ -5,7 +5,7 @@ from typing import Any
 
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.fields import EVERY, PARAMETER, SERVICE, TOPIC, Field
+from loafer_kit.scaffold.spec.fields import EVERY, PARAMETER, SERVICE, TOPIC, TYPE, Field
 
 Schema = dict[str, Any]
 
@@ -23,6 +23,12 @@ def service() -> Schema:
     queue["topic"] = {
         "description": queue["topic"].pop("description"),
         "anyOf": [queue["topic"], _table(TOPIC, "A topic, and who creates it.")],
+    }
+    queue["types"] |= {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": f"^(?:{payloads.KEY.pattern})$"},
+        "additionalProperties": _table(TYPE, "A type of messages, and the code that handles it."),
     }
     schema["properties"]["parameters"] = {
         "type": "array",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec import function_limits, names
 from loafer_kit.scaffold.spec.fields import AMQP, ENVELOPES, Field, Value
 from loafer_kit.scaffold.spec.payloads import Payloads
 from loafer_kit.scaffold.spec.problems import Path, Problem
@@ -40,16 +40,28 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class TypeSpec:
+    """One type of the messages of a queue, and the function that handles it."""
+
+    name: str
+    handler: str
+    payload: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSpec:
     """One queue of a service and the code that handles its messages.
 
-    `name` is a name or a URL, as given. `options` holds those of `fields.OPTIONS` that are set,
+    `name` is a name or a URL, as given. With `types`, `by` names where a message says its type, and
+    `handler` gets the messages of other types, None if they are rejected. `options` holds those of `fields.OPTIONS` that are set,
     `attributes` those of `fields.ATTRIBUTES` that differ from AWS's defaults. A topic given by ARN exists, whatever `creates_topic` says.
     """
 
     name: str
     kind: str
-    handler: str
+    handler: str | None
+    by: str | None = None
+    types: tuple[TypeSpec, ...] = ()
     topic: str | None = None
     exchange: str | None = None
     routing_key: str | None = None
@@ -76,6 +88,16 @@ class QueueSpec:
     def inner_envelopes(self) -> tuple[str, ...]:
         """The same without SNS's envelope."""
         return (self.kind,) if self.kind in ENVELOPES else ()
+
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """Every function that handles its messages."""
+        return (*(type_.handler for type_ in self.types), *filter(None, [self.handler]))
+
+    @property
+    def payloads(self) -> tuple[str, ...]:
+        """The models of its messages' contents."""
+        return tuple(filter(None, [*(type_.payload for type_ in self.types), self.payload]))
 
     def attribute_texts(self, rows: Sequence[Field]) -> dict[str, str]:
         """Those of its attributes that some rows describe, as requests to AWS carry them."""
@@ -121,6 +143,12 @@ class ServiceSpec:
     payloads: Payloads = field(default_factory=dict)
     ships: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def function_seconds(self) -> int:
+        """The time limit of the Lambda function that handles all queues."""
+        needed = (function_limits.seconds(item.options, fifo=item.fifo) for item in self.queues)
+        return min(max(needed), function_limits.LONGEST)
 
     def filled(self, values: Mapping[str, str]) -> Self:
         """The service with the parameters of its queues replaced by their values."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
+from loafer_kit.scaffold.spec import artefacts, filter_policies, function_limits, names, payloads
 from loafer_kit.scaffold.spec.fields import (
     AMQP,
     AMQP_OPTIONS,
@@ -20,12 +20,13 @@ from loafer_kit.scaffold.spec.fields import (
     SERVICE,
     SUBSCRIPTION,
     TOPIC,
+    TYPE,
     Field,
     Kind,
     Value,
 )
 from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
-from loafer_kit.scaffold.spec.specs import Draft, Parameter, QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, Parameter, QueueSpec, ServiceSpec, TypeSpec
 
 DEFAULT_MAX_RECEIVE_COUNT = 5
 DEFAULT_HANDLER_TIMEOUT = 60
@@ -61,7 +62,7 @@ def service(draft: Draft) -> ServiceSpec:
     if found.problems:
         raise SpecError(found.problems, draft.origin)
     name = str(found.values["name"])
-    return ServiceSpec(
+    spec = ServiceSpec(
         name=name,
         package=str(found.values.get("package", names.package_for(name))),
         queues=tuple(map(_queue, found.queues)),
@@ -69,6 +70,24 @@ def service(draft: Draft) -> ServiceSpec:
         ships=artefacts.in_order(draft.values.get("with", [])),
         parameters=found.parameters,
     )
+    if problems := list(_too_short_for_lambda(spec)):
+        located = [Problem(item.path, item.message, draft.line(item.path)) for item in problems]
+        raise SpecError(located, draft.origin)
+    return spec
+
+
+def _too_short_for_lambda(spec: ServiceSpec) -> Iterator[Problem]:
+    """Visibility timeouts for which messages come back while the function may still handle them."""
+    limit = spec.function_seconds
+    least = function_limits.visibility_timeout(limit)
+    for index, queue in enumerate(spec.queues):
+        timeout = queue.options.get("visibility_timeout", least)
+        if "lambda" in spec.ships and float(timeout) < least:
+            message = (
+                f"{timeout} is less than {least}, six times the {limit} s that the Lambda function "
+                "may take: leave it out, or lower handler_timeout or batch_size"
+            )
+            yield Problem(("queues", index, "visibility_timeout"), message)
 
 
 def problems_of(draft: Draft) -> Sequence[Problem]:
@@ -99,6 +118,8 @@ def _read(draft: Draft) -> _Reading:
         if creates_topic is not None:
             queue[_CREATES_TOPIC] = creates_topic
         problems.extend(_contradictions(queue, ("queues", index)))
+        if "types" in queue or not (isinstance(table, Mapping) and "types" in table):
+            problems.extend(_type_problems(queue, ("queues", index)))
         queues.append(queue)
     parameters = _parameters(draft, problems)
     problems.extend(_parameter_problems(queues, parameters))
@@ -289,6 +310,36 @@ def _contradictions(queue: Values, path: Path) -> Iterator[Problem]:
     yield from _dead_letter_contradictions(queue, path)
 
 
+def _type_problems(queue: Values, path: Path) -> Sequence[Problem]:
+    """What is wrong with the types of a queue's messages."""
+    found: list[Problem] = []
+    if "types" not in queue:
+        if "by" in queue:
+            found.append(Problem((*path, "by"), "needs `types`"))
+        return found
+    for name, table in filter_policies.table(str(queue["types"])).items():
+        if why := payloads.key(name):
+            found.append(Problem((*path, "types", name), why))
+        read(table, TYPE, (*path, "types", name), found)
+    if "by" not in queue:
+        found.append(Problem((*path, "by"), "is missing: say where a message says its type"))
+    for key, why in {
+        "payload": "belongs to each type of `types`",
+        "translator": "is not for a queue with `types`",
+    }.items():
+        if key in queue:
+            found.append(Problem((*path, key), why))
+    if queue.get("kind") == "s3":
+        found.append(Problem((*path, "types"), "a notification of S3 has no type"))
+    return found
+
+
+def _types(queue: Values) -> Mapping[str, Mapping[str, object]]:
+    """The types of a queue's messages that are tables."""
+    found = filter_policies.table(str(queue.get("types", "{}")))
+    return {name: table for name, table in found.items() if isinstance(table, Mapping)}
+
+
 def _contradictions_of_kind(queue: Values, path: Path) -> Iterator[Problem]:
     """Keys of SQS at a queue of RabbitMQ, and the other way round."""
     if queue.get("kind") != AMQP:
@@ -365,24 +416,53 @@ def _models(draft: Draft, queues: Sequence[Values], problems: list[Problem]) -> 
     before = len(problems)
     models = payloads.read(draft.values.get("payloads", {}), problems)
     sound = len(problems) == before
-    topics: dict[str | None, str] = {}
+    topics: dict[str, str] = {}
     for index, queue in enumerate(queues):
-        if "payload" not in queue:
-            continue
-        name, path = str(queue["payload"]), ("queues", index, "payload")
-        if name not in models:
-            near = names.did_you_mean(name, models)
-            problems.append(Problem(path, f"{quoted(name)} is not a model of payloads{near}"))
-        elif sound and (why := payloads.why_no_example(name, models)):
-            problems.append(Problem(path, f"{quoted(name)} {why}"))
-        topic = _topic(queue)
-        if topics.setdefault(topic, name) != name and topic:
+        path: Path = ("queues", index)
+        for key, name in _payloads(queue).items():
+            if name not in models:
+                near = names.did_you_mean(name, models)
+                message = f"{quoted(name)} is not a model of payloads{near}"
+                problems.append(Problem((*path, *key), message))
+            elif sound and (why := payloads.why_no_example(name, models)):
+                problems.append(Problem((*path, *key), f"{quoted(name)} {why}"))
+        problems.extend(_impossible_types(queue, path, models))
+        topic, expected = _topic(queue), _expected(queue)
+        path = (*path, "types" if "types" in queue else "payload")
+        if topic and expected and topics.setdefault(topic, expected) != expected:
             message = f"every queue of the topic {topic} gets the same messages: {topics[topic]}"
             problems.append(Problem(path, message))
-        if "translator" in queue:
+        if "payload" in queue and "translator" in queue:
             message = "is decoded from JSON: a queue with a payload has no translator of its own"
             problems.append(Problem(path, message))
     return models
+
+
+def _payloads(queue: Values) -> Mapping[Path, str]:
+    """The models of a queue's messages, by their places in its table."""
+    found: dict[Path, str] = {
+        ("types", name, "payload"): str(table["payload"])
+        for name, table in _types(queue).items()
+        if "payload" in table
+    }
+    return found | ({("payload",): str(queue["payload"])} if "payload" in queue else {})
+
+
+def _impossible_types(queue: Values, path: Path, models: payloads.Payloads) -> Iterator[Problem]:
+    """Types whose payload allows other values only where a message says its type."""
+    for type_ in _type_specs(queue):
+        model = models.get(type_.payload or "")
+        field = model.fields.get(str(queue.get("by"))) if model else None
+        if field and field.values and type_.name not in field.values:
+            message = f"{quoted(model.name if model else '')} allows {field} as {queue['by']}"
+            yield Problem((*path, "types", type_.name), message)
+
+
+def _expected(queue: Values) -> str | None:
+    """The messages that a queue expects, in a few words; None for any."""
+    if "types" in queue:
+        return f"{queue.get('by')} is {', '.join(sorted(_types(queue)))}"
+    return _text(queue.get("payload"))
 
 
 def _kinds_of_topics(queues: Sequence[Values]) -> Iterator[Problem]:
@@ -425,14 +505,14 @@ def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
             yield Problem(("queues", index, "name"), message)
             continue
         places[name] = index
-        handler = _handler(queue)
-        if handler in handlers:
-            message = (
-                f"{handler} is already the handler of queues[{handlers[handler]}]; "
-                f"give this one another name, like {_free(handler, queues)}"
-            )
-            yield Problem(("queues", index, "handler"), message)
-        handlers.setdefault(handler, index)
+        for key, handler in _handlers(queue).items():
+            if handler in handlers:
+                message = (
+                    f"{handler} is already the handler of queues[{handlers[handler]}]; "
+                    f"give this one another name, like {_free(handler, queues)}"
+                )
+                yield Problem(("queues", index, *key), message)
+            handlers.setdefault(handler, index)
     for index, queue in enumerate(queues):
         if queue.get("error_handler") in handlers:
             message = f"{queue['error_handler']} is already the name of a handler"
@@ -440,9 +520,25 @@ def _collisions(queues: Sequence[Values]) -> Iterator[Problem]:
 
 
 def _free(handler: str, queues: Sequence[Values]) -> str:
-    used = {_handler(queue) for queue in queues if "name" in queue or "handler" in queue}
+    named = [queue for queue in queues if "name" in queue or "handler" in queue]
+    used = {name for queue in named for name in _handlers(queue).values()}
     used |= {str(queue.get("error_handler")) for queue in queues}
     return next(name for n in range(2, len(used) + 3) if (name := f"{handler}_{n}") not in used)
+
+
+def _handlers(queue: Values) -> Mapping[Path, str]:
+    """The handlers of a queue, by their places in its table."""
+    found: dict[Path, str] = {
+        ("types", type_.name, "handler"): type_.handler for type_ in _type_specs(queue)
+    }
+    return found if found and "handler" not in queue else {**found, ("handler",): _handler(queue)}
+
+
+def _type_specs(queue: Values) -> Iterator[TypeSpec]:
+    for name, table in _types(queue).items():
+        payload = table.get("payload")
+        handler = str(table.get("handler") or names.handler_for(name))
+        yield TypeSpec(name, handler, None if payload is None else str(payload))
 
 
 def _handler(queue: Values) -> str:
@@ -474,7 +570,9 @@ def _queue(values: Values) -> QueueSpec:
         exchange=_text(values.get("exchange")),
         routing_key=_text(values.get("routing_key")),
         creates_topic=values.get(_CREATES_TOPIC, True) is True,
-        handler=_handler(values),
+        handler=_handlers(values).get(("handler",)),
+        by=_text(values.get("by")),
+        types=tuple(_type_specs(values)),
         error_handler=_text(values.get("error_handler")),
         translator=_text(values.get("translator")),
         payload=_text(values.get("payload")),

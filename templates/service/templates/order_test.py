@@ -1,13 +1,13 @@
 {# The order of the messages of a FIFO queue. #}
-def test_{{ queue.handler }}_gets_messages_in_order(
+def test_{{ queue.label }}_gets_messages_in_order(
     local_queues: LocalQueues, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The messages of a group are handled in the order in which they were sent."""
     caplog.set_level(logging.INFO, "loafer_kit")
     local_queues.create({% include "local_queue.txt" %})
-{% set envelopes, content = queue.envelopes, queue.example %}
+{% set envelopes, message = queue.envelopes, queue.message %}
     message = {% include "body.txt" +%}
-    sent = [local_queues.send({{ queue.shown|py }}, message) for _ in range(3)]
+    sent = [local_queues.send({{ queue.shown|py }}, message{% include "attributes.txt" %}) for _ in range(3)]
     manager = LoaferManager([route for route in routes if route.name == {{ queue.route_name|py }}])
 
     run_until_empty(manager, local_queues)

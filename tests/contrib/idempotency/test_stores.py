@@ -1,6 +1,8 @@
 """The contract that the middleware relies on, for every store."""
 
 import asyncio
+import importlib
+import sys
 import time
 import uuid
 
@@ -11,7 +13,7 @@ from loafer_kit.contrib.idempotency.dynamodb import DynamoDBStore
 from loafer_kit.contrib.idempotency.memory import MemoryStore
 from loafer_kit.contrib.idempotency.redis import RedisStore
 from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
-from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.exceptions import ConfigurationError, MissingExtraError, ProviderError
 
 #: Seconds: records that must not expire within a test, and those that must.
 LONG, SHORT = 60, 0.05
@@ -126,6 +128,12 @@ async def test_success_after_the_claim_has_expired_is_recorded(store, key):
     assert (await store.claim(key, "b", LONG)).is_completed
 
 
+async def test_success_without_a_record_is_recorded(store, key):
+    """The store may have deleted what had expired."""
+    assert await store.complete(key, "a", "payload", None, LONG)
+    assert (await store.claim(key, "b", LONG)).is_completed
+
+
 async def test_a_released_key_is_free(store, key):
     assert await store.claim(key, "a", LONG) is None
     await store.release(key, "b")
@@ -168,20 +176,20 @@ async def test_the_clock_of_dynamodb_counts(dynamodb, key, wrong_by):
 async def test_dynamodb_deletes_records_after_they_have_expired(dynamodb, key):
     """The attribute for its time to live is a whole number of seconds, never too early."""
     store = DynamoDBStore("records", **dynamodb)
-    item = {}
+    found = []
     try:
         for change in (store.claim(key, "a", LONG), store.extend(key, "a", 2 * LONG)):
             await change
-            await store._request("GetItem", Key={"id": {"S": key}})
             answer = await store._clients.request(
                 "dynamodb",
                 "GetItem",
                 "Table 'records'",
                 {"TableName": "records", "Key": {"id": {"S": key}}},
             )
-            assert item != (item := answer["Item"])
-            expires = float(item["expires_at"]["N"])
-            assert expires <= int(item["expiration"]["N"]) <= expires + 1
+            expires = float(answer["Item"]["expires_at"]["N"])
+            found.append(int(answer["Item"]["expiration"]["N"]))
+            assert expires <= found[-1] <= expires + 1
+        assert found[1] - found[0] >= LONG - 1
     finally:
         await store.close()
 
@@ -201,7 +209,7 @@ def test_an_unknown_option_of_dynamodb_is_refused():
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="There is no folder .*absent: create it"):
+    with pytest.raises(ConfigurationError, match=r"There is no folder .*absent: create it"):
         SQLiteStore(tmp_path / "absent" / "records")
 
 
@@ -230,3 +238,12 @@ async def test_a_redis_that_is_down_raises(tmp_path, key):
     with pytest.raises(RedisError, match="No such file"):
         await store.claim(key, "a", LONG)
     await store.close()
+
+
+def test_without_its_client_redis_names_the_extra(monkeypatch):
+    for name in ("redis", "redis.asyncio"):
+        monkeypatch.setitem(sys.modules, name, None)  # `import` then finds no such module
+    name = "loafer_kit.contrib.idempotency.redis"
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtraError, match=r"pip install 'loafer-kit\[redis\]'$"):
+        importlib.import_module(name)

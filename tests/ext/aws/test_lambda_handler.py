@@ -18,6 +18,7 @@ import pytest
 from loafer_kit import LoaferManager
 from loafer_kit.exceptions import ConfigurationError, RejectMessage, RetryMessage
 from loafer_kit.ext.aws import lambda_handler as lambdas
+from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.extensions import Extension
 from loafer_kit.local.environments import child_environment
@@ -334,6 +335,20 @@ def test_startup_runs_once_and_extensions_flush_after_each_event():
     function(record("a"))
     function(record("b"))
     assert calls == ["started", "flushed", "flushed"]
+
+
+def test_routes_read_sqs_until_the_first_event_and_again_afterwards():
+    """So a test of the function leaves the routes as the other tests need them."""
+    function = Function()
+    (route,) = function.manager.routes
+    provider = route.provider
+
+    assert isinstance(provider, SQSProvider)
+    assert function(record(1)) == []
+    assert route.provider is not provider
+    functions.pop().close()
+
+    assert route.provider is provider
 
 
 def test_a_start_that_fails_fails_the_batch_and_is_tried_again():

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import pieces, queues
+from loafer_kit.scaffold.additions import message_types, pieces, queues
 from loafer_kit.scaffold.project import projects
 from loafer_kit.scaffold.spec.problems import SpecError
 from loafer_kit.scaffold.spec.specs import Draft
@@ -112,6 +112,82 @@ def test_a_queue_of_a_kind_brings_the_import_of_its_envelopes():
     assert "message_translator=EnvelopeTranslator(sns, s3)" in routes
     assert "handle_uploads(\n    message: list[dict[str, Any]]," in handlers
     assert all(is_only_inserted(files[path], after[path]) for path in CODE)
+
+
+TYPED = {
+    "name": "shop",
+    "queues": [
+        {"name": "orders", "kind": "eventbridge", "by": "detail-type", "types": {"order.paid": {}}},
+        {"name": "bills"},
+    ],
+}
+
+
+def with_type(files, name, handler=None, queue="orders"):
+    """The project's files after `add handler --for`."""
+    addition = message_types.plan(draft(files), name, queue, handler, projects.builtin("service"))
+    changed = {path: addition.apply(path, files.get(path)) for path in addition.after}
+    return {**files, **{path: after for path, after in changed.items() if after is not None}}
+
+
+def test_an_untouched_service_becomes_what_new_makes_of_the_type():
+    """The lock's files are made the same way, so an update has nothing to do."""
+    queue = TYPED["queues"][0]
+    wider = {**queue, "types": {**queue["types"], "Order placed": {}}}
+
+    after = with_type(rendered(TYPED), "Order placed")
+
+    assert after == rendered({**TYPED, "queues": [wider, TYPED["queues"][1]]})
+
+
+@pytest.mark.parametrize("edit", [b"\n# mine\n", b"\r\n# mine\r\n"])
+def test_an_edited_service_gets_the_handler_of_a_type(edit):
+    """Each file keeps every line; the spec, the route, the handler and its test have the type."""
+    files = {path: file + edit for path, file in rendered(TYPED).items()}
+
+    after = with_type(files, "order.sent", "send_it")
+
+    assert all(is_only_inserted(files[path], after[path]) for path in CODE)
+    assert b'"order.sent" = { handler = "send_it" }' in after["loafer.toml"]
+    assert b'"order.sent": handlers.send_it' in after["shop/routes.py"]
+    assert b"async def send_it(" in after["shop/handlers.py"]
+    assert b"def test_send_it_accepts_a_message(" in after["tests/test_handlers.py"]
+    assert with_type(after, "order.sent") == after
+
+
+@pytest.mark.parametrize(
+    ("name", "handler", "queue", "message"),
+    [
+        ("a", None, "bills", "the queue 'bills' has no types"),
+        ("a", None, "bils", "there is no queue 'bils'; did you mean 'bills'"),
+        ("order.paid", "other", "orders", "handle_order_paid handles the type 'order.paid'"),
+        ("a", "handle_bills", "orders", "handle_bills is already the handler"),
+        ("a`b", None, "orders", "does not match"),
+    ],
+)
+def test_a_type_that_cannot_be_added_is_told(name, handler, queue, message):
+    """Nothing is planned."""
+    with pytest.raises((ConfigurationError, SpecError), match=re.escape(message)):
+        with_type(rendered(TYPED), name, handler, queue)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "why"),
+    [
+        ("shop/routes.py", b"by_type(", b"chosen(", "the route of orders has no by_type("),
+        ("loafer.toml", b"[queues.types]\n", b"[queues.types.a]\n", "are not rows of"),
+    ],
+)
+def test_types_that_are_not_recognised_are_told_with_what_they_lack(path, old, new, why):
+    """The person inserts it."""
+    files = {**rendered(TYPED), path: rendered(TYPED)[path].replace(old, new)}
+    addition = message_types.plan(
+        Draft(TYPED, "loafer.toml"), "x", "orders", None, projects.builtin("service")
+    )
+
+    with pytest.raises(pieces.UnplacedError, match=re.escape(why)) as caught:
+        addition.apply(path, files[path])
+    assert "handle_x" in caught.value.snippet
 
 
 def test_an_edited_module_of_handlers_gets_the_logger_that_a_new_handler_uses():

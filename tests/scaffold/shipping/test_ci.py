@@ -3,8 +3,8 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
+import programs
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -63,8 +63,5 @@ def test_its_commands_pass_in_the_project(ship, tmp_path):
     ]
 
     for command in commands:
-        done = subprocess.run(
-            f"{Path(sys.executable).parent}/{command}",
-            shell=True, cwd=tmp_path / "foobar", capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = programs.run_command(command, cwd=tmp_path / "foobar")
         assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ from loafer_kit.scaffold.rendering import quoting
 from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
 from loafer_kit.scaffold.spec.problems import SpecError
 
-PATHS = [path for artefact in ARTEFACTS for path in artefact.paths]
+PATHS = [path.format(package="foobar") for artefact in ARTEFACTS for path in artefact.paths]
 HOSTILE = [
     "'", '"', '"""', "\\", "\n", "\r\n", "\0", "\u2028", "\x7f", "\x85", "{{ 7*7 }}", "{% raw %}", "${x}",
     "$${x}", "%{ if true }", "#", " #", ": ", "- ", "|", ">", "&a", "*a", "!Ref x", "%YAML", "---",
@@ -77,7 +77,9 @@ queues = st.fixed_dictionaries(
         "topic": topics | text,
         "dead_letter_queue": names | st.sampled_from(["dead", "dead.fifo"]) | text,
         "max_receive_count": st.integers(1, 1000),
-        "visibility_timeout": st.integers(1, 43200),
+        "visibility_timeout": st.integers(
+            5400, 43200
+        ),  # Lambda accepts it, whatever the handler needs
         "concurrency": st.integers(1, 10000),
         "handler_timeout": st.floats(0, 43200, exclude_min=True) | st.integers(1, 43200),
         "rate_limit": st.floats(0, 1e6, exclude_min=True),

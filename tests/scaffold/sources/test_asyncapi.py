@@ -490,6 +490,64 @@ def test_several_messages_are_a_union(tmp_path):
     validation.service(draft)
 
 
+def event(kind, **field):
+    properties = {"kind": {"const": kind}, "id": {"type": "string"}}
+    return {"type": "object", "properties": properties, "required": ["kind"], **field}
+
+
+@pytest.mark.parametrize("form", ["messages", "oneOf"])
+def test_messages_that_a_field_tells_apart_get_a_handler_each(tmp_path, form):
+    """Each with its own model; the spec and a second document say the same."""
+    schemas = {"Placed": event("order.placed"), "Paid": event("order.paid")}
+    content = version_3(payload={"oneOf": [{"title": key, **schemas[key]} for key in schemas]})
+    if form == "messages":
+        messages = {name: {"payload": schema} for name, schema in schemas.items()}
+        content["channels"]["orders"]["messages"] = messages
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    (queue,) = draft.values["queues"]
+    assert (queue["by"], queue.get("payload"), queue.get("handler")) == ("kind", None, None)
+    assert queue["types"] == {
+        "order.placed": {"payload": "Placed"},
+        "order.paid": {"payload": "Paid"},
+    }
+    assert list(draft.values["payloads"]) == ["Placed", "Paid"]
+    (found,) = validation.service(draft).queues
+    assert found.handlers == ("handle_order_placed", "handle_order_paid")
+
+
+@pytest.mark.parametrize(
+    "other", [event("order.placed"), event("order.paid", required=[]), event(7), event(["a"])]
+)
+def test_messages_that_nothing_tells_apart_have_one_handler(tmp_path, other):
+    """The same value, a field that may be absent, and one that is no text."""
+    other["properties"]["more"] = {"type": "integer"}
+    content = version_3(payload={"oneOf": [event("order.placed"), other]})
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert "types" not in draft.values["queues"][0]
+    validation.service(draft)
+
+
+def test_two_queues_with_the_same_types_have_handlers_of_their_own(tmp_path):
+    """The second gets other names."""
+    content = version_3(payload={"oneOf": [event("a"), event("b")]})
+    content["channels"]["copies"] = {**content["channels"]["orders"], "address": "copies"}
+    content["operations"]["onCopy"] = {
+        "action": "receive",
+        "channel": {"$ref": "#/channels/copies"},
+    }
+
+    service = validation.service(asyncapi.read(document(tmp_path, content)))
+
+    assert [queue.handlers for queue in service.queues] == [
+        ("handle_a", "handle_b"),
+        ("handle_a_2", "handle_b_2"),
+    ]
+
+
 def test_a_consumer_without_an_endpoint_and_a_topic_without_a_name_get_names(tmp_path):
     """As springwolf writes them; the names are noted."""
     content = version_3()

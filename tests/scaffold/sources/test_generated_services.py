@@ -1,10 +1,9 @@
 """Documents of every source, made into services by the command line: their own tests pass."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 from kept_projects import loafer_kit
 
@@ -53,15 +52,7 @@ parts = "list[Part]"
 
 
 def run(*command, folder, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, command)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **environment},
-    )
+    done = programs.run("-m", *command, cwd=folder, env={**os.environ, **environment})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

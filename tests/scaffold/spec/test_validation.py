@@ -98,6 +98,59 @@ def test_queues_of_one_topic_have_one_kind():
     assert set(problems(*reversed(queues))) == {"queues[1].topic"}
 
 
+MODELS = {"Placed": {"kind": "Literal['placed']"}, "Order": {"id": "int"}}
+
+
+def test_each_type_of_messages_has_a_handler():
+    """Named after the type; a handler of the queue is for all others."""
+    queue = {"name": "q", "by": "kind", "types": {"placed": {"payload": "Placed"}, "x/y z": {}}}
+
+    typed, other = spec(
+        queue,
+        {**queue, "name": "p", "types": {"a": {"handler": "b"}}},
+        payloads=MODELS,
+    ).queues
+
+    assert (typed.handlers, typed.payloads) == (("handle_placed", "handle_y_z"), ("Placed",))
+    assert (typed.handler, other.handlers) == (None, ("b",))
+    queue = {"name": "q", "by": "kind", "types": '{"a": {}}', "handler": "rest"}
+    assert spec(queue).queues[0].handlers == ("handle_a", "rest")
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"by": "kind"}, "by"),
+        ({"types": {"a": {}}}, "by"),
+        ({"by": "a`b", "types": {"a": {}}}, "by"),
+        ({"by": "a", "types": {}}, "types"),
+        ({"by": "a", "types": []}, "types"),
+        ({"by": "a", "types": "no JSON"}, "types"),
+        ({"by": "a", "types": {"a": "handle_a"}}, "types.a"),
+        ({"by": "a", "types": {"": {}}}, "types.''"),
+        ({"by": "a", "types": {"a": {"handlr": "b"}}}, "types.a.handlr"),
+        ({"by": "a", "types": {"a": {"handler": "a b"}}}, "types.a.handler"),
+        ({"by": "a", "types": {"a": {"payload": "Ordr"}}}, "types.a.payload"),
+        ({"by": "a", "types": {"a": {"handler": "f"}, "b": {"handler": "f"}}}, "types.b.handler"),
+        ({"by": "kind", "types": {"paid": {"payload": "Placed"}}}, "types.paid"),
+        ({"by": "a", "types": {"a": {}}, "payload": "Order"}, "payload"),
+        ({"by": "a", "types": {"a": {}}, "translator": "none"}, "translator"),
+        ({"by": "a", "types": {"a": {}}, "kind": "s3"}, "types"),
+    ],
+)
+def test_what_is_wrong_with_types_is_told_at_its_key(more, place):
+    """Each by itself."""
+    assert set(problems({"name": "q", **more}, payloads=MODELS)) == {f"queues[0].{place}"}
+
+
+def test_queues_of_one_topic_expect_the_same_types():
+    """They get the same messages."""
+    typed = {"topic": "t", "by": "kind", "types": {"a": {}}}
+    others = {"topic": "t", "by": "kind", "types": {"b": {}}}
+
+    assert set(problems({"name": "q", **typed}, {"name": "p", **others})) == {"queues[1].types"}
+
+
 def test_a_dead_letter_queue_has_a_receive_count():
     """Five attempts unless it is given."""
     assert spec({"name": "q", "dead_letter_queue": "d"}).queues[0].max_receive_count == 5

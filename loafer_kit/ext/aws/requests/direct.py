@@ -54,6 +54,9 @@ _LARGEST_WRITE = 1_048_576
 _ATTEMPTS = 3
 
 
+_SENDS = ("SendMessage", "SendMessageBatch")
+
+
 class DirectTransport:
     """An `SQSTransport` that signs and posts each request itself.
 
@@ -92,6 +95,9 @@ class DirectTransport:
         parameters = {"QueueUrl": url, **parameters}
         with requesting("sqs", action, parameters, trace_headers.read) as told:
             response, answer = await self._answer(action, url, parameters)
+            if action in _SENDS:  # as botocore does; users of a handler get it
+                request_id = response.headers.get("x-amzn-RequestId")
+                answer["ResponseMetadata"] = {"RequestId": request_id}
             if told is not None:
                 told.answer, told.request_id = answer, response.headers.get("x-amzn-RequestId")
         return answer

@@ -1,7 +1,7 @@
 {% set queues = cookiecutter.queues %}
 {% set names = queues|map(attribute="shown")|list %}
 {% set ordered = queues|selectattr("fifo")|list %}
-{% set typed = queues|selectattr("payload")|selectattr("dead_letter_queue")|list %}
+{% set typed = queues|selectattr("rejects_misfits")|list %}
 """The service as a whole: from a sent message to an empty queue."""
 
 {% if cookiecutter.on_rabbitmq %}
@@ -15,7 +15,7 @@ def test_messages_are_handled_and_acknowledged(local_rabbitmq: LocalRabbitMQ) ->
     """One message to {% if queues|length == 1 %}the queue{% else %}each queue{% endif %}, one round of the service, and nothing is left."""
     messages = {
 {% for queue in queues %}
-        {{ queue.route_name|py }}: {{ queue.example|py }},
+        {{ queue.route_name|py }}: {{ queue.message.content|py }},
 {% endfor %}
     }
     found = [route for route in routes if route.name in messages]
@@ -53,12 +53,12 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
     """One message to {% if queues|length == 1 %}the queue{% else %}each queue{% endif %}, one round of the service, and nothing is left."""
     local_queues.create({% for queue in queues %}{% include "local_queue.txt" %}{% if not loop.last %}, {% endif %}{% endfor %})
 {% for queue in queues if not queue.published %}
-{% set envelopes, content = queue.envelopes, queue.example %}
-    local_queues.send({{ queue.shown|py }}, {% include "body.txt" %})
+{% set envelopes, message = queue.envelopes, queue.message %}
+    local_queues.send({{ queue.shown|py }}, {% include "body.txt" %}{% include "attributes.txt" %})
 {% endfor %}
 {% for topic in cookiecutter.topics %}
-{% set envelopes, content = topic.envelopes, topic.example %}
-    local_queues.publish({{ topic.name|py }}, {% include "body.txt" %})
+{% set envelopes, message = topic.envelopes, topic.message %}
+    local_queues.publish({{ topic.name|py }}, {% include "body.txt" %}{% include "attributes.txt" %})
 {% endfor %}
     names = [{% for queue in queues %}{{ queue.route_name|py }}{% if not loop.last %}, {% endif %}{% endfor %}]
     manager = LoaferManager([route for route in routes if route.name in names])

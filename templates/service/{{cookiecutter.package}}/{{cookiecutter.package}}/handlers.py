@@ -17,7 +17,7 @@ from typing import Any
 from loafer_kit.types import ExcInfo, Message
 
 {% endif %}
-{% if cookiecutter.queues|selectattr("payload")|list %}
+{% if cookiecutter.payload_names %}
 from {{ cookiecutter.package }} import payloads
 
 {% endif %}
@@ -26,18 +26,21 @@ logger = logging.getLogger(__name__)
 
 
 {% for queue in cookiecutter.queues %}
-{% if not loop.first %}
+{% set first_queue = loop.first %}
+{% for function in queue.functions %}
+{% set type, payload = function.message.type, function.message.payload %}
+{% if not (first_queue and loop.first) %}
 
 
 {% endif %}
-async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.payload }}{% elif queue.kind == "s3" %}list[dict[str, Any]]{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
-    """Handle one message of the queue {{ queue.shown|prose }}.
+async def {{ function.name }}(message: {% if payload %}payloads.{{ payload }}{% elif queue.kind == "s3" %}list[dict[str, Any]]{% else %}Any{% endif %}, metadata: Mapping[str, Any]) -> bool:
+    """Handle one message {% if type %}{{ type|py }} {% endif %}of the queue {{ queue.shown|prose }}.
 
 {% if queue.translator == "none" %}
     `message` is what {{ broker }} delivered, undecoded; `metadata` is empty.
 {% elif queue.translator %}
     `message` and `metadata` are what translators.{{ queue.translator }} makes of what {{ broker }} delivers.
-{% elif queue.payload %}
+{% elif payload %}
     `message` is built from {% if queue.content %}{{ queue.content|prose }}{% elif queue.topic %}the JSON published to {{ queue.topic|prose }}{% else %}the JSON body{% endif %}; what does not fit is rejected.
 {% elif queue.content %}
     `message` is {{ queue.content|prose }},
@@ -57,8 +60,9 @@ async def {{ queue.handler }}(message: {% if queue.payload %}payloads.{{ queue.p
 {% endif %}
     """
     # TODO: do the work here.
-    logger.warning("{{ queue.handler }} is not written yet: deleted %r", message)
+    logger.warning("{{ function.name }} is not written yet: deleted %r", message)
     return True
+{% endfor %}
 {% endfor %}
 {% for handler in cookiecutter.error_handlers %}
 

@@ -8,6 +8,9 @@ from loafer_kit.ext.amqp.routes import AMQPRoute
 {% else %}
 from loafer_kit.ext.aws.routes import {{ cookiecutter.route_classes|join(", ")|prose }}
 {% endif %}
+{% if cookiecutter.queues|selectattr("types")|list %}
+from loafer_kit.payloads.by_type import by_type
+{% endif %}
 
 from {{ cookiecutter.package }} import handlers{% if cookiecutter.parameters %}, parameters{% endif %}{% if cookiecutter.translators %}, translators{% endif %}
 
@@ -19,7 +22,13 @@ routes = (
     {%+ endif %}
 {{- queue.route }}({{ queue.name|py_name }}
 {%- if queue.receive %}, {{ {"options": queue.receive}|py }}{% endif %}
+{% if queue.types %}
+, handler=by_type({{ queue.by|py }}, {
+{%- for type, handler in queue.types.items() %}{{ type|py }}: handlers.{{ handler }}{% if not loop.last %}, {% endif %}{% endfor -%}
+}{% if queue.handler %}, default=handlers.{{ queue.handler }}{% endif %})
+{%- else %}
 , handler=handlers.{{ queue.handler }}
+{%- endif %}
 {%- if queue.shown != queue.queue_name %}, name={{ queue.route_name|py }}{% endif %}
 {%- if queue.error_handler %}, error_handler=handlers.{{ queue.error_handler }}{% endif %}
 {% if queue.translator == "none" %}

@@ -11,7 +11,7 @@ from virtual_time import run
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.producer import GivenUpError, RefusedError, TooLargeError
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError
-from loafer_kit.ext.aws.sending import Sender, size_of
+from loafer_kit.ext.aws.sending import Room, Sender, size_of
 
 FAILED = {"SenderFault": False, "Code": "InternalError", "Message": "try again"}
 REFUSED = {"SenderFault": True, "Code": "InvalidMessageContents", "Message": "no"}
@@ -318,21 +318,23 @@ def test_memory_is_bounded(in_virtual_time):
     in_virtual_time(main)
 
 
-@pytest.mark.parametrize("at", [0.5, 1.0])
-def test_a_sender_that_gives_up_waiting_holds_up_nobody(in_virtual_time, at):
+@pytest.mark.parametrize("granted", [False, True])
+def test_a_sender_that_gives_up_waiting_holds_up_nobody(in_virtual_time, granted):
     """Whether it is cancelled before there is room for it, or at the moment when there is."""
 
     async def main():
-        target = Target(takes=1.0)
-        at_work = sender(target, buffer=2_000)
-        first = asyncio.create_task(send(at_work, "a"))
-        second = asyncio.create_task(send(at_work, "b" * 1_500))
-        third = asyncio.create_task(send(at_work, "c"))
-        asyncio.get_running_loop().call_later(at, second.cancel)
-        await asyncio.wait([first, second, third])
-        assert target.stored[0] == "a"
-        assert target.stored[-1] == "c"
-        await send(at_work, "d" * 900)
+        room = Room(10)
+        await room.take(8)
+        large, small = (asyncio.create_task(room.take(size)) for size in (9, 2))
+        await asyncio.sleep(0)
+        if granted:
+            room.give_back(8)
+        large.cancel()
+        await asyncio.wait([large])
+        await small
+        if not granted:
+            room.give_back(8)
+        await room.take(8)
 
     in_virtual_time(main)
 
