@@ -1,10 +1,10 @@
 """What each copy of the process in `programs` has imported, and parsed, when it starts."""
 
-import functools
 import gc
 
 import black  # noqa: F401
 import botocore.session
+import botocore_caches
 import cookiecutter.main  # noqa: F401
 import moto.moto_server.werkzeug_app
 import moto.sns.responses
@@ -13,6 +13,7 @@ import pytest  # noqa: F401
 import watchfiles  # noqa: F401
 
 import loafer_kit.cli.add
+import loafer_kit.cli.dead_letters
 import loafer_kit.cli.dev
 import loafer_kit.cli.dlq
 import loafer_kit.cli.new
@@ -24,8 +25,7 @@ import loafer_kit.managers
 import loafer_kit.scaffold.rendering.builtin
 import loafer_kit.scaffold.rendering.formatting  # noqa: F401
 
-# Sessions share one loader: each parses a megabyte of JSON otherwise.
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+botocore_caches.share()
 for service in ("sqs", "sns"):
     botocore.session.Session().create_client(
         service, "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"

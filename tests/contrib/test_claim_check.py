@@ -449,16 +449,34 @@ async def test_a_payload_stays_while_its_message_may_come_back(s3, result):
     assert "needed" in keys(s3)
 
 
-async def test_on_lambda_payloads_stay(s3):
+def test_on_lambda_payloads_stay(s3, monkeypatch):
     """It deletes the messages later, after the function has returned."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     s3.put_object(Bucket=BUCKET, Key="needed", Body=b"1")
     check = ClaimCheck(BUCKET)
-    manager = LoaferManager([one := route(accept, check)])
+    seen = []
+    manager = LoaferManager([route(lambda content, _: seen.append(content) or True, check)])
     check.delete_payloads(manager)
-    lambda_handler(manager)
-    manager._observers.of_route(one).settled([pointer("needed")], "acknowledged", 0.0)
-    await manager._tear_down()
+    handle = lambda_handler(manager)
+    message = pointer("needed")
+    event = {
+        "messageId": "1",
+        "receiptHandle": "r",
+        "body": message["Body"],
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "messageAttributes": {
+            "ExtendedPayloadSize": {"stringValue": "1", "dataType": "Number"},
+        },
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:orders",
+        "awsRegion": "us-east-1",
+    }
+    try:
+        assert handle({"Records": [event]}, None) == {"batchItemFailures": []}
+    finally:
+        handle.close()
 
+    assert seen == [1]
     assert "needed" in keys(s3)
 
 

@@ -15,14 +15,12 @@ pytestmark = pytest.mark.slow
 
 EXTENSIONS = {
     "bare": [],
-    "settings": ["--setting", "URL=redis://localhost", "--setting", "TIMEOUT=5"],
-    "required": ["--required", "PASSWORD", "--consumer"],
+    "provider": ["--like", "provider", "--setting", "URL=redis://localhost", "--required", "USER"],
+    "middleware": ["--like", "middleware", "--setting", "TIMEOUT=5", "--cli"],
     "everything": [
         *("--setting", 'ODD=`|"{{ 1 }}"{% raw %}\\\n', "--required", "USER", "--required"),
         *("PASSWORD", "--consumer", "--cli"),
     ],
-    "provider": ["--like", "provider", "--setting", "URL=x", "--required", "USER", "--cli"],
-    "middleware": ["--like", "middleware", "--setting", "UNIT=s", "--required", "USER", "--cli"],
 }
 RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from kept_projects import loafer_kit
 
 from loafer_kit.ext.aws.envelopes import ENVELOPES, EnvelopeTranslator
 from loafer_kit.local import LocalQueue, LocalQueues
@@ -76,15 +77,16 @@ def test_a_service_is_clean_and_passes_its_own_tests(checkout, tmp_path, kind):
     checkout.run(*PYTEST, cwd=project)
 
 
-def test_a_service_of_rabbitmq_is_clean_and_passes_its_own_tests(rabbitmq, checkout, tmp_path):
+def test_a_service_of_rabbitmq_is_clean_and_passes_its_own_tests(
+    rabbitmq, checkout, tmp_path, monkeypatch
+):
     """Also with a queue that is added; its tests use the broker that runs already."""
     queue = "orders,kind=amqp,exchange=shop,routing_key=order.*"
     project = checkout.new(tmp_path, "shopper", "--queue", queue)
-    checkout.run(
-        "loafer_kit", "add", "queue", "bills,kind=amqp,dead_letter_queue=lost", cwd=project
-    )
+    monkeypatch.chdir(project)
+    assert loafer_kit("add", "queue", "bills,kind=amqp,dead_letter_queue=lost").code == 0
 
-    checkout.run("loafer_kit", "check", cwd=project)
+    assert loafer_kit("check").code == 0
     checkout.run("black", "--check", ".", cwd=project)
     subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
     checkout.run("mypy", "--strict", ".", cwd=project)

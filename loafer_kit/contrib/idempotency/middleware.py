@@ -85,7 +85,7 @@ class Idempotency:
         payload: str | ValueOf | None = "@",
         expires_after: float = 86_400.0,
         replay: bool = False,
-        store_timeout: float = 5.0,
+        store_timeout: float = 3.0,
         run_unprotected: bool = False,
     ) -> None:
         if not name:

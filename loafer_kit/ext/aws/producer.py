@@ -78,6 +78,7 @@ class Producer:
         #: The URL of the queue or the ARN of the topic, once it is known.
         self.address: str | None = None
         self._is_fifo = is_fifo(self._given)
+        self._may_delay = self._service == "sqs" and not self._is_fifo
         self._linger = linger
         self._attempts = attempts
         self._buffer = buffer
@@ -125,7 +126,7 @@ class Producer:
         """
         parameters: Entry = {
             "MessageGroupId": group,
-            "DelaySeconds": delay,
+            "DelaySeconds": delay if self._may_delay or delay else None,
             "MessageAttributes": {
                 name: _attribute(name, value) for name, value in (attributes or {}).items()
             },
@@ -180,7 +181,7 @@ class Producer:
                 f"{self._subject} is a FIFO {kind}: every message needs a group, "
                 "send(body, group=…) or publish(message, MessageGroupId=…)."
             )
-        if parameters.get("DelaySeconds") and (self._is_fifo or self._service == "sns"):
+        if parameters.get("DelaySeconds") and not self._may_delay:
             raise RefusedError(
                 f"{self._subject} delays no single message: only a standard queue does. "
                 "Set the queue's own DelaySeconds."
@@ -200,12 +201,14 @@ class Producer:
         if at_work is None or not at_work.holders:  # the service has ended before it was started
             return
         at_work.holders -= 1
-        if not at_work.holders:
-            at_work.sender.hurry()
-            while at_work.users > 1:
-                at_work.changed.clear()
-                await at_work.changed.wait()
-        await self._leave(at_work)
+        try:
+            if not at_work.holders:
+                at_work.sender.hurry()
+                while at_work.users > 1:
+                    at_work.changed.clear()
+                    await at_work.changed.wait()
+        finally:
+            await self._leave(at_work)
 
     def _enter(self) -> "_AtWork":
         loop = asyncio.get_running_loop()

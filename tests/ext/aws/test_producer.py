@@ -141,6 +141,45 @@ async def test_what_cannot_be_sent_there_is_refused_at_once(fifo):
         await Producer(topic="events").send(1, delay=5)
 
 
+async def test_no_delay_is_not_mentioned_where_there_is_none(fifo):
+    """A FIFO queue has no parameter for it; on a standard queue 0 outweighs the queue's own delay."""
+    requests = Requests()
+    manager = LoaferManager([Route(InMemoryProvider([1]), lambda *_: True)])
+    manager.observe(requests)
+
+    @manager.startup
+    async def send(service):
+        await Producer(fifo).send("a", group="g", delay=0)
+
+    await manager.serve(forever=False)
+    [sent] = [r.parameters for r in requests.made if r.action == "SendMessage"]
+    assert "DelaySeconds" not in sent
+
+
+async def test_a_block_that_is_cancelled_gives_back_its_connections(queue):
+    """It does not wait to the end for what cannot be sent."""
+    stuck = asyncio.Event()
+
+    async def prepare(body, attributes):
+        await stuck.wait()
+
+    producer = Producer(queue, prepare=prepare)
+
+    async def block():
+        async with producer:
+            sending.append(asyncio.create_task(producer.send(1)))
+            await asyncio.sleep(0)
+            began.set()
+
+    sending, began = [], asyncio.Event()
+    task = asyncio.create_task(block())
+    await began.wait()
+    task.cancel()
+    sending[0].cancel()
+    await asyncio.wait([task, *sending])
+    assert not clients._in_use.get(asyncio.get_running_loop())
+
+
 async def test_what_sqs_refuses_fails_alone(local_queues, queue):
     """The error has SQS's reason; the others of the request are sent."""
     async with Producer(queue) as producer:
