@@ -174,11 +174,15 @@ async def test_a_second_consumer_of_an_ordered_queue_waits(broker):
     """Until the first one has gone."""
     provider, (first,) = await broker.filled("1", single_active_consumer=True)
     other = await broker.provider(provider.name, single_active_consumer=True)
+    other.wait_time = 0.2
+    assert await other.fetch(1) == []
     await rabbit.send(broker.url, provider.name, "2")
+    assert await other.fetch(1) == []  # though its turn would have come
     waiting = asyncio.create_task(fetch(other, 1))
     await provider.settle(first, ACKNOWLEDGE)
     (second,) = await fetch(provider, 1)
     assert not waiting.done()
+    other.wait_time = 5
     await provider.settle(second, RELEASE)
     provider.stop()
     assert bodies(await waiting) == ["2"]
