@@ -88,7 +88,7 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
         while any(local_queues.counts(name).total for name in ("orders", "news.fifo")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        while "ready" not in health_file.read_text():
+        while '"ready"' not in health_file.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.1)
         kind, *check = services["service"]["healthcheck"]["test"]
