@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # The tests start many processes; compiled modules make that faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast browser lint format bench soak picture docs localstack clean
+.PHONY: demo test test-fast browser lint format bench soak picture docs localstack rabbitmq clean
 
 demo: $(STAMP)
 	@$(BIN)/python docs/demo.py
@@ -38,12 +38,19 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-# Many random schedules against a model of SQS, and commands killed at every write: many minutes.
+# Many random schedules, kills at every write, 100,000 messages through faults: many minutes.
 soak: $(STAMP)
 	$(BIN)/python -m pytest tests/ext/aws/model/test_schedules.py --hypothesis-profile=soak --timeout 1200
 	$(BIN)/python -m pytest tests/dead_letters/test_kills.py --hypothesis-profile=soak --timeout 1200
 	$(BIN)/python -m pytest tests/scaffold/project/test_interruptions.py -k any_command \
 		--hypothesis-profile=soak --timeout 3600
+	$(BIN)/python -m pytest tests/faults/test_producer.py tests/faults/test_rabbitmq.py \
+		tests/contrib/idempotency/test_processes.py --hypothesis-profile=soak --timeout 3600
+
+# A second broker for the tests. Without it, those of RabbitMQ are skipped.
+rabbitmq:
+	@command -v rabbitmq-server > /dev/null || test -x /usr/sbin/rabbitmq-server || \
+		{ echo "Install RabbitMQ 3.10 or later, on Debian: apt-get install rabbitmq-server"; exit 1; }
 
 # A second SQS server for the tests of faults. Without it, they use moto's server only.
 localstack: .localstack/.installed
