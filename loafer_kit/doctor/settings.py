@@ -8,18 +8,20 @@ from pathlib import Path
 from loafer_kit.config import PROCESS_VARIABLES, route_variable
 from loafer_kit.doctor.findings import Finding
 from loafer_kit.engine.route_options import SETTABLE_OPTIONS as ROUTE_OPTIONS
-from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as QUEUE_OPTIONS
+from loafer_kit.exceptions import MissingExtraError
+from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as SQS_OPTIONS
 from loafer_kit.scaffold.additions import extensions
 from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
 
-_OPTIONS = sorted({*ROUTE_OPTIONS, *QUEUE_OPTIONS})
+#: The check of RabbitMQ tells where it leads, without the password that it may hold.
+_BROKER = "LOAFER_AMQP_URL"
 
 
 def findings(spec: ServiceSpec, project: Path) -> Iterator[Finding]:
     """Yield the parameters, the variables of the service and its routes, and those of extensions."""
     for parameter in spec.parameters:
         yield _parameter(parameter)
-    yield from _variables([queue.route_name for queue in spec.queues])
+    yield from _variables([queue.route_name for queue in spec.queues], _options(spec))
     yield from _extensions(project / spec.package / "__init__.py", spec.package)
 
 
@@ -33,16 +35,27 @@ def _parameter(parameter: Parameter) -> Finding:
     return Finding("problem", subject, "is not set and has no default", remedy)
 
 
-def _variables(routes: Iterable[str]) -> Iterator[Finding]:
+def _options(spec: ServiceSpec) -> list[str]:
+    """Return the options of the service's routes that variables set."""
+    if not spec.on_rabbitmq:
+        return sorted({*ROUTE_OPTIONS, *SQS_OPTIONS})
+    try:
+        from loafer_kit.ext.amqp.options import SETTABLE_OPTIONS as AMQP_OPTIONS
+    except MissingExtraError:  # the check of the broker says so
+        return sorted(ROUTE_OPTIONS)
+    return sorted({*ROUTE_OPTIONS, *AMQP_OPTIONS})
+
+
+def _variables(routes: Iterable[str], options: Iterable[str]) -> Iterator[Finding]:
     subjects = {"settings of the service": list(PROCESS_VARIABLES)}
     for route in routes:
-        subjects[f"settings of route {route}"] = [route_variable(route, o) for o in _OPTIONS]
+        subjects[f"settings of route {route}"] = [route_variable(route, o) for o in options]
     for subject, variables in subjects.items():
         listed = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]
         unset = [name for name in variables if not os.environ.get(name)]
         message = f"{', '.join(listed) or 'nothing'} is set; not set: {', '.join(unset)}"
         yield Finding("ok", subject, message)
-    known = {name for variables in subjects.values() for name in variables}
+    known = {_BROKER, *(name for variables in subjects.values() for name in variables)}
     for name in sorted(os.environ):
         if name.startswith("LOAFER_") and name not in known:
             near = get_close_matches(name, known, n=1)

@@ -29,3 +29,14 @@ def test_a_broker_that_does_not_answer_is_a_problem(doctor, monkeypatch):
     ]
     assert "LOAFER_AMQP_URL" in problem["remedy"]
     assert "secret" not in str(problem)
+
+
+def test_the_variables_are_those_of_rabbitmq(doctor, monkeypatch):
+    """The broker's is known, and its password stays out of the list."""
+    monkeypatch.setenv("LOAFER_AMQP_URL", "amqp://me:secret@127.0.0.1:1/")
+    found = doctor('name = "orders"\nkind = "amqp"')
+    (listed,) = [item for item in found if item["subject"] == "settings of route orders"]
+    assert "LOAFER_ORDERS_MAX_DELIVERIES" in listed["message"]
+    assert "LOAFER_ORDERS_VISIBILITY_TIMEOUT" not in listed["message"]
+    assert not [item for item in found if "sets nothing" in item["message"]]
+    assert "secret" not in str(found)

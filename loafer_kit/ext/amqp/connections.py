@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,6 +23,9 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from yarl import URL
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
+
+# It logs each failure that it raises as well, and we report it.
+logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
 #: Seconds: until a connection is open, until the broker answers a request, until it closes.
 _OPEN, ANSWER, _CLOSE = 10.0, 30.0, 5.0
