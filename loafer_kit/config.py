@@ -12,6 +12,7 @@ from loafer_kit.exceptions import ConfigurationError, SettingError
 
 #: The environment variables of a process as a whole.
 PROCESS_VARIABLES = (
+    "LOAFER_AMQP_URL",
     "LOAFER_CONTROL",
     "LOAFER_HEALTH_FILE",
     "LOAFER_HTTP",

@@ -1,6 +1,7 @@
 """Lists the parameters and the settings of a service, and what the environment sets of them."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,8 +14,7 @@ from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as SQS_OPTIONS
 from loafer_kit.scaffold.additions import extensions
 from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
 
-#: The check of RabbitMQ tells where it leads, without the password that it may hold.
-_BROKER = "LOAFER_AMQP_URL"
+_CREDENTIALS = re.compile("//[^/]*@")
 
 
 def findings(spec: ServiceSpec, project: Path) -> Iterator[Finding]:
@@ -51,11 +51,12 @@ def _variables(routes: Iterable[str], options: Iterable[str]) -> Iterator[Findin
     for route in routes:
         subjects[f"settings of route {route}"] = [route_variable(route, o) for o in options]
     for subject, variables in subjects.items():
-        listed = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]
-        unset = [name for name in variables if not os.environ.get(name)]
+        given = {name: value for name in variables if (value := os.environ.get(name))}
+        listed = [f"{name}={_CREDENTIALS.sub('//', value)}" for name, value in given.items()]
+        unset = [name for name in variables if name not in given]
         message = f"{', '.join(listed) or 'nothing'} is set; not set: {', '.join(unset)}"
         yield Finding("ok", subject, message)
-    known = {_BROKER, *(name for variables in subjects.values() for name in variables)}
+    known = {name for variables in subjects.values() for name in variables}
     for name in sorted(os.environ):
         if name.startswith("LOAFER_") and name not in known:
             near = get_close_matches(name, known, n=1)

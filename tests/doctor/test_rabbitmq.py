@@ -32,11 +32,13 @@ def test_a_broker_that_does_not_answer_is_a_problem(doctor, monkeypatch):
 
 
 def test_the_variables_are_those_of_rabbitmq(doctor, monkeypatch):
-    """The broker's is known, and its password stays out of the list."""
+    """The broker's is listed without its password."""
     monkeypatch.setenv("LOAFER_AMQP_URL", "amqp://me:secret@127.0.0.1:1/")
     found = doctor('name = "orders"\nkind = "amqp"')
     (listed,) = [item for item in found if item["subject"] == "settings of route orders"]
     assert "LOAFER_ORDERS_MAX_DELIVERIES" in listed["message"]
     assert "LOAFER_ORDERS_VISIBILITY_TIMEOUT" not in listed["message"]
     assert not [item for item in found if "sets nothing" in item["message"]]
+    (service,) = [item for item in found if item["subject"] == "settings of the service"]
+    assert service["message"].startswith("LOAFER_AMQP_URL=amqp://127.0.0.1:1/ is set")
     assert "secret" not in str(found)
