@@ -20,7 +20,6 @@ from loafer_kit.local.keepers import Project, Say
 from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.local.sending import Server
-from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
@@ -113,7 +112,7 @@ def _messages(pair: str, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
 def _read_project(path: Path) -> Project:
     file, spec = read_spec(path, "dev")
     if spec.on_rabbitmq:
-        rabbitmq = {queue.name: contexts.amqp_keywords(queue) for queue in spec.queues}
+        rabbitmq = {queue.name: queue.amqp_options for queue in spec.queues}
         return Project(spec.package, file.parent, [], rabbitmq)
     return Project(spec.package, file.parent, [_local_queue(queue) for queue in spec.queues])
 

@@ -21,7 +21,6 @@ from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
-from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.spec.fields import AMQP
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
@@ -145,7 +144,7 @@ def send(
     if declared is not None and declared.kind == AMQP:
         if any((attribute, group, deduplication_id, delay, envelope, fact)):
             raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
-        _send_to_rabbitmq(destination, contexts.amqp_keywords(declared), bodies, json=json)
+        _send_to_rabbitmq(destination, declared.amqp_options, bodies, json=json)
         return
     from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
 

@@ -1,5 +1,6 @@
 """Generated services pass linters, mypy and their own tests, and handle messages."""
 
+import functools
 import shutil
 import signal
 import subprocess
@@ -118,6 +119,19 @@ RUNS = {
 }
 
 
+def _body(queue):
+    """The body of a message that the queue's handler, or the first of its types, takes."""
+    content, facts = {"key": "a b"}, {}
+    if queue.types and queue.kind in ("cloudevents", "eventbridge"):
+        facts[queue.by] = queue.types[0].name
+    elif queue.types:
+        content |= functools.reduce(
+            lambda value, key: {key: value}, reversed(queue.by.split(".")), queue.types[0].name
+        )
+    inner = [ENVELOPES[kind] for kind in queue.inner_envelopes]
+    return EnvelopeTranslator(*inner).wrap(content, **facts)
+
+
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_service_handles_and_deletes_what_is_sent(request, server, tmp_path, kind):
     """In the project's folder and in the one above; SIGTERM ends it, exit code 0."""
@@ -129,8 +143,7 @@ def test_a_service_handles_and_deletes_what_is_sent(request, server, tmp_path, k
     for queue in spec.queues:
         queues.create(LocalQueue(queue.queue_name, queue.topic, queue.dead_letter_queue))
     for queue in spec.queues:
-        inner = [ENVELOPES[kind] for kind in queue.inner_envelopes]
-        body = EnvelopeTranslator(*inner).wrap({"key": "a b"})
+        body = _body(queue)
         if queue.topic:
             queues.publish(queue.topic, body)
         else:

@@ -75,7 +75,7 @@ class EnvelopeTranslator(AbstractMessageTranslator):
             "metadata": metadata,
         }
 
-    def wrap(self, content: Any, **facts: Any) -> str:
+    def wrap(self, content: Any, /, **facts: Any) -> str:
         """Return the body of a message with this content, for tests and local work.
 
         `facts` are those of the innermost envelope.

@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from loafer_kit.scaffold.project.plans import Plan
 from loafer_kit.scaffold.rendering import formatting
-from loafer_kit.scaffold.rendering.quoting import QuotingExtension
+from loafer_kit.scaffold.rendering.filters import QuotingExtension
 from loafer_kit.scaffold.rendering.templates import File, Template
 
 # Separates the paths that are rendered as one text, the template `_PATHS`; none holds it.

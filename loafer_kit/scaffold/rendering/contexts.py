@@ -148,7 +148,7 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
         if field.keyword and field.name in queue.options
     }
     if queue.kind == AMQP:
-        keywords |= amqp_keywords(queue)
+        keywords |= queue.amqp_options
     elif queue.dead_letter_queue:
         keywords["dead_letter_queue"] = queue.dead_letter_queue
     return {
@@ -195,17 +195,6 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
         ],
         "limits": {name: queue.options[name] for name in LIMITS if name in queue.options},
     }
-
-
-def amqp_keywords(queue: QueueSpec) -> Context:
-    """Where a queue of RabbitMQ is bound and where its dead letters go, as its route says it."""
-    found = {
-        "exchange": queue.exchange,
-        "routing_key": queue.routing_key,
-        "dead_letter_queue": queue.dead_letter_queue,
-        "max_deliveries": queue.max_receive_count,
-    }
-    return {keyword: value for keyword, value in found.items() if value is not None}
 
 
 def _functions(queue: QueueSpec) -> tuple[TypeSpec, ...]:

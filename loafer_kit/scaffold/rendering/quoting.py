@@ -1,20 +1,13 @@
-"""How a value enters each language: the filters of our templates.
-
-A template may write an identifier or a whole number as it is; every other value needs a filter.
-"""
+"""How a value enters each language: functions from a value to the text that stands for it."""
 
 import json
+import keyword
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
-
-from jinja2 import Environment, Undefined
-from jinja2.ext import Extension
 
 from loafer_kit.scaffold.spec import names, payload_types
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
 _PLAIN_YAML = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]|:(?=[A-Za-z0-9]))*(?<! )")
 _YAML_WORDS = frozenset(["false", "n", "no", "null", "off", "on", "true", "y", "yes"])
 # What says the same in a docstring, a comment, Markdown and a Dockerfile.
@@ -151,6 +144,19 @@ def python_tuple(values: list[str]) -> Quoted:
     return Quoted(f"({', '.join(map(python, values))}{',' if len(values) == 1 else ''})")
 
 
+def python_keywords(values: Mapping[str, object]) -> Quoted:
+    """The arguments of a call, each by its name."""
+    arguments = (
+        (
+            f"{name}={python(value)}"
+            if name.isidentifier() and not keyword.iskeyword(name)
+            else f"**{python({name: value})}"
+        )
+        for name, value in values.items()
+    )
+    return Quoted(", ".join(arguments))
+
+
 def annotation(text: str, forward: bool = False) -> Quoted:
     """A payload type of a spec as a Python annotation, in quotes if its model comes later."""
     found = payload_types.parse(text).annotation
@@ -183,37 +189,3 @@ def _escaped(character: str, besides: str) -> str:
     if " " <= character <= "~" and character not in besides:
         return character
     return f"\\U{ord(character):08X}"
-
-
-def _checked(value: Any) -> Any:
-    if isinstance(value, (Quoted, Undefined)) or type(value) is int:
-        return value
-    if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
-        return value
-    raise ValueError(f"a template wrote {value!a} without a quoting filter")
-
-
-class QuotingExtension(Extension):
-    """Gives an environment the filters, and refuses whatever comes out without one."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        environment.filters.update(
-            annotation=annotation,
-            camel_case=camel_case,
-            cloudformation=cloudformation,
-            code=code,
-            hcl=hcl,
-            hcl_name=hcl_name,
-            hcl_part=hcl_part,
-            prose=prose,
-            py=python,
-            py_name=python_name,
-            py_tuple=python_tuple,
-            shell=shell,
-            shell_json=shell_json,
-            toml=toml,
-            toml_key=toml_key,
-            yaml=yaml,
-        )
-        environment.finalize = _checked

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.spec import function_limits, names
@@ -106,6 +106,17 @@ class QueueSpec:
             for row in rows
             if (value := self.attributes.get(row.name)) is not None
         }
+
+    @property
+    def amqp_options(self) -> dict[str, Any]:
+        """Where a queue of RabbitMQ is bound and where its dead letters go, as its route says it."""
+        found = {
+            "exchange": self.exchange,
+            "routing_key": self.routing_key,
+            "dead_letter_queue": self.dead_letter_queue,
+            "max_deliveries": self.max_receive_count,
+        }
+        return {option: value for option, value in found.items() if value is not None}
 
     @property
     def queue_name(self) -> str:

@@ -15,6 +15,7 @@ from terminals import Person
 
 from loafer_kit.cli.terminal import completions
 from loafer_kit.local.records import ServerRecord, announce
+from loafer_kit.scaffold.spec import fields
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +157,8 @@ def test_a_queues_settings_are_offered_after_a_comma(command):
 
 def test_a_setting_with_few_values_is_offered_with_them():
     """As soon as it is the only one that fits."""
-    assert complete("loafer-kit new service --queue a,ki") == ["a,kind=sqs", "a,kind=sns"]
+    kinds = [f"a,kind={kind}" for kind in fields.KINDS]
+    assert complete("loafer-kit new service --queue a,ki") == kinds
     assert complete("loafer-kit add queue a,hea") == ["a,heartbeat=true", "a,heartbeat=false"]
 
 
@@ -283,7 +285,7 @@ TYPED = {
     "send ref\t": "send refunds ",
     "dev --send re\t": "dev --send refunds=",
     "dev --once --send=re\t": "dev --once --send=refunds=",
-    "new service --queue jobs,ki\t": "new service --queue jobs,kind=s",
+    "new service --queue jobs,ki\t": "new service --queue jobs,kind=",
     "new service --queue jobs,kind=sn\t": "new service --queue jobs,kind=sns ",
     "new service --queue=jobs,kind=sqs,hea\t": "new service --queue=jobs,kind=sqs,heartbeat=",
     "new service --queue https://x/1/a,heartbeat=t\t": "new service --queue https://x/1/a,heartbeat=true ",

@@ -211,7 +211,7 @@ def test_a_template_for_loafer_kit_gets_the_whole_spec_and_is_formatted(tmp_path
 
 def test_no_value_reaches_code_without_a_quoting_filter(tmp_path):
     """Where a template asks for that, as ours do."""
-    extensions = ["loafer_kit.scaffold.rendering.quoting.QuotingExtension"]
+    extensions = ["loafer_kit.scaffold.rendering.filters.QuotingExtension"]
     variables = {**LOAFER, "_extensions": extensions}
     context = {**SPEC, "name": "'''; import os"}
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from loafer_kit.scaffold.rendering import quoting
+from loafer_kit.scaffold.rendering.filters import QuotingExtension
 
 values = (
     st.text() | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
@@ -56,7 +57,7 @@ def test_prose_takes_no_character_that_a_parser_knows(value):
 @given(st.text())
 def test_a_value_without_a_filter_is_an_identifier_or_refused(value):
     """A template cannot forget to quote."""
-    template = Environment(extensions=[quoting.QuotingExtension]).from_string("{{ x }}")
+    template = Environment(extensions=[QuotingExtension]).from_string("{{ x }}")
 
     try:
         assert template.render(x=value) == value
@@ -67,6 +68,6 @@ def test_a_value_without_a_filter_is_an_identifier_or_refused(value):
 
 def test_values_are_never_rendered_themselves():
     """A value that looks like a template stays what it is."""
-    template = Environment(extensions=[quoting.QuotingExtension]).from_string("{{ x|py }}")
+    template = Environment(extensions=[QuotingExtension]).from_string("{{ x|py }}")
 
     assert template.render(x="{{ 7 * 7 }}") == '"{{ 7 * 7 }}"'
