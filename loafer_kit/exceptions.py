@@ -26,13 +26,17 @@ class SettingError(ConfigurationError, KeyError, SystemExit):
         return str(self.args[0])
 
 
-class MissingExtraError(LoaferKitError):
-    """A feature needs a package that the base install does not include."""
+class MissingExtraError(LoaferKitError, SystemExit):
+    """A feature needs a package that the base install does not include.
+
+    Services import it where they cannot catch the error: as a `SystemExit` it ends the process with its
+    one line and exit code 1.
+    """
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(
-            f"{feature} needs more than the base install: pip install 'loafer-kit[{extra}]'"
-        )
+        message = f"{feature} needs more than the base install: pip install 'loafer-kit[{extra}]'"
+        super().__init__(message)
+        self.code = message
         self.feature = feature
         self.extra = extra
 

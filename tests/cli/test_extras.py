@@ -140,3 +140,21 @@ def test_a_home_that_cannot_be_written_to_is_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.endswith("; --show-completion prints the script instead\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "hidden", "extra"),
+    [
+        ("loafer_kit.ext.amqp.routes", "aio_pika", "amqp"),
+        ("loafer_kit.contrib.database", "sqlalchemy", "database"),
+        ("loafer_kit.contrib.idempotency.redis", "redis", "redis"),
+        ("loafer_kit.contrib.telemetry", "opentelemetry", "otel"),
+    ],
+)
+def test_a_service_that_needs_an_extra_ends_with_one_line(module, hidden, extra):
+    """It imports it where it cannot catch the error."""
+    code = f"import sys; sys.modules[{hidden!r}] = None; import {module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"base install: pip install 'loafer-kit[{extra}]'\n")
+    assert done.stderr.count("\n") == 1
