@@ -378,6 +378,8 @@ class QueueSession:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for dead_letters in filter(None, {self._dead_letters, self._exhausted}):
+            await dead_letters.close()
         await self._in_flight.close()
         self._watchdog.remove(self._heartbeat)
         await self._heartbeat.close()

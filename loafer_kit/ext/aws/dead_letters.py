@@ -1,20 +1,17 @@
 """Dead letters: copies of rejected messages, sent to a dead-letter queue."""
 
-import asyncio
-import itertools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.events import sending
-from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
 from loafer_kit.ext.aws.requests.clients import Clients
-from loafer_kit.ext.aws.requests.errors import AccessDeniedError, queue_subject
+from loafer_kit.ext.aws.requests.errors import RefusedError, queue_subject
 from loafer_kit.ext.aws.requests.transport import Queue, copied_parameters, text_attribute
+from loafer_kit.ext.aws.sending import Sender
 from loafer_kit.types import Message
 
 #: Message attributes that a dead letter has in addition to the original's.
@@ -27,9 +24,10 @@ COMBINED = "DeadLetter"
 #: Characters.
 _LONGEST_REASON = 1_000
 
-#: Seconds: the first and the longest pause before a send is repeated.
-_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _MOST_ATTEMPTS = 10
+
+#: Bytes of dead letters in hand; further ones wait.
+_BUFFER = 16 * 1_048_576
 
 
 def dead_letter_entry(
@@ -40,14 +38,14 @@ def dead_letter_entry(
     fifo: bool,
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the entry of a SendMessageBatch that carries `message` with its attributes.
+    """Return the entry of a SendMessageBatch, without its id, that carries `message` with its attributes.
 
     The reason, the source queue and the message id are added as message attributes, unless the
     original has ten already. They come before the original's trace context: what is left of it
     travels as X-Ray's header. `headers` is a context for a message without one. The message group is kept on a FIFO queue, and for fair queues from a
     standard queue to another.
     """
-    entry = {"Id": "0", "MessageBody": message["Body"], **copied_parameters(message)}
+    entry = {"MessageBody": message["Body"], **copied_parameters(message)}
     original = entry.pop("MessageAttributes", {})
     context = trace_headers.carried(original)
     original = {name: value for name, value in original.items() if name not in context}
@@ -113,6 +111,7 @@ class DeadLetterQueue:
         self._source = source
         self._clients = clients
         self._queue: Queue | None = None
+        self._sender: Sender | None = None
 
     async def find(self) -> Queue:
         """Return the queue to send to; raise `ProviderError` if it cannot be found."""
@@ -130,64 +129,56 @@ class DeadLetterQueue:
         """
         carried = trace_headers.read(message)
         with sending("sqs", bare_name(self._target), self._url, carried) as told:
-            await self._repeat(message, reason, deadline, told.headers)
+            await self._send(message, reason, deadline, told.headers)
             told.address = self._url
+
+    async def close(self) -> None:
+        """Cancel the requests that nobody waits for."""
+        if self._sender is not None:
+            await self._sender.close()
 
     @property
     def _url(self) -> str | None:
         return None if self._queue is None else self._queue.url
 
-    async def _repeat(
+    async def _send(
         self,
         message: Message,
         reason: str,
         deadline: Callable[[], float],
         headers: Mapping[str, str],
     ) -> None:
-        loop = asyncio.get_running_loop()
-        for attempt in itertools.count():
-            try:
-                await self._send(message, reason, headers)
-            except TransientProviderError as error:
-                pause = full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF)
-                pause = max(pause, error.retry_after or 0.0)
-                if attempt >= _MOST_ATTEMPTS or loop.time() + pause >= deadline():
-                    raise
-                await asyncio.sleep(pause)
-            else:
-                return
-
-    async def _send(self, message: Message, reason: str, headers: Mapping[str, str]) -> None:
-        queue = await self.find()
-        source, fifo = self._source.name, queue.is_fifo
+        source, fifo = self._source.name, is_fifo(self._target)
         entry = dead_letter_entry(message, reason, source, fifo=fifo, headers=headers)
         plain = without_reason(dead_letter_entry(message, reason, source, fifo=fifo))
-        try:
-            await _send_entry(queue, entry)
-        except (TransientProviderError, AccessDeniedError):
-            raise
-        except ProviderError:
-            # The added attributes may be what SQS refuses: they make a message of the largest size
-            # too long. SQS may refuse the entry or the whole request.
-            if plain == entry:
-                raise
-            await _send_entry(queue, plain)
+        if self._sender is None:
+            self._sender = Sender(
+                self._ask,
+                subject=queue_subject(self._target),
+                action="SendMessageBatch",
+                linger=0,
+                attempts=_MOST_ATTEMPTS,
+                buffer=_BUFFER,
+            )
+        async with self._sender.turn(entry["MessageGroupId"] if fifo else None):
+            try:
+                await self._sender.send(entry, deadline)
+            except RefusedError as error:
+                # The added attributes may be what SQS refuses: they make a message of the largest
+                # size too long.
+                if plain == entry:
+                    raise _helped(error, entry) from error
+                try:
+                    await self._sender.send(plain, deadline)
+                except RefusedError as final:
+                    raise _helped(final, plain) from final
+
+    async def _ask(self, entries: list[dict[str, Any]]) -> Mapping[str, Any]:
+        return await (await self.find()).send(entries)
 
 
-async def _send_entry(queue: Queue, entry: dict[str, Any]) -> None:
-    try:
-        failures = await queue.send([entry])
-    except (TransientProviderError, AccessDeniedError):
-        raise
-    except ProviderError as error:
-        raise ProviderError(f"{error}{_size_help(str(error), entry)}") from error
-    if failures:
-        refusal = f"{failures[0]['Code']} {failures[0]['Message']}".strip()
-        kind = ProviderError if failures[0]["SenderFault"] else TransientProviderError
-        raise kind(
-            f"{queue_subject(queue.url)} did not accept the message: {refusal}"
-            f"{_size_help(refusal, entry)}"
-        )
+def _helped(error: RefusedError, entry: dict[str, Any]) -> RefusedError:
+    return type(error)(f"{error}{_size_help(str(error), entry)}")
 
 
 def _size_help(refusal: str, entry: dict[str, Any]) -> str:

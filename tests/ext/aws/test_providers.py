@@ -233,6 +233,22 @@ async def test_fifo_dead_letter_keeps_its_group(local_queues, started):
     assert letter["Attributes"]["MessageDeduplicationId"] == message["MessageId"]
 
 
+async def test_dead_letters_share_requests(local_queues, started):
+    """Messages that are rejected together need one request, also for their deletion."""
+    name, dead = local_queues.fresh(), local_queues.fresh("dead")
+    for number in range(10):
+        local_queues.send(name, number)
+    provider = await started(name, dead_letter_queue=dead)
+    messages = await fetch_all(provider, 10)
+    await asyncio.gather(*(provider.settle(message, DeadLetter("no")) for message in messages))
+    await provider.flush()
+    assert local_queues.counts(name).total == 0
+    assert local_queues.counts(dead).total == 10
+    requests = {action: found.requests for action, found in provider.statistics.items()}
+    assert requests["SendMessageBatch"] == 1
+    assert requests["DeleteMessageBatch"] == 1
+
+
 async def test_dead_letters_with_one_deduplication_id_are_all_stored(local_queues, started):
     """Messages of two queues may have the same id; their dead letters do not."""
     dead = local_queues.fresh("dead", fifo=True)

@@ -130,10 +130,9 @@ class Queue:
         answer = await self._call("ChangeMessageVisibilityBatch", Entries=entries)
         return answers.unconfirmed(entries, answer)
 
-    async def send(self, entries: Sequence[dict[str, Any]]) -> list[BatchEntryFailure]:
-        """Send messages."""
-        answer = await self._call("SendMessageBatch", Entries=entries)
-        return answers.unconfirmed(entries, answer, answers.confirms_send)
+    async def send(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Send messages; return SQS's answer."""
+        return await self._call("SendMessageBatch", Entries=entries)
 
     async def attributes(self) -> dict[str, str]:
         """Return all attributes of the queue."""
