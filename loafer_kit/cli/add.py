@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import custom_templates, writing
-from loafer_kit.cli.terminal import completions
+from loafer_kit.cli import writing
+from loafer_kit.cli.terminal import completions, custom_templates
 from loafer_kit.cli.terminal.options import ProjectOption, option_groups
 from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.cli.terminal.typer_commands import Command, group

@@ -3,7 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from loafer_kit.cli import custom_templates, writing
+from loafer_kit.cli import writing
+from loafer_kit.cli.terminal import custom_templates
 from loafer_kit.cli.terminal.options import Project, option_groups
 from loafer_kit.scaffold.project import locks, projects, undo
 from loafer_kit.scaffold.project.plans import Change

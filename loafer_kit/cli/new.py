@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from loafer_kit.cli import custom_templates, writing
-from loafer_kit.cli.terminal import completions
+from loafer_kit.cli import writing
+from loafer_kit.cli.terminal import completions, custom_templates
 from loafer_kit.cli.terminal.options import Force, Git, OutputDir, option_groups
 from loafer_kit.cli.terminal.output import say, waiting
 from loafer_kit.cli.terminal.prompts import Terminal, is_interactive

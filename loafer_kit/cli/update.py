@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from loafer_kit.cli import custom_templates, writing
+from loafer_kit.cli import writing
+from loafer_kit.cli.terminal import custom_templates
 from loafer_kit.cli.terminal.options import Project, option_groups
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.project import drift, projects, updates

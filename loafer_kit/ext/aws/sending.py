@@ -16,9 +16,9 @@ from typing import Any
 from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.events import current_observers
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.batching import Batcher
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
 from loafer_kit.ext.aws.requests import answers, errors
+from loafer_kit.ext.aws.requests.batching import Batcher
 from loafer_kit.ext.aws.requests.errors import RefusedError, TooLargeError
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.leases import Lease
+from loafer_kit.ext.aws.requests.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.requests.transport import Queue
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
