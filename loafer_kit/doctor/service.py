@@ -1,6 +1,5 @@
 """Examines a service: its environment, its spec, its queues and their topics."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from functools import cache, partial
@@ -36,27 +35,23 @@ _TIMEOUT = 10
 def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     """Yield the findings, in the order in which they should be fixed."""
     yield from environment.interpreter()
-    with contextlib.suppress(LoaferKitError):  # reported below
-        spec = _spec(project)
-        if spec.on_rabbitmq:
-            yield Finding("ok", "spec", f"{spec.name}, of RabbitMQ")
-            folder = project if project.is_dir() else project.parent
-            yield from settings.findings(spec, folder)
-            yield from rabbitmq.findings(spec)
-            return
+    spec = _spec(project)
+    folder = project if project.is_dir() else project.parent
+    if isinstance(spec, ServiceSpec) and spec.on_rabbitmq:
+        yield Finding("ok", "spec", f"{spec.name}, of RabbitMQ")
+        yield from settings.findings(spec, folder)
+        yield from rabbitmq.findings(spec)
+        return
     session = Session()
     access = [
         environment.credentials(session, endpoint_url),
         environment.region(session, endpoint_url),
     ]
     yield from access
-    try:
-        spec = _spec(project)
-    except LoaferKitError as error:
-        remedy = "correct it, or name a service's folder; `loafer-kit new service` writes one"
-        yield Finding("problem", "spec", str(error), remedy)
+    if isinstance(spec, Finding):
+        yield spec
         return
-    yield from settings.findings(spec, project if project.is_dir() else project.parent)
+    yield from settings.findings(spec, folder)
     try:
         spec = spec.resolved(os.environ)
     except ConfigurationError:  # reported already
@@ -70,11 +65,16 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     yield from _queues(spec, session, endpoint_url)
 
 
-def _spec(project: Path) -> ServiceSpec:
-    if not project.exists():
-        raise ConfigurationError(f"There is no {project}")
-    file = project / "loafer.toml" if project.is_dir() else project
-    return validation.service(documents.read(file))
+def _spec(project: Path) -> ServiceSpec | Finding:
+    """Return the spec of a service, or why it cannot be read."""
+    try:
+        if not project.exists():
+            raise ConfigurationError(f"There is no {project}")
+        file = project / "loafer.toml" if project.is_dir() else project
+        return validation.service(documents.read(file))
+    except LoaferKitError as error:
+        remedy = "correct it, or name a service's folder; `loafer-kit new service` writes one"
+        return Finding("problem", "spec", str(error), remedy)
 
 
 def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterator[Finding]:
