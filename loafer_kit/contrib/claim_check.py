@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from loafer_kit.engine.application_route import ConsumerProvider
 from loafer_kit.engine.callables import awaited
-from loafer_kit.engine.route_options import check_number, suggestion
+from loafer_kit.engine.route_options import check_names, check_number
 from loafer_kit.events import ObservedRoute, Observer, Settlement
 from loafer_kit.exceptions import ConfigurationError, ProviderError, RetryMessage
 from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
@@ -71,11 +71,7 @@ class ClaimCheck:
                 f"ClaimCheck takes the names of buckets, ClaimCheck('payloads'), not {buckets!r}."
             )
         check_number("above", above, at_least=0, whole=True)
-        for name in client_options:
-            if name not in clients.CLIENT_OPTIONS:
-                raise ConfigurationError(
-                    f"ClaimCheck has no option {name!r}.{suggestion(name, clients.CLIENT_OPTIONS)}"
-                )
+        check_names("ClaimCheck", client_options, clients.CLIENT_OPTIONS)
         self._buckets = buckets
         self._above = above
         retries = AioConfig(retries={"mode": "standard", "total_max_attempts": 3})

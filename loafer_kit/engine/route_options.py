@@ -1,7 +1,7 @@
 """RouteOptions: the options of every route, validated when the route is made."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -55,11 +55,7 @@ class RouteOptions:
     def from_keywords(cls, route: str, keywords: dict[str, Any]) -> Self:
         """Validate the keywords of a route; raise a one-line `ConfigurationError` that names it."""
         known = [field.name for field in fields(cls)]
-        for name in keywords:
-            if name not in known:
-                raise ConfigurationError(
-                    f"Route {route!r} has no option {name!r}.{suggestion(name, known)}"
-                )
+        check_names(f"Route {route!r}", keywords, known)
         try:
             return cls(**keywords)
         except ConfigurationError as error:
@@ -74,6 +70,13 @@ SETTABLE_OPTIONS = {
     for field in fields(RouteOptions)
     if field.name not in ("reject_on", "breaker_exceptions")
 }
+
+
+def check_names(subject: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise a one-line `ConfigurationError` for the first name of an option that is not known."""
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(f"{subject} has no option {name!r}.{suggestion(name, known)}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
-from loafer_kit.engine.route_options import check_number, suggestion
+from loafer_kit.engine.route_options import check_names, check_number
 from loafer_kit.exceptions import ConfigurationError
 
 QueueType = Literal["quorum", "classic"]
@@ -68,11 +68,7 @@ class AMQPOptions:
     @classmethod
     def from_keywords(cls, queue: str, keywords: Mapping[str, Any]) -> Self:
         """Validate the keywords of a provider; raise a one-line `ConfigurationError`."""
-        for name in keywords:
-            if name not in AMQP_SETTINGS:
-                raise ConfigurationError(
-                    f"Queue {queue!r} has no option {name!r}.{suggestion(name, AMQP_SETTINGS)}"
-                )
+        check_names(f"Queue {queue!r}", keywords, AMQP_SETTINGS)
         try:
             return cls(**keywords)
         except ConfigurationError as error:

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loafer_kit.config import naming_variables, route_options
-from loafer_kit.engine.route_options import ROUTE_OPTIONS, suggestion
-from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.engine.route_options import ROUTE_OPTIONS, check_names
 from loafer_kit.ext.amqp.message_translators import AMQPMessageTranslator
 from loafer_kit.ext.amqp.options import AMQP_SETTINGS, SETTABLE_OPTIONS
 from loafer_kit.ext.amqp.providers import AMQPProvider
@@ -38,12 +37,7 @@ class AMQPRoute(Route):
         **options: Any,
     ) -> None:
         name = name or provider_queue
-        known = ROUTE_OPTIONS | AMQP_SETTINGS
-        for option in options:
-            if option not in known:
-                raise ConfigurationError(
-                    f"Route {name!r} has no option {option!r}.{suggestion(option, known)}"
-                )
+        check_names(f"Route {name!r}", options, ROUTE_OPTIONS | AMQP_SETTINGS)
         settings = {key: value for key, value in options.items() if key in AMQP_SETTINGS}
         overrides = route_options(name, SETTABLE_OPTIONS)
         with naming_variables(name, overrides):

@@ -9,7 +9,7 @@ from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES
 from loafer_kit.ext.aws.requests.clients import Clients
-from loafer_kit.ext.aws.requests.errors import RefusedError, queue_subject
+from loafer_kit.ext.aws.requests.errors import RefusedError, TooLargeError, queue_subject
 from loafer_kit.ext.aws.requests.transport import Queue, copied_parameters, text_attribute
 from loafer_kit.ext.aws.sending import Sender
 from loafer_kit.types import Message
@@ -23,11 +23,6 @@ COMBINED = "DeadLetter"
 
 #: Characters.
 _LONGEST_REASON = 1_000
-
-_MOST_ATTEMPTS = 10
-
-#: Bytes of dead letters in hand; further ones wait.
-_BUFFER = 16 * 1_048_576
 
 
 def dead_letter_entry(
@@ -157,8 +152,6 @@ class DeadLetterQueue:
                 subject=queue_subject(self._target),
                 action="SendMessageBatch",
                 linger=0,
-                attempts=_MOST_ATTEMPTS,
-                buffer=_BUFFER,
             )
         async with self._sender.turn(entry["MessageGroupId"] if fifo else None):
             try:
@@ -178,15 +171,12 @@ class DeadLetterQueue:
 
 
 def _helped(error: RefusedError, entry: dict[str, Any]) -> RefusedError:
-    return type(error)(f"{error}{_size_help(str(error), entry)}")
-
-
-def _size_help(refusal: str, entry: dict[str, Any]) -> str:
-    """Return what to do if the message is larger than the queue allows."""
-    if not any(sign in refusal for sign in ("TooLong", "shorter than", "longer than")):
-        return ""
-    size = len(entry["MessageBody"].encode())
-    return (
-        f" The body has {size:,} bytes: raise the MaximumMessageSize of the dead-letter queue to that "
-        "of the source queue."
-    )
+    """Return the error with what to do if the message is larger than the queue allows."""
+    remedy = ""
+    if isinstance(error, TooLargeError):
+        size = len(entry["MessageBody"].encode())
+        remedy = (
+            f" The body has {size:,} bytes: raise the MaximumMessageSize of the dead-letter queue to "
+            "that of the source queue."
+        )
+    return type(error)(f"{error}{remedy}")

@@ -4,8 +4,7 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loafer_kit.engine.route_options import suggestion
-from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.engine.route_options import check_names
 from loafer_kit.ext.aws.addresses import is_fifo
 from loafer_kit.ext.aws.producer import Producer, json_text, order_facts
 from loafer_kit.ext.aws.requests import clients
@@ -32,7 +31,8 @@ class SQSHandler:
 
     def __init__(self, queue_name: str | None = None, **client_options: Any) -> None:
         self.queue_name = queue_name or self.queue_name
-        self._client_options = _checked(type(self).__name__, client_options)
+        check_names(type(self).__name__, client_options, clients.CLIENT_OPTIONS)
+        self._client_options = client_options
         self._producer: Producer | None = None
 
     async def publish(
@@ -68,7 +68,8 @@ class SNSHandler:
 
     def __init__(self, topic: str | None = None, **client_options: Any) -> None:
         self.topic = topic or self.topic
-        self._client_options = _checked(type(self).__name__, client_options)
+        check_names(type(self).__name__, client_options, clients.CLIENT_OPTIONS)
+        self._client_options = client_options
         self._producer: Producer | None = None
 
     async def publish(
@@ -135,12 +136,3 @@ def _sqs_attribute(attribute: Mapping[str, Any]) -> dict[str, Any]:
     if kind.startswith("Binary"):
         return {"DataType": kind, "BinaryValue": base64.b64decode(value)}
     return {"DataType": kind, "StringValue": value}
-
-
-def _checked(handler: str, options: dict[str, Any]) -> dict[str, Any]:
-    for name in options:
-        if name not in clients.CLIENT_OPTIONS:
-            raise ConfigurationError(
-                f"{handler} has no option {name!r}.{suggestion(name, clients.CLIENT_OPTIONS)}"
-            )
-    return options

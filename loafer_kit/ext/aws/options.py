@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from loafer_kit.engine.route_options import check_number, suggestion
+from loafer_kit.engine.route_options import check_names, check_number, suggestion
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_POLL, SQS_LONGEST_VISIBILITY
 from loafer_kit.ext.aws.requests.clients import (
@@ -135,12 +135,7 @@ def make_settings(
 
 def receive_parameters(queue: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of every ReceiveMessage: `options` over the defaults."""
-    for name in options:
-        if name not in _RECEIVE_OPTIONS:
-            raise ConfigurationError(
-                f"Queue {queue!r}: ReceiveMessage has no option {name!r}."
-                f"{suggestion(name, _RECEIVE_OPTIONS)}"
-            )
+    check_names(f"Queue {queue!r}: ReceiveMessage", options, _RECEIVE_OPTIONS)
     parameters: dict[str, Any] = {
         "MaxNumberOfMessages": SQS_BATCH_SIZE,
         "WaitTimeSeconds": SQS_LONGEST_POLL,

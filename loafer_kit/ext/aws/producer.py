@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from loafer_kit.engine.route_options import check_number, suggestion
+from loafer_kit.engine.route_options import check_names, check_number
 from loafer_kit.events import publishing
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws import trace_headers
@@ -19,7 +19,7 @@ from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.errors import RefusedError, TooLargeError
 from loafer_kit.ext.aws.requests.transport import text_attribute
-from loafer_kit.ext.aws.sending import Entry, GivenUpError, Sender
+from loafer_kit.ext.aws.sending import ATTEMPTS, BUFFER, Entry, GivenUpError, Sender
 from loafer_kit.services import Service
 
 __all__ = ["GivenUpError", "Prepare", "Producer", "RefusedError", "TooLargeError"]
@@ -57,18 +57,14 @@ class Producer:
         *,
         topic: str | None = None,
         linger: float = 0.005,
-        attempts: int = 10,
-        buffer: int = 16 * 1_048_576,
+        attempts: int = ATTEMPTS,
+        buffer: int = BUFFER,
         prepare: Prepare | None = None,
         **client_options: Any,
     ) -> None:
         if bool(queue) == bool(topic):
             raise ConfigurationError("A Producer sends to a queue or to a topic: name one of them.")
-        for name in client_options:
-            if name not in clients.CLIENT_OPTIONS:
-                raise ConfigurationError(
-                    f"A Producer has no option {name!r}.{suggestion(name, clients.CLIENT_OPTIONS)}"
-                )
+        check_names("A Producer", client_options, clients.CLIENT_OPTIONS)
         check_number("linger", linger, at_least=0)
         check_number("attempts", attempts, at_least=1, whole=True)
         check_number("buffer", buffer, at_least=1, whole=True)

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loafer_kit.config import naming_variables, route_options
-from loafer_kit.engine.route_options import ROUTE_OPTIONS, suggestion
-from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.engine.route_options import ROUTE_OPTIONS, check_names
 from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator, SQSMessageTranslator
 from loafer_kit.ext.aws.options import (
@@ -50,12 +49,7 @@ class SQSRoute(Route):
         **options: Any,
     ) -> None:
         name = name or bare_name(provider_queue)
-        for option in options:
-            if option not in ROUTE_OPTIONS and option not in SQS_SETTINGS:
-                known = ROUTE_OPTIONS | SQS_SETTINGS
-                raise ConfigurationError(
-                    f"Route {name!r} has no option {option!r}.{suggestion(option, known)}"
-                )
+        check_names(f"Route {name!r}", options, ROUTE_OPTIONS | SQS_SETTINGS)
         settings = {key: value for key, value in options.items() if key in SQS_SETTINGS}
         overrides = route_options(name, SETTABLE_OPTIONS)
         provider_options = _overridden({**(provider_options or {}), **settings}, overrides)

@@ -29,6 +29,9 @@ Entry = dict[str, Any]
 #: Sends the entries of one batch and returns AWS's answer; raises `ProviderError`.
 Ask = Callable[[list[Entry]], Awaitable[Mapping[str, Any]]]
 
+#: How often a message is sent, and bytes of the messages in hand, unless somebody asks for others.
+ATTEMPTS, BUFFER = 10, 16 * 1_048_576
+
 #: Seconds: the first and the longest pause before a message is sent again.
 _BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 
@@ -73,8 +76,8 @@ class Sender:
         subject: str,
         action: str,
         linger: float,
-        attempts: int,
-        buffer: int,
+        attempts: int = ATTEMPTS,
+        buffer: int = BUFFER,
         batch_bytes: int = SQS_BATCH_BYTES,
     ) -> None:
         self._ask = ask
