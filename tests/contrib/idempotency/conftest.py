@@ -6,12 +6,13 @@ import subprocess
 
 import boto3
 import pytest
+from extra_services import server_with
 
 from loafer_kit.contrib.idempotency.dynamodb import DynamoDBStore
 from loafer_kit.contrib.idempotency.memory import MemoryStore
 from loafer_kit.contrib.idempotency.redis import RedisStore
 from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
-from loafer_kit.local import LocalServer, gates, servers
+from loafer_kit.local import gates
 
 SERVICES = (*gates.SERVICES, "dynamodb")
 CLIENT = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"}
@@ -19,10 +20,7 @@ CLIENT = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_acce
 
 @pytest.fixture(scope="session")
 def local_server():
-    with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(servers, "SERVICES", SERVICES)
-            server = stack.enter_context(LocalServer())
+    with server_with(SERVICES) as server:
         yield server
 
 

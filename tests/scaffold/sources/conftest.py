@@ -1,20 +1,16 @@
 """A local server with the services that name dead-letter queues, beside SQS and SNS."""
 
-import contextlib
-
 import pytest
+from extra_services import server_with
 
-from loafer_kit.local import LocalServer, gates, servers
+from loafer_kit.local import gates
 
 SERVICES = (*gates.SERVICES, "lambda", "events", "scheduler", "pipes")
 
 
 @pytest.fixture(scope="session")
 def local_server():
-    with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(servers, "SERVICES", SERVICES)
-            server = stack.enter_context(LocalServer())
+    with server_with(SERVICES) as server:
         yield server
 
 

@@ -1,0 +1,17 @@
+"""A local server that answers for further services of AWS."""
+
+import contextlib
+
+import pytest
+
+from loafer_kit.local import LocalServer, servers
+
+
+@contextlib.contextmanager
+def server_with(services):
+    """Run a local server for these services; its gates must be told them in each test."""
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(servers, "SERVICES", services)
+            server = stack.enter_context(LocalServer())
+        yield server
