@@ -11,11 +11,10 @@ from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
-from loafer_kit.ext.aws.receiving import Convoys, Receiver, group_of, receive_count
+from loafer_kit.ext.aws.receiving import Convoys, InFlightWatch, Receiver, group_of, receive_count
 from loafer_kit.ext.aws.requests.batching import PARALLEL
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue

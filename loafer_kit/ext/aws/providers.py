@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import checks, options, trace_headers
+from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
 from loafer_kit.ext.aws.consumption import QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
+from loafer_kit.ext.aws.options import (
+    max_receive_count,
+    parse_options,
+    queue_warnings,
+    redrive_target,
+    visibility_timeout,
+)
 from loafer_kit.ext.aws.receiving import group_of, receive_count
 from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.requests.clients import Clients
@@ -63,7 +70,7 @@ class SQSProvider(AbstractProvider):
         self.queue_name = queue_name
         self.name = bare_name(queue_name)
         self._is_fifo = is_fifo(self.name)
-        self._client_options, self.settings, self._receive_parameters = _check(
+        self._client_options, self.settings, self._receive_parameters = parse_options(
             queue_name, options or {}, keywords
         )
         self.batch_size = self._receive_parameters["MaxNumberOfMessages"]
@@ -121,8 +128,8 @@ class SQSProvider(AbstractProvider):
         self.address = url = await self._clients.queue_url(self.queue_name)
         queue = Queue(self.name, url, transport, self.statistics)
         attributes = await self._check_attributes(queue)
-        self.max_deliveries = checks.max_receive_count(attributes)
-        target = checks.redrive_target(attributes)
+        self.max_deliveries = max_receive_count(attributes)
+        target = redrive_target(attributes)
         exhausted = DeadLetterQueue(target, queue, self._clients) if target else None
         dead_letters = exhausted
         if self.settings.dead_letter_queue:
@@ -132,7 +139,7 @@ class SQSProvider(AbstractProvider):
 
     async def _begin(self) -> QueueSession:
         self._connection = found = await self.connect()
-        timeout = checks.visibility_timeout(found.attributes, self.settings)
+        timeout = visibility_timeout(found.attributes, self.settings)
         return QueueSession(
             found.queue,
             self.settings,
@@ -160,7 +167,7 @@ class SQSProvider(AbstractProvider):
                 extra={"event": "queue.unchecked", "queue": self.name},
             )
             return {}
-        for warning in checks.warnings(
+        for warning in queue_warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
             logger.warning(
@@ -280,15 +287,6 @@ class SQSProvider(AbstractProvider):
 def _timestamp(message: Message, attribute: str) -> float | None:
     milliseconds = (message.get("Attributes") or {}).get(attribute)
     return None if milliseconds is None else int(milliseconds) / 1000
-
-
-def _check(
-    queue: str, receive_options: Mapping[str, Any], keywords: Mapping[str, Any]
-) -> tuple[dict[str, Any], options.SQSOptions, dict[str, Any]]:
-    client_options, settings = options.split_keywords(queue, keywords)
-    parameters = options.receive_parameters(queue, receive_options)
-    options.check_read_timeout(queue, client_options.get("config"), parameters["WaitTimeSeconds"])
-    return client_options, options.make_settings(queue, settings, receive_options), parameters
 
 
 def _ignore(message: Message) -> None:
