@@ -256,3 +256,8 @@ def group_of(message: Message) -> str:
 def receive_count(message: Message) -> int:
     """Return how many times SQS has delivered a message, this time included."""
     return int((message.get("Attributes") or {}).get("ApproximateReceiveCount", 1))
+
+
+def is_last_receive(message: Message, most: int | None) -> bool:
+    """Return whether SQS will not deliver a message again, if it does so `most` times."""
+    return most is not None and receive_count(message) >= most
