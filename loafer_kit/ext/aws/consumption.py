@@ -183,9 +183,7 @@ class QueueSession:
             self._settlement.tell_settled([lease], "given up")
         else:
             self._settlement.delete(lease)
-        if self._is_fifo:
-            self._leave_group(message)
-            self._convoys.gone(message, self._loop.time())
+        self._leave_group(message, None)
 
     def _put_back(self, message: Message, outcome: Leave | Retry) -> None:
         lease = self._take(message)
@@ -197,9 +195,7 @@ class QueueSession:
             self._settlement.change_visibility(lease, hidden_for)
         else:
             self._settlement.tell_settled([lease], "left")
-        if self._is_fifo:
-            self._leave_group(message)
-            self._expect(message, outcome, hidden_for)
+        self._leave_group(message, hidden_for, unstarted=isinstance(outcome, Release))
 
     def _take(self, message: Message) -> Lease:
         lease = self._leases.take(message)
@@ -247,21 +243,24 @@ class QueueSession:
         self._start(self._send_dead_letter(self._exhausted, message, reason))
         return True
 
-    def _expect(self, message: Message, outcome: Outcome, hidden_for: float) -> None:
+    def _leave_group(
+        self, message: Message, hidden_for: float | None, *, unstarted: bool = False
+    ) -> None:
+        """Take note that a message of a FIFO queue is not in hand; None: it does not come back."""
+        if not self._is_fifo:
+            return
         now = self._loop.time()
-        if isinstance(outcome, Release):
-            self._convoys.given_back(message, now)
-        elif self._is_last(message):
-            self._convoys.gone(message, now)
-        else:
-            self._convoys.failed(message, now, hidden_for)
-
-    def _leave_group(self, message: Message) -> None:
         group = group_of(message)
         self._groups[group] -= 1
         if self._groups[group] <= 0:
             del self._groups[group]
             self._settlement.hurry(_GROUP_DONE)
+        if unstarted:
+            self._convoys.given_back(message, now)
+        elif hidden_for is None or self._is_last(message):
+            self._convoys.gone(message, now)
+        else:
+            self._convoys.failed(message, now, hidden_for)
 
     def _reject(self, message: Message, reason: str) -> None:
         if self._dead_letters is not None:
@@ -342,14 +341,8 @@ class QueueSession:
         """Forget a message that SQS delivers again; `result` is for observers."""
         if result is not None and (tell := self._events().settled) is not None:
             tell([message], result, 0.0)
-        if self._leases.take(message) is None or not self._is_fifo:
-            return
-        self._leave_group(message)
-        now = self._loop.time()
-        if self._is_last(message):
-            self._convoys.gone(message, now)
-        else:
-            self._convoys.failed(message, now, 0.0)
+        if self._leases.take(message) is not None:
+            self._leave_group(message, 0.0)
 
     def _on_lost(self, lease: Lease) -> None:
         self._log_lost(lease)
