@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from loafer_kit.scaffold.additions.extensions import ExtensionAddition
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
-from loafer_kit.scaffold.project import line_ends, merges
+from loafer_kit.scaffold.project import texts
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.spec import artefacts, validation
 from loafer_kit.scaffold.spec.specs import Draft
@@ -45,15 +45,15 @@ class ArtefactAddition:
             return ours
         if ours is None:  # a deleted file stays deleted
             return None if path in self.before else self.after[path]
-        before = line_ends.like(self.before.get(path), ours)
-        after = line_ends.like(self.after[path], ours)
+        before = texts.like(self.before.get(path), ours)
+        after = texts.like(self.after[path], ours)
         if ours in (before, after):
             return after
         if path == SPEC:
             return _with_name(ours, self.name)
         if path == f"{self.package}/__init__.py" and self.name in EXTENSIONS:
             return ExtensionAddition(self.package, *EXTENSIONS[self.name]).apply(path, ours)
-        merge = merges.merge(before or after, ours, after)
+        merge = texts.merge(before or after, ours, after)
         if merge.conflicts:
             raise LeftOutError
         return merge.content
@@ -84,7 +84,7 @@ def _with_name(content: bytes, name: str) -> bytes:
         wanted = values.get("with", [])
         if name in wanted:
             return content
-        added = _inserted(text, name, line_ends.prevailing(content).decode())
+        added = _inserted(text, name, texts.prevailing(content).decode())
         proved = tomllib.loads(added) == {**values, "with": [name, *wanted]}
     except (ValueError, TypeError, RecursionError):
         proved = False

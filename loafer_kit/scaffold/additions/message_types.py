@@ -10,7 +10,7 @@ from loafer_kit.scaffold.additions.module import UnrecognisedError
 from loafer_kit.scaffold.additions.pieces import UnplacedError
 from loafer_kit.scaffold.additions.queues import QueueAddition, plan_handler, plan_route
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import line_ends
+from loafer_kit.scaffold.project import texts
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.rendering.quoting import toml, toml_key
 from loafer_kit.scaffold.sources import lines
@@ -89,7 +89,7 @@ def _with_row(content: bytes, index: int, name: str, handler: str, row: str) -> 
         types: Mapping[str, object] = values["queues"][index]["types"]
         places = lines.of_toml("".join(rows))
         at = max(places["queues", index, "types", known] for known in types)
-        newline = line_ends.prevailing(content).decode()
+        newline = texts.prevailing(content).decode()
         if not rows[at - 1].endswith("\n"):
             rows[at - 1] += newline
         rows.insert(at, row + newline)

@@ -1,12 +1,10 @@
 """The code that an addition puts into a service's files, and the changes that follow from it."""
 
 import ast
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.additions import insertion
@@ -120,8 +118,7 @@ def recorded(
     lock = locks.find(project)
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
-    record = history.record(command, changed, lock.spec)
-    lock = replace(lock, spec=spec_of(changed, lock.spec), records=(*lock.records, record))
+    lock = history.recorded(lock, command, changed)
     if rebase is not None:
         lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
     return (*changed, projects.lock_change(project, lock))
@@ -138,14 +135,6 @@ def _rebased(
             if after is not None:
                 rebased[path] = after
     return {**locks.bases(project, rebased, files), **kept}
-
-
-def spec_of(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec after these changes."""
-    for item in changed:
-        if item.path == projects.SPEC and item.after is not None:
-            return tomllib.loads(item.after.decode("utf-8-sig"))
-    return before
 
 
 def _indented(text: str) -> str:

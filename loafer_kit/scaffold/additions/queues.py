@@ -11,7 +11,7 @@ from loafer_kit.scaffold.additions import pieces
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import line_ends, merges, updates
+from loafer_kit.scaffold.project import texts, updates
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import flags, lines
 from loafer_kit.scaffold.spec import names, validation
@@ -44,8 +44,8 @@ class QueueAddition:
             return ours
         if ours is None:
             return self._missing(path)
-        before = line_ends.like(self.before.get(path), ours)
-        after = line_ends.like(self.after[path], ours)
+        before = texts.like(self.before.get(path), ours)
+        after = texts.like(self.after[path], ours)
         if ours in (before, after):
             return after
         if before == after and path.startswith("tests/"):
@@ -68,7 +68,7 @@ class QueueAddition:
             return ours if self.known else self._with_settings(ours)
         if path in pieces.finders(self.package):
             return self._with_pieces(path, ours)
-        merge = merges.merge(before or after, ours, after)
+        merge = texts.merge(before or after, ours, after)
         if merge.conflicts:
             raise LeftOutError(updates.lacking(before or after, after, ours))
         return merge.content
@@ -217,7 +217,7 @@ def _with_table(content: bytes, table: str) -> bytes:
         values["queues"] += tomllib.loads(table)["queues"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnrecognisedError("it has no list of [[queues]] tables") from error
-    newline = line_ends.prevailing(content).decode()
+    newline = texts.prevailing(content).decode()
     lead = "" if text[:at].endswith("\n") else newline
     gap = newline if at < len(text) else ""
     added = f"{lead}{newline}" + table.replace("\n", newline) + newline + gap

@@ -11,7 +11,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import handlers, pieces
 from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import history, line_ends, merges, projects, updates
+from loafer_kit.scaffold.project import history, projects, texts, updates
 from loafer_kit.scaffold.project.locks import Digest, Lock
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.project.projects import SPEC, Generator
@@ -44,8 +44,8 @@ class QueueRemoval:
         An untouched file becomes what the template renders. From an edited module the code goes
         that is as the template wrote it; any other edited file is merged.
         """
-        old = line_ends.like(self.before.get(path), ours)
-        new = line_ends.like(self.after.get(path), ours)
+        old = texts.like(self.before.get(path), ours)
+        new = texts.like(self.after.get(path), ours)
         if old is None or old == new:
             return ours, ()
         if path == SPEC:
@@ -54,7 +54,7 @@ class QueueRemoval:
             return new, ()
         if path.endswith(".py") and new is not None:
             return self._from_module(ours, old, new)
-        merge = merges.merge(old, ours, new or b"")
+        merge = texts.merge(old, ours, new or b"")
         if merge.conflicts or new is None:
             return ours, [f"it was edited{updates.lacking(new or b'', old, b'')}"]
         return merge.content, ()
@@ -155,9 +155,7 @@ def changes(
                 files[path] = rest
     if lock is None or not any(item.writes for item in changed):
         return changed
-    record = history.record(command, changed, lock.spec)
-    spec = pieces.spec_of(changed, lock.spec)
-    after = replace(lock, files=files, spec=spec, records=(*lock.records, record))
+    after = replace(history.recorded(lock, command, changed), files=files)
     return [*changed, projects.lock_change(project, after)]
 
 
@@ -294,7 +292,7 @@ def _without_table(content: bytes, index: int) -> bytes:
         begin = _with_comments(rows, first - 1, 0)
         rest = rows[:begin] + rows[end:]
         if not later:
-            rest = ["".join(rest).rstrip(), line_ends.prevailing(content).decode()]
+            rest = ["".join(rest).rstrip(), texts.prevailing(content).decode()]
         if tomllib.loads("".join(rest)) == values:
             return (mark + "".join(rest)).encode()
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
