@@ -285,7 +285,7 @@ def _undefined(
         module, member = parts
         places = (f"{package}/{module}.py", f"{package}/{module}/__init__.py")
         file = next((place for place in places if place in modules), None)
-        if file is not None and member not in code.defined(modules[file]):
+        if file is not None and member not in code.defined(modules[file].body):
             message = f"{file} does not define {member}, which the route of the queue "
             message += f"{quoted(queue['queue_name'])} needs"
             yield Drift(path, route.line, message, "define it there, or name another")
