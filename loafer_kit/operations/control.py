@@ -23,8 +23,6 @@ from loafer_kit.config import check_number, suggestion
 from loafer_kit.engine.flow import Flow
 from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.operations.merging import as_data
-from loafer_kit.operations.metrics import families
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
@@ -271,10 +269,9 @@ class ServiceControl(Observer):
     def _vitals(self) -> dict[str, Any]:
         """Return what the parent of several processes asks each of them every second."""
         return {
-            "state": self._recorder.states.state,
             "problems": self._recorder.states.problems(),
             "unready": self._recorder.states.unready(),
-            "metrics": as_data(families(self._recorder.snapshot())),
+            "snapshot": self._status(),
         }
 
     def _pause(self, route: str) -> list[str]:
