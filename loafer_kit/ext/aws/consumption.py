@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
