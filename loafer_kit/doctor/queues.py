@@ -10,7 +10,7 @@ from loafer_kit.doctor.findings import Finding, aws_command, denied
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws.options import SQSOptions, queue_warnings, redrive_target
 from loafer_kit.ext.aws.requests import errors
-from loafer_kit.scaffold.shipping.resources import MOST_SOURCES
+from loafer_kit.scaffold.shipping import MOST_SOURCES
 from loafer_kit.scaffold.spec.fields import FIFO
 from loafer_kit.scaffold.spec.specs import QueueSpec
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY

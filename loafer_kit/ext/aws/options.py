@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from loafer_kit.engine.route_options import check_names, check_number
+from loafer_kit.config import check_names, check_number
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.limits import (
     SQS_BATCH_SIZE,

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import current_observers
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE

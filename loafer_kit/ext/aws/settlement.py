@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
