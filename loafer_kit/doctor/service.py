@@ -10,9 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from loafer_kit.doctor import environment, rabbitmq, settings
+from loafer_kit.doctor import Finding, denied, environment, rabbitmq
 from loafer_kit.doctor import queues as checks
-from loafer_kit.doctor.findings import Finding, denied
 from loafer_kit.doctor.queues import Queues
 from loafer_kit.doctor.topics import TopicDoctor, Topics
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
@@ -39,7 +38,7 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     folder = project if project.is_dir() else project.parent
     if isinstance(spec, ServiceSpec) and spec.on_rabbitmq:
         yield Finding("ok", "spec", f"{spec.name}, of RabbitMQ")
-        yield from settings.findings(spec, folder)
+        yield from environment.settings(spec, folder)
         yield from rabbitmq.findings(spec)
         return
     session = Session()
@@ -51,7 +50,7 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     if isinstance(spec, Finding):
         yield spec
         return
-    yield from settings.findings(spec, folder)
+    yield from environment.settings(spec, folder)
     try:
         spec = spec.resolved(os.environ)
     except ConfigurationError:  # reported already
