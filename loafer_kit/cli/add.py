@@ -12,14 +12,7 @@ from loafer_kit.cli.terminal.options import ProjectOption, option_groups
 from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.cli.terminal.typer_commands import Command, group
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import (
-    artefacts,
-    extensions,
-    handlers,
-    message_types,
-    pieces,
-    queues,
-)
+from loafer_kit.scaffold.additions import extensions, pieces, queues
 from loafer_kit.scaffold.project import drift, locks
 from loafer_kit.scaffold.project.plans import refuse_links
 from loafer_kit.scaffold.project.projects import Generator
@@ -112,12 +105,12 @@ def handler(
     writing.begin(path, show)
     if type_ is not None and queue is not None:
         made = generator(path, trust=trust)
-        addition = message_types.plan(draft(path), type_, queue, name, made)
+        addition = queues.plan_type(draft(path), type_, queue, name, made)
         command = f"add handler --for {type_} --queue {queue}"
         _write(path, addition.after, addition.apply, command, show, rebase=True)
         return
     assert name is not None  # noqa: S101 - one of the two is given
-    apply, paths = handlers.plan(draft(path), name, generator(path, trust=trust))
+    apply, paths = queues.plan_handler(draft(path), name, generator(path, trust=trust))
     _write(path, paths, apply, f"add handler {name}", show)
 
 
@@ -180,7 +173,7 @@ def monitoring(
     files. If they are there already, nothing changes.
     """
     writing.begin(path, show)
-    addition = artefacts.plan(draft(path), "monitoring", generator(path, trust=trust))
+    addition = extensions.plan_artefact(draft(path), "monitoring", generator(path, trust=trust))
     _write(path, addition.paths, addition.apply, "add monitoring", show, rebase=True)
 
 

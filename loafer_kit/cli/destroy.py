@@ -6,7 +6,7 @@ from pathlib import Path
 from loafer_kit.cli import writing
 from loafer_kit.cli.terminal import custom_templates
 from loafer_kit.cli.terminal.options import Project, option_groups
-from loafer_kit.scaffold.project import locks, projects, undo
+from loafer_kit.scaffold.project import history, locks, projects
 from loafer_kit.scaffold.project.plans import Change
 
 
@@ -28,7 +28,7 @@ def destroy(
     changed: list[Change] = []
     if not is_done:
         lock = projects.find_lock(path)
-        changed = undo.last(path, lock, partial(template.generator_of, path, lock))
+        changed = history.last(path, lock, partial(template.generator_of, path, lock))
     writing.write(changed, path, command="destroy", show=show)
     if locks.find(path) is None:
         _remove_folder(path, show)

@@ -39,7 +39,7 @@ RENDERING = {
 WRITING = {
     "loafer_kit.cli.writing",
     "loafer_kit.scaffold.project.updates",
-    "loafer_kit.scaffold.project.undo",
+    "loafer_kit.scaffold.project.history",
     "loafer_kit.scaffold.project.writing",
 }
 SPECS = {
