@@ -13,7 +13,7 @@ from botocore.session import Session
 from loafer_kit.doctor import Finding, denied, environment, rabbitmq
 from loafer_kit.doctor import queues as checks
 from loafer_kit.doctor.queues import Queues
-from loafer_kit.doctor.topics import TopicDoctor, Topics
+from loafer_kit.doctor.topics import Topics
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError
@@ -80,16 +80,15 @@ def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterat
     try:
         sqs = _client("sqs", session, endpoint_url)
         queues = Queues(sqs, endpoint_url)
-        topics = Topics(cache(partial(_client, "sns", session, endpoint_url)), endpoint_url)
-        local = is_local(sqs.meta.endpoint_url)
-        doctor = TopicDoctor(queues, topics, local=local)
+        sns = cache(partial(_client, "sns", session, endpoint_url))
+        topics = Topics(queues, sns, endpoint_url, local=is_local(sqs.meta.endpoint_url))
         # First, because a redrive policy cannot be set before its dead-letter queue exists.
         for target in resources.queues(spec):
             if target.dead_letters_of:
                 yield checks.examine_dead_letter_queue(queues, target.name, target.dead_letters_of)
         told = set()
         for queue in spec.queues:
-            found = _queue(queue, queues, doctor)
+            found = _queue(queue, queues, topics)
             yield from (finding for finding in found if finding not in told)
             told.update(found)  # queues may share a topic
     except (BotoCoreError, ProviderError, ValueError) as error:
@@ -98,7 +97,7 @@ def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterat
         yield Finding("problem", "AWS", message, remedy)
 
 
-def _queue(queue: QueueSpec, queues: Queues, topics: TopicDoctor) -> list[Finding]:
+def _queue(queue: QueueSpec, queues: Queues, topics: Topics) -> list[Finding]:
     subject = checks.subject_of(queue)
     try:
         url = queues.url(queue.name)

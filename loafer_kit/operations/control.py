@@ -276,10 +276,10 @@ class ServiceControl(Observer):
         }
 
     def _pause(self, route: str) -> list[str]:
-        return self._steer("pause", str(route), lambda flow: flow.pause())
+        return self._steer("pause", str(route), Flow.pause)
 
     def _resume(self, route: str | None = None) -> list[str]:
-        return self._steer("resume", route, lambda flow: flow.resume())
+        return self._steer("resume", route, Flow.resume)
 
     def _limit_rate(self, route: str, per_second: float | None) -> list[str]:
         check_number("per_second", per_second, more_than=0)
