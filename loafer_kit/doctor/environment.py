@@ -13,8 +13,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 
 from loafer_kit.config import PROCESS_VARIABLES, route_variable
+from loafer_kit.config import SETTABLE_OPTIONS as ROUTE_OPTIONS
 from loafer_kit.doctor import Finding
-from loafer_kit.engine.route_options import SETTABLE_OPTIONS as ROUTE_OPTIONS
 from loafer_kit.exceptions import MissingExtraError
 from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as SQS_OPTIONS
