@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
-from loafer_kit.engine.deliveries import FailurePolicy, deliver
+from loafer_kit.engine.deliveries import Deliveries, FailurePolicy
 from loafer_kit.engine.threads import handler_threads
 from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
@@ -75,7 +75,7 @@ class LoaferDispatcher:
             )
             return False
         try:
-            delivery = await deliver(route, message, self.failure_policy)
+            delivery = await Deliveries(route, self.failure_policy).deliver(message)
         except asyncio.CancelledError:
             logger.warning(
                 "message.cancelled route=%s",

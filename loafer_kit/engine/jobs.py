@@ -12,11 +12,9 @@ from typing import Any
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import (
+    Deliveries,
     Delivery,
-    FailureCounts,
     FailurePolicy,
-    deliver,
-    deliver_batch,
     log_handled,
     settle,
 )
@@ -84,8 +82,7 @@ class Jobs:
         self._events = events
         self._backlog = backlog
         self._slots = slots
-        self._policy = policy
-        self._failures = FailureCounts()
+        self._deliveries = Deliveries(route, policy)
         self.pace = Pace(route.handled_at_once)
         self._freed = freed
         self._failed = failed
@@ -343,8 +340,8 @@ class Jobs:
         if (tell := self._events.started) is not None:
             tell(job)
         if self._route.options.batch_handler_size is None:
-            return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
-        return await deliver_batch(self._route, job.messages, self._policy, self._failures)
+            return [await self._deliveries.deliver(job.messages[0])]
+        return await self._deliveries.deliver_batch(job.messages)
 
     async def _outlast(self, job: Job, deliveries: list[Delivery]) -> list[Delivery]:
         """Keep the slot and the messages of `job` until its threads end.
