@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from loafer_kit import outcomes
@@ -12,7 +12,7 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import FatalError
-from loafer_kit.outcomes import Leave, Outcome, Retry
+from loafer_kit.outcomes import Delivery, Leave, Outcome, Retry
 from loafer_kit.payloads.decoding import is_undecodable
 from loafer_kit.routes import Route, ask_error_handler
 from loafer_kit.types import Message
@@ -26,14 +26,6 @@ FailurePolicy = Callable[[BaseException, Mapping[str, object]], Outcome | None]
 
 _SETTLE_ATTEMPTS = 3
 _BACKOFF, _LONGEST_BACKOFF = 0.2, 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """The outcome of one message, and the exception that led to it, if any."""
-
-    outcome: Outcome
-    error: BaseException | None = None
 
 
 _ACKNOWLEDGED = Delivery(outcomes.ACKNOWLEDGE)

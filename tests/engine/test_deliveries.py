@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from loafer_kit import outcomes
-from loafer_kit.engine.deliveries import Deliveries, Delivery, FailureCounts
+from loafer_kit.engine.deliveries import Deliveries, FailureCounts
 from loafer_kit.exceptions import FatalError, RejectMessage, RetryMessage
+from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
