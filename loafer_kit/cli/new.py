@@ -189,7 +189,10 @@ def service(
             show.tell(
                 f"{spec.name} is the package {spec.package}: its folder and its imports have that name."
             )
-    _show_notes(draft)
+    if draft.notes:
+        say(f"left out, of {draft.origin}:", err=True)
+    for note in draft.notes:
+        say(f"  {note}", err=True)
     on_rabbitmq = context.get("on_rabbitmq")
     here, there = ("RabbitMQ", "your broker") if on_rabbitmq else ("a local SQS server", "AWS")
     writing.generate(
@@ -280,10 +283,3 @@ def extension(
             "python -m pytest": "run its tests",
         },
     )
-
-
-def _show_notes(draft: Draft) -> None:
-    if draft.notes:
-        say(f"left out, of {draft.origin}:", err=True)
-    for note in draft.notes:
-        say(f"  {note}", err=True)
