@@ -32,9 +32,7 @@ RENDERING = {
     "loafer_kit.scaffold.rendering.custom_templates",
     "loafer_kit.scaffold.rendering.fetching",
     "loafer_kit.scaffold.rendering.formatting",
-    "loafer_kit.scaffold.shipping.contexts",
-    "loafer_kit.scaffold.shipping.resources",
-    "loafer_kit.scaffold.shipping.sizing",
+    "loafer_kit.scaffold.shipping",
 }
 WRITING = {
     "loafer_kit.cli.writing",
@@ -45,7 +43,6 @@ WRITING = {
 SPECS = {
     "loafer_kit.scaffold.rendering.contexts",
     "loafer_kit.scaffold.spec.payloads",
-    "loafer_kit.scaffold.shipping",
     "loafer_kit.scaffold.sources.documents",
     "loafer_kit.scaffold.spec.validation",
 }
