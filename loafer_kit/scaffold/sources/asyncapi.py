@@ -18,7 +18,7 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     queue_name,
     received,
 )
-from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Subscription,
@@ -28,7 +28,7 @@ from loafer_kit.scaffold.sources.import_results import (
     subscription,
     whole_number,
 )
-from loafer_kit.scaffold.sources.json_schemas import References, Schemas
+from loafer_kit.scaffold.sources.json_schemas import Schemas
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -70,10 +70,10 @@ class _Reader:
     def __init__(self, root: Node, include: Collection[str], folder: Path | None) -> None:
         self._root = root
         self._result = ImportResult(included=include)
-        references = References(root, self._result, folder)
+        references = References(root, self._result.problem, folder)
         self._parameters = Parameters(root, references, self._result)
         self._root = root = root.with_value(self._parameters.in_bindings(root.value))
-        self._references = References(root, self._result, folder)
+        self._references = References(root, self._result.problem, folder)
         self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
         self._described: list[Node] = []
@@ -218,7 +218,7 @@ class _Reader:
             message = "has messages without a schema: the handler gets the decoded content"
             self._result.note(operation.node, message)
             return None
-        name = self._schemas.payload_of(found)
+        name = self._schemas.payload(found)
         return None if name is None else found[0][0].with_value(name)
 
     def _types(self, name: str) -> dict[str, object] | None:

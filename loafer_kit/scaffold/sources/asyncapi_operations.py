@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
-from loafer_kit.scaffold.sources.json_schemas import References
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Parameter

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.scaffold.sources import json_schemas
-from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import ImportResult
-from loafer_kit.scaffold.sources.json_schemas import References, Schemas
+from loafer_kit.scaffold.sources.json_schemas import Schemas
 from loafer_kit.scaffold.spec import payloads, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -41,7 +41,7 @@ def imported(schema):
     result = ImportResult()
     models = {}
     root = Node(schema)
-    name = Schemas(References(root, result), result, models).payload(root, "Root")
+    name = Schemas(References(root, result.problem, None), result, models).payload([(root, "Root")])
     assert not result.problems
     return models, name, [message for _, message in result.notes]
 
