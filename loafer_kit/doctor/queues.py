@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from loafer_kit.doctor.findings import Finding, aws_command, denied
+from loafer_kit.doctor import Finding, aws_command, denied
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws.options import SQSOptions, queue_warnings, redrive_target
 from loafer_kit.ext.aws.requests import errors
