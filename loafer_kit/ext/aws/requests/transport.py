@@ -136,18 +136,20 @@ class Queue:
             statistics.seconds += time.monotonic() - started
 
     def log(
-        self, logger: logging.Logger, level: int, event: str, message_id: str, text: str
+        self,
+        logger: logging.Logger,
+        level: int,
+        event: str,
+        text: str,
+        *,
+        error: BaseException | None = None,
+        **facts: object,
     ) -> None:
-        """Log one line about a message of the queue."""
-        logger.log(
-            level,
-            "%s queue=%s message_id=%s: %s",
-            event,
-            self.name,
-            message_id,
-            text,
-            extra={"event": event, "queue": self.name, "message_id": message_id},
-        )
+        """Log one line about the queue, or about a message of it; the traceback of `error` follows."""
+        facts = {"queue": self.name, **facts}
+        named = " ".join(f"{name}={value}" for name, value in facts.items())
+        extra = {"event": event, **facts}
+        logger.log(level, "%s %s: %s", event, named, text, exc_info=error, extra=extra)
 
 
 class BlockingQueue:
