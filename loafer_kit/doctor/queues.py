@@ -10,8 +10,7 @@ from botocore.exceptions import ClientError
 
 from loafer_kit.doctor import Finding, aws_command, denied
 from loafer_kit.exceptions import ProviderError
-from loafer_kit.ext.aws import checks
-from loafer_kit.ext.aws.options import SQSOptions
+from loafer_kit.ext.aws.options import SQSOptions, queue_warnings, redrive_target
 from loafer_kit.ext.aws.requests import errors
 from loafer_kit.scaffold.shipping import MOST_SOURCES
 from loafer_kit.scaffold.spec.fields import FIFO
@@ -127,7 +126,7 @@ def differences(
     arn = attributes.get("QueueArn", "").rpartition(":")[0] + f":{wanted}"
     policy = {"deadLetterTargetArn": arn, "maxReceiveCount": count}
     remedy = queues.setting(url, "RedrivePolicy", policy)
-    target = (checks.redrive_target(attributes) or "").rpartition(":")[2]
+    target = (redrive_target(attributes) or "").rpartition(":")[2]
     if not target:
         yield problem(f"has no redrive policy; the spec's dead-letter queue is {wanted}", remedy)
     elif target != wanted:
@@ -151,7 +150,7 @@ def warnings(queue: QueueSpec, attributes: Attributes) -> Iterator[Finding]:
         )
     }
     known = {**attributes, **redriven} if queue.dead_letter_queue else attributes
-    for text in checks.warnings(
+    for text in queue_warnings(
         known,
         options,
         None if limit is None else float(limit),

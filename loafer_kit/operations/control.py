@@ -21,9 +21,10 @@ from typing import Any
 
 from loafer_kit.config import check_number, suggestion
 from loafer_kit.engine.flow import Flow
-from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
+from loafer_kit.events import ObservedCall, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
+from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
@@ -346,7 +347,7 @@ class ServiceControl(Observer):
         return chosen
 
 
-def _reason(delivery: ObservedDelivery) -> str | None:
+def _reason(delivery: Delivery) -> str | None:
     """Return why a message was not acknowledged; a handler may say so without an exception."""
     if delivery.error is not None:
         return repr(delivery.error)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from loafer_kit import Abort, Application, LoaferManager
 from loafer_kit.contrib.database import Database, current_session, with_session
 from loafer_kit.contrib.idempotency import attribute
-from loafer_kit.engine import deliveries
+from loafer_kit.engine.deliveries import Deliveries
 from loafer_kit.exceptions import (
     ConfigurationError,
     DeleteMessage,
@@ -377,7 +377,7 @@ async def test_a_batch_is_committed_as_a_whole(shop, answer, outcomes, effects):
 
 
 async def deliver_batch(route, *messages):
-    return [delivery.outcome for delivery in await deliveries.deliver_batch(route, messages)]
+    return [delivery.outcome for delivery in await Deliveries(route).deliver_batch(messages)]
 
 
 def letter(body, message_id):

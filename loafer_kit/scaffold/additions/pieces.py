@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import indent
 
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.additions import modules
@@ -27,7 +28,7 @@ class UnplacedError(LoaferKitError):
         self.path = path
         self.why = why
         self.snippet = snippet
-        super().__init__(f"{path}: {why}; it lacks\n\n{_indented(snippet)}")
+        super().__init__(f"{path}: {why}; it lacks\n\n{indent(snippet, '    ')}")
 
 
 class LeftOutError(LoaferKitError):
@@ -84,7 +85,9 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
                 note = "a symbolic link in the project: its change is left out"
                 changed.append(Change(path, "keep", None, None, note=note))
             elif after is not None and not linked:
-                changed.append(_inserted(change(path, before, after)))
+                found = change(path, before, after)
+                is_insertion = found.action == "overwrite"
+                changed.append(replace(found, action="update") if is_insertion else found)
     if unplaced:
         raise AdditionError(unplaced)
     return tuple(changed)
@@ -96,10 +99,6 @@ def _beside_link(path: str, apply: Apply) -> bytes | None:
         return apply(path, None)
     except UnplacedError as error:
         raise UnplacedError(path, "a symbolic link leads there", error.snippet) from error
-
-
-def _inserted(found: Change) -> Change:
-    return replace(found, action="update") if found.action == "overwrite" else found
 
 
 def recorded(
@@ -129,10 +128,6 @@ def _rebased(
             if after is not None:
                 rebased[path] = after
     return {**locks.bases(project, rebased, files), **kept}
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" if line else line for line in text.split("\n"))
 
 
 def finders(package: str) -> Mapping[str, Finder]:
