@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from typing import Any
 import typer
 
 from loafer_kit.cli.terminal.options import Diff, DryRun, Json
-from loafer_kit.cli.terminal.output import print_exactly, say, say_json
-from loafer_kit.cli.terminal.prompts import Terminal, is_interactive
+from loafer_kit.cli.terminal.output import Terminal, is_interactive, print_exactly, say, say_json
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, journals, line_ends, locks, projects, updates
+from loafer_kit.scaffold.project import history, journals, locks, projects, texts, updates
 from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.journals import Interruption
 from loafer_kit.scaffold.project.plans import VERSION, Change, Plan, changes
@@ -120,7 +119,7 @@ def diff(change: Change, *, errors: str = "backslashreplace") -> str:
 
 
 def _lines(content: bytes | None, errors: str) -> list[str]:
-    return [line.decode(errors=errors) for line in line_ends.lines(content or b"")]
+    return [line.decode(errors=errors) for line in texts.lines(content or b"")]
 
 
 def _ended(lines: Iterator[str]) -> Iterator[str]:
@@ -192,7 +191,7 @@ def write(
     if show.only:
         would_change = any(change.writes for change in (*changed, *beside))
         raise typer.Exit(WOULD_CHANGE if would_change else 0)
-    with _written(saved):
+    with disk.written_after(saved.change, saved.folder) if saved else nullcontext():
         disk.apply(changed, target, command)
     if show.json:
         show.changes(changed, target, more)
@@ -215,13 +214,6 @@ def _refuse_conflicts(changed: Sequence[Change], target: Path) -> None:
         )
 
 
-def _written(saved: _Beside | None) -> AbstractContextManager[None]:
-    """Write the file beside the project once the project is written."""
-    if saved is None or saved.change.after is None or not saved.change.writes:
-        return nullcontext()
-    return disk.written_after(saved.change.after, saved.folder / saved.change.path)
-
-
 def generate(
     generator: Generator,
     context: Context,
@@ -239,8 +231,9 @@ def generate(
 ) -> None:
     """Generate a project in its own folder, and name the next steps.
 
-    With `in_place`, `output_dir` itself is that folder. `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
-    gets the project's spec. `notes` go into the JSON. With `git`, the folder becomes a repository.
+    With `in_place`, `output_dir` itself is that folder. `spec` goes into the lock of a project whose
+    files do not hold it. `save_spec` is a file that gets the project's spec. `notes` go into the
+    JSON. With `git`, the folder becomes a repository.
     """
     if git and not show.only and shutil.which("git") is None:
         raise ConfigurationError("git is not installed: install it, or leave out --git")

@@ -19,14 +19,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from loafer_kit.config import check_number, suggestion
 from loafer_kit.engine.flow import Flow
-from loafer_kit.engine.route_options import check_number, suggestion
-from loafer_kit.engine.stacks import stack_of
-from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
+from loafer_kit.events import ObservedCall, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.operations.merging import as_data
-from loafer_kit.operations.metrics import families
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
+from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
@@ -272,17 +270,16 @@ class ServiceControl(Observer):
     def _vitals(self) -> dict[str, Any]:
         """Return what the parent of several processes asks each of them every second."""
         return {
-            "state": self._recorder.states.state,
             "problems": self._recorder.states.problems(),
             "unready": self._recorder.states.unready(),
-            "metrics": as_data(families(self._recorder.snapshot())),
+            "snapshot": self._status(),
         }
 
     def _pause(self, route: str) -> list[str]:
-        return self._steer("pause", str(route), lambda flow: flow.pause())
+        return self._steer("pause", str(route), Flow.pause)
 
     def _resume(self, route: str | None = None) -> list[str]:
-        return self._steer("resume", route, lambda flow: flow.resume())
+        return self._steer("resume", route, Flow.resume)
 
     def _limit_rate(self, route: str, per_second: float | None) -> list[str]:
         check_number("per_second", per_second, more_than=0)
@@ -313,7 +310,7 @@ class ServiceControl(Observer):
             {
                 "route": status.route.name,
                 **asdict(running(status.route, call, time.monotonic())),
-                "stack": stack_of(call.task, call.thread),
+                "stack": call.stack(),
             }
             for status in self._service.statuses()
             if id(status.route) in chosen
@@ -350,7 +347,7 @@ class ServiceControl(Observer):
         return chosen
 
 
-def _reason(delivery: ObservedDelivery) -> str | None:
+def _reason(delivery: Delivery) -> str | None:
     """Return why a message was not acknowledged; a handler may say so without an exception."""
     if delivery.error is not None:
         return repr(delivery.error)

@@ -7,8 +7,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from loafer_kit.config import RouteOptions
 from loafer_kit.contrib.retry import Retry
-from loafer_kit.engine.route_options import RouteOptions
 from loafer_kit.ext.aws import options
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.requests.clients import CLIENT_OPTIONS, TransportKind
@@ -87,7 +87,7 @@ def test_every_other_option_has_its_row_and_no_row_is_without_an_option():
 def test_defaults_of_receives_are_those_of_the_code():
     """ReceiveMessage gets them unless the route says otherwise."""
     rows = {row[0].strip("`"): row for row in ROWS}
-    parameters = options.receive_parameters("orders", {})
+    _, _, parameters = options.parse_options("orders", {}, {})
     for name in ("MaxNumberOfMessages", "WaitTimeSeconds"):
         assert rows[name][2] == f"`{parameters[name]}`"
     for field in OPTIONS:

@@ -12,25 +12,24 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     REDRIVE_POLICY,
     Bindings,
     Operation,
+    Parameters,
     attribute,
     identified,
     queue_name,
     received,
+    with_traits,
 )
-from loafer_kit.scaffold.sources.asyncapi_parameters import Parameters
-from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
-    Queue,
     Subscription,
     draft_of,
     fifo,
-    fifo_attributes,
     keys,
     subscription,
     whole_number,
 )
-from loafer_kit.scaffold.sources.json_schemas import References, Schemas
+from loafer_kit.scaffold.sources.json_schemas import Schemas
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -45,16 +44,13 @@ _SCHEMA_FORMAT = re.compile(r"application/(?:vnd\.aai\.asyncapi|schema)\b.*")
 _MAX_RECEIVE_COUNT = 10
 _UNUSED_QUEUE = "no subscription delivers to it, and no queue's redrive policy names it"
 
-
-# Descriptions of an object.
+# Descriptions of an object; brokers and credentials belong to the environment.
 _WORDS = "description externalDocs summary tags title"
-
-# Brokers and credentials belong to the environment.
-_DOCUMENT = keys("asyncapi channels components defaultContentType info operations", "id servers")
-_CHANNEL = keys("address bindings messages parameters publish subscribe", f"{_WORDS} servers")
-_OPERATION = keys("action bindings channel message messages operationId traits", _WORDS)
+_DOCUMENT = keys("asyncapi channels components defaultContentType id info operations servers")
+_CHANNEL = keys(f"{_WORDS} address bindings messages parameters publish servers subscribe")
+_OPERATION = keys(f"{_WORDS} action bindings channel message messages operationId traits")
 _MESSAGE = keys(
-    "bindings contentType name payload schemaFormat traits", f"{_WORDS} examples messageId"
+    f"{_WORDS} bindings contentType examples messageId name payload schemaFormat traits"
 )
 # Neither SQS nor SNS has a binding for messages.
 _MESSAGE_BINDINGS = keys("")
@@ -75,13 +71,12 @@ class _Reader:
     def __init__(self, root: Node, include: Collection[str], folder: Path | None) -> None:
         self._root = root
         self._result = ImportResult(included=include)
-        references = References(root, self._result, folder)
+        references = References(root, self._result.problem, folder)
         self._parameters = Parameters(root, references, self._result)
         self._root = root = root.with_value(self._parameters.in_bindings(root.value))
-        self._references = References(root, self._result, folder)
+        self._references = References(root, self._result.problem, folder)
         self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
-        self._received: set[str] = set()
         self._described: list[Node] = []
 
     def read(self) -> ImportResult:
@@ -105,17 +100,14 @@ class _Reader:
     def _note_queues(self) -> None:
         """Note the keys of queues, once all operations have shown which are dead-letter queues."""
         others = self._result.dead_letter_queues()
-        handled = {queue.node.path for queue in self._result.queues if queue.name not in others}
-        targets = {
-            queue.settings["dead_letter_queue"].value
-            for queue in self._result.queues
-            if "dead_letter_queue" in queue.settings
-        }
+        queues = self._result.queues.values()
+        handled = {queue.node.path for queue in queues if queue.name not in others}
+        used = {queue.target for queue in queues} | set(self._result.queues)
         for queue in self._described:
             name = str(queue["name"].value)
             if queue.path in handled:
                 self._result.note_unsupported(queue, QUEUE)
-            elif name in targets or name in self._received:
+            elif name in used:
                 self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
             else:
                 self._result.note(queue, f"{quoted(name)} is left out: {_UNUSED_QUEUE}")
@@ -141,63 +133,58 @@ class _Reader:
                     self._result.dead_letter(target, owner)
                 settings = subscription(attribute(consumer), self._result)
                 self._result.subscriptions.append(
-                    Subscription(topic, name, consumer, settings, arn=bindings.topic_arn())
+                    Subscription(
+                        topic, name, consumer, settings, arn=bindings.identifier["arn"].text
+                    )
                 )
                 queues.append(named.get(name, consumer.with_value({"name": name})))
         else:
             queues = bindings.point_to_point()
-            queues = queues or [self._queue_for(operation.address, operation.channel)]
-        if not consumers and bindings.topic.is_there:
-            self._result.subscriptions += [
-                Subscription(topic, str(queue["name"].value), operation.channel) for queue in queues
-            ]
+            if not queues:
+                name = queue_name(operation.address)
+                message = f"has no binding for SQS: its queue is called {name}"
+                self._result.note(operation.channel, message)
+                queues = [operation.channel.with_value({"name": name})]
+            if bindings.topic.is_there:
+                self._result.subscriptions += [
+                    Subscription(topic, str(queue["name"].value), operation.channel)
+                    for queue in queues
+                ]
         for queue in queues:
             self._queue(queue, operation, bindings)
 
     def _note_operation(self, operation: Operation) -> None:
         """Note the unsupported keys of an operation, its channel and its messages."""
         self._result.note_unsupported(operation.channel, _CHANNEL)
-        for node in (operation.node, *self._traits(operation.node)):
+        for node in with_traits(operation.node, self._references):
             self._result.note_unsupported(node, _OPERATION)
         for place in operation.messages:
             message = self._references.follow(place)
-            for node in (message, *self._traits(message)):
+            for node in with_traits(message, self._references):
                 self._result.note_unsupported(node, _MESSAGE)
                 bindings = self._references.down(node, "bindings")
                 self._result.note_unsupported(bindings, _MESSAGE_BINDINGS)
 
-    def _traits(self, node: Node) -> list[Node]:
-        return [self._references.follow(trait) for trait in node["traits"].elements()]
-
-    def _queue_for(self, address: str, node: Node) -> Node:
-        """A queue for a channel without a binding for SQS."""
-        name = queue_name(address)
-        self._result.note(node, f"has no binding for SQS: its queue is called {name}")
-        return node.with_value({"name": name})
-
     def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
         self._result.readers.append((name, operation.node))
-        if name in self._received:
+        if name in self._result.queues:
             message = f"{quoted(name)} already has the handler of another operation"
             self._result.note(operation.node, message)
             return
-        self._received.add(name)
         settings = {"name": queue["name"]} | {
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
-        settings |= fifo(name, queue["fifoQueue"])
-        settings |= fifo_attributes(name, attribute(queue), self._result)
+        settings |= fifo(name, queue["fifoQueue"], attribute(queue), self._result)
         settings |= self._redrive(queue, bindings)
         payload = self._payload(operation)
         types = None if payload is None else self._types(str(payload.value))
-        if types is None:
-            settings |= self._handler(operation)
         if types is not None:
             settings |= {key: operation.node.with_value(value) for key, value in types.items()}
-        elif payload is not None:
-            settings["payload"] = payload
-        self._result.queues.append(Queue(name, queue, settings))
+        else:
+            settings |= self._handler(operation)
+            settings |= {} if payload is None else {"payload": payload}
+        self._result.queue(name, queue, settings)
 
     def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")
@@ -216,8 +203,7 @@ class _Reader:
     def _handler(self, operation: Operation) -> dict[str, Node]:
         """The operation's name as the handler's, if it is valid and free."""
         name = names.snake_case(operation.name or "")
-        taken = {queue.settings.get("handler", Node(None)).value for queue in self._result.queues}
-        if not name or names.function(name) or name in taken:
+        if not name or names.function(name) or name in self._result.handlers():
             return {}
         return {"handler": operation.node.with_value(name)}
 
@@ -231,7 +217,7 @@ class _Reader:
             message = "has messages without a schema: the handler gets the decoded content"
             self._result.note(operation.node, message)
             return None
-        name = self._schemas.payload_of(found)
+        name = self._schemas.payload(found)
         return None if name is None else found[0][0].with_value(name)
 
     def _types(self, name: str) -> dict[str, object] | None:
@@ -284,5 +270,5 @@ class _Reader:
 
     def _of_message(self, message: Node, key: str) -> Node:
         """A key of a message, or of the first of its traits that has it."""
-        places = [place[key] for place in (message, *self._traits(message)) if key in place]
-        return places[0] if places else message[key]
+        places = with_traits(message, self._references)
+        return next((place[key] for place in places if key in place), message[key])
