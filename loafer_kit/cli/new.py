@@ -12,7 +12,7 @@ from loafer_kit.cli.terminal import completions, custom_templates
 from loafer_kit.cli.terminal.options import Command, Force, Git, OutputDir, group, option_groups
 from loafer_kit.cli.terminal.output import Terminal, is_interactive, say, waiting
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import flags, questions
+from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -26,7 +26,7 @@ _READERS = {
     "from_sam": "cloudformation",
     "from_terraform": "terraform",
     "from_aws": "aws",
-    "source": "installed",
+    "source": "command_line",
 }
 # The options that read what others describe, dead-letter queues among it.
 _IMPORTS = frozenset(_READERS) - {"spec", "source"}
@@ -111,7 +111,7 @@ class _Sources:
                 more["endpoint_url"] = self.endpoint_url
             with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
                 found = _source(_READERS[key]).read(value, **more)
-            draft = flags.override(draft, found.values) if draft.origin else found
+            draft = command_line.override(draft, found.values) if draft.origin else found
         for path in self.json_schema or ():
             draft = _source("json_schemas").add(draft, path)
         return draft
@@ -172,8 +172,8 @@ def service(
     in_place = name == "."
     if in_place:
         name = output_dir.resolve().name
-    draft = flags.merge(sources.draft(), name, queue or [])
-    draft = flags.declare(flags.ship(draft, ship or []), parameter or [])
+    draft = command_line.merge(sources.draft(), name, queue or [])
+    draft = command_line.declare(command_line.ship(draft, ship or []), parameter or [])
     ask = is_interactive() and not show.json
     generator = template.generator("service", ask=ask)
     if not (generator.takes_spec or draft.values.get("queues") or draft.problems):
@@ -182,7 +182,7 @@ def service(
             raise typer.BadParameter("--save-spec goes with a template for services")
     else:
         if ask and not draft.problems:
-            draft = questions.complete(draft, Terminal())
+            draft = command_line.complete(draft, Terminal())
         spec = validation.service(draft)
         context, kept = contexts.service(spec), None
         if spec.package != spec.name:
@@ -256,7 +256,7 @@ def extension(
     Its settings get its prefix: with `--setting URL=x`, `redis` has the setting REDIS_URL.
     """
     if name is None and is_interactive() and not show.json:
-        name = questions.name_of_extension(Terminal())
+        name = command_line.name_of_extension(Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME
         say(f"No name was given: the extension is named {name}.", err=show.json)

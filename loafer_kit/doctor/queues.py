@@ -6,10 +6,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from loafer_kit.doctor.findings import Finding, aws_command, denied
+from loafer_kit.doctor import Finding, aws_command, denied
 from loafer_kit.exceptions import ProviderError
-from loafer_kit.ext.aws import checks
-from loafer_kit.ext.aws.options import SQSOptions
+from loafer_kit.ext.aws.options import SQSOptions, queue_warnings, redrive_target
 from loafer_kit.ext.aws.requests import errors
 from loafer_kit.scaffold.shipping import MOST_SOURCES
 from loafer_kit.scaffold.spec.fields import FIFO
@@ -137,7 +136,7 @@ def differences(
     arn = attributes.get("QueueArn", "").rpartition(":")[0] + f":{wanted}"
     policy = {"deadLetterTargetArn": arn, "maxReceiveCount": count}
     remedy = queues.setting(url, "RedrivePolicy", policy)
-    target = (checks.redrive_target(attributes) or "").rpartition(":")[2]
+    target = (redrive_target(attributes) or "").rpartition(":")[2]
     if not target:
         message = f"has no redrive policy; the spec's dead-letter queue is {wanted}"
         yield Finding("problem", subject, message, remedy)
@@ -164,7 +163,7 @@ def warnings(queue: QueueSpec, attributes: Attributes) -> Iterator[Finding]:
         )
     }
     known = {**attributes, **redriven} if queue.dead_letter_queue else attributes
-    for text in checks.warnings(
+    for text in queue_warnings(
         known,
         options,
         None if limit is None else float(limit),

@@ -1,22 +1,35 @@
 """Monitor: shows the runs of one service where the environment and its settings say."""
 
+import asyncio
 import contextlib
 import json
+import logging
 import os
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TextIO
 
-from loafer_kit.operations import emf
+from loafer_kit.engine.threads import DaemonThreadPool
 from loafer_kit.operations.control import CONTROL_VARIABLE, Actions, ControlSocket, ServiceControl
 from loafer_kit.operations.health import HealthFile, States, Vitals
-from loafer_kit.operations.metrics import families
+from loafer_kit.operations.metrics import Family, Reports, families
 from loafer_kit.operations.probe import HEALTH_VARIABLE
 from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.operations.snapshot import Snapshot
 from loafer_kit.services import Service
 
+logger = logging.getLogger(__name__)
+
 #: The variable of the environment that says where the HTTP face listens. Empty: nowhere.
 HTTP_VARIABLE = "LOAFER_HTTP"
+
+#: Seconds between two reports to CloudWatch: its standard resolution.
+PERIOD = 60.0
+
+#: Seconds that the last report gets.
+_LAST_TIME = 2.0
 
 #: Requests that a process carries out before its first fetch, as JSON.
 FIRST_VARIABLE = "_LOAFER_CONTROL_FIRST"
@@ -57,8 +70,8 @@ class Monitor:
             if self._emf_namespace is not None:
                 snapshot = self._recorded()
                 await shown.enter_async_context(
-                    emf.reporting(
-                        emf.Reports(self._emf_namespace, self._service.name),
+                    reporting(
+                        Reports(self._emf_namespace, self._service.name),
                         lambda: families(snapshot()),
                     )
                 )
@@ -92,3 +105,75 @@ async def faces(
             face = HttpFace(vitals, recorded())
             await shown.enter_async_context(face.listening(text, HTTP_VARIABLE))
         yield
+
+
+@contextlib.asynccontextmanager
+async def reporting(
+    reports: Reports,
+    families: Callable[[], list[Family]],
+    *,
+    period: float = PERIOD,
+    stream: TextIO | None = None,
+) -> AsyncIterator[None]:
+    """Write lines every `period` seconds while the block runs, and at its end.
+
+    They are written in a thread of their own: a stream that nobody reads blocks only that.
+    """
+    writer = _Writer(stream or sys.stdout)
+
+    def report() -> None:
+        writer.write("".join(f"{line}\n" for line in reports.lines(families(), time.time())))
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(period)
+            report()
+
+    task = asyncio.create_task(repeat(), name="emf")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        report()
+        await writer.close()
+
+
+class _Writer:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = DaemonThreadPool(1)
+        self._writing: asyncio.Future[None] | None = None
+        self._failed = False
+
+    def write(self, text: str) -> None:
+        """Write text, unless the text before it is still being written."""
+        if self._writing is not None and not self._writing.done():
+            self._fail("the stream is blocked")
+            return
+        self._writing = asyncio.wrap_future(self._thread.submit(self._write, text))
+        self._writing.add_done_callback(self._written)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+    def _written(self, writing: asyncio.Future[None]) -> None:
+        if writing.cancelled():
+            return
+        if (error := writing.exception()) is not None:
+            self._fail(repr(error))
+        else:
+            self._failed = False
+
+    def _fail(self, why: str) -> None:
+        if not self._failed:
+            logger.warning(
+                "emf.failed: metrics are not written while %s", why, extra={"event": "emf.failed"}
+            )
+        self._failed = True
+
+    async def close(self) -> None:
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=_LAST_TIME)
+        self._thread.shutdown()

@@ -13,7 +13,7 @@ from loafer_kit.scaffold.additions.pieces import Apply, LeftOutError, UnplacedEr
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import code, texts, updates
 from loafer_kit.scaffold.project.projects import SPEC, Generator
-from loafer_kit.scaffold.sources import flags
+from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
 from loafer_kit.scaffold.spec.problems import Problem, SpecError
 from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
@@ -225,7 +225,7 @@ def plan_handler(draft: Draft, name: str, generator: Generator) -> tuple[Apply, 
 
 
 def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -> QueueAddition:
-    typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
+    typed = command_line.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
     values = _queues_of(typed)[0]
     name = names.queue_name(str(values["name"]))
     for index, queue in enumerate(spec.queues):
@@ -238,7 +238,9 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -
                 )
             return _addition(spec, index, generator)
     index = len(spec.queues)
-    addition = _addition(validation.service(flags.merge(draft, None, [text])), index, generator)
+    addition = _addition(
+        validation.service(command_line.merge(draft, None, [text])), index, generator
+    )
 
     def put(ours: bytes) -> bytes:
         return spec_file.with_queue(ours, spec_file.table(addition.after[SPEC], index))

@@ -8,7 +8,7 @@ from loafer_kit.scaffold.spec.fields import Value
 # Lambda's, in seconds.
 LONGEST = 900
 
-# The defaults of a route; `tests/scaffold/shipping/test_sizing.py` compares them with the runtime.
+# The defaults of a route; `tests/scaffold/test_shipping.py` compares them with the runtime.
 DEFAULT_BATCH_SIZE = 10
 DEFAULT_CONCURRENCY = 10
 
