@@ -15,8 +15,7 @@ from typing import Any
 import typer
 
 from loafer_kit.cli.terminal.options import Diff, DryRun, Json
-from loafer_kit.cli.terminal.output import print_exactly, say, say_json
-from loafer_kit.cli.terminal.prompts import Terminal, is_interactive
+from loafer_kit.cli.terminal.output import Terminal, is_interactive, print_exactly, say, say_json
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories

@@ -19,9 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from loafer_kit.config import check_number, suggestion
 from loafer_kit.engine.flow import Flow
-from loafer_kit.engine.route_options import check_number, suggestion
-from loafer_kit.engine.stacks import stack_of
 from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
@@ -310,7 +309,7 @@ class ServiceControl(Observer):
             {
                 "route": status.route.name,
                 **asdict(running(status.route, call, time.monotonic())),
-                "stack": stack_of(call.task, call.thread),
+                "stack": call.stack(),
             }
             for status in self._service.statuses()
             if id(status.route) in chosen

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loafer_kit.config import RouteOptions
 from loafer_kit.engine import jobs
-from loafer_kit.engine.route_options import RouteOptions
 from loafer_kit.managers import LoaferManager
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.scaffold import shipping
