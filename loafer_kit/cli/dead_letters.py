@@ -22,8 +22,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from loafer_kit.cli import specs
-from loafer_kit.cli.terminal.output import print_exactly, say, say_json, waiting, waiting_for_each
-from loafer_kit.cli.terminal.prompts import Terminal, is_interactive
+from loafer_kit.cli.terminal.output import (
+    Terminal,
+    is_interactive,
+    print_exactly,
+    say,
+    say_json,
+    waiting,
+    waiting_for_each,
+)
 from loafer_kit.dead_letters import replays
 from loafer_kit.dead_letters.letters import (
     Broker,

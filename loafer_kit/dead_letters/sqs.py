@@ -15,7 +15,7 @@ from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_fifo
 from loafer_kit.ext.aws.dead_letters import COMBINED, MESSAGE_ID, REASON, SOURCE_QUEUE
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
-from loafer_kit.ext.aws.requests import answers, transport
+from loafer_kit.ext.aws.requests import transport
 from loafer_kit.ext.aws.requests.clients import Clients, borrowed
 from loafer_kit.ext.aws.requests.errors import queue_subject
 from loafer_kit.types import Message
@@ -124,7 +124,7 @@ class SQS:
             "SendMessage", queue.address, **parameters
         )
         subject = queue_subject(queue.address)
-        answers.check_published(answer, parameters, "SendMessage", subject)
+        transport.check_published(answer, parameters, "SendMessage", subject)
 
     async def empty(self, queue: Queue) -> None:
         """Delete every letter of a queue, those that others have received too."""
