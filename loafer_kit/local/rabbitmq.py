@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local import records
 from loafer_kit.local.environments import is_local
 
 INSTALL = (
@@ -69,6 +70,21 @@ def development_broker() -> contextlib.AbstractContextManager[str]:
     if server_script() is None:
         raise ConfigurationError(INSTALL)
     return running_broker()
+
+
+def url_in_use() -> str:
+    """Return the URL of the broker that LOAFER_AMQP_URL names, or of a running `dev`.
+
+    Raises `ConfigurationError` if there is none.
+    """
+    if url := os.environ.get("LOAFER_AMQP_URL"):
+        return url
+    for record in records.running():
+        if record.rabbitmq:
+            return record.rabbitmq
+    raise ConfigurationError(
+        "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
+    )
 
 
 def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> None:

@@ -66,6 +66,13 @@ AMQP_OPTIONS = frozenset(
         "retry_delay_cap",
     }
 )
+
+
+def amqp_dead_letter_queue(queue: str) -> str:
+    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
+    return f"{queue}.dead"
+
+
 KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
 
 # fmt: off
