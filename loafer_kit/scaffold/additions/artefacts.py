@@ -9,7 +9,8 @@ from loafer_kit.scaffold.additions.extensions import ExtensionAddition
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project import line_ends, merges
 from loafer_kit.scaffold.project.projects import SPEC, Generator
-from loafer_kit.scaffold.spec import artefacts, validation
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES
 from loafer_kit.scaffold.spec.specs import Draft
 
 _BOM = "\ufeff"
@@ -63,13 +64,12 @@ def plan(draft: Draft, name: str, generator: Generator) -> ArtefactAddition:
     """The addition of an artefact to the service that `loafer.toml` describes."""
     spec = validation.service(draft)
     others = tuple(other for other in spec.ships if other != name)
+    ships = tuple(known for known in ARTEFACT_NAMES if known in (*others, name))
     return ArtefactAddition(
         name=name,
         package=spec.package,
         before=generator.service(replace(spec, ships=others)).plan.files,
-        after=generator.service(
-            replace(spec, ships=artefacts.in_order([*others, name]))
-        ).plan.files,
+        after=generator.service(replace(spec, ships=ships)).plan.files,
     )
 
 

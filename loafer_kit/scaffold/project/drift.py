@@ -23,8 +23,7 @@ from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
 from loafer_kit.scaffold.spec.fields import OPTIONS
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec, SpecError
 
 Modules = Mapping[str, ast.Module]
 

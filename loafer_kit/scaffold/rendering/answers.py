@@ -15,8 +15,7 @@ from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.extensions import ExtensionSpec
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec, SpecError
 
 # The Jinja in the names of files and in defaults: look-ups in `cookiecutter`, filters without
 # arguments, comparisons with texts.

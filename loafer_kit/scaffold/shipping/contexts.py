@@ -4,6 +4,7 @@ The policies of all templates come from `statements`; a test compares it with th
 running service.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,7 @@ from typing import Any
 
 from loafer_kit.scaffold.shipping import resources, sizing
 from loafer_kit.scaffold.shipping.resources import Identifier, Queue, Topic, identifiers
-from loafer_kit.scaffold.spec import filter_policies, function_limits
-from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field, Value
+from loafer_kit.scaffold.spec.fields import DEFAULT_BATCH_SIZE, FIFO, SUBSCRIPTION, Field, Value
 from loafer_kit.scaffold.spec.names import REFERENCE
 from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
 
@@ -163,7 +163,7 @@ def _visibility_timeout(spec: ServiceSpec) -> Mapping[str, Value]:
     """The visibility timeout of consumed queues that set none: Lambda needs a longer one."""
     if "lambda" not in spec.ships:
         return {}
-    return {"visibility_timeout": function_limits.visibility_timeout(spec.function_seconds)}
+    return {"visibility_timeout": spec.least_visibility_timeout}
 
 
 def _queue(
@@ -181,7 +181,7 @@ def _queue(
         "max_receive_count": count or 0,
         "holds_dead_letters": bool(queue.dead_letters_of),
         "redrive_sources": [references[name] for name in queue.redrive_sources],
-        "batch_size": function_limits.batch_size(options),
+        "batch_size": options.get("batch_size", DEFAULT_BATCH_SIZE),
         "alarm_age": sizing.alarm_age(options),
         "backlog": _backlog(sizing.backlog(options)),
     }
@@ -198,7 +198,7 @@ def _attributes(queue: Queue, rows: Sequence[Field]) -> list[Context]:
 
 
 def _plain(row: Field, value: Value) -> object:
-    return filter_policies.table(str(value)) if row.kind == "object" else value
+    return json.loads(str(value)) if row.kind == "object" else value
 
 
 def _backlog(backlog: sizing.Backlog) -> Context:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loafer_kit.scaffold.spec.fields import Value
-from loafer_kit.scaffold.spec.function_limits import DEFAULT_CONCURRENCY
-from loafer_kit.scaffold.spec.validation import (
+from loafer_kit.scaffold.spec.fields import (
+    DEFAULT_CONCURRENCY,
     DEFAULT_HANDLER_TIMEOUT,
     DEFAULT_VISIBILITY_TIMEOUT,
+    Value,
 )
 
 # Seconds that a message may wait before another task is worth its cost.

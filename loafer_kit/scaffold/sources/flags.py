@@ -6,8 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from loafer_kit.scaffold.spec.fields import EVERY, Field, Kind
-from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path, Problem, SpecError
 
 _ROWS: Mapping[str, Field] = {field.name: field for field in EVERY}
 _NUMBERS: Mapping[Kind, Sequence[type[int | float]]] = {"integer": (int,), "number": (int, float)}

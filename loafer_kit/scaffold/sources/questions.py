@@ -6,8 +6,7 @@ from typing import Any, Protocol, cast
 from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import extensions, names
 from loafer_kit.scaffold.spec.fields import ENVELOPES
-from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path, Problem, SpecError
 from loafer_kit.scaffold.spec.validation import problems_of
 
 

@@ -5,7 +5,7 @@ import pytest
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.sources import documents, lines
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import SpecError
 
 TOML = """\
 # a [comment] with = signs

@@ -10,8 +10,7 @@ import pytest
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.sources import asyncapi, cloudformation, json_schemas, terraform
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 STATE = {
     "values": {

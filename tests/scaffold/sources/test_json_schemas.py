@@ -7,8 +7,7 @@ import pytest
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.sources import json_schemas
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 LINE = {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}}}
 ORDER = {
