@@ -1,22 +1,40 @@
-"""Application: a service with one consumer and one callback, as in Doozer."""
+"""Application: a service with one consumer and one callback, as in Doozer.
+
+It runs one route: `ConsumerProvider` reads the messages, `ApplicationRoute` calls the callbacks.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from loafer_kit.config import copied
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.application_route import ApplicationRoute
-from loafer_kit.engine.callables import is_async
-from loafer_kit.engine.callbacks import CallbackList, CallbackType
-from loafer_kit.exceptions import ConfigurationError, ConsumerError
+from loafer_kit.engine.callables import awaited, ends_task, is_async
+from loafer_kit.exceptions import (
+    Abort,
+    ConfigurationError,
+    ConsumerError,
+    FatalError,
+    SourceExhausted,
+    TransientProviderError,
+)
 from loafer_kit.middleware import Middleware, checked_forwarder
+from loafer_kit.outcomes import Acknowledge, Outcome, Retry
+from loafer_kit.providers import AbstractProvider
+from loafer_kit.routes import Route
 from loafer_kit.runners import LoaferRunner
-from loafer_kit.services import Service
-from loafer_kit.types import Callback, Consumer, Forwarder
+from loafer_kit.services import CallbackList, CallbackType, Service
+from loafer_kit.types import Callback, Consumer, Forwarder, Message, QueueConsumer
 
 #: Seconds: a message that was read is handled to its end, since it cannot be given back. A second
 #: signal shortens this.
 _GRACE_TIME = 86_400.0
+
+#: Seconds that postponed work gets when the service stops.
+_FLUSH_GRACE = 25.0
 
 
 class NotRunnable(ConfigurationError, TypeError):  # noqa: N818 - Doozer raises a TypeError
@@ -123,4 +141,297 @@ class Application(Service):
             raise NotRunnable("The Application's consumer cannot be None.")
         if self.callback is None or not is_async(self.callback):
             raise NotRunnable("The Application's callback must be a coroutine.")
-        return LoaferDispatcher([ApplicationRoute(self, num_workers)], grace_time=_GRACE_TIME)
+        route = ApplicationRoute(self, self.consumer, self.callback, num_workers)
+        return LoaferDispatcher([route], grace_time=_GRACE_TIME)
+
+
+class Postpone(Abort):
+    """Raised by an error callback: `work` is awaited after `delay` seconds.
+
+    Meanwhile the message occupies no worker; it is acknowledged after the work. When the
+    application stops, the rest of the delay is skipped.
+    """
+
+    def __init__(
+        self, reason: str, message: Message, delay: float, work: Callable[[], Awaitable[object]]
+    ) -> None:
+        super().__init__(reason, message)
+        self.delay = delay
+        self.work = work
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Reading:
+    """One message as it was read: two readings differ even when they hold the same object."""
+
+    message: Message
+    started: bool = False
+
+    def __repr__(self) -> str:
+        return repr(self.message)
+
+
+class ConsumerProvider(AbstractProvider):
+    """Reads one message at a time, whenever a worker is free for it.
+
+    The route acknowledges: acknowledging belongs to the worker that handled the message.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        logger: logging.Logger,
+        deliver: Callable[[Reading], Awaitable[object]],
+    ) -> None:
+        self._consumer = consumer
+        self._queue_consumer = consumer if isinstance(consumer, QueueConsumer) else None
+        self._logger = logger
+        self._deliver = deliver
+        self._reader: asyncio.Task[Any] | None = None
+        self._postponed: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def start(self, lost: Callable[[Message], None]) -> None:
+        """Let the consumer tell observers; the startup callbacks have opened it."""
+        if self._queue_consumer is not None:
+            self.settles_later = self._queue_consumer.observe(self.route_events)
+
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        """The requests that a queue's consumer has sent, by action."""
+        return {} if self._queue_consumer is None else self._queue_consumer.statistics
+
+    async def fetch_messages(self) -> Sequence[Reading]:
+        """Return what one `read()` gives; its `Abort` ends the route cleanly."""
+        if self._failure is not None:
+            raise self._failure
+        self._reader = asyncio.current_task()
+        try:
+            return [Reading(await self._consumer.read())]
+        except Abort as abort:
+            self._logger.debug(
+                "consumer.aborted reason=%s",
+                abort.reason,
+                extra={"event": "consumer.aborted", "reason": abort.reason},
+            )
+            raise SourceExhausted from abort
+        except TransientProviderError:
+            raise
+        except asyncio.CancelledError:
+            if self._failure is not None:  # `_fail` cancelled the read
+                raise self._failure from None
+            raise
+        except BaseException as error:
+            if ends_task(error):
+                raise
+            self._logger.exception("consumer.failed", extra={"event": "consumer.failed"})
+            raise ConsumerError(f"The consumer failed: {type(error).__name__}: {error}") from error
+        finally:
+            self._reader = None
+
+    def stop(self) -> None:
+        """Have the open `read()` return: by `stop_reading`, or else by cancelling it."""
+        if self._queue_consumer is not None:
+            self._queue_consumer.stop_reading()
+        elif self._reader is not None:
+            self._reader.cancel()
+
+    def order_key(self, message: Reading) -> Hashable | None:
+        consumer = self._queue_consumer
+        return None if consumer is None else consumer.order_key(message.message)
+
+    def describe(self, message: Reading) -> Mapping[str, object]:
+        consumer = self._queue_consumer
+        return {} if consumer is None else consumer.describe(message.message)
+
+    def trace_headers(self, message: Reading) -> Mapping[str, str]:
+        consumer = self._queue_consumer
+        return {} if consumer is None else consumer.trace_headers(message.message)
+
+    @property
+    def broker(self) -> str:  # type: ignore[override]
+        return "" if self._queue_consumer is None else self._queue_consumer.broker
+
+    @property
+    def address(self) -> str | None:  # type: ignore[override]
+        return None if self._queue_consumer is None else self._queue_consumer.address
+
+    async def confirm_message(self, message: Reading) -> None:
+        """Do nothing: the acknowledgement callbacks have run."""
+
+    async def settle(self, message: Reading, outcome: Outcome) -> None:
+        """Let a queue keep a message that was not acknowledged.
+
+        A message that was read while the service began to stop is handled: a consumer has no way
+        to give it back, so the engine's "release" would lose it.
+        """
+        if isinstance(outcome, Retry) and not message.started:
+            try:
+                await self._deliver(message)
+            except FatalError as error:
+                self._fail(error.reason)
+        elif self._queue_consumer is not None and not isinstance(outcome, Acknowledge):
+            await self._queue_consumer.leave(message.message)
+
+    def postpone(self, delay: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Await `work` after `delay` seconds, or as soon as the service stops."""
+        task = asyncio.create_task(self._work_later(delay, work))
+        self._postponed.add(task)
+        task.add_done_callback(self._postponed.discard)
+
+    async def flush(self) -> None:
+        """Finish the postponed work; raise what failed meanwhile."""
+        self._ending.set()
+        if self._postponed:
+            _, late = await asyncio.wait(self._postponed, timeout=_FLUSH_GRACE)
+            for task in late:
+                self._logger.warning(
+                    "postponed.cancelled: still running after %gs",
+                    _FLUSH_GRACE,
+                    extra={"event": "postponed.cancelled"},
+                )
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_FLUSH_GRACE)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _work_later(self, delay: float, work: Callable[[], Awaitable[object]]) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), delay)
+        try:
+            await work()
+        except FatalError as error:
+            self._fail(error.reason)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        if self._reader is not None:
+            self._reader.cancel()
+
+
+class ApplicationRoute(Route):
+    """Takes each message through an Application's callbacks, in one of its workers."""
+
+    provider: ConsumerProvider
+    _content_position = 1  # callback(app, message)
+
+    def __init__(
+        self, app: Application, consumer: Consumer, callback: Callback, num_workers: int
+    ) -> None:
+        provider = ConsumerProvider(consumer, app.logger, self.deliver)
+        super().__init__(provider, callback, app.name, concurrency=num_workers, prefetch=0)
+        self._app = app
+        self._callback = callback
+        self._callbacks = app.callbacks
+
+    async def deliver(self, raw_message: Reading) -> bool:
+        """Preprocess, decode, call back, postprocess, acknowledge.
+
+        Returns False, without acknowledging the message, for a failure that no error callback
+        hears of, if the message can stay in its queue. Other consumers have no queue, so there
+        Doozer's rule holds: acknowledgement callbacks always run. Raises `FatalError`, without
+        acknowledging the message, when a postprocessor, an error callback or an acknowledgement
+        fails.
+        """
+        raw_message.started = True
+        original = raw_message.message
+        decision = await self._process(original)
+        if isinstance(decision, Postpone):
+            self._postpone(decision, original)
+        elif decision:
+            await self._acknowledge(original)
+        return bool(decision)
+
+    async def _process(self, original: Message) -> Postpone | bool:
+        """Do everything but acknowledge; return whether to, or what an error callback postpones."""
+        message = original
+        try:
+            preprocessors = tuple(self._callbacks["message_preprocessor"])
+            if preprocessors:  # they may change it in place, and the original is acknowledged
+                message = copied(message)
+            for preprocess in preprocessors:
+                message = await preprocess(self._app, message)
+            content = message if self._decode is None else self._decode(message)
+            call = self._chain or self._call_handler
+            results = await call(content, {})
+            with _fatal("A result could not be processed"):
+                results = await self._postprocess(results)
+            await self._send_on(results, original)
+        except Abort as abort:
+            self._log_abort(abort)
+            return True
+        except FatalError:
+            raise
+        except BaseException as error:
+            if ends_task(error):
+                raise
+            self._app.logger.exception("message.failed", extra={"event": "message.failed"})
+            if isinstance(self._app.consumer, QueueConsumer) and not self._callbacks["error"]:
+                return False
+            return await self._report(message, error)
+        return True
+
+    async def _call_handler(self, content: Any, metadata: Any) -> Any:
+        return await awaited(await self._callback(self._app, content))
+
+    async def _report(self, message: Message, error: BaseException) -> Postpone | bool:
+        try:
+            with _fatal("An error callback failed"):
+                await self._callbacks["error"].notify(self._app, message, error)
+        except Abort as abort:
+            self._log_abort(abort)
+            return abort if isinstance(abort, Postpone) else True
+        return True
+
+    async def _postprocess(self, results: Any) -> list[Any]:
+        kept = []
+        for result in () if results is None else results:
+            try:
+                kept.append(await self._callbacks["result_postprocessor"].pipe(self._app, result))
+            except Abort as abort:
+                self._log_abort(abort)
+        return kept
+
+    async def _send_on(self, results: Sequence[Any], original: Message) -> None:
+        if (target := self._app.forward_to) is None:
+            return
+        source = original if isinstance(original, Mapping) else {}
+        for position, result in enumerate(results):
+            await target.forward(result, source, position)
+
+    async def _acknowledge(self, original: Message) -> None:
+        with _fatal("A message could not be acknowledged"):
+            await self._callbacks["message_acknowledgement"].notify(self._app, original)
+
+    def _postpone(self, postponement: Postpone, original: Message) -> None:
+        async def work() -> None:
+            try:
+                with _fatal("Postponed work failed"):
+                    await postponement.work()
+            except Abort as abort:
+                self._log_abort(abort)
+            await self._acknowledge(original)
+
+        self.provider.postpone(postponement.delay, work)
+
+    def _log_abort(self, abort: Abort) -> None:
+        self._app.logger.debug(
+            "callback.aborted reason=%s",
+            abort.reason,
+            extra={"event": "callback.aborted", "reason": abort.reason},
+        )
+
+
+@contextlib.contextmanager
+def _fatal(what: str) -> Iterator[None]:
+    """Turn any exception but `Abort` into one that ends the service."""
+    try:
+        yield
+    except Abort:
+        raise
+    except BaseException as error:
+        if ends_task(error):
+            raise
+        raise FatalError(f"{what}: {error!r}") from error

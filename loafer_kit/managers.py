@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+from loafer_kit.config import check_number
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.route_options import check_number
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.middleware import Middleware, checked
 from loafer_kit.routes import Route

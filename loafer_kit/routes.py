@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from loafer_kit.config import naming_variables, route_options
+from loafer_kit.config import SETTABLE_OPTIONS, RouteOptions, environment_options
 from loafer_kit.engine.callables import (
     awaited,
     ends_task,
@@ -18,7 +18,6 @@ from loafer_kit.engine.callables import (
     time_limit,
 )
 from loafer_kit.engine.flow import CircuitBreaker, Flow
-from loafer_kit.engine.route_options import SETTABLE_OPTIONS, RouteOptions
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.middleware import CallNext, Middleware, checked, checked_forwarder, compose
@@ -84,8 +83,7 @@ class Route:
         self.translates_async = message_translator is not None and is_async(
             message_translator.translate
         )
-        overrides = route_options(name, SETTABLE_OPTIONS)
-        with naming_variables(name, overrides):
+        with environment_options(name, SETTABLE_OPTIONS) as overrides:
             self.options = RouteOptions.from_keywords(name, options | overrides)
         self.flow = Flow(
             self.options.rate_limit,

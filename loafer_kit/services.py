@@ -1,4 +1,4 @@
-"""Service: the base of `Application` and `LoaferManager`."""
+"""Service: the base of `Application` and `LoaferManager`, which owns their callbacks."""
 
 import asyncio
 import functools
@@ -7,12 +7,11 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.callables import ends_task
-from loafer_kit.engine.callbacks import CallbackList, CallbackType
+from loafer_kit.engine.callables import ends_task, is_async
 from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 from loafer_kit.engine.workers import RouteStatus
@@ -20,6 +19,7 @@ from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
+from loafer_kit.types import Callback
 
 if TYPE_CHECKING:
     from loafer_kit.operations.monitors import Monitor
@@ -29,6 +29,33 @@ logger = logging.getLogger(__name__)
 
 #: The variables of the environment that show a service without code.
 _MONITORED_BY = ("LOAFER_HTTP", "LOAFER_HEALTH_FILE", "LOAFER_CONTROL")
+
+CallbackType = TypeVar("CallbackType", bound=Callback)
+
+
+class CallbackList(list[Callback]):
+    """A list of coroutine functions; `insert(0, callback)` puts one before the others."""
+
+    def register(self, callback: CallbackType) -> CallbackType:
+        """Append `callback` and return it, so that this works as a decorator.
+
+        Raises `TypeError` for a plain function.
+        """
+        if not is_async(callback):
+            raise TypeError("The callback must be a coroutine.")
+        self.append(callback)
+        return callback
+
+    async def notify(self, *args: Any) -> None:
+        """Await every callback with `args`, in order, until one raises."""
+        for callback in tuple(self):
+            await callback(*args)
+
+    async def pipe(self, owner: object, value: Any) -> Any:
+        """Await `callback(owner, value)` in order, passing each result to the next callback."""
+        for callback in tuple(self):
+            value = await callback(owner, value)
+        return value
 
 
 class Service:

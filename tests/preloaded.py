@@ -12,13 +12,12 @@ import moto.sqs.responses  # noqa: F401
 import pytest  # noqa: F401
 import watchfiles  # noqa: F401
 
-import loafer_kit.cli.add
+import loafer_kit.cli.changes
 import loafer_kit.cli.dead_letters
 import loafer_kit.cli.dev
 import loafer_kit.cli.dlq
 import loafer_kit.cli.new
 import loafer_kit.cli.send
-import loafer_kit.cli.update
 import loafer_kit.ext.aws.routes
 import loafer_kit.local.development
 import loafer_kit.managers

@@ -1,6 +1,6 @@
-"""The command line, one module per command; the logic of a project or a queue lives elsewhere.
+"""The command line: signatures and output; the logic of a project or a queue lives elsewhere.
 
-A command is imported when it is called: `--help` and the other commands do without it.
+A command is imported when it is called: `--help` and the other commands do without its module.
 """
 
 import io
@@ -8,39 +8,62 @@ import os
 import sys
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
-from typing import Annotated, cast
+from importlib import import_module
+from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from loafer_kit import __version__
+from loafer_kit.cli.terminal.options import Command, Group
 from loafer_kit.cli.terminal.output import say
-from loafer_kit.cli.terminal.typer_commands import Group, LazyCommand
-from loafer_kit.commands import register_commands, registrations
+from loafer_kit.commands import register_commands
 from loafer_kit.exceptions import LoaferKitError
 
 __all__ = ["app", "main", "register_commands"]
 
-#: Each command's module, and its line in `--help`: the first sentence of its own help.
+#: Each command's module, and its line in `--help`: the first sentence of its own help. The module has a
+#: function or a group of the command's name, or the group is its `app`.
 COMMANDS = {
-    "add": "Extend an existing service.",
-    "check": "Report where spec, code and lock disagree.",
-    "console": "Watch and steer services in a browser.",
-    "ctl": "Look into a running service, and steer it.",
-    "destroy": "Undo the last `new`, `add` or `remove` in a project.",
-    "dev": "Run a service against a local SQS server.",
-    "dlq": "Look into dead-letter queues and send letters back.",
-    "doctor": "Report what keeps a service from running, and how to fix it.",
-    "health": "Tell whether the service in this container is well.",
-    "new": "Create a project.",
-    "remove": "Take out what `add` or `new` wrote.",
-    "run": "Run an Application or a LoaferManager.",
-    "schema": "Print the JSON Schema of a service's spec.",
-    "send": "Send messages to a local server or to AWS.",
-    "templates": "List the installed templates and spec sources.",
-    "top": "Watch a running service, and steer it by keys.",
-    "update": "Bring a project up to date with its template and spec.",
+    "add": ("changes", "Extend an existing service."),
+    "check": ("check", "Report where spec, code and lock disagree."),
+    "console": ("console", "Watch and steer services in a browser."),
+    "ctl": ("ctl", "Look into a running service, and steer it."),
+    "destroy": ("changes", "Undo the last `new`, `add` or `remove` in a project."),
+    "dev": ("dev", "Run a service against a local SQS server."),
+    "dlq": ("dlq", "Look into dead-letter queues and send letters back."),
+    "doctor": ("doctor", "Report what keeps a service from running, and how to fix it."),
+    "health": ("ctl", "Tell whether the service in this container is well."),
+    "new": ("new", "Create a project."),
+    "remove": ("changes", "Take out what `add` or `new` wrote."),
+    "run": ("run", "Run an Application or a LoaferManager."),
+    "schema": ("check", "Print the JSON Schema of a service's spec."),
+    "send": ("send", "Send messages to a local server or to AWS."),
+    "templates": ("templates", "List the installed templates and spec sources."),
+    "top": ("top", "Watch a running service, and steer it by keys."),
+    "update": ("changes", "Bring a project up to date with its template and spec."),
 }
+
+
+class LazyCommand(TyperCommand):
+    """Stands for a command that is imported when it is called; a list shows its help line only."""
+
+    def load(self) -> TyperCommand | TyperGroup:
+        """Import the command."""
+        name = str(self.name)
+        module = import_module(f"loafer_kit.cli.{COMMANDS[name][0]}")
+        found = getattr(module, name, None) or module.app
+        if not isinstance(found, typer.Typer):
+            function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
+            found.command(name, cls=Command)(function)
+        return cast(TyperCommand | TyperGroup, get_command(found))
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        return self.load().make_context(info_name, args, parent, **extra)
+
 
 app = typer.Typer(
     name="loafer-kit",
@@ -62,12 +85,11 @@ def _print_version(context: typer.Context, value: bool) -> None:
 def _load_app(context: typer.Context, path: str | None) -> None:
     if path is None:
         return
-    from loafer_kit.cli import extension_commands, loading  # a service is slow
+    from loafer_kit.cli import extension_commands  # imports what runs services
 
     # What a service prints when it is imported is not an answer to a shell that completes.
     with redirect_stdout(io.StringIO()) if context.resilient_parsing else nullcontext():
-        context.obj = loading.load_service(path)
-    extension_commands.add_registered_commands(cast(TyperGroup, context.command), registrations())
+        context.obj = extension_commands.load(path, cast(Group, context.command))
 
 
 @app.callback(invoke_without_command=True)
@@ -99,7 +121,7 @@ def _options(
 def _imported_when_called() -> None: ...
 
 
-for _name, _help in COMMANDS.items():
+for _name, (_, _help) in COMMANDS.items():
     app.command(_name, cls=LazyCommand, help=_help)(_imported_when_called)
 
 

@@ -1,7 +1,8 @@
-"""`loafer-kit check`: reports where a project's spec, code and lock disagree."""
+"""`loafer-kit check` and `schema`: whether a project agrees with its spec, and what a spec may say."""
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -9,6 +10,7 @@ from loafer_kit.cli.terminal.options import Json, Project
 from loafer_kit.cli.terminal.output import say, say_json
 from loafer_kit.scaffold.project import drift, projects
 from loafer_kit.scaffold.project.locks import Lock
+from loafer_kit.scaffold.spec.schema import service
 
 
 def check(path: Project = Path(), *, json: Json = False) -> None:
@@ -28,6 +30,13 @@ def check(path: Project = Path(), *, json: Json = False) -> None:
             say(_agreement(lock))
     if found:
         raise typer.Exit(1)
+
+
+def schema(
+    _json: Annotated[bool, typer.Option("--json", help="Print JSON: the default.")] = False,
+) -> None:
+    """Print the JSON Schema of a service's spec."""
+    say_json(service())
 
 
 def _agreement(lock: Lock) -> str:

@@ -1,4 +1,4 @@
-"""`loafer-kit ctl …`: looks into a running service and steers it, by its control socket."""
+"""`loafer-kit ctl …` and `health`: look into a running service, and steer it by its control socket."""
 
 import asyncio
 import os
@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from loafer_kit.cli.terminal.options import Json
+from loafer_kit.cli.terminal.options import Command, Json, group
 from loafer_kit.cli.terminal.output import print_exactly, say, say_json
-from loafer_kit.cli.terminal.typer_commands import Command, group
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
+from loafer_kit.operations import probe
 from loafer_kit.operations.control import CONTROL_VARIABLE, ask, is_alive
 
 app = group("Look into a running service, and steer it.")
@@ -112,6 +112,24 @@ def drain(*, socket: Socket = None, pid: Process = None) -> None:
     """Finish the messages in hand and end, as after SIGTERM."""
     request(socket, "drain", pid)
     say("draining")
+
+
+def health(
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask whether a restart would help; the default.")
+    ] = False,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether every queue is being read.")
+    ] = False,
+) -> None:
+    """Tell whether the service in this container is well.
+
+    Exit code 0 means yes, and 1 no, with one line that says why. LOAFER_HEALTH_FILE names a file
+    that the service replaces while it is well, for the service and for this command.
+    """
+    asked = [name for name, given in (("--live", live), ("--ready", ready)) if given]
+    raise typer.Exit(probe.main(asked))
 
 
 def request(socket: Path | None, action: str, pid: int | None = None, **parameters: object) -> Any:

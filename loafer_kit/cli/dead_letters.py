@@ -21,8 +21,15 @@ from typing import Any, TypeVar
 import typer
 
 from loafer_kit.cli import specs
-from loafer_kit.cli.terminal.output import print_exactly, say, say_json, waiting, waiting_for_each
-from loafer_kit.cli.terminal.prompts import Terminal, is_interactive
+from loafer_kit.cli.terminal.output import (
+    Terminal,
+    is_interactive,
+    print_exactly,
+    say,
+    say_json,
+    waiting,
+    waiting_for_each,
+)
 from loafer_kit.dead_letters import exports, queues, replays
 from loafer_kit.dead_letters.letters import Choice, Letter
 from loafer_kit.dead_letters.moves import Move, Mover, NoMoveTasksError

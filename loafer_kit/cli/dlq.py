@@ -9,8 +9,7 @@ import typer
 
 from loafer_kit.cli import specs
 from loafer_kit.cli.terminal import completions
-from loafer_kit.cli.terminal.options import Json, enclosing_project, option_groups
-from loafer_kit.cli.terminal.typer_commands import Command, group
+from loafer_kit.cli.terminal.options import Command, Json, enclosing_project, group, option_groups
 
 if TYPE_CHECKING:
     from loafer_kit.dead_letters.letters import Choice

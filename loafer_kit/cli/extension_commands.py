@@ -25,8 +25,11 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from loafer_kit.commands import Registration
+from loafer_kit.cli.run import load_service
+from loafer_kit.cli.terminal.options import Group
+from loafer_kit.commands import Registration, registrations
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.services import Service
 
 _COUNTED = ("quiet", "verbose")
 _CONTEXT = "_context"
@@ -50,15 +53,20 @@ def groups_of(registrations: Iterable[Registration]) -> dict[str, TyperGroup]:
     return {name: get_group(namespace) for name, namespace in namespaces.items()}
 
 
-def add_registered_commands(group: TyperGroup, registrations: Iterable[Registration]) -> None:
-    """Add the namespaces to the command line; ConfigurationError if one hides a command."""
-    for name, namespace in groups_of(registrations).items():
-        if name in group.commands:
+def load(path: str, command_line: Group) -> Service:
+    """Import the service at `PATH[:APP]` and add its extensions' commands to the command line.
+
+    ConfigurationError if a namespace hides a command.
+    """
+    service = load_service(path)
+    for name, namespace in groups_of(registrations()).items():
+        if name in command_line.commands:
             raise ConfigurationError(
                 f"An extension registers the commands {name!r}, but loafer-kit has a command of "
                 "that name: choose another namespace"
             )
-        group.add_command(namespace, name)
+        command_line.add_command(namespace, name)
+    return service
 
 
 def _namespace_of(registration: Registration) -> typer.Typer:

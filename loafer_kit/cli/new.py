@@ -9,10 +9,8 @@ import typer
 
 from loafer_kit.cli import writing
 from loafer_kit.cli.terminal import completions, custom_templates
-from loafer_kit.cli.terminal.options import Force, Git, OutputDir, option_groups
-from loafer_kit.cli.terminal.output import say, waiting
-from loafer_kit.cli.terminal.prompts import Terminal, is_interactive
-from loafer_kit.cli.terminal.typer_commands import Command, group
+from loafer_kit.cli.terminal.options import Command, Force, Git, OutputDir, group, option_groups
+from loafer_kit.cli.terminal.output import Terminal, is_interactive, say, waiting
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import flags, questions
 from loafer_kit.scaffold.spec import extensions, validation

@@ -15,12 +15,11 @@ from typing import Any
 import typer
 
 from loafer_kit.cli.terminal.options import Diff, DryRun, Json
-from loafer_kit.cli.terminal.output import print_exactly, say, say_json
-from loafer_kit.cli.terminal.prompts import Terminal, is_interactive
+from loafer_kit.cli.terminal.output import Terminal, is_interactive, print_exactly, say, say_json
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, journals, line_ends, locks, projects, updates
+from loafer_kit.scaffold.project import history, journals, locks, projects, texts, updates
 from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.journals import Interruption
 from loafer_kit.scaffold.project.plans import VERSION, Change, Plan, changes
@@ -120,7 +119,7 @@ def diff(change: Change, *, errors: str = "backslashreplace") -> str:
 
 
 def _lines(content: bytes | None, errors: str) -> list[str]:
-    return [line.decode(errors=errors) for line in line_ends.lines(content or b"")]
+    return [line.decode(errors=errors) for line in texts.lines(content or b"")]
 
 
 def _ended(lines: Iterator[str]) -> Iterator[str]:

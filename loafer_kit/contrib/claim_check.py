@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from aiobotocore.config import AioConfig
 from botocore.exceptions import ClientError
 
-from loafer_kit.engine.application_route import ConsumerProvider
+from loafer_kit.applications import ConsumerProvider
+from loafer_kit.config import check_names, check_number
 from loafer_kit.engine.callables import awaited
-from loafer_kit.engine.route_options import check_names, check_number
 from loafer_kit.events import ObservedRoute, Observer, Settlement
 from loafer_kit.exceptions import ConfigurationError, ProviderError, RetryMessage
 from loafer_kit.ext.aws.limits import SQS_MESSAGE_ATTRIBUTES

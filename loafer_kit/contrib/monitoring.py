@@ -36,8 +36,5 @@ class Monitoring(Extension):
             raise ConfigurationError(
                 f"MONITORING_EMF must be the name of a namespace, not {namespace!r}."
             )
-        app.monitor = Monitor(
-            app,
-            address=None if where is None else Address.parse(where, "MONITORING_HTTP"),
-            emf_namespace=namespace,
-        )
+        address = None if where is None else str(Address.parse(where, "MONITORING_HTTP"))
+        app.monitor = Monitor(app, address=address, emf_namespace=namespace)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from loafer_kit import outcomes
-from loafer_kit.applications import Application
-from loafer_kit.engine.application_route import Postpone
+from loafer_kit.applications import Application, Postpone
 from loafer_kit.engine.callables import is_async
 from loafer_kit.exceptions import Abort, ConfigurationError
 from loafer_kit.extensions import Extension

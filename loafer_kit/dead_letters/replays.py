@@ -21,10 +21,9 @@ from loafer_kit.exceptions import (
 )
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_fifo
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
-from loafer_kit.ext.aws.requests import answers
 from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError, queue_subject
-from loafer_kit.ext.aws.requests.transport import SQSTransport
+from loafer_kit.ext.aws.requests.transport import SQSTransport, check_published
 
 T = TypeVar("T")
 
@@ -203,7 +202,7 @@ class _Post:
         subject = queue_subject(copy.url)
         try:
             answer = await self._transport.call("SendMessage", copy.url, **copy.parameters)
-            answers.check_published(answer, copy.parameters, "SendMessage", subject)
+            check_published(answer, copy.parameters, "SendMessage", subject)
         except AccessDeniedError as error:
             self._denial = error
             return error

@@ -11,7 +11,7 @@ from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.requests import errors
-from loafer_kit.scaffold.shipping.resources import MOST_SOURCES
+from loafer_kit.scaffold.shipping import MOST_SOURCES
 from loafer_kit.scaffold.spec.fields import FIFO
 from loafer_kit.scaffold.spec.specs import QueueSpec
 

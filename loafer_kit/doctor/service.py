@@ -24,7 +24,7 @@ from loafer_kit.local.environments import (
     SECRET_ACCESS_KEY,
     is_local,
 )
-from loafer_kit.scaffold.shipping import resources
+from loafer_kit.scaffold import shipping
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
@@ -85,7 +85,7 @@ def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterat
         local = is_local(sqs.meta.endpoint_url)
         doctor = TopicDoctor(queues, topics, local=local)
         # First, because a redrive policy cannot be set before its dead-letter queue exists.
-        for target in resources.queues(spec):
+        for target in shipping.queues(spec):
             if target.dead_letters_of:
                 yield checks.examine_dead_letter_queue(queues, target.name, target.dead_letters_of)
         told = set()

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from loafer_kit.config import PROCESS_VARIABLES, route_variable
+from loafer_kit.config import SETTABLE_OPTIONS as ROUTE_OPTIONS
 from loafer_kit.doctor.findings import Finding
-from loafer_kit.engine.route_options import SETTABLE_OPTIONS as ROUTE_OPTIONS
 from loafer_kit.exceptions import MissingExtraError
 from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as SQS_OPTIONS
 from loafer_kit.scaffold.additions import extensions

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loafer_kit import outcomes
-from loafer_kit.engine.backoff import full_jitter
 from loafer_kit.engine.callables import ends_task
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import FatalError
 from loafer_kit.outcomes import Leave, Outcome, Retry

@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.routes import Route

@@ -20,8 +20,7 @@ from loafer_kit.engine.deliveries import (
     log_handled,
     settle,
 )
-from loafer_kit.engine.pace import Pace
-from loafer_kit.engine.stacks import stack_of
+from loafer_kit.engine.flow import Pace
 from loafer_kit.engine.threads import HandlerCall, current_call
 from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import FatalError
@@ -43,7 +42,6 @@ class Job(HandlerCall):
 
     messages: list[Message]
     keys: list[Hashable | None]
-    task: asyncio.Task[None] | None = None
     #: Positions of messages that another consumer may have received. They are not settled.
     lost: set[int] = field(default_factory=set)
     #: Whether `handler.slow` has been logged.
@@ -175,7 +173,7 @@ class Jobs:
             self._route.name,
             ",".join(map(str, ids)),
             age,
-            stack_of(job.task, job.thread),
+            job.stack(),
             extra={"event": event, "route": self._route.name, "message_ids": ids, "age": age},
         )
 

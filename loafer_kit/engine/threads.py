@@ -1,9 +1,12 @@
-"""The threads of plain (not `async`) handlers."""
+"""The threads of plain (not `async`) handlers, and the handler call that runs in a task or thread."""
 
+import asyncio
 import os
 import queue
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
@@ -114,6 +117,8 @@ class HandlerCall:
 
     #: When the handler began, by `time.monotonic`; a plain handler begins in its thread.
     began: float = field(default_factory=time.monotonic, kw_only=True)
+    #: The task of the call.
+    task: asyncio.Task[Any] | None = field(default=None, kw_only=True)
     #: The thread in which a plain callable runs.
     thread: int | None = field(default=None, kw_only=True)
     #: Plain calls that nobody waits for any more, but whose threads run on.
@@ -126,6 +131,24 @@ class HandlerCall:
     def enter_thread(self) -> None:
         """Note, in the thread, that a plain callable begins in it."""
         self.began, self.thread = time.monotonic(), threading.get_ident()
+
+    def stack(self) -> str:
+        """Format the stack of the thread, or the chain of awaits of the task, outermost call first."""
+        if self.thread is not None:
+            frame = sys._current_frames().get(self.thread)  # noqa: SLF001 - documented
+            return "".join(traceback.format_stack(frame)) if frame else ""
+        frames = []
+        awaited: Any = self.task.get_coro() if self.task is not None else None
+        while awaited is not None:
+            frame = _first_of(awaited, "cr_frame", "gi_frame", "ag_frame")
+            if frame is not None:
+                frames.append((frame, frame.f_lineno))
+            awaited = _first_of(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+        return "".join(traceback.StackSummary.extract(iter(frames)).format())
+
+
+def _first_of(awaited: object, *names: str) -> Any:
+    return next((getattr(awaited, name) for name in names if hasattr(awaited, name)), None)
 
 
 #: The handler call of the current task.

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError
 from loafer_kit.exceptions import ConfigurationError, ServiceError
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
-from loafer_kit.ext.aws.requests import answers
+from loafer_kit.ext.aws.requests.transport import confirms_send, unconfirmed
 from loafer_kit.local import records
 from loafer_kit.local.clients import Clients
 from loafer_kit.local.environments import is_local
@@ -283,7 +283,7 @@ def send(destination: Destination, bodies: Iterable[str], options: MessageOption
         answer = destination.clients.call(
             "sqs", "send_message_batch", QueueUrl=destination.url, Entries=entries
         )
-        failures = answers.unconfirmed(entries, answer, answers.confirms_send)
+        failures = unconfirmed(entries, answer, confirms_send)
         failed = {failure["Id"] for failure in failures}
         successes = answer.get("Successful") or ()
         yield from (sent["MessageId"] for sent in successes if sent["Id"] not in failed)
@@ -318,7 +318,7 @@ def _publish(
     for body in bodies:
         parameters = publish_parameters(topic, body, options)
         answer = clients.call("sns", "publish", TopicArn=topic, **parameters)
-        if not answers.confirms_send(parameters, answer):
+        if not confirms_send(parameters, answer):
             raise ServiceError(
                 f"{bare_name(topic)}: the answer does not confirm the message: {body[:60]!r}"
             )

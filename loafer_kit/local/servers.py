@@ -33,6 +33,7 @@ class LocalServer:
         self._port = port
         self._region = region
         self._server: Any = None
+        self._moto_api: Any = None
         self._polls: LongPolls | None = None
         self._thread: threading.Thread | None = None
 
@@ -53,8 +54,9 @@ class LocalServer:
     def start(self) -> None:
         """Start listening, and return when the server answers."""
         create_application, handler, make_server, client = _load()
+        self._moto_api = client(create_application("moto_api"))
         if not LocalServer._running:
-            client(create_application("moto_api")).post("/moto-api/reset")  # forgets all queues
+            self.clear()
         services = {name: create_application(name) for name in SERVICES}
         services["sqs"] = self._polls = LongPolls(services["sqs"])
         with _bind(self._port) as listener:
@@ -75,6 +77,10 @@ class LocalServer:
         )
         self._thread.start()
         LocalServer._running += 1
+
+    def clear(self) -> None:
+        """Forget all queues and topics: those of every server of this process."""
+        self._moto_api.post("/moto-api/reset")
 
     @property
     def was_polled(self) -> bool:

@@ -19,13 +19,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from loafer_kit.config import check_number, suggestion
 from loafer_kit.engine.flow import Flow
-from loafer_kit.engine.route_options import check_number, suggestion
-from loafer_kit.engine.stacks import stack_of
 from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.operations.merging import as_data
-from loafer_kit.operations.metrics import families
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
@@ -272,10 +269,9 @@ class ServiceControl(Observer):
     def _vitals(self) -> dict[str, Any]:
         """Return what the parent of several processes asks each of them every second."""
         return {
-            "state": self._recorder.states.state,
             "problems": self._recorder.states.problems(),
             "unready": self._recorder.states.unready(),
-            "metrics": as_data(families(self._recorder.snapshot())),
+            "snapshot": self._status(),
         }
 
     def _pause(self, route: str) -> list[str]:
@@ -313,7 +309,7 @@ class ServiceControl(Observer):
             {
                 "route": status.route.name,
                 **asdict(running(status.route, call, time.monotonic())),
-                "stack": stack_of(call.task, call.thread),
+                "stack": call.stack(),
             }
             for status in self._service.statuses()
             if id(status.route) in chosen

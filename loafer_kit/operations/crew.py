@@ -1,17 +1,24 @@
-"""Crew: the children of one parent as one service: what they show, and how they are asked."""
+"""Crew: the processes of one service: how a parent starts, asks and shows them as one service."""
 
 import asyncio
 import contextlib
-import platform
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from loafer_kit.operations import merging
-from loafer_kit.operations.children import Child, memory_of
 from loafer_kit.operations.control import RECENT, Actions, ControlError, ask
-from loafer_kit.operations.samples import Family
-from loafer_kit.operations.states import State
+from loafer_kit.operations.health import STOP_MARGIN, State
+from loafer_kit.operations.snapshot import Snapshot, lasting, merged
+from loafer_kit.runners import LoaferRunner
 
 #: Actions whose effect new children inherit.
 _STANDING = ("pause", "resume", "rate", "concurrency")
@@ -19,35 +26,80 @@ _STANDING = ("pause", "resume", "rate", "concurrency")
 #: Seconds that a child gets to answer what an operator asks.
 _ANSWER_TIME = 5.0
 
+#: The pipe that tells a child that its parent has ended; only children have this variable.
+PARENT_VARIABLE = "_LOAFER_PARENT"
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """One process of the service."""
+
+    process: subprocess.Popen[bytes]
+    #: The end of the pipe that the child watches.
+    lifeline: int
+    socket: Path
+    #: The child whose place it takes when it is ready.
+    replaces: "Child | None" = None
+    started: float = field(default_factory=time.monotonic)
+    #: When it answered last, and what it said.
+    answered: float | None = None
+    snapshot: Snapshot | None = None
+    problems: list[str] = field(default_factory=list)
+    unready: list[str] = field(default_factory=list)
+    #: Whether it has been told to end, and when it is killed.
+    leaves: bool = False
+    kill_at: float = math.inf
+    killed: bool = False
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self.process.pid
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it handles messages."""
+        return self.snapshot is not None and self.snapshot.state == "ready"
+
+    def end_now(self) -> None:
+        """Have it release the messages in hand instead of finishing them."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.lifeline, b"!")
+
 
 class Crew:
     """The children of a parent. It is what the pages, the health file and the socket show."""
 
-    def __init__(self, count: int, versions: Mapping[str, str]) -> None:
+    def __init__(self, count: int, parent: Snapshot) -> None:
         #: How many children there should be.
         self.count = count
-        self._versions = versions
         self._began = time.monotonic()
         self.children: list[Child] = []
         self.stopping = False
         #: What operators have changed, and new children have to do first.
         self.standing: dict[tuple[str, str], dict[str, Any]] = {}
-        #: The metrics of children that have ended.
-        self._departed: list[Family] = []
+        #: What the parent and children that have ended count.
+        self._departed = parent
         #: The routes that `pause` has paused.
         self._paused: list[str] = []
 
     def remove(self, child: Child) -> None:
         """Take a child out that has ended; what it counted stays."""
         self.children.remove(child)
-        self._departed = merging.together([self._departed, merging.lasting(child.families)])
+        if child.snapshot is not None:
+            self._departed = merged([self._departed, lasting(child.snapshot)])
 
     @property
     def state(self) -> State:
         """Ready when as many children are as there should be."""
         if self.stopping:
             return "stopping"
-        ready = sum(child.state == "ready" and not child.leaves for child in self.children)
+        ready = sum(child.is_ready and not child.leaves for child in self.children)
         return "ready" if ready >= self.count else "starting"
 
     def problems(self) -> list[str]:
@@ -58,37 +110,11 @@ class Crew:
         """Return what all children wait for."""
         return _named((child, child.unready) for child in self.children)
 
-    def families(self) -> list[Family]:
-        """Return the metrics of all children, as they were within the last second."""
-        return merging.together([self._departed, *(child.families for child in self.children)])
-
-    def info(self) -> dict[str, Any]:
-        """Return versions, state and routes."""
-        return {
-            **self._versions,
-            "python": platform.python_version(),
-            "state": self.state,
-            "uptime": round(time.monotonic() - self._began, 3),
-            "routes": self.routes(),
-        }
-
-    def routes(self) -> dict[str, dict[str, object]]:
-        """Return the limits and the condition of each route."""
-        samples = {
-            (family.name, dict(labels)["route"]): value
-            for family in self.families()
-            if family.name in ("loafer_slots_total", "loafer_paused", "loafer_breaker_open")
-            for labels, value in family.samples.items()
-        }
-        return {
-            route: {
-                "concurrency": int(value),
-                "paused": bool(samples["loafer_paused", route]),
-                "breaker_open": bool(samples["loafer_breaker_open", route]),
-            }
-            for (name, route), value in samples.items()
-            if name == "loafer_slots_total"
-        }
+    def snapshot(self) -> Snapshot:
+        """Return what all children do, as it was within the last second."""
+        shown = [child.snapshot for child in self.children if child.snapshot is not None]
+        uptime = time.monotonic() - self._began
+        return replace(merged([*shown, self._departed]), state=self.state, uptime=uptime)
 
     async def follow(
         self, child: Child, every: float, patience: float, answered: Callable[[], object]
@@ -102,32 +128,30 @@ class Crew:
                         for request in list(self.standing.values()):
                             await ask(child.socket, **request)
                 child.answered = time.monotonic()
-                child.state, child.problems = vitals["state"], vitals["problems"]
-                child.unready = vitals["unready"]
-                child.families = merging.from_data(vitals["metrics"])
+                child.problems, child.unready = vitals["problems"], vitals["unready"]
+                child.snapshot = Snapshot.of(vitals["snapshot"])
                 answered()
             await asyncio.sleep(every)
 
     def actions(self) -> Actions:
         """Return what an operator can ask of all children, or of one by its process id."""
+        names = ("status", "recent", "queues", "dump", *_STANDING)
+        return {name: partial(self._perform, name) for name in names}
 
-        def one_or_all(action: str) -> Callable[..., Any]:
-            async def perform(pid: int | None = None, **parameters: object) -> Any:
-                if pid is not None:
-                    return await self._ask(self.child(pid), action, parameters)
-                return await self._ask_all(action, parameters)
-
-            return perform
-
-        return {
-            name: one_or_all(name) for name in ("status", "recent", "queues", "dump", *_STANDING)
-        }
+    async def _perform(self, action: str, pid: int | None = None, **parameters: object) -> Any:
+        if pid is not None:
+            return await self._ask(self.child(pid), action, parameters)
+        return await self._ask_all(action, parameters)
 
     async def pause(self) -> None:
         """Pause the routes that are not paused."""
-        paused = [name for name, facts in self.routes().items() if not facts["paused"]]
-        self._paused += paused
-        for name in paused:
+        routes = self.snapshot().routes
+        paused = {route.name for route in routes if route.paused}
+        names = [
+            name for name in dict.fromkeys(route.name for route in routes) if name not in paused
+        ]
+        self._paused += names
+        for name in names:
             await self._ask_all("pause", {"route": name})
 
     async def resume(self) -> None:
@@ -204,7 +228,8 @@ class Crew:
                 }
                 for child, found in results
             ]
-            return {**merging.merged(answers), "state": self.state, "processes": processes}
+            together = merged([Snapshot.of(answer) for answer in answers])
+            return {**replace(together, state=self.state).as_dict(), "processes": processes}
         if action == "recent":
             everything = [message for answer in answers for message in answer]
             return sorted(everything, key=lambda message: message["time"])[-RECENT:]
@@ -215,3 +240,80 @@ class Crew:
 
 def _named(lines: Iterable[tuple[Child, list[str]]]) -> list[str]:
     return [f"process {child.pid}: {line}" for child, found in lines for line in found]
+
+
+def start_process(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Run the command line of this process again; return the end of its lifeline too."""
+    watched, lifeline = os.pipe()
+    # Ctrl-C reaches the children by the terminal, and would cut their drain short. It waits until
+    # `follow_parent` ignores it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own command, without a shell
+            [sys.executable, *sys.orig_argv[1:]],
+            env={**os.environ, **environment, PARENT_VARIABLE: str(watched)},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[watched],
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(watched)
+    return process, lifeline
+
+
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the cores that this process may use: a container often has fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        most, period = quota.read_text().split()
+        count = min(count, math.ceil(int(most) / int(period)))
+    return max(1, count)
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes of memory that a process uses; 0 if that is not known."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def reap(children: Mapping[int, Child]) -> None:
+    """Take note of children that have ended; as PID 1, reap the orphans of others too."""
+    for child in children.values():
+        child.process.poll()
+    if os.getpid() != 1:
+        return
+    for pid in _ended_processes():
+        if pid in children:
+            children[pid].process.poll()
+        else:
+            os.waitpid(pid, 0)
+
+
+def _ended_processes() -> Iterator[int]:
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            yield found.si_pid
+
+
+def follow_parent(lifeline: int, runner: LoaferRunner, grace_time: float) -> None:
+    """Drain when the parent ends, however it ends; leave Ctrl-C to the parent."""
+    os.set_inheritable(lifeline, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    runner.has_parent = True
+
+    def watch() -> None:
+        while os.read(lifeline, 1):
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                runner.loop.call_soon_threadsafe(runner.stop_now)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_time + STOP_MARGIN)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -6,11 +6,12 @@ import json
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TextIO
 
 from loafer_kit.engine.threads import DaemonThreadPool
-from loafer_kit.operations.samples import Family, Labels, by_labels
+from loafer_kit.operations.metrics import Family, Kind, Labels
+from loafer_kit.operations.snapshot import Histogram
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,21 @@ class Reports:
         }
         head = {"Timestamp": int(now * 1000), "CloudWatchMetrics": [directive]}
         return json.dumps({"_aws": head, **dimensions, **values})
+
+
+def by_labels(families: Iterable[Family]) -> Mapping[Labels, dict[str, tuple[Kind, float]]]:
+    """Return the samples of each label set by name; of a histogram, its sum and its count."""
+    found: dict[Labels, dict[str, tuple[Kind, float]]] = {}
+    for family in families:
+        suffix = "_total" if family.kind == "counter" else ""
+        for labels, value in family.samples.items():
+            samples = found.setdefault(labels, {})
+            if isinstance(value, Histogram):
+                samples[f"{family.name}_sum"] = ("counter", value.total)
+                samples[f"{family.name}_count"] = ("counter", float(sum(value.counts)))
+            else:
+                samples[family.name + suffix] = (family.kind, value)
+    return found
 
 
 def _unit(name: str) -> str:

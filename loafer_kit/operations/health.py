@@ -1,4 +1,4 @@
-"""HealthFile: a file that a service replaces while it is alive, for `loafer-kit health`."""
+"""Health: whether a service starts, is ready or stops or is beyond help, and the file that says so."""
 
 import asyncio
 import contextlib
@@ -7,16 +7,111 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, Protocol
 
+from loafer_kit.events import ObservedRoute, Observer
 from loafer_kit.operations.probe import HEALTH_VARIABLE
-from loafer_kit.operations.states import Vitals
+from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
 
+State = Literal["starting", "ready", "stopping"]
+
+#: Seconds that a service may take to stop beyond the grace time of its handlers: cancelled handlers,
+#: open fetches and the last settlements have time limits of their own.
+STOP_MARGIN = 30.0
+
 #: Seconds between two looks at the service, and between two writes while nothing changes.
 _LOOK_EVERY, _WRITE_EVERY = 1.0, 5.0
+
+
+class Vitals(Protocol):
+    """The condition of a service, as probes ask for it."""
+
+    @property
+    def state(self) -> State:
+        """Whether it starts, is ready or stops."""
+
+    def problems(self) -> list[str]:
+        """Return why only a restart helps, a line each."""
+
+    def unready(self) -> list[str]:
+        """Return what the service waits for before it is ready, a line each."""
+
+
+class States(Observer):
+    """Observes a service, and says which state it is in and why it must be restarted, if so.
+
+    Nothing that a restart does not cure is a problem: no failure of AWS, no pause, no open breaker,
+    no failing handlers, no full slots.
+    """
+
+    def __init__(self, service: Service, clock: Callable[[], float] = time.monotonic) -> None:
+        self._service = service
+        self._clock = clock
+        self._open: set[str] = set()
+        self._answered: set[str] = set()
+        self._dead: dict[str, BaseException] = {}
+        self._stopping_since: float | None = None
+        service.observe(self)
+
+    @property
+    def state(self) -> State:
+        """Ready when every route has answered a fetch and nothing is `unready`.
+
+        A route that is paused before its first fetch does not fetch, so it only has to be open.
+        """
+        if self._service.is_stopping:
+            return "stopping"
+        routes = {
+            status.route.name: status.route.flow.paused for status in self._service.statuses()
+        }
+        self._answered |= {name for name in self._open if routes.get(name)}
+        is_ready = routes and routes.keys() <= self._answered and not self.unready()
+        return "ready" if is_ready else "starting"
+
+    def problems(self) -> list[str]:
+        """Return why only a restart helps, a line each; call it every few seconds."""
+        found = [f"route {name!r} has failed: {error}" for name, error in self._dead.items()]
+        found += [
+            f"threads that cannot be stopped use every slot of route {status.route.name!r}"
+            for status in self._service.statuses()
+            if status.stuck
+        ]
+        if not self._service.is_stopping:
+            self._stopping_since = None
+            return found
+        now = self._clock()
+        if self._stopping_since is None:
+            self._stopping_since = now
+        limit = self._service.stop_limit + STOP_MARGIN
+        if now - self._stopping_since > limit:
+            found.append(f"the service has not stopped within {limit:g} s")
+        return found
+
+    def unready(self) -> list[str]:
+        """Return what the service's `readiness` waits for."""
+        if self._service.is_stopping:
+            return []
+        return [reason for check in self._service.readiness if (reason := check()) is not None]
+
+    def route_started(self, route: ObservedRoute) -> None:
+        self._answered.discard(route.name)  # of an earlier run
+        self._open.add(route.name)
+        self._dead.pop(route.name, None)
+
+    def route_ended(self, route: ObservedRoute, error: BaseException | None) -> None:
+        self._open.discard(route.name)
+        if error is not None:
+            self._dead[route.name] = error
+
+    def polled(
+        self, route: ObservedRoute, received: int, seconds: float, error: BaseException | None
+    ) -> None:
+        if error is None:
+            self._answered.add(route.name)
 
 
 class HealthFile:

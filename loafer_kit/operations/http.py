@@ -7,13 +7,14 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.operations.samples import Family, as_text, content_type
-from loafer_kit.operations.states import Vitals
+from loafer_kit.operations.health import Vitals
+from loafer_kit.operations.metrics import as_text, content_type, families, info_of
+from loafer_kit.operations.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -59,25 +60,16 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Shown(Vitals, Protocol):
-    """What the pages show: one process, or several that are one service."""
-
-    def families(self) -> list[Family]:
-        """Return the metrics."""
-
-    def info(self) -> dict[str, Any]:
-        """Return versions, state and routes."""
-
-
 class HttpFace:
-    """Answers `/livez`, `/readyz`, `/metrics` and `/info` of one run."""
+    """Answers `/livez`, `/readyz`, `/metrics` and `/info` of one run: of one process, or of several."""
 
-    def __init__(self, shown: Shown) -> None:
-        self._shown = shown
+    def __init__(self, vitals: Vitals, snapshot: Callable[[], Snapshot]) -> None:
+        self._vitals = vitals
+        self._snapshot = snapshot
 
     @contextlib.asynccontextmanager
-    async def listening(self, address: Address) -> AsyncIterator[int | None]:
-        """Listen while the block runs; yield the port, or None if that fails, which is logged."""
+    async def listening(self, address: str, where: str) -> AsyncIterator[None]:
+        """Listen while the block runs; if that fails, it is logged. `where` names the address."""
         runner = web.AppRunner(
             self._application(),
             access_log=None,
@@ -85,7 +77,8 @@ class HttpFace:
             shutdown_timeout=_CLOSE_TIME,
         )
         try:
-            yield await _listen(runner, address)
+            await _listen(runner, address, where)
+            yield
         finally:
             try:
                 await runner.cleanup()
@@ -105,23 +98,38 @@ class HttpFace:
         return application
 
     def _livez(self, _: web.Request) -> web.Response:
-        problems = self._shown.problems()
+        problems = self._vitals.problems()
         text = "".join(f"{line}\n" for line in problems or ["alive"])
         return web.Response(text=text, status=503 if problems else 200)
 
     def _readyz(self, _: web.Request) -> web.Response:
-        problems, state = self._shown.problems(), self._shown.state
-        text = "".join(f"{line}\n" for line in problems or self._shown.unready() or [state])
+        problems, state = self._vitals.problems(), self._vitals.state
+        text = "".join(f"{line}\n" for line in problems or self._vitals.unready() or [state])
         is_ready = state == "ready" and not problems
         return web.Response(text=text, status=200 if is_ready else 503)
 
     def _metrics_page(self, request: web.Request) -> web.Response:
         kind = content_type(request.headers.get("Accept", ""))
-        text = as_text(self._shown.families(), kind)
+        text = as_text(families(self._snapshot()), kind)
         return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
     def _info(self, _: web.Request) -> web.Response:
-        return web.json_response(self._shown.info())
+        snapshot = self._snapshot()
+        routes = {
+            route.name: {
+                "concurrency": route.slots,
+                "paused": route.paused,
+                "breaker_open": route.breaker_open,
+            }
+            for route in snapshot.routes
+        }
+        facts = {
+            **info_of(snapshot),
+            "python": snapshot.versions["python"],
+            "state": snapshot.state,
+            "uptime": round(snapshot.uptime, 3),
+        }
+        return web.json_response({**facts, "routes": routes})
 
 
 def _written(
@@ -151,29 +159,28 @@ def _written(
     return handle
 
 
-async def _listen(runner: web.AppRunner, address: Address) -> int | None:
+async def _listen(runner: web.AppRunner, text: str, where: str) -> None:
     try:
+        address = Address.parse(text, where)
         await runner.setup()
         await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
-    except (OSError, OverflowError, ValueError) as error:
+    except (ConfigurationError, OSError, OverflowError, ValueError) as error:
         logger.error(  # noqa: TRY400 - the error says it all
             "http.failed address=%s: %s; the service goes on without it",
-            address,
-            error,
-            extra={"event": "http.failed", "address": str(address)},
+            text,
+            str(error).rstrip("."),
+            extra={"event": "http.failed", "address": text},
         )
-        return None
-    port: int = runner.addresses[0][1]
-    address = Address(address.host, port)
+        return
+    address = Address(address.host, runner.addresses[0][1])
     if address.is_loopback:
-        level, text = logging.INFO, "reachable from this machine"
+        level, reach = logging.INFO, "reachable from this machine"
     else:
-        level, text = logging.WARNING, "reachable from other machines, without a login"
+        level, reach = logging.WARNING, "reachable from other machines, without a login"
     logger.log(
         level,
         "http.started address=%s: %s",
         address,
-        text,
+        reach,
         extra={"event": "http.started", "address": str(address)},
     )
-    return port

@@ -2,31 +2,34 @@
 
 import asyncio
 import logging
+import math
 import platform
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Settlement
-from loafer_kit.operations.rates import Clock, Rate, quantiles
-from loafer_kit.operations.samples import MOST_VALUES, OTHERS, Histogram
+from loafer_kit.operations.health import States
+from loafer_kit.operations.metrics import MOST_VALUES, OTHERS
 from loafer_kit.operations.snapshot import (
     Durations,
+    Histogram,
     PublisherSnapshot,
     Requests,
     RouteSnapshot,
     RunningHandler,
     Snapshot,
 )
-from loafer_kit.operations.states import States
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Release, Retry
 from loafer_kit.services import Service, version_of
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
 
 #: Of OpenTelemetry's conventions for durations.
 DURATION_BOUNDS = (
@@ -39,6 +42,9 @@ WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3
 
 #: The durations that are kept for each route.
 _DURATIONS = 200
+
+#: Seconds whose handled messages are counted together, and how many of these are kept: five minutes.
+_INTERVAL, _KEPT = 5.0, 60
 
 #: Seconds between two measurements of the loop's lag, and the measurements kept: one minute.
 _LAG_EVERY, _LAGS = 1.0, 60
@@ -207,6 +213,34 @@ def recorder_of(service: Service) -> Recorder:
     return service.recorder
 
 
+class Rate:
+    """Counts what happens, and says how often per second it did lately."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock()
+        #: The current interval and its count, and those before it.
+        self._interval, self._count = -1, 0
+        self._counts: deque[tuple[int, int]] = deque(maxlen=_KEPT)
+
+    def add(self, count: int = 1) -> None:
+        """Count something that happens now."""
+        interval = int(self._clock() // _INTERVAL)
+        if interval != self._interval:
+            self._counts.append((self._interval, self._count))
+            self._interval, self._count = interval, 0
+        self._count += count
+
+    def per_second(self, seconds: float) -> float:
+        """Return the rate over the last `seconds`, or since the beginning if that is later."""
+        now = self._clock()
+        oldest = (now - seconds) // _INTERVAL
+        counts = (*self._counts, (self._interval, self._count))
+        counted = sum(count for interval, count in counts if interval > oldest)
+        over = min(seconds, max(now - self._began, 1.0))
+        return counted / over
+
+
 @dataclass(slots=True)
 class _Record:
     """What a recorder has counted of the routes of one name."""
@@ -224,6 +258,16 @@ class _Record:
     last_calls: deque[float] = field(default_factory=lambda: deque(maxlen=_DURATIONS))
     call_seconds: Histogram = field(default_factory=lambda: Histogram(DURATION_BOUNDS))
     wait_seconds: Histogram = field(default_factory=lambda: Histogram(WAIT_BOUNDS))
+
+
+def quantiles(values: Iterable[float], parts: Sequence[float]) -> list[float | None]:
+    """Return, for each part, the value below which this part of them lies; None without values."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return [
+        ordered[min(last, math.ceil(part * len(ordered)) - 1)] if ordered else None
+        for part in parts
+    ]
 
 
 class _LoopLag:

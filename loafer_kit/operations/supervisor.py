@@ -18,28 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import SettingError
-from loafer_kit.operations.children import (
+from loafer_kit.operations.control import CONTROL_VARIABLE
+from loafer_kit.operations.crew import (
     PARENT_VARIABLE,
     Child,
+    Crew,
     cores,
     follow_parent,
     memory_of,
     reap,
     start_process,
 )
-from loafer_kit.operations.control import (
-    CONTROL_VARIABLE,
-    ControlSocket,
-)
-from loafer_kit.operations.crew import Crew
-from loafer_kit.operations.health import HealthFile
-from loafer_kit.operations.metrics import info_of
-from loafer_kit.operations.monitors import FIRST_VARIABLE, HTTP_VARIABLE, Monitor
+from loafer_kit.operations.health import STOP_MARGIN
+from loafer_kit.operations.monitors import FIRST_VARIABLE, HTTP_VARIABLE, faces
 from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
 from loafer_kit.operations.recorder import recorder_of
-from loafer_kit.operations.states import STOP_MARGIN
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.services import Service
 
@@ -83,9 +78,8 @@ class Supervisor:
         max_rss: int | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._service = service
-        self._monitor = service.monitor or Monitor(service)
-        self._crew = Crew(count, info_of(recorder_of(service).snapshot()))
+        self._address = service.monitor.address if service.monitor else None
+        self._crew = Crew(count, recorder_of(service).snapshot())
         self._grace_time = grace_time
         self._max_rss = max_rss
         self._limits = limits or Limits()
@@ -104,7 +98,10 @@ class Supervisor:
         """Run until a signal or a crash loop; return the exit code."""
         with tempfile.TemporaryDirectory(prefix="loafer-kit-") as folder:  # mode 0700
             self._folder = Path(folder)
-            async with self._faces(), self._signals():
+            crew = self._crew
+            actions = {**crew.actions(), "drain": self._drain}
+            shown = faces(crew, lambda: crew.snapshot, actions, self._address)
+            async with shown, self._signals():
                 await self._keep()
         return self._exit_code
 
@@ -121,21 +118,6 @@ class Supervisor:
                 break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._limits.look_every / 2)
-
-    @contextlib.asynccontextmanager
-    async def _faces(self) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as faces:
-            if path := os.environ.get(CONTROL_VARIABLE):
-                actions = {**self._crew.actions(), "drain": self._drain}
-                socket = ControlSocket(Path(path), actions)
-                await faces.enter_async_context(socket.listening())
-            if (address := self._monitor.current_address()) is not None:
-                from loafer_kit.operations.http import HttpFace  # large, and children need none
-
-                await faces.enter_async_context(HttpFace(self._crew).listening(address))
-            if path := os.environ.get(HEALTH_VARIABLE):
-                faces.enter_context(HealthFile(Path(path), self._crew).kept())
-            yield
 
     @contextlib.asynccontextmanager
     async def _signals(self) -> AsyncIterator[None]:
@@ -306,7 +288,7 @@ class Supervisor:
     def _replace_next(self, now: float) -> None:
         """Start the replacement of the next child that is outdated; end the child when it is ready."""
         for new in self._crew.children:
-            if new.replaces is not None and new.state == "ready":
+            if new.replaces is not None and new.is_ready:
                 old, new.replaces = new.replaces, None
                 self._outdated = [child for child in self._outdated if child is not old]
                 if not old.leaves and old in self._crew.children:

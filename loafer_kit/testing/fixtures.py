@@ -30,10 +30,9 @@ def local_queues(
         monkeypatch.delenv(name)
     for name, value in local_server.environment.items():
         monkeypatch.setenv(name, value)
-    queues = _queues_of(local_server.url)
-    queues.clear()  # other users of the server may have left some
-    yield queues
-    queues.clear()
+    local_server.clear()  # other users of the server may have left some
+    yield _queues_of(local_server.url)
+    local_server.clear()
 
 
 @pytest.fixture(scope="session")

@@ -32,20 +32,17 @@ RENDERING = {
     "loafer_kit.scaffold.rendering.custom_templates",
     "loafer_kit.scaffold.rendering.fetching",
     "loafer_kit.scaffold.rendering.formatting",
-    "loafer_kit.scaffold.shipping.contexts",
-    "loafer_kit.scaffold.shipping.resources",
-    "loafer_kit.scaffold.shipping.sizing",
+    "loafer_kit.scaffold.shipping",
 }
 WRITING = {
     "loafer_kit.cli.writing",
     "loafer_kit.scaffold.project.updates",
-    "loafer_kit.scaffold.project.undo",
+    "loafer_kit.scaffold.project.history",
     "loafer_kit.scaffold.project.writing",
 }
 SPECS = {
     "loafer_kit.scaffold.rendering.contexts",
     "loafer_kit.scaffold.spec.payloads",
-    "loafer_kit.scaffold.shipping",
     "loafer_kit.scaffold.sources.documents",
     "loafer_kit.scaffold.spec.validation",
 }

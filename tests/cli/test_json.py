@@ -9,8 +9,7 @@ from kept_projects import content, loafer_kit, replace
 from terminals import Person
 from typer.main import get_command
 
-from loafer_kit.cli import app
-from loafer_kit.cli.terminal.typer_commands import LazyCommand
+from loafer_kit.cli import LazyCommand, app
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.cli.loading import ServiceNotFound, load_service
+from loafer_kit.cli.run import ServiceNotFound, load_service
 
 ONE = """
 from loafer_kit import Application

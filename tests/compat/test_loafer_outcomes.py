@@ -238,7 +238,7 @@ async def test_confirm_message_fails_for_good(caplog, monkeypatch):
         async def settle(self, message, outcome):
             await self.confirm_message(message)
 
-    monkeypatch.setattr("loafer_kit.engine.backoff.random.uniform", lambda low, high: 0)
+    monkeypatch.setattr("loafer_kit.engine.flow.random.uniform", lambda low, high: 0)
     route = Route(Unconfirmed(["message"]), lambda message, metadata: True)
     await LoaferDispatcher([route]).dispatch_providers(False)
     assert "no, never" in caplog.text

@@ -25,7 +25,7 @@ from loafer_kit.exceptions import (
     SettingError,
 )
 from loafer_kit.ext.aws.message_translators import SQSMessageTranslator, SQSTextMessageTranslator
-from loafer_kit.operations.states import States
+from loafer_kit.operations.health import States
 from loafer_kit.outcomes import ACKNOWLEDGE, LEAVE, DeadLetter, Retry
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider, deliver, sqs_message

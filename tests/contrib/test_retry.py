@@ -312,7 +312,7 @@ def test_a_retry_callback_may_abort(delay):
 
 def test_a_retry_callback_that_hangs_does_not_hold_up_the_end(monkeypatch):
     """It is cancelled after a while, and its message is not acknowledged."""
-    monkeypatch.setattr("loafer_kit.engine.application_route._FLUSH_GRACE", 0.05)
+    monkeypatch.setattr("loafer_kit.applications._FLUSH_GRACE", 0.05)
 
     async def hang(app, message):
         await asyncio.Event().wait()

@@ -7,8 +7,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from loafer_kit.config import RouteOptions
 from loafer_kit.contrib.retry import Retry
-from loafer_kit.engine.route_options import RouteOptions
 from loafer_kit.ext.aws import options
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.requests.clients import CLIENT_OPTIONS, TransportKind

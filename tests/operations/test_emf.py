@@ -13,7 +13,8 @@ from loafer_kit.contrib.monitoring import Monitoring
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.operations import emf
 from loafer_kit.operations.emf import Reports, reporting
-from loafer_kit.operations.samples import Family, Histogram
+from loafer_kit.operations.metrics import Family
+from loafer_kit.operations.snapshot import Histogram
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -28,7 +29,7 @@ def families(handled=3, polled=100.0):
     histogram = Histogram((1.0,))
     histogram.observe(0.5, times=2)
     duration = Family("loafer_duration_seconds", "histogram", "")
-    duration.add_histogram(histogram, route="orders")
+    duration.add(histogram, route="orders")
     info = Family("loafer_service", "info", "")
     info.add(1, version="1")
     return [counter, gauge, poll, duration, info]

@@ -24,9 +24,9 @@ SERVICE = """
     import asyncio, sys, time
     from loafer_kit import LoaferManager, logs
     from loafer_kit.ext.aws.routes import SQSRoute
-    from loafer_kit.operations import health, states
+    from loafer_kit.operations import health
 
-    health._LOOK_EVERY, health._WRITE_EVERY, states.STOP_MARGIN = 0.05, 0.1, 3.0
+    health._LOOK_EVERY, health._WRITE_EVERY, health.STOP_MARGIN = 0.05, 0.1, 3.0
 
     async def handle(content, metadata):
         if content["do"] == "pause":

@@ -12,7 +12,7 @@ from loafer_kit import LoaferManager
 from loafer_kit.__main__ import main as command_line
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.operations import health, probe
-from loafer_kit.operations.states import States
+from loafer_kit.operations.health import States
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 

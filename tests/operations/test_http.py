@@ -19,6 +19,8 @@ from loafer_kit.events import Observer
 from loafer_kit.exceptions import Abort, ConfigurationError, TransientProviderError
 from loafer_kit.operations import http
 from loafer_kit.operations.http import Address
+from loafer_kit.operations.metrics import families
+from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -443,7 +445,9 @@ async def test_an_application_has_the_same_face(caplog, monkeypatch):
     Monitoring(app)
     await app.serve()
 
-    [handled] = [f for f in app.monitor.families() if f.name == "loafer_messages_handled"]
+    [handled] = [
+        f for f in families(recorder_of(app).snapshot()) if f.name == "loafer_messages_handled"
+    ]
     assert sum(handled.samples.values()) == 1
     assert events(caplog, "http.started")
 

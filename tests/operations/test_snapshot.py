@@ -1,244 +1,121 @@
-"""A snapshot says what a service does, in each of its states."""
+"""The snapshot of several processes: what is summed, and what is not."""
 
-import asyncio
 import json
 
-import pytest
-from operations.running import accept, serving, until
-
-from loafer_kit import Application, LoaferManager
-from loafer_kit.exceptions import (
-    RejectMessage,
-    RetryMessage,
-    TransientProviderError,
-)
-from loafer_kit.ext.aws.consumers import SQSConsumer
-from loafer_kit.ext.aws.handlers import SQSHandler
-from loafer_kit.ext.aws.routes import SQSRoute
-from loafer_kit.operations.recorder import Recorder, _LoopLag, recorder_of
+from loafer_kit import LoaferManager
+from loafer_kit.operations.recorder import Recorder
+from loafer_kit.operations.snapshot import Snapshot, lasting, merged
 from loafer_kit.routes import Route
-from loafer_kit.testing import InMemoryProvider, run_until_empty
+from loafer_kit.testing import InMemoryProvider
 
 
-async def test_a_service_is_ready_when_every_provider_has_answered_a_fetch():
-    """Starting before that, stopping from the stop on; without a provider it never is ready."""
-    answer = asyncio.Event()
-
-    class Silent(InMemoryProvider):
-        async def fetch(self, limit):
-            await answer.wait()
-            return await super().fetch(limit)
-
-    states = []
-
-    class Closing(InMemoryProvider):
-        async def close(self):
-            states.append(recorder.snapshot().state)
-
-    quick, slow = Closing(endless=True, wait_time=0.01), Silent(endless=True, wait_time=0.01)
-    manager = LoaferManager([Route(quick, accept, "quick"), Route(slow, accept, "slow")])
-    recorder = Recorder(manager)
-    assert (recorder.snapshot().state, recorder.snapshot().uptime) == ("starting", 0)
-
-    async with serving(manager):
-        await until(
-            lambda: [r.last_poll is None for r in recorder.snapshot().routes] == [False, True]
-        )
-        assert recorder.snapshot().state == "starting"
-        answer.set()
-        await until(lambda: recorder.snapshot().state == "ready")
-        assert recorder.snapshot().uptime > 0
-
-    assert states == ["stopping"]
-    assert recorder.snapshot().state == "stopping"
+async def accept(content, metadata):
+    return True
 
 
-async def test_a_service_that_starts_paused_is_ready_when_its_provider_is_open():
-    """It fetches nothing; resuming it does not make it less ready."""
-    route = Route(InMemoryProvider(endless=True), accept, "orders")
-    route.flow.pause()
-    manager = LoaferManager([route])
-    recorder = Recorder(manager)
-    assert recorder.snapshot().state == "starting"
-    async with serving(manager):
-        await until(lambda: recorder.snapshot().state == "ready")
-        route.flow.resume()
-        assert recorder.snapshot().state == "ready"
+def test_a_snapshot_survives_json_and_members_that_this_version_does_not_know():
+    """It travels from the children to the parent, which may be of an older version."""
+    recorder, orders = recorded()
+    recorder.polled(orders, 0, 1.0, None)
+    recorder.published("q", 1.0, None)
+    found = recorder.snapshot()
+    data = json.loads(json.dumps(found.as_dict()))
+    data["later"] = data["routes"][0]["later"] = data["publishers"][0]["later"] = 1
+    assert json.dumps(Snapshot.of(data).as_dict()) == json.dumps(found.as_dict())
 
 
-async def test_a_failed_fetch_is_no_answer():
-    class Away(InMemoryProvider):
-        async def fetch(self, limit):
-            raise TransientProviderError("away")
-
-    manager = LoaferManager([Route(Away(), accept)])
-    recorder = Recorder(manager)
-
-    async with serving(manager):
-        await until(
-            lambda: recorder.snapshot().routes and recorder.snapshot().routes[0].failed_polls
-        )
-        snapshot = recorder.snapshot()
-
-    assert (snapshot.state, snapshot.routes[0].last_poll) == ("starting", None)
+def recorded(*names):
+    routes = [Route(InMemoryProvider(), accept, name) for name in names or ["orders"]]
+    manager = LoaferManager(routes, name="foobar")
+    manager._dispatcher_at_work = manager.dispatcher
+    return Recorder(manager), routes[0]
 
 
-async def test_running_handlers_are_named_with_their_age():
-    """And what waits behind them."""
-    release = asyncio.Event()
-
-    async def hang(content, metadata):
-        await release.wait()
-        return True
-
-    now = [0.0]
-    provider = InMemoryProvider(["a", "b", "c"], endless=True)
-    manager = LoaferManager([Route(provider, hang, "orders", concurrency=1, prefetch=20)])
-    recorder = Recorder(manager, clock=lambda: now[0])
-
-    async with serving(manager):
-        await until(lambda: recorder.snapshot().routes and recorder.snapshot().routes[0].running)
-        (running,) = recorder.snapshot().routes[0].running
-        now[0] = next(iter(manager.dispatcher.statuses()[0].calls)).began + 7
-        route = recorder.snapshot().routes[0]
-        release.set()
-
-    assert running.message_ids == ("1",)
-    assert route.running[0].age == 7
-    assert (route.name, route.slots, route.backlog, route.received) == ("orders", 1, 2, 3)
-    assert route.receivers == 1
+def snapshot(**route):
+    found = recorded()[0].snapshot().as_dict()
+    found["routes"][0].update(route)
+    return json.loads(json.dumps(found))
 
 
-async def test_outcomes_are_counted_by_kind():
-    async def decide(content, metadata):
-        match content:
-            case "reject":
-                raise RejectMessage("no")
-            case "retry" if not retried:
-                retried.append(content)
-                raise RetryMessage(delay=0)
-            case "fail":
-                raise ValueError
-        return True
-
-    retried = []
-    provider = InMemoryProvider(["ok", "ok", "reject", "retry", "fail"])
-    manager = LoaferManager([Route(provider, decide, "orders")])
-    recorder = Recorder(manager)
-    await manager.serve()
-
-    (route,) = recorder.snapshot().routes
-    assert route.outcomes == {"acknowledged": 3, "rejected": 1, "retried": 1, "left": 1}
-    assert (route.retries, route.dead_letters, route.received) == (1, 1, 6)
-    assert route.rate_1m == route.rate_5m == 6
-    assert 0 <= route.durations.p50 <= route.durations.p95 <= route.durations.p99
-    assert route.running == ()
+def together(*processes):
+    """What JSON has of the snapshots of processes, merged."""
+    return json.loads(json.dumps(merged([Snapshot.of(each) for each in processes]).as_dict()))
 
 
-async def test_the_flow_of_a_route_is_shown():
-    async def fail(content, metadata):
-        raise ValueError
-
-    provider = InMemoryProvider(["a"], endless=True)
-    route = Route(provider, fail, breaker_threshold=1, rate_limit=5)
-    manager = LoaferManager([route])
-    recorder = Recorder(manager)
-
-    async with serving(manager):
-        await until(
-            lambda: recorder.snapshot().routes and recorder.snapshot().routes[0].breaker_open
-        )
-        route.flow.pause()
-        shown = recorder.snapshot().routes[0]
-
-    assert (shown.paused, shown.rate_limit, shown.breaker_open) == (True, 5, True)
-
-
-async def test_the_lag_of_the_loop_is_shown_while_it_lasts_and_afterwards():
-    now = [0.0]
-    lag = _LoopLag(lambda: now[0])
-    lag.start()
-    assert lag.seconds == 0
-    now[0] = 4.0
-    assert lag.seconds == 3
-    lag._measure()
-    now[0] = 5.0
-    assert lag.seconds == 3
-    lag.stop()
-
-
-async def test_a_second_run_is_recorded_too():
-    provider = InMemoryProvider(["a"])
-    manager = LoaferManager([Route(provider, accept)])
-    recorder = Recorder(manager)
-
-    await manager.serve()
-    provider.put("b")
-    await manager.serve()
-
-    assert recorder.snapshot().routes[0].outcomes == {"acknowledged": 2}
-
-
-def test_requests_and_publishers_of_a_service_on_sqs(local_queues):
-    """As plain data, which JSON can hold."""
-    source, target = local_queues.fresh(), local_queues.fresh()
-    local_queues.send(source, {"order": 1})
-    manager = LoaferManager([SQSRoute(source, handler=SQSHandler(target), name="orders")])
-    recorder = Recorder(manager)
-
-    run_until_empty(manager, local_queues)
-
-    shown = json.loads(json.dumps(recorder.snapshot().as_dict()))
-    (route,) = shown["routes"]
-    (publisher,) = shown["publishers"]
-    assert route["queue"] == source
-    assert route["requests"]["DeleteMessageBatch"]["count"] == 1
-    assert route["requests"]["DeleteMessageBatch"]["failures"] == 0
-    assert (publisher["destination"], publisher["published"], publisher["failed"]) == (target, 1, 0)
-    assert shown["versions"]["runtime"]
+def test_a_snapshot_of_all_has_the_members_of_one():
+    """Each member is a sum, the largest, the latest, or that of the first."""
+    handlers = [{"message_ids": [name], "age": age} for name, age in (("a", 1), ("b", 9))]
+    one = snapshot(
+        running=[handlers[0]],
+        received=5,
+        last_poll=7.0,
+        rate_limit=10.0,
+        outcomes={"acknowledged": 4},
+        durations={"p50": 0.1, "p95": None, "p99": None},
+        call_seconds={"bounds": [1.0], "counts": [2, 1], "total": 5.0},
+        requests={"DeleteMessageBatch": {"count": 2, "failures": 1, "seconds": 0.5}},
+    )
+    two = snapshot(
+        running=[handlers[1]],
+        received=6,
+        last_poll=None,
+        rate_limit=15.0,
+        paused=True,
+        outcomes={"acknowledged": 1, "left": 2},
+        durations={"p50": 0.3, "p95": None, "p99": None},
+        call_seconds={"bounds": [1.0], "counts": [0, 4], "total": 9.0},
+        requests={"DeleteMessageBatch": {"count": 3, "failures": 0, "seconds": 0.5}},
+    )
+    one["publishers"] = [{"destination": "q", "published": 1, "failed": 0, "seconds": 1.0}]
+    two["publishers"] = [{"destination": "q", "published": 2, "failed": 1, "seconds": 1.0}]
+    two["loop_lag"] = 3.0
+    one["taken_at"], two["taken_at"] = 100.0, 102.0
+    found = together(one, two)
+    assert found.keys() == one.keys()
+    assert found["loop_lag"] == 3
+    assert found["publishers"] == [
+        {"destination": "q", "published": 3, "failed": 1, "seconds": 2.0}
+    ]
+    [route] = found["routes"]
+    assert route.keys() == one["routes"][0].keys()
+    assert [handler["message_ids"] for handler in route["running"]] == [["b"], ["a"]]
+    assert (route["received"], route["slots"], route["rate_limit"]) == (11, 20, 25)
+    assert (route["last_poll"], route["paused"]) == (9, True)  # at 102 s
+    assert route["outcomes"] == {"acknowledged": 5, "left": 2}
+    assert route["call_seconds"] == {"bounds": [1.0], "counts": [2, 5], "total": 14.0}
+    assert route["durations"] == {"p50": 0.3, "p95": None, "p99": None}
+    assert route["requests"] == {"DeleteMessageBatch": {"count": 5, "failures": 1, "seconds": 1.0}}
 
 
-async def test_an_application_on_a_queue_is_recorded_as_a_route(local_queues):
-    queue = local_queues.fresh()
-    local_queues.send(queue, {"order": 1})
-
-    async def callback(app, message):
-        return []
-
-    app = Application("shop", callback=callback)
-    app.consumer = SQSConsumer(app, queue, {"WaitTimeSeconds": 1})
-    recorder = Recorder(app)
-
-    async with serving(app):
-        await until(lambda: recorder._routes and recorder._routes["shop"].settled["acknowledged"])
-        (route,) = recorder.snapshot().routes
-
-    assert route.outcomes == {"acknowledged": 1}
-    assert route.requests["DeleteMessageBatch"].count == 1
+def test_one_process_alone_is_what_it_says():
+    found = snapshot(received=1)
+    assert together(found) == found
 
 
-async def test_what_shows_a_service_reads_one_recorder():
-    """Each event is counted once."""
-    manager = LoaferManager([Route(InMemoryProvider(["a"]), accept)])
-
-    assert recorder_of(manager) is recorder_of(manager)
-    await manager.serve()
-
-    assert recorder_of(manager).snapshot().routes[0].received == 1
+def test_a_process_without_a_rate_limit_has_no_limit_for_all():
+    """Between two changes, one may have it and another not."""
+    assert together(snapshot(rate_limit=1.0), snapshot())["routes"][0]["rate_limit"] is None
 
 
-@pytest.mark.parametrize("lost", [True, False])
-async def test_lost_leases_are_counted(lost):
-    class Losing(InMemoryProvider):
-        def holds(self, message):
-            if lost:
-                self._in_flight.clear()
-            return not lost
+def test_routes_of_one_name_stay_apart():
+    """Each of them has the counts of all: their sum would count twice."""
+    recorder, route = recorded("orders", "orders")
+    recorder.received(route, ["a", "b"])
+    found = json.loads(json.dumps(recorder.snapshot().as_dict()))
+    both = together(found, found)
+    assert [(route["name"], route["received"]) for route in both["routes"]] == [("orders", 4)] * 2
 
-    manager = LoaferManager([Route(Losing(["a"]), accept)])
-    recorder = Recorder(manager)
-    await manager.serve()
 
-    (route,) = recorder.snapshot().routes
-    assert route.lost_leases == lost
-    assert route.outcomes == ({} if lost else {"acknowledged": 1})
+def test_what_lasts_are_counters_and_histograms():
+    """A process that has ended holds nothing."""
+    shown = snapshot(
+        received=5,
+        backlog=1,
+        paused=True,
+        last_poll=3.0,
+        running=[{"message_ids": ["a"], "age": 1}],
+        call_seconds={"bounds": [1.0], "counts": [2, 1], "total": 5.0},
+    )
+    [route] = lasting(Snapshot.of(shown)).routes
+    assert (route.received, route.call_seconds.counts) == (5, [2, 1])
+    assert not any((route.slots, route.backlog, route.paused, route.last_poll, route.running))

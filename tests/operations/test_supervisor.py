@@ -17,16 +17,16 @@ import pytest
 
 from loafer_kit import LoaferManager
 from loafer_kit.exceptions import SettingError
-from loafer_kit.operations import children, supervisor
+from loafer_kit.operations import crew, supervisor
 from loafer_kit.operations.control import ControlError, ask
-from loafer_kit.operations.samples import Family
+from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
 SERVICE = """
 import asyncio, logging, os, pathlib, signal, sys, time
 from loafer_kit import LoaferManager
-from loafer_kit.operations import children, supervisor
+from loafer_kit.operations import crew, supervisor
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 
@@ -72,7 +72,7 @@ async def handle(path, metadata):
     return True
 
 defaults = supervisor.Limits
-children.STOP_MARGIN = 1
+crew.STOP_MARGIN = 1
 limits = dict(look_every=0.1, stalled=float(os.environ.get("STALLED", 20)), backoff=0.05, longest_backoff=0.2, stable=5, grown_up=0)
 supervisor.Limits = lambda: defaults(**limits)
 logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -341,7 +341,7 @@ def test_the_first_process_of_a_container_reaps_the_orphans_of_others(tmp_path):
     code = """
         import os, signal, subprocess, sys, time
         from types import SimpleNamespace
-        from loafer_kit.operations.children import reap
+        from loafer_kit.operations.crew import reap
 
         assert os.getpid() == 1
         own = subprocess.Popen(["true"])
@@ -387,15 +387,15 @@ def test_auto_counts_the_cores_that_the_container_may_use(tmp_path, monkeypatch,
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     file = tmp_path / "cpu.max"
     file.write_text(quota)
-    assert children.cores(file) == (count or 8)
-    assert children.cores(tmp_path / "missing") == 8
+    assert crew.cores(file) == (count or 8)
+    assert crew.cores(tmp_path / "missing") == 8
     assert supervisor.processes_of("3") == 3
     assert supervisor.processes_of("auto") >= 1
 
 
 def test_the_memory_of_a_process_is_known_and_that_of_none_is_zero():
-    assert children.memory_of(os.getpid()) > 2**20
-    assert children.memory_of(2**22 + 1) == 0
+    assert crew.memory_of(os.getpid()) > 2**20
+    assert crew.memory_of(2**22 + 1) == 0
 
 
 # What the parent decides, with children that only sleep
@@ -513,18 +513,24 @@ async def test_crashes_far_apart_or_beside_a_stable_child_are_no_loop(parent):
     assert parent._crashes == 1
 
 
-async def test_metrics_of_children_that_ended_still_count(parent):
+async def test_what_children_counted_still_counts_when_they_have_ended(parent):
     """A counter never falls; what a dead child holds is gone."""
     parent._step()
     [child] = parent._crew.children
-    counter = Family("loafer_messages_received", "counter", "Text.")
-    gauge = Family("loafer_slots_used", "gauge", "Text.")
-    counter.add(5, route="a")
-    gauge.add(3, route="a")
-    child.families = [counter, gauge]
-    assert [sum(f.samples.values()) for f in parent._crew.families()] == [5, 3]
+    assert parent._crew.snapshot().routes == ()
+    route = Route(InMemoryProvider(), print, "a")
+    manager = LoaferManager([route], name="foobar")
+    manager._dispatcher_at_work = manager.dispatcher
+    recorder = recorder_of(manager)
+    recorder.received(route, [1, 2, 3, 4, 5])
+    child.snapshot = recorder.snapshot()
+    [shown] = parent._crew.snapshot().routes
+    assert (shown.received, shown.slots) == (5, 10)
     child.process.kill()
     step_until(parent, lambda: child not in parent._crew.children)
-    assert {f.name: sum(f.samples.values()) for f in parent._crew.families()} == {
-        "loafer_messages_received": 5
-    }
+    [shown] = parent._crew.snapshot().routes
+    assert (shown.received, shown.slots) == (5, 0)
+    step_until(parent, lambda: parent._crew.children)
+    parent._crew.children[0].snapshot = recorder.snapshot()
+    [shown] = parent._crew.snapshot().routes
+    assert (shown.received, shown.slots) == (10, 10)

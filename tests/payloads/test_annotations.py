@@ -13,7 +13,7 @@ import pydantic
 import pytest
 import typing_extensions
 
-from loafer_kit.payloads.annotations import payload_annotation
+from loafer_kit.payloads.decoding import payload_annotation
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from scaffold.any_specs import few, runnable, specs, valid
 
-from loafer_kit.scaffold.project import drift, history, locks, projects, undo, updates, writing
+from loafer_kit.scaffold.project import drift, history, locks, projects, updates, writing
 from loafer_kit.scaffold.rendering import contexts
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
     assert again == rendering
     assert not any(change.writes for change in updates.update(project, lock, again))
 
-    writing.apply(undo.last(project, lock, lambda: generator), project)
+    writing.apply(history.last(project, lock, lambda: generator), project)
     assert list(project.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""How commands talk with a shell and with a person: options, prompts, output, completion.
+"""How commands talk with a shell and with a person: options, output, questions, completion.
 
 What a command does stands in its own module, one folder up.
 """

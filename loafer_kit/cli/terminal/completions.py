@@ -151,7 +151,7 @@ def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
     file, spec = _spec(context)
     package = spec.get("package") or names.package_for(spec["name"])
     handlers = file.parent / package / "handlers.py"
-    defined = code.defined(code.parse(files.read(handlers, LARGEST), str(handlers)))
+    defined = set(code.defined(code.parse(files.read(handlers, LARGEST), str(handlers)).body))
     for queue in service_queues(context):
         for handler in queue.handlers:
             if handler not in defined and names.function(handler) is None:

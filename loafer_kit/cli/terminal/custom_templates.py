@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loafer_kit.cli.terminal import completions, prompts
+from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.output import say, waiting
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line
@@ -84,7 +84,7 @@ class TemplateOptions:
         """Fetch a template, where somebody can consent to it or has done so with `--trust`."""
         from loafer_kit.scaffold.rendering import custom_templates  # imports cookiecutter
 
-        if not (self.trust or prompts.is_interactive()):
+        if not (self.trust or output.is_interactive()):
             raise ConfigurationError(
                 f"{origin} is not a template of loafer-kit: its code runs only with --trust"
             )
@@ -104,7 +104,7 @@ class TemplateOptions:
         for key, value in rows.items():
             if value:
                 say(f"  {key:<10}  {escape_line(value)}", err=True)
-        return self.trust or prompts.Terminal().confirm("Let it run?")
+        return self.trust or output.Terminal().confirm("Let it run?")
 
     def _refuse_options(self) -> None:
         given = {

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_jsonable_python
 
+from loafer_kit.applications import ApplicationRoute
+from loafer_kit.config import check_number
 from loafer_kit.contrib.idempotency.keys import ValueOf, fingerprint, message_key, reader
 from loafer_kit.contrib.idempotency.records import Record, Store
-from loafer_kit.engine.application_route import ApplicationRoute
 from loafer_kit.engine.jobs import Job
-from loafer_kit.engine.route_options import check_number
 from loafer_kit.engine.threads import current_call
 from loafer_kit.exceptions import ConfigurationError, DeleteMessage, RejectMessage, RetryMessage
 from loafer_kit.middleware import CallNext

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
-from loafer_kit.engine.route_options import check_names, check_number
+from loafer_kit.config import check_names, check_number
 from loafer_kit.exceptions import ConfigurationError
 
 QueueType = Literal["quorum", "classic"]

@@ -10,7 +10,7 @@ import aio_pika
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractIncomingMessage
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import sending
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.amqp import letters

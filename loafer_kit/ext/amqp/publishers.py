@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import TransientProviderError
 from loafer_kit.ext.amqp.connections import ANSWER, connect, disconnect, provider_errors
 

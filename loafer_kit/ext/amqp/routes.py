@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from loafer_kit.config import naming_variables, route_options
-from loafer_kit.engine.route_options import ROUTE_OPTIONS, check_names
+from loafer_kit.config import ROUTE_OPTIONS, check_names, environment_options
 from loafer_kit.ext.amqp.message_translators import AMQPMessageTranslator
 from loafer_kit.ext.amqp.options import AMQP_SETTINGS, SETTABLE_OPTIONS
 from loafer_kit.ext.amqp.providers import AMQPProvider
@@ -39,8 +38,7 @@ class AMQPRoute(Route):
         name = name or provider_queue
         check_names(f"Route {name!r}", options, ROUTE_OPTIONS | AMQP_SETTINGS)
         settings = {key: value for key, value in options.items() if key in AMQP_SETTINGS}
-        overrides = route_options(name, SETTABLE_OPTIONS)
-        with naming_variables(name, overrides):
+        with environment_options(name, SETTABLE_OPTIONS) as overrides:
             provider = AMQPProvider(
                 provider_queue, **{**(provider_options or {}), **settings, **overrides}
             )

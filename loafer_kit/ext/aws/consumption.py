@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.heartbeat import Heartbeat
-from loafer_kit.ext.aws.leases import Lease, LeaseTable, RecentIds
+from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import Convoys, Receiver, group_of, receive_count
 from loafer_kit.ext.aws.requests.batching import PARALLEL
@@ -93,7 +92,7 @@ class QueueSession:
             clock=self._clock,
             sent=self._heartbeat_sent,
         )
-        self._watchdog.add(self._heartbeat)
+        self._watchdog.add(self._heartbeat.extend_in_thread, visibility_timeout)
         self._in_flight = InFlightWatch(queue)
         #: Messages of a FIFO queue in hand, by group.
         self._groups: Counter[str] = Counter()
@@ -381,7 +380,7 @@ class QueueSession:
         for dead_letters in filter(None, {self._dead_letters, self._exhausted}):
             await dead_letters.close()
         await self._in_flight.close()
-        self._watchdog.remove(self._heartbeat)
+        self._watchdog.remove(self._heartbeat.extend_in_thread)
         await self._heartbeat.close()
         self._blocking_queue.close()
         await self._settlement.close()

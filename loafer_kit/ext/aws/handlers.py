@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loafer_kit.engine.route_options import check_names
+from loafer_kit.config import check_names
 from loafer_kit.ext.aws.addresses import is_fifo
 from loafer_kit.ext.aws.producer import Producer, json_text, order_facts
 from loafer_kit.ext.aws.requests import clients

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.ext.aws.addresses import bare_name

@@ -1,16 +1,26 @@
-"""Leases: the messages of one queue that this process holds, and until when.
+"""Leases: the messages of one queue that this process holds, and the heartbeat that extends them.
 
 SQS leases a message to the consumer that receives it: it is hidden from others until its visibility
-timeout is over. This is pure bookkeeping; `heartbeat.py` sends.
+timeout is over.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement as Settled
-from loafer_kit.ext.aws.limits import SQS_LONGEST_VISIBILITY
+from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
+from loafer_kit.ext.aws.requests.errors import EntryVerdict, judge_entry
+from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
+from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
 from loafer_kit.types import Message
+
+logger = logging.getLogger(__name__)
 
 #: A lease is looked at when this part of it is over, and extended if it is past half of it. Work
 #: that takes less than half the visibility timeout so costs no request, and looking a little after
@@ -20,6 +30,9 @@ _HALF = 0.5
 
 #: Seconds: SQS counts its twelve hours from the receive on its side, a little earlier than ours.
 _MARGIN = 10.0
+
+#: Seconds: the first and the longest pause before an extension is tried again.
+_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 
 
 @dataclass(slots=True)
@@ -206,7 +219,7 @@ class LeaseTable:
 
     def extended(self, lease: Lease, now: float, seconds: int) -> None:
         """Record that SQS hides the message for `seconds` from `now`."""
-        if self._leases.get(lease.message_id) is not lease:
+        if not self.holds(lease):
             return
         del self._leases[lease.message_id]
         later = lease.deadline  # the watchdog may have extended it meanwhile
@@ -220,16 +233,209 @@ class LeaseTable:
         lease.final = True
         self._final[lease.message_id] = lease
 
-    def look_again(self, leases: Sequence[Lease], at: float) -> None:
-        """Set when to look again at leases that could not be extended.
-
-        They stay first in the order, where they delay others: the pause must be short.
-        """
-        for lease in leases:
-            lease.look_at = at
-
     def mark_lost(self, lease: Lease) -> None:
         """Record that another consumer may have the message."""
         lease.lost = True
         if lease.final:
             self._final.pop(lease.message_id, None)
+
+
+class Heartbeat:
+    """Extends the leases of one queue in one task, which sleeps until leases are past half.
+
+    Calls `lost(lease)` for a lease that ended or was refused. `visibility_lock` is shared with the
+    settlement, so that an extension under way cannot overtake a later change of the same message.
+
+    While the loop is blocked, the watchdog's thread calls `extend_in_thread`, which sends requests
+    by `blocking_queue`. It also keeps the leases that `undeleted()` returns: their handlers have
+    ended, but their deletions wait for the loop. `sent(leases, error)` is called in the loop after
+    each request.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        leases: LeaseTable,
+        *,
+        blocking_queue: BlockingQueue,
+        visibility_lock: VisibilityLock,
+        lost: Callable[[Lease], None],
+        undeleted: Callable[[], Iterable[Lease]],
+        clock: Clock,
+        sent: Callable[[Sequence[Lease], ProviderError | None], None],
+    ) -> None:
+        self._queue = queue
+        self._leases = leases
+        self._blocking_queue = blocking_queue
+        self._visibility_lock = visibility_lock
+        self._lost = lost
+        self._undeleted = undeleted
+        self._clock = clock
+        self._sent = sent
+        self._arrived = asyncio.Event()
+        self._failures = 0
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name=f"heartbeat {queue.name}")
+
+    def messages_arrived(self) -> None:
+        """Wake the heartbeat: there are leases to extend."""
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """Stop extending leases."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def extend_in_thread(self) -> None:
+        """Extend the leases past half their time; called in another thread than the loop's."""
+        with self._visibility_lock.in_thread():
+            for batch in _batches(self._leases.in_thread(self._undeleted(), self._clock())):
+                self._extend_now(batch)
+
+    def _extend_now(self, extensions: "_Extensions") -> None:
+        now = self._clock()
+        leases = [lease for lease, _ in extensions]
+        timeouts = [(lease.receipt_handle, seconds) for lease, seconds in extensions]
+        refused: ProviderError | None = None
+        try:
+            failures = self._blocking_queue.change_visibility(timeouts)
+        except ProviderError as error:
+            refused = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._sent, leases, refused)
+        if refused is not None:
+            self._log("heartbeat.delayed", leases, f"the event loop is blocked; {refused}")
+            return
+        failed = {int(failure["Id"]) for failure in failures}
+        for position, (lease, seconds) in enumerate(extensions):
+            if position not in failed and lease.receipt_handle == timeouts[position][0]:
+                # At once: a handler that is about to start looks at it.
+                lease.deadline = max(lease.deadline, now + seconds)
+
+    async def _run(self) -> None:
+        while True:
+            self._arrived.clear()
+            look = self._leases.next_look()
+            if look is None:
+                await self._arrived.wait()
+                continue
+            await asyncio.sleep(max(0.0, look - self._clock()))
+            try:
+                await self._beat()
+            except Exception:
+                logger.exception(
+                    "heartbeat.failed queue=%s",
+                    self._queue.name,
+                    extra={"event": "heartbeat.failed", "queue": self._queue.name},
+                )
+                await asyncio.sleep(_LONGEST_BACKOFF)
+
+    async def _beat(self) -> None:
+        async with self._visibility_lock:
+            now = self._clock()
+            due, lost = self._leases.due(now)
+            for lease in lost:
+                self._lost(lease)
+            extensions = []
+            for lease in due:
+                if seconds := self._leases.extension(lease, now):
+                    extensions.append((lease, seconds))
+                else:
+                    self._end(lease)
+            await asyncio.gather(*(self._extend(batch, now) for batch in _batches(extensions)))
+
+    def _end(self, lease: Lease) -> None:
+        self._leases.end(lease)
+        self._queue.log(
+            logger,
+            logging.WARNING,
+            "message.extended_no_more",
+            lease.message_id,
+            "its processing time is used up",
+        )
+
+    async def _extend(self, extensions: "_Extensions", now: float) -> None:
+        leases = [lease for lease, _ in extensions]
+        timeouts = [(lease.receipt_handle, seconds) for lease, seconds in extensions]
+        try:
+            failures = await self._queue.change_visibility(timeouts)
+        except TransientProviderError as error:
+            self._sent(leases, error)
+            self._try_again(leases, str(error))
+            return
+        except ProviderError as error:
+            self._sent(leases, error)
+            for lease in leases:
+                self._leases.end(lease)
+            self._log("heartbeat.refused", leases, str(error), level=logging.ERROR)
+            return
+        self._sent(leases, None)
+        verdicts = {failure["Id"]: judge_entry(failure) for failure in failures}
+        again = []
+        for position, (lease, seconds) in enumerate(extensions):
+            # After a settlement or a redelivery during the request, its answer is about a receipt
+            # handle that no longer counts.
+            if not self._leases.holds(lease) or lease.receipt_handle != timeouts[position][0]:
+                continue
+            if not self._take_answer(lease, verdicts.get(str(position)), now, seconds):
+                again.append(lease)
+        if again:
+            self._try_again(again, failures[0]["Code"])
+        else:
+            self._failures = 0
+
+    def _take_answer(
+        self, lease: Lease, verdict: EntryVerdict | None, now: float, seconds: int
+    ) -> bool:
+        """Record the answer about one lease; return False if the request may be repeated."""
+        match verdict:
+            case None:
+                self._leases.extended(lease, now, seconds)
+            case "lease lost":
+                self._leases.mark_lost(lease)
+                self._lost(lease)
+            case "final":
+                self._end(lease)
+        return verdict != "transient"
+
+    def _try_again(self, leases: Sequence[Lease], reason: str) -> None:
+        pause = full_jitter(self._failures, base=_BACKOFF, cap=_LONGEST_BACKOFF)
+        self._failures += 1
+        self._log("heartbeat.delayed", leases, reason, retry_in=pause)
+        look_at = self._clock() + pause
+        for lease in leases:  # they stay first in the order, where they delay others for a moment
+            lease.look_at = look_at
+
+    def _log(
+        self,
+        event: str,
+        leases: Sequence[Lease],
+        text: str,
+        *,
+        level: int = logging.WARNING,
+        retry_in: float | None = None,
+    ) -> None:
+        logger.log(
+            level,
+            "%s queue=%s messages=%d%s: %s",
+            event,
+            self._queue.name,
+            len(leases),
+            "" if retry_in is None else f" retry_in={retry_in:.1f}s",
+            text,
+            extra={
+                "event": event,
+                "queue": self._queue.name,
+                "message_ids": [lease.message_id for lease in leases],
+                **({} if retry_in is None else {"retry_in": retry_in}),
+            },
+        )
+
+
+#: Leases with the visibility timeouts that extend them.
+_Extensions = Sequence[tuple[Lease, int]]
+
+
+def _batches(extensions: _Extensions) -> list[_Extensions]:
+    starts = range(0, len(extensions), SQS_BATCH_SIZE)
+    return [extensions[start : start + SQS_BATCH_SIZE] for start in starts]

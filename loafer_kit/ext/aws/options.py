@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from loafer_kit.engine.route_options import check_names, check_number, suggestion
+from loafer_kit.config import check_names, check_number, suggestion
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_POLL, SQS_LONGEST_VISIBILITY
 from loafer_kit.ext.aws.requests.clients import (

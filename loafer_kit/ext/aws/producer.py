@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from loafer_kit.engine.route_options import check_names, check_number
+from loafer_kit.config import check_names, check_number
 from loafer_kit.events import publishing
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws import trace_headers

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from loafer_kit.config import naming_variables, route_options
-from loafer_kit.engine.route_options import ROUTE_OPTIONS, check_names
+from loafer_kit.config import ROUTE_OPTIONS, check_names, environment_options
 from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator, SQSMessageTranslator
 from loafer_kit.ext.aws.options import (
@@ -51,9 +50,8 @@ class SQSRoute(Route):
         name = name or bare_name(provider_queue)
         check_names(f"Route {name!r}", options, ROUTE_OPTIONS | SQS_SETTINGS)
         settings = {key: value for key, value in options.items() if key in SQS_SETTINGS}
-        overrides = route_options(name, SETTABLE_OPTIONS)
-        provider_options = _overridden({**(provider_options or {}), **settings}, overrides)
-        with naming_variables(name, overrides):
+        with environment_options(name, SETTABLE_OPTIONS) as overrides:
+            provider_options = _overridden({**(provider_options or {}), **settings}, overrides)
             provider = SQSProvider(provider_queue, **provider_options)
         if message_translator is _DEFAULT:
             message_translator = self.default_translator()

@@ -13,13 +13,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.engine.backoff import full_jitter
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import current_observers
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
-from loafer_kit.ext.aws.requests import answers, errors
+from loafer_kit.ext.aws.requests import errors
 from loafer_kit.ext.aws.requests.batching import Batcher
 from loafer_kit.ext.aws.requests.errors import RefusedError, TooLargeError
+from loafer_kit.ext.aws.requests.transport import confirms_send, unconfirmed
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - the senders raise it
             await self._on_failure(batch, error)
             return
-        failures = answers.unconfirmed(entries, answer, answers.confirms_send)
+        failures = unconfirmed(entries, answer, confirms_send)
         for failure in failures:
             _end(batch[int(failure["Id"])], self._error(failure))
         if failures:

@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 import loafer_kit
 
@@ -95,17 +94,6 @@ class VisibilityLock:
                 self._loop.call_soon_threadsafe(self._released.set)
 
 
-class Watched(Protocol):
-    """Leases that the watchdog keeps."""
-
-    @property
-    def timeout(self) -> float:
-        """The visibility timeout in seconds."""
-
-    def extend_in_thread(self) -> None:
-        """Extend the leases past half their time; called in the thread while the loop is blocked."""
-
-
 class Watchdog:
     """Watches one loop, for all queues that it consumes.
 
@@ -117,7 +105,8 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self.clock = lease_clock(self._loop)
         self._can_watch = self.clock != self._loop.time
-        self._watched: list[Watched] = []
+        #: What extends the leases of each queue, and their visibility timeout.
+        self._watched: dict[Callable[[], None], float] = {}
         self._interval = _INTERVAL
         self._timer: asyncio.TimerHandle | None = None
         self._closed = threading.Event()
@@ -129,17 +118,20 @@ class Watchdog:
         self._places: dict[str, None] = {}
         self._reported = False
 
-    def add(self, watched: Watched) -> None:
-        """Keep leases from now on."""
-        self._watched = [*self._watched, watched]
-        self._interval = min(_INTERVAL, *(_PART_OF_TIMEOUT * w.timeout for w in self._watched))
+    def add(self, extend: Callable[[], None], timeout: float) -> None:
+        """Call `extend` in the thread while the loop is blocked; it extends leases past half.
+
+        `timeout` is their visibility timeout in seconds.
+        """
+        self._watched = {**self._watched, extend: timeout}
+        self._interval = min(_INTERVAL, _PART_OF_TIMEOUT * min(self._watched.values()))
         if self._timer is None and self._can_watch:
             self._sign_of_life()
             threading.Thread(target=self._run, name="loafer_kit watchdog", daemon=True).start()
 
-    def remove(self, watched: Watched) -> None:
-        """Keep these leases no longer; the last one ends the thread."""
-        self._watched = [other for other in self._watched if other is not watched]
+    def remove(self, extend: Callable[[], None]) -> None:
+        """Call `extend` no longer; the last removal ends the thread."""
+        self._watched = {other: t for other, t in self._watched.items() if other != extend}
         if self._watched:
             return
         self._closed.set()
@@ -193,9 +185,9 @@ class Watchdog:
                 self._extend()
 
     def _extend(self) -> None:
-        for watched in self._watched:
+        for extend in self._watched:
             try:
-                watched.extend_in_thread()
+                extend()
             except Exception:
                 logger.exception("watchdog.failed", extra={"event": "watchdog.failed"})
 

@@ -1,32 +1,33 @@
-"""Adds an extension to a service: its import, and the line that passes the service to it."""
+"""Adds an extension to a service, or an artefact with its files and the extension that goes with it."""
 
 import ast
 import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import insertion
-from loafer_kit.scaffold.additions.module import (
-    Module,
-    UnrecognisedError,
-    bound,
-    names_of,
-    targets,
-)
-from loafer_kit.scaffold.additions.pieces import UnplacedError
+from loafer_kit.scaffold.additions import modules, spec_file
+from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError
+from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.project import texts
+from loafer_kit.scaffold.project.code import defined, names_of, targets
 from loafer_kit.scaffold.project.plans import read
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.project.projects import SPEC, Generator
+from loafer_kit.scaffold.spec import names, validation
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES
+from loafer_kit.scaffold.spec.specs import Draft
 
 #: The extension of `add telemetry`.
 TELEMETRY = "loafer_kit.contrib.telemetry:Telemetry"
 
+# The extensions that artefacts bring along: module and class.
+_EXTENSIONS = {"monitoring": ("loafer_kit.contrib.monitoring", "Monitoring")}
 _SERVICES = ("Application", "LoaferManager")
 _REFERENCE = re.compile(
     rf"(?P<module>{names.IDENTIFIER.pattern}(?:\.{names.IDENTIFIER.pattern})*)"
@@ -62,7 +63,7 @@ class ExtensionAddition:
             calls = [item for item in ast.walk(module.tree) if isinstance(item, ast.Call)]
             if any(isinstance(call.func, ast.Name) and call.func.id == self.name for call in calls):
                 return module
-        elif self.name in bound(module.tree.body):
+        elif self.name in defined(module.tree.body):
             raise UnrecognisedError(f"it uses the name {self.name} for something else")
         service = _service(module)
         line = self._line(module, service)
@@ -72,28 +73,65 @@ class ExtensionAddition:
             for at, item in enumerate(body)
             if isinstance(item, (ast.Assign, ast.AnnAssign, ast.Expr)) and service in names_of(item)
         )
-        module = insertion.after_statement(module, body, index, line)
+        module = modules.after_statement(module, body, index, line)
         if self._is_imported(module):
             return module
         source = ast.ImportFrom(self.module, [ast.alias(self.name)], 0)
-        return insertion.imported(module, source, self.name, self.package)
+        return modules.imported(module, source, self.name, self.package)
 
     def _is_imported(self, module: Module) -> bool:
         return any(
             isinstance(item, ast.ImportFrom)
             and item.module == self.module
-            and self.name in bound([item])
+            and self.name in defined([item])
             for item in module.tree.body
         )
 
     def _line(self, module: Module, service: str) -> str:
         variable = names.snake_case(self.name)
-        taken = variable == self.name or variable in bound(module.tree.body)
+        taken = variable == self.name or variable in defined(module.tree.body)
         return f"{variable}{'_extension' if taken else ''} = {self.name}({service})"
 
     def _text(self, service: str) -> str:
         line = self._line(Module.parse(b""), service)
         return f"from {self.module} import {self.name}\n\n{line}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactAddition:
+    """An artefact, and the service's files as the template renders them without it and with it."""
+
+    name: str
+    package: str
+    before: Mapping[str, bytes]
+    after: Mapping[str, bytes]
+
+    @property
+    def paths(self) -> list[str]:
+        """The files that differ."""
+        return [path for path in self.after if self.after[path] != self.before.get(path)]
+
+    def apply(self, path: str, ours: bytes | None) -> bytes | None:
+        """A file of the project with the artefact; UnplacedError if its code is not recognised.
+
+        LeftOutError if the change conflicts with an edit.
+        """
+        if path not in self.paths:
+            return ours
+        if ours is None:  # a deleted file stays deleted
+            return None if path in self.before else self.after[path]
+        before = texts.like(self.before.get(path), ours)
+        after = texts.like(self.after[path], ours)
+        if ours in (before, after):
+            return after
+        if path == SPEC:
+            return spec_file.with_artefact(ours, self.name)
+        if path == f"{self.package}/__init__.py" and self.name in _EXTENSIONS:
+            return ExtensionAddition(self.package, *_EXTENSIONS[self.name]).apply(path, ours)
+        merge = texts.merge(before or after, ours, after)
+        if merge.conflicts:
+            raise LeftOutError
+        return merge.content
 
 
 def plan(package: str, reference: str) -> ExtensionAddition:
@@ -104,6 +142,19 @@ def plan(package: str, reference: str) -> ExtensionAddition:
             f"{quoted(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
         )
     return ExtensionAddition(package, found["module"], found["name"])
+
+
+def plan_artefact(draft: Draft, name: str, generator: Generator) -> ArtefactAddition:
+    """The addition of an artefact to the service that `loafer.toml` describes."""
+    spec = validation.service(draft)
+    others = tuple(other for other in spec.ships if other != name)
+    ships = tuple(known for known in ARTEFACT_NAMES if known in (*others, name))
+    return ArtefactAddition(
+        name=name,
+        package=spec.package,
+        before=generator.service(replace(spec, ships=others)).plan.files,
+        after=generator.service(replace(spec, ships=ships)).plan.files,
+    )
 
 
 def settings_of(module: str, name: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:

@@ -1,24 +1,16 @@
 """The code that an addition puts into a service's files, and the changes that follow from it."""
 
 import ast
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.additions import insertion
-from loafer_kit.scaffold.additions.module import (
-    Module,
-    UnrecognisedError,
-    bound,
-    mentions,
-    names_of,
-    targets,
-)
+from loafer_kit.scaffold.additions import modules
+from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError, mentions
 from loafer_kit.scaffold.project import history, locks, projects
+from loafer_kit.scaffold.project.code import defined, names_of, targets
 from loafer_kit.scaffold.project.locks import Base, Digest
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.rendering.quoting import python
@@ -120,8 +112,7 @@ def recorded(
     lock = locks.find(project)
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
-    record = history.record(command, changed, lock.spec)
-    lock = replace(lock, spec=spec_of(changed, lock.spec), records=(*lock.records, record))
+    lock = history.recorded(lock, command, changed)
     if rebase is not None:
         lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
     return (*changed, projects.lock_change(project, lock))
@@ -138,14 +129,6 @@ def _rebased(
             if after is not None:
                 rebased[path] = after
     return {**locks.bases(project, rebased, files), **kept}
-
-
-def spec_of(changed: Sequence[Change], before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec after these changes."""
-    for item in changed:
-        if item.path == projects.SPEC and item.after is not None:
-            return tomllib.loads(item.after.decode("utf-8-sig"))
-    return before
 
 
 def _indented(text: str) -> str:
@@ -171,13 +154,13 @@ def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) 
 
 
 def _with_needed(ours: Module, code: ast.AST, rendered: Module, package: str) -> Module:
-    for name in sorted(names_of(code) - set(bound(ours.tree.body))):
+    for name in sorted(names_of(code) - set(defined(ours.tree.body))):
         source = _binding_of(rendered, name)
         if isinstance(source, (ast.Import, ast.ImportFrom)):
-            ours = insertion.imported(ours, source, name, package)
+            ours = modules.imported(ours, source, name, package)
         elif source is not None:
             ours = _with_needed(ours, source.value, rendered, package)
-            ours = insertion.after_imports(ours, rendered.text(source))
+            ours = modules.after_imports(ours, rendered.text(source))
     return ours
 
 
@@ -188,8 +171,8 @@ def definition(text: str, after: str | None = None) -> Piece:
         body = module.tree.body
         for index, statement in enumerate(body):
             if after is not None and _name(statement) == after:
-                return insertion.after_statement(module, body, index, text, blank_lines=2)
-        return insertion.at_end(module, text)
+                return modules.after_statement(module, body, index, text, blank_lines=2)
+        return modules.at_end(module, text)
 
     return Piece(text, put)
 
@@ -220,7 +203,7 @@ def _handler_tests(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator
 
 
 def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[Piece]:
-    known = set(bound(ours.tree.body))
+    known = set(defined(ours.tree.body))
     before: str | None = None
     for statement in rendered.tree.body:
         name = _name(statement)
@@ -240,7 +223,7 @@ def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
     _, elements = routes(rendered)
     handler = queue.handlers[0]
     text = rendered.text(next(item for item in elements if _has_handler(item, handler)))
-    yield Piece(text, lambda module: insertion.into_brackets(module, *routes(module), text))
+    yield Piece(text, lambda module: modules.into_brackets(module, *routes(module), text))
 
 
 def _type(type_: TypeSpec, queue: QueueSpec) -> Piece:
@@ -258,7 +241,7 @@ def _type(type_: TypeSpec, queue: QueueSpec) -> Piece:
         ]
         match calls:
             case [ast.Call(args=[_, ast.Dict() as types, *_])]:
-                return insertion.into_dictionary(module, types, text)
+                return modules.into_dictionary(module, types, text)
         raise UnrecognisedError(f"the route of {queue.queue_name} has no by_type(…, {{…}})")
 
     return Piece(text, put)
@@ -296,7 +279,7 @@ def routes(module: Module) -> tuple[ast.expr, list[ast.expr]]:
 def _binding_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | ast.Assign | None:
     """The import or the assignment that gives a module a name."""
     for item in module.tree.body:
-        if isinstance(item, (ast.Import, ast.ImportFrom, ast.Assign)) and name in bound([item]):
+        if isinstance(item, (ast.Import, ast.ImportFrom, ast.Assign)) and name in defined([item]):
             return item
     return None
 

@@ -1,37 +1,67 @@
-"""Adds a queue to a service: its settings, its code and its tests change together."""
+"""Adds a queue, a type of its messages or a handler: settings, code and tests change together."""
 
-import re
-import tomllib
-from collections.abc import Mapping
+import ast
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import pieces
-from loafer_kit.scaffold.additions.module import Module, UnrecognisedError
-from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
+from loafer_kit.scaffold.additions import pieces, spec_file
+from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError
+from loafer_kit.scaffold.additions.pieces import Apply, LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import line_ends, merges, updates
+from loafer_kit.scaffold.project import code, texts, updates
 from loafer_kit.scaffold.project.projects import SPEC, Generator
-from loafer_kit.scaffold.sources import flags, lines
+from loafer_kit.scaffold.sources import flags
 from loafer_kit.scaffold.spec import names, validation
 from loafer_kit.scaffold.spec.specs import Draft, Problem, QueueSpec, ServiceSpec, SpecError
 
 Files = Mapping[str, bytes]
 
-_BOM = "\ufeff"
+_HANDLER = '''
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+async def {name}(message: Any, metadata: Mapping[str, Any]) -> bool:
+    """Handle one message.
+
+    `message` is the decoded body, `metadata` what its queue says about it.
+    """
+    # TODO: do the work here.
+    logger.warning("{name} is not written yet: deleted %r", message)
+    return True
+'''
+_TEST = '''
+import asyncio
+
+from {package} import handlers
+
+
+def test_{name}_accepts_a_message() -> None:
+    """A handled message is deleted."""
+    message = {{"hello": "world"}}
+
+    assert asyncio.run(handlers.{name}(message, {{}})) is True
+'''
 
 
 @dataclass(frozen=True, slots=True)
 class QueueAddition:
-    """A queue, and the service's files as the template renders them without it and with it."""
+    """What a queue lacks, and the service's files as the template renders them without and with it.
+
+    `put_setting` adds to `loafer.toml` what it lacks; None if it lacks nothing.
+    """
 
     package: str
     queue: QueueSpec
-    index: int
-    known: bool
     before: Files
     after: Files
+    put_setting: Callable[[bytes], bytes] | None = None
 
     def apply(self, path: str, ours: bytes | None) -> bytes | None:
         """A file of the project with the queue; UnplacedError if its code is not recognised.
@@ -43,8 +73,8 @@ class QueueAddition:
             return ours
         if ours is None:
             return self._missing(path)
-        before = line_ends.like(self.before.get(path), ours)
-        after = line_ends.like(self.after[path], ours)
+        before = texts.like(self.before.get(path), ours)
+        after = texts.like(self.after[path], ours)
         if ours in (before, after):
             return after
         if before == after and path.startswith("tests/"):
@@ -64,20 +94,13 @@ class QueueAddition:
 
     def _edited(self, path: str, ours: bytes, before: bytes | None, after: bytes) -> bytes:
         if path == SPEC:
-            return ours if self.known else self._with_settings(ours)
+            return ours if self.put_setting is None else self.put_setting(ours)
         if path in pieces.finders(self.package):
             return self._with_pieces(path, ours)
-        merge = merges.merge(before or after, ours, after)
+        merge = texts.merge(before or after, ours, after)
         if merge.conflicts:
             raise LeftOutError(updates.lacking(before or after, after, ours))
         return merge.content
-
-    def _with_settings(self, ours: bytes) -> bytes:
-        table = _table(self.after[SPEC], self.index)
-        try:
-            return _with_table(ours, table)
-        except UnrecognisedError as error:
-            raise UnplacedError(SPEC, str(error), table) from error
 
     def _with_pieces(self, path: str, ours: bytes) -> bytes:
         missing = self._pieces(path, Module.parse(b""))
@@ -92,6 +115,43 @@ class QueueAddition:
     def _pieces(self, path: str, ours: Module) -> list[pieces.Piece]:
         find = pieces.finders(self.package).get(path)
         return list(find(ours, Module.parse(self.after[path]), self.queue)) if find else []
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerAddition:
+    """A handler that no queue uses yet."""
+
+    package: str
+    name: str
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The files that the handler changes, each with a module that holds its new code."""
+        texts = {f"{self.package}/handlers.py": _HANDLER, "tests/test_handlers.py": _TEST}
+        return {
+            path: text.format(name=self.name, package=self.package).encode()
+            for path, text in texts.items()
+        }
+
+    def apply(self, path: str, ours: bytes | None) -> bytes | None:
+        """A file with the handler or its test; UnplacedError if handlers.py is missing."""
+        rendered = Module.parse(self.files[path])
+        piece = pieces.definition(rendered.text(rendered.tree.body[-1]))
+        if ours is None:
+            if path.startswith("tests/"):
+                return None
+            raise UnplacedError(path, "the file is missing", piece.text)
+        try:
+            module = Module.parse(ours)
+            if self._is_in(module):
+                return ours
+            return pieces.complete(module, [piece], rendered, self.package).content
+        except UnrecognisedError as error:
+            raise UnplacedError(path, str(error), piece.text) from error
+
+    def _is_in(self, module: Module) -> bool:
+        mentioned = {item.attr for item in ast.walk(module.tree) if isinstance(item, ast.Attribute)}
+        return self.name in mentioned.union(code.defined(module.tree.body))
 
 
 def plan(draft: Draft, text: str, generator: Generator) -> QueueAddition:
@@ -113,9 +173,102 @@ def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
     `name` is the queue's name or URL there; ConfigurationError if there is no such queue.
     """
     spec = validation.service(draft)
+    return _addition(spec, _index_of(draft, spec, name), generator)
+
+
+def plan_type(
+    draft: Draft, type_: str, queue: str, handler: str | None, generator: Generator
+) -> QueueAddition:
+    """The addition of a type to the queue of `loafer.toml` that has this name or URL.
+
+    ConfigurationError if the queue has no types, or has this one with another handler.
+    """
+    spec = validation.service(draft)
+    index = _index_of(draft, spec, queue)
+    known = {found.name: found.handler for found in spec.queues[index].types}
+    if not known:
+        raise ConfigurationError(
+            f"{draft.origin}: the queue {quoted(spec.queues[index].queue_name)} has no types: write "
+            "`by` and `[queues.types]` there, then run `loafer-kit update`"
+        )
+    if type_ in known:
+        if handler in (None, known[type_]):
+            return _addition(spec, index, generator, has_own_tests=False)
+        raise ConfigurationError(
+            f"{draft.origin}: {known[type_]} handles the type {quoted(type_)} already"
+        )
+    wanted = handler or names.handler_for(type_)
+    types = {**_queues_of(draft)[index]["types"], type_: {"handler": wanted}}
+    wider = validation.service(_with_queue(draft, index, types=types))
+    return QueueAddition(
+        package=spec.package,
+        queue=wider.queues[index],
+        before=generator.service(spec).plan.files,
+        after=generator.service(wider).plan.files,
+        put_setting=lambda ours: spec_file.with_type(ours, index, type_, wanted),
+    )
+
+
+def plan_handler(draft: Draft, name: str, generator: Generator) -> tuple[Apply, tuple[str, ...]]:
+    """The function that adds a handler to a file of a service, and the files that it changes.
+
+    A handler that `loafer.toml` names for a queue is written for that queue.
+    """
+    why = names.function(name)
+    if why:
+        raise ConfigurationError(why)
+    spec = validation.service(draft)
+    handler = HandlerAddition(spec.package, name)
+    apply = handler.apply
+    for index, queue in enumerate(spec.queues):
+        if name in queue.handlers:
+            apply = _addition(spec, index, generator, has_own_tests=False).apply
+            break
+    return apply, tuple(handler.files)
+
+
+def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -> QueueAddition:
+    typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
+    values = _queues_of(typed)[0]
+    name = names.queue_name(str(values["name"]))
+    for index, queue in enumerate(spec.queues):
+        if queue.queue_name == name:
+            same = {**values, "name": queue.name}
+            if validation.service(_with_queue(draft, index, **same)).queues[index] != queue:
+                raise ConfigurationError(
+                    f"{draft.origin}: the queue {quoted(name)} is there already with other "
+                    "settings; change them there, then run `loafer-kit update`"
+                )
+            return _addition(spec, index, generator)
+    index = len(spec.queues)
+    addition = _addition(validation.service(flags.merge(draft, None, [text])), index, generator)
+
+    def put(ours: bytes) -> bytes:
+        return spec_file.with_queue(ours, spec_file.table(addition.after[SPEC], index))
+
+    return replace(addition, put_setting=put)
+
+
+def _addition(
+    spec: ServiceSpec, index: int, generator: Generator, *, has_own_tests: bool = True
+) -> QueueAddition:
+    """The addition of one queue of a spec; its tests get a file unless the lock has them."""
+    queue = spec.queues[index]
+    others = tuple(item for item in spec.queues if item is not queue)
+    before = generator.service(replace(spec, queues=others)).plan.files if others else {}
+    has_own_tests = has_own_tests and queue.queue_name not in generator.locked_queues()
+    separate_tests = (queue.queue_name,) if has_own_tests else ()
+    after = generator.service(spec, separate_tests).plan.files
+    if before and not has_own_tests:  # the lock has the queue's tests: deleted ones stay deleted
+        tests = {path: file for path, file in after.items() if path.startswith("tests/")}
+        before = {**tests, **before}
+    return QueueAddition(spec.package, queue, before, after)
+
+
+def _index_of(draft: Draft, spec: ServiceSpec, name: str) -> int:
     for index, queue in enumerate(spec.queues):
         if name in (queue.name, queue.queue_name, queue.route_name):
-            return _addition(spec, index, generator, known=True)
+            return index
     if "," in name:
         why = f"a route has the settings of its queue, which are in {draft.origin}"
         raise ConfigurationError(f"{quoted(name)}: {why}")
@@ -128,119 +281,17 @@ def plan_route(draft: Draft, name: str, generator: Generator) -> QueueAddition:
     )
 
 
-def plan_handler(spec: ServiceSpec, index: int, generator: Generator) -> QueueAddition:
-    """The addition of the code for one queue's handler; its test goes beside the others."""
-    return _rendered(spec, index, generator, known=True, separate_tests=())
+def _queues_of(draft: Draft) -> list[dict[str, Any]]:
+    queues: list[dict[str, Any]] = draft.values["queues"]  # type: ignore[assignment]
+    return [*queues]
 
 
-def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -> QueueAddition:
-    typed = flags.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
-    values = typed.values["queues"][0]  # type: ignore[index]
-    name = names.queue_name(str(values["name"]))
-    known = [index for index, queue in enumerate(spec.queues) if queue.queue_name == name]
-    if known:
-        _refuse_other_settings(draft, spec, known[0], values)
-        return _addition(spec, known[0], generator, known=True)
-    wider = validation.service(flags.merge(draft, None, [text]))
-    return _addition(wider, len(spec.queues), generator, known=False)
-
-
-def _addition(spec: ServiceSpec, index: int, generator: Generator, *, known: bool) -> QueueAddition:
-    """The addition of one queue of a spec; its tests get a file unless the lock has them."""
-    name = spec.queues[index].queue_name
-    separate_tests = () if name in generator.locked_queues() else (name,)
-    return _rendered(spec, index, generator, known=known, separate_tests=separate_tests)
-
-
-def _rendered(
-    spec: ServiceSpec,
-    index: int,
-    generator: Generator,
-    *,
-    known: bool,
-    separate_tests: tuple[str, ...],
-) -> QueueAddition:
-    queue = spec.queues[index]
-    others = tuple(item for item in spec.queues if item is not queue)
-    before = generator.service(replace(spec, queues=others)).plan.files if others else {}
-    after = generator.service(spec, separate_tests=separate_tests).plan.files
-    if before and not separate_tests:  # the lock has the queue's tests: deleted ones stay deleted
-        tests = {path: file for path, file in after.items() if path.startswith("tests/")}
-        before = {**tests, **before}
-    return QueueAddition(
-        package=spec.package,
-        queue=queue,
-        index=index,
-        known=known,
-        before=before,
-        after=after,
-    )
-
-
-def _refuse_other_settings(
-    draft: Draft, spec: ServiceSpec, index: int, typed: Mapping[str, object]
-) -> None:
-    queues = list(draft.values["queues"])  # type: ignore[call-overload]
-    queues[index] = {**queues[index], **typed, "name": spec.queues[index].name}
-    wanted = validation.service(Draft({**draft.values, "queues": queues})).queues[index]
-    if wanted != spec.queues[index]:
-        raise ConfigurationError(
-            f"{draft.origin}: the queue {quoted(wanted.queue_name)} is there already with other "
-            "settings; change them there, then run `loafer-kit update`"
-        )
+def _with_queue(draft: Draft, index: int, **settings: Any) -> Draft:
+    """The draft with other settings of one queue."""
+    queues = _queues_of(draft)
+    queues[index] = {**queues[index], **settings}
+    return replace(draft, values={**draft.values, "queues": queues})
 
 
 def _snippet(missing: list[pieces.Piece]) -> str:
     return "\n\n".join(piece.text for piece in missing)
-
-
-# The queue's table in a `loafer.toml` that may have been edited.
-
-
-def _table(rendered: bytes, index: int) -> str:
-    """The table of one queue as the template renders it."""
-    text = rendered.decode()
-    start = lines.of_toml(text)["queues", index]
-    return "\n".join(text.split("\n")[start - 1 :]).partition("\n\n")[0].rstrip("\n")
-
-
-def _with_table(content: bytes, table: str) -> bytes:
-    """The file with one more table after the last queue, and no other byte changed.
-
-    UnrecognisedError if there is no place for the table, or if the file is not a service's.
-    """
-    try:
-        text = content.decode()
-        values = tomllib.loads(text.removeprefix(_BOM))
-        at = _end_of_queues(text, len(values["queues"]))
-        values["queues"] += tomllib.loads(table)["queues"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnrecognisedError("it has no list of [[queues]] tables") from error
-    newline = line_ends.prevailing(content).decode()
-    lead = "" if text[:at].endswith("\n") else newline
-    gap = newline if at < len(text) else ""
-    added = f"{lead}{newline}" + table.replace("\n", newline) + newline + gap
-    if at < len(text):
-        added = added.removeprefix(newline)
-    after = text[:at] + added + text[at:]
-    try:
-        proved = tomllib.loads(after.removeprefix(_BOM)) == values
-    except tomllib.TOMLDecodeError:
-        proved = False
-    if not proved:
-        raise UnrecognisedError("it has no place for one more [[queues]] table")
-    return after.encode()
-
-
-def _end_of_queues(text: str, count: int) -> int:
-    """The offset of the first table after the last queue, with its comment; or the end."""
-    places = lines.of_toml(text.removeprefix(_BOM))
-    last = places.get(("queues", count - 1), 0)
-    later = [line for path, line in places.items() if path[0] != "queues" and line > last]
-    if not later:
-        return len(text)
-    rows = re.findall(r"[^\n]*\n|[^\n]+", text)
-    line = min(later) - 1
-    while line > last and rows[line - 1].lstrip().startswith("#"):
-        line -= 1
-    return sum(map(len, rows[:line]))

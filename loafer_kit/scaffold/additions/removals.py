@@ -2,26 +2,25 @@
 
 import ast
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import handlers, pieces
-from loafer_kit.scaffold.additions.module import Module, UnrecognisedError, bound, names_of
+from loafer_kit.scaffold.additions import modules, pieces, spec_file
+from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError
+from loafer_kit.scaffold.additions.queues import HandlerAddition
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import history, line_ends, merges, projects, updates
+from loafer_kit.scaffold.project import history, projects, texts, updates
+from loafer_kit.scaffold.project.code import defined
 from loafer_kit.scaffold.project.locks import Digest, Lock
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.project.projects import SPEC, Generator
-from loafer_kit.scaffold.sources import lines
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Draft, QueueSpec
 
 # What ends an element of a bracketed list.
 _AFTER = re.compile(rb"[ \t]*,?[ \t]*(\r?\n[ \t]*)?")
-_BLANK = re.compile(rb"([ \t]*\r?\n)*")
 
 #: From a file's path and its content to the content without something, None if the file goes, and
 #: the things that were edited and stay.
@@ -44,17 +43,17 @@ class QueueRemoval:
         An untouched file becomes what the template renders. From an edited module the code goes
         that is as the template wrote it; any other edited file is merged.
         """
-        old = line_ends.like(self.before.get(path), ours)
-        new = line_ends.like(self.after.get(path), ours)
+        old = texts.like(self.before.get(path), ours)
+        new = texts.like(self.after.get(path), ours)
         if old is None or old == new:
             return ours, ()
         if path == SPEC:
-            return _without_table(ours, self.index), ()
+            return spec_file.without_queue(ours, self.index), ()
         if ours == old:
             return new, ()
         if path.endswith(".py") and new is not None:
             return self._from_module(ours, old, new)
-        merge = merges.merge(old, ours, new or b"")
+        merge = texts.merge(old, ours, new or b"")
         if merge.conflicts or new is None:
             return ours, [f"it was edited{updates.lacking(new or b'', old, b'')}"]
         return merge.content, ()
@@ -64,13 +63,13 @@ class QueueRemoval:
             module, rendered = Module.parse(ours), Module.parse(old)
             kept = Module.parse(new)
             module, left = _without_route(module, self.queue)
-            texts = {kept.text(item) for item in kept.tree.body}
-            gone = [item for item in rendered.tree.body if rendered.text(item) not in texts]
-            for statement in gone:
-                module, edited = _without(module, rendered.text(statement), kept)
-                left += edited
-            unused = set(bound(rendered.tree.body)) - set(bound(kept.tree.body))
-            return _without_imports(module, unused).content, left
+            stays = {kept.text(item) for item in kept.tree.body}
+            for text in map(rendered.text, rendered.tree.body):
+                if text not in stays:
+                    module, edited = _without(module, text, kept)
+                    left += edited
+            unused = set(defined(rendered.tree.body)) - set(defined(kept.tree.body))
+            return modules.without_imports(module, unused).content, left
         except UnrecognisedError as error:
             return ours, [str(error)]
 
@@ -108,12 +107,12 @@ def handler(draft: Draft, name: str, lock: Lock | None) -> tuple[Remove, Sequenc
                 f"{draft.origin}: the queue {quoted(item.queue_name)} uses {quoted(name)}: "
                 f"`loafer-kit remove queue {item.queue_name}` removes both"
             )
-    addition = handlers.HandlerAddition(spec.package, name)
+    addition = HandlerAddition(spec.package, name)
 
     def remove(path: str, ours: bytes) -> tuple[bytes | None, Sequence[str]]:
         try:
             module, left = Module.parse(ours), []
-            written = [addition.paths[path].format(name=name, package=spec.package).encode()]
+            written = [addition.files[path]]
             base = lock.files.get(path) if lock else None
             written += [base] if isinstance(base, bytes) else []
             texts = [text for content in written for text in _about(Module.parse(content), name)]
@@ -122,11 +121,13 @@ def handler(draft: Draft, name: str, lock: Lock | None) -> tuple[Remove, Sequenc
                 left += edited
         except UnrecognisedError as error:
             return ours, [str(error)]
-        still = [f"{item} was edited" for item in bound(module.tree.body) if _is_of(item, name)]
-        unused = {alias for content in written for alias in bound(Module.parse(content).tree.body)}
-        return _without_imports(module, unused).content, still
+        still = [f"{item} was edited" for item in defined(module.tree.body) if _is_of(item, name)]
+        unused = {
+            alias for content in written for alias in defined(Module.parse(content).tree.body)
+        }
+        return modules.without_imports(module, unused).content, still
 
-    return remove, tuple(addition.paths)
+    return remove, tuple(addition.files)
 
 
 def changes(
@@ -155,9 +156,7 @@ def changes(
                 files[path] = rest
     if lock is None or not any(item.writes for item in changed):
         return changed
-    record = history.record(command, changed, lock.spec)
-    spec = pieces.spec_of(changed, lock.spec)
-    after = replace(lock, files=files, spec=spec, records=(*lock.records, record))
+    after = replace(history.recorded(lock, command, changed), files=files)
     return [*changed, projects.lock_change(project, after)]
 
 
@@ -191,52 +190,22 @@ def _without(module: Module, text: str, kept: Module | None) -> tuple[Module, li
     A statement of the same name with another text was edited: it stays and is named.
     """
     [wanted] = ast.parse(text).body
-    names = set(bound([wanted]))
+    names = set(defined([wanted]))
     if isinstance(wanted, (ast.Import, ast.ImportFrom)) or "routes" in names:
         return module, []
     for index, statement in enumerate(module.tree.body):
         if module.text(statement) == text:
             for other in kept.tree.body if kept else ():
-                if names and set(bound([other])) == names and kept is not None:
-                    return _replaced(module, index, kept.text(other)), []
-            return _cut(module, index), []
-    edited = sorted(names & set(bound(module.tree.body)))
+                if names and set(defined([other])) == names and kept is not None:
+                    return modules.replaced(module, index, kept.text(other)), []
+            return modules.cut(module, index), []
+    edited = sorted(names & set(defined(module.tree.body)))
     return module, [f"{name} was edited" for name in edited]
-
-
-def _replaced(module: Module, index: int, text: str) -> Module:
-    statement = module.tree.body[index]
-    begin, end = module.begin(statement), module.end(statement)
-    return Module.parse(module.content[:begin] + module.styled(text) + module.content[end:])
-
-
-def _cut(module: Module, index: int) -> Module:
-    """The module without one of its statements and the blank lines beside it."""
-    statement = module.tree.body[index]
-    begin = module.line_begin(module.begin(statement))
-    end = module.line_end(module.end(statement))
-    content = module.content
-    rest = content[end:].removeprefix(b"\r").removeprefix(b"\n")
-    if index + 1 < len(module.tree.body):
-        blank = _BLANK.match(rest)
-        rest = rest[blank.end() if blank else 0 :]
-        after = content[:begin] + rest
-    else:
-        after = content[:begin].rstrip(b"\r\n \t") + module.newline + rest
-    return _proved(after, [*module.tree.body[:index], *module.tree.body[index + 1 :]])
-
-
-def _proved(content: bytes, body: list[ast.stmt]) -> Module:
-    """The module of a content; UnrecognisedError if it is not this body."""
-    after = Module.parse(content)
-    if list(map(ast.dump, after.tree.body)) != list(map(ast.dump, body)):
-        raise UnrecognisedError("it has no place for a safe removal")
-    return after
 
 
 def _without_route(module: Module, queue: QueueSpec) -> tuple[Module, list[str]]:
     """The module without the route of a queue, if it assigns routes and has one."""
-    if "routes" not in bound(module.tree.body):
+    if "routes" not in defined(module.tree.body):
         return module, []
     _, elements = pieces.routes(module)
     found = [item for item in elements if pieces.reads(item, queue)]
@@ -249,64 +218,3 @@ def _without_route(module: Module, queue: QueueSpec) -> tuple[Module, list[str]]
             raise UnrecognisedError("it has no place for a safe removal")
         return after, []
     return module, []
-
-
-def _without_imports(module: Module, names: set[str]) -> Module:
-    """The module without the imports of these names that nothing uses any more."""
-    unused = names - names_of(module.tree)
-    for index, item in reversed([*enumerate(module.tree.body)]):
-        if not isinstance(item, (ast.Import, ast.ImportFrom)) or "#" in module.text(item):
-            continue
-        rest = [
-            alias for alias in item.names if not unused.intersection(bound([_only(item, alias)]))
-        ]
-        if not rest:
-            module = _cut(module, index)
-        elif len(rest) < len(item.names):
-            text = ast.unparse(_only(item, *rest))
-            module = _replaced(module, index, text)
-    return module
-
-
-def _only(item: ast.Import | ast.ImportFrom, *aliases: ast.alias) -> ast.stmt:
-    if isinstance(item, ast.Import):
-        return ast.Import(list(aliases))
-    return ast.ImportFrom(item.module, list(aliases), item.level)
-
-
-# The spec.
-
-
-def _without_table(content: bytes, index: int) -> bytes:
-    """A `loafer.toml` without one of its `[[queues]]` tables, and no other byte changed."""
-    try:
-        text = content.decode()
-        mark = text[: len(text) - len(text.removeprefix("\ufeff"))]
-        rows = re.findall(r"[^\n]*\n|[^\n]+", text.removeprefix(mark))
-        values = tomllib.loads("".join(rows))
-        places = lines.of_toml("".join(rows))
-        del values["queues"][index]
-        first = places["queues", index]
-        later = [
-            line for path, line in places.items() if line > first and path[:2] != ("queues", index)
-        ]
-        end = _with_comments(rows, min(later) - 1, first) if later else len(rows)
-        begin = _with_comments(rows, first - 1, 0)
-        rest = rows[:begin] + rows[end:]
-        if not later:
-            rest = ["".join(rest).rstrip(), line_ends.prevailing(content).decode()]
-        if tomllib.loads("".join(rest)) == values:
-            return (mark + "".join(rest)).encode()
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        pass
-    raise ConfigurationError(
-        f"{SPEC}: the queue is not a [[queues]] table of its own: remove it by hand, then run "
-        "`loafer-kit update`"
-    )
-
-
-def _with_comments(rows: Sequence[str], at: int, least: int) -> int:
-    """The row at which the comment above a row begins."""
-    while at > least and rows[at - 1].startswith("#"):
-        at -= 1
-    return at

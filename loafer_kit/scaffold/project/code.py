@@ -1,7 +1,7 @@
 """Reads a service's routes and names from its syntax; no code is imported."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,30 +57,31 @@ def routes(module: ast.Module) -> list[RouteCode]:
     return sorted(found, key=lambda route: route.line)
 
 
-def defined(module: ast.Module) -> Mapping[str, int]:
-    """The names that a module defines, imports or assigns at its top level, and their lines."""
-    return {name: node.lineno for node in module.body for name in _defined(node)}
-
-
-def _defined(statement: ast.stmt) -> Iterator[str]:
-    waiting = [statement]
+def defined(body: Sequence[ast.stmt]) -> Iterator[str]:
+    """The names that a module's statements define, import or assign at its top level."""
+    waiting: list[ast.AST] = [*body]
     while waiting:
-        node = waiting.pop()
-        yield from _bound(node)
-        if isinstance(node, ast.If | ast.Try):
-            waiting += [*node.body, *node.orelse]
+        match node := waiting.pop(0):
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Import() | ast.ImportFrom():
+                yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+            case ast.Assign() | ast.AnnAssign():
+                for target in targets(node):
+                    yield from names_of(target)
+            case _:
+                inner = ("body", "handlers", "orelse", "finalbody")
+                waiting[:0] = [item for field in inner for item in getattr(node, field, ())]
 
 
-def _bound(node: ast.stmt) -> Iterator[str]:
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name
-        case ast.Import() | ast.ImportFrom():
-            yield from (alias.asname or alias.name for alias in node.names)
-        case ast.Assign():
-            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-        case ast.AnnAssign(target=ast.Name(id=name)):
-            yield name
+def targets(statement: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    """What an assignment assigns to."""
+    return statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+
+
+def names_of(node: ast.AST) -> set[str]:
+    """The plain names that a piece of code uses."""
+    return {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
 
 
 def _route(call: ast.Call) -> RouteCode:

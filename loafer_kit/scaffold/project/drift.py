@@ -8,14 +8,7 @@ from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line, quoted
-from loafer_kit.scaffold.project import (
-    code,
-    journals,
-    line_ends,
-    locks,
-    merges,
-    projects,
-)
+from loafer_kit.scaffold.project import code, journals, locks, projects, texts
 from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
 from loafer_kit.scaffold.project.locks import Digest, Lock
 from loafer_kit.scaffold.project.plans import VERSION, is_linked, read, read_file
@@ -94,11 +87,11 @@ def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
             continue
         content = read(project, path) or b""
         version = f"{path}{VERSION}"
-        is_binary = isinstance(base, Digest) or line_ends.is_binary(base)
+        is_binary = isinstance(base, Digest) or texts.is_binary(base)
         if is_binary and version not in lock.files and (project / version).exists():
             remedy = f"keep one of the two as {path} and remove the other"
             yield Drift(version, None, f"a conflict is left with {path}", remedy)
-        line = merges.conflict_line(content)
+        line = texts.conflict_line(content)
         if line is not None:
             remedy = "choose between the lines that <<<<<<< and >>>>>>> enclose"
             yield Drift(path, line, "a conflict is left", remedy)
@@ -291,7 +284,7 @@ def _undefined(
         module, member = parts
         places = (f"{package}/{module}.py", f"{package}/{module}/__init__.py")
         file = next((place for place in places if place in modules), None)
-        if file is not None and member not in code.defined(modules[file]):
+        if file is not None and member not in code.defined(modules[file].body):
             message = f"{file} does not define {member}, which the route of the queue "
             message += f"{quoted(queue['queue_name'])} needs"
             yield Drift(path, route.line, message, "define it there, or name another")

@@ -17,8 +17,7 @@ from typing import Any
 from loafer_kit import __version__
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import gitignore, line_ends
-from loafer_kit.scaffold.project.history import Edit, Record
+from loafer_kit.scaffold.project import git, texts
 from loafer_kit.scaffold.project.plans import FOLDER, digest, read, refuse_reserved
 from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
 from loafer_kit.scaffold.sources.documents import refuse_depth
@@ -50,6 +49,30 @@ class TemplateRef:
     digest: str
     origin: Origin | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One file that a command changed: the bytes that it inserted and those that it removed.
+
+    `offset` and `inserted` count bytes. `removed` is None if the command created the file; `digest`
+    is that of the whole file as the command left it, None if the command removed it.
+    """
+
+    path: str
+    digest: str | None
+    offset: int
+    inserted: int
+    removed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One `new` or `add`: its edits, and the lock's spec before it, None if there was no lock."""
+
+    command: str
+    edits: tuple[Edit, ...]
+    before: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +114,30 @@ def find(project: Path) -> Lock | None:
 def bases(project: Path, files: Mapping[str, bytes], before: Mapping[str, Base]) -> dict[str, Base]:
     """The rendered files as a lock keeps them; `before` are those of the earlier lock.
 
-    A file that `.gitignore` covers keeps its earlier hash: it may hold a
-    secret that is drawn anew by each rendering.
+    A file that `.gitignore` covers keeps its earlier hash: it may hold a secret that is drawn anew
+    by each rendering.
     """
-    kept = {path: _shortened(content) for path, content in files.items()}
-    for path in gitignore.covered(files, project, files):
-        base = before.get(path, files[path])
-        kept[path] = base if isinstance(base, Digest) else Digest(digest(base))
+    kept: dict[str, Base] = {}
+    ignored = git.covered(files, project, files)
+    for path, content in files.items():
+        if path in ignored:
+            kept[path] = digest_of(before.get(path, content))
+        else:
+            is_large = len(content) > _LARGEST_BINARY and texts.is_binary(content)
+            kept[path] = digest_of(content) if is_large else content
     return kept
 
 
-def _shortened(content: bytes) -> Base:
-    if len(content) > _LARGEST_BINARY and line_ends.is_binary(content):
-        return Digest(digest(content))
-    return content
+def digest_of(base: Base) -> Digest:
+    """The hash of a rendered file."""
+    return base if isinstance(base, Digest) else Digest(digest(base))
 
 
 def is_base(base: Base | None, content: bytes) -> bool:
     """Whether a project's file is the base, whatever its line ends are."""
     if isinstance(base, Digest):
-        return line_ends.has_digest(content, base)
-    return content == line_ends.like(base, content)
+        return texts.form_with(base, content) is not None
+    return content == texts.like(base, content)
 
 
 def content(lock: Lock) -> bytes:
@@ -138,7 +164,7 @@ def content(lock: Lock) -> bytes:
 
 
 def _described_file(file: Base, executable: bool) -> dict[str, Any]:
-    described: dict[str, Any] = {"sha256": file if isinstance(file, Digest) else digest(file)}
+    described: dict[str, Any] = {"sha256": digest_of(file)}
     if not isinstance(file, Digest):
         described["content"] = _packed(file)
     return described | ({"executable": True} if executable else {})

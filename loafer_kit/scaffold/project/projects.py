@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import line_ends, locks
-from loafer_kit.scaffold.project.history import Record
-from loafer_kit.scaffold.project.locks import Lock
+from loafer_kit.scaffold.project import locks, texts
+from loafer_kit.scaffold.project.locks import Lock, Record
 from loafer_kit.scaffold.project.plans import Change, Plan, change, read, refuse_links
 from loafer_kit.scaffold.rendering import contexts, templates
 from loafer_kit.scaffold.rendering.contexts import Context
@@ -247,4 +246,4 @@ def lock_change(project: Path, lock: Lock | None) -> Change:
     before = read(project, locks.PATH)
     if lock is None:
         return Change(locks.PATH, "remove", before, None)
-    return change(locks.PATH, before, line_ends.like(locks.content(lock), before))
+    return change(locks.PATH, before, texts.like(locks.content(lock), before))

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path, PurePosixPath
 
-from loafer_kit.scaffold.project import gitignore, line_ends, locks, merges, projects
-from loafer_kit.scaffold.project.line_ends import like
+from loafer_kit.scaffold.project import git, locks, projects, texts
 from loafer_kit.scaffold.project.locks import Base, Digest, Lock
 from loafer_kit.scaffold.project.plans import (
     VERSION,
@@ -68,7 +67,7 @@ class Candidate:
 
     def _merge(self, ours: bytes, theirs: bytes) -> Change:
         assert not isinstance(self.base, Digest)  # noqa: S101 - there is nothing to merge from
-        merge = merges.merge(self.base or b"", ours, theirs)
+        merge = texts.merge(self.base or b"", ours, theirs)
         found = replace(change(self.path, ours, merge.content), action="merge")
         if merge.conflicts:
             note = f"{merge.conflicts} {'place' if merge.conflicts == 1 else 'places'}"
@@ -98,7 +97,7 @@ class Candidate:
     def is_binary(self) -> bool:
         """Whether one of the versions is not text."""
         return any(
-            isinstance(content, bytes) and line_ends.is_binary(content)
+            isinstance(content, bytes) and texts.is_binary(content)
             for content in (self.base, self.ours, self.theirs)
         )
 
@@ -140,12 +139,12 @@ def candidates(lock: Lock | None, plan: Plan, project: Path) -> tuple[Candidate,
     base, theirs = lock.files if lock else {}, plan.files
     before = lock.executables if lock else frozenset()
     paths = sorted({*base, *theirs})
-    ignored = gitignore.covered(paths, project, theirs)
+    ignored = git.covered(paths, project, theirs)
     found = []
     for path in paths:
         linked = is_linked(project, path)
         ours = None if linked else read(project, path)
-        new = like(theirs.get(path), ours)
+        new = texts.like(theirs.get(path), ours)
         found.append(
             Candidate(
                 path=path,
@@ -225,7 +224,7 @@ def _renamed(found: Sequence[Candidate]) -> Mapping[Candidate, Candidate]:
 
 
 def _likeness(base: bytes, new: Candidate) -> float:
-    before, after = (line_ends.lines(line_ends.plain(text)) for text in (base, new.theirs or b""))
+    before, after = (texts.plain_lines(text) for text in (base, new.theirs or b""))
     matcher = SequenceMatcher(None, before, after, autojunk=False)
     return matcher.ratio() if matcher.real_quick_ratio() >= _SIMILAR else 0
 
@@ -233,6 +232,6 @@ def _likeness(base: bytes, new: Candidate) -> float:
 def _resolved(base: Base | None, ours: bytes | None, theirs: bytes | None) -> Base | None:
     """The content of a base, or the hash if none of the contents has it."""
     if not isinstance(base, Digest):
-        return like(base, ours)
+        return texts.like(base, ours)
     contents = (content for content in (ours, theirs) if content is not None)
-    return next((content for content in contents if line_ends.has_digest(content, base)), base)
+    return next((content for content in contents if texts.form_with(base, content)), base)

@@ -72,7 +72,7 @@ def _shipping(spec: ServiceSpec) -> Context:
     wanted: Context = {"with": {name: name in spec.ships for name in ARTEFACT_NAMES}}
     if not spec.ships:
         return wanted
-    from loafer_kit.scaffold.shipping import contexts as shipping
+    from loafer_kit.scaffold import shipping
 
     return wanted | shipping.service(spec)
 

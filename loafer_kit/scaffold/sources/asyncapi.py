@@ -12,20 +12,18 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     REDRIVE_POLICY,
     Bindings,
     Operation,
+    Parameters,
     attribute,
     identified,
     queue_name,
     received,
 )
-from loafer_kit.scaffold.sources.asyncapi_parameters import Parameters
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
-    Queue,
     Subscription,
     draft_of,
     fifo,
-    fifo_attributes,
     keys,
     subscription,
     whole_number,
@@ -45,16 +43,13 @@ _SCHEMA_FORMAT = re.compile(r"application/(?:vnd\.aai\.asyncapi|schema)\b.*")
 _MAX_RECEIVE_COUNT = 10
 _UNUSED_QUEUE = "no subscription delivers to it, and no queue's redrive policy names it"
 
-
-# Descriptions of an object.
+# Descriptions of an object; brokers and credentials belong to the environment.
 _WORDS = "description externalDocs summary tags title"
-
-# Brokers and credentials belong to the environment.
-_DOCUMENT = keys("asyncapi channels components defaultContentType info operations", "id servers")
-_CHANNEL = keys("address bindings messages parameters publish subscribe", f"{_WORDS} servers")
-_OPERATION = keys("action bindings channel message messages operationId traits", _WORDS)
+_DOCUMENT = keys("asyncapi channels components defaultContentType id info operations servers")
+_CHANNEL = keys(f"{_WORDS} address bindings messages parameters publish servers subscribe")
+_OPERATION = keys(f"{_WORDS} action bindings channel message messages operationId traits")
 _MESSAGE = keys(
-    "bindings contentType name payload schemaFormat traits", f"{_WORDS} examples messageId"
+    f"{_WORDS} bindings contentType examples messageId name payload schemaFormat traits"
 )
 # Neither SQS nor SNS has a binding for messages.
 _MESSAGE_BINDINGS = keys("")
@@ -81,7 +76,6 @@ class _Reader:
         self._references = References(root, self._result, folder)
         self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
-        self._received: set[str] = set()
         self._described: list[Node] = []
 
     def read(self) -> ImportResult:
@@ -105,17 +99,14 @@ class _Reader:
     def _note_queues(self) -> None:
         """Note the keys of queues, once all operations have shown which are dead-letter queues."""
         others = self._result.dead_letter_queues()
-        handled = {queue.node.path for queue in self._result.queues if queue.name not in others}
-        targets = {
-            queue.settings["dead_letter_queue"].value
-            for queue in self._result.queues
-            if "dead_letter_queue" in queue.settings
-        }
+        queues = self._result.queues.values()
+        handled = {queue.node.path for queue in queues if queue.name not in others}
+        used = {queue.target for queue in queues} | set(self._result.queues)
         for queue in self._described:
             name = str(queue["name"].value)
             if queue.path in handled:
                 self._result.note_unsupported(queue, QUEUE)
-            elif name in targets or name in self._received:
+            elif name in used:
                 self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
             else:
                 self._result.note(queue, f"{quoted(name)} is left out: {_UNUSED_QUEUE}")
@@ -178,26 +169,23 @@ class _Reader:
     def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
         self._result.readers.append((name, operation.node))
-        if name in self._received:
+        if name in self._result.queues:
             message = f"{quoted(name)} already has the handler of another operation"
             self._result.note(operation.node, message)
             return
-        self._received.add(name)
         settings = {"name": queue["name"]} | {
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
-        settings |= fifo(name, queue["fifoQueue"])
-        settings |= fifo_attributes(name, attribute(queue), self._result)
+        settings |= fifo(name, queue["fifoQueue"], attribute(queue), self._result)
         settings |= self._redrive(queue, bindings)
         payload = self._payload(operation)
         types = None if payload is None else self._types(str(payload.value))
-        if types is None:
-            settings |= self._handler(operation)
         if types is not None:
             settings |= {key: operation.node.with_value(value) for key, value in types.items()}
-        elif payload is not None:
-            settings["payload"] = payload
-        self._result.queues.append(Queue(name, queue, settings))
+        else:
+            settings |= self._handler(operation)
+            settings |= {} if payload is None else {"payload": payload}
+        self._result.queue(name, queue, settings)
 
     def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")
@@ -216,8 +204,7 @@ class _Reader:
     def _handler(self, operation: Operation) -> dict[str, Node]:
         """The operation's name as the handler's, if it is valid and free."""
         name = names.snake_case(operation.name or "")
-        taken = {queue.settings.get("handler", Node(None)).value for queue in self._result.queues}
-        if not name or names.function(name) or name in taken:
+        if not name or names.function(name) or name in self._result.handlers():
             return {}
         return {"handler": operation.node.with_value(name)}
 

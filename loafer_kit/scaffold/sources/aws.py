@@ -1,10 +1,14 @@
-"""The source AWS: the queues of an account and their subscriptions. It only reads."""
+"""The source AWS: the queues of an account, their subscriptions and dead-letter queues. It only reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.addresses import find_region
@@ -15,86 +19,20 @@ from loafer_kit.local.environments import (
     is_local,
 )
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources import aws_dead_letters
+from loafer_kit.scaffold.sources import cloudformation
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
-    Queue,
     Subscription,
-    fifo_attributes,
-    keys,
+    dead_letter_targets,
+    fifo,
     last_part,
     subscription,
+    texts,
     whole_number,
 )
 from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Draft
-
-# The attributes of queues, topics, subscriptions and mappings; CloudFormation and SAM use them too.
-
-#: The default is 1 MiB, for queues from before August 2025 256 KiB.
-MESSAGE_SIZES = ("262144", "1048576")
-
-_QUEUE_DEFAULTS = {
-    "DelaySeconds": ("0",),
-    "KmsDataKeyReusePeriodSeconds": ("300",),
-    "MaximumMessageSize": MESSAGE_SIZES,
-    "MessageRetentionPeriod": ("345600",),
-    "ReceiveMessageWaitTimeSeconds": ("0",),
-    "SqsManagedSseEnabled": ("true",),
-    "VisibilityTimeout": ("30",),
-}
-# What AWS measures itself.
-_MEASURED = """
-    ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
-    ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
-"""
-QUEUE = keys(
-    """
-    ContentBasedDeduplication DeduplicationScope FifoQueue FifoThroughputLimit QueueName
-    ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout
-    """,
-    _MEASURED,
-    _QUEUE_DEFAULTS,
-)
-# The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE = keys(
-    "FifoQueue QueueName",
-    _MEASURED,
-    {
-        **_QUEUE_DEFAULTS,
-        "ContentBasedDeduplication": ("false",),
-        "DeduplicationScope": ("queue",),
-        "FifoThroughputLimit": ("perqueue",),
-    },
-)
-REDRIVE_POLICY = keys("deadLetterTargetArn maxReceiveCount")
-# `DisplayName` is for e-mail and SMS.
-TOPIC = keys(
-    "FifoTopic Subscription TopicName",
-    "DisplayName TopicArn",
-    {
-        "ContentBasedDeduplication": ("false",),
-        "FifoThroughputScope": ("messagegroup",),
-        "MaximumMessageSize": MESSAGE_SIZES,
-        "SignatureVersion": ("1",),
-        "TracingConfig": ("passthrough",),
-    },
-)
-SUBSCRIPTION = keys(
-    "Endpoint FilterPolicy FilterPolicyScope Protocol RawMessageDelivery TopicArn",
-    """
-    ConfirmationWasAuthenticated EffectiveDeliveryPolicy Owner PendingConfirmation SubscriptionArn
-    SubscriptionPrincipal
-    """,
-)
-# `ReportBatchItemFailures` is the only function response type; a service always settles each message
-# alone.
-MAPPING = keys(
-    "BatchSize EventSourceArn Queue",
-    "FunctionName FunctionResponseTypes",
-    {"Enabled": ("true",), "MaximumBatchingWindowInSeconds": ("0",)},
-)
 
 # AWS always returns these; its defaults are left out of the spec.
 _SETTINGS = {
@@ -103,6 +41,9 @@ _SETTINGS = {
 }
 _AT_ONCE = 10
 _TIMEOUT = 10
+
+# A description of what names dead-letter targets, and the answer that has them.
+_Owners = AsyncIterator[tuple[str, object]]
 
 
 def read(prefix: str, include: Collection[str] = (), endpoint_url: str | None = None) -> Draft:
@@ -123,7 +64,8 @@ async def _import(prefix: str, include: Collection[str], endpoint_url: str | Non
         result.problem(Node(None), f"no queue's name begins with {prefix!a}")
         return result
     queues = {name: Node(found, (name,)) for name, found in sorted(attributes.items())}
-    result.queues += [_queue(result, name, node) for name, node in queues.items()]
+    for name, node in queues.items():
+        _queue(result, name, node)
     arns = {found.get("QueueArn", ""): name for name, found in attributes.items()}
     try:
         async with _client("sns", endpoint_url) as sns:
@@ -131,22 +73,20 @@ async def _import(prefix: str, include: Collection[str], endpoint_url: str | Non
                 result.subscriptions.append(item)
     except ConfigurationError as error:
         result.note(Node(None), f"subscriptions to topics are unknown: {error}")
-    await aws_dead_letters.add(result, arns, lambda service: _client(service, endpoint_url))
+    await _add_dead_letters(result, arns, endpoint_url)
     others = result.dead_letter_queues()
     for name, node in queues.items():
-        result.note_unsupported(node, DEAD_LETTER_QUEUE if name in others else QUEUE)
+        result.note_unsupported(
+            node, cloudformation.DEAD_LETTER_QUEUE if name in others else cloudformation.QUEUE
+        )
     for found in result.subscriptions:
         what = f"its subscription to {quoted(found.topic)}"
-        result.note_unsupported(found.node, SUBSCRIPTION, what)
+        result.note_unsupported(found.node, cloudformation.SUBSCRIPTION, what)
     return result
 
 
 @asynccontextmanager
 async def _client(service: str, endpoint_url: str | None) -> AsyncIterator[Any]:
-    from aiobotocore.config import AioConfig
-    from aiobotocore.session import get_session
-    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
-
     config = AioConfig(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT)
     try:
         session = get_session()
@@ -178,7 +118,7 @@ async def _attributes(
         async with places:
             try:
                 answer = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-                await aws_dead_letters.add_sources(result, sqs, url, urls)
+                await _add_sources(result, sqs, url, urls)
             except sqs.exceptions.QueueDoesNotExist:
                 return None
         found: Mapping[str, str] = answer["Attributes"]
@@ -192,7 +132,7 @@ async def _attributes(
     return {last_part(url): found for url, task in tasks.items() if (found := task.result())}
 
 
-def _queue(result: ImportResult, name: str, node: Node) -> Queue:
+def _queue(result: ImportResult, name: str, node: Node) -> None:
     settings = {
         key: whole_number(node[word])
         for word, (key, default) in _SETTINGS.items()
@@ -202,9 +142,9 @@ def _queue(result: ImportResult, name: str, node: Node) -> Queue:
     if target := policy["deadLetterTargetArn"].text:
         settings["dead_letter_queue"] = policy.with_value(last_part(target))
         settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
-    result.note_unsupported(policy, REDRIVE_POLICY)
-    settings |= fifo_attributes(name, partial(_attribute, node), result)
-    return Queue(name, node, settings)
+    result.note_unsupported(policy, cloudformation.REDRIVE_POLICY)
+    settings |= fifo(name, node["FifoQueue"], partial(_attribute, node), result)
+    result.queue(name, node, settings)
 
 
 async def _subscriptions(
@@ -248,3 +188,96 @@ def _attribute(node: Node, row: Field) -> Node:
 def _is_near(item: Mapping[str, str]) -> bool:
     """Whether the topic of a subscription is in the queue's region and account."""
     return item["TopicArn"].split(":")[3:5] == item["Endpoint"].split(":")[3:5]
+
+
+async def _add_dead_letters(
+    result: ImportResult, queues: Mapping[str, str], endpoint_url: str | None
+) -> None:
+    """Add the dead-letter queues among `queues`, which maps ARNs to names, to the result.
+
+    What AWS does not answer becomes a note.
+    """
+
+    async def ask(service: str) -> str | None:
+        try:
+            async with _client(service, endpoint_url) as client:
+                async for owner, answer in _SERVICES[service](client):
+                    for place in dead_letter_targets(answer):
+                        for text in texts(place):
+                            if text in queues:
+                                result.dead_letter(queues[text], owner)
+        except ConfigurationError as error:
+            return str(error)
+        return None
+
+    errors = dict(
+        zip(_SERVICES, await asyncio.gather(*(ask(name) for name in _SERVICES)), strict=True)
+    )
+    unknown = [service for service, error in errors.items() if error]
+    if unknown:
+        what = f"the dead-letter queues of {', '.join(unknown)} are unknown"
+        result.note(Node(None), f"{what}: {errors[unknown[0]]}")
+
+
+async def _add_sources(result: ImportResult, sqs: Any, url: str, urls: Collection[str]) -> None:
+    """Add a queue that is the dead-letter queue of others than the queues of `urls`."""
+    async for source in _listed(sqs, "list_dead_letter_source_queues", "queueUrls", QueueUrl=url):
+        if source not in urls:
+            result.dead_letter(last_part(url), f"the queue {quoted(last_part(source))}")
+
+
+async def _listed(client: Any, operation: str, key: str, **request: Any) -> AsyncIterator[Any]:
+    """The items of all pages of a list."""
+    if client.can_paginate(operation):
+        async for page in client.get_paginator(operation).paginate(**request):
+            for item in page.get(key, []):
+                yield item
+        return
+    while True:
+        answer = await getattr(client, operation)(**request)
+        for item in answer.get(key, []):
+            yield item
+        if not answer.get("NextToken"):
+            return
+        request["NextToken"] = answer["NextToken"]
+
+
+async def _lambda(client: Any) -> _Owners:
+    async for function in _listed(client, "list_functions", "Functions"):
+        name = function["FunctionName"]
+        owner = f"the function {quoted(name)}"
+        yield owner, function
+        listed = "list_function_event_invoke_configs"
+        async for item in _listed(client, listed, "FunctionEventInvokeConfigs", FunctionName=name):
+            yield owner, item
+    async for mapping in _listed(client, "list_event_source_mappings", "EventSourceMappings"):
+        yield f"the event source mapping {quoted(mapping['UUID'])}", mapping
+
+
+async def _events(client: Any) -> _Owners:
+    async for item in _listed(client, "list_event_buses", "EventBuses"):
+        bus = item["Name"]
+        yield f"the event bus {quoted(bus)}", await client.describe_event_bus(Name=bus)
+        async for rule in _listed(client, "list_rules", "Rules", EventBusName=bus):
+            request = {"EventBusName": bus, "Rule": rule["Name"]}
+            async for target in _listed(client, "list_targets_by_rule", "Targets", **request):
+                yield f"the rule {quoted(rule['Name'])}", target
+
+
+async def _scheduler(client: Any) -> _Owners:
+    async for item in _listed(client, "list_schedules", "Schedules"):
+        found = await client.get_schedule(Name=item["Name"], GroupName=item["GroupName"])
+        yield f"the schedule {quoted(item['Name'])}", found
+
+
+async def _pipes(client: Any) -> _Owners:
+    async for item in _listed(client, "list_pipes", "Pipes"):
+        yield f"the pipe {quoted(item['Name'])}", await client.describe_pipe(Name=item["Name"])
+
+
+_SERVICES: Mapping[str, Callable[[Any], _Owners]] = {
+    "lambda": _lambda,
+    "events": _events,
+    "scheduler": _scheduler,
+    "pipes": _pipes,
+}

@@ -4,37 +4,105 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources import aws, dead_letters, documents, serverless
+from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Keys,
-    Queue,
     Subscription,
     batch_size,
+    dead_letter_targets,
     draft_of,
     fifo,
-    fifo_attributes,
     keys,
     last_part,
+    listed,
+    queue_of,
     subscription,
+    texts,
     whole_number,
 )
-from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
+from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics, template_of
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Draft
 
-_WHEN_DEPLOYED = "is known only when the stack is deployed"
+# The keys of queues, topics, subscriptions and mappings; the source AWS uses them too.
 
-# How a stack is deployed does not matter to a consumer.
-_RESOURCE = keys(
-    "Condition Properties Type",
-    """
-    Connectors CreationPolicy DeletionPolicy DependsOn IgnoreGlobals Metadata UpdatePolicy
-    UpdateReplacePolicy
+#: The default is 1 MiB, for queues from before August 2025 256 KiB.
+MESSAGE_SIZES = "262144 1048576"
+
+_QUEUE_DEFAULTS = {
+    "DelaySeconds": "0",
+    "KmsDataKeyReusePeriodSeconds": "300",
+    "MaximumMessageSize": MESSAGE_SIZES,
+    "MessageRetentionPeriod": "345600",
+    "ReceiveMessageWaitTimeSeconds": "0",
+    "SqsManagedSseEnabled": "true",
+    "VisibilityTimeout": "30",
+}
+# What AWS measures itself.
+_MEASURED = """
+    ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
+    ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
+"""
+QUEUE = keys(
+    f"""
+    {_MEASURED} ContentBasedDeduplication DeduplicationScope FifoQueue FifoThroughputLimit QueueName
+    ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout
     """,
+    **_QUEUE_DEFAULTS,
 )
+# The spec has the name of a dead-letter queue only.
+DEAD_LETTER_QUEUE = keys(
+    f"{_MEASURED} FifoQueue QueueName",
+    **_QUEUE_DEFAULTS,
+    ContentBasedDeduplication="false",
+    DeduplicationScope="queue",
+    FifoThroughputLimit="perqueue",
+)
+REDRIVE_POLICY = keys("deadLetterTargetArn maxReceiveCount")
+# `DisplayName` is for e-mail and SMS.
+_TOPIC_KEYS = keys(
+    "DisplayName FifoTopic Subscription TopicArn TopicName",
+    ContentBasedDeduplication="false",
+    FifoThroughputScope="messagegroup",
+    MaximumMessageSize=MESSAGE_SIZES,
+    SignatureVersion="1",
+    TracingConfig="passthrough",
+)
+SUBSCRIPTION = keys("""
+    ConfirmationWasAuthenticated EffectiveDeliveryPolicy Endpoint FilterPolicy FilterPolicyScope Owner
+    PendingConfirmation Protocol RawMessageDelivery SubscriptionArn SubscriptionPrincipal TopicArn
+""")
+# `ReportBatchItemFailures` is the only function response type; a service always settles each message
+# alone.
+_MAPPING = keys(
+    "BatchSize EventSourceArn FunctionName FunctionResponseTypes Queue",
+    Enabled="true",
+    MaximumBatchingWindowInSeconds="0",
+)
+_TEMPLATE = keys("""
+    AWSTemplateFormatVersion Conditions Description Globals Mappings Metadata Outputs Parameters
+    Resources Rules Transform
+""")
+# How a stack is deployed does not matter to a consumer.
+_RESOURCE = keys("""
+    Condition Connectors CreationPolicy DeletionPolicy DependsOn IgnoreGlobals Metadata Properties Type
+    UpdatePolicy UpdateReplacePolicy
+""")
+_EVENT = keys("Properties Type")
+_SNS_EVENT = keys("FilterPolicy FilterPolicyScope SqsSubscription Topic")
+_SQS_SUBSCRIPTION = keys("BatchSize QueueArn QueuePolicyLogicalId QueueUrl", Enabled="true")
+# The service replaces the function: how it is built and published does not matter.
+_FUNCTION = keys("""
+    Architectures AutoPublishAlias AutoPublishAliasAllProperties AutoPublishCodeSha256
+    CodeSigningConfigArn CodeUri DeploymentPreference Description EphemeralStorage Events FunctionName
+    Handler ImageConfig ImageUri InlineCode Layers MemorySize PackageType PropagateTags
+    PublishToLatestPublished Runtime RuntimeManagementConfig SnapStart SourceKMSKeyArn
+    VersionDeletionPolicy VersionDescription
+""")
+
 _FORMATS = {**documents.YAML_WITH_TAGS, **documents.JSON}
 _SETTINGS = {
     "ReceiveMessageWaitTimeSeconds": "wait_time",
@@ -42,27 +110,7 @@ _SETTINGS = {
 }
 _QUEUE, _TOPIC = "AWS::SQS::Queue", "AWS::SNS::Topic"
 _ARN_PARTS = 6
-
-_TEMPLATE = keys(
-    "Conditions Globals Mappings Parameters Resources",
-    "AWSTemplateFormatVersion Description Metadata Outputs Rules Transform",
-)
-_EVENT = keys("Properties Type")
-_SNS_EVENT = keys("FilterPolicy FilterPolicyScope SqsSubscription Topic")
-_SQS_SUBSCRIPTION = keys(
-    "BatchSize QueueArn QueueUrl", "QueuePolicyLogicalId", {"Enabled": ("true",)}
-)
-# The service replaces the function: how it is built and published does not matter.
-_FUNCTION = keys(
-    "Events",
-    """
-    Architectures AutoPublishAlias AutoPublishAliasAllProperties AutoPublishCodeSha256
-    CodeSigningConfigArn CodeUri DeploymentPreference Description EphemeralStorage FunctionName
-    Handler ImageConfig ImageUri InlineCode Layers MemorySize PackageType PropagateTags
-    PublishToLatestPublished Runtime RuntimeManagementConfig SnapStart SourceKMSKeyArn
-    VersionDeletionPolicy VersionDescription
-    """,
-)
+_WHEN_DEPLOYED = "is known only when the stack is deployed"
 
 
 def read(path: Path, include: Collection[str] = ()) -> Draft:
@@ -71,8 +119,7 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
     The dead-letter queues of `include` get routes too.
     """
     document = documents.load(path, _FORMATS, what="a CloudFormation template")
-    template = serverless.template_of(document)
-    return draft_of(template, lambda root: _Reader(root, include).read())
+    return draft_of(template_of(document), lambda root: _Reader(root, include).read())
 
 
 class _Reader:
@@ -82,254 +129,37 @@ class _Reader:
         self._root = root
         self._result = ImportResult(included=include)
         self._intrinsics = Intrinsics(root)
-        self._settings: dict[str, dict[str, Node]] = {}
-        self._nodes: dict[str, Node] = {}
-        self._described: list[tuple[str, Node]] = []
-        self._topics: list[tuple[str, Node]] = []
-        self._made_topics: set[str] = set()
+        #: The resources by their logical ids, without those whose condition is false.
+        self._made: dict[str, Node] = {}
 
     def read(self) -> ImportResult:
         self._result.note_unsupported(self._root, _TEMPLATE)
+        self._made.update(self._of_stack())
         readers = {
             "AWS::Lambda::EventSourceMapping": self._mapping,
             "AWS::Serverless::Function": self._function,
             "AWS::SNS::Subscription": self._subscription,
             _TOPIC: self._topic,
         }
-        resources = [(key, item, str(item["Type"].value)) for key, item in self._made()]
-        for logical_id, resource, kind in resources:
-            if kind == _TOPIC:
-                self._made_topics.add(self._intrinsics.name(logical_id))
-            if kind == _QUEUE:
-                self._queue(logical_id, resource)
-        for logical_id, resource, kind in resources:
+        for logical_id, resource in self._of(_QUEUE):
+            self._queue(logical_id, resource)
+        others = set()
+        for logical_id, resource in self._made.items():
+            kind = str(resource["Type"].value)
             if kind in readers:
                 readers[kind](logical_id, resource)
-        others = {kind for _, _, kind in resources} - {_QUEUE, *readers}
+            elif kind != _QUEUE:
+                others.add(kind)
         if others:
-            listed = ", ".join(sorted(quoted(kind).strip("'") for kind in others))
-            self._result.note(self._root["Resources"], f"not looked at: {listed}")
-        for name, settings in self._settings.items():
-            self._result.queues.append(Queue(name, self._nodes[name], settings))
+            self._result.note(self._root["Resources"], f"not looked at: {listed(sorted(others))}")
         if not self._result.queues:
             self._result.problem(self._root["Resources"], f"describes no queue ({_QUEUE})")
-        made = {logical_id for logical_id, _, kind in resources if kind == _QUEUE}
-        self._dead_letters(made)
+        self._dead_letters()
         self._note_queues_and_topics()
         self._result.parameters(self._intrinsics.parameters.values())
         return self._result
 
-    def _dead_letters(self, made: Collection[str]) -> None:
-        """Find the dead-letter queues of all resources except the queues of the spec.
-
-        A resource counts even if its condition does not hold, and so do all branches of `Fn::If`:
-        dead letters must not be consumed by mistake.
-        """
-        for logical_id, resource in self._root["Resources"].items():
-            if logical_id not in made:
-                kind = quoted(str(resource["Type"].value)).strip("'")
-                owner = f"{quoted(logical_id)} ({kind})"
-                self._dead_letters_of(resource["Properties"].value, owner)
-        self._dead_letters_of(self._root["Globals"].value, "the functions")
-
-    def _dead_letters_of(self, value: object, owner: str) -> None:
-        for place in dead_letters.places(value):
-            for text in self._intrinsics.texts(place):
-                name = dead_letters.queue_of(text)
-                if name and UNKNOWN not in name:
-                    self._result.dead_letter(name, owner)
-
-    def _note_queues_and_topics(self) -> None:
-        """Note the keys of queues and topics, once it is known which of them are used, and how."""
-        others = self._result.dead_letter_queues()
-        for name, properties in self._described:
-            known = aws.DEAD_LETTER_QUEUE if name in others else aws.QUEUE
-            self._note_unsupported(properties, known)
-        subscribed = {item.topic for item in self._result.subscriptions}
-        for name, resource in self._topics:
-            properties = self._properties(resource)
-            if name in subscribed:
-                self._note_name(name, resource, "TopicName")
-                self._note_unsupported(properties, aws.TOPIC)
-            else:
-                self._result.note(resource, "is left out: no queue is subscribed to it")
-
-    def _note_name(self, name: str, resource: Node, key: str) -> None:
-        """Note a name that the template does not give, or that defaults of parameters make up."""
-        called = quoted(name).strip("'")
-        given = resource.at("Properties", key)
-        if not self._intrinsics.is_named(resource):
-            self._result.note(resource, f"its name {_WHEN_DEPLOYED}: the spec calls it {called}")
-        elif used := self._intrinsics.parameters_of(given.value):
-            words = ", ".join(quoted(word).strip("'") for word in used)
-            self._result.note(given, f"has the default of {words}: the spec calls it {called}")
-
-    def _queue(self, logical_id: str, resource: Node) -> None:
-        name = self._intrinsics.name(logical_id)
-        self._note_name(name, resource, "QueueName")
-        properties = self._properties(resource)
-        self._described.append((name, properties))
-        settings = {"name": properties["QueueName"].with_value(name)} | {
-            key: whole_number(node)
-            for word, key in _SETTINGS.items()
-            if (node := self._known(properties[word])).is_there
-        }
-        is_fifo = self._intrinsics.boolean(properties["FifoQueue"].value)
-        settings |= fifo(name, properties["FifoQueue"].with_value(is_fifo))
-        settings |= fifo_attributes(name, self._attributes_of(properties), self._result)
-        settings |= self._handler(resource)
-        self._add(name, resource, settings | self._redrive(properties["RedrivePolicy"]))
-
-    def _handler(self, resource: Node) -> dict[str, Node]:
-        """A handler named by CDK's path, for a queue that has only a logical id."""
-        path = resource.at("Metadata", "aws:cdk:path")
-        if not path.text or self._intrinsics.is_named(resource):
-            return {}
-        # The first step is the stack; CDK leaves out these words of an id too.
-        steps = [step for step in path.text.split("/")[1:] if step not in ("Resource", "Default")]
-        handler = f"handle_{names.snake_case('_'.join(steps))}"
-        taken = {found["handler"].value for found in self._settings.values() if "handler" in found}
-        if not steps or names.function(handler) or handler in taken:
-            return {}
-        return {"handler": path.with_value(handler)}
-
-    def _add(self, name: str, node: Node, settings: dict[str, Node]) -> None:
-        self._nodes.setdefault(name, node)
-        self._settings.setdefault(name, {}).update(settings)
-
-    def _redrive(self, node: Node) -> dict[str, Node]:
-        policy = node.with_value(self._intrinsics.resolve(node.value))
-        if not policy.is_there:
-            return {}
-        self._result.note_unsupported(policy, aws.REDRIVE_POLICY)
-        target = policy["deadLetterTargetArn"]
-        name = last_part(str(target.value))
-        if UNKNOWN in name:
-            self._result.note(node, f"the dead-letter queue {_WHEN_DEPLOYED}")
-            return {}
-        settings = {"dead_letter_queue": target.with_value(name)}
-        if policy["maxReceiveCount"].is_there:
-            settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
-        return settings
-
-    def _topic(self, logical_id: str, resource: Node) -> None:
-        name = self._intrinsics.name(logical_id)
-        self._topics.append((name, resource))
-        for place in resource.at("Properties", "Subscription").elements():
-            self._subscribe(self._chosen(place), resource.with_value(f":{name}"))
-
-    def _subscription(self, _logical_id: str, resource: Node) -> None:
-        properties = self._properties(resource)
-        self._subscribe(properties, properties["TopicArn"])
-
-    def _subscribe(self, place: Node, topic_node: Node) -> None:
-        if not place.is_there:
-            return
-        protocol = self._intrinsics.text(place["Protocol"].value)
-        if protocol != "sqs":
-            self._result.note(place, f"delivers by {quoted(protocol)}, not to a queue")
-            return
-        topic, queue = self._target(topic_node), self._target(place["Endpoint"])
-        if topic and queue:
-            self._subscribed(topic, topic_node, queue, place)
-            self._add(queue, place, {})
-            self._note_unsupported(place, aws.SUBSCRIPTION)
-
-    def _mapping(self, _logical_id: str, resource: Node) -> None:
-        properties = self._properties(resource)
-        source = properties["EventSourceArn"]
-        if not source.is_there or not _is_of_queue(self._intrinsics.text(source.value)):
-            self._result.note(resource, "is left out: it reads no queue")
-            return
-        self._consume(properties, source, properties["BatchSize"], aws.MAPPING)
-
-    def _function(self, logical_id: str, resource: Node) -> None:
-        properties = self._properties(resource)
-        readers = len(self._result.readers)
-        for event_id, event in properties["Events"].items():
-            self._event(f"{logical_id}{event_id}Queue", event)
-        if len(self._result.readers) > readers:
-            self._note_unsupported(properties, _FUNCTION)
-            globals_ = self._root.at("Globals", "Function")
-            self._note_unsupported(globals_, _FUNCTION)
-        elif not properties["Events"].is_there:
-            self._result.note(resource, "is left out: it has no events")
-
-    def _event(self, queue_id: str, event: Node) -> None:
-        properties = event["Properties"]
-        self._result.note_unsupported(event, _EVENT)
-        if event["Type"].value == "SQS":
-            place = properties["Queue"]
-            self._consume(properties, place, properties["BatchSize"], aws.MAPPING)
-        elif event["Type"].value == "SNS":
-            self._sns_event(queue_id, properties)
-        else:
-            self._result.note(event, "is not an event from a queue")
-
-    def _sns_event(self, queue_id: str, properties: Node) -> None:
-        """SAM can put a queue between a topic and a function: its own, or a named one."""
-        through = properties["SqsSubscription"]
-        topic = self._target(properties["Topic"])
-        if isinstance(through.value, dict):
-            queue = self._consume(
-                through, through["QueueArn"], through["BatchSize"], _SQS_SUBSCRIPTION
-            )
-        elif self._intrinsics.boolean(through.value) is True:
-            queue = queue_id
-            self._result.note(through, f"its queue's name {_WHEN_DEPLOYED}: called {quoted(queue)}")
-            self._add(queue, through, {})
-            self._result.readers.append((queue, through))
-        else:
-            self._result.note(properties, "the topic calls the function: there is no queue")
-            return
-        self._note_unsupported(properties, _SNS_EVENT)
-        if topic and queue:
-            self._subscribed(topic, properties["Topic"], queue, properties)
-
-    def _subscribed(self, topic: str, topic_node: Node, queue: str, place: Node) -> None:
-        """Add a subscription; a topic that the template does not make exists."""
-        arn = self._intrinsics.text(topic_node.value)
-        is_known = arn.startswith("arn:") and names.topic(arn) is None
-        exists = is_known or topic not in self._made_topics
-        self._result.subscriptions.append(
-            Subscription(
-                topic,
-                queue,
-                place,
-                subscription(self._attributes_of(place), self._result),
-                arn=arn if is_known else None,
-                exists=exists,
-            )
-        )
-
-    def _attributes_of(self, place: Node) -> Callable[[Field], Node]:
-        """How an attribute of a queue or a subscription is found, with its value resolved."""
-
-        def find(row: Field) -> Node:
-            node = place[str(row.attribute)]
-            value, used = self._intrinsics.with_defaults(node.value)
-            if any(UNKNOWN in text for text in dead_letters.texts(value)):
-                self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
-                return node.with_value(None)
-            if used:
-                words = ", ".join(quoted(word).strip("'") for word in used)
-                self._result.note(node, f"has the default of {words}")
-            return node.with_value(value)
-
-        return find
-
-    def _consume(self, node: Node, queue_node: Node, size: Node, known: Keys) -> str | None:
-        """Add a queue that calls a function, perhaps in batches, and return its name."""
-        name = self._target(queue_node)
-        if name:
-            self._note_unsupported(node, known)
-            found = batch_size(self._known(size), self._result)
-            self._add(name, queue_node, found)
-            self._result.readers.append((name, node))
-        return name
-
-    def _made(self) -> Iterator[tuple[str, Node]]:
-        """The resources by their logical ids, without those whose condition is false."""
+    def _of_stack(self) -> Iterator[tuple[str, Node]]:
         for logical_id, resource in self._root["Resources"].items():
             if logical_id.startswith("Fn::"):
                 message = "makes resources only when the stack is deployed: left out"
@@ -347,6 +177,208 @@ class _Reader:
         elif holds is None:
             self._result.note(condition, _WHEN_DEPLOYED)
         return holds is not False
+
+    def _of(self, kind: str) -> list[tuple[str, Node]]:
+        return [item for item in self._made.items() if item[1]["Type"].value == kind]
+
+    def _dead_letters(self) -> None:
+        """Find the dead-letter queues of all resources except the queues of the spec.
+
+        A resource counts even if its condition does not hold, and so do all branches of `Fn::If`:
+        dead letters must not be consumed by mistake.
+        """
+        queues = dict(self._of(_QUEUE))
+        owners = {"the functions": self._root["Globals"].value}
+        for logical_id, resource in self._root["Resources"].items():
+            if logical_id not in queues:
+                kind = listed([str(resource["Type"].value)])
+                owners[f"{quoted(logical_id)} ({kind})"] = resource["Properties"].value
+        for owner, value in owners.items():
+            for place in dead_letter_targets(value):
+                for text in self._intrinsics.texts(place):
+                    name = queue_of(text)
+                    if name and UNKNOWN not in name:
+                        self._result.dead_letter(name, owner)
+
+    def _note_queues_and_topics(self) -> None:
+        """Note the keys of queues and topics, once it is known which of them are used, and how."""
+        others = self._result.dead_letter_queues()
+        for logical_id, resource in self._of(_QUEUE):
+            is_dead = self._intrinsics.name(logical_id) in others
+            self._note_unsupported(resource["Properties"], DEAD_LETTER_QUEUE if is_dead else QUEUE)
+        subscribed = {item.topic for item in self._result.subscriptions}
+        for logical_id, resource in self._of(_TOPIC):
+            properties = self._properties(resource)
+            name = self._intrinsics.name(logical_id)
+            if name in subscribed:
+                self._note_name(name, resource, "TopicName")
+                self._note_unsupported(properties, _TOPIC_KEYS)
+            else:
+                self._result.note(resource, "is left out: no queue is subscribed to it")
+
+    def _note_name(self, name: str, resource: Node, key: str) -> None:
+        """Note a name that the template does not give, or that defaults of parameters make up."""
+        given = resource.at("Properties", key)
+        called = f"the spec calls it {listed([name])}"
+        if not self._intrinsics.is_named(resource):
+            self._result.note(resource, f"its name {_WHEN_DEPLOYED}: {called}")
+        elif used := self._intrinsics.parameters_of(given.value):
+            self._result.note(given, f"has the default of {listed(used)}: {called}")
+
+    def _queue(self, logical_id: str, resource: Node) -> None:
+        name = self._intrinsics.name(logical_id)
+        self._note_name(name, resource, "QueueName")
+        properties = self._properties(resource)
+        settings = {"name": properties["QueueName"].with_value(name)} | {
+            key: whole_number(node)
+            for word, key in _SETTINGS.items()
+            if (node := self._known(properties[word])).is_there
+        }
+        is_fifo = properties["FifoQueue"]
+        is_fifo = is_fifo.with_value(self._intrinsics.boolean(is_fifo.value))
+        settings |= fifo(name, is_fifo, self._attributes_of(properties), self._result)
+        settings |= self._handler(resource) | self._redrive(properties["RedrivePolicy"])
+        self._result.queue(name, resource, settings)
+
+    def _handler(self, resource: Node) -> dict[str, Node]:
+        """A handler named by CDK's path, for a queue that has only a logical id."""
+        path = resource.at("Metadata", "aws:cdk:path")
+        if not path.text or self._intrinsics.is_named(resource):
+            return {}
+        # The first step is the stack; CDK leaves out these words of an id too.
+        steps = [step for step in path.text.split("/")[1:] if step not in ("Resource", "Default")]
+        handler = f"handle_{names.snake_case('_'.join(steps))}"
+        if not steps or names.function(handler) or handler in self._result.handlers():
+            return {}
+        return {"handler": path.with_value(handler)}
+
+    def _redrive(self, node: Node) -> dict[str, Node]:
+        policy = node.with_value(self._intrinsics.resolve(node.value))
+        if not policy.is_there:
+            return {}
+        self._result.note_unsupported(policy, REDRIVE_POLICY)
+        target = policy["deadLetterTargetArn"]
+        name = last_part(str(target.value))
+        if UNKNOWN in name:
+            self._result.note(node, f"the dead-letter queue {_WHEN_DEPLOYED}")
+            return {}
+        settings = {"dead_letter_queue": target.with_value(name)}
+        if policy["maxReceiveCount"].is_there:
+            settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
+        return settings
+
+    def _topic(self, logical_id: str, resource: Node) -> None:
+        name = self._intrinsics.name(logical_id)
+        for place in resource.at("Properties", "Subscription").elements():
+            self._subscribe(self._chosen(place), resource.with_value(f":{name}"))
+
+    def _subscription(self, _logical_id: str, resource: Node) -> None:
+        properties = self._properties(resource)
+        self._subscribe(properties, properties["TopicArn"])
+
+    def _subscribe(self, place: Node, topic_node: Node) -> None:
+        if not place.is_there:
+            return
+        protocol = self._intrinsics.text(place["Protocol"].value)
+        if protocol != "sqs":
+            self._result.note(place, f"delivers by {quoted(protocol)}, not to a queue")
+            return
+        topic, queue = self._target(topic_node), self._target(place["Endpoint"])
+        if topic and queue:
+            self._subscribed(topic, topic_node, queue, place)
+            self._result.queue(queue, place)
+            self._note_unsupported(place, SUBSCRIPTION)
+
+    def _mapping(self, _logical_id: str, resource: Node) -> None:
+        properties = self._properties(resource)
+        source = properties["EventSourceArn"]
+        if not source.is_there or not _is_of_queue(self._intrinsics.text(source.value)):
+            self._result.note(resource, "is left out: it reads no queue")
+            return
+        self._consume(properties, source, properties["BatchSize"], _MAPPING)
+
+    def _function(self, logical_id: str, resource: Node) -> None:
+        properties = self._properties(resource)
+        readers = len(self._result.readers)
+        for event_id, event in properties["Events"].items():
+            self._event(f"{logical_id}{event_id}Queue", event)
+        if len(self._result.readers) > readers:
+            self._note_unsupported(properties, _FUNCTION)
+            self._note_unsupported(self._root.at("Globals", "Function"), _FUNCTION)
+        elif not properties["Events"].is_there:
+            self._result.note(resource, "is left out: it has no events")
+
+    def _event(self, queue_id: str, event: Node) -> None:
+        properties = event["Properties"]
+        self._result.note_unsupported(event, _EVENT)
+        if event["Type"].value == "SQS":
+            place = properties["Queue"]
+            self._consume(properties, place, properties["BatchSize"], _MAPPING)
+        elif event["Type"].value == "SNS":
+            self._sns_event(queue_id, properties)
+        else:
+            self._result.note(event, "is not an event from a queue")
+
+    def _sns_event(self, queue_id: str, properties: Node) -> None:
+        """SAM can put a queue between a topic and a function: its own, or a named one."""
+        through = properties["SqsSubscription"]
+        topic = self._target(properties["Topic"])
+        if isinstance(through.value, dict):
+            queue = self._consume(
+                through, through["QueueArn"], through["BatchSize"], _SQS_SUBSCRIPTION
+            )
+        elif self._intrinsics.boolean(through.value) is True:
+            queue = queue_id
+            self._result.note(through, f"its queue's name {_WHEN_DEPLOYED}: called {quoted(queue)}")
+            self._result.queue(queue, through)
+            self._result.readers.append((queue, through))
+        else:
+            self._result.note(properties, "the topic calls the function: there is no queue")
+            return
+        self._note_unsupported(properties, _SNS_EVENT)
+        if topic and queue:
+            self._subscribed(topic, properties["Topic"], queue, properties)
+
+    def _subscribed(self, topic: str, topic_node: Node, queue: str, place: Node) -> None:
+        """Add a subscription; a topic that the template does not make exists."""
+        arn = self._intrinsics.text(topic_node.value)
+        is_known = arn.startswith("arn:") and names.topic(arn) is None
+        made = {self._intrinsics.name(logical_id) for logical_id, _ in self._of(_TOPIC)}
+        self._result.subscriptions.append(
+            Subscription(
+                topic,
+                queue,
+                place,
+                subscription(self._attributes_of(place), self._result),
+                arn=arn if is_known else None,
+                exists=is_known or topic not in made,
+            )
+        )
+
+    def _attributes_of(self, place: Node) -> Callable[[Field], Node]:
+        """How an attribute of a queue or a subscription is found, with its value resolved."""
+
+        def find(row: Field) -> Node:
+            node = place[str(row.attribute)]
+            value, used = self._intrinsics.with_defaults(node.value)
+            if any(UNKNOWN in text for text in texts(value)):
+                self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
+                return node.with_value(None)
+            if used:
+                self._result.note(node, f"has the default of {listed(used)}")
+            return node.with_value(value)
+
+        return find
+
+    def _consume(self, node: Node, queue_node: Node, size: Node, known: Keys) -> str | None:
+        """Add a queue that calls a function, perhaps in batches, and return its name."""
+        name = self._target(queue_node)
+        if name:
+            self._note_unsupported(node, known)
+            found = batch_size(self._known(size), self._result)
+            self._result.queue(name, queue_node, found)
+            self._result.readers.append((name, node))
+        return name
 
     def _properties(self, resource: Node) -> Node:
         """The properties of a resource; its unsupported keys are noted."""

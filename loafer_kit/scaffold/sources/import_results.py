@@ -1,10 +1,12 @@
 """The result of importing a document: queues, subscriptions, models, problems and notes.
 
-A source describes what it finds; `ImportResult.draft` makes the draft of a service of it.
+A source describes what it finds; `ImportResult.draft` makes the draft of a service of it. The
+functions read what all documents say in the same way: attributes, dead-letter targets, names.
 """
 
+import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loafer_kit.exceptions import ConfigurationError
@@ -20,37 +22,38 @@ _Remark = tuple[Path, str]
 _NOWHERE = Node(None)
 _MOST_MESSAGES = 10  # AWS's limit of one receive
 _EMPTY: tuple[object, ...] = (None, "", [], {})
+# Subscriptions, functions, rules, schedules, pipes and buses name their dead-letter targets by similar
+# keys: `RedrivePolicy`, `DeadLetterConfig`, `dead_letter_config`, `OnFailure`.
+_DEAD_LETTER_KEY = re.compile(
+    r"dead_?letter.*|on_?failure|on_?error|error_?action|redrive_?policy",
+    re.IGNORECASE,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys of one kind of table; each key that is not listed here is noted.
+#: The keys of one kind of table, each with the values that need no note: None for any value.
+Keys = Mapping[str, Sequence[str] | None]
 
-    `read` become parts of the spec. `ignored` never matter to a consumer: ids, descriptions, values
-    that a provider computes, keys of other protocols. `defaults` are the values that AWS itself
-    uses, as lower-case texts: they need no note.
+
+def keys(known: str, **defaults: str) -> Keys:
+    """Keys from texts with spaces between words; each key that is not listed is noted.
+
+    `known` become parts of the spec, or never matter to a consumer: ids, descriptions, values that a
+    provider computes, keys of other protocols. `defaults` are the values that AWS itself uses, as
+    lower-case texts.
     """
+    return {key: text.split() for key, text in defaults.items()} | dict.fromkeys(known.split())
 
-    read: frozenset[str]
-    ignored: frozenset[str]
-    defaults: Mapping[str, tuple[str, ...]]
 
-    def unsupported(self, node: Node) -> list[str]:
-        """The keys of a table that a spec cannot express."""
-        return [key for key, item in node.items() if self._is_unsupported(key, item.value)]
-
-    def _is_unsupported(self, key: str, value: object) -> bool:
+def _unsupported(node: Node, known: Keys) -> list[str]:
+    """The keys of a table that a spec cannot express."""
+    found = {key: item.value for key, item in node.items() if item.value not in _EMPTY}
+    return [
+        key
+        for key, value in found.items()
         # `x-` begins the extensions of AsyncAPI, and the anchors of YAML templates.
-        if key in self.read or key in self.ignored or key.startswith("x-") or value in _EMPTY:
-            return False
-        return str(value).lower() not in self.defaults.get(key, ())
-
-
-def keys(
-    read: str, ignored: str = "", defaults: Mapping[str, tuple[str, ...]] | None = None
-) -> Keys:
-    """Keys from texts with spaces between the names."""
-    return Keys(frozenset(read.split()), frozenset(ignored.split()), defaults or {})
+        if not key.startswith("x-")
+        and not (key in known and ((values := known[key]) is None or str(value).lower() in values))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,11 @@ class Queue:
     name: str
     node: Node
     settings: dict[str, Node]
+
+    @property
+    def target(self) -> str | None:
+        """The name of its dead-letter queue."""
+        return self.settings.get("dead_letter_queue", _NOWHERE).text
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,8 @@ class Subscription:
 class ImportResult:
     """The contents of a document so far, its problems, and notes on what a spec cannot express."""
 
-    queues: list[Queue] = field(default_factory=list)
+    #: The queues by their names.
+    queues: dict[str, Queue] = field(default_factory=dict)
     subscriptions: list[Subscription] = field(default_factory=list)
     #: The consumers of queues, each with its queue's name.
     readers: list[tuple[str, Node]] = field(default_factory=list)
@@ -118,9 +127,16 @@ class ImportResult:
 
     def names(self) -> list[object]:
         """The names of all queues, their dead-letter queues and topics."""
-        found: list[object] = [queue.name for queue in self.queues]
-        found += [queue.settings.get("dead_letter_queue", _NOWHERE).value for queue in self.queues]
-        return found + [item.topic_value for item in self.subscriptions]
+        targets = [queue.target for queue in self.queues.values()]
+        return [*self.queues, *targets, *(item.topic_value for item in self.subscriptions)]
+
+    def handlers(self) -> set[object]:
+        """The names of the handlers that queues have so far."""
+        return {queue.settings.get("handler", _NOWHERE).value for queue in self.queues.values()}
+
+    def queue(self, name: str, node: Node, settings: Mapping[str, Node] | None = None) -> None:
+        """Add a queue, or further settings of one that is known; the first place describes it."""
+        self.queues.setdefault(name, Queue(name, node, {})).settings.update(settings or {})
 
     def problem(self, node: Node, message: str) -> None:
         """Add an error of the document."""
@@ -130,15 +146,14 @@ class ImportResult:
         """Add a remark on a part of the document that does not enter the spec."""
         self.notes[node.path, message] = None
 
-    def note_unsupported(self, node: Node, keys: Keys, what: str = "") -> None:
+    def note_unsupported(self, node: Node, known: Keys, what: str = "") -> None:
         """Note the keys of a table that a spec cannot express; `what` describes the table.
 
         Sources drop keys nowhere else, so that none is dropped in silence.
         """
-        unsupported = [quoted(key).strip("'") for key in keys.unsupported(node)]
-        if unsupported:
+        if unsupported := _unsupported(node, known):
             begin = f"{what}: " if what else ""
-            self.note(node, f"{begin}unsupported: {', '.join(unsupported)}")
+            self.note(node, f"{begin}unsupported: {listed(unsupported)}")
 
     def dead_letter(self, name: str, owner: str) -> None:
         """Add a dead-letter queue and what sends its dead letters there."""
@@ -146,27 +161,23 @@ class ImportResult:
 
     def dead_letter_queues(self) -> set[str]:
         """The queues that get no route because anything names them as its dead-letter queue."""
-        targets = {
-            target
-            for queue in self.queues
-            if (target := queue.settings.get("dead_letter_queue", _NOWHERE).text)
-            and target != queue.name  # validation reports that
-        }
-        queues = {queue.name for queue in self.queues}
-        return (queues & (targets | set(self.dead_letters))) - set(self.included)
+        queues = self.queues.values()
+        targets = {queue.target for queue in queues if queue.target != queue.name}
+        return (set(self.queues) & (targets | set(self.dead_letters))) - set(self.included)
 
     def draft(self, origin: str, line: Callable[[Path], int | None]) -> Draft:
         """The draft of a service that handles the messages of these queues."""
-        self._note_without_handler()
-        self._note_dead_letter_queues()
+        others = self.dead_letter_queues()
+        self._note_dead_letter_queues(others)
+        handled = [queue for queue in self.queues.values() if queue.name not in others]
+        if self.queues and not handled:
+            first = next(iter(self.queues.values()))
+            self.problem(
+                first.node,
+                f"every queue is a dead-letter queue: `--include {first.name}` makes a route for one",
+            )
         self._check_included()
-        subscriptions: dict[str, list[Subscription]] = {}
-        for item in self.subscriptions:
-            subscriptions.setdefault(item.queue, []).append(item)
-        queues = [
-            self._settings(index, queue, subscriptions.get(queue.name, []))
-            for index, queue in enumerate(self._handled())
-        ]
+        queues = [self._settings(index, queue) for index, queue in enumerate(handled)]
         _tell_handlers_apart(queues)
         places = dict(self.places)
 
@@ -187,28 +198,17 @@ class ImportResult:
             located(self.notes),
         )
 
-    def _handled(self) -> list[Queue]:
-        """The queues without the dead-letter queues."""
-        others = self.dead_letter_queues()
-        return [queue for queue in self.queues if queue.name not in others]
-
-    def _note_without_handler(self) -> None:
-        """Note the subscriptions and consumers of dead-letter queues."""
-        others = self.dead_letter_queues()
+    def _note_dead_letter_queues(self, others: Collection[str]) -> None:
+        """Note what leads to the dead-letter queues, and their owners unless the spec has them."""
         subscribed = [(item.queue, item.node) for item in self.subscriptions]
         for name, node in [*subscribed, *self.readers]:
             if name in others:
                 self.note(node, f"{quoted(name)} is a dead-letter queue: it gets no handler")
-
-    def _note_dead_letter_queues(self) -> None:
-        """Note the owners of each dead-letter queue, except those that the spec has."""
-        others = self.dead_letter_queues()
         owners = {name: list(found) for name, found in self.dead_letters.items()}
-        for queue in self.queues:
-            target = queue.settings.get("dead_letter_queue", _NOWHERE).text
-            if target and queue.name in others:
-                owners.setdefault(target, []).append(f"the queue {quoted(queue.name)}")
-        for queue in self.queues:
+        for queue in self.queues.values():
+            if queue.target and queue.name in others:
+                owners.setdefault(queue.target, []).append(f"the queue {quoted(queue.name)}")
+        for queue in self.queues.values():
             if queue.name in others and queue.name in owners:
                 owner = " and ".join(owners[queue.name])
                 self.note(
@@ -216,32 +216,24 @@ class ImportResult:
                     f"{quoted(queue.name)} is the dead-letter queue of {owner}: it gets no route; "
                     f"`--include {queue.name}` makes one",
                 )
-        if self.queues and not self._handled():
-            name = self.queues[0].name
-            self.problem(
-                self.queues[0].node,
-                f"every queue is a dead-letter queue: `--include {name}` makes a route for one",
-            )
 
     def _check_included(self) -> None:
-        known = {queue.name for queue in self.queues}
         for name in self.included:
-            if name not in known:
-                hint = names.did_you_mean(name, known)
+            if name not in self.queues:
+                hint = names.did_you_mean(name, self.queues)
                 self.problem(_NOWHERE, f"--include: no queue is called {quoted(name)}{hint}")
 
-    def _settings(
-        self, index: int, queue: Queue, subscriptions: list[Subscription]
-    ) -> dict[str, object]:
+    def _settings(self, index: int, queue: Queue) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
-        settings |= self._topic(subscriptions)
+        settings |= self._topic(queue.name)
         place: Path = ("queues", index)
         self.places[place] = queue.node.path
         self.places |= {(*place, key): node.path for key, node in settings.items()}
         return {key: node.value for key, node in settings.items()}
 
-    def _topic(self, found: list[Subscription]) -> Mapping[str, Node]:
+    def _topic(self, queue: str) -> Mapping[str, Node]:
         """The settings of a queue's only subscription, the first that brings SNS's envelope."""
+        found = [item for item in self.subscriptions if item.queue == queue]
         if not found:
             return {}
         chosen = next((item for item in found if not item.raw), found[0])
@@ -277,9 +269,9 @@ def last_part(arn_or_url: str) -> str:
     return re.split(r"[:/]", arn_or_url)[-1]
 
 
-def fifo(name: str, is_fifo: Node) -> dict[str, Node]:
-    """The setting of a FIFO queue whose name lacks the suffix: validation reports it."""
-    return {"fifo": is_fifo} if is_fifo.value is True and not name.endswith(".fifo") else {}
+def listed(words: Iterable[str]) -> str:
+    """Words of a document in one line, without quotes."""
+    return ", ".join(quoted(word).strip("'") for word in words)
 
 
 def subscription(find: Callable[[Field], Node], result: ImportResult) -> dict[str, Node]:
@@ -293,16 +285,19 @@ def subscription(find: Callable[[Field], Node], result: ImportResult) -> dict[st
     return found
 
 
-def fifo_attributes(
-    name: str, find: Callable[[Field], Node], result: ImportResult
+def fifo(
+    name: str, is_fifo: Node, find: Callable[[Field], Node], result: ImportResult
 ) -> dict[str, Node]:
-    """The settings of a FIFO queue that differ from AWS's defaults; of another queue, notes."""
+    """The settings of a FIFO queue that differ from AWS's defaults; of another queue, notes.
+
+    A name without the suffix is a problem that validation reports.
+    """
     found = _attributes(FIFO, find)
     if name.endswith(".fifo"):
         return found
     for key, node in found.items():
         result.note(node, f"{key} is left out: {quoted(name)} is not a FIFO queue")
-    return {}
+    return {"fifo": is_fifo} if is_fifo.value is True else {}
 
 
 def _attributes(rows: Sequence[Field], find: Callable[[Field], Node]) -> dict[str, Node]:
@@ -324,6 +319,55 @@ def batch_size(node: Node, result: ImportResult) -> dict[str, Node]:
         return {"batch_size": size} if size.is_there else {}
     result.note(node, f"one receive brings {_MOST_MESSAGES} messages at most")
     return {}
+
+
+def dead_letter_targets(value: object) -> Iterator[object]:
+    """The values of all keys, at any depth, that name a dead-letter target."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, Mapping):
+            for key, item in found.items():
+                if isinstance(key, str) and _DEAD_LETTER_KEY.fullmatch(key):
+                    yield item
+                else:
+                    waiting.append(item)
+        elif isinstance(found, list):
+            waiting += found
+
+
+def texts(value: object) -> Iterator[str]:
+    """All texts within a value; the texts within a text that is JSON."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, Mapping):
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+        elif isinstance(found, str):
+            inner = _decoded(found)
+            if inner is None:
+                yield found
+            else:
+                waiting.append(inner)
+
+
+def _decoded(text: str) -> object:
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def queue_of(text: str) -> str | None:
+    """The name at the end of an ARN or URL of a queue; None for another text."""
+    if text.startswith("arn:") and text.split(":")[2:3] not in ([], ["sqs"]):
+        return None
+    name = last_part(text)
+    return name if name and name != text else None
 
 
 def _tell_handlers_apart(queues: Sequence[dict[str, object]]) -> None:

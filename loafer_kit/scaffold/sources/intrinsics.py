@@ -1,12 +1,16 @@
-"""Evaluates CloudFormation's intrinsic functions as far as a template alone allows."""
+"""Evaluates what a template says without a deployment.
+
+These are CloudFormation's intrinsic functions, and the variables of Serverless.
+"""
 
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from loafer_kit.scaffold.sources import dead_letters
-from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.documents import Document, Node
+from loafer_kit.scaffold.sources.import_results import texts
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.specs import Parameter
 
@@ -82,7 +86,7 @@ class Intrinsics:
                 for branch in value["Fn::If"][1:]:
                     yield from self.texts(branch)
             elif len(value) == 1 and (function := next(iter(value))) in _FUNCTIONS:
-                yield from dead_letters.texts(self.resolve({function: value[function]}))
+                yield from texts(self.resolve({function: value[function]}))
             else:
                 for item in value.values():
                     yield from self.texts(item)
@@ -90,7 +94,7 @@ class Intrinsics:
             for item in value:
                 yield from self.texts(item)
         else:
-            yield from dead_letters.texts(value)
+            yield from texts(value)
 
     def name(self, logical_id: str) -> str:
         """A queue's or topic's name; by default its logical id."""
@@ -307,3 +311,74 @@ _FUNCTIONS: Mapping[str, Resolver] = {
     "Fn::Sub": Intrinsics.substitute,
     "Ref": Intrinsics.reference,
 }
+
+
+_VARIABLE = re.compile(
+    r"\$\{(?P<name>(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b[^${},]*)"
+    r"(?:,\s*['\"]?(?P<default>[^${}'\"]*)['\"]?)?\}"
+)
+_MOST_ROUNDS = 10
+
+
+def template_of(document: Document) -> Document:
+    """The document, or the template that a `serverless.yml` has among its resources."""
+    root = Node(document.values)
+    if "Resources" in root or "provider" not in root:
+        return document
+    listed = list(root["resources"].elements()) or [root["resources"]]
+    values: dict[str, dict[str, object]] = {"Resources": {}, "Conditions": {}}
+    for place in listed:
+        for section, known in values.items():
+            known |= {key: _resolved(item.value, root) for key, item in place[section].items()}
+    for name, function in root["functions"].items():
+        values["Resources"][f"{name}LambdaFunction"] = {
+            "Type": "AWS::Serverless::Function",
+            "Properties": _resolved(_function(function), root),
+        }
+    return replace(document, values=values, line=lambda path: document.line(("resources", *path)))
+
+
+def _function(function: Node) -> Mapping[str, object]:
+    events = dict(_events(function))
+    targets = {key: function[key].value for key in ("onError", "destinations") if key in function}
+    return {"Events": events, **({"DeadLetterConfig": targets} if targets else {})}
+
+
+def _events(function: Node) -> Iterator[tuple[str, object]]:
+    for number, event in enumerate(function["events"].elements(), 1):
+        queue = event["sqs"]
+        if queue.is_there:
+            arn = queue["arn"].value if "arn" in queue else queue.value
+            properties = {"Queue": arn, "BatchSize": queue["batchSize"].value}
+            found = {key: value for key, value in properties.items() if value is not None}
+            yield f"Event{number}", {"Type": "SQS", "Properties": found}
+
+
+def _resolved(value: object, root: Node) -> object:
+    """The value with Serverless's variables; those of a deployment are `UNKNOWN`."""
+    if isinstance(value, Mapping):
+        return {key: _resolved(item, root) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, root) for item in value]
+    if not isinstance(value, str):
+        return value
+    for _ in range(_MOST_ROUNDS):
+        found = _VARIABLE.sub(lambda match: _variable(match, root), value)
+        if found == value:
+            break
+        value = found[:_LONGEST]
+    return _VARIABLE.sub(UNKNOWN, value)
+
+
+def _variable(match: re.Match[str], root: Node) -> str:
+    name, default = match["name"].strip(), match["default"]
+    source, _, path = name.partition(":")
+    found: object = None
+    if source == "self":
+        found = root.at(*path.split(".")).value
+    elif name == "sls:stage":
+        found = root.at("provider", "stage").value or "dev"
+    elif name == "opt:stage":
+        found = default or "dev"
+    found = default if found is None else found
+    return str(found) if isinstance(found, (str, int)) else UNKNOWN

@@ -1,5 +1,6 @@
 """The source Terraform: the output of `terraform show -json` for a state or a plan. HCL is not read."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -7,24 +8,26 @@ from pathlib import Path
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources import aws, dead_letters, documents
-from loafer_kit.scaffold.sources.aws import MESSAGE_SIZES
+from loafer_kit.scaffold.sources import documents
+from loafer_kit.scaffold.sources.cloudformation import MESSAGE_SIZES, REDRIVE_POLICY
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Keys,
-    Queue,
     Subscription,
     batch_size,
+    dead_letter_targets,
     draft_of,
     fifo,
-    fifo_attributes,
     keys,
     last_part,
+    listed,
+    queue_of,
     subscription,
+    texts,
     whole_number,
 )
-from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources
+from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources, references
 from loafer_kit.scaffold.spec.fields import DEFAULT_MAX_RECEIVE_COUNT
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -32,76 +35,63 @@ from loafer_kit.scaffold.spec.specs import Draft
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
 
 _QUEUE_DEFAULTS = {
-    "delay_seconds": ("0",),
-    "kms_data_key_reuse_period_seconds": ("300",),
+    "delay_seconds": "0",
+    "kms_data_key_reuse_period_seconds": "300",
     "max_message_size": MESSAGE_SIZES,
-    "message_retention_seconds": ("345600",),
-    "receive_wait_time_seconds": ("0",),
-    "sqs_managed_sse_enabled": ("true",),
-    "visibility_timeout_seconds": ("30",),
+    "message_retention_seconds": "345600",
+    "receive_wait_time_seconds": "0",
+    "sqs_managed_sse_enabled": "true",
+    "visibility_timeout_seconds": "30",
 }
 _QUEUE_KEYS = keys(
-    """
-    content_based_deduplication deduplication_scope fifo_queue fifo_throughput_limit name
-    receive_wait_time_seconds redrive_policy visibility_timeout_seconds
+    f"""
+    {_COMPUTED} content_based_deduplication deduplication_scope fifo_queue fifo_throughput_limit name
+    receive_wait_time_seconds redrive_policy url visibility_timeout_seconds
     """,
-    f"{_COMPUTED} url",
-    _QUEUE_DEFAULTS,
+    **_QUEUE_DEFAULTS,
 )
 # The spec has the name of a dead-letter queue only.
 _DEAD_LETTER_QUEUE_KEYS = keys(
-    "fifo_queue name",
-    f"{_COMPUTED} url",
-    {
-        **_QUEUE_DEFAULTS,
-        "content_based_deduplication": ("false",),
-        "deduplication_scope": ("queue",),
-        "fifo_throughput_limit": ("perqueue",),
-    },
+    f"{_COMPUTED} fifo_queue name url",
+    **_QUEUE_DEFAULTS,
+    content_based_deduplication="false",
+    deduplication_scope="queue",
+    fifo_throughput_limit="perqueue",
 )
-_REDRIVE_POLICY_KEYS = keys("queue_url redrive_policy", _COMPUTED)
+_REDRIVE_POLICY_KEYS = keys(f"{_COMPUTED} queue_url redrive_policy")
 _SAMPLE_RATES = [
     f"{protocol}_success_feedback_sample_rate"
     for protocol in ("application", "firehose", "http", "lambda", "sqs")
 ]
 _TOPIC_KEYS = keys(
-    "fifo_topic name",
-    f"{_COMPUTED} beginning_archive_time display_name",
-    {
-        "content_based_deduplication": ("false",),
-        "fifo_throughput_scope": ("messagegroup",),
-        "signature_version": ("0", "1"),
-        "tracing_config": ("passthrough",),
-        **dict.fromkeys(_SAMPLE_RATES, ("0",)),
-    },
+    f"{_COMPUTED} beginning_archive_time display_name fifo_topic name",
+    content_based_deduplication="false",
+    fifo_throughput_scope="messagegroup",
+    signature_version="0 1",
+    tracing_config="passthrough",
+    **dict.fromkeys(_SAMPLE_RATES, "0"),
 )
 # Only other protocols need a confirmation.
-_SUBSCRIPTION_KEYS = keys(
-    "endpoint filter_policy filter_policy_scope protocol raw_message_delivery topic_arn",
-    f"""
-    {_COMPUTED} confirmation_timeout_in_minutes confirmation_was_authenticated
-    endpoint_auto_confirms owner_id pending_confirmation
-    """,
-)
+_SUBSCRIPTION_KEYS = keys(f"""
+    {_COMPUTED} confirmation_timeout_in_minutes confirmation_was_authenticated endpoint
+    endpoint_auto_confirms filter_policy filter_policy_scope owner_id pending_confirmation protocol
+    raw_message_delivery topic_arn
+    """)
 # `ReportBatchItemFailures` is the only function response type; a service always settles each message
 # alone.
 _MAPPING_KEYS = keys(
-    "batch_size event_source_arn",
     f"""
-    {_COMPUTED} function_arn function_name function_response_types last_modified
-    last_processing_result state state_transition_reason uuid
+    {_COMPUTED} batch_size event_source_arn function_arn function_name function_response_types
+    last_modified last_processing_result state state_transition_reason uuid
     """,
-    {
-        "bisect_batch_on_function_error": ("false",),
-        "enabled": ("true",),
-        "maximum_batching_window_in_seconds": ("0",),
-        "maximum_record_age_in_seconds": ("0", "-1"),
-        "maximum_retry_attempts": ("0", "-1"),
-        "parallelization_factor": ("0", "1"),
-        "tumbling_window_in_seconds": ("0",),
-    },
+    bisect_batch_on_function_error="false",
+    enabled="true",
+    maximum_batching_window_in_seconds="0",
+    maximum_record_age_in_seconds="0 -1",
+    maximum_retry_attempts="0 -1",
+    parallelization_factor="0 1",
+    tumbling_window_in_seconds="0",
 )
-
 
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
@@ -137,11 +127,10 @@ class _Reader:
         planned = root["planned_values"]
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
-        self._all = Resources(self._top["root_module"], configuration)
-        self._resources = self._all.listed
+        self._resources = Resources(self._top["root_module"], configuration)
         self._result = ImportResult(included=include)
+        #: The names of queues and topics by the addresses of resources.
         self._names: dict[str, str] = {}
-        self._queues: dict[str, Queue] = {}
         #: The topics that are managed, each with its ARN if that is known.
         self._made_topics: dict[str, str | None] = {}
         #: The ARNs of the topics that are looked up by their names.
@@ -165,12 +154,9 @@ class _Reader:
             self._mapping(resource)
         self._dead_letters()
         known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING}
-        others = {item.kind for item in self._resources} - known
-        if others:
-            listed = ", ".join(quoted(kind).strip("'") for kind in sorted(others))
-            self._result.note(self._top, f"not looked at: {listed}")
-        self._result.queues = list(self._queues.values())
-        if not self._queues:
+        if others := {item.kind for item in self._resources.listed} - known:
+            self._result.note(self._top, f"not looked at: {listed(sorted(others))}")
+        if not self._result.queues:
             self._result.problem(self._top, f"describes no queue ({_QUEUE})")
         self._note_queues_and_topics()
         return self._result
@@ -180,8 +166,7 @@ class _Reader:
         others = self._result.dead_letter_queues()
         for resource in self._of(_QUEUE):
             is_dead = self._names[resource.address] in others
-            keys = _DEAD_LETTER_QUEUE_KEYS if is_dead else _QUEUE_KEYS
-            self._note_unsupported(resource, keys)
+            self._note_unsupported(resource, _DEAD_LETTER_QUEUE_KEYS if is_dead else _QUEUE_KEYS)
         subscribed = {item.topic for item in self._result.subscriptions}
         for resource in self._of(_TOPIC):
             if self._names[resource.address] in subscribed:
@@ -189,14 +174,14 @@ class _Reader:
             else:
                 self._note(resource, "is left out: no queue is subscribed to it")
 
-    def _note_unsupported(self, resource: Resource, keys: Keys) -> None:
-        self._result.note_unsupported(resource.settings, keys, quoted(resource.address))
+    def _note_unsupported(self, resource: Resource, known: Keys) -> None:
+        self._result.note_unsupported(resource.settings, known, quoted(resource.address))
 
     def _note(self, resource: Resource, message: str) -> None:
         self._result.note(resource.node, f"{quoted(resource.address)}: {message}")
 
     def _of(self, *kinds: str) -> list[Resource]:
-        return [resource for resource in self._resources if resource.kind in kinds]
+        return [resource for resource in self._resources.listed if resource.kind in kinds]
 
     def _name_all(self, kind: str) -> None:
         """Name the queues or topics; those whose name is not known yet are told apart."""
@@ -206,17 +191,16 @@ class _Reader:
         }
         counts = Counter([*filter(None, given.values()), *short.values()])
         taken = set(given.values())
-        numbers: Counter[str] = Counter()
         for resource in self._of(kind):
             name = given[resource.address]
             if name is None:
-                stem = name = short[resource.address]
+                stem, suffix = short[resource.address], _suffix(resource)
                 if counts[stem] > 1:
-                    stem = name = _full_name(resource)
-                while name + _suffix(resource) in taken:
-                    numbers[stem] += 1
-                    name = f"{stem}-{numbers[stem] + 1}"
-                name += _suffix(resource)
+                    stem = _full_name(resource)
+                numbered = (f"{stem}-{number}{suffix}" for number in itertools.count(2))
+                name = next(
+                    name for name in itertools.chain([stem + suffix], numbered) if name not in taken
+                )
                 taken.add(name)
                 self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
             self._names[resource.address] = name
@@ -228,11 +212,11 @@ class _Reader:
             for word, (key, default) in _SETTINGS.items()
             if resource[word].value not in (None, default)
         }
-        settings |= fifo(name, resource["fifo_queue"])
-        settings |= fifo_attributes(name, lambda row: resource[row.name], self._result)
-        if name in self._queues:
+        settings |= fifo(name, resource["fifo_queue"], lambda row: resource[row.name], self._result)
+        if name in self._result.queues:
             self._note(resource, f"is left out: another queue is called {quoted(name)}")
-        self._queues.setdefault(name, Queue(name, resource.node, settings))
+        else:
+            self._result.queue(name, resource.node, settings)
 
     def _redrive(self, resource: Resource) -> None:
         """A queue's redrive policy, a value of the queue or a resource of its own."""
@@ -246,11 +230,11 @@ class _Reader:
             self._note_unsupported(resource, _REDRIVE_POLICY_KEYS)
         if target is None:
             return
-        if name not in self._queues:
+        if name not in self._result.queues:
             self._note(resource, "is left out: its queue is not described")
             return
-        self._result.note_unsupported(where.parsed, aws.REDRIVE_POLICY, quoted(resource.address))
-        settings = self._queues[name].settings
+        self._result.note_unsupported(where.parsed, REDRIVE_POLICY, quoted(resource.address))
+        settings = self._result.queues[name].settings
         settings["dead_letter_queue"] = where.with_value(target)
         if where.is_there:
             count = where.parsed["maxReceiveCount"].value
@@ -262,17 +246,17 @@ class _Reader:
     def _subscription(self, resource: Resource) -> None:
         protocol = str(resource["protocol"].value)
         if protocol != "sqs":
-            message = f"delivers by {quoted(protocol)}, not to a queue"
-            self._note(resource, message)
+            self._note(resource, f"delivers by {quoted(protocol)}, not to a queue")
             return
         topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
         if topic is None or queue is None:
             return
-        self._queues.setdefault(queue, Queue(queue, resource.node, {}))
+        self._result.queue(queue, resource.node)
         arn = resource["topic_arn"].text
         exists = topic not in self._made_topics if arn is None else self._exists(arn)
-        found = arn in self._found_topics or any(
-            text.startswith("data.") for text in resource.references("topic_arn")
+        expression = resource.expressions["topic_arn"].value
+        is_found = arn in self._found_topics or any(
+            text.startswith("data.") for text in references(expression)
         )
         self._result.subscriptions.append(
             Subscription(
@@ -280,7 +264,7 @@ class _Reader:
                 queue,
                 resource.node,
                 subscription(lambda row: resource[row.name], self._result),
-                arn=arn if exists and not found else None,
+                arn=arn if exists and not is_found else None,
                 exists=exists,
             )
         )
@@ -296,13 +280,13 @@ class _Reader:
         source = resource["event_source_arn"]
         name = self._target(resource, "event_source_arn")
         if name and ":sqs:" in str(source.value):
-            self._queues.setdefault(name, Queue(name, resource.node, {}))
-        if name is None or name not in self._queues:
+            self._result.queue(name, resource.node)
+        if name is None or name not in self._result.queues:
             if source.is_there or not resource.expressions["event_source_arn"].is_there:
                 self._note(resource, "is left out: it reads no queue")
             return
         size = batch_size(resource["batch_size"], self._result)
-        self._queues[name].settings.update(size)
+        self._result.queue(name, resource.node, size)
         self._result.readers.append((name, resource.node))
         self._note_unsupported(resource, _MAPPING_KEYS)
 
@@ -313,7 +297,7 @@ class _Reader:
             arn = value.parsed[within] if within else value
             return last_part(arn.text) if arn.text else None
         expression = resource.expressions[key]
-        addresses, knows_all = self._all.referred(resource, expression.value)
+        addresses, knows_all = self._resources.referred(resource, expression.value)
         found = {self._names[address] for address in addresses if address in self._names}
         if len(found) == 1:
             return found.pop()
@@ -323,16 +307,16 @@ class _Reader:
 
     def _dead_letters(self) -> None:
         """Find the dead-letter queues of all resources, except those of the spec's queues."""
-        for resource in self._resources:
+        for resource in self._resources.listed:
             if self._is_read(resource):
                 continue
             owner = quoted(resource.address)
-            for place in dead_letters.places(resource.node["values"].value):
-                for text in dead_letters.texts(place):
-                    if name := dead_letters.queue_of(text):
+            for place in dead_letter_targets(resource.node["values"].value):
+                for text in texts(place):
+                    if name := queue_of(text):
                         self._result.dead_letter(name, owner)
-            for place in dead_letters.places(resource.expressions.value):
-                for address in self._all.referred(resource, place)[0]:
+            for place in dead_letter_targets(resource.expressions.value):
+                for address in self._resources.referred(resource, place)[0]:
                     if address in self._names and f"{_QUEUE}." in address:
                         self._result.dead_letter(self._names[address], owner)
 
@@ -344,7 +328,8 @@ class _Reader:
             name = self._target(resource, "queue_url") or ""
         else:
             return False
-        return name in self._queues and "dead_letter_queue" in self._queues[name].settings
+        queue = self._result.queues.get(name)
+        return queue is not None and "dead_letter_queue" in queue.settings
 
 
 def _short_name(resource: Resource) -> str:

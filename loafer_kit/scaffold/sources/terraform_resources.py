@@ -2,11 +2,11 @@
 
 import itertools
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from loafer_kit.scaffold.sources import dead_letters
 from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.import_results import texts
 
 # Not a default of AWS: a note is due.
 _LATER = "known when applied"
@@ -19,7 +19,6 @@ _RESOURCE = re.compile(rf"((?:data\.)?aws_(?:sqs_queue|sns_topic)\.[\w-]+)({_IND
 _OUTPUT = re.compile(rf"{_STEP.pattern}\.(?P<output>[\w-]+)")
 _VARIABLE = re.compile(r"var\.([\w-]+)")
 _CUT = re.compile(r"[.\[]")
-_DEEPEST = 50
 _NOWHERE = Node(None)
 
 
@@ -77,10 +76,6 @@ class Resource:
         """Whether it is a data source, of something that exists."""
         return self.node["mode"].value == "data"
 
-    def references(self, key: str) -> list[str]:
-        """What a plan's expression for one of the values refers to."""
-        return list(_references(self.expressions[key].value))
-
     def __getitem__(self, key: str) -> Node:
         return self.node.at("values", key)
 
@@ -112,7 +107,7 @@ class Resources:
         }
         for item in node["resources"].elements():
             local = str(item["address"].value).removeprefix(f"{module.address}.").partition("[")[0]
-            yield Resource(item, module, configured.get(local, Node(None)))
+            yield Resource(item, module, configured.get(local, _NOWHERE))
         for child in node["child_modules"].elements():
             address = str(child["address"].value)
             steps = list(_STEP.finditer(address))
@@ -123,65 +118,51 @@ class Resources:
     def referred(self, resource: Resource, expression: object) -> tuple[set[str], bool]:
         """The addresses of queues and topics that an expression of a resource refers to.
 
-        Also whether these are all: false if the expression has a part that cannot be followed.
+        References lead through variables, outputs and `for_each`. Also whether these are all: false
+        if the expression has a part that cannot be followed.
         """
-        follower = _Follower(self._by_address, self._modules, resource)
-        follower.expression(expression, resource.module, 0)
-        return follower.found, follower.knows_all
+        found: set[str] = set()
+        knows_all = True
+        seen = set()
+        waiting = [(expression, resource.module)]
+        while waiting:
+            value, module = waiting.pop()
+            for text in references(value):
+                if (module.address, text) in seen:
+                    continue
+                seen.add((module.address, text))
+                if match := _RESOURCE.match(text):
+                    address = module.within(match[1])
+                    found.update(_chosen(address, match[2], self._by_address, resource))
+                elif match := _OUTPUT.match(text):
+                    address = module.within(f"module.{match['name']}")
+                    for name in _chosen(address, match["index"], self._modules, resource):
+                        outputs = self._modules[name].configuration["outputs"]
+                        output = outputs.at(match["output"], "expression")
+                        waiting.append((output.value, self._modules[name]))
+                elif (match := _VARIABLE.match(text)) and module.parent:
+                    given = module.call.at("expressions", match[1])
+                    waiting.append((given.value, module.parent))
+                elif text.startswith("each."):
+                    given = resource.configuration["for_each_expression"]
+                    waiting.append((given.value, resource.module))
+                elif text.startswith(("local.", "data.")):
+                    knows_all = False
+        return found, knows_all
 
 
-class _Follower:
-    """Follows references through variables, outputs and `for_each`."""
-
-    def __init__(
-        self, resources: Mapping[str, Resource], modules: Mapping[str, Module], origin: Resource
-    ) -> None:
-        self._resources = resources
-        self._modules = modules
-        self._origin = origin
-        self._indices = [origin.index, origin.module.index]
-        self._seen: set[tuple[str, str]] = set()
-        self.found: set[str] = set()
-        self.knows_all = True
-
-    def expression(self, value: object, module: Module, depth: int) -> None:
-        for reference in _references(value):
-            if (module.address, reference) not in self._seen:
-                self._seen.add((module.address, reference))
-                if depth < _DEEPEST:
-                    self._reference(reference, module, depth + 1)
-
-    def _reference(self, text: str, module: Module, depth: int) -> None:
-        if match := _RESOURCE.match(text):
-            self.found.update(self._chosen(module.within(match[1]), match[2], self._resources))
-        elif match := _OUTPUT.match(text):
-            address = module.within(f"module.{match['name']}")
-            for name in self._chosen(address, match["index"], self._modules):
-                inner = self._modules[name]
-                output = inner.configuration.at("outputs", match["output"], "expression")
-                self.expression(output.value, inner, depth)
-        elif match := _VARIABLE.match(text):
-            if module.parent:
-                given = module.call.at("expressions", match[1])
-                self.expression(given.value, module.parent, depth)
-        elif text.startswith("each."):
-            given = self._origin.configuration["for_each_expression"]
-            self.expression(given.value, self._origin.module, depth)
-        elif text.startswith(("local.", "data.")):
-            self.knows_all = False
-
-    def _chosen(self, address: str, index: str, known: Collection[str]) -> list[str]:
-        """What has an address: of several instances that with the same index, else all."""
-        for candidate in (address + index, *(address + own for own in self._indices)):
-            if candidate in known:
-                return [candidate]
-        instance = re.compile(re.escape(address) + _INDEX)
-        return [candidate for candidate in known if instance.fullmatch(candidate)]
+def _chosen(address: str, index: str, known: Collection[str], origin: Resource) -> list[str]:
+    """What has an address: of several instances that with the index of the origin, else all."""
+    for candidate in (address + index, address + origin.index, address + origin.module.index):
+        if candidate in known:
+            return [candidate]
+    instance = re.compile(re.escape(address) + _INDEX)
+    return [candidate for candidate in known if instance.fullmatch(candidate)]
 
 
-def _references(value: object) -> Iterator[str]:
+def references(value: object) -> Iterator[str]:
     """The references within an expression, without those that another one makes more exact."""
-    found = [text for part in _parts(value) for text in dead_letters.texts(part)]
+    found = [text for part in _parts(value) for text in texts(part)]
     less_exact = {
         text[: cut.start()] for text in found for cut in itertools.islice(_CUT.finditer(text), 20)
     }
@@ -192,10 +173,9 @@ def _parts(value: object) -> Iterator[object]:
     waiting = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, Mapping):
-            if "references" in item:
-                yield item["references"]
-            else:
-                waiting += item.values()
-        elif isinstance(item, Sequence) and not isinstance(item, str):
+        if isinstance(item, Mapping) and "references" in item:
+            yield item["references"]
+        elif isinstance(item, Mapping):
+            waiting += item.values()
+        elif isinstance(item, list):
             waiting += item

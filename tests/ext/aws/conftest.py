@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiobotocore.session import get_session
 
-from loafer_kit.ext.aws.requests import direct
+from loafer_kit.ext.aws.requests.clients import Clients
 
 KEYS = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
 EMPTY = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
@@ -72,18 +71,15 @@ class Opened:
     """A direct transport to `url`, and the botocore client that it takes after."""
 
     def __init__(self, url, **options):
-        self._options = {**KEYS, "region_name": "us-east-1", "endpoint_url": url, **options}
+        self._clients = Clients(
+            {**KEYS, "region_name": "us-east-1", "endpoint_url": url, **options}
+        )
 
     async def __aenter__(self):
-        session = get_session()
-        self._context = session.create_client("sqs", **self._options)
-        client = await self._context.__aenter__()
-        self._transport = await direct.open_transport(session, client, self._options)
-        return self._transport, client
+        return await self._clients.transport(), await self._clients.client()
 
     async def __aexit__(self, *exc_info):
-        await self._transport.close()
-        await self._context.__aexit__(*exc_info)
+        await self._clients.close()
 
 
 @pytest.fixture

@@ -49,16 +49,16 @@ def test_a_blocked_loop_has_its_leases_extended(run):
     async def main():
         leases, failing = Leases(), Leases(failure=OSError("no network"))
         dog = watchdog()
-        dog.add(failing)
-        dog.add(leases)
+        dog.add(failing.extend_in_thread, failing.timeout)
+        dog.add(leases.extend_in_thread, leases.timeout)
         await asyncio.sleep(0.5)
         assert not leases.extended.is_set()
         for _ in range(2):
             block_until(leases.extended)
             leases.extended.clear()
         assert threading.current_thread() not in leases.threads
-        dog.remove(failing)
-        dog.remove(leases)
+        dog.remove(failing.extend_in_thread)
+        dog.remove(leases.extend_in_thread)
         (thread,) = leases.threads
         await asyncio.to_thread(thread.join, 10)
         assert not thread.is_alive()
@@ -79,11 +79,11 @@ def test_a_block_is_reported_with_its_length_and_its_place(run, caplog):
     async def main():
         leases = Leases(timeout=30)
         dog = watchdog()
-        dog.add(leases)
+        dog.add(leases.extend_in_thread, leases.timeout)
         await asyncio.sleep(0.3)
         await asyncio.create_task(handler())
         await asyncio.sleep(0.5)
-        dog.remove(leases)
+        dog.remove(leases.extend_in_thread)
 
     caplog.set_level(logging.WARNING)
     run(main)
@@ -100,11 +100,11 @@ def test_short_blocks_are_not_reported(run, caplog):
     async def main():
         leases = Leases(timeout=30)
         dog = watchdog()
-        dog.add(leases)
+        dog.add(leases.extend_in_thread, leases.timeout)
         for _ in range(3):
             threading.Event().wait(0.4)
             await asyncio.sleep(0.2)
-        dog.remove(leases)
+        dog.remove(leases.extend_in_thread)
 
     run(main)
     assert "loop.blocked" not in caplog.text
@@ -129,7 +129,7 @@ def test_leases_of_an_answer_that_waited_count_from_the_block(run):
     async def main():
         leases = Leases()
         dog = watchdog()
-        dog.add(leases)
+        dog.add(leases.extend_in_thread, leases.timeout)
         await asyncio.sleep(0.2)
         asked_at = dog.clock()
         threading.Event().wait(0.5)
@@ -137,7 +137,7 @@ def test_leases_of_an_answer_that_waited_count_from_the_block(run):
         assert asked_at - 0.2 < dog.received_at(asked_at, now) <= asked_at
         assert dog.received_at(now + 0.001, now + 0.002) == now + 0.002
         assert dog.received_at(asked_at, now + 1.5) == now + 1.5
-        dog.remove(leases)
+        dog.remove(leases.extend_in_thread)
 
     run(main)
 
@@ -181,7 +181,7 @@ def test_a_loop_with_a_clock_of_its_own_is_not_watched():
 
     async def main():
         dog = Watchdog()
-        dog.add(Leases())
+        dog.add(Leases().extend_in_thread, 1.0)
         assert dog.received_at(0.0, 100.0) == 100.0
         assert not [t for t in threading.enumerate() if t.name == "loafer_kit watchdog"]
 

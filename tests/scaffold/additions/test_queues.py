@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import message_types, pieces, queues
+from loafer_kit.scaffold.additions import pieces, queues
 from loafer_kit.scaffold.project import projects
 from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
@@ -124,7 +124,7 @@ TYPED = {
 
 def with_type(files, name, handler=None, queue="orders"):
     """The project's files after `add handler --for`."""
-    addition = message_types.plan(draft(files), name, queue, handler, projects.builtin("service"))
+    addition = queues.plan_type(draft(files), name, queue, handler, projects.builtin("service"))
     changed = {path: addition.apply(path, files.get(path)) for path in addition.after}
     return {**files, **{path: after for path, after in changed.items() if after is not None}}
 
@@ -180,7 +180,7 @@ def test_a_type_that_cannot_be_added_is_told(name, handler, queue, message):
 def test_types_that_are_not_recognised_are_told_with_what_they_lack(path, old, new, why):
     """The person inserts it."""
     files = {**rendered(TYPED), path: rendered(TYPED)[path].replace(old, new)}
-    addition = message_types.plan(
+    addition = queues.plan_type(
         Draft(TYPED, "loafer.toml"), "x", "orders", None, projects.builtin("service")
     )
 

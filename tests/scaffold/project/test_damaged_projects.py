@@ -16,9 +16,9 @@ from scaffold.custom_templates import write
 
 from loafer_kit.cli.writing import diff
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.additions import extensions, handlers, pieces, queues
+from loafer_kit.scaffold.additions import extensions, pieces, queues
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
-from loafer_kit.scaffold.project import drift, locks, projects, undo, updates
+from loafer_kit.scaffold.project import drift, history, locks, projects, updates
 from loafer_kit.scaffold.project.plans import digest
 from loafer_kit.scaffold.rendering import custom_templates
 from loafer_kit.scaffold.spec import validation
@@ -61,7 +61,7 @@ def updated(project):
 
 def destroyed(project):
     lock = projects.find_lock(project)
-    return map(diff, undo.last(project, lock, partial(generator_of, project, lock)))
+    return map(diff, history.last(project, lock, partial(generator_of, project, lock)))
 
 
 def added(project):
@@ -132,7 +132,7 @@ def additions():
     ]
     steps = [(item.apply, path) for item in found for path in files if path.endswith(".py")]
     steps += [(item.apply, "loafer.toml") for item in found]
-    apply, paths = handlers.plan(DRAFT, "on_x", generator)
+    apply, paths = queues.plan_handler(DRAFT, "on_x", generator)
     steps += [(apply, path) for path in paths]
     extension = extensions.plan("shop", "a.b:C")
     return files, [*steps, (extension.apply, extension.path)]

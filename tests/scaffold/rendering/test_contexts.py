@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, identifiers, queue_names, specs, valid
 
-from loafer_kit.engine.route_options import ROUTE_OPTIONS
+from loafer_kit.config import ROUTE_OPTIONS
 from loafer_kit.operations import probe
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents

@@ -4,7 +4,7 @@ import pytest
 from scaffold.conftest import QUEUES
 from scaffold.shipping.rendered import PATHS, CloudFormation, Terraform
 
-from loafer_kit.scaffold.shipping import resources, sizing
+from loafer_kit.scaffold import shipping
 
 # The properties of an alarm, under CloudFormation's names.
 SETTINGS = {
@@ -22,12 +22,12 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def expected(spec_of):
     """For each queue that is consumed the age of its messages, for dead letters their number."""
-    return sorted(alarm for queue in resources.queues(spec_of(*QUEUES)) for alarm in _alarms(queue))
+    return sorted(alarm for queue in shipping.queues(spec_of(*QUEUES)) for alarm in _alarms(queue))
 
 
 def _alarms(queue):
     if queue.spec:
-        age = sizing.alarm_age(queue.spec.options)
+        age = shipping.alarm_age(queue.spec.options)
         yield _alarm(queue, "ApproximateAgeOfOldestMessage", periods=5, threshold=age)
     if queue.dead_letters_of:
         yield _alarm(queue, "ApproximateNumberOfMessagesVisible", periods=1, threshold=0)

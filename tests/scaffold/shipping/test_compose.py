@@ -11,7 +11,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from loafer_kit.scaffold.shipping import sizing
+from loafer_kit.scaffold import shipping
 
 PATH = "compose.yaml"
 QUEUES = [
@@ -47,7 +47,7 @@ def test_the_service_waits_for_its_queues_and_they_for_the_server(ship):
         services["service"]["depends_on"]["queues"]["condition"] == "service_completed_successfully"
     )
     assert services["queues"]["depends_on"]["sqs"]["condition"] == "service_healthy"
-    assert services["service"]["stop_grace_period"] == f"{sizing.STOP}s"
+    assert services["service"]["stop_grace_period"] == f"{shipping.STOP}s"
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
         subprocess.run(check, env=environment, check=True, timeout=60)
     finally:
         service.send_signal(signal.SIGTERM)
-        assert service.wait(timeout=sizing.STOP) == 0
+        assert service.wait(timeout=shipping.STOP) == 0
     assert subprocess.run(check, env=environment, check=False, timeout=60).returncode == 1
 
 

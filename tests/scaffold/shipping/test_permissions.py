@@ -11,8 +11,8 @@ from loafer_kit.exceptions import RejectMessage, RetryMessage
 from loafer_kit.ext.aws.routes import SNSQueueRoute, SQSRoute
 from loafer_kit.local import LocalQueue
 from loafer_kit.managers import LoaferManager
-from loafer_kit.scaffold.shipping import contexts, resources
-from loafer_kit.scaffold.shipping.contexts import CONSUME, FIND
+from loafer_kit.scaffold import shipping
+from loafer_kit.scaffold.shipping import CONSUME, FIND
 
 QUEUES = [
     {"name": "orders", "dead_letter_queue": "dead"},
@@ -26,9 +26,9 @@ def allowed(spec):
     """Every action with each queue that it is allowed on."""
     return {
         (action, queue.name)
-        for statement in contexts.statements(resources.queues(spec))
-        for action in statement.actions
-        for queue in statement.queues
+        for actions, queues in shipping.statements(shipping.queues(spec)).items()
+        for action in actions
+        for queue in queues
     }
 
 
@@ -49,9 +49,9 @@ def test_a_url_is_not_looked_up(spec_of):
 
 def test_queues_with_the_same_permissions_share_a_statement(spec_of):
     """As one would write it."""
-    found = contexts.statements(resources.queues(spec_of(*QUEUES)))
+    found = shipping.statements(shipping.queues(spec_of(*QUEUES)))
 
-    assert [[queue.name for queue in statement.queues] for statement in found] == [
+    assert [[queue.name for queue in queues] for queues in found.values()] == [
         ["orders", "news", "a"],
         ["b"],
         ["dead"],

@@ -7,8 +7,8 @@ import pytest
 from scaffold.conftest import QUEUES
 from scaffold.shipping.rendered import PATHS, CloudFormation, Terraform, arn
 
-from loafer_kit.scaffold.shipping import contexts, resources
-from loafer_kit.scaffold.shipping.resources import Queue
+from loafer_kit.scaffold import shipping
+from loafer_kit.scaffold.shipping import Queue
 
 SERVICES = {
     "one of everything": QUEUES,
@@ -28,7 +28,7 @@ SERVICES = {
 @pytest.fixture(scope="module", params=SERVICES.values(), ids=SERVICES)
 def service(request, ship, spec_of):
     """The queues of a spec, and the artefacts that are made of it."""
-    return Service(resources.queues(spec_of(*request.param)), ship(*PATHS, queues=request.param))
+    return Service(shipping.queues(spec_of(*request.param)), ship(*PATHS, queues=request.param))
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,12 @@ class Service:
         return [
             {
                 "Effect": "Allow",
-                "Action": list(statement.actions),
+                "Action": list(actions),
                 "Resource": [
-                    arn("sqs", queue.name, queue.region, queue.account)
-                    for queue in statement.queues
+                    arn("sqs", queue.name, queue.region, queue.account) for queue in queues
                 ],
             }
-            for statement in contexts.statements(self.queues)
+            for actions, queues in shipping.statements(self.queues).items()
         ]
 
     @property
@@ -189,7 +188,7 @@ def test_the_readme_lists_what_a_role_needs(ship, dead_letters):
     """For those who make one by hand, as Kubernetes has it."""
     readme = ship("kubernetes", queues=[{"name": "orders", **dead_letters}])["README.md"]
 
-    expected = {contexts.FIND, *contexts.CONSUME}
+    expected = {shipping.FIND, *shipping.CONSUME}
     if dead_letters:
-        expected |= set(contexts.DEAD_LETTER)
+        expected |= set(shipping.DEAD_LETTER)
     assert set(re.findall(r"sqs:\w+", readme)) == expected

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.shipping import resources
-from loafer_kit.scaffold.shipping.resources import Topic, identifiers
+from loafer_kit.scaffold import shipping
+from loafer_kit.scaffold.shipping import Topic, identifiers
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 
 
 def found(spec):
-    return {queue.name: queue for queue in resources.queues(spec)}
+    return {queue.name: queue for queue in shipping.queues(spec)}
 
 
 def test_what_is_named_is_created(spec_of):
@@ -78,7 +78,7 @@ def test_a_topic_is_there_once(spec_of):
         {"name": "a", "topic": "t"}, {"name": "b", "topic": "t"}, {"name": "c", "topic": arn}
     )
 
-    assert resources.topics(resources.queues(spec)) == (
+    assert shipping.topics(shipping.queues(spec)) == (
         Topic("t"),
         Topic("there", arn, exists=True),
     )
@@ -102,15 +102,15 @@ def test_an_identifier_reads_well(name, camel_case, snake_case):
     """As one would name a resource."""
     (identifier,) = identifiers([name]).values()
 
-    assert (identifier.camel_case, identifier.snake_case) == (camel_case, snake_case)
+    assert identifier == {"id": camel_case, "label": snake_case}
 
 
 def test_what_would_be_called_the_same_is_numbered():
     """From the second on."""
     found = identifiers(["orders", "orders_queue", "Orders.fifo"])
 
-    assert [word.camel_case for word in found.values()] == ["Orders", "Orders2", "Orders3"]
-    assert [word.snake_case for word in found.values()] == ["orders", "orders_2", "orders_3"]
+    assert [word["id"] for word in found.values()] == ["Orders", "Orders2", "Orders3"]
+    assert [word["label"] for word in found.values()] == ["orders", "orders_2", "orders_3"]
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,12}(\.fifo)?", fullmatch=True), unique=True))
@@ -119,8 +119,8 @@ def test_identifiers_never_collide(names):
     found = identifiers(names)
 
     assert list(found) == names
-    words = [word.camel_case for word in found.values()]
-    labels = [word.snake_case for word in found.values()]
+    words = [word["id"] for word in found.values()]
+    labels = [word["label"] for word in found.values()]
     assert all(re.fullmatch("[A-Za-z][A-Za-z0-9]*", word) for word in words)
     assert all(re.fullmatch("[a-z][a-z0-9_]*", label) for label in labels)
     assert len({word.lower() for word in words}) == len(set(labels)) == len(names)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loafer_kit.config import RouteOptions
 from loafer_kit.engine import jobs
-from loafer_kit.engine.route_options import RouteOptions
 from loafer_kit.managers import LoaferManager
 from loafer_kit.providers import AbstractProvider
-from loafer_kit.scaffold.shipping import sizing
+from loafer_kit.scaffold import shipping
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ from loafer_kit.scaffold.shipping import sizing
 )
 def test_the_backlog_of_a_task_is_what_it_works_off_in_a_minute(options, messages):
     """So many at a time, so long each, at most the rate limit; or what it handles at once."""
-    assert sizing.backlog(options).messages == messages
+    assert shipping.backlog(options)["messages"] == messages
 
 
 def test_a_handling_time_that_nobody_named_is_a_guess():
     """The templates say so."""
-    assert sizing.backlog({}).assumed
-    assert not sizing.backlog({"handler_timeout": 3}).assumed
+    assert shipping.backlog({})["assumed"]
+    assert not shipping.backlog({"handler_timeout": 3})["assumed"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_handling_time_that_nobody_named_is_a_guess():
 )  # fmt: skip
 def test_the_alarm_lets_a_message_fail_once(options, age):
     """Five minutes at least, and two rounds of a slow handler."""
-    assert sizing.alarm_age(options) == age
+    assert shipping.alarm_age(options) == age
 
 
 numbers = st.floats(0, 43200, exclude_min=True)
@@ -57,8 +57,8 @@ numbers = st.floats(0, 43200, exclude_min=True)
 )  # fmt: skip
 def test_the_figures_stay_within_reason(options):
     """Whatever a spec may say."""
-    assert 1 <= sizing.backlog(options).messages <= 120_000
-    assert math.isfinite(sizing.alarm_age(options))
+    assert 1 <= shipping.backlog(options)["messages"] <= 120_000
+    assert math.isfinite(shipping.alarm_age(options))
 
 
 def test_the_figures_agree_with_the_runtime():
@@ -66,6 +66,6 @@ def test_the_figures_agree_with_the_runtime():
     grace = inspect.signature(LoaferManager).parameters["grace_time"].default
     settling = jobs._CANCEL_GRACE + AbstractProvider.poll_grace
 
-    assert RouteOptions().concurrency == sizing.DEFAULT_CONCURRENCY
-    assert grace + settling + 5 <= sizing.STOP
-    assert sizing.STOP <= 120  # what Fargate allows
+    assert RouteOptions().concurrency == shipping.DEFAULT_CONCURRENCY
+    assert grace + settling + 5 <= shipping.STOP
+    assert shipping.STOP <= 120  # what Fargate allows

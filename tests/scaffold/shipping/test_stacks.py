@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.local.clients import Clients
-from loafer_kit.scaffold.shipping import contexts, resources
+from loafer_kit.scaffold import shipping
 
 # The server knows stacks, but not these resources of theirs: it says so, and leaves them out.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Tried to parse")]
@@ -152,7 +152,7 @@ def test_the_doctor_finds_no_problem_in_a_stack(stack, tmp_path):
 
 
 def _check_queues(spec, stack, local_queues):
-    expected = resources.queues(spec)
+    expected = shipping.queues(spec)
     assert sorted(local_queues.names()) == sorted(queue.name for queue in expected)
     for queue in expected:
         attributes = local_queues.attributes(queue.name)
@@ -209,8 +209,8 @@ def _check_policy(spec, stack, local_queues):
     assert document["Statement"] == [
         {
             "Effect": "Allow",
-            "Action": list(statement.actions),
-            "Resource": [local_queues.queue_arn(queue.name) for queue in statement.queues],
+            "Action": list(actions),
+            "Resource": [local_queues.queue_arn(queue.name) for queue in queues],
         }
-        for statement in contexts.statements(resources.queues(spec))
+        for actions, queues in shipping.statements(shipping.queues(spec)).items()
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.engine.route_options import ROUTE_OPTIONS
+from loafer_kit.config import ROUTE_OPTIONS
 from loafer_kit.ext.aws import envelopes
 from loafer_kit.ext.aws.options import SQS_SETTINGS
 from loafer_kit.ext.aws.routes import SQSRoute

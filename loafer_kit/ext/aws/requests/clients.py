@@ -1,24 +1,29 @@
-"""Clients: the session, connections and addresses that users with equal options share in a process."""
+"""Clients: the session, credentials and connections that users with equal options share."""
 
 import asyncio
+import contextlib
+import logging
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import botocore.session
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
+from aiobotocore.session import AioSession
+from botocore import exceptions as boto
 from botocore import xform_name
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from loafer_kit import __version__
 from loafer_kit.events import requesting
 from loafer_kit.ext.aws import addresses, trace_headers
-from loafer_kit.ext.aws.requests import answers, direct, errors
-from loafer_kit.ext.aws.requests.signing import Session
-from loafer_kit.ext.aws.requests.transport import BotocoreTransport, SQSTransport
+from loafer_kit.ext.aws.requests import direct, errors
+from loafer_kit.ext.aws.requests.direct import FrozenCredentials
+from loafer_kit.ext.aws.requests.transport import SQSTransport, check_parsable
+
+logger = logging.getLogger(__name__)
 
 #: How requests to SQS are carried: over plain HTTP, or by aiobotocore at several times the cost.
 TransportKind = Literal["direct", "botocore"]
@@ -50,10 +55,152 @@ _BLOCKING_TIMEOUT = 3.0
 #: Every open long poll holds a connection. They are opened when needed: a high limit costs nothing.
 _POOL_SIZE = 1_000
 
+#: Seconds in which credentials that AWS no longer accepts may be replaced: a rotation may disable
+#: the old ones before it writes the new ones.
+_ROTATION = 300.0
+
 _Key = frozenset[tuple[str, Any]]
 _in_use: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, "Clients"]] = (
     weakref.WeakKeyDictionary()
 )
+
+
+class RenewableCredentials:
+    """Credentials that are read again when AWS does not accept them.
+
+    botocore reads static credentials once, so it misses their rotation in the file. `current` are
+    its credentials; `read_again` returns those of a new session (None: they were given as options).
+    """
+
+    def __init__(self, current: Any, read_again: Callable[[], Awaitable[Any]] | None) -> None:
+        self._current = current
+        self._read_again = read_again
+        self._reading = asyncio.Lock()
+        self._accepted = False
+        self._refused_since: float | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._current, name)
+
+    async def get_frozen_credentials(self) -> FrozenCredentials:
+        """Return credentials that are valid now.
+
+        Raises `CredentialsError` for any failure but missing ones, a wrong configuration and an
+        error of AWS.
+        """
+        with _retrieval():
+            try:
+                return await _frozen(self._current)
+            except boto.ClientError as error:  # from STS, about the credentials of a role's source
+                if not errors.is_about_credentials(errors.client_error_code(error)):
+                    raise
+                if self._read_again is None or (found := await self._read_again()) is None:
+                    raise
+                self._current = found
+                return await _frozen(found)
+
+    def accepted(self) -> None:
+        """Take note that AWS accepts the credentials."""
+        self._accepted, self._refused_since = True, None
+
+    async def renewed(self, rejected: FrozenCredentials) -> bool:
+        """Return whether there are other credentials than those that AWS did not accept.
+
+        Raises `CredentialsError` if there are none yet, but AWS accepted these until lately.
+        """
+        if self._read_again is None:
+            return False
+        async with self._reading:  # many requests are rejected at once, one reads
+            if not _equal(await self.get_frozen_credentials(), rejected):
+                return True
+            with _retrieval(configuration_may_change=True):
+                found = await self._read_again()
+                if found is None or _equal(await _frozen(found), rejected):
+                    self._check_patience()
+                    return False
+            self._current = found
+            logger.warning(
+                "credentials.renewed: AWS did not accept the previous ones",
+                extra={"event": "credentials.renewed"},
+            )
+            return True
+
+    def _check_patience(self) -> None:
+        """Raise `CredentialsError` as long as a rotation may be under way."""
+        now = time.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        if self._accepted and now - self._refused_since < _ROTATION:
+            raise errors.RefusedCredentialsError
+
+
+class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
+    """A session of aiobotocore whose credentials are renewable."""
+
+    #: What `get_credentials` found: None before its first call, or without any credentials.
+    found: RenewableCredentials | None = None
+
+    async def get_credentials(self) -> RenewableCredentials | None:
+        """Return the credentials that botocore's providers find.
+
+        Raises as `RenewableCredentials.get_frozen_credentials` does.
+        """
+        if self.found is None:
+            with _retrieval():
+                found = await super().get_credentials()
+            if found is not None:
+                self.found = RenewableCredentials(found, lambda: AioSession().get_credentials())
+        return self.found
+
+
+#: Raised for credentials that no repetition brings.
+_SETUP_ERRORS = (
+    boto.ConfigNotFound,
+    boto.ConfigParseError,
+    boto.InvalidConfigError,
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.ProfileNotFound,
+    boto.UnknownCredentialError,
+)
+
+
+@contextlib.contextmanager
+def _retrieval(*, configuration_may_change: bool = False) -> Iterator[None]:
+    """Turn whatever a provider of credentials raises into `CredentialsError`.
+
+    `configuration_may_change`: a file may be read while it is written.
+    """
+    try:
+        yield
+    except (boto.ClientError, errors.CredentialsError):
+        raise
+    except _SETUP_ERRORS as error:
+        if configuration_may_change:
+            raise errors.CredentialsError(error) from error
+        raise
+    except Exception as error:
+        raise errors.CredentialsError(error) from error
+
+
+async def _frozen(credentials: Any) -> FrozenCredentials:
+    frozen: FrozenCredentials = await credentials.get_frozen_credentials()
+    return frozen
+
+
+def _equal(*credentials: FrozenCredentials) -> bool:
+    return len({(found.access_key, found.secret_key, found.token) for found in credentials}) == 1
+
+
+def _on_one_line(record: logging.LogRecord) -> bool:
+    """Log a refresh that failed with its reason instead of its traceback."""
+    if isinstance(record.exc_info, tuple) and isinstance(record.args, tuple):
+        record.msg, record.args = f"{record.msg} %r", (*record.args, record.exc_info[1])
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("aiobotocore.credentials").addFilter(_on_one_line)
 
 
 class Clients:
@@ -81,7 +228,7 @@ class Clients:
             if key not in self._clients:
                 context = self.session.create_client(service, **self._parameters(long_polling))
                 client = await context.__aenter__()
-                client.meta.events.register("before-parse", answers.check_parsable)
+                client.meta.events.register("before-parse", check_parsable)
                 self._clients[key] = client
             return self._clients[key]
 
@@ -119,14 +266,12 @@ class Clients:
         asked = time.time()
         try:
             answer = await operation(**parameters)
-        except ClientError as exc:
+        except boto.ClientError as exc:
             code, headers = errors.client_error_code(exc), errors.client_error_headers(exc)
             # The clock may have been set during the request.
             if (skew := errors.clock_skew(code, headers, asked, time.time())) is not None:
                 raise errors.ClockError(skew) from exc
-            if credentials is None or used is None:
-                raise
-            if not errors.is_about_credentials(code):
+            if credentials is None or used is None or not errors.is_about_credentials(code):
                 raise
             if not await credentials.renewed(used):
                 raise
@@ -175,7 +320,15 @@ class Clients:
         if kind == "botocore":
             return BotocoreTransport(self.request)
         parameters = self._parameters(long_polling=False)
-        return await direct.open_transport(self.session, client, parameters)
+        key, secret = parameters.get("aws_access_key_id"), parameters.get("aws_secret_access_key")
+        credentials = (
+            await self.session.get_credentials()
+            if key is None or secret is None
+            else RenewableCredentials(
+                AioCredentials(key, secret, parameters.get("aws_session_token")), None
+            )
+        )
+        return await direct.open_transport(self.session, client, parameters, credentials)
 
     def blocking_client(self) -> Any:
         """Return a client of botocore for SQS, for use in another thread while the loop is blocked.
@@ -190,10 +343,7 @@ class Clients:
         return botocore.session.get_session().create_client("sqs", **parameters)
 
     async def queue_url(self, queue: str) -> str:
-        """Return the URL of a queue; a name or an ARN costs a request.
-
-        Raises `ProviderError` if there is no such queue, or no way to ask.
-        """
+        """Return the URL of a queue, by a request for a name or an ARN; raise `ProviderError`."""
         if addresses.is_url(queue):
             return queue
         parameters = addresses.queue_parameters(queue)
@@ -227,6 +377,23 @@ class Clients:
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             await client.__aexit__(None, None, None)
+
+
+class BotocoreTransport:
+    """An `SQSTransport` of aiobotocore's clients; long polls have a client of their own."""
+
+    def __init__(self, request: Callable[..., Awaitable[dict[str, Any]]]) -> None:
+        self._request = request
+
+    async def call(self, action: str, url: str, /, **parameters: Any) -> dict[str, Any]:
+        """Return SQS's answer to `action`."""
+        subject = errors.queue_subject(url)
+        polls = action == "ReceiveMessage"
+        parameters = {"QueueUrl": url, **parameters}
+        return await self._request("sqs", action, subject, parameters, long_polling=polls)
+
+    async def close(self) -> None:
+        """Do nothing: the clients belong to `Clients`."""
 
 
 async def open_transport(
@@ -271,7 +438,7 @@ async def release(clients: Clients) -> None:
         await idle.close()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def borrowed(
     options: Mapping[str, Any], address: str = "", service: str = "sqs"
 ) -> AsyncIterator[Clients]:

@@ -8,6 +8,9 @@ actions of a consumer need none of that.
 
 import asyncio
 import base64
+import functools
+import hashlib
+import hmac
 import io
 import itertools
 import json
@@ -15,28 +18,23 @@ import logging
 import os
 import ssl
 import time
+import urllib.parse
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import yarl
-from aiobotocore.credentials import AioCredentials
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import NoCredentialsError
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
+from botocore.utils import get_environ_proxies, normalize_url_path
 
 from loafer_kit.events import requesting
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
-from loafer_kit.ext.aws.requests import answers, errors
-from loafer_kit.ext.aws.requests.signing import (
-    FrozenCredentials,
-    RenewableCredentials,
-    Signer,
-    find_credentials,
-)
+from loafer_kit.ext.aws.requests import errors
+from loafer_kit.ext.aws.requests.transport import OK, parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +51,118 @@ _LARGEST_WRITE = 1_048_576
 #: The most attempts of one request: the clock and the credentials may each be corrected.
 _ATTEMPTS = 3
 
-
 _SENDS = ("SendMessage", "SendMessageBatch")
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CONTENT_TYPE = "application/x-amz-json-1.0"
+_SIGNED = "content-type;host;x-amz-date;x-amz-target;x-amzn-query-mode"
+_SIGNED_IN_A_SESSION = (
+    "content-type;host;x-amz-date;x-amz-security-token;x-amz-target;x-amzn-query-mode"
+)
+
+
+class FrozenCredentials(Protocol):
+    """Credentials of one moment, as `get_frozen_credentials()` returns them."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class Credentials(Protocol):
+    """Where the credentials of each request come from."""
+
+    async def get_frozen_credentials(self) -> FrozenCredentials:
+        """Return credentials that are valid now."""
+
+    def accepted(self) -> None:
+        """Take note that AWS accepts the credentials."""
+
+    async def renewed(self, rejected: FrozenCredentials) -> bool:
+        """Return whether there are other credentials than those that AWS did not accept."""
+
+
+# Signature Version 4: 34 µs a request, where botocore's general implementation takes 237 µs
+
+
+class Signer:
+    """Signs POSTs of AWS JSON 1.0 to one endpoint, as `region` and `service` (the signing name).
+
+    The parts that are equal in all requests are computed once.
+    """
+
+    def __init__(self, endpoint_url: str, region: str, service: str) -> None:
+        url = urllib.parse.urlsplit(endpoint_url)
+        self._region = region
+        self._service = service
+        self._host = _host(url)
+        path = urllib.parse.quote(normalize_url_path(url.path), safe="/~")
+        self._head = f"POST\n{path}\n\ncontent-type:{_CONTENT_TYPE}\nhost:{self._host}\nx-amz-date:"
+
+    def headers(
+        self, credentials: FrozenCredentials, target: str, body: bytes, moment: float
+    ) -> dict[str, str]:
+        """Return the headers of a request made at `moment` (seconds since the epoch)."""
+        timestamp = _timestamp(int(moment))
+        headers = {
+            "Content-Type": _CONTENT_TYPE,
+            "Host": self._host,
+            "X-Amz-Date": timestamp,
+            "X-Amz-Target": target,
+            # SQS then also returns an error's code of the old query protocol, which botocore reports.
+            "X-Amzn-Query-Mode": "true",
+        }
+        signed = _SIGNED
+        session = ""
+        if credentials.token:
+            headers["X-Amz-Security-Token"] = credentials.token
+            session = f"x-amz-security-token:{' '.join(credentials.token.split())}\n"
+            signed = _SIGNED_IN_A_SESSION
+        canonical = (
+            f"{self._head}{timestamp}\n{session}x-amz-target:{target}\nx-amzn-query-mode:true\n\n"
+            f"{signed}\n{hashlib.sha256(body).hexdigest()}"
+        )
+        day = timestamp[:8]
+        scope = f"{day}/{self._region}/{self._service}/aws4_request"
+        to_sign = (
+            f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n"
+            f"{hashlib.sha256(canonical.encode()).hexdigest()}"
+        )
+        key = _signing_key(credentials.secret_key, day, self._region, self._service)
+        headers["Authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+            f"SignedHeaders={signed}, Signature={_hmac(key, to_sign).hex()}"
+        )
+        return headers
+
+
+@functools.lru_cache(maxsize=16)
+def _timestamp(second: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+
+
+@functools.lru_cache(maxsize=16)
+def _signing_key(secret_key: str, day: str, region: str, service: str) -> bytes:
+    key = _hmac(f"AWS4{secret_key}".encode(), day)
+    for part in (region, service, "aws4_request"):
+        key = _hmac(key, part)
+    return key
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
+
+
+def _host(url: urllib.parse.SplitResult) -> str:
+    host = url.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    if url.port is not None and url.port != _DEFAULT_PORTS.get(url.scheme):
+        host = f"{host}:{url.port}"
+    return host
+
+
+# Requests
 
 
 class DirectTransport:
@@ -69,7 +177,7 @@ class DirectTransport:
         self,
         url: str,
         signer: Signer,
-        credentials: RenewableCredentials | None,
+        credentials: Credentials | None,
         *,
         http: aiohttp.ClientSession,
         polls: aiohttp.ClientSession,
@@ -108,12 +216,12 @@ class DirectTransport:
         request = _ENCODER.encode(parameters).encode()
         try:
             response, answer = await self._ask(action, request)
-            if response.status == answers.OK and action == "ReceiveMessage":
+            if response.status == OK and action == "ReceiveMessage":
                 _decode_binary_attributes(answer)
         except errors.REQUEST_ERRORS as error:
             subject = errors.queue_subject(url)
             raise errors.from_exception(error, action=action, subject=subject) from error
-        if response.status != answers.OK:
+        if response.status != OK:
             raise errors.from_code(
                 *_failure(response, answer),
                 response.status,
@@ -137,7 +245,7 @@ class DirectTransport:
             credentials = await self._credentials.get_frozen_credentials()
             moment = time.time() + self._clock_offset
             response, answer = await self._post(action, request, credentials, moment)
-            if response.status == answers.OK:
+            if response.status == OK:
                 self._credentials.accepted()
                 break
             code, _ = _failure(response, answer)
@@ -167,7 +275,7 @@ class DirectTransport:
             self._url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             body = await response.read()
-        return response, answers.parse_json(action, response.status, response.headers, body)
+        return response, parse_json(action, response.status, response.headers, body)
 
     def _correct_clock(self, aws_time: float) -> None:
         """Adopt AWS's time; another request under way may have done so already."""
@@ -237,7 +345,9 @@ def can_replace(client: Any) -> bool:
     )
 
 
-async def open_transport(session: Any, client: Any, options: Mapping[str, Any]) -> DirectTransport:
+async def open_transport(
+    session: Any, client: Any, options: Mapping[str, Any], credentials: Credentials | None
+) -> DirectTransport:
     """Return a transport that behaves as `client`, which `session` made with `options`."""
     config = client.meta.config
     url = client.meta.endpoint_url
@@ -245,7 +355,7 @@ async def open_transport(session: Any, client: Any, options: Mapping[str, Any]) 
     return DirectTransport(
         url,
         Signer(url, client.meta.region_name, client.meta.service_model.signing_name),
-        await _credentials(session, options),
+        credentials,
         http=_http(config, verification),
         polls=_http(config, verification),
         connect_timeout=config.connect_timeout,
@@ -263,14 +373,6 @@ def _http(config: Any, verification: ssl.SSLContext | bool) -> aiohttp.ClientSes
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     )
-
-
-async def _credentials(session: Any, options: Mapping[str, Any]) -> RenewableCredentials | None:
-    key, secret = options.get("aws_access_key_id"), options.get("aws_secret_access_key")
-    if key is not None and secret is not None:
-        given = AioCredentials(key, secret, options.get("aws_session_token"))
-        return RenewableCredentials(given, None)
-    return await find_credentials(session.get_credentials)
 
 
 async def _verification(session: Any, url: str, verify: bool | str | None) -> ssl.SSLContext | bool:

@@ -191,26 +191,21 @@ def topic_subject(topic: str) -> str:
     return f"Topic {topic.rpartition(':')[2]!r}"
 
 
-def judge_entry(failure: BatchEntryFailure) -> Literal["lease lost", "final", "transient"]:
-    """Return what the failure of one batch entry about a lease means.
+#: What the failure of one batch entry about a lease means. "lease lost": another consumer may have
+#: the message. "final": the request is wrong, repeating it is useless. "transient": SQS failed, the
+#: entry may be repeated while the lease lasts.
+EntryVerdict = Literal["lease lost", "final", "transient"]
 
-    "lease lost": another consumer may have the message. "final": the request is wrong, repeating it
-    is useless. "transient": SQS failed, the entry may be repeated while the lease lasts.
-    """
-    if is_lease_lost(failure.get("Code", ""), failure.get("Message", "")):
+
+def judge_entry(failure: BatchEntryFailure) -> EntryVerdict:
+    """Return what the failure of one batch entry means."""
+    code = _short(failure.get("Code", ""))
+    refuses_handle = code.startswith("InvalidParameterValue") and (
+        "handle" in failure.get("Message", "").lower()
+    )
+    if code in _LEASE_LOST or refuses_handle:
         return "lease lost"
     return "final" if failure.get("SenderFault") else "transient"
-
-
-def is_lease_lost(code: str, message: str) -> bool:
-    """Return whether a batch entry failed because its receipt handle is no longer valid.
-
-    Then another consumer may have the message, or it was deleted.
-    """
-    code = _short(code)
-    return code in _LEASE_LOST or (
-        code.startswith("InvalidParameterValue") and "handle" in message.lower()
-    )
 
 
 def is_about_credentials(code: str) -> bool:

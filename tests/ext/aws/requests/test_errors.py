@@ -104,26 +104,19 @@ def test_client_error_carries_the_retry_after_header():
     assert error.retry_after == 7.0
 
 
-def test_lost_lease_is_told_from_other_refusals():
-    """Only refusals of the receipt handle mean that the lease is lost."""
-    assert errors.is_lease_lost("ReceiptHandleIsInvalid", "")
-    assert errors.is_lease_lost("AWS.SimpleQueueService.MessageNotInflight", "")
-    assert errors.is_lease_lost("InvalidParameterValue", "The receipt handle has expired")
-    assert not errors.is_lease_lost("InvalidParameterValue", "Total VisibilityTimeout is beyond")
-    assert not errors.is_lease_lost("InternalError", "")
-
-
 @pytest.mark.parametrize(
     ("failure", "verdict"),
     [
         ({"Code": "ReceiptHandleIsInvalid", "SenderFault": True}, "lease lost"),
+        ({"Code": "AWS.SimpleQueueService.MessageNotInflight", "SenderFault": True}, "lease lost"),
+        ({"Code": "InvalidParameterValue", "Message": "The receipt handle …"}, "lease lost"),
         ({"Code": "InvalidParameterValue", "Message": "beyond", "SenderFault": True}, "final"),
         ({"Code": "InternalError", "SenderFault": False}, "transient"),
         ({}, "transient"),
     ],
 )
 def test_a_failed_entry_is_judged_in_one_place(failure, verdict):
-    """A lost lease, the sender's fault, or a failure of SQS that may be repeated."""
+    """Only a refused receipt handle is a lost lease; a failure of SQS may be repeated."""
     assert errors.judge_entry(failure) == verdict
 
 

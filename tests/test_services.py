@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from loafer_kit.engine.callbacks import CallbackList
+from loafer_kit.services import CallbackList
 
 
 async def add_one(owner, value):

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from loafer_kit.scaffold.project.gitignore import covered
+from loafer_kit.scaffold.project.git import covered
 
 FILES = {
     ".gitignore": b"\xef\xbb\xbf*.key\r\n# comment\r\n/.env\n!keep.key\nsecrets/\na\\\n[\nlogs/*\n!logs/x\n",

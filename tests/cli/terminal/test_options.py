@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 from typer.testing import CliRunner
 
 from loafer_kit.cli import COMMANDS, app
-from loafer_kit.cli.terminal.typer_commands import Command
+from loafer_kit.cli.terminal.options import Command
 
 
 def parsed(command_class, *arguments):

@@ -4,8 +4,8 @@ import tomllib
 
 import pytest
 
-from loafer_kit.scaffold.additions.artefacts import _with_name
 from loafer_kit.scaffold.additions.pieces import UnplacedError
+from loafer_kit.scaffold.additions.spec_file import with_artefact
 
 QUEUES = '\n[[queues]]\nname = "a"\n'
 
@@ -34,21 +34,21 @@ def test_the_name_is_added_and_no_other_byte_changes(before, after, newline):
     """Wherever the list is, and if there is none."""
     ours = (before + QUEUES).replace("\n", newline).encode()
 
-    assert _with_name(ours, "monitoring") == (after + QUEUES).replace("\n", newline).encode()
+    assert with_artefact(ours, "monitoring") == (after + QUEUES).replace("\n", newline).encode()
 
 
 def test_a_name_that_is_there_already_changes_nothing():
     """In any place of the list."""
     ours = ('with = ["ci", "monitoring"]\n' + QUEUES).encode()
 
-    assert _with_name(ours, "monitoring") == ours
+    assert with_artefact(ours, "monitoring") == ours
 
 
 def test_a_table_with_the_same_key_is_left_alone():
     """Only the service's own list counts."""
     ours = 'name = "a"\n\n[[queues]]\nname = "a"\nwith = ["x"]\n'
 
-    after = tomllib.loads(_with_name(ours.encode(), "monitoring").decode())
+    after = tomllib.loads(with_artefact(ours.encode(), "monitoring").decode())
 
     assert after["with"] == ["monitoring"]
     assert after["queues"][0]["with"] == ["x"]
@@ -61,5 +61,5 @@ def test_a_table_with_the_same_key_is_left_alone():
 def test_a_file_without_a_place_for_it_is_left_to_its_owner(ours):
     """With the line to add."""
     with pytest.raises(UnplacedError, match="no place for one more name in `with`") as caught:
-        _with_name(ours, "monitoring")
+        with_artefact(ours, "monitoring")
     assert caught.value.snippet == 'with = ["monitoring"]'

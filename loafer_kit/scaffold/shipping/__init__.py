@@ -1,1 +1,0 @@
-"""Computes the variables of the artefacts that `--with` adds to a service. It writes no files."""
