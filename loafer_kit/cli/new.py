@@ -106,19 +106,20 @@ class _Sources:
         draft = Draft({})
         for key in [*documents, *(["spec"] if "spec" in given else [])]:
             value = getattr(self, key)
-            module = import_module(f"loafer_kit.scaffold.sources.{_READERS[key]}")
             more: dict[str, Any] = {"include": self.include or []} if key in _IMPORTS else {}
             if self.endpoint_url is not None:
                 more["endpoint_url"] = self.endpoint_url
             with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
-                found = module.read(value, **more)
+                found = _source(_READERS[key]).read(value, **more)
             draft = command_line.override(draft, found.values) if draft.origin else found
-        if self.json_schema:
-            from loafer_kit.scaffold.sources import json_schemas  # few services use it
-
-            for path in self.json_schema:
-                draft = json_schemas.add(draft, path)
+        for path in self.json_schema or ():
+            draft = _source("json_schemas").add(draft, path)
         return draft
+
+
+def _source(name: str) -> Any:
+    """The module of a source; each is imported when it is asked for."""
+    return import_module(f"loafer_kit.scaffold.sources.{name}")
 
 
 @app.command(cls=Command)
@@ -188,7 +189,10 @@ def service(
             show.tell(
                 f"{spec.name} is the package {spec.package}: its folder and its imports have that name."
             )
-    _show_notes(draft)
+    if draft.notes:
+        say(f"left out, of {draft.origin}:", err=True)
+    for note in draft.notes:
+        say(f"  {note}", err=True)
     on_rabbitmq = context.get("on_rabbitmq")
     here, there = ("RabbitMQ", "your broker") if on_rabbitmq else ("a local SQS server", "AWS")
     writing.generate(
@@ -279,10 +283,3 @@ def extension(
             "python -m pytest": "run its tests",
         },
     )
-
-
-def _show_notes(draft: Draft) -> None:
-    if draft.notes:
-        say(f"left out, of {draft.origin}:", err=True)
-    for note in draft.notes:
-        say(f"  {note}", err=True)
