@@ -126,9 +126,11 @@ class ImportResult:
         targets = [queue.target for queue in self.queues.values()]
         return [*self.queues, *targets, *(item.topic_value for item in self.subscriptions)]
 
-    def handlers(self) -> set[object]:
-        """The names of the handlers that queues have so far."""
-        return {queue.settings.get("handler", _NOWHERE).value for queue in self.queues.values()}
+    def handler(self, place: Node, name: str) -> dict[str, Node]:
+        """The setting of a handler, if its name is valid and no queue has it."""
+        taken = {queue.settings.get("handler", _NOWHERE).value for queue in self.queues.values()}
+        is_free = name and names.function(name) is None and name not in taken
+        return {"handler": place.with_value(name)} if is_free else {}
 
     def queue(self, name: str, node: Node, settings: Mapping[str, Node] | None = None) -> None:
         """Add a queue, or further settings of one that is known; the first place describes it."""
