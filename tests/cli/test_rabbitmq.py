@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import sys
+import tempfile
 
 import pytest
 import rabbit
 from kept_projects import run
 
+from loafer_kit.cli import main
 from loafer_kit.ext.amqp import AMQPProvider
 from loafer_kit.outcomes import DeadLetter
 
@@ -43,7 +46,6 @@ def test_send_puts_messages_into_the_queue_before_the_service_runs(rabbitmq, que
         (["send", "QUEUE", "{}", "--delay", "3"], "for SQS"),
         (["dlq", "list"], "LOAFER_AMQP_URL"),
         (["dlq", "move", "QUEUE.dead"], "loafer-kit dlq replay"),
-        (["dev", "--once"], "for SQS"),
     ],
 )
 def test_what_a_command_cannot_do_it_says_in_one_line(queue, monkeypatch, command, message):
@@ -141,3 +143,48 @@ def test_without_a_service_the_variable_says_that_rabbitmq_is_meant(queue, rejec
     assert "no queue 'nowhere'" in run("dlq", "show", "nowhere").stderr
     url = run("dlq", "show", "https://sqs.eu-west-1.amazonaws.com/1/orders-dead")
     assert "no queue" not in url.stderr
+
+
+SERVICE = """
+from loafer_kit.exceptions import RetryMessage
+from loafer_kit.ext.amqp import AMQPRoute
+from loafer_kit.managers import LoaferManager
+
+
+async def handle(message, metadata):
+    if message == "bad":
+        raise ValueError("it is bad")
+    if message == "later" and metadata["deliveries"] < 2:
+        raise RetryMessage(delay=1)
+    return True
+
+
+manager = LoaferManager([AMQPRoute("{queue}", handler=handle)])
+"""
+
+
+def test_dev_ends_when_the_queues_are_empty_and_nothing_comes_again(
+    rabbitmq, queue, monkeypatch, tmp_path, capfd
+):
+    """A message that keeps failing is tried five times, at once; a delay of its own is waited for."""
+    monkeypatch.setenv("LOAFER_AMQP_URL", rabbitmq)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").write_text(SERVICE.replace("{queue}", queue))
+    (package / "__main__.py").write_text("from shop import manager\n\nmanager.run()\n")
+    bodies = ('"good"', '"bad"', '"later"')
+    sends = [f"--send={queue}={body}" for body in bodies]
+    monkeypatch.setattr(sys, "argv", ["loafer-kit", "dev", "--once", "--json", *sends])
+    main()
+    lines = capfd.readouterr().out.splitlines()
+    events = {event.pop("event"): event for event in map(json.loads, lines)}
+    assert events["done"] == {"failed": []}
+    (summary,) = events["summary"]["queues"]
+    assert summary == {
+        "queue": queue,
+        "handled": 2,
+        "failed": 6,
+        "dead_letter_queue": f"{queue}.dead",
+        "dead_letters": {"ValueError: it is bad": 1},
+    }
