@@ -230,7 +230,7 @@ class _Reader:
                 for field in fields
                 if field and len(field.values) == 1 and not field.may_be_absent
             ]
-            values = [text for text in values if isinstance(text, str) and not payloads.key(text)]
+            values = [text for text in values if isinstance(text, str) and not names.key(text)]
             if len(set(values)) == len(parts) and "." not in key:
                 del self._models[name]
                 tables = [{"payload": part} for part in parts]

@@ -20,8 +20,7 @@ from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold import files
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import lines
-from loafer_kit.scaffold.spec.problems import Path
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path
 
 LARGEST = 1024 * 1024
 _STANDARD_INPUT = "standard input"

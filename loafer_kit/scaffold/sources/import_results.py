@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Document, Node
-from loafer_kit.scaffold.spec import filter_policies, names
+from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field
-from loafer_kit.scaffold.spec.problems import Path, Problem
-from loafer_kit.scaffold.spec.specs import Draft, Parameter
+from loafer_kit.scaffold.spec.specs import Draft, Parameter, Path, Problem
 
 # A place and a message about it; the same remark is kept once.
 _Remark = tuple[Path, str]
@@ -297,7 +296,7 @@ def subscription(find: Callable[[Field], Node], result: ImportResult) -> dict[st
     found = _attributes(SUBSCRIPTION, find)
     policy = found.get("filter_policy", _NOWHERE)
     scope = found.get("filter_policy_scope", _NOWHERE).value
-    if policy.is_there and (why := filter_policies.why_refused(policy.value, scope)):
+    if policy.is_there and (why := names.filter_policy_in(scope, policy.value)):
         result.note(policy, f"the filter policy is left out: {why}")
         del found["filter_policy"]
     return found

@@ -28,8 +28,8 @@ from loafer_kit.scaffold.sources.import_results import (
     whole_number,
 )
 from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources, references
+from loafer_kit.scaffold.spec.fields import DEFAULT_MAX_RECEIVE_COUNT
 from loafer_kit.scaffold.spec.specs import Draft
-from loafer_kit.scaffold.spec.validation import DEFAULT_MAX_RECEIVE_COUNT
 
 # Values that the provider computes or repeats.
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
