@@ -15,8 +15,7 @@ from loafer_kit.scaffold.project import code, texts, updates
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.problems import Problem, SpecError
-from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, Problem, QueueSpec, ServiceSpec, SpecError
 
 Files = Mapping[str, bytes]
 
