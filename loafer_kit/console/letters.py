@@ -7,10 +7,9 @@ from typing import Any
 
 from loafer_kit.console.queues import QueueWatch, Watched
 from loafer_kit.dead_letters import replays
-from loafer_kit.dead_letters.letters import Choice, Letter
-from loafer_kit.dead_letters.visits import Visit, visiting
+from loafer_kit.dead_letters.letters import Choice, Letter, Visit
+from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.ext.aws.requests import clients
 
 #: Letters that a page gets at once, and the characters of their bodies that are kept for it.
 _MOST, _MOST_KEPT = 500, 2**25
@@ -87,7 +86,10 @@ class Letters:
 @asynccontextmanager
 async def _visiting(queue: Watched) -> AsyncIterator[Visit]:
     options = queue.reachable().clients.options
-    async with clients.borrowed(options, queue.url) as asked, visiting(asked, queue.url) as visit:
+    async with (
+        SQS.opened(options, queue.url) as broker,
+        broker.visit(await broker.queue(queue.url)) as visit,
+    ):
         yield visit
 
 

@@ -1,5 +1,4 @@
-"""Dead letters for a person: what `loafer-kit dlq` does, one module per noun.
+"""Dead letters for a person: what `loafer-kit dlq` and the console do, on SQS and on RabbitMQ.
 
-Functions take the clients of `ext/aws/requests/clients.py` and plain data. They print nothing and ask
-nobody. How a service sends dead letters is in `ext/aws/dead_letters.py`.
+Functions print nothing and ask nobody. How a service sends dead letters is in `ext`.
 """

@@ -526,7 +526,9 @@ KILLED = """
 """
 
 
-def test_a_process_killed_between_commit_and_acknowledgement_has_one_effect(tmp_path):
+def test_a_process_killed_between_commit_and_acknowledgement_has_one_effect(
+    tmp_path, python_copies
+):
     """The next process acknowledges the message without handling it."""
     shop = Shop(tmp_path / "shop.db")
     (tmp_path / "spool").mkdir()

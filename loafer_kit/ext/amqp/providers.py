@@ -188,9 +188,9 @@ class AMQPProvider(AbstractProvider):
         """Return how many messages are ready, and how many dead letters there are."""
         if self._session is None:
             return {}
-        names = {"visible": self.name, "dead_letters": self._topology.dead_letter_queue}
-        names = {kind: name for kind, name in names.items() if name}
-        return dict(zip(names, await self._session.depth(*names.values()), strict=True))
+        kinds = {self.name: "visible", self.dead_letter_queue: "dead_letters"}
+        found = await self._session.depths(*filter(None, kinds))
+        return {kinds[name]: count for name, count in found.items()}
 
     def holds(self, message: Message) -> bool:
         """Return whether the channel of `message` is still open."""
@@ -219,7 +219,8 @@ class AMQPProvider(AbstractProvider):
 
     def first_received(self, message: Message) -> float | None:
         """Return when the message was first delivered, if it was retried since."""
-        return letters.first_received(message)
+        first = letters.first_received(message)
+        return first.timestamp() if first else None
 
     def sent_at(self, message: Message) -> float | None:
         """Return when the message was sent, if its sender says so."""

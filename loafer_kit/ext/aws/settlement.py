@@ -12,9 +12,9 @@ from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.leases import Lease
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import group_of
-from loafer_kit.ext.aws.requests.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.requests.transport import Queue
+from loafer_kit.ext.aws.sending import PARALLEL, Batcher
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,7 @@ from loafer_kit.scaffold.sources import cloudformation
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 DOCUMENTS = Path(__file__).parent / "documents"
 

@@ -17,8 +17,7 @@ from loafer_kit.scaffold.sources import (
     terraform,
 )
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 TOML = """\
 # a [comment] with = signs

@@ -10,7 +10,7 @@ from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.sources import command_line, documents
 from loafer_kit.scaffold.spec import schema, validation
-from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES, ARTEFACTS
 from loafer_kit.scaffold.spec.specs import Draft
 
 QUEUE = {"name": "a"}
@@ -89,12 +89,12 @@ def test_a_with_that_is_no_list_of_artefacts_is_a_problem(wanted):
 
 def test_the_schema_knows_the_artefacts():
     """Editors complete them."""
-    assert schema.service()["properties"]["with"]["items"]["enum"] == list(NAMES)
+    assert schema.service()["properties"]["with"]["items"]["enum"] == list(ARTEFACT_NAMES)
 
 
 def test_the_help_names_every_artefact():
     """The flag's help lists them all."""
     text = CliRunner().invoke(app, ["new", "service", "--help"], terminal_width=200).output
 
-    for name in NAMES:
+    for name in ARTEFACT_NAMES:
         assert name in text
