@@ -123,11 +123,20 @@ class AMQPProvider(AbstractProvider):
 
     async def put(self, *bodies: bytes) -> None:
         """Put messages into the queue, for tests and tools; return when the broker has them."""
-        mode = DeliveryMode.PERSISTENT if self.options.durable else DeliveryMode.NOT_PERSISTENT
         for body in bodies:
-            await self._to_publish_with().publish(
-                aio_pika.Message(body, delivery_mode=mode), self.name
-            )
+            await self.publish(body, self.name)
+
+    async def publish(
+        self,
+        body: bytes,
+        routing_key: str,
+        exchange: str = "",
+        headers: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Publish a message to an exchange; return when the broker has it, raise `ProviderError`."""
+        mode = DeliveryMode.PERSISTENT if self.options.durable else DeliveryMode.NOT_PERSISTENT
+        message = aio_pika.Message(body, headers=dict(headers or {}), delivery_mode=mode)
+        await self._to_publish_with().publish(message, routing_key, exchange)
 
     async def confirm_message(self, message: Message) -> None:
         """Acknowledge `message`."""
