@@ -10,8 +10,8 @@ from typing import Any
 from loafer_kit.dead_letters.letters import Choice
 from loafer_kit.dead_letters.visits import visiting
 from loafer_kit.exceptions import LoaferKitError, ProviderError
-from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.addresses import bare_name
+from loafer_kit.ext.aws.options import redrive_target
 from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.errors import queue_subject
 
@@ -53,7 +53,7 @@ async def dead_letter_queues(
     found: dict[str, None] = {}
     for url in [*[await clients.queue_url(name) for name in names], *urls]:
         attributes = await attributes_of(clients, url)
-        if target := checks.redrive_target(attributes):
+        if target := redrive_target(attributes):
             found[target] = None
         if url in urls and await sources(clients, url):
             found[attributes["QueueArn"]] = None

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 
 from loafer_kit.dead_letters.letters import Choice, Letter
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
+from loafer_kit.ext.aws.options import redrive_target
 from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.transport import Queue
 
@@ -178,7 +178,7 @@ def refuse_source(name: str, attributes: Mapping[str, str]) -> None:
 
     A receive is what moves its messages on, and how often they were received is not known before.
     """
-    if target := checks.redrive_target(attributes):
+    if target := redrive_target(attributes):
         raise ConfigurationError(
             f"{name} moves its messages to {bare_name(target)} when they are received too often, and "
             "looking at them is a receive: name its dead-letter queue, or remove its redrive policy"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
-from loafer_kit.doctor.findings import Finding
+from loafer_kit.doctor import Finding
 from loafer_kit.exceptions import LoaferKitError, MissingExtraError
 from loafer_kit.scaffold.spec.specs import ServiceSpec
 

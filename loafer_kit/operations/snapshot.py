@@ -129,12 +129,8 @@ class PublisherSnapshot:
     seconds: float
 
     def __add__(self, other: "PublisherSnapshot") -> "PublisherSnapshot":
-        return PublisherSnapshot(
-            self.destination,
-            self.published + other.published,
-            self.failed + other.failed,
-            self.seconds + other.seconds,
-        )
+        counts = map(add, astuple(self)[1:], astuple(other)[1:])
+        return PublisherSnapshot(self.destination, *counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class Service:
 
 
 @pytest.fixture
-async def start(tmp_path, local_queues):
+async def start(tmp_path, local_queues, python_copies):
     """Starts a service on two fresh queues of a server; kills it at the end."""
     async with aiohttp.ClientSession() as session, contextlib.AsyncExitStack() as started:
 

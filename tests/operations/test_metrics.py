@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families as read_prom
 from loafer_kit import LoaferManager
 from loafer_kit.exceptions import RejectMessage, RetryMessage
 from loafer_kit.ext.aws.providers import SQSProvider
-from loafer_kit.operations.emf import by_labels
 from loafer_kit.operations.metrics import (
     MOST_VALUES,
     OPENMETRICS,
@@ -25,6 +24,7 @@ from loafer_kit.operations.metrics import (
     PROMETHEUS,
     Family,
     as_text,
+    by_labels,
     content_type,
     families,
 )

@@ -29,7 +29,7 @@ from rich.prompt import InvalidResponse
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.scaffold.escaping import escape_line, quoted
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import flags
+from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.extensions import ExtensionSpec
 from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec, SpecError
@@ -47,9 +47,9 @@ _MARKS = ("{{", "{%", "{#")
 
 def service(answers: Mapping[str, Any]) -> ServiceSpec:
     """The spec of a service: `queue` is as `--queue` takes it, `with` as `--with` does."""
-    draft = flags.merge(Draft({}), str(answers["name"]), [str(answers["queue"])])
+    draft = command_line.merge(Draft({}), str(answers["name"]), [str(answers["queue"])])
     wanted = str(answers["with"])
-    return validation.service(flags.ship(draft, [wanted] if wanted.strip() else []))
+    return validation.service(command_line.ship(draft, [wanted] if wanted.strip() else []))
 
 
 def extension(answers: Mapping[str, Any]) -> ExtensionSpec:

@@ -256,6 +256,18 @@ def draft_of(document: Document, read: Callable[[Node], ImportResult]) -> Draft:
     return result.draft(document.origin, document.line)
 
 
+def parameter(name: str, default: str | None, others: Iterable[Parameter]) -> Parameter | None:
+    """The parameter of a spec for one of a document; None if it would be invalid, or like another."""
+    variable = names.snake_case(name).upper()
+    if (
+        names.parameter(variable) is None
+        and variable.replace("_", "") not in {other.name.replace("_", "") for other in others}
+        and (default is None or names.parameter_value(default) is None)
+    ):
+        return Parameter(variable, default)
+    return None
+
+
 def whole_number(node: Node) -> Node:
     """The place with the number that its text writes; validation judges all other values."""
     text = node.value

@@ -21,7 +21,7 @@ _KINDS: Mapping[Kind, tuple[type | tuple[type, ...], str]] = {
     "object": (str, "a table, or JSON of one"),  # JSON, which a table becomes before
 }
 
-# The defaults of a route; `tests/scaffold/shipping/test_sizing.py` compares them with the runtime.
+# The defaults of a route; `tests/scaffold/test_shipping.py` compares them with the runtime.
 DEFAULT_BATCH_SIZE = 10
 DEFAULT_CONCURRENCY = 10
 DEFAULT_HANDLER_TIMEOUT = 60

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.sources import asyncapi, flags
+from loafer_kit.scaffold.sources import asyncapi, command_line
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import SpecError
 
@@ -569,7 +569,7 @@ def test_flags_override_what_a_document_says(tmp_path):
     draft = asyncapi.read(document(tmp_path, content))
     assert "name it 'orders.fifo'" in validation.problems_of(draft)[0].message
 
-    found = flags.merge(draft, None, ["orders,fifo=false,wait_time=5", "more"])
+    found = command_line.merge(draft, None, ["orders,fifo=false,wait_time=5", "more"])
 
     orders, more = validation.service(found).queues
     assert orders.name == "orders"

@@ -14,8 +14,8 @@ from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import (
     asyncapi,
     cloudformation,
+    command_line,
     documents,
-    flags,
     json_schemas,
     terraform,
 )
@@ -93,7 +93,7 @@ def test_a_damaged_document_is_a_spec_or_an_error(tmp_path, kind, data):
     file.write_text(json.dumps(data.draw(damaged(whole))))
 
     try:
-        draft = flags.merge(read(file), "shop", [])
+        draft = command_line.merge(read(file), "shop", [])
         list(map(str, draft.notes))
         contexts.service(validation.service(draft))
     except LoaferKitError as error:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.sources import documents, flags
+from loafer_kit.scaffold.sources import command_line, documents
 from loafer_kit.scaffold.spec import schema, validation
 from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES, ARTEFACTS
 from loafer_kit.scaffold.spec.specs import Draft
@@ -61,7 +61,7 @@ def test_what_the_spec_says_is_written_without_the_flag(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("spec.toml").write_text('name = "foobar"\nwith = ["ci"]\n[[queues]]\nname = "a"\n')
 
-    draft = flags.ship(documents.read(Path("spec.toml")), ["ecs"])
+    draft = command_line.ship(documents.read(Path("spec.toml")), ["ecs"])
 
     assert validation.service(draft).ships == ("ci", "ecs")
 

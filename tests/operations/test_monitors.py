@@ -11,9 +11,9 @@ import pytest
 from loafer_kit import LoaferManager
 from loafer_kit.contrib.monitoring import Monitoring
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.operations import emf
-from loafer_kit.operations.emf import Reports, reporting
-from loafer_kit.operations.metrics import Family
+from loafer_kit.operations import monitors
+from loafer_kit.operations.metrics import Family, Reports
+from loafer_kit.operations.monitors import reporting
 from loafer_kit.operations.snapshot import Histogram
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -88,7 +88,7 @@ def failed(monkeypatch):
     """Set when a line says that metrics are not written."""
     event, handler = asyncio.Event(), logging.Handler()
     handler.emit = lambda record: event.set()
-    monkeypatch.setattr(emf.logger, "handlers", [handler])
+    monkeypatch.setattr(monitors.logger, "handlers", [handler])
     return event
 
 
@@ -112,7 +112,7 @@ async def test_a_stream_that_blocks_blocks_neither_the_loop_nor_the_end(
     caplog, failed, monkeypatch
 ):
     """Nobody reads the pipe; that is said once."""
-    monkeypatch.setattr("loafer_kit.operations.emf._LAST_TIME", 0.01)
+    monkeypatch.setattr("loafer_kit.operations.monitors._LAST_TIME", 0.01)
     release = threading.Event()
 
     class Blocked(io.StringIO):
