@@ -31,7 +31,7 @@ from loafer_kit.cli.terminal.output import (
     waiting,
     waiting_for_each,
 )
-from loafer_kit.dead_letters import replays
+from loafer_kit.dead_letters import rabbitmq_broker, replays
 from loafer_kit.dead_letters.letters import (
     Broker,
     Choice,
@@ -370,9 +370,7 @@ class _Place:
         self.on_rabbitmq = self._pairs is not None
         self.kind: type[SQS | RabbitMQ] = SQS
         if self.on_rabbitmq:
-            from loafer_kit.dead_letters import rabbitmq as module  # needs the extra
-
-            self.kind = module.RabbitMQ
+            self.kind = rabbitmq_broker()
 
     def each(self, work: Callable[[Broker], AsyncIterator[T]]) -> Iterator[T]:
         """Yield what `work` yields, given the broker."""

@@ -8,7 +8,6 @@ from typing import Any
 from loafer_kit.console.queues import QueueWatch, Watched
 from loafer_kit.dead_letters import replays
 from loafer_kit.dead_letters.letters import Choice, Letter, Visit
-from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import LoaferKitError
 
 #: Letters that a page gets at once, and the characters of their bodies that are kept for it.
@@ -42,6 +41,7 @@ class Letters:
                     break
         return {
             "letters": [_facts(letter) for letter in seen.values()],
+            "no_reason": visit.broker.no_reason,
             "unseen": visit.unseen,
             "elsewhere": visit.elsewhere,
         }
@@ -85,10 +85,9 @@ class Letters:
 
 @asynccontextmanager
 async def _visiting(queue: Watched) -> AsyncIterator[Visit]:
-    options = queue.reachable().clients.options
     async with (
-        SQS.opened(options, queue.url) as broker,
-        broker.visit(await broker.queue(queue.url)) as visit,
+        queue.reachable().broker(queue.address) as broker,
+        broker.visit(await broker.queue(queue.address)) as visit,
     ):
         yield visit
 

@@ -115,9 +115,9 @@ class RabbitMQ:
 
     async def queue(self, name: str) -> Queue:
         """Return a queue that exists."""
-        if name not in await depths(self.connection, [name]):
-            raise ProviderError(f"There is no queue {name!r} on {self._address}")
-        return Queue(name, f"{self._address}:{name}")
+        queue = Queue(name, f"{self._address}:{name}")
+        await self.counts(queue)
+        return queue
 
     async def dead_letter_queues(
         self, names: Iterable[str] = (), *, prefix: str | None = None
@@ -149,7 +149,10 @@ class RabbitMQ:
 
     async def counts(self, queue: Queue) -> tuple[int, int]:
         """Return how many letters are ready; RabbitMQ does not tell how many consumers hold."""
-        return (await depths(self.connection, [queue.name])).get(queue.name, 0), 0
+        found = await depths(self.connection, [queue.name])
+        if queue.name not in found:
+            raise ProviderError(f"There is no queue {queue.name!r} on {self._address}")
+        return found[queue.name], 0
 
     async def sources(self, queue: Queue) -> list[str]:
         """Return the queues of the service whose dead letters go to a queue."""

@@ -79,15 +79,14 @@ def development_broker() -> contextlib.AbstractContextManager[str]:
 
 
 def url_in_use() -> str:
-    """Return the URL of the broker that LOAFER_AMQP_URL names, or of a running `dev`.
+    """Return the URL of this process's broker, or that LOAFER_AMQP_URL names, or of a running `dev`.
 
     Raises `ConfigurationError` if there is none.
     """
-    if url := os.environ.get("LOAFER_AMQP_URL"):
-        return url
-    for record in records.running():
-        if record.rabbitmq:
-            return record.rabbitmq
+    running = {record.pid: record.rabbitmq for record in records.running() if record.rabbitmq}
+    for url in (running.get(os.getpid()), os.environ.get("LOAFER_AMQP_URL"), *running.values()):
+        if url:
+            return url
     raise ConfigurationError(
         "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
     )
@@ -99,18 +98,21 @@ def _amqp() -> Any:
     return amqp
 
 
-def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> None:
-    """Declare a queue as its route does, and put messages into it; raise `ProviderError`."""
+def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> list[str]:
+    """Declare a queue as its route does, and put messages into it; return their ids.
 
-    async def put_all() -> None:
+    Raises `ProviderError`.
+    """
+
+    async def put_all() -> Any:
         provider = _amqp().AMQPProvider(queue, url=url, **options)
         try:
             await provider.connect()
-            await provider.put(*(body.encode() for body in bodies))
+            return await provider.put(*(body.encode() for body in bodies))
         finally:
             await provider.close()
 
-    asyncio.run(put_all())
+    return list(asyncio.run(put_all()))
 
 
 def dead_letters(url: str, queue: str) -> list[tuple[str | None, str | None]]:

@@ -176,7 +176,9 @@ def test_dev_ends_when_the_queues_are_empty_and_nothing_comes_again(
     bodies = ('"good"', '"bad"', '"later"')
     sends = [f"--send={queue}={body}" for body in bodies]
     monkeypatch.setattr(sys, "argv", ["loafer-kit", "dev", "--once", "--json", *sends])
-    main()
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
     lines = capfd.readouterr().out.splitlines()
     events = {event.pop("event"): event for event in map(json.loads, lines)}
     assert events["done"] == {"failed": []}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,6 +76,13 @@ def url_of(settings: Mapping[str, Any]) -> str:
 def address_of(url: str) -> str:
     """Return a broker's URL without its user and password."""
     return str(URL(url).with_user(None).with_query(None))
+
+
+def bytes_of(message: Any) -> bytes:
+    """Return the body for a message: text and bytes as they are, anything else as JSON."""
+    if isinstance(message, bytes):
+        return message
+    return (message if isinstance(message, str) else json.dumps(message)).encode()
 
 
 async def connect(url: str, name: str, **options: Any) -> AbstractConnection:

@@ -92,13 +92,13 @@ class Death:
 
 def death_of(headers: Mapping[str, Any]) -> Death:
     """Return what a service wrote on a letter, or else what RabbitMQ itself did."""
-    if REASON in headers:
+    if REASON in headers or SOURCE_QUEUE in headers:
         died = headers.get(DIED)
         try:
             time = datetime.fromisoformat(str(died)) if died else None
         except ValueError:  # any sender can write a header
             time = None
-        return Death(str(headers[REASON]), _text(headers.get(SOURCE_QUEUE)), time)
+        return Death(_text(headers.get(REASON)), _text(headers.get(SOURCE_QUEUE)), time)
     deaths = headers.get("x-death")
     if not (isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping)):
         return Death()

@@ -175,7 +175,13 @@ class ImportResult:
                 f"every queue is a dead-letter queue: `--include {first.name}` makes a route for one",
             )
         self._check_included()
-        queues = [self._settings(index, queue) for index, queue in enumerate(handled)]
+        subscriptions: dict[str, list[Subscription]] = {}
+        for item in self.subscriptions:
+            subscriptions.setdefault(item.queue, []).append(item)
+        queues = [
+            self._settings(index, queue, subscriptions.get(queue.name, []))
+            for index, queue in enumerate(handled)
+        ]
         _tell_handlers_apart(queues)
         places = dict(self.places)
 
@@ -221,17 +227,18 @@ class ImportResult:
                 hint = names.did_you_mean(name, self.queues)
                 self.problem(_NOWHERE, f"--include: no queue is called {quoted(name)}{hint}")
 
-    def _settings(self, index: int, queue: Queue) -> dict[str, object]:
+    def _settings(
+        self, index: int, queue: Queue, subscriptions: list[Subscription]
+    ) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
-        settings |= self._topic(queue.name)
+        settings |= self._topic(subscriptions)
         place: Path = ("queues", index)
         self.places[place] = queue.node.path
         self.places |= {(*place, key): node.path for key, node in settings.items()}
         return {key: node.value for key, node in settings.items()}
 
-    def _topic(self, queue: str) -> Mapping[str, Node]:
+    def _topic(self, found: list[Subscription]) -> Mapping[str, Node]:
         """The settings of a queue's only subscription, the first that brings SNS's envelope."""
-        found = [item for item in self.subscriptions if item.queue == queue]
         if not found:
             return {}
         chosen = next((item for item in found if not item.raw), found[0])
