@@ -11,12 +11,13 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
+from json import dumps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -30,16 +31,26 @@ from loafer_kit.cli.terminal.output import (
     waiting,
     waiting_for_each,
 )
-from loafer_kit.dead_letters import exports, queues, replays
-from loafer_kit.dead_letters.letters import Choice, Letter
+from loafer_kit.dead_letters import rabbitmq_broker, replays
+from loafer_kit.dead_letters.letters import (
+    Broker,
+    Choice,
+    Export,
+    Letter,
+    Queue,
+    Summary,
+    Visit,
+    summaries,
+)
 from loafer_kit.dead_letters.moves import Move, Mover, NoMoveTasksError
-from loafer_kit.dead_letters.queues import Summary
 from loafer_kit.dead_letters.replays import Outcome
-from loafer_kit.dead_letters.visits import Visit, visiting
-from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.ext.aws.addresses import bare_name
-from loafer_kit.ext.aws.requests.clients import Clients, borrowed
-from loafer_kit.local import sending
+from loafer_kit.dead_letters.sqs import SQS
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
+from loafer_kit.local import rabbitmq, sending
+
+if TYPE_CHECKING:
+    from loafer_kit.dead_letters.rabbitmq import RabbitMQ
 
 Plan = Callable[[Visit, Choice], AsyncIterator[tuple[Letter, Outcome]]]
 Work = Callable[[Visit, Choice], AsyncIterator[Outcome]]
@@ -50,7 +61,6 @@ _SHOWN, _LOOKED_AT, _PLANNED = 100, 100, 20
 #: Characters of a body that is not shown in full.
 _PREVIEW = 200
 
-_NO_REASON = "no reason: SQS moved it after its last receive"
 _RISEN = "the receive count of each letter that was looked at rose by one"
 #: An answer that is not the name of a queue.
 _NOT = "no, leave it"
@@ -61,21 +71,22 @@ _WOULD = {"sent": "send", "deleted": "delete", "kept": "keep"}
 
 def list_queues(queue: str | None, prefix: str | None, *, json: bool) -> None:
     """List the dead-letter queues that are named, that a prefix finds, or of the service here."""
+    place = _Place(queue)
     dead, sources = ([queue] if queue else []), list[str]()
-    if not queue and prefix is None:
+    if not queue and prefix is None and not place.on_rabbitmq:
         dead, sources = specs.dead_letter_queues_here()
 
-    async def work(clients: Clients, _url: str) -> AsyncIterator[Summary]:
-        found = await queues.dead_letter_queues(clients, sources, prefix=prefix)
-        names = {bare_name(name): name for name in [*found, *dead]}
-        async for summary in queues.summaries(clients, names.values(), _LOOKED_AT):
+    async def work(broker: Broker) -> AsyncIterator[Summary]:
+        found = [] if queue else await broker.dead_letter_queues(sources, prefix=prefix)
+        names = {_name(address): address for address in [*found, *dead]}
+        async for summary in summaries(broker, names, _LOOKED_AT):
             yield summary
 
     found = []
-    for summary in waiting_for_each("looking", _each(work, queue, names_it=False)):
+    for summary in waiting_for_each("looking", place.each(work)):
         found.append(summary)
         if not json:
-            _say_summary(summary)
+            _say_summary(summary, place.kind.no_reason)
     if json:
         say_json([_summary_as_json(summary) for summary in found])
     elif not found:
@@ -92,10 +103,11 @@ def show(queue: str, choice: Choice, *, bodies: bool, json: bool) -> None:
     choice = replace(choice, limit=limit)
     remarks: list[str] = []
     facts = []
-    for letter in waiting_for_each("looking", _visit(_looking, queue, choice, remarks)):
+    place = _Place(queue)
+    for letter in waiting_for_each("looking", place.visit(_looking, choice, remarks)):
         facts.append(letter.facts() if json else {})
         if not json:
-            _say_letter(letter, in_full=bodies)
+            _say_letter(letter, place.kind.no_reason, in_full=bodies)
     if len(facts) == limit:
         remarks.append(f"{limit} letters at most: --limit shows more")
     if json:
@@ -107,7 +119,8 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
     """Write letters to a new file, or to standard output, one JSON object a line."""
     remarks: list[str] = []
     count = 0
-    letters = waiting_for_each("looking", _visit(_looking, queue, choice, remarks))
+    place = _Place(queue)
+    found = waiting_for_each("looking", place.visit(_looking, choice, remarks))
     with ExitStack() as stack:
         write: Callable[[str], object] = print_exactly
         if file is not None:
@@ -117,8 +130,8 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
                 raise LoaferKitError(f"{file}: {error.strerror}") from error
             write = stack.enter_context(os.fdopen(opened, "w", encoding="utf-8")).write
         try:
-            for letter in letters:
-                write(exports.line(letter))
+            for letter in found:
+                write(f"{dumps(place.kind.exported(letter))}\n")
                 count += 1
         finally:
             where = file or "standard output"
@@ -127,13 +140,14 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
 
 def import_letters(file: Path, queue: str, rate: float | None, *, yes: bool, json: bool) -> None:
     """Send the letters of a file that `export` wrote to a queue."""
-    export = exports.read(file)
+    place = _Place(queue)
+    export = Export.read(file, place.kind.imported)
 
-    def work(clients: Clients, url: str) -> AsyncIterator[Outcome]:
-        return replays.send_letters(clients, export.letters, url, export.key, rate=rate)
+    def work(broker: Broker, found: Queue) -> AsyncIterator[Outcome]:
+        return replays.send_letters(broker, export.letters, found, export.key, rate=rate)
 
     if _is_confirmed(f"send {_letters(len(export.letters))} to", queue, yes=yes, json=json):
-        _report(queue, waiting_for_each("sending", _each(work, queue)), [], json=json)
+        _report(queue, waiting_for_each("sending", place.each_of_queue(work)), [], json=json)
 
 
 def purge(queue: str, choice: Choice, *, yes: bool, json: bool) -> None:
@@ -142,15 +156,18 @@ def purge(queue: str, choice: Choice, *, yes: bool, json: bool) -> None:
         _act(queue, choice, replays.plan_purge, replays.purge, yes=yes, json=json)
         return
 
-    async def work(clients: Clients, url: str) -> AsyncIterator[str]:
-        async for summary in queues.summaries(clients, [url], look_at=0):
-            yield _letters(summary.visible + summary.in_flight)
-        await replays.empty(clients, url)
+    place = _Place(queue)
 
-    steps = _each(work, queue)
-    count = next(steps)
+    async def counted(broker: Broker, found: Queue) -> AsyncIterator[int]:
+        yield sum(await broker.counts(found))
+
+    async def emptied(broker: Broker, found: Queue) -> AsyncIterator[None]:
+        await broker.empty(found)
+        yield
+
+    count = _letters(*place.each_of_queue(counted))
     if _is_confirmed(f"delete all, about {count}, of", queue, yes=yes, json=json):
-        list(steps)
+        list(place.each_of_queue(emptied))
         if json:
             say_json(_as_json(queue, [], [], done=True))
         say(f"deleted all, about {count}, of {queue}", err=json)
@@ -160,7 +177,12 @@ def move(
     queue: str, to: str | None, rate: int | None, *, cancel: bool, yes: bool, json: bool
 ) -> None:
     """Have SQS move all letters, or end a move; replay them on a server without moves."""
-    steps = _each(partial(_moving, to=to, rate=rate, cancel=cancel), queue)
+    place = _Place(queue)
+    if place.on_rabbitmq:
+        raise ConfigurationError(
+            f"RabbitMQ has no moves: use `loafer-kit dlq replay {queue}`, or a shovel of RabbitMQ"
+        )
+    steps = place.each_of_queue(partial(_moving, to=to, rate=rate, cancel=cancel))
     try:
         first = next(steps)
     except NoMoveTasksError as error:
@@ -252,13 +274,14 @@ def _act(
 ) -> None:
     """Show what would be done with the chosen letters and ask, then do it with these."""
     remarks: list[str] = []
+    place = _Place(queue)
     if not yes:
-        planned = list(waiting_for_each("looking", _visit(plan, queue, choice, remarks)))
+        planned = list(waiting_for_each("looking", place.visit(plan, choice, remarks)))
         outcomes = [outcome for _, outcome in planned]
         if json:
             say_json(_as_json(queue, outcomes, remarks, done=False))
         for letter, outcome in [] if json else planned[:_PLANNED]:
-            say(f"would {_described(outcome, _WOULD)}: {letter.reason or _NO_REASON}")
+            say(f"would {_described(outcome, _WOULD)}: {letter.reason or place.kind.no_reason}")
         more = len(planned) - _PLANNED
         _say_remarks([*remarks, *([f"and {_letters(more)} more"] if more > 0 else [])])
         what = _counted(outcomes, _WOULD)
@@ -266,13 +289,13 @@ def _act(
             _say_remarks([_RISEN if planned else "no letter"])
             return
         choice, remarks = Choice(ids=frozenset(letter.id for letter, _ in planned)), []
-    steps = _visit(work, queue, choice, remarks)
+    steps = place.visit(work, choice, remarks)
     _report(queue, steps if quietly else waiting_for_each("working", steps), remarks, json=json)
 
 
 def _is_confirmed(what: str, queue: str, *, yes: bool, json: bool) -> bool:
     """Return whether to do it: a person types the queue's name, or has said --yes."""
-    name = bare_name(queue)
+    name = _name(queue)
     if not yes and (json or not is_interactive()):
         say(f"nothing was changed: --yes would {what} {name}", err=True)
     elif not yes:
@@ -302,15 +325,15 @@ def _report(queue: str, outcomes: Iterator[Outcome], remarks: Sequence[str], *, 
 
 
 async def _moving(
-    clients: Clients, url: str, *, to: str | None, rate: int | None, cancel: bool
+    broker: Any, queue: Queue, *, to: str | None, rate: int | None, cancel: bool
 ) -> AsyncIterator[str | Move]:
     """Yield what is going to be done, if anything, then do it and yield the states of the move."""
-    mover = await Mover.of(clients, url)
+    mover = await Mover.of(broker, queue)
     last = await mover.last()
     is_running = last is not None and not last.is_over
     if cancel:
         if last is None or not is_running:
-            raise LoaferKitError(f"No move of {bare_name(url)} is running")
+            raise LoaferKitError(f"No move of {queue.name} is running")
         yield f"cancel the move to {last.target} of"
         await mover.cancel(last)
     elif not is_running:
@@ -335,57 +358,85 @@ def _follow(steps: Iterator[str | Move]) -> Move | None:
     return last
 
 
-# Clients: a command is synchronous, what it does is not.
+class _Place:
+    """Where the queues of a command are. A command is synchronous, what it does there is not.
 
+    `kind` is the class of the broker.
+    """
 
-def _each(
-    work: Callable[[Clients, str], AsyncIterator[T]], queue: str | None, *, names_it: bool = True
-) -> Iterator[T]:
-    """Yield what `work` yields, given clients for the server that has the queue, and its URL."""
-    with waiting(f"looking for {queue or 'queues'}"):
-        server = sending.server_with(queue)
-    say(f"{queue or 'queues'} on {server.place}", err=True)
+    def __init__(self, queue: str | None) -> None:
+        self._queue = queue
+        self._pairs = specs.rabbitmq_queues_here(queue)
+        self.on_rabbitmq = self._pairs is not None
+        self.kind: type[SQS | RabbitMQ] = SQS
+        if self.on_rabbitmq:
+            self.kind = rabbitmq_broker()
 
-    async def items() -> AsyncIterator[T]:
-        async with borrowed(server.clients.options, queue or "") as clients:
-            url = await clients.queue_url(queue) if queue and names_it else ""
-            found: Any = work(clients, url)
-            async with aclosing(found):
-                async for item in found:
+    def each(self, work: Callable[[Broker], AsyncIterator[T]]) -> Iterator[T]:
+        """Yield what `work` yields, given the broker."""
+        queue = self._queue
+        with waiting(f"looking for {queue or 'queues'}"):
+            name, opened = self._broker()
+        say(f"{queue or 'queues'} on {name}", err=True)
+
+        async def items() -> AsyncIterator[T]:
+            async with opened as broker:
+                found: Any = work(broker)
+                async with aclosing(found):
+                    async for item in found:
+                        yield item
+
+        async def step(found: Any) -> list[T]:
+            try:
+                return [await anext(found)]
+            except StopAsyncIteration:
+                return []
+
+        with asyncio.Runner() as runner:
+            found: Any = items()
+            try:
+                while item := runner.run(step(found)):
+                    yield from item
+            finally:
+                runner.run(found.aclose())
+
+    def each_of_queue(self, work: Callable[[Broker, Queue], AsyncIterator[T]]) -> Iterator[T]:
+        """Yield what `work` yields, given the broker and the queue there."""
+
+        async def found(broker: Broker) -> AsyncIterator[T]:
+            items: Any = work(broker, await broker.queue(str(self._queue)))
+            async with aclosing(items):
+                async for item in items:
                     yield item
 
-    async def step(found: Any) -> list[T]:
-        try:
-            return [await anext(found)]
-        except StopAsyncIteration:
-            return []
+        return self.each(found)
 
-    with asyncio.Runner() as runner:
-        found: Any = items()
-        try:
-            while item := runner.run(step(found)):
-                yield from item
-        finally:
-            runner.run(found.aclose())
+    def visit(
+        self,
+        work: Callable[[Visit, Choice], AsyncIterator[T]],
+        choice: Choice,
+        remarks: list[str],
+    ) -> Iterator[T]:
+        """Yield what `work` yields on a visit to the queue; what it did not see is a remark."""
 
+        async def visited(broker: Broker, queue: Queue) -> AsyncIterator[T]:
+            async with broker.visit(queue) as visit:
+                found: Any = work(visit, choice)
+                async with aclosing(found):
+                    async for item in found:
+                        yield item
+                remarks.extend([visit.remark] if visit.remark else [])
 
-def _visit(
-    work: Callable[[Visit, Choice], AsyncIterator[T]],
-    queue: str,
-    choice: Choice,
-    remarks: list[str],
-) -> Iterator[T]:
-    """Yield what `work` yields on a visit to the queue; what it did not see is a remark."""
+        return self.each_of_queue(visited)
 
-    async def visited(clients: Clients, url: str) -> AsyncIterator[T]:
-        async with visiting(clients, url) as visit:
-            found: Any = work(visit, choice)
-            async with aclosing(found):
-                async for item in found:
-                    yield item
-            remarks.extend([visit.remark] if visit.remark else [])
-
-    return _each(visited, queue)
+    def _broker(self) -> tuple[str, AbstractAsyncContextManager[Broker]]:
+        """Return the name of the place, and the broker, to be opened."""
+        kind: Any = self.kind
+        if self.on_rabbitmq:
+            url = rabbitmq.url_in_use()
+            return kind.place(url), kind.opened(url, self._pairs)
+        server = sending.server_with(self._queue)
+        return server.place, kind.opened(server.clients.options, self._queue or "")
 
 
 def _looking(visit: Visit, choice: Choice) -> AsyncIterator[Letter]:
@@ -393,6 +444,11 @@ def _looking(visit: Visit, choice: Choice) -> AsyncIterator[Letter]:
 
 
 # Texts
+
+
+def _name(queue: str) -> str:
+    """Return the name of a queue that is given by name, URL or ARN."""
+    return bare_name(queue) if is_url(queue) or is_arn(queue) else queue
 
 
 def _letters(count: int) -> str:
@@ -425,14 +481,14 @@ def _say_remarks(remarks: Iterable[str]) -> None:
         say(remark, err=True)
 
 
-def _say_summary(summary: Summary) -> None:
+def _say_summary(summary: Summary, no_reason: str) -> None:
     facts = [_letters(summary.visible)]
     facts += [f"{summary.in_flight} in flight"] if summary.in_flight else []
     facts += [f"oldest sent {_time(summary.oldest)}"] if summary.oldest else []
     facts += [f"from {', '.join(summary.sources)}"] if summary.sources else []
     say(f"{summary.queue}: {', '.join(facts) if summary.url else 'unknown'}")
     for reason, count in summary.reasons.items():
-        say(f"{count:>7}  {reason or _NO_REASON}")
+        say(f"{count:>7}  {reason or no_reason}")
     if summary.seen < summary.visible and not summary.problem:
         say(f"{'':7}  the reasons of {_letters(summary.seen)}")
     if summary.problem:
@@ -445,12 +501,12 @@ def _summary_as_json(summary: Summary) -> dict[str, Any]:
     return {**asdict(summary), "oldest": oldest, "reasons": reasons}
 
 
-def _say_letter(letter: Letter, *, in_full: bool) -> None:
-    source = f", from {bare_name(letter.source)}" if letter.source else ""
+def _say_letter(letter: Letter, no_reason: str, *, in_full: bool) -> None:
+    source = f", from {_name(letter.source)}" if letter.source else ""
     sent = f", sent {_time(letter.sent)}" if letter.sent else ""
     group = f", group {letter.group}" if letter.group else ""
     say(f"{letter.id}: received {letter.receive_count} times{sent}{source}{group}")
-    say(f"  {letter.reason or _NO_REASON}")
+    say(f"  {letter.reason or no_reason}")
     if letter.original_id:
         say(f"  message {letter.original_id}")
     for name, value in letter.attributes.items():

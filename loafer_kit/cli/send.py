@@ -1,7 +1,6 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
 import io
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,11 +15,12 @@ from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
 from loafer_kit.cli.terminal.options import Json, enclosing_project
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
-from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
 from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
+from loafer_kit.local.rabbitmq import put, url_in_use
 from loafer_kit.scaffold.spec.fields import AMQP
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
@@ -159,14 +159,8 @@ def _send_to_rabbitmq(
     queue: str, options: Mapping[str, Any], bodies: Iterable[str], *, json: bool
 ) -> None:
     """Send to the broker that LOAFER_AMQP_URL names, or else to that of a running `dev`."""
-    running = [record.rabbitmq for record in records.running() if record.rabbitmq]
-    url = os.environ.get("LOAFER_AMQP_URL") or next(iter(running), None)
-    if url is None:
-        raise ConfigurationError(
-            "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
-        )
+    url = url_in_use()
     from loafer_kit.ext.amqp.connections import address_of
-    from loafer_kit.local.rabbitmq import put
 
     sent = list(bodies)
     with waiting(f"sending to {queue}"):

@@ -14,12 +14,11 @@ from aiohttp import web
 from loafer_kit.console import processes
 from loafer_kit.console.letters import Letters
 from loafer_kit.console.processes import Service
-from loafer_kit.console.queues import QueueWatch, Row, Watched
+from loafer_kit.console.queues import QueueWatch, Row
 from loafer_kit.console.security import SESSION, Guard
 from loafer_kit.console.streams import Streams
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import sending
-from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.sending import Server
 from loafer_kit.operations import control
 from loafer_kit.operations.http import Address
@@ -51,7 +50,7 @@ Action = Callable[[Values], Awaitable[Any]]
 class Console:
     """Shows `services` and their queues to browsers; with `write` they may be steered.
 
-    `find` returns the server of a queue.
+    `find` returns the server of a queue of SQS.
     """
 
     def __init__(
@@ -153,9 +152,10 @@ class Console:
     async def _send(self, values: Values) -> Values:
         queue, body, group = self._queues.asked(values), values.get("body"), values.get("group")
         if not isinstance(body, str) or not body:
-            raise LoaferKitError("The body is empty: SQS requires one")
-        options = MessageOptions(group=group if isinstance(group, str) and group else None)
-        return {"message_id": await asyncio.to_thread(_send_one, queue, body, options)}
+            raise LoaferKitError("The body is empty: a message has one")
+        group = group if isinstance(group, str) and group else None
+        send = queue.reachable().send
+        return {"message_id": await asyncio.to_thread(send, queue.address, body, group)}
 
     async def _change_flow(self, values: Values) -> Values:
         service = self._services.get(str(values.get("service")))
@@ -176,12 +176,6 @@ async def _listen(runner: web.AppRunner, address: Address) -> Address:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"The console cannot listen on {address}: {reason}") from error
     return Address(address.host, runner.addresses[0][1])
-
-
-def _send_one(queue: Watched, body: str, options: MessageOptions) -> str:
-    destination = queue.reachable().queue(queue.url)
-    [message_id] = sending.send(destination, [body], options)
-    return message_id
 
 
 async def _send_file(content: bytes, kind: str, _: web.Request) -> web.Response:

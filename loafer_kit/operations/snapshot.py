@@ -27,10 +27,10 @@ class Histogram:
     def __post_init__(self) -> None:
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float, times: int = 1) -> None:
-        """Count `value`, which was observed `times`."""
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.total += value * times
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
     def __add__(self, other: "Histogram") -> "Histogram":
         counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]

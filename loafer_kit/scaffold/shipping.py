@@ -144,9 +144,9 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def identifiers(of: Iterable[str]) -> Mapping[str, Context]:
-    """The identifiers of each name, unique in any case: `orders-created.fifo` becomes
+    """Each name's `id` for CloudFormation and `label` for Terraform, unique in any case.
 
-    `id`, for CloudFormation, OrdersCreated, and `label`, for Terraform, `orders_created`.
+    Those of `orders-created.fifo` are OrdersCreated and `orders_created`.
     """
     found: dict[str, Context] = {}
     for name in dict.fromkeys(of):

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import aio_pika
@@ -77,6 +78,13 @@ def address_of(url: str) -> str:
     return str(URL(url).with_user(None).with_query(None))
 
 
+def bytes_of(message: Any) -> bytes:
+    """Return the body for a message: text and bytes as they are, anything else as JSON."""
+    if isinstance(message, bytes):
+        return message
+    return (message if isinstance(message, str) else json.dumps(message)).encode()
+
+
 async def connect(url: str, name: str, **options: Any) -> AbstractConnection:
     """Open a connection that does not restore itself; raise `ProviderError`."""
     with provider_errors(f"The broker {address_of(url)}"):
@@ -95,6 +103,17 @@ async def disconnect(connection: AbstractConnection) -> None:
         await asyncio.wait_for(connection.close(), _CLOSE)
     for _ in range(_LAST_TURNS):
         await asyncio.sleep(0)
+
+
+async def depths(connection: AbstractConnection, queues: Iterable[str]) -> dict[str, int]:
+    """Return how many messages are ready in each of the queues that exist; nothing is created."""
+    found = {}
+    for name in queues:
+        with provider_errors(f"Queue {name!r}"), contextlib.suppress(ChannelNotFoundEntity):
+            async with connection.channel() as channel:
+                queue = await channel.declare_queue(name, passive=True, timeout=ANSWER)
+            found[name] = queue.declaration_result.message_count or 0
+    return found
 
 
 @contextlib.contextmanager

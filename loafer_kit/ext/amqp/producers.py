@@ -1,6 +1,6 @@
 """Producer: publishes the results of an Application, as in Henson-AMQP."""
 
-import json
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -8,7 +8,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from loafer_kit.events import publishing
-from loafer_kit.ext.amqp.connections import address_of, url_of
+from loafer_kit.ext.amqp.connections import address_of, bytes_of, url_of
 from loafer_kit.ext.amqp.publishers import Publisher
 
 
@@ -55,11 +55,15 @@ class Producer:
         destination = exchange_name or routing_key
         with publishing("rabbitmq", destination, address_of(url)) as sending:
             letter = aio_pika.Message(
-                _bytes_of(message),
+                bytes_of(message),
                 headers=dict(sending.headers),
                 delivery_mode=aio_pika.DeliveryMode(int(settings["AMQP_DELIVERY_MODE"])),
             )
             await publisher.publish(letter, declare, exchange_name)
+
+    async def forward(self, result: Any, source: Mapping[str, Any], position: int = 0) -> None:
+        """Send a result of a message: a route or an application may have it as its `forward_to`."""
+        await self.send(result)
 
     async def _declare_exchange(self, channel: AbstractChannel) -> None:
         """Declare the outbound exchange, once on each channel."""
@@ -77,9 +81,3 @@ class Producer:
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             await publisher.close()
-
-
-def _bytes_of(message: Any) -> bytes:
-    if isinstance(message, bytes):
-        return message
-    return (message if isinstance(message, str) else json.dumps(message)).encode()

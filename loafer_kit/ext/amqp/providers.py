@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -121,13 +122,28 @@ class AMQPProvider(AbstractProvider):
         """The name of the queue for dead letters; empty: there is none."""
         return self._topology.dead_letter_queue
 
-    async def put(self, *bodies: bytes) -> None:
-        """Put messages into the queue, for tests and tools; return when the broker has them."""
+    async def put(self, *bodies: bytes) -> list[str]:
+        """Put messages into the queue, for tests and tools; return their ids when the broker has them."""
+        return [await self.publish(body, self.name) for body in bodies]
+
+    async def publish(
+        self,
+        body: bytes,
+        routing_key: str,
+        exchange: str = "",
+        headers: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Publish a message to an exchange; return its id when the broker has it.
+
+        Raises `ProviderError`.
+        """
         mode = DeliveryMode.PERSISTENT if self.options.durable else DeliveryMode.NOT_PERSISTENT
-        for body in bodies:
-            await self._to_publish_with().publish(
-                aio_pika.Message(body, delivery_mode=mode), self.name
-            )
+        name = uuid.uuid4().hex
+        message = aio_pika.Message(
+            body, headers=dict(headers or {}), delivery_mode=mode, message_id=name
+        )
+        await self._to_publish_with().publish(message, routing_key, exchange)
+        return name
 
     async def confirm_message(self, message: Message) -> None:
         """Acknowledge `message`."""
@@ -188,9 +204,9 @@ class AMQPProvider(AbstractProvider):
         """Return how many messages are ready, and how many dead letters there are."""
         if self._session is None:
             return {}
-        names = {"visible": self.name, "dead_letters": self._topology.dead_letter_queue}
-        names = {kind: name for kind, name in names.items() if name}
-        return dict(zip(names, await self._session.depth(*names.values()), strict=True))
+        kinds = {self.name: "visible", self.dead_letter_queue: "dead_letters"}
+        found = await self._session.depths(*filter(None, kinds))
+        return {kinds[name]: count for name, count in found.items()}
 
     def holds(self, message: Message) -> bool:
         """Return whether the channel of `message` is still open."""
@@ -219,7 +235,8 @@ class AMQPProvider(AbstractProvider):
 
     def first_received(self, message: Message) -> float | None:
         """Return when the message was first delivered, if it was retried since."""
-        return letters.first_received(message)
+        first = letters.first_received(message)
+        return first.timestamp() if first else None
 
     def sent_at(self, message: Message) -> float | None:
         """Return when the message was sent, if its sender says so."""

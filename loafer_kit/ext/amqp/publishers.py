@@ -39,14 +39,15 @@ class Publisher:
         message: Message,
         routing_key: str | Callable[[AbstractChannel], Awaitable[str]],
         exchange: str = "",
+        attempts: int = _ATTEMPTS,
     ) -> None:
         """Publish, and return when the broker has the message.
 
         A function as routing key gets the channel, to declare what the message is sent to. Raises
-        `ProviderError`, also for a message that reaches no queue; for a transient failure after three
-        attempts.
+        `ProviderError`, also for a message that reaches no queue; for a transient failure after
+        several attempts.
         """
-        for attempt in range(1, _ATTEMPTS):
+        for attempt in range(1, attempts):
             try:
                 return await self._publish(message, routing_key, exchange)
             except TransientProviderError as error:

@@ -15,8 +15,9 @@ _RETRY_QUEUE_LINGERS = 60_000
 #: Milliseconds.
 _SHORTEST_DELAY = 10
 
-#: Without a limit, a quorum queue puts a returned message at its end.
-_KEEPS_ORDER = {"x-delivery-limit": 1_000_000_000}
+#: Without a limit, a quorum queue puts a returned message at its end; RabbitMQ 4 removes one that was
+#: returned 20 times, unless there is another limit.
+_KEEPS_RETURNED = {"x-delivery-limit": 1_000_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Topology:
         options = self.options
         queue = await self._declare_queue(channel, self.queue, self._queue_arguments())
         if self.dead_letter_queue:
-            await self._declare_queue(channel, self.dead_letter_queue, {})
+            arguments = _KEEPS_RETURNED if options.queue_type == "quorum" else {}
+            await self._declare_queue(channel, self.dead_letter_queue, arguments)
         if options.declare and options.exchange:
             exchange = await channel.declare_exchange(
                 options.exchange,
@@ -91,7 +93,7 @@ class Topology:
         if options.single_active_consumer:
             arguments["x-single-active-consumer"] = True
             if options.queue_type == "quorum":
-                arguments = _KEEPS_ORDER | arguments
+                arguments = _KEEPS_RETURNED | arguments
         return arguments
 
     def _type(self) -> dict[str, Any]:

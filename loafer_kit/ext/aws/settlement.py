@@ -203,8 +203,8 @@ class Settlement:
                         logger,
                         logging.WARNING,
                         f"{what}.lost",
-                        lease.message_id,
                         f"its lease was over ({code}), another consumer may have it",
+                        message_id=lease.message_id,
                     )
                     self.tell_settled([lease], "given up")
                     if what == "deletion":
@@ -272,6 +272,6 @@ class Settlement:
                 logger,
                 logging.ERROR,
                 f"{what}.given_up",
-                lease.message_id,
                 f"SQS will deliver it again; {reason}",
+                message_id=lease.message_id,
             )

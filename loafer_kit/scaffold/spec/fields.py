@@ -109,11 +109,24 @@ ENVELOPES = ("eventbridge", "s3", "cloudevents", "lambda_destination")
 #: The kind of a queue of RabbitMQ, and the options that its route has.
 AMQP = "amqp"
 AMQP_OPTIONS = frozenset(
-    [
-        "breaker_recovery", "breaker_threshold", "concurrency", "handler_timeout", "prefetch",
-        "rate_limit", "retry_delay", "retry_delay_cap",
-    ]
-)  # fmt: skip
+    {
+        "breaker_recovery",
+        "breaker_threshold",
+        "concurrency",
+        "handler_timeout",
+        "prefetch",
+        "rate_limit",
+        "retry_delay",
+        "retry_delay_cap",
+    }
+)
+
+
+def amqp_dead_letter_queue(queue: str) -> str:
+    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
+    return f"{queue}.dead"
+
+
 KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
 
 # fmt: off
