@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
-from loafer_kit.engine.deliveries import FailurePolicy, deliver
+from loafer_kit.engine.deliveries import Deliveries, FailurePolicy
 from loafer_kit.engine.threads import handler_threads
 from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
@@ -44,7 +44,7 @@ class LoaferDispatcher:
         self._opening = 0
         self._slots = Slots(self.max_jobs)
         self._threads = handler_threads.get()
-        self._workers: list[RouteWorker] = []
+        #: The routes of the current run, and after it those of the last one.
         self._tasks: dict[RouteWorker, asyncio.Task[None]] = {}
         #: Those that are being added or removed: `add` and `remove` raise their errors.
         self._coming_or_going: set[RouteWorker] = set()
@@ -75,7 +75,7 @@ class LoaferDispatcher:
             )
             return False
         try:
-            delivery = await deliver(route, message, self.failure_policy)
+            delivery = await Deliveries(route, self.failure_policy).deliver(message)
         except asyncio.CancelledError:
             logger.warning(
                 "message.cancelled route=%s",
@@ -96,11 +96,11 @@ class LoaferDispatcher:
         self._opening = len(self.routes)
         self._changed = asyncio.Event()
         self._forever = forever
-        self._workers = [self._worker(route, self._route_started) for route in self.routes]
+        self._tasks = {}
+        for route in self.routes:
+            self._run(self._worker(route, self._route_started))
         if self._stopping:  # `stop` was called while the service was starting up
             self.stop()
-        for worker in self._workers:
-            self._run(worker)
         self._running = True
         try:
             while not self._over():
@@ -110,7 +110,6 @@ class LoaferDispatcher:
             self.stop()
             await self._wait_for(list(self._tasks.values()))
             errors = self._errors()
-            self._tasks = {}
             self._running = self._stopping = False
         for error in errors[1:]:
             logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
@@ -128,7 +127,6 @@ class LoaferDispatcher:
             return
         opened = asyncio.Event()
         worker = self._worker(route, opened.set)
-        self._workers.append(worker)
         self._coming_or_going.add(worker)
         task = self._run(worker)
         task.add_done_callback(lambda _: opened.set())
@@ -151,7 +149,7 @@ class LoaferDispatcher:
         if route not in self.routes:
             raise ValueError(f"{route} is not among the routes of this service.")
         worker = next((worker for worker in self._tasks if worker.route is route), None)
-        if worker is None:
+        if worker is None or not self._running:
             self.routes = [other for other in self.routes if other is not route]
             return
         task = self._tasks[worker]
@@ -168,9 +166,9 @@ class LoaferDispatcher:
 
     def statuses(self) -> list[RouteStatus]:
         """Return what each route does now."""
-        if not self._workers:
+        if not self._tasks:
             return [RouteStatus(route) for route in self.routes]
-        return [worker.status() for worker in self._workers]
+        return [worker.status() for worker in self._tasks]
 
     def _worker(self, route: Route, started: Callable[[], object]) -> RouteWorker:
         return RouteWorker(
@@ -192,7 +190,6 @@ class LoaferDispatcher:
 
     def _forget(self, worker: RouteWorker) -> None:
         self.routes = [route for route in self.routes if route is not worker.route]
-        self._workers = [other for other in self._workers if other is not worker]
         self._tasks.pop(worker, None)
         self._coming_or_going.discard(worker)
         self.observers.forget_route(worker.route)
@@ -251,7 +248,7 @@ class LoaferDispatcher:
         """Fetch nothing more; finish and settle the messages in hand. May be called again."""
         self._stopping = True
         self._changed.set()
-        for worker in self._workers:
+        for worker in self._tasks:
             worker.stop()
 
     def pause(self) -> None:
@@ -271,14 +268,14 @@ class LoaferDispatcher:
 
     def log_running(self) -> None:
         """Log every running handler, its age and where it stands."""
-        for worker in self._workers:
+        for worker in self._tasks:
             worker.log_running()
 
     def stop_now(self) -> None:
         """Cancel the running handlers and release their messages."""
         self._stopping = True
         self._changed.set()
-        for worker in self._workers:
+        for worker in self._tasks:
             worker.stop_now()
 
 

@@ -1,6 +1,7 @@
 """Events: what happens inside a running service, told to its observers."""
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from loafer_kit.engine.callables import generator_kind, is_async
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.outcomes import Acknowledge, DeadLetter, Outcome, Retry
+from loafer_kit.outcomes import Acknowledge, DeadLetter, Delivery, Outcome, Retry
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,6 @@ class ObservedRoute(Protocol):
     flow: Any
 
 
-class ObservedDelivery(Protocol):
-    """What was decided about one message, and the exception that led to it."""
-
-    @property
-    def outcome(self) -> Outcome: ...
-    @property
-    def error(self) -> BaseException | None: ...
-
-
 class ObservedCall(Protocol):
     """One call of a handler, the same object when it starts and when it has finished."""
 
@@ -65,7 +57,7 @@ class ObservedCall(Protocol):
 
     #: A delivery for each message; empty until the call has finished.
     @property
-    def deliveries(self) -> Sequence[ObservedDelivery]: ...
+    def deliveries(self) -> Sequence[Delivery]: ...
 
     #: How long the call took, waits for a thread included.
     @property
@@ -303,21 +295,15 @@ class Observers:
     def _guarded(
         self, observer: Observer, name: str, bound: tuple[object, ...]
     ) -> Callable[..., None]:
-        method = getattr(observer, name)
+        method = functools.partial(getattr(observer, name), *bound)
 
         def tell(*arguments: object) -> None:
             try:
-                method(*bound, *arguments)
+                method(*arguments)
             except BaseException as error:  # noqa: BLE001 - no observer may fail a message
                 self._leave_out(observer, name, error)
 
-        def tell_of_call(call: ObservedCall) -> None:  # for each message: as fast as can be
-            try:
-                method(call)
-            except BaseException as error:  # noqa: BLE001 - no observer may fail a message
-                self._leave_out(observer, name, error)
-
-        return tell_of_call if name in _WITHOUT_ROUTE else tell
+        return tell
 
     def _leave_out(self, observer: Observer, name: str, error: BaseException) -> None:
         if not any(other is observer for other in self._observers):

@@ -72,6 +72,15 @@ class DeadLetter:
 
 Outcome = Acknowledge | Leave | Retry | DeadLetter
 
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The outcome of one message, and the exception that led to it, if any."""
+
+    outcome: Outcome
+    error: BaseException | None = None
+
+
 #: The exceptions by which a handler decides. Any other is a failure, also a `LoaferException`.
 Request = DeleteMessage | RetryMessage | RejectMessage
 REQUESTS = (DeleteMessage, RetryMessage, RejectMessage)

@@ -103,6 +103,14 @@ def _projects_load_the_plugins_they_use():
         yield
 
 
+@pytest.fixture
+def python_copies(monkeypatch):
+    """Have Python programs that `subprocess` and asyncio start be copies of this process."""
+    import programs
+
+    monkeypatch.setattr("subprocess.Popen", programs.Popen)
+
+
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory):
     """The URL of a RabbitMQ broker, one for all workers; skips the test if it is not installed.

@@ -1,11 +1,17 @@
 """Python programs that start at once: each is a copy of a process that has imported loafer_kit.
 
 Use them where the behaviour of a process counts: its streams, its signals, its end. What a program
-imports, and when, is tested with an interpreter of its own.
+imports, and when, is tested with an interpreter of its own. The Python programs that a copy starts
+are copies of it.
 """
 
+import asyncio
 import contextlib
+import contextvars
 import fcntl
+import functools
+import importlib
+import logging
 import multiprocessing
 import os
 import runpy
@@ -17,6 +23,7 @@ import sys
 import tempfile
 import termios
 import types
+import warnings
 from multiprocessing import reduction
 from pathlib import Path
 from unittest import mock
@@ -153,21 +160,27 @@ def _detach(descriptor):
 
 
 def _run(arguments, streams, folder, environment):
-    multiprocessing.current_process()._config[
-        "daemon"
-    ] = False  # it may have workers  # noqa: SLF001
+    multiprocessing.current_process()._config["daemon"] = False  # it may have workers
     os.setsid()
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
     if os.isatty(0):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    os.chdir(folder)
+    _become(arguments, environment)
+
+
+def _become(arguments, environment):
+    """Run a program in this process, as an interpreter does that starts in this folder."""
+    subprocess.Popen = Popen
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(folder)
+    folder = str(Path.cwd())
     tempfile.tempdir = None
+    unbuffered = "PYTHONUNBUFFERED" in environment
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        buffering = 1 if os.isatty(number) or name == "stderr" else -1
+        buffering = 1 if unbuffered or os.isatty(number) or name == "stderr" else -1
         stream = open(  # noqa: SIM115, PTH123 - it lives as long as the process
             number,
             "w" if number else "r",
@@ -184,7 +197,66 @@ def _run(arguments, streams, folder, environment):
     sys.orig_argv = [sys.executable, *arguments]
     sys.argv = [program if option == "-m" else option, *rest]
     if option == "-m":
+        if not hasattr(sys.modules.get(program), "__path__"):
+            sys.modules.pop(program, None)
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
         sys.modules["__main__"] = main = types.ModuleType("__main__")
         exec(compile(program, "<string>", "exec"), main.__dict__)  # noqa: S102 - the test's own
+
+
+class Popen(subprocess.Popen):
+    """Starts a Python program as a copy of this process, and any other as usual."""
+
+    def __init__(self, arguments, *, env=None, pass_fds=(), **options):
+        program, *words = [arguments] if isinstance(arguments, str | os.PathLike) else arguments
+        if program == sys.executable and words[0] in ("-m", "-c"):
+            options["preexec_fn"] = functools.partial(
+                _split_off,
+                [str(word) for word in words],
+                dict(os.environ if env is None else env),
+                pass_fds,
+                options.get("preexec_fn"),
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a copy of a process with threads
+            super().__init__(arguments, env=env, pass_fds=pass_fds, **options)
+
+
+def _split_off(arguments, environment, kept, prepare):
+    """Run a program in this new process, which has its own streams, and end with it."""
+    if prepare is not None:
+        prepare()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in [int(place.name) for place in Path("/dev/fd").iterdir()]:
+        if descriptor not in (0, 1, 2, nothing, *kept):
+            os.dup2(nothing, descriptor)  # so that nobody closes one of the program's own
+    _forget(str(Path.cwd()))
+    copy = _COPIES.Process(target=_become, args=(arguments, environment))
+    os._exit(contextvars.Context().run(copy._bootstrap))
+
+
+def _forget(folder):
+    """Forget what the copied process has set up, and its modules of this folder."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    asyncio.set_event_loop_policy(None)
+    asyncio._set_running_loop(None)
+    loggers = (logging.getLogger(name) for name in logging.root.manager.loggerDict)
+    for logger in (logging.root, *loggers):
+        logger.handlers.clear()
+        logger.filters.clear()
+        logger.setLevel(logging.WARNING if logger is logging.root else logging.NOTSET)
+    warnings.resetwarnings()
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if not type(finder).__module__.startswith("_pytest.")
+    ]
+    is_project = not _TESTS.startswith(folder)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(folder + os.sep) and is_project:
+            del sys.modules[name]
+    importlib.invalidate_caches()

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import programs
 import pytest
 from terminals import Person
 
@@ -15,7 +16,7 @@ from loafer_kit.runners import LoaferRunner
 
 
 def start(code, *command):
-    process = subprocess.Popen(
+    process = programs.Popen(
         [*command, sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

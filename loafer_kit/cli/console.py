@@ -22,9 +22,10 @@ from loafer_kit.local import records
 from loafer_kit.local.sending import Server
 from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.http import Address
-from loafer_kit.scaffold.spec import message_schemas, payloads
+from loafer_kit.scaffold.spec import payloads
 from loafer_kit.scaffold.spec.fields import AMQP, amqp_dead_letter_queue
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.schema import of_model
+from loafer_kit.scaffold.spec.specs import Payloads, QueueSpec, ServiceSpec
 
 _WHY_NOT = (
     "{address} is reachable from other machines, over HTTP that is not encrypted: whoever reads the "
@@ -95,10 +96,10 @@ def _service(spec: ServiceSpec, control: Path) -> Service:
     return Service(spec.package, [_queue(queue, spec.payloads) for queue in spec.queues], control)
 
 
-def _queue(queue: QueueSpec, models: payloads.Payloads) -> Queue:
+def _queue(queue: QueueSpec, models: Payloads) -> Queue:
     schema, example = None, ""
     if queue.payload in models:
-        schema = message_schemas.of_model(str(queue.payload), models)
+        schema = of_model(str(queue.payload), models)
         if payloads.why_no_example(str(queue.payload), models) is None:
             example = json.dumps(payloads.example(str(queue.payload), models), indent=2)
     if queue.kind == AMQP:

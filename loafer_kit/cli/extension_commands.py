@@ -115,8 +115,8 @@ def _as_command(function: Callable[..., Any]) -> Callable[..., None]:
         context: typer.Context = values.pop(_CONTEXT)
         if values.get("quiet") and values.get("verbose"):
             raise typer.BadParameter("--quiet and --verbose exclude each other.", ctx=context)
-        for name in _counted(parameters):
-            values[name] = values[name] or _default_count(parameters[name])
+        for name in values.keys() & set(_COUNTED):
+            values[name] = values[name] or _default_of(parameters[name], None)
         if "app" in parameters:
             values["app"] = context.obj
         positional = [values.pop(name) for name, p in parameters.items() if p.kind in _POSITIONAL]
@@ -136,67 +136,51 @@ def _as_command(function: Callable[..., Any]) -> Callable[..., None]:
 def _interface_of(
     function: Callable[..., Any], parameters: Mapping[str, Parameter]
 ) -> list[Parameter]:
-    flags = _short_flags(parameters)
+    flags = _flags_of(parameters)
     interface = []
     for name, parameter in parameters.items():
         if name == "app":
             continue
         hint, text = _hint_of(function, parameter.annotation)
         kind = int if name in _COUNTED else _type_of(parameter, hint)
+        default: Any
         if name in _COUNTED:
-            default = typer.Option(
-                0, *_names(name, flags), count=True, show_default=False, help=text
-            )
+            default = typer.Option(0, *flags[name], count=True, show_default=False, help=text)
         elif parameter.kind is Parameter.KEYWORD_ONLY:
-            default = _option(parameter, kind, _names(name, flags), text)
+            default = _option(parameter, kind, flags[name], text)
         else:
-            default = typer.Argument(_default_of(parameter), metavar=name.upper(), help=text)
+            default = typer.Argument(_default_of(parameter, ...), metavar=name.upper(), help=text)
         interface.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind))
     return interface
 
 
-def _option(parameter: Parameter, kind: Any, names: list[str], text: str | None) -> Any:
-    if kind is not bool:
-        return typer.Option(
-            _default_of(parameter), *names, metavar=parameter.name.upper(), help=text
-        )
-    if parameter.default is True:
-        names = [f"{names[0]}/--no-{names[0].removeprefix('--')}", *names[1:]]
-    return typer.Option(_default_of(parameter), *names, help=text)
+def _option(parameter: Parameter, kind: Any, flags: list[str], text: str | None) -> Any:
+    metavar = None if kind is bool else parameter.name.upper()
+    if kind is bool and parameter.default is True:
+        flags = [f"{flags[0]}/--no-{flags[0].removeprefix('--')}", *flags[1:]]
+    return typer.Option(_default_of(parameter, ...), *flags, metavar=metavar, help=text)
 
 
-def _names(name: str, flags: Mapping[str, str]) -> list[str]:
-    long_name = "--" + name.strip("_").replace("_", "-")
-    return [long_name, flags[name]] if name in flags else [long_name]
-
-
-def _short_flags(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    """Give each option its first letter, unless two share it; `-h` is for help."""
-    counted = _counted(parameters)
-    flags = {name: f"-{name[0]}" for name in counted}
+def _flags_of(parameters: Mapping[str, Parameter]) -> dict[str, list[str]]:
+    """The flags of each option: its name, and its first letter unless two share it; `-h` is help."""
+    counted = [name for name in _COUNTED if name in parameters]
     options = [
         name
         for name, parameter in parameters.items()
         if parameter.kind is Parameter.KEYWORD_ONLY and name not in (*counted, "app")
     ]
     letters = Counter(name.strip("_")[:1] for name in [*options, *counted, "help"])
-    for name in options:
+    flags = {}
+    for name in [*options, *counted]:
+        flags[name] = [f"--{name.strip('_').replace('_', '-')}"]
         letter = name.strip("_")[:1]
-        if letters[letter] == 1:
-            flags[name] = f"-{letter}"
+        if name in counted or letters[letter] == 1:
+            flags[name].append(f"-{letter}")
     return flags
 
 
-def _counted(parameters: Mapping[str, Parameter]) -> list[str]:
-    return [name for name in _COUNTED if name in parameters]
-
-
-def _default_count(parameter: Parameter) -> Any:
-    return None if parameter.default is Parameter.empty else parameter.default
-
-
-def _default_of(parameter: Parameter) -> Any:
-    return ... if parameter.default is Parameter.empty else parameter.default
+def _default_of(parameter: Parameter, missing: Any) -> Any:
+    return missing if parameter.default is Parameter.empty else parameter.default
 
 
 def _hint_of(function: Callable[..., Any], annotation: Any) -> tuple[Any, str | None]:
@@ -241,7 +225,9 @@ def _type_of(parameter: Parameter, hint: Any) -> Any:
         if isinstance(default, _MANY):
             return list[type(next(iter(default)))] if default else list[str]  # type: ignore[misc]
         return type(default) if isinstance(default, _SCALARS) else str
-    choices = [choice for choice in _union_of(hint) if choice is not types.NoneType]
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    union = typing.get_args(hint) if is_union else (hint,)
+    choices = [choice for choice in union if choice is not types.NoneType]
     if len(choices) > 1:
         return str
     origin = typing.get_origin(choices[0]) or choices[0]
@@ -251,11 +237,6 @@ def _type_of(parameter: Parameter, hint: Any) -> Any:
         arguments = typing.get_args(choices[0])
         return list[arguments[0] if arguments else str]  # type: ignore[misc]
     return choices[0]
-
-
-def _union_of(hint: Any) -> tuple[Any, ...]:
-    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return typing.get_args(hint) if is_union else (hint,)
 
 
 def _print_results(results: Any) -> None:

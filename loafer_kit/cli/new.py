@@ -12,7 +12,7 @@ from loafer_kit.cli.terminal import completions, custom_templates
 from loafer_kit.cli.terminal.options import Command, Force, Git, OutputDir, group, option_groups
 from loafer_kit.cli.terminal.output import Terminal, is_interactive, say, waiting
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import flags, questions
+from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import extensions, validation
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -26,7 +26,7 @@ _READERS = {
     "from_sam": "cloudformation",
     "from_terraform": "terraform",
     "from_aws": "aws",
-    "source": "installed",
+    "source": "command_line",
 }
 # The options that read what others describe, dead-letter queues among it.
 _IMPORTS = frozenset(_READERS) - {"spec", "source"}
@@ -106,19 +106,20 @@ class _Sources:
         draft = Draft({})
         for key in [*documents, *(["spec"] if "spec" in given else [])]:
             value = getattr(self, key)
-            module = import_module(f"loafer_kit.scaffold.sources.{_READERS[key]}")
             more: dict[str, Any] = {"include": self.include or []} if key in _IMPORTS else {}
             if self.endpoint_url is not None:
                 more["endpoint_url"] = self.endpoint_url
             with waiting("reading the queues on AWS" if key == "from_aws" else f"reading {value}"):
-                found = module.read(value, **more)
-            draft = flags.override(draft, found.values) if draft.origin else found
-        if self.json_schema:
-            from loafer_kit.scaffold.sources import json_schemas  # few services use it
-
-            for path in self.json_schema:
-                draft = json_schemas.add(draft, path)
+                found = _source(_READERS[key]).read(value, **more)
+            draft = command_line.override(draft, found.values) if draft.origin else found
+        for path in self.json_schema or ():
+            draft = _source("json_schemas").add(draft, path)
         return draft
+
+
+def _source(name: str) -> Any:
+    """The module of a source; each is imported when it is asked for."""
+    return import_module(f"loafer_kit.scaffold.sources.{name}")
 
 
 @app.command(cls=Command)
@@ -171,8 +172,8 @@ def service(
     in_place = name == "."
     if in_place:
         name = output_dir.resolve().name
-    draft = flags.merge(sources.draft(), name, queue or [])
-    draft = flags.declare(flags.ship(draft, ship or []), parameter or [])
+    draft = command_line.merge(sources.draft(), name, queue or [])
+    draft = command_line.declare(command_line.ship(draft, ship or []), parameter or [])
     ask = is_interactive() and not show.json
     generator = template.generator("service", ask=ask)
     if not (generator.takes_spec or draft.values.get("queues") or draft.problems):
@@ -181,14 +182,17 @@ def service(
             raise typer.BadParameter("--save-spec goes with a template for services")
     else:
         if ask and not draft.problems:
-            draft = questions.complete(draft, Terminal())
+            draft = command_line.complete(draft, Terminal())
         spec = validation.service(draft)
         context, kept = contexts.service(spec), None
         if spec.package != spec.name:
             show.tell(
                 f"{spec.name} is the package {spec.package}: its folder and its imports have that name."
             )
-    _show_notes(draft)
+    if draft.notes:
+        say(f"left out, of {draft.origin}:", err=True)
+    for note in draft.notes:
+        say(f"  {note}", err=True)
     on_rabbitmq = context.get("on_rabbitmq")
     here, there = ("RabbitMQ", "your broker") if on_rabbitmq else ("a local SQS server", "AWS")
     writing.generate(
@@ -252,7 +256,7 @@ def extension(
     Its settings get its prefix: with `--setting URL=x`, `redis` has the setting REDIS_URL.
     """
     if name is None and is_interactive() and not show.json:
-        name = questions.name_of_extension(Terminal())
+        name = command_line.name_of_extension(Terminal())
     elif name is None:
         name = extensions.DEFAULT_NAME
         say(f"No name was given: the extension is named {name}.", err=show.json)
@@ -279,10 +283,3 @@ def extension(
             "python -m pytest": "run its tests",
         },
     )
-
-
-def _show_notes(draft: Draft) -> None:
-    if draft.notes:
-        say(f"left out, of {draft.origin}:", err=True)
-    for note in draft.notes:
-        say(f"  {note}", err=True)

@@ -224,7 +224,8 @@ def _enter_project(path: str) -> None:
 def _import(path: str) -> ModuleType:
     _put_current_directory_first()
     if path.endswith(".py"):
-        raise ServiceNotFound(f"{path!r} is a file: name the module, {_module_name(path)!r}")
+        module = path.removesuffix(".py").strip("./").replace("/", ".")
+        raise ServiceNotFound(f"{path!r} is a file: name the module, {module!r}")
     if not all(part.isidentifier() for part in path.split(".")):
         raise ServiceNotFound(f"{path!r} cannot name a module: write package.module[:name]")
     _enter_project(path)
@@ -265,9 +266,9 @@ def _named(module: ModuleType, name: str) -> Service:
     if not isinstance(found, Service) and callable(found):
         found = _made_by(found, f"{module.__name__}:{name}")
     if not isinstance(found, Service):
+        kind = "None" if found is None else f"of type {type(found).__name__}"
         raise ServiceNotFound(
-            f"{module.__name__}:{name} is neither an Application nor a LoaferManager, but "
-            f"{_kind_of(found)}"
+            f"{module.__name__}:{name} is neither an Application nor a LoaferManager, but {kind}"
         )
     return found
 
@@ -305,11 +306,3 @@ def _is_library(file: str) -> bool:
     installed = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     folders = [Path(__file__).parents[1], *map(Path, installed)]
     return any(Path(file).is_relative_to(folder) for folder in folders)
-
-
-def _kind_of(value: object) -> str:
-    return "None" if value is None else f"of type {type(value).__name__}"
-
-
-def _module_name(path: str) -> str:
-    return path.removesuffix(".py").strip("./").replace("/", ".")

@@ -16,7 +16,15 @@ def templates(*, json: Json = False) -> None:
 
     If one cannot be used, a warning names it.
     """
-    rows = _builtin()
+    rows: list[Row] = [
+        {
+            "name": name,
+            "use": f"new {name}",
+            "of": f"loafer-kit {__version__}",
+            "place": str(template_files.locate(name)),
+        }
+        for name in ("service", "extension")
+    ]
     warnings = []
     for plugin in (*installed.plugins("templates"), *installed.plugins("sources")):
         try:
@@ -31,18 +39,6 @@ def templates(*, json: Json = False) -> None:
             say(f"{row['use']:<{widths[0]}}  {row['of']:<{widths[1]}}  {row['place']}".rstrip())
     for warning in warnings:
         say(f"warning: {warning}", err=True)
-
-
-def _builtin() -> list[Row]:
-    return [
-        {
-            "name": name,
-            "use": f"new {name}",
-            "of": f"loafer-kit {__version__}",
-            "place": str(template_files.locate(name)),
-        }
-        for name in ("service", "extension")
-    ]
 
 
 def _described(plugin: Plugin) -> Row:

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,7 @@ def write(
     if show.only:
         would_change = any(change.writes for change in (*changed, *beside))
         raise typer.Exit(WOULD_CHANGE if would_change else 0)
-    with _written(saved):
+    with disk.written_after(saved.change, saved.folder) if saved else nullcontext():
         disk.apply(changed, target, command)
     if show.json:
         show.changes(changed, target, more)
@@ -214,13 +214,6 @@ def _refuse_conflicts(changed: Sequence[Change], target: Path) -> None:
         )
 
 
-def _written(saved: _Beside | None) -> AbstractContextManager[None]:
-    """Write the file beside the project once the project is written."""
-    if saved is None or saved.change.after is None or not saved.change.writes:
-        return nullcontext()
-    return disk.written_after(saved.change.after, saved.folder / saved.change.path)
-
-
 def generate(
     generator: Generator,
     context: Context,
@@ -238,8 +231,9 @@ def generate(
 ) -> None:
     """Generate a project in its own folder, and name the next steps.
 
-    With `in_place`, `output_dir` itself is that folder. `spec` goes into the lock of a project whose files do not hold it. `save_spec` is a file that
-    gets the project's spec. `notes` go into the JSON. With `git`, the folder becomes a repository.
+    With `in_place`, `output_dir` itself is that folder. `spec` goes into the lock of a project whose
+    files do not hold it. `save_spec` is a file that gets the project's spec. `notes` go into the
+    JSON. With `git`, the folder becomes a repository.
     """
     if git and not show.only and shutil.which("git") is None:
         raise ConfigurationError("git is not installed: install it, or leave out --git")

@@ -8,6 +8,7 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiobotocore.config import AioConfig
@@ -97,7 +98,7 @@ class ClaimCheck:
         if pointer is None:
             return message
         try:
-            body = await self._fetch(pointer)
+            body = await self._request("GetObject", pointer)
         except ProviderError as error:
             if _is_missing(error):
                 raise ValueError(f"{pointer} does not exist: the payload is lost.") from error
@@ -152,7 +153,7 @@ class ClaimCheck:
         Only for a queue that alone gets these pointers. Payloads of dead letters stay, and those of
         a Lambda function, whose messages are deleted after it has returned.
         """
-        deletions = _Deletions(self.pointer, self._delete)
+        deletions = _Deletions(self.pointer, partial(self._request, "DeleteObject"))
         service.observe(deletions)
         service.teardown(deletions.finish)
 
@@ -177,24 +178,21 @@ class ClaimCheck:
             f"or {_MARKERS[1]}: {message['Body']!r:.100}"
         )
 
-    async def _fetch(self, pointer: Pointer) -> bytes:
+    async def _request(self, action: str, pointer: Pointer, **parameters: Any) -> bytes:
+        """Carry out a request for an object; return the content that S3 answers with."""
+        place = {"Bucket": pointer.bucket, "Key": pointer.key}
         async with clients.borrowed(self._client_options, service="s3") as shared:
-            answer = await _ask(shared, "GetObject", pointer)
+            answer = await shared.request("s3", action, str(pointer), {**place, **parameters})
+            if "Body" not in answer:
+                return b""
             try:
                 async with answer["Body"] as stream:
                     content: bytes = await stream.read()
             except errors.REQUEST_ERRORS as exc:
                 raise errors.from_exception(
-                    exc, action="s3:GetObject", subject=str(pointer)
+                    exc, action=f"s3:{action}", subject=str(pointer)
                 ) from exc
         return content
-
-    async def _delete(self, pointer: Pointer) -> None:
-        await self._request("DeleteObject", pointer)
-
-    async def _request(self, action: str, pointer: Pointer, **parameters: Any) -> None:
-        async with clients.borrowed(self._client_options, service="s3") as shared:
-            await _ask(shared, action, pointer, **parameters)
 
 
 class _ClaimCheckTranslator(AbstractMessageTranslator):
@@ -217,7 +215,7 @@ class _Deletions(Observer):
     def __init__(
         self,
         pointer_of: Callable[[Message], Pointer | None],
-        delete: Callable[[Pointer], Awaitable[None]],
+        delete: Callable[[Pointer], Awaitable[object]],
     ) -> None:
         self._pointer_of = pointer_of
         self._delete = delete
@@ -269,12 +267,6 @@ class _Deletions(Observer):
 
 def _is_name(bucket: object) -> bool:
     return isinstance(bucket, str) and bucket != ""
-
-
-async def _ask(shared: clients.Clients, action: str, pointer: Pointer, **parameters: Any) -> Any:
-    return await shared.request(
-        "s3", action, str(pointer), {"Bucket": pointer.bucket, "Key": pointer.key, **parameters}
-    )
 
 
 def _check(bucket: str, key: str, allowed: Sequence[str]) -> None:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 from loafer_kit.dead_letters import letters
 from loafer_kit.dead_letters.letters import Letter, Queue
 from loafer_kit.exceptions import ConfigurationError, ProviderError
-from loafer_kit.ext.aws import checks
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_fifo
 from loafer_kit.ext.aws.dead_letters import COMBINED, MESSAGE_ID, REASON, SOURCE_QUEUE
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
+from loafer_kit.ext.aws.options import redrive_target
 from loafer_kit.ext.aws.requests import transport
 from loafer_kit.ext.aws.requests.clients import Clients, borrowed
 from loafer_kit.ext.aws.requests.errors import queue_subject
@@ -146,7 +146,7 @@ class SQS:
         found: dict[str, None] = {}
         for url in [*[await self.clients.queue_url(name) for name in names], *urls]:
             attributes = await self.attributes_of(url)
-            if target := checks.redrive_target(attributes):
+            if target := redrive_target(attributes):
                 found[target] = None
             if url in urls and await self.source_urls(url):
                 found[attributes["QueueArn"]] = None
@@ -345,7 +345,7 @@ def refuse_source(name: str, attributes: Mapping[str, str]) -> None:
 
     A receive is what moves its messages on, and how often they were received is not known before.
     """
-    if target := checks.redrive_target(attributes):
+    if target := redrive_target(attributes):
         raise ConfigurationError(
             f"{name} moves its messages to {bare_name(target)} when they are received too often, and "
             "looking at them is a receive: name its dead-letter queue, or remove its redrive policy"

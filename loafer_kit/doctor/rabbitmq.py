@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from loafer_kit.doctor.findings import Finding
+from loafer_kit.doctor import Finding
 from loafer_kit.exceptions import LoaferKitError, MissingExtraError
 from loafer_kit.scaffold.spec.specs import ServiceSpec
 

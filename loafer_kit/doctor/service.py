@@ -10,11 +10,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from loafer_kit.doctor import environment, rabbitmq, settings
+from loafer_kit.doctor import Finding, denied, environment, rabbitmq
 from loafer_kit.doctor import queues as checks
-from loafer_kit.doctor.findings import Finding, denied
 from loafer_kit.doctor.queues import Queues
-from loafer_kit.doctor.topics import TopicDoctor, Topics
+from loafer_kit.doctor.topics import Topics
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError
@@ -39,7 +38,7 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     folder = project if project.is_dir() else project.parent
     if isinstance(spec, ServiceSpec) and spec.on_rabbitmq:
         yield Finding("ok", "spec", f"{spec.name}, of RabbitMQ")
-        yield from settings.findings(spec, folder)
+        yield from environment.settings(spec, folder)
         yield from rabbitmq.findings(spec)
         return
     session = Session()
@@ -51,7 +50,7 @@ def findings(project: Path, endpoint_url: str | None) -> Iterator[Finding]:
     if isinstance(spec, Finding):
         yield spec
         return
-    yield from settings.findings(spec, folder)
+    yield from environment.settings(spec, folder)
     try:
         spec = spec.resolved(os.environ)
     except ConfigurationError:  # reported already
@@ -81,16 +80,15 @@ def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterat
     try:
         sqs = _client("sqs", session, endpoint_url)
         queues = Queues(sqs, endpoint_url)
-        topics = Topics(cache(partial(_client, "sns", session, endpoint_url)), endpoint_url)
-        local = is_local(sqs.meta.endpoint_url)
-        doctor = TopicDoctor(queues, topics, local=local)
+        sns = cache(partial(_client, "sns", session, endpoint_url))
+        topics = Topics(queues, sns, endpoint_url, local=is_local(sqs.meta.endpoint_url))
         # First, because a redrive policy cannot be set before its dead-letter queue exists.
         for target in shipping.queues(spec):
             if target.dead_letters_of:
                 yield checks.examine_dead_letter_queue(queues, target.name, target.dead_letters_of)
         told = set()
         for queue in spec.queues:
-            found = _queue(queue, queues, doctor)
+            found = _queue(queue, queues, topics)
             yield from (finding for finding in found if finding not in told)
             told.update(found)  # queues may share a topic
     except (BotoCoreError, ProviderError, ValueError) as error:
@@ -99,7 +97,7 @@ def _queues(spec: ServiceSpec, session: Any, endpoint_url: str | None) -> Iterat
         yield Finding("problem", "AWS", message, remedy)
 
 
-def _queue(queue: QueueSpec, queues: Queues, topics: TopicDoctor) -> list[Finding]:
+def _queue(queue: QueueSpec, queues: Queues, topics: Topics) -> list[Finding]:
     subject = checks.subject_of(queue)
     try:
         url = queues.url(queue.name)

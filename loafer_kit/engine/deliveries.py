@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from loafer_kit import outcomes
@@ -12,7 +12,7 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import FatalError
-from loafer_kit.outcomes import Leave, Outcome, Retry
+from loafer_kit.outcomes import Delivery, Leave, Outcome, Retry
 from loafer_kit.payloads.decoding import is_undecodable
 from loafer_kit.routes import Route, ask_error_handler
 from loafer_kit.types import Message
@@ -26,14 +26,6 @@ FailurePolicy = Callable[[BaseException, Mapping[str, object]], Outcome | None]
 
 _SETTLE_ATTEMPTS = 3
 _BACKOFF, _LONGEST_BACKOFF = 0.2, 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """The outcome of one message, and the exception that led to it, if any."""
-
-    outcome: Outcome
-    error: BaseException | None = None
 
 
 _ACKNOWLEDGED = Delivery(outcomes.ACKNOWLEDGE)
@@ -70,152 +62,133 @@ class FailureCounts:
         return replace(outcome, failures=count) if isinstance(outcome, Retry) else outcome
 
 
-async def deliver(
-    route: Route,
-    message: Message,
-    policy: FailurePolicy | None = None,
-    failures: FailureCounts | None = None,
-) -> Delivery:
-    """Deliver one message. Raises only `FatalError` and `CancelledError`."""
-    failures = FailureCounts() if failures is None else failures
-    try:
-        answer = await route.deliver(message)
-        delivery = _ACKNOWLEDGED if answer is True else Delivery(outcomes.from_answer(answer))
-    except BaseException as exc:
-        if ends_task(exc):
-            raise
-        delivery = await _failed(route, message, exc, policy, failures)
-    return _recorded(route, message, delivery, failures)
+class Deliveries:
+    """Delivers the messages of one route and decides their outcomes.
 
-
-async def deliver_batch(
-    route: Route,
-    messages: Sequence[Message],
-    policy: FailurePolicy | None = None,
-    failures: FailureCounts | None = None,
-) -> list[Delivery]:
-    """Deliver messages in one handler call; return a delivery for each, in their order.
-
-    A message that cannot be decoded fails alone; the handler gets the others.
+    Its methods raise only `FatalError` and `CancelledError`.
     """
-    failures = FailureCounts() if failures is None else failures
-    decoded: dict[int, tuple[Any, Any]] = {}
-    deliveries: dict[int, Delivery] = {}
-    for position, found in enumerate(await _arguments_for_all(route, messages)):
-        if isinstance(found, BaseException):
-            deliveries[position] = await _failed(route, messages[position], found, policy, failures)
-        else:
-            decoded[position] = found
-    if decoded:
-        contents, metadata = map(list, zip(*decoded.values(), strict=True))
+
+    def __init__(self, route: Route, policy: FailurePolicy | None = None) -> None:
+        self._route = route
+        self._policy = policy
+        self._failures = FailureCounts()
+
+    async def deliver(self, message: Message) -> Delivery:
+        """Deliver one message."""
         try:
-            answer = await route.call(contents, metadata)
-            batch_outcomes = outcomes.from_batch_answer(answer, len(contents))
-            deliveries |= zip(decoded, map(Delivery, batch_outcomes), strict=True)
+            answer = await self._route.deliver(message)
+            delivery = _ACKNOWLEDGED if answer is True else Delivery(outcomes.from_answer(answer))
         except BaseException as exc:
             if ends_task(exc):
                 raise
-            for position in decoded:
-                deliveries[position] = await _failed(
-                    route, messages[position], exc, policy, failures
-                )
-    return [
-        _recorded(route, message, deliveries[position], failures)
-        for position, message in enumerate(messages)
-    ]
+            delivery = await self._failed(message, exc)
+        return self._counted(message, delivery)
 
+    async def deliver_batch(self, messages: Sequence[Message]) -> list[Delivery]:
+        """Deliver messages in one handler call; return a delivery for each, in their order.
 
-async def _arguments_for_all(
-    route: Route, messages: Sequence[Message]
-) -> Sequence[tuple[Any, Any] | BaseException]:
-    """Return content and metadata of each message, or what was raised instead."""
+        A message that cannot be decoded fails alone; the handler gets the others.
+        """
+        decoded: dict[int, tuple[Any, Any]] = {}
+        deliveries: dict[int, Delivery] = {}
+        for position, found in enumerate(await self._arguments_for_all(messages)):
+            if isinstance(found, BaseException):
+                deliveries[position] = await self._failed(messages[position], found)
+            else:
+                decoded[position] = found
+        if decoded:
+            contents, metadata = map(list, zip(*decoded.values(), strict=True))
+            try:
+                answer = await self._route.call(contents, metadata)
+                batch_outcomes = outcomes.from_batch_answer(answer, len(contents))
+                deliveries |= zip(decoded, map(Delivery, batch_outcomes), strict=True)
+            except BaseException as exc:
+                if ends_task(exc):
+                    raise
+                for position in decoded:
+                    deliveries[position] = await self._failed(messages[position], exc)
+        return [
+            self._counted(message, deliveries[position])
+            for position, message in enumerate(messages)
+        ]
 
-    async def arguments_for(message: Message) -> tuple[Any, Any] | BaseException:
+    async def _arguments_for_all(
+        self, messages: Sequence[Message]
+    ) -> Sequence[tuple[Any, Any] | BaseException]:
+        """Return content and metadata of each message, or what was raised instead."""
+
+        async def arguments_for(message: Message) -> tuple[Any, Any] | BaseException:
+            try:
+                return await self._route.arguments_for(message)
+            except BaseException as exc:
+                if ends_task(exc):
+                    raise
+                return exc
+
+        if self._route.translates_async:
+            return await asyncio.gather(*map(arguments_for, messages))
+        return [await arguments_for(message) for message in messages]
+
+    def _counted(self, message: Message, delivery: Delivery) -> Delivery:
+        outcome = self._failures.record(self._route, message, delivery.outcome)
+        return delivery if outcome is delivery.outcome else Delivery(outcome, delivery.error)
+
+    async def _failed(self, message: Message, exc: BaseException) -> Delivery:
+        """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
+        if isinstance(exc, FatalError):
+            raise exc
+        if isinstance(exc, outcomes.REQUESTS):
+            return Delivery(outcomes.from_exception(exc))
+        facts = self._route.provider.describe(message)
+        _log_failure(self._route, exc, facts)
+        outcome = await self._decide(message, exc, facts)
+        if isinstance(outcome, Leave | Retry) and not outcome.reason:
+            outcome = replace(outcome, reason=outcomes.reason_text(exc))
+        return Delivery(outcome, exc)
+
+    async def _decide(
+        self, message: Message, exc: BaseException, facts: Mapping[str, object]
+    ) -> Outcome:
+        """Ask, in this order: the error handler, `reject_on`, the failure policy."""
+        route = self._route
+        facts = {**facts, "failures": self._failures.next(facts)}
         try:
-            return await route.arguments_for(message)
-        except BaseException as exc:
-            if ends_task(exc):
-                raise
-            return exc
-
-    if route.translates_async:
-        return await asyncio.gather(*map(arguments_for, messages))
-    return [await arguments_for(message) for message in messages]
-
-
-def _recorded(
-    route: Route, message: Message, delivery: Delivery, failures: FailureCounts
-) -> Delivery:
-    outcome = failures.record(route, message, delivery.outcome)
-    return delivery if outcome is delivery.outcome else Delivery(outcome, delivery.error)
-
-
-async def _failed(
-    route: Route,
-    message: Message,
-    exc: BaseException,
-    policy: FailurePolicy | None,
-    failures: FailureCounts,
-) -> Delivery:
-    """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
-    if isinstance(exc, FatalError):
-        raise exc
-    if isinstance(exc, outcomes.REQUESTS):
-        return Delivery(outcomes.from_exception(exc))
-    facts = route.provider.describe(message)
-    _log_failure(route, exc, facts)
-    outcome = await _decide(
-        route, message, exc, {**facts, "failures": failures.next(facts)}, policy
-    )
-    if isinstance(outcome, Leave | Retry) and not outcome.reason:
-        outcome = replace(outcome, reason=outcomes.reason_text(exc))
-    return Delivery(outcome, exc)
-
-
-async def _decide(
-    route: Route,
-    message: Message,
-    exc: BaseException,
-    facts: Mapping[str, object],
-    policy: FailurePolicy | None,
-) -> Outcome:
-    """Ask, in this order: the error handler, `reject_on`, the failure policy."""
-    try:
-        exc_info = (type(exc), exc, exc.__traceback__)
-        if await ask_error_handler(route.error_handler, exc_info, message):
-            return outcomes.ACKNOWLEDGE
-    except FatalError:
-        raise
-    except outcomes.REQUESTS as request:
-        return outcomes.from_exception(request)
-    except BaseException as error:
-        if ends_task(error):
+            exc_info = (type(exc), exc, exc.__traceback__)
+            if await ask_error_handler(route.error_handler, exc_info, message):
+                return outcomes.ACKNOWLEDGE
+        except FatalError:
             raise
-        logger.exception(
-            "error_handler.failed route=%s %s",
-            route.name,
-            as_pairs(facts),
-            extra=_fields("error_handler.failed", route, facts),
-        )
-        return outcomes.LEAVE
-    if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
-        return outcomes.DeadLetter(outcomes.reason_text(exc))
-    if policy is None:
-        return outcomes.LEAVE
-    facts = {**facts, "first_received": route.provider.first_received(message)}
-    return _ask(policy, exc, facts) or outcomes.LEAVE
+        except outcomes.REQUESTS as request:
+            return outcomes.from_exception(request)
+        except BaseException as error:
+            if ends_task(error):
+                raise
+            logger.exception(
+                "error_handler.failed route=%s %s",
+                route.name,
+                as_pairs(facts),
+                extra=_fields("error_handler.failed", route, facts),
+            )
+            return outcomes.LEAVE
+        if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
+            return outcomes.DeadLetter(outcomes.reason_text(exc))
+        return self._ask_policy(message, exc, facts) or outcomes.LEAVE
 
-
-def _ask(policy: FailurePolicy, exc: BaseException, facts: Mapping[str, object]) -> Outcome | None:
-    try:
-        return policy(exc, facts)
-    except Exception:
-        logger.exception(
-            "failure_policy.failed %s",
-            as_pairs(facts),
-            extra={"event": "failure_policy.failed", **facts},
-        )
-        return None
+    def _ask_policy(
+        self, message: Message, exc: BaseException, facts: Mapping[str, object]
+    ) -> Outcome | None:
+        if self._policy is None:
+            return None
+        facts = {**facts, "first_received": self._route.provider.first_received(message)}
+        try:
+            return self._policy(exc, facts)
+        except Exception:
+            logger.exception(
+                "failure_policy.failed %s",
+                as_pairs(facts),
+                extra={"event": "failure_policy.failed", **facts},
+            )
+            return None
 
 
 def _log_failure(route: Route, exc: BaseException, facts: Mapping[str, object]) -> None:

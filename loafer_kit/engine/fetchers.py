@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 
 from loafer_kit.engine.flow import full_jitter
-from loafer_kit.events import NO_EVENTS, RouteEvents
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -80,14 +79,13 @@ class Fetcher:
         arrived: Callable[[Sequence[Message]], None],
         failed: Callable[[BaseException], None],
         slots_idle: Callable[[], bool],
-        events: RouteEvents = NO_EVENTS,
     ) -> None:
         self.scaler = PollScaler(route.provider.max_receivers)
         #: The most messages that the open fetches may still bring.
         self.expected = 0
         self._name = route.name
-        self._events = events
         self._provider = route.provider
+        self._events = route.provider.route_events
         self._arrived = arrived
         self._failed = failed
         self._slots_idle = slots_idle

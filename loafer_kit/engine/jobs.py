@@ -12,18 +12,15 @@ from typing import Any
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import (
-    Delivery,
-    FailureCounts,
+    Deliveries,
     FailurePolicy,
-    deliver,
-    deliver_batch,
     log_handled,
     settle,
 )
 from loafer_kit.engine.flow import Pace
 from loafer_kit.engine.threads import HandlerCall, current_call
-from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import FatalError
+from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -78,14 +75,12 @@ class Jobs:
         *,
         freed: Callable[[], None],
         failed: Callable[[BaseException], None],
-        events: RouteEvents = NO_EVENTS,
     ) -> None:
         self._route = route
-        self._events = events
+        self._events = route.provider.route_events
         self._backlog = backlog
         self._slots = slots
-        self._policy = policy
-        self._failures = FailureCounts()
+        self._deliveries = Deliveries(route, policy)
         self.pace = Pace(route.handled_at_once)
         self._freed = freed
         self._failed = failed
@@ -311,8 +306,7 @@ class Jobs:
         current_call.set(None)
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
-        for withdrawn in self._free(job, deliveries):
-            await settle(self._route, withdrawn, outcomes.RELEASE)
+        await self._release(self._free(job, deliveries))
         for position, (message, delivery) in enumerate(zip(job.messages, deliveries, strict=True)):
             if position not in job.lost:
                 log_handled(self._route, message, delivery.outcome, seconds)
@@ -343,8 +337,8 @@ class Jobs:
         if (tell := self._events.started) is not None:
             tell(job)
         if self._route.options.batch_handler_size is None:
-            return [await deliver(self._route, job.messages[0], self._policy, self._failures)]
-        return await deliver_batch(self._route, job.messages, self._policy, self._failures)
+            return [await self._deliveries.deliver(job.messages[0])]
+        return await self._deliveries.deliver_batch(job.messages)
 
     async def _outlast(self, job: Job, deliveries: list[Delivery]) -> list[Delivery]:
         """Keep the slot and the messages of `job` until its threads end.
@@ -394,29 +388,18 @@ class Jobs:
         was_open = breaker.is_open
         for delivery in deliveries:
             breaker.record(delivery.outcome, delivery.error)
-        if breaker.is_open and not was_open:
-            logger.warning(
-                "breaker.opened route=%s probe_in=%gs",
-                self._route.name,
-                breaker.recovery,
-                extra={
-                    "event": "breaker.opened",
-                    "route": self._route.name,
-                    "probe_in": breaker.recovery,
-                },
-            )
-            self._tell_of_breaker("breaker opened")
-        elif was_open and not breaker.is_open:
+        if breaker.is_open == was_open:
+            return
+        name, wait = self._route.name, breaker.recovery
+        if breaker.is_open:
+            extra = {"event": "breaker.opened", "route": name, "probe_in": wait}
+            logger.warning("breaker.opened route=%s probe_in=%gs", name, wait, extra=extra)
+        else:
             logger.info(
-                "breaker.closed route=%s",
-                self._route.name,
-                extra={"event": "breaker.closed", "route": self._route.name},
+                "breaker.closed route=%s", name, extra={"event": "breaker.closed", "route": name}
             )
-            self._tell_of_breaker("breaker closed")
-
-    def _tell_of_breaker(self, change: FlowChange) -> None:
         if (tell := self._events.flow_changed) is not None:
-            tell(change)
+            tell("breaker opened" if breaker.is_open else "breaker closed")
 
     def _free(self, job: Job, deliveries: Sequence[Delivery]) -> list[Message]:
         """Free the slot; return the messages to release because one before them failed."""

@@ -66,21 +66,13 @@ class RouteWorker:
         self._provider = route.provider
         self._slots = slots
         self._backlog = Backlog()
-        self._jobs = Jobs(
-            route,
-            self._backlog,
-            slots,
-            policy,
-            freed=self.pump,
-            failed=self._fail,
-            events=events,
-        )
+        self._provider.route_events = events
+        self._jobs = Jobs(route, self._backlog, slots, policy, freed=self.pump, failed=self._fail)
         self._fetcher = Fetcher(
             route,
             arrived=self._arrived,
             failed=self._fetch_failed,
             slots_idle=self._slots_idle,
-            events=events,
         )
         self._batch_since = 0.0
         self._fetching = True
@@ -116,7 +108,6 @@ class RouteWorker:
 
     async def _run(self, *, forever: bool, grace_time: float) -> None:
         self._forever = forever
-        self._provider.route_events = self._events
         try:
             await self._start_provider()
             soon = asyncio.get_running_loop().call_soon_threadsafe

@@ -33,7 +33,7 @@ class LocalServer:
         self._port = port
         self._region = region
         self._server: Any = None
-        self._moto_api: Any = None
+        self._backend_of: Any = None
         self._polls: LongPolls | None = None
         self._thread: threading.Thread | None = None
 
@@ -53,8 +53,7 @@ class LocalServer:
 
     def start(self) -> None:
         """Start listening, and return when the server answers."""
-        create_application, handler, make_server, client = _load()
-        self._moto_api = client(create_application("moto_api"))
+        create_application, handler, make_server, self._backend_of = _load()
         if not LocalServer._running:
             self.clear()
         services = {name: create_application(name) for name in SERVICES}
@@ -79,8 +78,13 @@ class LocalServer:
         LocalServer._running += 1
 
     def clear(self) -> None:
-        """Forget all queues and topics: those of every server of this process."""
-        self._moto_api.post("/moto-api/reset")
+        """Forget all queues and topics: those of every server of this process.
+
+        What other services of moto hold in this process stays.
+        """
+        for service in SERVICES:
+            for backend in self._backend_of(service).values():
+                backend.reset()
 
     @property
     def was_polled(self) -> bool:
@@ -129,11 +133,11 @@ class LocalServer:
 
 
 def _load() -> tuple[Any, Any, Any, Any]:
-    """Return moto's factory of applications, a quiet request handler, werkzeug's factory and client."""
+    """Return moto's factory of applications, a quiet handler, werkzeug's factory and moto's backends."""
     try:
+        from moto.backends import get_backend
         from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
-        from werkzeug.test import Client
     except ImportError as error:
         raise MissingExtraError("The local SQS server", "local") from error
 
@@ -145,7 +149,7 @@ def _load() -> tuple[Any, Any, Any, Any]:
         def log_error(self, *args: Any) -> None:
             logging.getLogger(__name__).warning(*args)
 
-    return create_backend_app, QuietRequestHandler, make_server, Client
+    return create_backend_app, QuietRequestHandler, make_server, get_backend
 
 
 def _bind(port: int) -> socket.socket:

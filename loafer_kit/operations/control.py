@@ -21,9 +21,10 @@ from typing import Any
 
 from loafer_kit.config import check_number, suggestion
 from loafer_kit.engine.flow import Flow
-from loafer_kit.events import ObservedCall, ObservedDelivery, Observer
+from loafer_kit.events import ObservedCall, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
+from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
 from loafer_kit.services import Service
 
@@ -275,10 +276,10 @@ class ServiceControl(Observer):
         }
 
     def _pause(self, route: str) -> list[str]:
-        return self._steer("pause", str(route), lambda flow: flow.pause())
+        return self._steer("pause", str(route), Flow.pause)
 
     def _resume(self, route: str | None = None) -> list[str]:
-        return self._steer("resume", route, lambda flow: flow.resume())
+        return self._steer("resume", route, Flow.resume)
 
     def _limit_rate(self, route: str, per_second: float | None) -> list[str]:
         check_number("per_second", per_second, more_than=0)
@@ -346,7 +347,7 @@ class ServiceControl(Observer):
         return chosen
 
 
-def _reason(delivery: ObservedDelivery) -> str | None:
+def _reason(delivery: Delivery) -> str | None:
     """Return why a message was not acknowledged; a handler may say so without an exception."""
     if delivery.error is not None:
         return repr(delivery.error)

@@ -1,4 +1,4 @@
-"""Crew: the processes of one service: how a parent starts, asks and shows them as one service."""
+"""Crew: the processes of one service, which a parent starts, asks, measures and shows as one."""
 
 import asyncio
 import contextlib
@@ -46,6 +46,8 @@ class Child:
     snapshot: Snapshot | None = None
     problems: list[str] = field(default_factory=list)
     unready: list[str] = field(default_factory=list)
+    #: Whether it is to be replaced.
+    outdated: bool = False
     #: Whether it has been told to end, and when it is killed.
     leaves: bool = False
     kill_at: float = math.inf
@@ -146,10 +148,7 @@ class Crew:
     async def pause(self) -> None:
         """Pause the routes that are not paused."""
         routes = self.snapshot().routes
-        paused = {route.name for route in routes if route.paused}
-        names = [
-            name for name in dict.fromkeys(route.name for route in routes) if name not in paused
-        ]
+        names = {route.name for route in routes} - {route.name for route in routes if route.paused}
         self._paused += names
         for name in names:
             await self._ask_all("pause", {"route": name})
@@ -208,12 +207,10 @@ class Crew:
         """Have later children do it first; a later change of the same kind replaces it."""
         kind = "pause" if action == "resume" else action
         route = parameters.get("route")
-        if route is None:
-            self.standing = {
-                key: request for key, request in self.standing.items() if key[0] != kind
-            }
-        else:
+        if route is not None:
             self.standing[kind, str(route)] = {"action": action, **parameters}
+            return
+        self.standing = {key: asked for key, asked in self.standing.items() if key[0] != kind}
 
     def _joined(self, action: str, results: list[tuple[Child, Any]]) -> Any:
         answers = [answer for _, answer in results]
@@ -221,9 +218,7 @@ class Crew:
             processes = [
                 {
                     "pid": child.pid,
-                    "state": found["state"],
-                    "uptime": found["uptime"],
-                    "loop_lag": found["loop_lag"],
+                    **{name: found[name] for name in ("state", "uptime", "loop_lag")},
                     "memory": memory_of(child.pid),
                 }
                 for child, found in results

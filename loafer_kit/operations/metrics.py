@@ -1,5 +1,6 @@
 """The metrics of a service: a snapshot as families of samples, and these as text."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -228,3 +229,62 @@ def _escaped(text: str, *, quote: bool = False) -> str:
     text = text.encode("utf-8", "backslashreplace").decode().replace("\\", r"\\")
     text = text.replace("\n", r"\n")
     return text.replace('"', r"\"") if quote else text
+
+
+_TIMESTAMP, _AGE = "_timestamp_seconds", "_age_seconds"
+
+
+class Reports:
+    """Turns families into lines of CloudWatch's embedded metric format (EMF).
+
+    Counters become their increase since the last lines.
+    """
+
+    def __init__(self, namespace: str, service: str) -> None:
+        self._namespace = namespace
+        self._service = service
+        self._before: dict[tuple[Labels, str], float] = {}
+
+    def lines(self, families: list[Family], now: float) -> Iterator[str]:
+        """Return a line for each label set; points in time become ages."""
+        for labels, samples in by_labels(families).items():
+            values = {}
+            for name, (kind, value) in samples.items():
+                if kind == "counter":
+                    values[name] = value - self._before.get((labels, name), 0.0)
+                    self._before[labels, name] = value
+                elif name.endswith(_TIMESTAMP):
+                    values[name.removesuffix(_TIMESTAMP) + _AGE] = now - value
+                elif kind == "gauge":
+                    values[name] = value
+            if values:
+                yield self._line({"service": self._service, **dict(labels)}, values, now)
+
+    def _line(self, dimensions: dict[str, str], values: dict[str, float], now: float) -> str:
+        metrics = [{"Name": name, "Unit": _unit(name)} for name in values]
+        directive = {
+            "Namespace": self._namespace,
+            "Dimensions": [list(dimensions)],
+            "Metrics": metrics,
+        }
+        head = {"Timestamp": int(now * 1000), "CloudWatchMetrics": [directive]}
+        return json.dumps({"_aws": head, **dimensions, **values})
+
+
+def by_labels(families: Iterable[Family]) -> Mapping[Labels, dict[str, tuple[Kind, float]]]:
+    """Return the samples of each label set by name; of a histogram, its sum and its count."""
+    found: dict[Labels, dict[str, tuple[Kind, float]]] = {}
+    for family in families:
+        suffix = "_total" if family.kind == "counter" else ""
+        for labels, value in family.samples.items():
+            samples = found.setdefault(labels, {})
+            if isinstance(value, Histogram):
+                samples[f"{family.name}_sum"] = ("counter", value.total)
+                samples[f"{family.name}_count"] = ("counter", float(sum(value.counts)))
+            else:
+                samples[family.name + suffix] = (family.kind, value)
+    return found
+
+
+def _unit(name: str) -> str:
+    return "Seconds" if "_seconds" in name and not name.endswith("_count") else "Count"

@@ -1,22 +1,35 @@
 """Monitor: shows the runs of one service where the environment and its settings say."""
 
+import asyncio
 import contextlib
 import json
+import logging
 import os
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TextIO
 
-from loafer_kit.operations import emf
+from loafer_kit.engine.threads import DaemonThreadPool
 from loafer_kit.operations.control import CONTROL_VARIABLE, Actions, ControlSocket, ServiceControl
 from loafer_kit.operations.health import HealthFile, States, Vitals
-from loafer_kit.operations.metrics import families
+from loafer_kit.operations.metrics import Family, Reports, families
 from loafer_kit.operations.probe import HEALTH_VARIABLE
 from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.operations.snapshot import Snapshot
 from loafer_kit.services import Service
 
+logger = logging.getLogger(__name__)
+
 #: The variable of the environment that says where the HTTP face listens. Empty: nowhere.
 HTTP_VARIABLE = "LOAFER_HTTP"
+
+#: Seconds between two reports to CloudWatch: its standard resolution.
+PERIOD = 60.0
+
+#: Seconds that the last report gets.
+_LAST_TIME = 2.0
 
 #: Requests that a process carries out before its first fetch, as JSON.
 FIRST_VARIABLE = "_LOAFER_CONTROL_FIRST"
@@ -51,44 +64,114 @@ class Monitor:
                 self._control = self._control or ServiceControl(self._service)
                 await self._control.obey(json.loads(os.environ.get(FIRST_VARIABLE) or "[]"))
                 actions = self._control.actions
-            await shown.enter_async_context(
-                faces(self._states, self._recorded, actions, self.address)
-            )
+            address = http_address(self.address)
+            if address or self._emf_namespace is not None:
+                recorder_of(self._service)  # counts from now on
+            faces = serving_faces(self._states, self._snapshot, actions, address)
+            await shown.enter_async_context(faces)
             if self._emf_namespace is not None:
-                snapshot = self._recorded()
-                await shown.enter_async_context(
-                    emf.reporting(
-                        emf.Reports(self._emf_namespace, self._service.name),
-                        lambda: families(snapshot()),
-                    )
-                )
+                reports = Reports(self._emf_namespace, self._service.name)
+                lines = reporting(reports, lambda: families(self._snapshot()))
+                await shown.enter_async_context(lines)
             yield
 
-    def _recorded(self) -> Callable[[], Snapshot]:
-        """Count what happens from now on; return the function that takes snapshots of it."""
-        return recorder_of(self._service).snapshot
+    def _snapshot(self) -> Snapshot:
+        return recorder_of(self._service).snapshot()
+
+
+def http_address(default: str | None) -> str:
+    """Return where HTTP listens, by the environment or else by `default`; "" for nowhere."""
+    return os.environ.get(HTTP_VARIABLE, default or "").strip()
 
 
 @contextlib.asynccontextmanager
-async def faces(
-    vitals: Vitals,
-    recorded: Callable[[], Callable[[], Snapshot]],
-    actions: Actions,
-    address: str | None,
+async def serving_faces(
+    vitals: Vitals, snapshot: Callable[[], Snapshot], actions: Actions, address: str
 ) -> AsyncIterator[None]:
     """Show and steer a service while the block runs: by control socket, health file and HTTP.
 
-    The environment says which of them there are; `address` is where HTTP listens unless it names
-    another. `recorded` is called if there is HTTP.
+    The environment names socket and file; HTTP listens at `address`, unless that is "".
     """
-    async with contextlib.AsyncExitStack() as shown:
+    async with contextlib.AsyncExitStack() as faces:
         if path := os.environ.get(CONTROL_VARIABLE):
-            await shown.enter_async_context(ControlSocket(Path(path), actions).listening())
+            await faces.enter_async_context(ControlSocket(Path(path), actions).listening())
         if path := os.environ.get(HEALTH_VARIABLE):
-            shown.enter_context(HealthFile(Path(path), vitals).kept())
-        if text := os.environ.get(HTTP_VARIABLE, address or "").strip():
+            faces.enter_context(HealthFile(Path(path), vitals).kept())
+        if address:
             from loafer_kit.operations.http import HttpFace  # aiohttp's server, which is large
 
-            face = HttpFace(vitals, recorded())
-            await shown.enter_async_context(face.listening(text, HTTP_VARIABLE))
+            pages = HttpFace(vitals, snapshot).listening(address, HTTP_VARIABLE)
+            await faces.enter_async_context(pages)
         yield
+
+
+@contextlib.asynccontextmanager
+async def reporting(
+    reports: Reports,
+    families: Callable[[], list[Family]],
+    *,
+    period: float = PERIOD,
+    stream: TextIO | None = None,
+) -> AsyncIterator[None]:
+    """Write lines every `period` seconds while the block runs, and at its end.
+
+    They are written in a thread of their own: a stream that nobody reads blocks only that.
+    """
+    writer = _Writer(stream or sys.stdout)
+
+    def report() -> None:
+        writer.write("".join(f"{line}\n" for line in reports.lines(families(), time.time())))
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(period)
+            report()
+
+    task = asyncio.create_task(repeat(), name="emf")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        report()
+        await writer.close()
+
+
+class _Writer:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = DaemonThreadPool(1)
+        self._writing: asyncio.Future[None] | None = None
+        self._failed = False
+
+    def write(self, text: str) -> None:
+        """Write text, unless the text before it is still being written."""
+        if self._writing is not None and not self._writing.done():
+            self._fail("the stream is blocked")
+            return
+        self._writing = asyncio.wrap_future(self._thread.submit(self._write, text))
+        self._writing.add_done_callback(self._written)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+    def _written(self, writing: asyncio.Future[None]) -> None:
+        if writing.cancelled():
+            return
+        if (error := writing.exception()) is not None:
+            self._fail(repr(error))
+        else:
+            self._failed = False
+
+    def _fail(self, why: str) -> None:
+        if not self._failed:
+            logger.warning(
+                "emf.failed: metrics are not written while %s", why, extra={"event": "emf.failed"}
+            )
+        self._failed = True
+
+    async def close(self) -> None:
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=_LAST_TIME)
+        self._thread.shutdown()

@@ -27,10 +27,10 @@ class Histogram:
     def __post_init__(self) -> None:
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float, times: int = 1) -> None:
-        """Count `value`, which was observed `times`."""
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.total += value * times
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
     def __add__(self, other: "Histogram") -> "Histogram":
         counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
@@ -129,12 +129,8 @@ class PublisherSnapshot:
     seconds: float
 
     def __add__(self, other: "PublisherSnapshot") -> "PublisherSnapshot":
-        return PublisherSnapshot(
-            self.destination,
-            self.published + other.published,
-            self.failed + other.failed,
-            self.seconds + other.seconds,
-        )
+        counts = map(add, astuple(self)[1:], astuple(other)[1:])
+        return PublisherSnapshot(self.destination, *counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loafer_kit.engine.deliveries import as_pairs
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import SettingError
 from loafer_kit.operations.control import CONTROL_VARIABLE
@@ -32,7 +33,12 @@ from loafer_kit.operations.crew import (
     start_process,
 )
 from loafer_kit.operations.health import STOP_MARGIN
-from loafer_kit.operations.monitors import FIRST_VARIABLE, HTTP_VARIABLE, faces
+from loafer_kit.operations.monitors import (
+    FIRST_VARIABLE,
+    HTTP_VARIABLE,
+    http_address,
+    serving_faces,
+)
 from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
 from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.runners import LoaferRunner
@@ -76,18 +82,15 @@ class Supervisor:
         *,
         grace_time: float,
         max_rss: int | None = None,
-        limits: Limits | None = None,
     ) -> None:
-        self._address = service.monitor.address if service.monitor else None
+        self._address = http_address(service.monitor.address if service.monitor else None)
         self._crew = Crew(count, recorder_of(service).snapshot())
         self._grace_time = grace_time
         self._max_rss = max_rss
-        self._limits = limits or Limits()
+        self._limits = Limits()
         self._folder = Path()
         self._tasks: set[asyncio.Task[object]] = set()
         self._started = 0
-        #: Children that are to be replaced, one after the other.
-        self._outdated: list[Child] = []
         self._crashes = 0
         self._restart_at = -math.inf
         self._stop_requests = 0
@@ -100,17 +103,13 @@ class Supervisor:
             self._folder = Path(folder)
             crew = self._crew
             actions = {**crew.actions(), "drain": self._drain}
-            shown = faces(crew, lambda: crew.snapshot, actions, self._address)
-            async with shown, self._signals():
+            faces = serving_faces(crew, crew.snapshot, actions, self._address)
+            async with faces, self._signals():
                 await self._keep()
         return self._exit_code
 
     async def _keep(self) -> None:
-        logger.info(
-            "supervisor.started processes=%d",
-            self._crew.count,
-            extra={"event": "supervisor.started", "processes": self._crew.count},
-        )
+        _log(logging.INFO, "supervisor.started", processes=self._crew.count)
         while True:
             self._woken.clear()
             self._step()
@@ -151,11 +150,7 @@ class Supervisor:
         self._stop_requests += 1
         self._crew.stopping = True
         self._woken.set()
-        logger.info(
-            "supervisor.stopping request=%d",
-            self._stop_requests,
-            extra={"event": "supervisor.stopping", "request": self._stop_requests},
-        )
+        _log(logging.INFO, "supervisor.stopping", request=self._stop_requests)
         for child in list(self._crew.children):
             if self._stop_requests == 1:
                 self._end(child)
@@ -166,8 +161,9 @@ class Supervisor:
 
     def roll(self) -> None:
         """Replace each child: a new one is ready before the old one drains."""
-        self._outdated = [child for child in self._crew.children if not child.leaves]
-        logger.info("supervisor.rolling", extra={"event": "supervisor.rolling"})
+        for child in self._crew.children:
+            child.outdated = not child.leaves
+        _log(logging.INFO, "supervisor.rolling")
         self._woken.set()
 
     def _drain(self, pid: int | None = None) -> None:
@@ -178,11 +174,7 @@ class Supervisor:
 
     def _resize(self, by: int) -> None:
         self._crew.count = max(1, self._crew.count + by)
-        logger.info(
-            "supervisor.resized processes=%d",
-            self._crew.count,
-            extra={"event": "supervisor.resized", "processes": self._crew.count},
-        )
+        _log(logging.INFO, "supervisor.resized", processes=self._crew.count)
         self._woken.set()
 
     def _report_all(self) -> None:
@@ -198,17 +190,16 @@ class Supervisor:
     def _finished(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("supervisor.error: %s", error, extra={"event": "supervisor.error"})
+            _log(logging.ERROR, "supervisor.error", str(error))
 
     # One look at the children
 
     def _step(self) -> None:
         now = time.monotonic()
         reap({child.pid: child for child in self._crew.children})
-        for child in [
-            child for child in self._crew.children if child.process.returncode is not None
-        ]:
-            self._ended(child, child.process.returncode, now)
+        for child in list(self._crew.children):
+            if (code := child.process.returncode) is not None:
+                self._ended(child, code, now)
         for child in self._crew.children:
             self._look_at(child, now)
         if not self._stop_requests:
@@ -218,7 +209,6 @@ class Supervisor:
     def _ended(self, child: Child, code: int, now: float) -> None:
         self._crew.remove(child)
         os.close(child.lifeline)
-        self._outdated = [other for other in self._outdated if other is not child]
         code = 128 - code if code < 0 else code
         asked = child.leaves or bool(self._stop_requests)
         logger.log(
@@ -234,11 +224,10 @@ class Supervisor:
                 self._exit_code = self._exit_code or code
             return
         if child.replaces is not None:
-            logger.error(
-                "supervisor.roll_failed: the new process has ended; the old ones stay",
-                extra={"event": "supervisor.roll_failed"},
-            )
-            self._outdated = []
+            why = "the new process has ended; the old ones stay"
+            _log(logging.ERROR, "supervisor.roll_failed", why)
+            for other in self._crew.children:
+                other.outdated = False
             return
         self._crashed(child, code, now)
 
@@ -247,13 +236,12 @@ class Supervisor:
         self._crashes = 1 if child.age >= limits.stable else self._crashes + 1
         is_loop = self._crashes >= limits.most_crashes
         if is_loop and not any(other.age >= limits.stable for other in self._crew.children):
-            logger.critical(
-                "supervisor.crash_loop: %d processes have ended by themselves, the last one with "
-                "exit code %d; its message stands above",
-                self._crashes,
-                code,
-                extra={"event": "supervisor.crash_loop", "crashes": self._crashes, "code": code},
+            why = (
+                f"{self._crashes} processes have ended by themselves, the last one with exit code "
+                f"{code}; its message stands above"
             )
+            facts = {"crashes": self._crashes, "code": code}
+            _log(logging.CRITICAL, "supervisor.crash_loop", why, **facts)
             self._exit_code = code
             self.stop()
             return
@@ -273,31 +261,30 @@ class Supervisor:
         elif child.answered is not None and now - child.answered > limits.stalled:
             self._kill(child, f"its event loop has not run for {now - child.answered:.0f} s")
         elif child.problems:
-            self._report(child, "process.unwell", "; ".join(child.problems))
+            _report(child, "process.unwell", "; ".join(child.problems))
             self._end(child)
         elif (
             self._max_rss is not None
-            and child not in self._outdated
+            and not child.outdated
             and child.age >= limits.grown_up
             and (used := memory_of(child.pid)) > self._max_rss * _MIB
         ):
-            text = f"it uses {used / _MIB:.0f} MiB of {self._max_rss}"
-            self._report(child, "process.too_large", text)
-            self._outdated.append(child)
+            why = f"it uses {used / _MIB:.0f} MiB of {self._max_rss}"
+            _report(child, "process.too_large", why)
+            child.outdated = True
 
     def _replace_next(self, now: float) -> None:
         """Start the replacement of the next child that is outdated; end the child when it is ready."""
         for new in self._crew.children:
             if new.replaces is not None and new.is_ready:
                 old, new.replaces = new.replaces, None
-                self._outdated = [child for child in self._outdated if child is not old]
+                old.outdated = False
                 if not old.leaves and old in self._crew.children:
                     self._end(old)
-        is_due = now >= self._restart_at and not any(
-            child.replaces for child in self._crew.children
-        )
-        if self._outdated and is_due:
-            self._start(replaces=self._outdated[0])
+        outdated = [child for child in self._crew.children if child.outdated]
+        under_way = any(child.replaces for child in self._crew.children)
+        if outdated and not under_way and now >= self._restart_at:
+            self._start(replaces=outdated[0])
 
     def _start_missing(self, now: float) -> None:
         kept = [child for child in self._crew.children if not child.leaves and not child.replaces]
@@ -320,12 +307,8 @@ class Supervisor:
             child = Child(*start_process(environment), socket, replaces)
         except OSError as error:  # no memory, or too many processes
             self._restart_at = time.monotonic() + self._limits.longest_backoff
-            logger.error(  # noqa: TRY400 - the error says it all
-                "supervisor.cannot_start: %s; trying again in %g s",
-                error.strerror,
-                self._limits.longest_backoff,
-                extra={"event": "supervisor.cannot_start"},
-            )
+            why = f"{error.strerror}; trying again in {self._limits.longest_backoff:g} s"
+            _log(logging.ERROR, "supervisor.cannot_start", why)
             return
         self._crew.children.append(child)
         limits = self._limits
@@ -339,18 +322,20 @@ class Supervisor:
             child.process.terminate()
 
     def _kill(self, child: Child, why: str) -> None:
-        self._report(child, "process.killed", why)
+        _report(child, "process.killed", why)
         child.killed = True
         child.process.kill()
 
-    def _report(self, child: Child, event: str, why: str) -> None:
-        logger.error(
-            "%s pid=%d: %s",
-            event,
-            child.pid,
-            why,
-            extra={"event": event, "pid": child.pid, "reason": why},
-        )
+
+def _report(child: Child, event: str, why: str) -> None:
+    facts = {"event": event, "pid": child.pid, "reason": why}
+    logger.error("%s pid=%d: %s", event, child.pid, why, extra=facts)
+
+
+def _log(level: int, event: str, text: str = "", **facts: object) -> None:
+    """Log an event with a text, or else with its facts."""
+    said = f": {text}" if text else f" {as_pairs(facts)}"
+    logger.log(level, "%s%s", event, said.rstrip(), extra={"event": event, **facts})
 
 
 def supervise(service: Service, runner: LoaferRunner, grace_time: float) -> bool:
@@ -365,12 +350,8 @@ def supervise(service: Service, runner: LoaferRunner, grace_time: float) -> bool
         return False
     count = processes_of(os.environ.get(PROCESSES_VARIABLE))
     max_rss = memory_limit(os.environ.get(MEMORY_VARIABLE))
-
-    async def run() -> int:
-        supervisor = Supervisor(service, count, grace_time=grace_time, max_rss=max_rss)
-        return await supervisor.run()
-
-    if code := asyncio.run(run()):
+    supervisor = Supervisor(service, count, grace_time=grace_time, max_rss=max_rss)
+    if code := asyncio.run(supervisor.run()):
         raise SystemExit(code)
     return True
 

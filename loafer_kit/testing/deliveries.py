@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from loafer_kit.engine import deliveries
+from loafer_kit.engine.deliveries import Deliveries
 from loafer_kit.ext.aws.envelopes import EnvelopeTranslator
 from loafer_kit.ext.aws.message_translators import SNSMessageTranslator
 from loafer_kit.ext.aws.providers import SQSProvider
@@ -91,8 +91,8 @@ async def deliver(
 
         assert asyncio.run(deliver(routes[0], {"hello": "world"})) == ACKNOWLEDGE
     """
-    delivery = await deliveries.deliver(route, _raw_message(route, body, envelope or {}, facts))
-    return delivery.outcome
+    message = _raw_message(route, body, envelope or {}, facts)
+    return (await Deliveries(route).deliver(message)).outcome
 
 
 def _raw_message(

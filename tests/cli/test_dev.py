@@ -71,7 +71,7 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def dev(capfd, monkeypatch, local_queues):
+def dev(capfd, monkeypatch, local_queues, python_copies):
     """Runs `dev` in this process, beside an empty server; the service has a process of its own."""
 
     def dev(*arguments):

@@ -13,7 +13,7 @@ from kept_projects import loafer_kit, replace
 from scaffold.custom_templates import commit, write
 from terminals import COMMAND
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("python_copies")]
 
 
 def run(*arguments, **options):
@@ -124,9 +124,15 @@ def home(tmp_path, monkeypatch):
 
 def _obey_modes():
     """Without this capability, root itself writes only where the modes of its folders let it."""
-    cap_dac_override, pr_capbset_drop = 1, 24
+    cap_dac_override, pr_capbset_drop, version = 1, 24, 0x20080522
     if os.geteuid() == 0 and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)
+        system = ctypes.CDLL(None)
+        system.prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)  # for the programs it starts
+        this_process, sets = (ctypes.c_uint32 * 2)(version, 0), (ctypes.c_uint32 * 6)()
+        system.capget(this_process, sets)
+        for number in range(3):  # effective, permitted and inheritable
+            sets[number] &= ~(1 << cap_dac_override)
+        system.capset(this_process, sets)
 
 
 def test_a_home_that_cannot_be_written_to_is_in_nobodys_way(home, project, tmp_path):

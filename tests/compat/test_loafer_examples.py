@@ -116,7 +116,7 @@ def queue(local_queues):
     return local_queues.fresh()
 
 
-def test_the_tutorial_runs_as_a_process(local_server, local_queues, write, tmp_path):
+def test_the_tutorial_runs_as_a_process(local_server, local_queues, write, tmp_path, python_copies):
     """`python -m foobar` prints and deletes a message, reports one that is not JSON, ends on TERM."""
     write("foobar", handlers=HANDLERS, routes=ROUTES, __main__=MAIN)
     local_queues.create(QUEUE)

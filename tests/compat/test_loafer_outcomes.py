@@ -245,14 +245,12 @@ async def test_confirm_message_fails_for_good(caplog, monkeypatch):
 
 
 @pytest.fixture
-def run_process(tmp_path):
+def run_process(python_copies):
     """Run a service as a process; return its exit code and its errors."""
 
     def run_process(source, environment):
-        path = tmp_path / "service.py"
-        path.write_text(source)
         done = subprocess.run(
-            [sys.executable, str(path)],
+            [sys.executable, "-c", source],
             env=environment,
             capture_output=True,
             text=True,

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from loafer_kit import LoaferManager
 from loafer_kit.applications import Application
 from loafer_kit.contrib.claim_check import ClaimCheck
-from loafer_kit.engine.deliveries import deliver
+from loafer_kit.engine.deliveries import Deliveries
 from loafer_kit.events import Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError, RejectMessage
 from loafer_kit.ext.aws.consumers import SQSConsumer
@@ -107,7 +107,7 @@ async def test_a_typed_handler_gets_the_payload(s3, kind, marker):
 
     s3.put_object(Bucket=BUCKET, Key="jüst/a key", Body=b'{"number": 7}')
     message = pointer("jüst/a key", kind=kind, marker=marker)
-    delivery = await deliver(route(handle), message)
+    delivery = await Deliveries(route(handle)).deliver(message)
 
     ((order, metadata),) = seen
     assert (delivery.outcome, order) == (ACKNOWLEDGE, Order(7))
@@ -161,7 +161,7 @@ HOSTILE = {
 async def test_a_hostile_pointer_is_rejected_with_one_short_line(body, caplog):
     """S3, which is not there, is not asked."""
     message = sqs_message(body, attributes={"ExtendedPayloadSize": "1"})
-    delivery = await deliver(route(accept, ClaimCheck(BUCKET, "elsewhere")), message)
+    delivery = await Deliveries(route(accept, ClaimCheck(BUCKET, "elsewhere"))).deliver(message)
 
     assert isinstance(delivery.outcome, DeadLetter)
     assert "\n" not in delivery.outcome.reason
@@ -180,7 +180,7 @@ async def test_a_rejected_bucket_is_named_with_the_allowed_ones():
 
 async def test_a_missing_payload_is_rejected_with_its_key(s3):
     """Trying again does not bring it back."""
-    delivery = await deliver(route(accept), pointer("gone"))
+    delivery = await Deliveries(route(accept)).deliver(pointer("gone"))
 
     assert isinstance(delivery.outcome, DeadLetter)
     assert "Object 'gone' of bucket 'payloads' does not exist" in delivery.outcome.reason
@@ -188,7 +188,7 @@ async def test_a_missing_payload_is_rejected_with_its_key(s3):
 
 async def test_a_payload_that_is_not_text_is_rejected(s3):
     s3.put_object(Bucket=BUCKET, Key="picture", Body=b"\xff\xd8")
-    delivery = await deliver(route(accept), pointer("picture"))
+    delivery = await Deliveries(route(accept)).deliver(pointer("picture"))
 
     assert delivery.outcome == DeadLetter(
         "ValueError: Object 'picture' of bucket 'payloads' is not text in UTF-8."
@@ -225,7 +225,7 @@ async def test_a_message_is_retried_while_s3_does_not_give_its_payload(
             server.close()
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
         check = ClaimCheck(BUCKET, config=ONE_ATTEMPT)
-        delivery = await deliver(route(accept, check), pointer("key"))
+        delivery = await Deliveries(route(accept, check)).deliver(pointer("key"))
 
     assert isinstance(delivery.outcome, Retry)
     assert "Object 'key' of bucket 'payloads'" in delivery.outcome.reason

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from loafer_kit import Abort, Application, LoaferManager
 from loafer_kit.contrib.database import Database, current_session, with_session
 from loafer_kit.contrib.idempotency import attribute
-from loafer_kit.engine import deliveries
+from loafer_kit.engine.deliveries import Deliveries
 from loafer_kit.exceptions import (
     ConfigurationError,
     DeleteMessage,
@@ -377,7 +377,7 @@ async def test_a_batch_is_committed_as_a_whole(shop, answer, outcomes, effects):
 
 
 async def deliver_batch(route, *messages):
-    return [delivery.outcome for delivery in await deliveries.deliver_batch(route, messages)]
+    return [delivery.outcome for delivery in await Deliveries(route).deliver_batch(messages)]
 
 
 def letter(body, message_id):
@@ -526,7 +526,9 @@ KILLED = """
 """
 
 
-def test_a_process_killed_between_commit_and_acknowledgement_has_one_effect(tmp_path):
+def test_a_process_killed_between_commit_and_acknowledgement_has_one_effect(
+    tmp_path, python_copies
+):
     """The next process acknowledges the message without handling it."""
     shop = Shop(tmp_path / "shop.db")
     (tmp_path / "spool").mkdir()
@@ -558,7 +560,7 @@ async def test_the_pool_is_closed_when_the_service_ends(shop):
 @pytest.mark.parametrize("driver", ["sqlite+aiosqlite", "sqlite"])
 async def test_a_service_is_ready_while_its_database_answers(tmp_path, driver, monkeypatch):
     """It stays live, and becomes ready when the database is there."""
-    monkeypatch.setattr("loafer_kit.contrib.database.extension._CHECK_EVERY", 0)
+    monkeypatch.setattr("loafer_kit.contrib.database._CHECK_EVERY", 0)
     folder = tmp_path / "volume"
     uri = f"{driver}:///{folder / 'shop.db'}"
     route = Route(InMemoryProvider(endless=True, wait_time=0.01), lambda *_: True)
@@ -586,7 +588,7 @@ async def test_a_service_is_ready_while_its_database_answers(tmp_path, driver, m
 
 async def test_a_database_that_hangs_is_not_ready(shop, monkeypatch):
     """The check has a time limit, and one runs at a time."""
-    monkeypatch.setattr("loafer_kit.contrib.database.extension._CHECK_LIMIT", 0.01)
+    monkeypatch.setattr("loafer_kit.contrib.database._CHECK_LIMIT", 0.01)
     held = Database(
         LoaferManager([], settings={"DATABASE_URI": shop.uri}), pool_size=1, max_overflow=0
     )

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from loafer_kit import LoaferManager
 from loafer_kit.contrib.database import Database, current_session
-from loafer_kit.engine.deliveries import deliver_batch
+from loafer_kit.engine.deliveries import Deliveries
 from loafer_kit.outcomes import ACKNOWLEDGE, LEAVE
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider, deliver
@@ -82,6 +82,6 @@ async def test_duplicates_at_the_same_time_wait_for_each_other(uri):
         return contents == ["b", "c"]
 
     route = Route(InMemoryProvider(), handle_batch, middleware=[middleware], batch_handler_size=3)
-    outcomes = [delivery.outcome for delivery in await deliver_batch(route, ["b", "a", "c"])]
-    assert outcomes == [ACKNOWLEDGE] * 3
+    handled = await Deliveries(route).deliver_batch(["b", "a", "c"])
+    assert [delivery.outcome for delivery in handled] == [ACKNOWLEDGE] * 3
     await database.dispose()

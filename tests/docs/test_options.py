@@ -87,7 +87,7 @@ def test_every_other_option_has_its_row_and_no_row_is_without_an_option():
 def test_defaults_of_receives_are_those_of_the_code():
     """ReceiveMessage gets them unless the route says otherwise."""
     rows = {row[0].strip("`"): row for row in ROWS}
-    parameters = options.receive_parameters("orders", {})
+    _, _, parameters = options.parse_options("orders", {}, {})
     for name in ("MaxNumberOfMessages", "WaitTimeSeconds"):
         assert rows[name][2] == f"`{parameters[name]}`"
     for field in OPTIONS:

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from loafer_kit import outcomes
-from loafer_kit.engine.deliveries import Delivery, FailureCounts, deliver, deliver_batch
+from loafer_kit.engine.deliveries import Deliveries, FailureCounts
 from loafer_kit.exceptions import FatalError, RejectMessage, RetryMessage
+from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 
@@ -44,9 +45,9 @@ async def test_a_handler_that_raises_decides_for_its_messages(raised, delivery):
     async def handler(content, metadata):
         raise raised
 
-    assert await deliver(route(handler), "m") == delivery
+    assert await Deliveries(route(handler)).deliver("m") == delivery
     batch = route(handler, batch_handler_size=2)
-    assert await deliver_batch(batch, ["m", "n"]) == [delivery, delivery]
+    assert await Deliveries(batch).deliver_batch(["m", "n"]) == [delivery, delivery]
 
 
 @pytest.mark.parametrize(
@@ -58,9 +59,9 @@ async def test_a_handler_that_raises_decides_for_its_messages(raised, delivery):
 )
 async def test_a_translator_that_raises_decides_for_one_message(raised, delivery):
     """The handler of a batch gets the other messages."""
-    assert await deliver(route(accept), raised) == delivery
+    assert await Deliveries(route(accept)).deliver(raised) == delivery
     batch = route(accept, batch_handler_size=3)
-    assert await deliver_batch(batch, ["m", raised, "n"]) == [
+    assert await Deliveries(batch).deliver_batch(["m", raised, "n"]) == [
         Delivery(outcomes.ACKNOWLEDGE),
         delivery,
         Delivery(outcomes.ACKNOWLEDGE),
@@ -75,9 +76,9 @@ async def test_a_fatal_error_gets_out():
 
     for given, message in ((handler, "m"), (accept, FatalError("stop"))):
         with pytest.raises(FatalError, match="stop"):
-            await deliver(route(given), message)
+            await Deliveries(route(given)).deliver(message)
         with pytest.raises(FatalError, match="stop"):
-            await deliver_batch(route(given, batch_handler_size=1), [message])
+            await Deliveries(route(given, batch_handler_size=1)).deliver_batch([message])
 
 
 # Failures
@@ -105,26 +106,29 @@ async def test_the_policy_gets_the_failures_of_the_message():
         return outcomes.Retry()
 
     identified = Route(Identified(), handler)
-    failures = FailureCounts()
+    single = Deliveries(identified, policy)
     for message in ("a", "b", "a", "a"):
-        delivery = await deliver(identified, message, policy, failures)
+        delivery = await single.deliver(message)
     assert counted == [("a", 1), ("b", 1), ("a", 2), ("a", 3)]
     assert delivery.outcome.failures == 3
     answers["a"] = True
-    await deliver(identified, "a", policy, failures)
+    await single.deliver("a")
     del answers["a"]
-    await deliver(identified, "a", policy, failures)
+    await single.deliver("a")
     assert counted[-1] == ("a", 1)
     answers["b"] = False
-    await deliver(identified, "b", policy, failures)
+    await single.deliver("b")
     del answers["b"]
+    await single.deliver("b")
+    assert counted[-1] == ("b", 3)
 
     async def handler_of_batches(contents, metadata):
         raise ValueError("bad")
 
-    batch = Route(Identified(), handler_of_batches, batch_handler_size=2)
-    await deliver_batch(batch, ["a", "b"], policy, failures)
-    assert counted[-2:] == [("a", 2), ("b", 3)]
+    batch = Deliveries(Route(Identified(), handler_of_batches, batch_handler_size=2), policy)
+    await batch.deliver_batch(["a", "b"])
+    await batch.deliver_batch(["b", "a"])
+    assert counted[-4:] == [("a", 1), ("b", 1), ("b", 2), ("a", 2)]
 
 
 async def test_the_oldest_failures_are_forgotten():
@@ -161,7 +165,7 @@ async def test_a_failure_has_a_reason(answer, reason):
             raise answer
         return answer
 
-    assert (await deliver(route(handler), "m")).outcome.reason == reason
+    assert (await Deliveries(route(handler)).deliver("m")).outcome.reason == reason
 
 
 class SideBySide:
@@ -186,7 +190,7 @@ async def test_an_async_translator_is_awaited():
         seen.append(content)
         return True
 
-    delivery = await deliver(route(handler, SideBySide(1)), "m")
+    delivery = await Deliveries(route(handler, SideBySide(1))).deliver("m")
 
     assert (delivery.outcome, seen) == (outcomes.ACKNOWLEDGE, ["m"])
 
@@ -201,7 +205,7 @@ async def test_a_batch_is_translated_side_by_side():
 
     messages = ["a", ValueError("bad"), SystemExit(3), RejectMessage("no"), "b"]
     batch = route(handler, SideBySide(5), batch_handler_size=5)
-    deliveries = await deliver_batch(batch, messages)
+    deliveries = await Deliveries(batch).deliver_batch(messages)
 
     assert [str(delivery.outcome) for delivery in deliveries] == [
         "acknowledged",
@@ -217,7 +221,9 @@ async def test_a_batch_is_translated_side_by_side():
 async def test_a_translation_can_be_cancelled(size):
     """As when the service stops: that is no failure of the message."""
     batch = route(accept, SideBySide(2), batch_handler_size=size)
-    work = deliver(batch, "m") if size is None else deliver_batch(batch, ["m"])
+    work = (
+        Deliveries(batch).deliver("m") if size is None else Deliveries(batch).deliver_batch(["m"])
+    )
     task = asyncio.create_task(work)
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import pytest
 
 from loafer_kit import Application
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine import deliveries
+from loafer_kit.engine.deliveries import Deliveries
 from loafer_kit.exceptions import Abort, FatalError, LoaferException, ProviderError
 from loafer_kit.managers import LoaferManager
 from loafer_kit.message_translators import AbstractMessageTranslator
@@ -206,7 +206,7 @@ async def test_an_error_handler_that_raises_another_request_has_failed(caplog):
 
 async def test_a_settlement_may_raise_anything(unusual, caplog, monkeypatch):
     """It is tried three times, then logged."""
-    monkeypatch.setattr(deliveries, "_BACKOFF", 0.001)
+    monkeypatch.setattr("loafer_kit.engine.deliveries._BACKOFF", 0.001)
 
     class Broken(InMemoryProvider):
         async def settle(self, message, outcome):
@@ -246,7 +246,7 @@ async def test_a_coroutine_that_is_closed_is_not_a_failure(caplog):
     async def handler(message, metadata):
         await asyncio.get_running_loop().create_future()
 
-    pending = deliveries.deliver(Route(InMemoryProvider(), handler), "m")
+    pending = Deliveries(Route(InMemoryProvider(), handler)).deliver("m")
     pending.send(None)
     await asyncio.to_thread(pending.close)
     assert caplog.records == []

@@ -139,7 +139,7 @@ async def test_a_stuck_route_can_be_told(hanging):
     route = Route(source, hanging, concurrency=1, handler_timeout=0.2)
     async with running(route) as dispatcher:
         await until(lambda: hanging.starts)
-        (worker,) = dispatcher._workers
+        (worker,) = dispatcher._tasks
         assert not worker.status().stuck
         await until(lambda: worker.status().stuck)
         hanging.end.set()

@@ -133,7 +133,7 @@ def _body(queue):
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_a_service_handles_and_deletes_what_is_sent(request, server, tmp_path, kind):
+def test_a_service_handles_and_deletes_what_is_sent(request, server, tmp_path, kind, python_copies):
     """In the project's folder and in the one above; SIGTERM ends it, exit code 0."""
     name, place, command = RUNS[kind]
     installation = request.getfixturevalue(name)

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.session import Session
 
-from loafer_kit.doctor import policies
+from loafer_kit.doctor.topics import judge_policy
 from loafer_kit.exceptions import ServiceError
 from loafer_kit.local import LocalQueue, LocalQueues, QueueCounts
 
@@ -51,7 +51,7 @@ def test_a_queue_lets_its_topic_send(local_queues):
     local_queues.create(LocalQueue("inbox", topic="news"))
     policy = local_queues.attributes("inbox")["Policy"]
     queue, topic = local_queues.queue_arn("inbox"), "arn:aws:sns:us-east-1:123456789012:news"
-    assert policies.judge(policy, queue, topic) == "allowed"
+    assert judge_policy(policy, queue, topic) == "allowed"
 
 
 def test_a_fifo_topic_delivers_into_its_fifo_queue(local_queues):

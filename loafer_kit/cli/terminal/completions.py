@@ -20,8 +20,7 @@ from loafer_kit.scaffold.project import code
 from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.sources.documents import LARGEST
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
-from loafer_kit.scaffold.spec.fields import AMQP, EVERY, amqp_dead_letter_queue
+from loafer_kit.scaffold.spec.fields import AMQP, ARTEFACTS, EVERY, amqp_dead_letter_queue
 
 #: Text without a special meaning to a shell or a terminal.
 _PLAIN = re.compile(r"[\w@%+=:,.-]+")

@@ -1,7 +1,7 @@
 """Telemetry: an extension that makes OpenTelemetry's traces and metrics of a service.
 
-`conventions` holds the names, `spans` and `metrics` observe the service, `facts` say what attributes
-are about. Only the API of OpenTelemetry is used: the service chooses SDK and exporter.
+`conventions` holds the names and what they say, `observers` make spans and metrics. Only the API of
+OpenTelemetry is used: the service chooses SDK and exporter.
 """
 
 import asyncio
@@ -16,8 +16,7 @@ try:
     from opentelemetry import metrics as otel_metrics
 
     from loafer_kit.contrib.telemetry import conventions
-    from loafer_kit.contrib.telemetry.metrics import Metrics
-    from loafer_kit.contrib.telemetry.spans import SpanEnder, SpanOptions, Spans
+    from loafer_kit.contrib.telemetry.observers import Metrics, SpanEnder, SpanOptions, Spans
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("opentelemetry"):
         raise

@@ -4,19 +4,26 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.engine.flow import full_jitter
-from loafer_kit.events import NO_EVENTS, RouteEvents
+from loafer_kit.events import RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.checks import InFlightWatch
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
-from loafer_kit.ext.aws.options import SQSOptions
-from loafer_kit.ext.aws.receiving import Convoys, Receiver, group_of, receive_count
-from loafer_kit.ext.aws.requests.batching import PARALLEL
+from loafer_kit.ext.aws.options import SQSOptions, max_receive_count, visibility_timeout
+from loafer_kit.ext.aws.receiving import (
+    Convoys,
+    InFlightWatch,
+    Receiver,
+    group_of,
+    is_last_receive,
+    receive_count,
+)
+from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
@@ -31,74 +38,84 @@ logger = logging.getLogger(__name__)
 _GROUP_DONE = 0.01
 
 
+@dataclass(frozen=True)
+class Connection:
+    """A queue that was found, and where its dead letters go."""
+
+    queue: Queue
+    attributes: dict[str, str]
+    clients: Clients
+
+    #: Of rejected messages, and of those that fail on their last receive; None: nowhere.
+    dead_letters: DeadLetterQueue | None
+    exhausted: DeadLetterQueue | None
+
+
 class QueueSession:
     """Receives messages, keeps their leases and settles them; belongs to the running loop.
 
-    `visibility_timeout` is the one that every receive gets; `lost(message)` is called when another
-    consumer may have a message, `settled()` when `unsettled` has become smaller.
+    `lost(message)` is called when another consumer may have a message, `settled()` when `unsettled`
+    has become smaller.
     """
 
     def __init__(
         self,
-        queue: Queue,
+        connection: Connection,
         options: SQSOptions,
+        receive_parameters: Mapping[str, Any],
         *,
-        blocking_queue: BlockingQueue,
-        receive_parameters: dict[str, Any],
-        visibility_timeout: int,
-        dead_letters: DeadLetterQueue | None,
-        exhausted: DeadLetterQueue | None,
-        max_receive_count: int | None,
         lost: Callable[[Message], None],
         settled: Callable[[], object],
-        events: Callable[[], RouteEvents] = lambda: NO_EVENTS,
+        events: Callable[[], RouteEvents],
     ) -> None:
-        self._queue = queue
-        self._events = events
-        self._blocking_queue = blocking_queue
+        self._queue = queue = connection.queue
         self._is_fifo = queue.is_fifo
         self._options = options
-        self._visibility_timeout = visibility_timeout
-        self._dead_letters = dead_letters
-        self._exhausted = exhausted
-        self._max_receive_count = max_receive_count
+        self._dead_letters = connection.dead_letters
+        self._exhausted = connection.exhausted if options.dead_letter_exhausted else None
+        self._max_receive_count = max_receive_count(connection.attributes)
         self._notify_lost = lost
         self._notify_settled = settled
+        self._events = events
         self._loop = asyncio.get_running_loop()
+        # Named in every receive: the queue's own timeout may change while the leases count with this.
+        timeout = visibility_timeout(connection.attributes, options)
         self._leases = LeaseTable(
-            visibility_timeout, extend=options.heartbeat, longest=options.max_processing_time
+            timeout, extend=options.heartbeat, longest=options.max_processing_time
         )
         self._watchdog = watchdog()
         self._clock = self._watchdog.clock
         visibility_lock = VisibilityLock()
         self._settlement = Settlement(
             queue,
-            linger=options.linger,
+            options,
             visibility_lock=visibility_lock,
             clock=self._clock,
             is_in_hand=self._leases.__contains__,
-            group_of=group_of if queue.is_fifo else None,
-            parallel=max(PARALLEL, options.max_receivers),
             ended=settled,
             events=events,
         )
+        self._blocking_queue = BlockingQueue(queue.url, connection.clients.blocking_client)
         self._heartbeat = Heartbeat(
             queue,
             self._leases,
-            blocking_queue=blocking_queue,
+            blocking_queue=self._blocking_queue,
             visibility_lock=visibility_lock,
             lost=self._on_lost,
             undeleted=self._settlement.undeleted,
             clock=self._clock,
             sent=self._heartbeat_sent,
         )
-        self._watchdog.add(self._heartbeat.extend_in_thread, visibility_timeout)
+        self._watchdog.add(self._heartbeat.extend_in_thread, timeout)
         self._in_flight = InFlightWatch(queue)
         #: Messages of a FIFO queue in hand, by group.
         self._groups: Counter[str] = Counter()
-        self._convoys = Convoys(max_receive_count)
+        self._convoys = Convoys(self._max_receive_count)
         self._receiver = Receiver(
-            queue, receive_parameters, self._convoys, in_hand=lambda: bool(self._groups)
+            queue,
+            {**receive_parameters, "VisibilityTimeout": timeout},
+            self._convoys,
+            in_hand=lambda: bool(self._groups),
         )
         self._lost_ids = RecentIds()
         self._rejected_in_vain = RecentIds()
@@ -166,9 +183,7 @@ class QueueSession:
             self._settlement.tell_settled([lease], "given up")
         else:
             self._settlement.delete(lease)
-        if self._is_fifo:
-            self._leave_group(message)
-            self._convoys.gone(message, self._loop.time())
+        self._leave_group(message, None)
 
     def _put_back(self, message: Message, outcome: Leave | Retry) -> None:
         lease = self._take(message)
@@ -180,9 +195,7 @@ class QueueSession:
             self._settlement.change_visibility(lease, hidden_for)
         else:
             self._settlement.tell_settled([lease], "left")
-        if self._is_fifo:
-            self._leave_group(message)
-            self._expect(message, outcome, hidden_for)
+        self._leave_group(message, hidden_for, unstarted=isinstance(outcome, Release))
 
     def _take(self, message: Message) -> Lease:
         lease = self._leases.take(message)
@@ -190,9 +203,9 @@ class QueueSession:
             return lease
         # Not in hand: its lease was lost, or the message was received elsewhere.
         now = self._clock()
-        timeout = self._visibility_timeout
+        deadline = now + self._leases.timeout
         lease = Lease(
-            message["MessageId"], message["ReceiptHandle"], message, now, now, now + timeout, now
+            message["MessageId"], message["ReceiptHandle"], message, now, now, deadline, now
         )
         lease.lost = lease.message_id in self._lost_ids
         return lease
@@ -209,8 +222,7 @@ class QueueSession:
         return min(math.ceil(delay), lease.visibility_left(self._clock()))
 
     def _is_last(self, message: Message) -> bool:
-        most = self._max_receive_count
-        return most is not None and receive_count(message) >= most
+        return is_last_receive(message, self._max_receive_count)
 
     def _move(self, message: Message, reason: str) -> bool:
         """Move a message that failed on its last receive; return False to leave that to SQS."""
@@ -231,21 +243,24 @@ class QueueSession:
         self._start(self._send_dead_letter(self._exhausted, message, reason))
         return True
 
-    def _expect(self, message: Message, outcome: Outcome, hidden_for: float) -> None:
+    def _leave_group(
+        self, message: Message, hidden_for: float | None, *, unstarted: bool = False
+    ) -> None:
+        """Take note that a message of a FIFO queue is not in hand; None: it does not come back."""
+        if not self._is_fifo:
+            return
         now = self._loop.time()
-        if isinstance(outcome, Release):
-            self._convoys.given_back(message, now)
-        elif self._is_last(message):
-            self._convoys.gone(message, now)
-        else:
-            self._convoys.failed(message, now, hidden_for)
-
-    def _leave_group(self, message: Message) -> None:
         group = group_of(message)
         self._groups[group] -= 1
         if self._groups[group] <= 0:
             del self._groups[group]
             self._settlement.hurry(_GROUP_DONE)
+        if unstarted:
+            self._convoys.given_back(message, now)
+        elif hidden_for is None or self._is_last(message):
+            self._convoys.gone(message, now)
+        else:
+            self._convoys.failed(message, now, hidden_for)
 
     def _reject(self, message: Message, reason: str) -> None:
         if self._dead_letters is not None:
@@ -302,13 +317,11 @@ class QueueSession:
         self._forget(message, "left")
         if self._exhausted is dead_letters:
             self._exhausted = None
-            logger.warning(
-                "queue.moves_left_to_sqs queue=%s: messages that failed on their last receive arrive "
-                "in the dead-letter queue without a reason; %s",
-                self._queue.name,
-                error,
-                extra={"event": "queue.moves_left_to_sqs", "queue": self._queue.name},
+            text = (
+                "messages that failed on their last receive arrive in the dead-letter queue without a "
+                f"reason; {error}"
             )
+            self._queue.log(logger, logging.WARNING, "queue.moves_left_to_sqs", text)
 
     def _not_sent(self, message: Message, error: Exception) -> None:
         why = str(error) if isinstance(error, ProviderError) else repr(error)
@@ -326,14 +339,8 @@ class QueueSession:
         """Forget a message that SQS delivers again; `result` is for observers."""
         if result is not None and (tell := self._events().settled) is not None:
             tell([message], result, 0.0)
-        if self._leases.take(message) is None or not self._is_fifo:
-            return
-        self._leave_group(message)
-        now = self._loop.time()
-        if self._is_last(message):
-            self._convoys.gone(message, now)
-        else:
-            self._convoys.failed(message, now, 0.0)
+        if self._leases.take(message) is not None:
+            self._leave_group(message, 0.0)
 
     def _on_lost(self, lease: Lease) -> None:
         self._log_lost(lease)
@@ -359,15 +366,9 @@ class QueueSession:
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=FLUSH_TIME)
             if late:
-                logger.error(
-                    "queue.flush_given_up queue=%s tasks=%d: SQS will deliver their messages again",
-                    self._queue.name,
-                    len(late),
-                    extra={
-                        "event": "queue.flush_given_up",
-                        "queue": self._queue.name,
-                        "tasks": len(late),
-                    },
+                text = "SQS will deliver their messages again"
+                self._queue.log(
+                    logger, logging.ERROR, "queue.flush_given_up", text, tasks=len(late)
                 )
         await self._settlement.flush()
 
@@ -402,4 +403,4 @@ class QueueSession:
             )
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
-        self._queue.log(logger, level, event, message_id, text)
+        self._queue.log(logger, level, event, text, message_id=message_id)

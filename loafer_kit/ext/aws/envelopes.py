@@ -97,14 +97,14 @@ def _open_sns(content: Any, _message: Message) -> Opened:
 
 
 def _is_sns(content: Any, _message: Message) -> bool:
-    found = _value(content)
-    return (
-        isinstance(found, dict)
-        and isinstance(found.get("Message"), str)
-        and "TopicArn" in found
-        and found.get("Type")
-        in ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
-    )
+    match _value(content):
+        case {
+            "Type": "Notification" | "SubscriptionConfirmation" | "UnsubscribeConfirmation",
+            "TopicArn": _,
+            "Message": str(),
+        }:
+            return True
+    return False
 
 
 def _wrap_sns(content: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,13 +147,10 @@ def _open_eventbridge(content: Any, message: Message) -> Opened:
 
 
 def _is_eventbridge(content: Any, _message: Message) -> bool:
-    event = _value(content)
-    return (
-        isinstance(event, dict)
-        and isinstance(event.get("detail-type"), str)
-        and isinstance(event.get("source"), str)
-        and isinstance(event.get("detail"), dict | str)
-    )
+    match _value(content):
+        case {"detail-type": str(), "source": str(), "detail": dict() | str()}:
+            return True
+    return False
 
 
 def _wrap_eventbridge(content: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,16 +172,15 @@ def _wrap_eventbridge(content: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _open_s3(content: Any, _message: Message) -> Opened:
-    event = _value(content)
-    if isinstance(event, dict) and event.get("Event") == "s3:TestEvent":
-        raise DeleteMessage
-    records = event.get("Records") if isinstance(event, dict) else None
-    if not isinstance(records, list) or not records:
-        raise ValueError(
-            "The body is not an S3 notification with Records: for one that comes through SNS or "
-            "EventBridge, name that envelope first."
-        )
-    return [_decoded_record(place, record) for place, record in enumerate(records)], {}
+    match _value(content):
+        case {"Event": "s3:TestEvent"}:
+            raise DeleteMessage
+        case {"Records": [_, *_] as records}:
+            return [_decoded_record(place, record) for place, record in enumerate(records)], {}
+    raise ValueError(
+        "The body is not an S3 notification with Records: for one that comes through SNS or "
+        "EventBridge, name that envelope first."
+    )
 
 
 def _decoded_record(place: int, record: Any) -> dict[str, Any]:
@@ -207,23 +203,16 @@ def _decoded_record(place: int, record: Any) -> dict[str, Any]:
 
 
 def _is_s3(content: Any, _message: Message) -> bool:
-    event = _value(content)
-    if not isinstance(event, dict):
-        return False
-    records = event.get("Records")
-    first = records[0] if isinstance(records, list) and records else None
-    return event.get("Event") == "s3:TestEvent" or (
-        isinstance(first, dict) and first.get("eventSource") == "aws:s3"
-    )
+    match _value(content):
+        case {"Event": "s3:TestEvent"} | {"Records": [{"eventSource": "aws:s3"}, *_]}:
+            return True
+    return False
 
 
 def _wrap_s3(content: Any, _facts: Mapping[str, Any]) -> dict[str, Any]:
     """Wrap records, or what `{"bucket": …, "key": …}` says of new objects."""
-    return {
-        "Records": [
-            _encoded_record(r) for r in (content if isinstance(content, list) else [content])
-        ]
-    }
+    records = content if isinstance(content, list) else [content]
+    return {"Records": [_encoded_record(record) for record in records]}
 
 
 def _encoded_record(record: dict[str, Any]) -> dict[str, Any]:
@@ -353,12 +342,12 @@ def _open_lambda_destination(content: Any, message: Message) -> Opened:
 
 
 def _is_lambda_destination(content: Any, _message: Message) -> bool:
-    record = _value(content)
-    return (
-        isinstance(record, dict)
-        and isinstance(record.get("requestContext"), dict)
-        and ("requestPayload" in record or "responsePayload" in record)
-    )
+    match _value(content):
+        case {"requestContext": dict(), "requestPayload": _}:
+            return True
+        case {"requestContext": dict(), "responsePayload": _}:
+            return True
+    return False
 
 
 def _wrap_lambda_destination(content: Any, facts: Mapping[str, Any]) -> dict[str, Any]:

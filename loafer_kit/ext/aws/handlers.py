@@ -20,7 +20,33 @@ Answer = dict[str, Any]
 _ATTEMPTS = 3
 
 
-class SQSHandler:
+class _Publisher:
+    """The common half of both handlers: the producer, made at the first message."""
+
+    def __init__(self, client_options: dict[str, Any]) -> None:
+        check_names(type(self).__name__, client_options, clients.CLIENT_OPTIONS)
+        self._options = {"attempts": _ATTEMPTS, **client_options}
+        self._producer: Producer | None = None
+
+    def _make_producer(self) -> Producer:
+        raise NotImplementedError
+
+    async def publish(
+        self, message: Any, encoder: Encoder = json_text, **parameters: Any
+    ) -> Answer:
+        """Send one message and return AWS's answer.
+
+        `parameters` are those of SendMessage (`DelaySeconds`, `MessageGroupId` …) or of Publish.
+        Raises `ProviderError`, for a transient failure after three attempts; `ValueError` without a
+        queue or a topic.
+        """
+        if self._producer is None:
+            self._producer = self._make_producer()
+        body = encoder(message) if encoder else message
+        return dict(await self._producer.publish(body, parameters))
+
+
+class SQSHandler(_Publisher):
     """Publishes to a queue (name, URL or ARN); a subclass may set it: `queue_name = "orders"`.
 
     As a route's handler it passes each message on. `client_options` are those of boto's client.
@@ -30,24 +56,13 @@ class SQSHandler:
     queue_name: str | None = None
 
     def __init__(self, queue_name: str | None = None, **client_options: Any) -> None:
+        super().__init__(client_options)
         self.queue_name = queue_name or self.queue_name
-        check_names(type(self).__name__, client_options, clients.CLIENT_OPTIONS)
-        self._client_options = client_options
-        self._producer: Producer | None = None
 
-    async def publish(
-        self, message: Any, encoder: Encoder = json_text, **parameters: Any
-    ) -> Answer:
-        """Send one message and return SQS's answer.
-
-        `parameters` are those of SendMessage (`DelaySeconds`, `MessageGroupId` …). Raises
-        `ProviderError`, for a transient failure after three attempts; `ValueError` without a queue.
-        """
+    def _make_producer(self) -> Producer:
         if not self.queue_name:
             raise ValueError(f"{type(self).__name__} has no queue: name one, SQSHandler('orders').")
-        if self._producer is None:
-            self._producer = Producer(self.queue_name, attempts=_ATTEMPTS, **self._client_options)
-        return await _published(self._producer, message, encoder, parameters)
+        return Producer(self.queue_name, **self._options)
 
     async def handle(self, message: Any, *args: Any) -> Answer:
         """Publish the message of a route; SQS's answer acknowledges it.
@@ -58,7 +73,7 @@ class SQSHandler:
         return await self.publish(message, **_forwarded(_metadata(args), fifo=fifo))
 
 
-class SNSHandler:
+class SNSHandler(_Publisher):
     """Publishes to a topic (name or ARN); a subclass may set it: `topic = "orders"`.
 
     A name means a topic of the caller's account in the client's region. Otherwise as `SQSHandler`.
@@ -67,24 +82,13 @@ class SNSHandler:
     topic: str | None = None
 
     def __init__(self, topic: str | None = None, **client_options: Any) -> None:
+        super().__init__(client_options)
         self.topic = topic or self.topic
-        check_names(type(self).__name__, client_options, clients.CLIENT_OPTIONS)
-        self._client_options = client_options
-        self._producer: Producer | None = None
 
-    async def publish(
-        self, message: Any, encoder: Encoder = json_text, **parameters: Any
-    ) -> Answer:
-        """Publish one message and return SNS's answer; `parameters` are those of Publish.
-
-        Raises as `SQSHandler.publish` does.
-        """
+    def _make_producer(self) -> Producer:
         if not self.topic:
             raise ValueError(f"{type(self).__name__} has no topic: name one, SNSHandler('orders').")
-        if self._producer is None:
-            options = {"attempts": _ATTEMPTS, **self._client_options}
-            self._producer = Producer(topic=self.topic, **options)
-        return await _published(self._producer, message, encoder, parameters)
+        return Producer(topic=self.topic, **self._options)
 
     async def handle(self, message: Any, *args: Any) -> Answer:
         """Publish the message of a route; SNS's answer acknowledges it.
@@ -97,13 +101,6 @@ class SNSHandler:
         if not fifo:
             parameters.pop("MessageGroupId", None)
         return await self.publish(message, **parameters)
-
-
-async def _published(
-    producer: Producer, message: Any, encoder: Encoder, parameters: Mapping[str, Any]
-) -> Answer:
-    body = encoder(message) if encoder else message
-    return dict(await producer.publish(body, parameters))
 
 
 def _metadata(args: tuple[Any, ...]) -> Mapping[str, Any]:

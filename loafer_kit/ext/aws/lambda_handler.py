@@ -13,12 +13,12 @@ from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.ext.aws.addresses import bare_name
-from loafer_kit.ext.aws.limits import SQS_LONGEST_VISIBILITY
-from loafer_kit.ext.aws.providers import Connection, SQSProvider
+from loafer_kit.ext.aws.consumption import Connection
+from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
+from loafer_kit.ext.aws.providers import QueueProvider, SQSProvider
 from loafer_kit.ext.aws.receiving import receive_count
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE, DeadLetter, Outcome, Release, Retry
-from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -149,16 +149,14 @@ class LambdaFunction:
             raise ProviderError(f"The service {self._manager.name} has ended.")
 
 
-class _EventProvider(AbstractProvider):
+class _EventProvider(QueueProvider):
     """Delivers the records of events, in the place of a provider that receives messages."""
 
-    settles_later = True
-    batch_size = 10
+    batch_size = SQS_BATCH_SIZE
 
     def __init__(self, source: SQSProvider) -> None:
+        super().__init__(source.name)
         self.source = source
-        self.name = source.name
-        self.broker = source.broker
         self.is_open = asyncio.Event()
         self._lost: Callable[[Message], None] = lambda _: None
         self._waiting: deque[Message] = deque()
@@ -311,21 +309,6 @@ class _EventProvider(AbstractProvider):
 
     def holds(self, message: Message) -> bool:
         return message["ReceiptHandle"] in self._results
-
-    def order_key(self, message: Message) -> Hashable | None:
-        return self.source.order_key(message)
-
-    def describe(self, message: Message) -> Mapping[str, object]:
-        return self.source.describe(message)
-
-    def trace_headers(self, message: Message) -> Mapping[str, str]:
-        return self.source.trace_headers(message)
-
-    def first_received(self, message: Message) -> float | None:
-        return self.source.first_received(message)
-
-    def sent_at(self, message: Message) -> float | None:
-        return self.source.sent_at(message)
 
 
 async def _ended(serving: "asyncio.Task[None]") -> None:

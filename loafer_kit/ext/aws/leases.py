@@ -350,8 +350,8 @@ class Heartbeat:
             logger,
             logging.WARNING,
             "message.extended_no_more",
-            lease.message_id,
             "its processing time is used up",
+            message_id=lease.message_id,
         )
 
     async def _extend(self, extensions: "_Extensions", now: float) -> None:

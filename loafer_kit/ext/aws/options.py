@@ -1,12 +1,19 @@
-"""Options of an SQS queue, checked when its provider is made."""
+"""Options of an SQS queue, and what may go wrong between them and the attributes of the queue."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from loafer_kit.config import check_names, check_number, suggestion
+from loafer_kit.config import check_names, check_number
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_POLL, SQS_LONGEST_VISIBILITY
+from loafer_kit.ext.aws.limits import (
+    SQS_BATCH_SIZE,
+    SQS_DEFAULT_VISIBILITY,
+    SQS_LONGEST_POLL,
+    SQS_LONGEST_VISIBILITY,
+    SQS_MESSAGES_IN_FLIGHT,
+)
 from loafer_kit.ext.aws.requests.clients import (
     CLIENT_OPTIONS,
     LONG_POLL_READ_TIMEOUT,
@@ -26,6 +33,12 @@ _RECEIVE_OPTIONS = frozenset(
 
 #: Always asked for: the receive count determines the backoff, the group the order.
 _NEEDED_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId")
+
+#: The counts are approximate: this many count as all.
+_NEARLY_ALL_IN_FLIGHT = SQS_MESSAGES_IN_FLIGHT * 0.99
+
+#: A maxReceiveCount up to which receives without a start are worth a warning.
+_FEW_RECEIVES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,54 +112,51 @@ SETTABLE_OPTIONS: Mapping[str, Any] = {
 }
 
 
-def split_keywords(
-    queue: str, keywords: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a provider's keywords into the client's options and the queue's settings."""
+def parse_options(
+    queue: str, receive_options: Mapping[str, Any], keywords: Mapping[str, Any]
+) -> tuple[dict[str, Any], SQSOptions, dict[str, Any]]:
+    """Return the client's options, the queue's settings, and the parameters of each ReceiveMessage.
+
+    `receive_options` override the defaults of these parameters; `keywords` are those of a provider.
+    Raises `ConfigurationError` that names the queue.
+    """
+    check_names(f"Queue {queue!r}", keywords, CLIENT_OPTIONS | SQS_SETTINGS | {"options"})
     client = {name: value for name, value in keywords.items() if name in CLIENT_OPTIONS}
     settings = {name: value for name, value in keywords.items() if name in SQS_SETTINGS}
-    for name in keywords:
-        if name not in client and name not in settings:
-            known = CLIENT_OPTIONS | SQS_SETTINGS | {"options"}
-            raise ConfigurationError(
-                f"Queue {queue!r} has no option {name!r}.{suggestion(name, known)}"
-            )
-    return client, settings
+    try:
+        parameters = _receive_parameters(receive_options)
+        _check_read_timeout(client.get("config"), parameters["WaitTimeSeconds"])
+        return client, _settings(settings, receive_options), parameters
+    except ConfigurationError as error:
+        raise ConfigurationError(f"Queue {queue!r}: {error}") from None
 
 
-def make_settings(
-    queue: str, settings: Mapping[str, Any], options: Mapping[str, Any]
-) -> SQSOptions:
-    """Return the settings of a queue; `options` are those of ReceiveMessage."""
-    settings = dict(settings)
-    timeout = options.get("VisibilityTimeout")
+def _settings(settings: dict[str, Any], receive_options: Mapping[str, Any]) -> SQSOptions:
+    timeout = receive_options.get("VisibilityTimeout")
     if settings.get("visibility_timeout") is None:
         settings["visibility_timeout"] = timeout
     elif timeout is not None and timeout != settings["visibility_timeout"]:
         raise ConfigurationError(
-            f"Queue {queue!r}: visibility_timeout is {settings['visibility_timeout']!r}, "
+            f"visibility_timeout is {settings['visibility_timeout']!r}, "
             f"VisibilityTimeout in options {timeout!r}: keep one of them."
         )
-    try:
-        return SQSOptions(**settings)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"Queue {queue!r}: {error}") from None
+    return SQSOptions(**settings)
 
 
-def receive_parameters(queue: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of every ReceiveMessage: `options` over the defaults."""
-    check_names(f"Queue {queue!r}: ReceiveMessage", options, _RECEIVE_OPTIONS)
+def _receive_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    check_names("ReceiveMessage", options, _RECEIVE_OPTIONS)
     parameters: dict[str, Any] = {
         "MaxNumberOfMessages": SQS_BATCH_SIZE,
         "WaitTimeSeconds": SQS_LONGEST_POLL,
         "MessageAttributeNames": ["All"],
+        **options,
     }
-    parameters.update(options)
-    try:
-        _check_within("MaxNumberOfMessages", parameters["MaxNumberOfMessages"], 1, SQS_BATCH_SIZE)
-        _check_within("WaitTimeSeconds", parameters["WaitTimeSeconds"], 0, SQS_LONGEST_POLL)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"Queue {queue!r}: {error}") from None
+    for name, least, most in (
+        ("MaxNumberOfMessages", 1, SQS_BATCH_SIZE),
+        ("WaitTimeSeconds", 0, SQS_LONGEST_POLL),
+    ):
+        check_number(name, parameters[name], at_least=least, whole=True)
+        _check_at_most(name, parameters[name], most)
     asked = {
         *parameters.pop("AttributeNames", ()),
         *parameters.pop("MessageSystemAttributeNames", ()),
@@ -157,22 +167,111 @@ def receive_parameters(queue: str, options: Mapping[str, Any]) -> dict[str, Any]
     return parameters
 
 
-def check_read_timeout(queue: str, config: Any, wait: int) -> None:
+def _check_read_timeout(config: Any, wait: int) -> None:
     """Reject a client `config` whose read timeout is too short for the long polls."""
     given = getattr(config, "_user_provided_options", None) or {}
     read_timeout = given.get("read_timeout", LONG_POLL_READ_TIMEOUT)
     if read_timeout <= wait:
         raise ConfigurationError(
-            f"Queue {queue!r}: the client's read_timeout of {read_timeout:g} s cuts off long polls of "
-            f"{wait} s: raise it, or lower WaitTimeSeconds in options."
+            f"the client's read_timeout of {read_timeout:g} s cuts off long polls of {wait} s: "
+            "raise it, or lower WaitTimeSeconds in options."
         )
-
-
-def _check_within(name: str, value: Any, least: int, most: int) -> None:
-    check_number(name, value, at_least=least, whole=True)
-    _check_at_most(name, value, most)
 
 
 def _check_at_most(name: str, value: int | None, most: int) -> None:
     if value is not None and value > most:
         raise ConfigurationError(f"{name} must be at most {most}, not {value!r}.")
+
+
+# The attributes of the queue
+
+
+def redrive_target(attributes: Mapping[str, str]) -> str | None:
+    """Return the ARN of the dead-letter queue that the redrive policy names."""
+    policy = attributes.get("RedrivePolicy")
+    return json.loads(policy).get("deadLetterTargetArn") if policy else None
+
+
+def visibility_timeout(attributes: Mapping[str, str], options: SQSOptions) -> int:
+    """Return the visibility timeout in seconds that every receive names.
+
+    It is the option's or the queue's own. A queue without one, or with 0, which would deliver each
+    message again before it can be handled, gets SQS's default.
+    """
+    own = int(attributes.get("VisibilityTimeout", 0))
+    return options.visibility_timeout or own or SQS_DEFAULT_VISIBILITY
+
+
+def max_receive_count(attributes: Mapping[str, str]) -> int | None:
+    """Return how often SQS delivers a message before it moves it; None without a redrive policy."""
+    policy = attributes.get("RedrivePolicy")
+    count = json.loads(policy).get("maxReceiveCount") if policy else None
+    return None if count is None else int(count)
+
+
+def queue_warnings(
+    attributes: Mapping[str, str],
+    options: SQSOptions,
+    handler_timeout: float | None,
+    prefetch: int | None = None,
+) -> list[str]:
+    """Return what may go wrong with a queue and its options; each text says what to do."""
+    found = []
+    timeout = visibility_timeout(attributes, options)
+    if attributes.get("VisibilityTimeout") == "0" and options.visibility_timeout is None:
+        found.append(
+            f"its visibility timeout is 0 s: receives set {timeout} s instead; "
+            "give the queue a visibility timeout"
+        )
+    if timeout <= LONG_POLL_READ_TIMEOUT:
+        found.append(
+            f"the visibility timeout of {timeout} s does not exceed the client's read timeout of "
+            f"{LONG_POLL_READ_TIMEOUT:g} s: messages of a slow answer may be handled twice; raise it"
+        )
+    if handler_timeout is not None and not options.heartbeat and handler_timeout > timeout:
+        found.append(
+            f"handler_timeout ({handler_timeout:g} s) exceeds the visibility timeout ({timeout} s) and "
+            "the heartbeat is off: raise visibility_timeout or set heartbeat=True"
+        )
+    if (
+        handler_timeout is not None
+        and options.max_processing_time is not None
+        and handler_timeout > options.max_processing_time
+    ):
+        found.append(
+            f"handler_timeout ({handler_timeout:g} s) exceeds max_processing_time "
+            f"({options.max_processing_time:g} s): raise max_processing_time"
+        )
+    if not redrive_target(attributes):
+        found.append(
+            "it has no redrive policy: a message that always fails comes back until it expires; "
+            "give the queue a dead-letter queue"
+        )
+    receives = max_receive_count(attributes)
+    if receives is not None and prefetch and receives <= _FEW_RECEIVES:
+        found.append(
+            f"maxReceiveCount is {receives} and prefetch {prefetch}: a message that is fetched and given "
+            f"back unstarted, as at each stop, uses up a receive, so after {receives} of them it is "
+            "dead-lettered without having been handled; raise maxReceiveCount or leave prefetch out"
+        )
+    elif receives == 1:
+        found.append(
+            "maxReceiveCount is 1: a message whose handler is interrupted, as by a crash, is "
+            "dead-lettered; raise maxReceiveCount to 3 or more"
+        )
+    if is_full(attributes):
+        found.append(in_flight_warning(attributes))
+    return found
+
+
+def is_full(attributes: Mapping[str, str]) -> bool:
+    """Return whether so many messages are in flight that SQS delivers no others."""
+    return int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0)) >= _NEARLY_ALL_IN_FLIGHT
+
+
+def in_flight_warning(attributes: Mapping[str, str]) -> str:
+    """Return the warning about a queue that `is_full`."""
+    return (
+        f"{attributes['ApproximateNumberOfMessagesNotVisible']} messages are in flight and SQS allows "
+        f"{SQS_MESSAGES_IN_FLIGHT:,}: look for consumers that neither finish nor fail"
+    )

@@ -4,22 +4,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws import checks, options, trace_headers
+from loafer_kit.ext.aws import trace_headers
 from loafer_kit.ext.aws.addresses import bare_name, is_fifo
-from loafer_kit.ext.aws.consumption import QueueSession
+from loafer_kit.ext.aws.consumption import Connection, QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
-from loafer_kit.ext.aws.receiving import group_of, receive_count
+from loafer_kit.ext.aws.options import (
+    max_receive_count,
+    parse_options,
+    queue_warnings,
+    redrive_target,
+)
+from loafer_kit.ext.aws.receiving import group_of, is_last_receive, receive_count
 from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.requests.clients import Clients
-from loafer_kit.ext.aws.requests.transport import (
-    ActionStatistics,
-    BlockingQueue,
-    Queue,
-)
+from loafer_kit.ext.aws.requests.transport import ActionStatistics, Queue
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -27,20 +28,47 @@ from loafer_kit.types import Message
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Connection:
-    """A queue that was found, and where its dead letters go."""
+class QueueProvider(AbstractProvider):
+    """The base of providers of SQS's messages: what it reads from them."""
 
-    queue: Queue
-    attributes: dict[str, str]
-    clients: Clients
+    settles_later = True
+    broker = "sqs"
 
-    #: Of rejected messages, and of those that fail on their last receive; None: nowhere.
-    dead_letters: DeadLetterQueue | None
-    exhausted: DeadLetterQueue | None
+    def __init__(self, queue_name: str) -> None:
+        self.name = bare_name(queue_name)
+        self._is_fifo = is_fifo(self.name)
+
+    def order_key(self, message: Message) -> Hashable | None:
+        """Return the message group on a FIFO queue."""
+        return group_of(message) if self._is_fifo else None
+
+    def describe(self, message: Message) -> Mapping[str, object]:
+        """Return the queue, the message's id and its receive count."""
+        return {
+            "queue": self.name,
+            "message_id": message["MessageId"],
+            "receive_count": receive_count(message),
+        }
+
+    def trace_headers(self, message: Message) -> Mapping[str, str]:
+        """Return the W3C trace headers of the message, from wherever SQS or SNS put them."""
+        return trace_headers.read(message)
+
+    def first_received(self, message: Message) -> float | None:
+        """Return when SQS delivered the message for the first time."""
+        return _timestamp(message, "ApproximateFirstReceiveTimestamp")
+
+    def sent_at(self, message: Message) -> float | None:
+        """Return when the message was sent to the queue."""
+        return _timestamp(message, "SentTimestamp")
 
 
-class SQSProvider(AbstractProvider):
+def _timestamp(message: Message, attribute: str) -> float | None:
+    milliseconds = (message.get("Attributes") or {}).get(attribute)
+    return None if milliseconds is None else int(milliseconds) / 1000
+
+
+class SQSProvider(QueueProvider):
     """Delivers the messages of the queue with this name, URL or ARN.
 
     `options` are parameters of ReceiveMessage; the default is ten messages, a long poll of 20 s and
@@ -50,9 +78,6 @@ class SQSProvider(AbstractProvider):
     Raises `ConfigurationError` for options that cannot work.
     """
 
-    settles_later = True
-    broker = "sqs"
-
     #: How long a handler may take, and how many messages may wait; only the start-up check uses them.
     handler_timeout: float | None = None
     prefetch: int | None = None
@@ -60,10 +85,9 @@ class SQSProvider(AbstractProvider):
     def __init__(
         self, queue_name: str, options: Mapping[str, Any] | None = None, **keywords: Any
     ) -> None:
+        super().__init__(queue_name)
         self.queue_name = queue_name
-        self.name = bare_name(queue_name)
-        self._is_fifo = is_fifo(self.name)
-        self._client_options, self.settings, self._receive_parameters = _check(
+        self._client_options, self.settings, self._receive_parameters = parse_options(
             queue_name, options or {}, keywords
         )
         self.batch_size = self._receive_parameters["MaxNumberOfMessages"]
@@ -105,7 +129,15 @@ class SQSProvider(AbstractProvider):
             self._opening = asyncio.Lock()
         async with self._opening:
             if self._session is None:
-                self._session = await self._begin()
+                self._connection = await self.connect()
+                self._session = QueueSession(
+                    self._connection,
+                    self.settings,
+                    self._receive_parameters,
+                    lost=self._lost,
+                    settled=self._settled,
+                    events=lambda: self.route_events,
+                )
             return self._session
 
     async def connect(self) -> Connection:
@@ -121,8 +153,8 @@ class SQSProvider(AbstractProvider):
         self.address = url = await self._clients.queue_url(self.queue_name)
         queue = Queue(self.name, url, transport, self.statistics)
         attributes = await self._check_attributes(queue)
-        self.max_deliveries = checks.max_receive_count(attributes)
-        target = checks.redrive_target(attributes)
+        self.max_deliveries = max_receive_count(attributes)
+        target = redrive_target(attributes)
         exhausted = DeadLetterQueue(target, queue, self._clients) if target else None
         dead_letters = exhausted
         if self.settings.dead_letter_queue:
@@ -130,45 +162,16 @@ class SQSProvider(AbstractProvider):
             await dead_letters.find()
         return Connection(queue, attributes, self._clients, dead_letters, exhausted)
 
-    async def _begin(self) -> QueueSession:
-        self._connection = found = await self.connect()
-        timeout = checks.visibility_timeout(found.attributes, self.settings)
-        return QueueSession(
-            found.queue,
-            self.settings,
-            blocking_queue=BlockingQueue(found.queue.url, found.clients.blocking_client),
-            # Named in every receive: the queue's own timeout may change while the leases count
-            # with this one.
-            receive_parameters={**self._receive_parameters, "VisibilityTimeout": timeout},
-            visibility_timeout=timeout,
-            dead_letters=found.dead_letters,
-            exhausted=found.exhausted if self.settings.dead_letter_exhausted else None,
-            max_receive_count=self.max_deliveries,
-            lost=self._lost,
-            settled=self._settled,
-            events=lambda: self.route_events,
-        )
-
     async def _check_attributes(self, queue: Queue) -> dict[str, str]:
         try:
             attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
-            logger.warning(
-                "queue.unchecked queue=%s: %s",
-                self.name,
-                error,
-                extra={"event": "queue.unchecked", "queue": self.name},
-            )
+            queue.log(logger, logging.WARNING, "queue.unchecked", str(error))
             return {}
-        for warning in checks.warnings(
+        for warning in queue_warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
-            logger.warning(
-                "queue.doubtful queue=%s: %s",
-                self.name,
-                warning,
-                extra={"event": "queue.doubtful", "queue": self.name},
-            )
+            queue.log(logger, logging.WARNING, "queue.doubtful", warning)
         return attributes
 
     async def fetch_messages(self) -> Sequence[Message]:
@@ -247,48 +250,9 @@ class SQSProvider(AbstractProvider):
         """Return for how many seconds the lease of `message` lasts, unless it is extended."""
         return None if self._session is None else self._session.lease_left(message)
 
-    def order_key(self, message: Message) -> Hashable | None:
-        """Return the message group on a FIFO queue."""
-        return group_of(message) if self._is_fifo else None
-
     def is_last_delivery(self, message: Message) -> bool:
         """Return whether SQS moves `message` to the dead-letter queue instead of delivering it again."""
-        most = self.max_deliveries
-        return most is not None and receive_count(message) >= most
-
-    def describe(self, message: Message) -> Mapping[str, object]:
-        """Return the queue, the message's id and its receive count."""
-        return {
-            "queue": self.name,
-            "message_id": message["MessageId"],
-            "receive_count": receive_count(message),
-        }
-
-    def trace_headers(self, message: Message) -> Mapping[str, str]:
-        """Return the W3C trace headers of the message, from wherever SQS or SNS put them."""
-        return trace_headers.read(message)
-
-    def first_received(self, message: Message) -> float | None:
-        """Return when SQS delivered the message for the first time."""
-        return _timestamp(message, "ApproximateFirstReceiveTimestamp")
-
-    def sent_at(self, message: Message) -> float | None:
-        """Return when the message was sent to the queue."""
-        return _timestamp(message, "SentTimestamp")
-
-
-def _timestamp(message: Message, attribute: str) -> float | None:
-    milliseconds = (message.get("Attributes") or {}).get(attribute)
-    return None if milliseconds is None else int(milliseconds) / 1000
-
-
-def _check(
-    queue: str, receive_options: Mapping[str, Any], keywords: Mapping[str, Any]
-) -> tuple[dict[str, Any], options.SQSOptions, dict[str, Any]]:
-    client_options, settings = options.split_keywords(queue, keywords)
-    parameters = options.receive_parameters(queue, receive_options)
-    options.check_read_timeout(queue, client_options.get("config"), parameters["WaitTimeSeconds"])
-    return client_options, options.make_settings(queue, settings, receive_options), parameters
+        return is_last_receive(message, self.max_deliveries)
 
 
 def _ignore(message: Message) -> None:

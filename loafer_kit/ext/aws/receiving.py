@@ -1,6 +1,7 @@
-"""Receiver: what each ReceiveMessage asks for, which on a FIFO queue depends on what failed."""
+"""What each ReceiveMessage asks for, on a FIFO queue after failures; why a queue falls silent."""
 
 import asyncio
+import logging
 import math
 import uuid
 from collections import deque
@@ -8,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loafer_kit.exceptions import TransientProviderError
+from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.ext.aws.options import in_flight_warning, is_full
 from loafer_kit.ext.aws.requests.transport import Queue
 from loafer_kit.types import Message
+
+logger = logging.getLogger(__name__)
 
 #: Failed receives of a FIFO queue that are remembered, to be repeated under the same attempt id.
 _REMEMBERED_ATTEMPTS = 32
@@ -32,6 +36,9 @@ _PATIENCE = 60.0
 
 #: Message groups with failed messages that are remembered.
 _REMEMBERED_GROUPS = 1_000
+
+#: Seconds between two requests for how many messages are in flight.
+_WATCH_PAUSE = 300.0
 
 
 @dataclass(slots=True)
@@ -188,6 +195,50 @@ class Receiver:
         return str(uuid.uuid4()), number
 
 
+class InFlightWatch:
+    """Reports a queue that is silent only because too many messages are in flight.
+
+    It asks for the queue's counts when the queue turns from busy to empty, and while it is full: an
+    idle queue costs no request.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._loop = asyncio.get_running_loop()
+        self._busy = False
+        self._full = False
+        self._checked_at = -math.inf
+        self._check: asyncio.Task[None] | None = None
+
+    def received(self, messages: int) -> None:
+        """Take note of how many messages a receive returned."""
+        if messages:
+            self._busy = True
+            return
+        now = self._loop.time()
+        if (self._busy or self._full) and now - self._checked_at >= _WATCH_PAUSE:
+            self._checked_at = now
+            self._check = self._loop.create_task(self._check_counts(), name="in-flight watch")
+        self._busy = False
+
+    async def _check_counts(self) -> None:
+        try:
+            attributes = await self._queue.attributes()
+        except ProviderError as error:
+            self._queue.log(logger, logging.DEBUG, "queue.counts_unknown", str(error))
+            return
+        self._full = is_full(attributes)
+        if self._full:
+            text = in_flight_warning(attributes)
+            self._queue.log(logger, logging.WARNING, "queue.full", text)
+
+    async def close(self) -> None:
+        """Stop watching."""
+        if self._check is not None:
+            self._check.cancel()
+            await asyncio.wait([self._check])
+
+
 def group_of(message: Message) -> str:
     """Return the message group of a message from a FIFO queue."""
     return str((message.get("Attributes") or {}).get("MessageGroupId", ""))
@@ -196,3 +247,8 @@ def group_of(message: Message) -> str:
 def receive_count(message: Message) -> int:
     """Return how many times SQS has delivered a message, this time included."""
     return int((message.get("Attributes") or {}).get("ApproximateReceiveCount", 1))
+
+
+def is_last_receive(message: Message, most: int | None) -> bool:
+    """Return whether SQS will not deliver a message again, if it does so `most` times."""
+    return most is not None and receive_count(message) >= most

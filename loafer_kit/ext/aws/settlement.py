@@ -4,18 +4,18 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from loafer_kit.engine.flow import full_jitter
-from loafer_kit.events import NO_EVENTS, RouteEvents
+from loafer_kit.events import RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.leases import Lease
-from loafer_kit.ext.aws.requests.batching import PARALLEL, Batcher
+from loafer_kit.ext.aws.options import SQSOptions
+from loafer_kit.ext.aws.receiving import group_of
 from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.requests.transport import Queue
+from loafer_kit.ext.aws.sending import PARALLEL, Batcher
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
-from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
@@ -32,36 +32,25 @@ _REMEMBERED_GROUPS = 10_000
 FLUSH_TIME = 10.0
 
 
-@dataclass(slots=True)
-class VisibilityChange:
-    """Hide a message for so many seconds from now on; 0 makes it visible again."""
-
-    lease: Lease
-    seconds: int
-
-
 class Settlement:
     """Deletes messages and changes their visibility.
 
     Raises nothing: a request that fails is repeated within the lease, then logged. Its message is
-    delivered again when the lease is over. At most `parallel` deletions, and as many visibility
-    changes, are under way. `group_of` is given for a FIFO queue: the deletions of a group leave in
-    their order. `ended` is called when `pending` has become smaller; `events()` are told what became of
-    each message.
+    delivered again when the lease is over. On a FIFO queue, the deletions of a group leave in their
+    order. `ended` is called when `pending` has become smaller; `events()` are told what became of each
+    message.
     """
 
     def __init__(
         self,
         queue: Queue,
+        options: SQSOptions,
         *,
-        linger: float,
         visibility_lock: VisibilityLock,
         clock: Clock,
         is_in_hand: Callable[[str], bool],
-        group_of: Callable[[Message], str] | None = None,
-        parallel: int = PARALLEL,
-        ended: Callable[[], object] | None = None,
-        events: Callable[[], RouteEvents] = lambda: NO_EVENTS,
+        ended: Callable[[], object],
+        events: Callable[[], RouteEvents],
     ) -> None:
         self._queue = queue
         self._events = events
@@ -69,20 +58,20 @@ class Settlement:
         self._clock = clock
         self._is_in_hand = is_in_hand
         self._give_up_at = math.inf
-        self._group_of = group_of
         #: When the messages were received of which one could not be deleted, by group.
         self._undeleted_since: dict[str, float] = {}
+        parallel = max(PARALLEL, options.max_receivers)
         self._deletions: Batcher[Lease] = Batcher(
             self._delete,
-            linger,
+            options.linger,
             parallel=parallel,
-            key=None if group_of is None else lambda lease: group_of(lease.message),
+            key=(lambda lease: group_of(lease.message)) if queue.is_fifo else None,
             ended=ended,
         )
         # On a FIFO queue one request follows the other. The messages of a group are released last
         # first; if an earlier message became visible after a later one, the group's order would break.
-        self._changes: Batcher[VisibilityChange] = Batcher(
-            self._change, linger, parallel=1 if queue.is_fifo else parallel, ended=ended
+        self._changes: Batcher[tuple[Lease, int]] = Batcher(
+            self._change, options.linger, parallel=1 if queue.is_fifo else parallel, ended=ended
         )
 
     @property
@@ -100,7 +89,7 @@ class Settlement:
 
     def change_visibility(self, lease: Lease, seconds: int) -> None:
         """Hide a message for so many seconds, counted from when the request is sent."""
-        self._changes.add(VisibilityChange(lease, seconds), lease.deadline - _MARGIN)
+        self._changes.add((lease, seconds), lease.deadline - _MARGIN)
 
     def hurry(self, within: float) -> None:
         """Send waiting deletions within so many seconds."""
@@ -132,36 +121,35 @@ class Settlement:
 
         The group is then delivered again in its order.
         """
-        if self._group_of is None or not self._undeleted_since:
+        if not self._undeleted_since:
             return False
-        group = self._group_of(lease.message)
-        if lease.received_at > self._undeleted_since.get(group, -math.inf):
+        if lease.received_at > self._undeleted_since.get(group_of(lease.message), -math.inf):
             return False
         self._log_given_up("deletion", [lease], "an earlier message of its group was not deleted")
         return True
 
     def _note_undeleted(self, lease: Lease) -> None:
-        if self._group_of is not None:
-            group = self._group_of(lease.message)
+        if self._queue.is_fifo:
+            group = group_of(lease.message)
             since = self._undeleted_since.pop(group, -math.inf)
             self._undeleted_since[group] = max(since, lease.received_at)
             if len(self._undeleted_since) > _REMEMBERED_GROUPS:
                 del self._undeleted_since[next(iter(self._undeleted_since))]
 
-    async def _change(self, changes: list[VisibilityChange]) -> None:
-        seconds = {id(change.lease): change.seconds for change in changes}
+    async def _change(self, changes: list[tuple[Lease, int]]) -> None:
+        seconds_of = {id(lease): seconds for lease, seconds in changes}
 
         async def send(left: Sequence[Lease]) -> list[BatchEntryFailure]:
             async with self._visibility_lock:
                 return await self._queue.change_visibility(
-                    [(lease.receipt_handle, seconds[id(lease)]) for lease in left]
+                    [(lease.receipt_handle, seconds_of[id(lease)]) for lease in left]
                 )
 
         # If an answer was lost, the change may have happened and the message may be in hand again:
         # repeating the change would take it from its handler.
         await self._repeat(
             "visibility_change",
-            [change.lease for change in changes],
+            [lease for lease, _ in changes],
             send,
             is_void=lambda lease: self._is_in_hand(lease.message_id),
         )
@@ -185,8 +173,7 @@ class Settlement:
             least_pause = 0.0
             try:
                 failures = await send(leases)
-                self._log_done(what, leases, failures)
-                self._tell_done(what, leases, failures, self._clock() - began)
+                self._report(what, leases, failures, self._clock() - began)
                 reason = failures[0].get("Code", "") if failures else ""
                 leases = self._repeatable(what, leases, failures)
             except TransientProviderError as error:
@@ -216,8 +203,8 @@ class Settlement:
                         logger,
                         logging.WARNING,
                         f"{what}.lost",
-                        lease.message_id,
                         f"its lease was over ({code}), another consumer may have it",
+                        message_id=lease.message_id,
                     )
                     self.tell_settled([lease], "given up")
                     if what == "deletion":
@@ -239,40 +226,35 @@ class Settlement:
             self._log_given_up(what, late, reason)
         return [lease for lease in leases if lease.deadline > then]
 
-    def _log_done(
-        self, what: str, leases: Sequence[Lease], failures: Sequence[BatchEntryFailure]
-    ) -> None:
-        if not logger.isEnabledFor(logging.DEBUG):
-            return
-        failed = {failure["Id"] for failure in failures}
-        done = [lease.message_id for n, lease in enumerate(leases) if str(n) not in failed]
-        if done:
-            logger.debug(
-                "%s.done queue=%s message_ids=%s",
-                what,
-                self._queue.name,
-                ",".join(done),
-                extra={"event": f"{what}.done", "queue": self._queue.name, "message_ids": done},
-            )
-
-    def _tell_done(
+    def _report(
         self,
         what: str,
         leases: Sequence[Lease],
         failures: Sequence[BatchEntryFailure],
         seconds: float,
     ) -> None:
-        if self._events().settled is None:
+        """Log what SQS has carried out, and tell observers."""
+        is_logged = logger.isEnabledFor(logging.DEBUG)
+        if not is_logged and self._events().settled is None:
             return
         failed = {failure["Id"] for failure in failures}
         done = [lease for position, lease in enumerate(leases) if str(position) not in failed]
+        if is_logged and done:
+            ids = [lease.message_id for lease in done]
+            logger.debug(
+                "%s.done queue=%s message_ids=%s",
+                what,
+                self._queue.name,
+                ",".join(ids),
+                extra={"event": f"{what}.done", "queue": self._queue.name, "message_ids": ids},
+            )
         if what != "deletion":
             self.tell_settled(done, "put back", seconds)
             return
-        dead = [lease for lease in done if lease.deleted_as == "dead-lettered"]
-        acknowledged = [lease for lease in done if lease.deleted_as == "acknowledged"]
-        self.tell_settled(dead, "dead-lettered", seconds)
-        self.tell_settled(acknowledged, "acknowledged", seconds)
+        results: tuple[Settled, ...] = ("dead-lettered", "acknowledged")
+        for result in results:
+            meant = [lease for lease in done if lease.deleted_as == result]
+            self.tell_settled(meant, result, seconds)
 
     def tell_settled(self, leases: Sequence[Lease], result: Settled, seconds: float = 0.0) -> None:
         """Tell observers what became of messages, unless they were told before."""
@@ -290,6 +272,6 @@ class Settlement:
                 logger,
                 logging.ERROR,
                 f"{what}.given_up",
-                lease.message_id,
                 f"SQS will deliver it again; {reason}",
+                message_id=lease.message_id,
             )

@@ -283,17 +283,13 @@ def _refuse_excess(tree: ast.AST) -> None:
     """Refuse code that `ast` cannot dump: deep nesting exceeds its recursion, numbers their digits."""
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
-        if any(map(_is_too_large, level)):
+        numbers = [node.value for node in level if isinstance(node, ast.Constant)]
+        if any(isinstance(number, int) and number > _GREATEST for number in numbers):
             raise UnrecognisedError("it contains a number that is too large")
         level = [inner for node in level for inner in ast.iter_child_nodes(node)]
         if not level:
             return
     raise UnrecognisedError("its code is nested too deeply")
-
-
-def _is_too_large(node: ast.AST) -> bool:
-    number = node.value if isinstance(node, ast.Constant) else None
-    return isinstance(number, int) and number > _GREATEST
 
 
 def _tabbed(line: bytes) -> bytes:

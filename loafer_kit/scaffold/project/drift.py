@@ -16,8 +16,7 @@ from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
 from loafer_kit.scaffold.spec.fields import OPTIONS
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec, SpecError
 
 Modules = Mapping[str, ast.Module]
 
@@ -52,7 +51,9 @@ def find(project: Path, lock: Lock) -> list[Drift]:
 
     SpecError if the spec has problems, ConfigurationError if code does not parse.
     """
-    found = [*_interrupted(project), *conflicts(project, lock)]
+    left = journals.interruption(project)
+    found = [Drift(journals.JOURNAL, None, str(left), left.remedy)] if left else []
+    found += conflicts(project, lock)
     if found or lock.template.name != "service" or projects.SPEC not in lock.files:
         return found
     if read(project, projects.SPEC) is None:
@@ -63,22 +64,18 @@ def find(project: Path, lock: Lock) -> list[Drift]:
         before = validation.service(Draft(lock.spec, str(project / locks.PATH)))
     except SpecError:  # a release may forbid what an earlier one allowed
         return [Drift(locks.PATH, None, "its spec is no longer valid", _UPDATE)]
-    found = [
-        Drift(projects.SPEC, None, f"the {name} changed since the code was written", _UPDATE)
-        for name in _changed_keys(before, spec)
-    ]
+    for key in (field.name for field in fields(ServiceSpec) if field.name != "queues"):
+        if getattr(before, key) != getattr(spec, key):
+            message = f"the {_KEYS.get(key, key)} changed since the code was written"
+            found.append(Drift(projects.SPEC, None, message, _UPDATE))
     changed = _changed_queues(before, spec)
+    places = {queue.queue_name: index for index, queue in enumerate(spec.queues)}
     for name, message in changed.items():
-        found.append(Drift(projects.SPEC, _line(draft, name, spec), message, _UPDATE))
+        line = draft.line(("queues", places[name], "name")) if name in places else None
+        found.append(Drift(projects.SPEC, line, message, _UPDATE))
     if before.package == spec.package:
         found += _disagreements(project, lock, spec, changed)
     return found
-
-
-def _interrupted(project: Path) -> Iterator[Drift]:
-    left = journals.interruption(project)
-    if left is not None:
-        yield Drift(journals.JOURNAL, None, str(left), left.remedy)
 
 
 def conflicts(project: Path, lock: Lock) -> Iterator[Drift]:
@@ -111,18 +108,9 @@ def refuse_conflicts(
         raise ConfigurationError("\n".join(map(str, left)))
 
 
-# The spec as it is now, beside the spec that the code was written from.
-
-
-def _changed_keys(before: ServiceSpec, spec: ServiceSpec) -> list[str]:
-    every = [field.name for field in fields(ServiceSpec) if field.name != "queues"]
-    changed = [name for name in every if getattr(before, name) != getattr(spec, name)]
-    return [_KEYS.get(name, name) for name in changed]
-
-
 def _changed_queues(before: ServiceSpec, spec: ServiceSpec) -> Mapping[str, str]:
     """The added, removed and changed queues, with a sentence about each."""
-    old, new = _queues(before), _queues(spec)
+    old, new = ({queue.queue_name: queue for queue in item.queues} for item in (before, spec))
     verbs = dict.fromkeys(new.keys() - old.keys(), "was added")
     verbs |= dict.fromkeys(old.keys() - new.keys(), "was removed")
     verbs |= {name: "changed" for name in old.keys() & new.keys() if old[name] != new[name]}
@@ -131,19 +119,6 @@ def _changed_queues(before: ServiceSpec, spec: ServiceSpec) -> Mapping[str, str]
         for name in (*new, *old)
         if name in verbs
     }
-
-
-def _queues(spec: ServiceSpec) -> Mapping[str, QueueSpec]:
-    return {queue.queue_name: queue for queue in spec.queues}
-
-
-def _line(draft: Draft, name: str, spec: ServiceSpec) -> int | None:
-    """The line of a queue's name in the spec's file."""
-    places = [index for index, queue in enumerate(spec.queues) if queue.queue_name == name]
-    return draft.line(("queues", places[0], "name")) if places else None
-
-
-# The code beside the spec.
 
 
 def _disagreements(

@@ -70,11 +70,7 @@ def around(folder: Path) -> Path | None:
 
 def has_commit(project: Path) -> bool:
     """Whether a repository has a commit; one that was interrupted while it began has none."""
-    try:
-        run("-C", str(project), "rev-parse", "--quiet", "--verify", "HEAD")
-    except GitError:
-        return False
-    return True
+    return _succeeds("-C", str(project), "rev-parse", "--quiet", "--verify", "HEAD")
 
 
 def begin(project: Path, paths: Iterable[str], message: str) -> bool:
@@ -89,7 +85,8 @@ def begin(project: Path, paths: Iterable[str], message: str) -> bool:
         found = run(*here, "ls-files", "-z", "--others", "--exclude-standard")
         wanted = b"\0".join(sorted(set(found.split(b"\0")) & set(map(os.fsencode, paths))))
         run(*here, "add", "--pathspec-from-file=-", "--pathspec-file-nul", content=wanted)
-        if not _knows_author(project):
+        # git would otherwise derive an author from the host.
+        if not _succeeds(*here, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"):
             return False
         run(*here, "commit", "--quiet", "--message", message)
     except GitError as error:
@@ -99,10 +96,9 @@ def begin(project: Path, paths: Iterable[str], message: str) -> bool:
     return True
 
 
-def _knows_author(project: Path) -> bool:
-    """Whether the author is configured; git would otherwise derive one from the host."""
+def _succeeds(*arguments: str) -> bool:
     try:
-        run("-C", str(project), "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
+        run(*arguments)
     except GitError:
         return False
     return True

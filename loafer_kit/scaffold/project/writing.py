@@ -73,15 +73,19 @@ def recover(target: Path) -> Interruption | None:
 
 
 @contextmanager
-def written_after(content: bytes, file: Path) -> Iterator[None]:
-    """Put one file in place after the block; if the block fails, the file stays as it was."""
+def written_after(change: Change, folder: Path) -> Iterator[None]:
+    """Write one file in a folder after the block; if the block fails, the file stays as it was."""
+    if change.after is None or not change.writes:
+        yield
+        return
+    file = folder / change.path
     missing = [folder for folder in file.parents if not folder.exists()]
     new = file.with_name(f".{file.name}.loafer-kit")
     with _failures_in_one_line(file), termination_as_exception():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             new.unlink(missing_ok=True)
-            new.write_bytes(content)
+            new.write_bytes(change.after)
             if file.exists():
                 shutil.copymode(file, new)
             yield

@@ -1,15 +1,16 @@
 """The variables of the templates: a spec as plain values, which are all that a template gets."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loafer_kit import __version__
 from loafer_kit.config import route_variable
-from loafer_kit.scaffold.spec import artefacts, filter_policies, names, payloads
-from loafer_kit.scaffold.spec.fields import AMQP, FIFO, OPTIONS, SUBSCRIPTION, Value
-from loafer_kit.scaffold.spec.payloads import Payloads, PayloadSpec, example
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec, TypeSpec
+from loafer_kit.scaffold.spec import names, payloads
+from loafer_kit.scaffold.spec.fields import AMQP, ARTEFACT_NAMES, FIFO, OPTIONS, SUBSCRIPTION, Value
+from loafer_kit.scaffold.spec.payloads import example
+from loafer_kit.scaffold.spec.specs import Payloads, PayloadSpec, QueueSpec, ServiceSpec, TypeSpec
 
 Context = dict[str, Any]
 
@@ -68,7 +69,7 @@ def service(spec: ServiceSpec) -> Context:
 
 def _shipping(spec: ServiceSpec) -> Context:
     """The wanted artefacts, and their variables if there are any artefacts."""
-    wanted: Context = {"with": {name: name in spec.ships for name in artefacts.NAMES}}
+    wanted: Context = {"with": {name: name in spec.ships for name in ARTEFACT_NAMES}}
     if not spec.ships:
         return wanted
     from loafer_kit.scaffold import shipping
@@ -418,7 +419,7 @@ def _attribute(key: str, value: Value) -> object:
     """An attribute as TOML has it: a filter policy as a table, unless it has a null."""
     if key != "filter_policy":
         return value
-    policy = filter_policies.table(str(value))
+    policy = json.loads(str(value))
     return value if _has_null(policy) else policy
 
 

@@ -1,1 +1,1 @@
-"""Sources of a draft: flags, questions, documents, AWS, plugins. They validate and write nothing."""
+"""Sources of a draft: the command line, documents, AWS, plugins. They validate and write nothing."""

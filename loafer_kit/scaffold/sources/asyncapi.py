@@ -17,8 +17,9 @@ from loafer_kit.scaffold.sources.asyncapi_operations import (
     identified,
     queue_name,
     received,
+    with_traits,
 )
-from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Subscription,
@@ -28,7 +29,7 @@ from loafer_kit.scaffold.sources.import_results import (
     subscription,
     whole_number,
 )
-from loafer_kit.scaffold.sources.json_schemas import References, Schemas
+from loafer_kit.scaffold.sources.json_schemas import Schemas
 from loafer_kit.scaffold.spec import names, payload_types, payloads
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -70,10 +71,10 @@ class _Reader:
     def __init__(self, root: Node, include: Collection[str], folder: Path | None) -> None:
         self._root = root
         self._result = ImportResult(included=include)
-        references = References(root, self._result, folder)
+        references = References(root, self._result.problem, folder)
         self._parameters = Parameters(root, references, self._result)
         self._root = root = root.with_value(self._parameters.in_bindings(root.value))
-        self._references = References(root, self._result, folder)
+        self._references = References(root, self._result.problem, folder)
         self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
         self._described: list[Node] = []
@@ -132,39 +133,37 @@ class _Reader:
                     self._result.dead_letter(target, owner)
                 settings = subscription(attribute(consumer), self._result)
                 self._result.subscriptions.append(
-                    Subscription(topic, name, consumer, settings, arn=bindings.topic_arn())
+                    Subscription(
+                        topic, name, consumer, settings, arn=bindings.identifier["arn"].text
+                    )
                 )
                 queues.append(named.get(name, consumer.with_value({"name": name})))
         else:
             queues = bindings.point_to_point()
-            queues = queues or [self._queue_for(operation.address, operation.channel)]
-        if not consumers and bindings.topic.is_there:
-            self._result.subscriptions += [
-                Subscription(topic, str(queue["name"].value), operation.channel) for queue in queues
-            ]
+            if not queues:
+                name = queue_name(operation.address)
+                message = f"has no binding for SQS: its queue is called {name}"
+                self._result.note(operation.channel, message)
+                queues = [operation.channel.with_value({"name": name})]
+            if bindings.topic.is_there:
+                self._result.subscriptions += [
+                    Subscription(topic, str(queue["name"].value), operation.channel)
+                    for queue in queues
+                ]
         for queue in queues:
             self._queue(queue, operation, bindings)
 
     def _note_operation(self, operation: Operation) -> None:
         """Note the unsupported keys of an operation, its channel and its messages."""
         self._result.note_unsupported(operation.channel, _CHANNEL)
-        for node in (operation.node, *self._traits(operation.node)):
+        for node in with_traits(operation.node, self._references):
             self._result.note_unsupported(node, _OPERATION)
         for place in operation.messages:
             message = self._references.follow(place)
-            for node in (message, *self._traits(message)):
+            for node in with_traits(message, self._references):
                 self._result.note_unsupported(node, _MESSAGE)
                 bindings = self._references.down(node, "bindings")
                 self._result.note_unsupported(bindings, _MESSAGE_BINDINGS)
-
-    def _traits(self, node: Node) -> list[Node]:
-        return [self._references.follow(trait) for trait in node["traits"].elements()]
-
-    def _queue_for(self, address: str, node: Node) -> Node:
-        """A queue for a channel without a binding for SQS."""
-        name = queue_name(address)
-        self._result.note(node, f"has no binding for SQS: its queue is called {name}")
-        return node.with_value({"name": name})
 
     def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
@@ -183,7 +182,7 @@ class _Reader:
         if types is not None:
             settings |= {key: operation.node.with_value(value) for key, value in types.items()}
         else:
-            settings |= self._handler(operation)
+            settings |= self._result.handler(operation.node, names.snake_case(operation.name or ""))
             settings |= {} if payload is None else {"payload": payload}
         self._result.queue(name, queue, settings)
 
@@ -201,13 +200,6 @@ class _Reader:
             ),
         }
 
-    def _handler(self, operation: Operation) -> dict[str, Node]:
-        """The operation's name as the handler's, if it is valid and free."""
-        name = names.snake_case(operation.name or "")
-        if not name or names.function(name) or name in self._result.handlers():
-            return {}
-        return {"handler": operation.node.with_value(name)}
-
     def _payload(self, operation: Operation) -> Node | None:
         """The model of an operation's message, or the union of several; None if one is not JSON."""
         schemas = [self._schema(place, operation) for place in operation.messages]
@@ -218,7 +210,7 @@ class _Reader:
             message = "has messages without a schema: the handler gets the decoded content"
             self._result.note(operation.node, message)
             return None
-        name = self._schemas.payload_of(found)
+        name = self._schemas.payload(found)
         return None if name is None else found[0][0].with_value(name)
 
     def _types(self, name: str) -> dict[str, object] | None:
@@ -238,7 +230,7 @@ class _Reader:
                 for field in fields
                 if field and len(field.values) == 1 and not field.may_be_absent
             ]
-            values = [text for text in values if isinstance(text, str) and not payloads.key(text)]
+            values = [text for text in values if isinstance(text, str) and not names.key(text)]
             if len(set(values)) == len(parts) and "." not in key:
                 del self._models[name]
                 tables = [{"payload": part} for part in parts]
@@ -271,5 +263,5 @@ class _Reader:
 
     def _of_message(self, message: Node, key: str) -> Node:
         """A key of a message, or of the first of its traits that has it."""
-        places = [place[key] for place in (message, *self._traits(message)) if key in place]
-        return places[0] if places else message[key]
+        places = with_traits(message, self._references)
+        return next((place[key] for place in places if key in place), message[key])

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.sources.documents import Node
-from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
-from loafer_kit.scaffold.sources.json_schemas import References
+from loafer_kit.scaffold.sources.documents import Node, References
+from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys, parameter
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Parameter
@@ -138,7 +137,9 @@ class Bindings:
         self._sqs = self._binding(operation.node, "sqs", _SQS_OPERATION)
         self._sns = self._binding(operation.node, "sns", _SNS_OPERATION)
         self._channel = self._binding(operation.channel, "sqs", _SQS_CHANNEL)
+        #: The topic of the channel, and the name or ARN that the operation gives it.
         self.topic = self._binding(operation.channel, "sns", _SNS_CHANNEL)
+        self.identifier = references.down(self._sns, "topic")
         self.queue = references.down(self._channel, "queue")
         self.dead_letter_queue = references.down(self._channel, "deadLetterQueue")
         places = [references.follow(place) for place in self._sqs["queues"].elements()]
@@ -148,9 +149,8 @@ class Bindings:
 
     def _binding(self, node: Node, protocol: str, known: Keys) -> Node:
         """The binding of an operation or a channel, or of one of its traits."""
-        traits = [self._references.follow(trait) for trait in node["traits"].elements()]
         found = Node(None, (*node.path, "bindings", protocol))
-        for place in (node, *traits):
+        for place in with_traits(node, self._references):
             bindings = self._references.down(place, "bindings")
             self._result.note_unsupported(bindings, _BINDINGS)
             binding = self._references.down(bindings, protocol)
@@ -183,7 +183,9 @@ class Bindings:
                 protocol = quoted(str(consumer["protocol"].value))
                 self._result.note(consumer, f"is subscribed by {protocol}, not by a queue")
                 continue
-            name = identified(self._endpoint(consumer))
+            endpoint = self._references.follow(consumer["endpoint"])
+            # The examples of the binding's own specification have the name beside `endpoint`.
+            name = identified(endpoint if endpoint.is_there else consumer)
             if not name:
                 name = self.queue["name"].text or queue_name(self._address)
                 called = f"the spec calls it {quoted(name)}"
@@ -192,18 +194,9 @@ class Bindings:
             self._result.note_unsupported(consumer, _CONSUMER)
         return found
 
-    def _endpoint(self, consumer: Node) -> Node:
-        """The examples of the binding's own specification have the name beside `endpoint`."""
-        endpoint = self._references.follow(consumer["endpoint"])
-        return endpoint if endpoint.is_there else consumer
-
     def topic_name(self) -> str | None:
         """The name of the topic, if a binding has it."""
-        return identified(self._references.down(self._sns, "topic")) or self.topic["name"].text
-
-    def topic_arn(self) -> str | None:
-        """The ARN of the topic, if the binding of the operation has it."""
-        return self._references.down(self._sns, "topic")["arn"].text
+        return identified(self.identifier) or self.topic["name"].text
 
     def target(self, queue: Node) -> str | None:
         """The name of a queue's dead-letter queue.
@@ -214,6 +207,11 @@ class Bindings:
         if target is None and queue.path == self.queue.path:
             return self.dead_letter_queue["name"].text
         return target
+
+
+def with_traits(node: Node, references: References) -> list[Node]:
+    """An operation, a channel or a message, and its traits."""
+    return [node, *(references.follow(trait) for trait in node["traits"].elements())]
 
 
 def identified(identifier: Node) -> str | None:
@@ -274,14 +272,8 @@ class Parameters:
         if noted:
             self._result.note_unsupported(place, _PARAMETER)
             self._result.note_unsupported(place["schema"], _SCHEMA)
-        variable = names.snake_case(name).upper()
-        taken = {parameter.name.replace("_", "") for parameter in self._parameters.values()}
-        if (
-            names.parameter(variable) is None
-            and variable.replace("_", "") not in taken
-            and (default is None or names.parameter_value(default) is None)
-        ):
-            self._parameters[name] = Parameter(variable, default)
+        if made := parameter(name, default, self._parameters.values()):
+            self._parameters[name] = made
 
     def filled(self, text: str) -> str:
         """A name with the spec's parameters; the default of one that cannot be one, with a note."""
@@ -326,5 +318,5 @@ class Parameters:
 def _declared(root: Node, references: References) -> Iterator[tuple[str, Node, bool]]:
     for section, key in (("channels", "parameters"), ("servers", "variables")):
         for _, place in root[section].items():  # noqa: PERF102 - a place has no `values`
-            for name, parameter in references.follow(place)[key].items():
-                yield name, parameter, section == "channels"
+            for name, declared in references.follow(place)[key].items():
+                yield name, declared, section == "channels"

@@ -1,4 +1,4 @@
-"""Documents: spec files and those of other tools, their values and the line of each value.
+"""Documents: spec files and those of other tools, their values, lines and references.
 
 Limits on size, depth and numbers apply to all of them.
 """
@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from errno import ENOENT
 from pathlib import Path as FilePath
 from typing import cast
+from urllib.parse import unquote
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold import files
+from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import lines
-from loafer_kit.scaffold.spec.problems import Path
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path
 
 LARGEST = 1024 * 1024
 _STANDARD_INPUT = "standard input"
 _DEEPEST = 100
 _GREATEST = 10**100
+_MOST_FILES = 100
 # Finding the lines of a larger document would take too long.
 _LARGEST_WITH_LINES = 2 * LARGEST
 
@@ -62,13 +64,8 @@ def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
 
 def _either(formats: Formats) -> Callable[[str], Parsed]:
     """A parser of standard input, which has no suffix: JSON if it begins like it."""
-    yaml_ = next((formats[suffix] for suffix in (".yaml", ".toml") if suffix in formats), None)
-
-    def parse(text: str) -> Parsed:
-        is_json = text.lstrip().startswith(("{", "[")) or yaml_ is None
-        return _json(text) if is_json or yaml_ is None else yaml_(text)
-
-    return parse
+    other = formats.get(".yaml") or formats.get(".toml") or _json
+    return lambda text: _json(text) if text.lstrip().startswith(("{", "[")) else other(text)
 
 
 def _document(path: FilePath, text: str, parse: Callable[[str], Parsed], what: str) -> Document:
@@ -175,6 +172,8 @@ TOML: Formats = {".toml": _toml}
 JSON: Formats = {".json": _json}
 SPEC_YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("SpecLoader"))
 YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("DocumentLoader"))
+#: The formats of JSON Schemas, and of the files that references lead to.
+DATA: Formats = {**JSON, **YAML}
 YAML_WITH_TAGS: Formats = dict.fromkeys([".yaml", ".yml", ".template"], yaml("TemplateLoader"))
 
 _SPEC = {**TOML, **SPEC_YAML, **JSON}
@@ -246,3 +245,77 @@ class Node:
     def with_value(self, value: object) -> "Node":
         """Another value with this path."""
         return Node(value, self.path)
+
+
+class References:
+    """Follows `$ref` within a document, and to files in the document's folder. It fetches nothing.
+
+    `problem` is called for each reference that leads nowhere.
+    """
+
+    def __init__(
+        self, root: Node, problem: Callable[[Node, str], None], folder: FilePath | None
+    ) -> None:
+        self._root = root
+        self._problem = problem
+        self._folder = folder.resolve() if folder else None
+        #: The other files by the step that begins the paths of their places, each with its folder.
+        self._files: dict[Path, tuple[FilePath, Node]] = {}
+
+    def follow(self, node: Node) -> Node:
+        """The target of a place that is a reference, else the place; without a value on an error."""
+        seen = {node.path}
+        found = node
+        while "$ref" in found:
+            try:
+                target = self._target(found["$ref"])
+            except ConfigurationError as error:
+                self._problem(found["$ref"], str(error))
+                return node.with_value(None)
+            if target.path in seen:
+                self._problem(node, "the reference leads back to itself")
+                return node.with_value(None)
+            seen.add(target.path)
+            found = target
+        return found
+
+    def down(self, node: Node, *steps: str) -> Node:
+        """The place further down, following each reference on the way."""
+        for step in steps:
+            node = self.follow(self.follow(node)[step])
+        return node
+
+    def _target(self, reference: Node) -> Node:
+        text = reference.value
+        if not isinstance(text, str) or "://" in text or text.startswith("//"):
+            raise ConfigurationError(
+                f"{quoted(str(text))} leads out of the document, and nothing is fetched: "
+                "bundle the document into one file first"
+            )
+        file, _, fragment = text.partition("#")
+        folder, target = self._files.get(reference.path[:1], (self._folder, self._root))
+        if file:
+            target = self._file(file, folder)
+        for part in fragment.split("/")[1:]:
+            step = unquote(part).replace("~1", "/").replace("~0", "~")
+            is_index = isinstance(target.value, list) and step.isdigit()
+            target = target[int(step[:9]) if is_index else step]
+        if not target.is_there:
+            raise ConfigurationError(f"{quoted(text)} leads nowhere")
+        return target
+
+    def _file(self, name: str, folder: FilePath | None) -> Node:
+        """The root of another file, which must be in the folder of the document."""
+        path = (folder / unquote(name)).resolve() if folder else None
+        if path is None or self._folder is None or not path.is_relative_to(self._folder):
+            raise ConfigurationError(
+                f"{quoted(name)} leads out of the document's folder: nothing outside is read"
+            )
+        # A text that no key of the document has, so that places are told apart.
+        place: Path = (f"{path.relative_to(self._folder)}#",)
+        if place not in self._files:
+            if len(self._files) >= _MOST_FILES:
+                raise ConfigurationError(f"the document has more than {_MOST_FILES} files")
+            found = load(path, DATA, what="a referenced file")
+            self._files[place] = path.parent, Node(found.values, place)
+        return self._files[place][1]

@@ -5,7 +5,6 @@ path, or a function without parameters that returns the path. It names a source 
 `loafer_kit.sources`: a function from a text to a spec's values, or to a `Draft`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +16,6 @@ from loafer_kit.scaffold.spec import names
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
-    from loafer_kit.scaffold.spec.specs import Draft
 
 Group = Literal["templates", "sources"]
 
@@ -100,27 +97,6 @@ def folder(plugin: Plugin) -> Path:
     if not path.exists():
         raise ConfigurationError(f"{plugin}: there is no {path}")
     return path
-
-
-def read(text: str) -> "Draft":
-    """The draft that an installed source makes of `NAME=VALUE`; its own errors pass through."""
-    from loafer_kit.scaffold.spec.specs import Draft  # a list of templates does without
-
-    name, _, value = text.partition("=")
-    plugin = one("sources", name)
-    source = plugin.load()
-    try:
-        found = source(value)
-    except Exception as error:
-        error.add_note(f"This is an error of {plugin.what}.")
-        raise
-    if isinstance(found, Draft):
-        return found
-    if not isinstance(found, Mapping):
-        raise ConfigurationError(
-            f"{plugin}: it returned a {type(found).__name__}; expected a mapping or a Draft"
-        )
-    return Draft(found, f"{name} {quoted(value)}")
 
 
 def _unknown(group: Group, name: str, known: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""JSON Schema: references within a document, and the models that a schema describes."""
+"""JSON Schema: the models that a schema describes."""
 
 import re
 import unicodedata
@@ -6,108 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
-from urllib.parse import unquote
 
-from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.sources.documents import Node
+from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import ImportResult, draft_of
-from loafer_kit.scaffold.spec import payloads
+from loafer_kit.scaffold.spec import names, payloads
 from loafer_kit.scaffold.spec.payload_types import LITERAL, LONGEST, Type, union
-from loafer_kit.scaffold.spec.problems import Path, Problem
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path, Problem
 
-
-class References:
-    """Follows `$ref` within a document, and to files in the document's folder. It fetches nothing."""
-
-    def __init__(self, root: Node, result: ImportResult, folder: FilePath | None = None) -> None:
-        self._root = root
-        self._result = result
-        self._folder = folder.resolve() if folder else None
-        self._files: dict[FilePath, Node] = {}
-
-    def follow(self, node: Node) -> Node:
-        """The target of a place that is a reference, else the place; without a value on an error."""
-        seen = {node.path}
-        found = node
-        while "$ref" in found:
-            target = self._target(found["$ref"])
-            if target is None:
-                return node.with_value(None)
-            if target.path in seen:
-                self._result.problem(node, "the reference leads back to itself")
-                return node.with_value(None)
-            seen.add(target.path)
-            found = target
-        return found
-
-    def down(self, node: Node, *steps: str) -> Node:
-        """The place further down, following each reference on the way."""
-        for step in steps:
-            node = self.follow(self.follow(node)[step])
-        return node
-
-    def _target(self, reference: Node) -> Node | None:
-        text = reference.value
-        file, _, fragment = text.partition("#") if isinstance(text, str) else ("", "", "")
-        if not isinstance(text, str) or "://" in text or text.startswith("//"):
-            self._result.problem(
-                reference,
-                f"{quoted(str(text))} leads out of the document, and nothing is fetched: "
-                "bundle the document into one file first",
-            )
-            return None
-        # The path of a place in another file begins with that file's steps from the folder.
-        within = reference.path[0] if self._is_in_file(reference) else None
-        target = self._file(reference, file, within) if file else self._root_of(within)
-        if target is None:
-            return None
-        for part in fragment.split("/")[1:]:
-            step = unquote(part).replace("~1", "/").replace("~0", "~")
-            is_index = isinstance(target.value, list) and step.isdigit()
-            target = target[int(step[:9]) if is_index else step]
-        if not target.is_there:
-            self._result.problem(reference, f"{quoted(text)} leads nowhere")
-            return None
-        return target
-
-    def _is_in_file(self, node: Node) -> bool:
-        return bool(node.path) and any(
-            node.path[0] == root.path[0] for root in self._files.values()
-        )
-
-    def _root_of(self, name: object) -> Node:
-        return next((root for root in self._files.values() if root.path[0] == name), self._root)
-
-    def _file(self, reference: Node, name: str, within: object) -> Node | None:
-        """The root of another file, which must be in the folder of the document."""
-        start = next((path for path, root in self._files.items() if root.path[0] == within), None)
-        base = start.parent if start else self._folder
-        path = (base / unquote(name)).resolve() if base else None
-        if path is None or self._folder is None or not path.is_relative_to(self._folder):
-            message = f"{quoted(name)} leads out of the document's folder: nothing outside is read"
-            self._result.problem(reference, message)
-            return None
-        if path not in self._files:
-            if len(self._files) >= _MOST_FILES:
-                self._result.problem(reference, f"the document has more than {_MOST_FILES} files")
-                return None
-            try:
-                found = documents.load(path, _SUFFIXES, what="a referenced file")
-            except ConfigurationError as error:
-                self._result.problem(reference, str(error))
-                return None
-            # A text that no key of the document has, so that places are told apart.
-            step = f"{path.relative_to(self._folder)}#"
-            self._files[path] = Node(found.values, (step,))
-        return self._files[path]
-
-
-_SUFFIXES = {**documents.JSON, **documents.YAML}
-_MOST_FILES = 100
-_ANY = Type("Any")
+_ANY, _NULL = Type("Any"), Type("None")
 _FORMATS = {
     "byte": "Base64Bytes",  # OpenAPI's
     "date": "date",
@@ -123,16 +31,26 @@ _NUMBERS = frozenset(["double", "float", "int32", "int64"])
 # A model checks types only.
 _CHECKS = frozenset(
     [
-        "contains", "contentMediaType", "dependentRequired", "dependentSchemas",
-        "else", "exclusiveMaximum", "exclusiveMinimum", "if", "maxItems", "maxLength",
-        "maxProperties", "maximum", "minItems", "minLength", "minProperties", "minimum",
-        "multipleOf", "not", "pattern", "patternProperties", "propertyNames", "then", "uniqueItems",
+        "contains", "contentMediaType", "dependentRequired", "dependentSchemas", "else",
+        "exclusiveMaximum", "exclusiveMinimum", "if", "maxItems", "maxLength", "maxProperties",
+        "maximum", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "not",
+        "pattern", "patternProperties", "propertyNames", "then", "uniqueItems",
+    ]
+)  # fmt: skip
+# These say nothing about the type of a value.
+_WITHOUT_TYPE = frozenset(
+    [
+        "$comment", "$defs", "$id", "$schema", "allOf", "anyOf", "default", "definitions",
+        "deprecated", "description", "discriminator", "example", "examples", "nullable", "oneOf",
+        "readOnly", "title", "writeOnly",
     ]
 )  # fmt: skip
 _KINDS = ("null", "boolean", "integer", "number", "string", "array", "object")
+_EVERY_KIND = frozenset(_KINDS)
 # A document with more parts than this is a bomb, or at least no description of a message.
 _MOST_TYPES = 5000
 _LONGEST_TITLE, _LONGEST_NAME = 60, 100
+_LONGEST_TYPE = LONGEST - len(" | None") - len("Required[]")
 
 
 class Schemas:
@@ -152,25 +70,16 @@ class Schemas:
         self._models = models
         self._made = 0
 
-    def payload(self, node: Node, name: str) -> str | None:
-        """The name of the model of a message's payload; None if the payload is not an object."""
-        return self.payload_of([(node, name)])
+    def payload(self, schemas: Sequence[tuple[Node, str]]) -> str | None:
+        """The name of the model of a message's payload, or of the union of the models of several.
 
-    def payload_of(self, schemas: Sequence[tuple[Node, str]]) -> str | None:
-        """The name of the model of payloads, or of the union of their models.
-
-        None, and a note, if one of them is not an object with properties.
+        Each schema has a name for its model. None, and a note, if one is not an object with properties.
         """
-        node = schemas[0][0]
+        node, hint = schemas[0]
         before = set(self._models)
-        type_ = union([self._type([schema], hint) for schema, hint in schemas])
+        type_ = union([self._type([schema], name) for schema, name in schemas])
         parts = type_.choices or (type_,)
-        why = None
-        if type_.optional or not all(part.name in part.models() for part in parts):
-            why = "is not an object with properties"
-        elif too_large := self._why_no_example(type_):
-            why = too_large
-        if why:
+        if why := self._why_no_model(type_, parts):
             for name in set(self._models) - before:
                 del self._models[name]
             self._names = {key: name for key, name in self._names.items() if name in self._models}
@@ -178,18 +87,20 @@ class Schemas:
             return None
         if not type_.choices:
             return type_.name
-        names = [part.name for part in parts]
+        stem = "Or".join(part.name for part in parts)
         if len(schemas) == 1:
-            names = [self._hint(node, self._references.follow(node), schemas[0][1])]
-        name = self._free_name("Or".join(names))
+            stem = self._hint(node, self._references.follow(node), hint)
+        name = self._free_name(stem)
         self._result.places["payloads", name] = node.path
         self._models[name] = str(type_)
         return name
 
-    def _why_no_example(self, type_: Type) -> str | None:
+    def _why_no_model(self, type_: Type, parts: Sequence[Type]) -> str | None:
+        if type_.optional or not all(part.name in part.models() for part in parts):
+            return "is not an object with properties"
         found = payloads.read(self._models, [])
-        names = sorted(type_.models())
-        return next(filter(None, (payloads.why_no_example(name, found) for name in names)), None)
+        reasons = (payloads.why_no_example(name, found) for name in sorted(type_.models()))
+        return next(filter(None, reasons), None)
 
     def _type(
         self, nodes: Sequence[Node], hint: str, resolved: frozenset[Path] = frozenset()
@@ -215,7 +126,7 @@ class Schemas:
         if len(starts) == 1:
             hint = self._hint(nodes[0], starts[0], hint)
         self._open.append(key)
-        found = self._of_parts(list(self._parts(starts)), hint, key, resolved)
+        found = self._of_parts(list(self._parts(starts)), hint, resolved)
         self._open.pop()
         return found
 
@@ -239,9 +150,7 @@ class Schemas:
                 yield part
                 waiting += reversed(list(part["allOf"].elements()))
 
-    def _of_parts(
-        self, parts: list[Node], hint: str, key: frozenset[Path], resolved: frozenset[Path]
-    ) -> Type:
+    def _of_parts(self, parts: list[Node], hint: str, resolved: frozenset[Path]) -> Type:
         kinds = self._kinds(parts)
         if not kinds:
             return _ANY
@@ -250,29 +159,24 @@ class Schemas:
                 choices = part[word]
                 if choices.path not in resolved and self._tells_more(choices, parts, kinds):
                     return self._alternatives(choices, parts, hint, resolved)
-        enumeration = self._enumeration(parts, kinds)
-        found = enumeration or self._of_kinds(parts, kinds, hint, key)
-        is_nullable = any(part["nullable"].value is True for part in parts)
-        if is_nullable or ("null" in kinds and kinds != set(_KINDS)):
-            found = found if found == _ANY else found.or_none()
-        return found
+        found = self._enumeration(parts, kinds) or self._of_kinds(parts, kinds, hint)
+        is_nullable = _is_nullable(parts) or ("null" in kinds and kinds != _EVERY_KIND)
+        return found.or_none() if is_nullable and found != _ANY else found
 
     def _kinds(self, parts: list[Node]) -> set[str]:
         """The kinds of JSON that fit all parts; empty, and a note, if none does."""
         kinds = set(_KINDS)
         for part in parts:
-            named = _kinds(part)
-            unknown = [kind for kind in named if kind not in _KINDS]
-            if unknown:
+            named = set(_kinds(part))
+            if named - _EVERY_KIND:
                 self._result.note(part, "has an unknown type: taken as any value")
                 return set()
             if named:
-                wide = {*named, "integer"} if "number" in named else set(named)
-                kinds &= wide
+                kinds &= named | {"integer"} if "number" in named else named
         if not kinds:
             self._result.note(parts[0], "has types that exclude each other: taken as any value")
-        if {"integer", "number"} <= kinds and kinds != set(_KINDS):
-            kinds.remove("integer")
+        if "number" in kinds and kinds != _EVERY_KIND:
+            kinds.discard("integer")
         return kinds
 
     def _tells_more(self, choices: Node, parts: list[Node], kinds: set[str]) -> bool:
@@ -280,14 +184,10 @@ class Schemas:
         found = [self._references.follow(choice) for choice in choices.elements()]
         if not found or any(choice.path in {part.path for part in parts} for choice in found):
             return False
-        if kinds == set(_KINDS) and not any(part["properties"].is_there for part in parts):
+        if kinds == _EVERY_KIND and not _have(parts, "properties"):
             return True
         inner = [part for choice in found for part in self._parts([choice])]
-        return any(
-            part[word].is_there
-            for part in inner
-            for word in ("properties", "type", "enum", "const")
-        )
+        return _have(inner, "properties", "type", "enum", "const")
 
     def _alternatives(
         self, choices: Node, parts: list[Node], hint: str, resolved: frozenset[Path]
@@ -300,16 +200,16 @@ class Schemas:
             if _kinds(choice) == ["null"]:
                 found.append(_NULL)
                 continue
-            inner = f"{hint} {_ordinal(choice)}" if has_others and "$ref" not in choice else hint
+            inner = hint
+            if has_others and "$ref" not in choice:
+                inner = f"{hint} {choice['title'].text or int(choice.path[-1]) + 1}"
             found.append(self._type([*parts, choice] if has_others else [choice], inner, more))
         types = [type_ for type_ in found if type_ is not _NULL]
         if not types or _ANY in types:
             self._result.note(choices, "has alternatives: taken as any value")
             return _ANY
         type_ = union(types)
-        is_nullable = len(types) < len(found) or any(
-            part["nullable"].value is True for part in parts
-        )
+        is_nullable = len(types) < len(found) or _is_nullable(parts)
         return self._bounded(type_.or_none() if is_nullable else type_, choices, _ANY)
 
     def _bounded(self, type_: Type, node: Node, wider: Type) -> Type:
@@ -333,7 +233,7 @@ class Schemas:
         numbers = [value for value in wanted if type(value) is int and abs(value) < 10**18]
         plain = all(LITERAL.fullmatch(text) for text in texts)
         if not wanted or len(texts) + len(numbers) < len(wanted) or not plain:
-            what = "a wider type" if kinds != set(_KINDS) else "any value"
+            what = "a wider type" if kinds != _EVERY_KIND else "any value"
             self._result.note(listed[0], f"has values that a spec cannot list: taken as {what}")
             return None
         literal = Type("Literal", values=tuple(dict.fromkeys([*texts, *numbers])))
@@ -341,55 +241,56 @@ class Schemas:
         found = self._bounded(literal, listed[0], wider)
         return found.or_none() if None in values else found
 
-    def _of_kinds(
-        self, parts: list[Node], kinds: set[str], hint: str, key: frozenset[Path]
-    ) -> Type:
-        if kinds == set(_KINDS):
-            if not any(part["properties"].is_there for part in parts):
+    def _of_kinds(self, parts: list[Node], kinds: set[str], hint: str) -> Type:
+        if kinds == _EVERY_KIND:
+            if not _have(parts, "properties"):
                 return _ANY
             self._result.note(parts[0], "has properties but no type: taken as an object")
             kinds = {"object"}
         wanted = [kind for kind in _KINDS if kind in kinds and kind != "null"]
-        types = [self._single(parts, kind, hint, key) for kind in wanted]
+        types = [self._single(parts, kind, hint) for kind in wanted]
         return union(types) if types else _ANY
 
-    def _single(self, parts: list[Node], kind: str, hint: str, key: frozenset[Path]) -> Type:
-        if kind == "object":
-            return self._object(parts, hint, key)
-        if kind == "array":
-            return Type("list", self._items(parts, hint))
+    def _single(self, parts: list[Node], kind: str, hint: str) -> Type:
         formats = [format_ for part in parts if (format_ := part["format"].text)]
-        if kind == "number":
-            return Type("Decimal" if "decimal" in formats else "float")
-        if kind == "string":
+        match kind:
+            case "object":
+                return self._object(parts, hint)
+            case "array":
+                is_tuple = _have(parts, "prefixItems") or any(
+                    isinstance(part["items"].value, list) for part in parts
+                )
+                return Type("list", _ANY if is_tuple else self._inner(parts, "items", hint))
+            case "number":
+                return Type("Decimal" if "decimal" in formats else "float")
             # Other encodings may lack the padding that pydantic requires.
-            if any(part["contentEncoding"].value == "base64" for part in parts):
+            case "string" if any(part["contentEncoding"].value == "base64" for part in parts):
                 return Type("Base64Bytes")
-            return Type(next((_FORMATS[item] for item in formats if item in _FORMATS), "str"))
+            case "string":
+                return Type(next((_FORMATS[item] for item in formats if item in _FORMATS), "str"))
         return Type("int" if kind == "integer" else "bool")
 
-    def _items(self, parts: list[Node], hint: str) -> Type:
-        if any(
-            part["prefixItems"].is_there or isinstance(part["items"].value, list) for part in parts
-        ):
-            return _ANY
-        items = [part["items"] for part in parts if isinstance(part["items"].value, Mapping)]
-        return self._type(items, hint) if items else _ANY
+    def _inner(self, parts: list[Node], word: str, hint: str) -> Type:
+        """The type of the items of an array, or of the values of an object."""
+        schemas = [part[word] for part in parts if isinstance(part[word].value, Mapping)]
+        return self._type(schemas, hint) if schemas else _ANY
 
-    def _object(self, parts: list[Node], hint: str, key: frozenset[Path]) -> Type:
+    def _object(self, parts: list[Node], hint: str) -> Type:
         properties: dict[str, list[Node]] = {}
         for part in parts:
             for name, node in part["properties"].items():
                 properties.setdefault(name, []).append(node)
         if not properties:
-            return Type("dict", self._values(parts, hint))
+            is_mixed = _have(parts, "patternProperties")
+            values = _ANY if is_mixed else self._inner(parts, "additionalProperties", hint)
+            return Type("dict", values)
         if len(properties) > payloads.MOST or len(self._models) >= payloads.MOST:
             self._result.note(
                 parts[0], f"has more than {payloads.MOST} fields or models: taken as a dict"
             )
             return Type("dict", _ANY)
         name = self._free_name(hint)
-        self._names[key] = name
+        self._names[self._open[-1]] = name
         self._result.places["payloads", name] = parts[0].path
         fields: dict[str, str] = {}
         self._models[name] = fields
@@ -397,7 +298,7 @@ class Schemas:
             node.value for part in parts for node in part["required"].elements() if node.text
         }
         for field, nodes in properties.items():
-            if not payloads.KEY.fullmatch(field):
+            if not names.KEY.fullmatch(field):
                 self._result.note(nodes[0], "is left out: its name cannot name a field")
                 continue
             type_ = self._type(nodes, f"{name} {field}")
@@ -424,14 +325,6 @@ class Schemas:
         self._result.note(default, "is left out: a spec has no such default")
         return type_.or_none()
 
-    def _values(self, parts: list[Node], hint: str) -> Type:
-        """The type of an object's values."""
-        if any(part["patternProperties"].is_there for part in parts):
-            return _ANY
-        values = [part["additionalProperties"] for part in parts]
-        values = [node for node in values if isinstance(node.value, Mapping)]
-        return self._type(values, hint) if values else _ANY
-
     def _note_checks(self, parts: list[Node], properties: Mapping[str, list[Node]]) -> None:
         fields = [node for nodes in properties.values() for node in nodes]
         nodes = [*parts, *map(self._references.follow, fields)]
@@ -449,11 +342,12 @@ class Schemas:
             self._result.note(parts[0], f"not checked: {', '.join(sorted(found))}")
 
     def _free_name(self, text: str) -> str:
-        words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[0-9]+", _ascii(text))
+        plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+        words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[0-9]+", plain)
         stem = ""
         for word in words:
             stem += (word[0].upper() + word[1:]) if len(stem + word) <= _LONGEST_NAME - 10 else ""
-        if not stem or payloads.model(stem):
+        if not stem or names.model(stem):
             stem = f"{stem}Payload" if stem[:1].isalpha() else f"Payload{stem}"
         name, number = stem, 2
         while name in self._models:
@@ -461,51 +355,41 @@ class Schemas:
         return name
 
 
-_NULL = Type("None")
-_LONGEST_TYPE = LONGEST - len(" | None") - len("Required[]")
-# The words of a schema that say nothing about the type of its values.
-_WITHOUT_TYPE = frozenset(
-    [
-        "$comment", "$defs", "$id", "$schema", "allOf", "anyOf", "default", "definitions",
-        "deprecated", "description", "discriminator", "example", "examples", "nullable", "oneOf",
-        "readOnly", "title", "writeOnly",
-    ]
-)  # fmt: skip
-
-
 def _kinds(schema: Node) -> list[str]:
     kinds = schema["type"].value
-    return (
-        [str(kind) for kind in kinds]
-        if isinstance(kinds, list)
-        else [str(kinds)] * (kinds is not None)
-    )
+    if kinds is None:
+        return []
+    return [str(kind) for kind in kinds] if isinstance(kinds, list) else [str(kinds)]
 
 
 def _values(schema: Node) -> list[object]:
     return [node.value for node in schema["enum"].elements()] or [schema["const"].value]
 
 
-def _ordinal(choice: Node) -> str:
-    """The title of an alternative, or its number from 1."""
-    return choice["title"].text or str(int(choice.path[-1]) + 1)
+def _have(parts: Iterable[Node], *words: str) -> bool:
+    return any(part[word].is_there for part in parts for word in words)
 
 
-def _ascii(text: str) -> str:
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+def _is_nullable(parts: Iterable[Node]) -> bool:
+    return any(part["nullable"].value is True for part in parts)
 
 
 def add(draft: Draft, path: FilePath) -> Draft:
     """The draft with the models of a schema; its title or its file names the outermost."""
-    document = documents.load(path, _SUFFIXES, what="a JSON Schema")
+    document = documents.load(path, documents.DATA, what="a JSON Schema")
     before = draft.values.get("payloads")
     models = dict(before) if isinstance(before, Mapping) else {}
-    hint = path.name.partition(".")[0]
-    found = draft_of(document, lambda root: _import(root, hint, models, document.folder))
+
+    def read(root: Node) -> ImportResult:
+        result = ImportResult()
+        schemas = Schemas(References(root, result.problem, document.folder), result, models)
+        schemas.payload([(root, path.name.partition(".")[0])])
+        return result
 
     def placed(problems: Sequence[Problem]) -> list[Problem]:
         return [replace(problem, path=(path.name, *problem.path)) for problem in problems]
 
+    found = draft_of(document, read)
     return replace(
         draft,
         values={**draft.values, "payloads": models},
@@ -513,11 +397,3 @@ def add(draft: Draft, path: FilePath) -> Draft:
         problems=[*draft.problems, *placed(found.problems)],
         notes=[*draft.notes, *placed(found.notes)],
     )
-
-
-def _import(
-    root: Node, hint: str, models: dict[str, object], folder: FilePath | None
-) -> ImportResult:
-    result = ImportResult()
-    Schemas(References(root, result, folder), result, models).payload(root, hint)
-    return result

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from loafer_kit.scaffold.sources.lines import Lines
-from loafer_kit.scaffold.spec.problems import Path
+from loafer_kit.scaffold.spec.specs import Path
 
 _MOST, _DEEPEST = 60_000, 200
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
@@ -19,22 +19,17 @@ _TAG_ERRORS = (AttributeError, IndexError, KeyError, TypeError, OverflowError)
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """Stops reading where a document has too many nodes, or nests too deeply."""
+    """Stops reading where a document has too many nodes."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._nodes = self._depth = 0
+        self._nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self._nodes += 1
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ValueError("nested too deeply")
         if self._nodes > _MOST:
             raise ValueError(f"it has more than {_MOST} values: too large")
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+        return super().compose_node(parent, index)
 
 
 def _resolvers(*without: str) -> Any:
@@ -98,8 +93,7 @@ def _document(loader: Any) -> tuple[object, Lines]:
         root = loader.get_single_node()
         if root is None:
             return None, {}
-        _refuse_bombs(root)
-        lines = _lines(root)
+        lines = _lines(root)  # before the values: it refuses aliases that multiply
         return loader.construct_document(root), lines
     finally:
         loader.dispose()
@@ -113,28 +107,8 @@ def _in_one_line(error: yaml.YAMLError) -> str:
     return " ".join(str(error).replace('in "<unicode string>", ', "").split())
 
 
-def _refuse_bombs(root: Any) -> None:
-    """Refuse aliases that multiply, or contain themselves."""
-    waiting, count = [(root, 0)], 1
-    while waiting:
-        node, depth = waiting.pop()
-        inner = [(item, depth + 1) for item in _inner(node)]
-        count += len(inner)
-        if count > _MOST or depth > _DEEPEST:
-            raise ValueError("its aliases, or its nesting, make it too large")
-        waiting += inner
-
-
-def _inner(node: Any) -> Iterator[Any]:
-    if node.id == "mapping":
-        for key, value in node.value:
-            yield key
-            yield value
-    elif node.id == "sequence":
-        yield from node.value
-
-
 def _lines(root: Any) -> Lines:
+    """The line of each value; ValueError for aliases that multiply, or contain themselves."""
     lines: dict[Path, int] = {}
     waiting: list[tuple[Path, Any]] = [((), root)]
     while waiting:
@@ -143,6 +117,8 @@ def _lines(root: Any) -> Lines:
             place = (*path, step)
             if place in lines:
                 raise ValueError(f"the key {step!a} is given twice (line {line})")
+            if len(lines) == _MOST or len(place) > _DEEPEST:
+                raise ValueError("its aliases, or its nesting, make it too large")
             lines[place] = line
             waiting.append((place, item))
     return lines

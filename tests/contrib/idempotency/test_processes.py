@@ -70,7 +70,9 @@ SERVICE = """
 """
 
 
-def test_a_service_takes_over_from_one_that_was_killed(local_server, local_queues, tmp_path):
+def test_a_service_takes_over_from_one_that_was_killed(
+    local_server, local_queues, tmp_path, python_copies
+):
     """Orders that were sent twice are handled once; those of the dead, once more when its leases end."""
     name = local_queues.fresh(visibility_timeout=2)
     processes = []

@@ -5,10 +5,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 from loafer_kit.exceptions import ConfigurationError
@@ -231,7 +231,8 @@ writing.apply(changes(plan, target), target)
 
 def killed(project, turn, number, method="replace"):
     command = [sys.executable, "-c", KILLED, str(project), str(turn), str(number), method]
-    return subprocess.run(command, check=False).returncode
+    with programs.Popen(command) as process:
+        return process.wait()
 
 
 @pytest.mark.parametrize("turn", range(3))

@@ -60,7 +60,7 @@ def project(ship, tmp_path):
 
 @pytest.mark.slow
 def test_the_queues_are_made_and_the_service_handles_their_messages(
-    project, local_server, local_queues
+    project, local_server, local_queues, python_copies
 ):
     """The commands and environments of the file, on this machine's server in place of `sqs`."""
     text = (project / PATH).read_text().replace("http://sqs:5000", local_server.url)

@@ -12,8 +12,7 @@ from loafer_kit.scaffold.sources import cloudformation
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -253,9 +252,6 @@ def test_all_problems_have_the_lines_of_the_template(tmp_path):
     [
         "Resources: !Sub &a [*a]",
         "a: !Sub {? [x] : y}",
-        "!!python/object/apply:os.system [true]",
-        "Resources: {",
-        "- a",
         "a: &a [x]\n" + "".join(f"b{n}: &b{n} [*a, *a]\n" for n in range(3)) + "c: *missing",
     ],
 )

@@ -17,11 +17,18 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(
 )
 
 
-@pytest.mark.parametrize("text", [BOMB, MERGES, "a: &a [*a]", "a: &a {b: *a}", "? &a [*a]\n: 1"])
+@pytest.mark.parametrize("text", [BOMB, MERGES, "a: &a [*a]", "a: &a {b: *a}"])
 def test_aliases_that_multiply_are_refused_in_no_time(text):
     """Those that lead back to where they stand as well."""
     with pytest.raises(ValueError, match="too large"):
         yaml_nodes.read(text)
+
+
+@pytest.mark.parametrize("key", ["[x]", "&a [*a]"])
+def test_a_key_is_a_plain_text(key):
+    """A list is none, whatever it contains."""
+    with pytest.raises(ValueError, match="a key must be a plain text"):
+        yaml_nodes.read(f"? {key}\n: 1")
 
 
 def test_aliases_may_repeat_what_stands_elsewhere():

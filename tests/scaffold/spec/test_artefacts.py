@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from loafer_kit.cli import app
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.sources import documents, flags
+from loafer_kit.scaffold.sources import command_line, documents
 from loafer_kit.scaffold.spec import schema, validation
-from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES, ARTEFACTS
 from loafer_kit.scaffold.spec.specs import Draft
 
 QUEUE = {"name": "a"}
@@ -61,7 +61,7 @@ def test_what_the_spec_says_is_written_without_the_flag(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("spec.toml").write_text('name = "foobar"\nwith = ["ci"]\n[[queues]]\nname = "a"\n')
 
-    draft = flags.ship(documents.read(Path("spec.toml")), ["ecs"])
+    draft = command_line.ship(documents.read(Path("spec.toml")), ["ecs"])
 
     assert validation.service(draft).ships == ("ci", "ecs")
 
@@ -89,12 +89,12 @@ def test_a_with_that_is_no_list_of_artefacts_is_a_problem(wanted):
 
 def test_the_schema_knows_the_artefacts():
     """Editors complete them."""
-    assert schema.service()["properties"]["with"]["items"]["enum"] == list(NAMES)
+    assert schema.service()["properties"]["with"]["items"]["enum"] == list(ARTEFACT_NAMES)
 
 
 def test_the_help_names_every_artefact():
     """The flag's help lists them all."""
     text = CliRunner().invoke(app, ["new", "service", "--help"], terminal_width=200).output
 
-    for name in NAMES:
+    for name in ARTEFACT_NAMES:
         assert name in text

@@ -2,10 +2,9 @@
 
 import pytest
 
-from loafer_kit.scaffold.sources import flags
+from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 FIFO = {"name": "q.fifo"}
 TOPIC = {"name": "q", "topic": "t"}
@@ -89,7 +88,7 @@ def test_a_flag_takes_a_filter_policy_with_its_commas():
     """A comma within JSON begins no setting."""
     typed = 'q,topic=t,filter_policy={"a": ["x,}", 1], "b": [2]},raw_message_delivery=yes'
 
-    draft = flags.merge(Draft({}), "foobar", [typed])
+    draft = command_line.merge(Draft({}), "foobar", [typed])
 
     (queue,) = validation.service(draft).queues
     assert queue.attributes == {

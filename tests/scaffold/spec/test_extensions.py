@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.scaffold.rendering import builtin, templates
-from loafer_kit.scaffold.sources import questions
+from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import extensions
-from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import SpecError
 
 FILES = [
     ".gitignore",
@@ -256,7 +256,7 @@ class Person:
 def test_the_name_is_asked_for_until_it_can_be_one():
     """With the default that is used where nobody can be asked."""
     person = Person("3d", "extension", "redis")
-    assert questions.name_of_extension(person) == "redis"
+    assert command_line.name_of_extension(person) == "redis"
     assert person.asked == [("Name of the extension", extensions.DEFAULT_NAME)] * 3
     assert len(person.told) == 2
-    assert questions.name_of_extension(Person("")) == extensions.DEFAULT_NAME
+    assert command_line.name_of_extension(Person("")) == extensions.DEFAULT_NAME

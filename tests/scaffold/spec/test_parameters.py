@@ -4,10 +4,9 @@ import pytest
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.rendering import contexts
-from loafer_kit.scaffold.sources import flags
+from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 STAGE = {"name": "STAGE", "default": "dev"}
 TENANT = {"name": "TENANT"}
@@ -102,7 +101,7 @@ def test_the_lock_and_loafer_toml_keep_the_parameters():
 
 def test_flags_declare_parameters():
     """With a default or without one."""
-    draft = flags.declare(Draft({"parameters": [STAGE]}), ["TENANT", "TEAM=blue"])
+    draft = command_line.declare(Draft({"parameters": [STAGE]}), ["TENANT", "TEAM=blue"])
 
     assert draft.values["parameters"] == [STAGE, TENANT, {"name": "TEAM", "default": "blue"}]
 

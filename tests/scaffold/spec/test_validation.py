@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec import contradictions, validation
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, SpecError
 
 
 def spec(*queues, name="foobar", **more):
@@ -283,7 +282,7 @@ def test_a_remedy_is_one_that_there_is_where_it_is_read():
 
 
 def chain(*pairs):
-    return [{"name": name, "dead_letter_queue": target} for name, target in pairs]
+    return [QueueSpec(name, "sqs", None, dead_letter_queue=target) for name, target in pairs]
 
 
 @pytest.mark.parametrize(
@@ -291,23 +290,23 @@ def chain(*pairs):
 )
 def test_a_cycle_of_dead_letter_queues_is_a_problem_where_it_closes(queues):
     """Of two queues, or of more."""
-    (problem,) = validation.dead_letter_cycles(queues)
+    (problem,) = contradictions.dead_letter_cycles(queues)
 
     assert problem.path == ("queues", len(queues) - 1, "dead_letter_queue")
-    assert problem.message == f"dead letters of {queues[-1]['name']!r} would come back to it"
+    assert problem.message == f"dead letters of {queues[-1].name!r} would come back to it"
 
 
 def test_a_chain_of_dead_letter_queues_is_not_a_problem():
     """Dead letters may be handled, and may fail again."""
-    assert list(validation.dead_letter_cycles(chain(("a", "b"), ("b", "c"), ("d", "b")))) == []
+    assert list(contradictions.dead_letter_cycles(chain(("a", "b"), ("b", "c"), ("d", "b")))) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"))))
 def test_dead_letters_without_a_problem_come_to_rest(pairs):
     """Following them ends at some queue."""
     queues = chain(*dict(pairs).items())
-    closing = {problem.path[1] for problem in validation.dead_letter_cycles(queues)}
-    target = {q["name"]: q["dead_letter_queue"] for i, q in enumerate(queues) if i not in closing}
+    closing = {problem.path[1] for problem in contradictions.dead_letter_cycles(queues)}
+    target = {q.name: q.dead_letter_queue for i, q in enumerate(queues) if i not in closing}
 
     for start in target:
         seen, name = set(), start

@@ -11,9 +11,9 @@ import pytest
 from loafer_kit import LoaferManager
 from loafer_kit.contrib.monitoring import Monitoring
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.operations import emf
-from loafer_kit.operations.emf import Reports, reporting
-from loafer_kit.operations.metrics import Family
+from loafer_kit.operations import monitors
+from loafer_kit.operations.metrics import Family, Reports
+from loafer_kit.operations.monitors import reporting
 from loafer_kit.operations.snapshot import Histogram
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -27,7 +27,8 @@ def families(handled=3, polled=100.0):
     poll = Family("loafer_last_poll_timestamp_seconds", "gauge", "")
     poll.add(polled, route="orders")
     histogram = Histogram((1.0,))
-    histogram.observe(0.5, times=2)
+    histogram.observe(0.5)
+    histogram.observe(0.5)
     duration = Family("loafer_duration_seconds", "histogram", "")
     duration.add(histogram, route="orders")
     info = Family("loafer_service", "info", "")
@@ -88,7 +89,7 @@ def failed(monkeypatch):
     """Set when a line says that metrics are not written."""
     event, handler = asyncio.Event(), logging.Handler()
     handler.emit = lambda record: event.set()
-    monkeypatch.setattr(emf.logger, "handlers", [handler])
+    monkeypatch.setattr(monitors.logger, "handlers", [handler])
     return event
 
 
@@ -112,7 +113,7 @@ async def test_a_stream_that_blocks_blocks_neither_the_loop_nor_the_end(
     caplog, failed, monkeypatch
 ):
     """Nobody reads the pipe; that is said once."""
-    monkeypatch.setattr("loafer_kit.operations.emf._LAST_TIME", 0.01)
+    monkeypatch.setattr("loafer_kit.operations.monitors._LAST_TIME", 0.01)
     release = threading.Event()
 
     class Blocked(io.StringIO):

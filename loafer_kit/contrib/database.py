@@ -1,36 +1,85 @@
-"""Database: the extension, its engine and its sessions."""
+"""Database: an extension that gives a service a database, through SQLAlchemy and Alembic.
+
+`migrations` holds the commands of `loafer-kit --app PATH db`.
+"""
 
 import asyncio
+import functools
+import inspect
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import Connection, MetaData, Table, create_engine, literal, select, text
-from sqlalchemy.exc import ArgumentError, InvalidRequestError
-from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
-    AsyncSession,
-    async_sessionmaker,
-    create_async_engine,
-)
-from sqlalchemy.orm import Session, declarative_base, sessionmaker
-
 from loafer_kit.applications import Application
 from loafer_kit.commands import register_commands
-from loafer_kit.contrib.database import migrations, transactions
-from loafer_kit.contrib.idempotency import message_key
-from loafer_kit.contrib.idempotency.keys import ValueOf
-from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.contrib.idempotency.keys import ValueOf, message_key
+from loafer_kit.engine.callables import awaited, is_async
+from loafer_kit.exceptions import (
+    Abort,
+    ConfigurationError,
+    DeleteMessage,
+    MissingExtraError,
+    RejectMessage,
+    RetryMessage,
+)
 from loafer_kit.extensions import Extension
 from loafer_kit.middleware import CallNext, Middleware
-from loafer_kit.outcomes import reason_text
+from loafer_kit.outcomes import (
+    Acknowledge,
+    DeadLetter,
+    Outcome,
+    Retry,
+    from_answer,
+    from_batch_answer,
+    reason_text,
+)
+
+try:
+    from sqlalchemy import (
+        Column,
+        Connection,
+        DateTime,
+        MetaData,
+        String,
+        Table,
+        create_engine,
+        func,
+        insert,
+        literal,
+        select,
+        text,
+    )
+    from sqlalchemy.exc import ArgumentError, IntegrityError, InvalidRequestError
+    from sqlalchemy.ext.asyncio import (
+        AsyncEngine,
+        AsyncSession,
+        async_sessionmaker,
+        create_async_engine,
+    )
+    from sqlalchemy.orm import Session, declarative_base, sessionmaker
+
+    from loafer_kit.contrib import migrations
+    from loafer_kit.contrib.migrations import migrate
+except ImportError as error:
+    if not (error.name or "sqlalchemy").startswith("sqlalchemy"):  # without greenlet it has no name
+        raise
+    raise MissingExtraError("loafer_kit.contrib.database", "database") from None
+
+__all__ = ["Database", "current_session", "migrate", "with_session"]
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 #: Seconds between two checks of the database, and the time limit of each.
 _CHECK_EVERY, _CHECK_LIMIT = 5.0, 5.0
+
+_session: ContextVar[AsyncSession | None] = ContextVar("database_session", default=None)
 
 
 class Database(Extension):
@@ -105,8 +154,15 @@ class Database(Extension):
 
     @cached_property
     def inbox(self) -> Table:
-        """The table of the messages that `once` has handled."""
-        return transactions.inbox_table(self.metadata)
+        """The table of the messages that `once` has handled, by consumer."""
+        return Table(
+            "loafer_kit_inbox",
+            self.metadata,
+            Column("consumer", String(100), primary_key=True),
+            Column("key", String(64), primary_key=True),
+            Column("handled_at", DateTime(timezone=True), nullable=False, default=func.now()),
+            keep_existing=True,  # services may share their models
+        )
 
     def session(self) -> "SessionScope":
         """Return a context manager for a session, which is closed at the end and not committed."""
@@ -119,10 +175,28 @@ class Database(Extension):
         acknowledged, and rolled back if not. A batch is committed as a whole: unless all of its
         messages are acknowledged, all of them come back.
         """
+        # A callback that returns results acknowledges unless it raises, and by Abort too.
+        acknowledges = Abort if self._returns_results else DeleteMessage
         async with self.session() as session:
-            return await transactions.run(
-                session, content, metadata, call_next, results=self._returns_results
-            )
+            token = _session.set(session)
+            try:
+                answer = await call_next(content, metadata)
+            except acknowledges:
+                await session.commit()
+                raise
+            finally:
+                _session.reset(token)
+            if self._returns_results:
+                await session.commit()
+            elif isinstance(metadata, list):
+                answers = [_as_answer(each) for each in from_batch_answer(answer, len(metadata))]
+                if any(answer is not True for answer in answers):
+                    return [False if answer is True else answer for answer in answers]
+                await session.commit()
+                return True
+            elif isinstance(from_answer(answer), Acknowledge):
+                await session.commit()
+        return answer
 
     def once(
         self, consumer: str, key: str | ValueOf | None = None, *, or_message_id: bool = False
@@ -135,7 +209,7 @@ class Database(Extension):
         """
         key_of = message_key(key, or_message_id=or_message_id)
         acknowledged = None if self._returns_results else True
-        inbox = transactions.Inbox(self.inbox, consumer, key_of, acknowledged)
+        inbox = Inbox(self.inbox, consumer, key_of, acknowledged)
 
         async def once(content: Any, metadata: Any, call_next: CallNext) -> Any:
             return await self.transaction(content, metadata, partial(inbox.handle, call_next))
@@ -147,18 +221,16 @@ class Database(Extension):
         if isinstance(self.engine, AsyncEngine):
             async with self.engine.connect() as connection:
                 return await connection.run_sync(function)
-        return await asyncio.to_thread(self._call, function)
+
+        def work() -> Result:
+            with self.engine.connect() as connection:
+                return function(connection)
+
+        return await asyncio.to_thread(work)
 
     async def dispose(self) -> None:
         """Close the connections of the pool."""
-        if isinstance(self.engine, AsyncEngine):
-            await self.engine.dispose()
-        else:
-            self.engine.dispose()
-
-    def _call(self, function: Callable[[Connection], Result]) -> Result:
-        with self.engine.connect() as connection:
-            return function(connection)
+        await awaited(self.engine.dispose())
 
     @property
     def _returns_results(self) -> bool:
@@ -236,3 +308,112 @@ class _TextSession(Session):
     def execute(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
         statement = text(statement) if isinstance(statement, str) else statement
         return super().execute(statement, *args, **kwargs)
+
+
+def current_session() -> AsyncSession:
+    """Return the session of the message that is being handled.
+
+    Raises `ConfigurationError` outside `Database.transaction` and `Database.once`.
+    """
+    session = _session.get()
+    if session is None:
+        raise ConfigurationError(
+            "No session is open here: add `database.transaction` to the middleware of the route or "
+            "of the service."
+        )
+    return session
+
+
+def with_session(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Call a handler with `current_session()` as its keyword argument `session`.
+
+    Raises `ConfigurationError` for a plain function, which could not await the session, and for a
+    handler without that parameter.
+    """
+    if not is_async(handler) or "session" not in inspect.signature(handler).parameters:
+        raise ConfigurationError(
+            f"with_session takes a coroutine function with a parameter `session`, not {handler!r}."
+        )
+
+    @functools.wraps(handler)
+    async def call(*arguments: Any) -> Any:
+        return await handler(*arguments, session=current_session())
+
+    return call
+
+
+def _as_answer(outcome: Outcome) -> Any:
+    match outcome:
+        case Retry():
+            return RetryMessage(outcome.reason, delay=outcome.delay)
+        case DeadLetter():
+            return RejectMessage(outcome.reason)
+    return isinstance(outcome, Acknowledge)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """The messages that a consumer has handled, by their keys."""
+
+    table: Table
+    consumer: str
+    #: Returns the key of a message; raises `RejectMessage` for one that has none.
+    key_of: Callable[[Any, Any], str]
+    #: The answer that acknowledges a message.
+    acknowledged: Any
+
+    async def handle(self, call_next: CallNext, content: Any, metadata: Any) -> Any:
+        """Handle new messages in the current transaction, and acknowledge the others."""
+        if isinstance(metadata, list):
+            return await self._handle_batch(call_next, content, metadata)
+        if await self._claim({self.key_of(content, metadata)}):
+            return await call_next(content, metadata)
+        return self.acknowledged
+
+    async def _handle_batch(
+        self, call_next: CallNext, contents: Sequence[Any], metadata: Sequence[Any]
+    ) -> list[Any]:
+        answers: list[Any] = [True] * len(contents)
+        positions: dict[str, int] = {}
+        for position, message in enumerate(zip(contents, metadata, strict=True)):
+            try:
+                positions.setdefault(self.key_of(*message), position)
+            except RejectMessage as rejection:
+                answers[position] = rejection
+        new = await self._claim(positions.keys())
+        handled = [position for key, position in positions.items() if key in new]
+        if handled:
+            answer = await call_next(
+                [contents[position] for position in handled],
+                [metadata[position] for position in handled],
+            )
+            outcomes = from_batch_answer(answer, len(handled))
+            for position, outcome in zip(handled, outcomes, strict=True):
+                answers[position] = _as_answer(outcome)
+        return answers
+
+    async def _claim(self, keys: Collection[str]) -> set[str]:
+        """Write the keys into the inbox and return those that were not there.
+
+        While another transaction writes one of them, the database waits for its end. A key that is
+        there rolls back the transaction, which has written nothing else yet.
+        """
+        session, new = current_session(), set(keys)
+        while True:
+            for key in sorted(new):  # in one order, or two batches could wait for each other
+                try:
+                    await session.execute(
+                        insert(self.table).values(consumer=self.consumer, key=key)
+                    )
+                except IntegrityError:
+                    await session.rollback()
+                    new.remove(key)
+                    logger.info(
+                        "message.duplicate consumer=%s key=%s",
+                        self.consumer,
+                        key,
+                        extra={"event": "message.duplicate", "consumer": self.consumer, "key": key},
+                    )
+                    break
+            else:
+                return new

@@ -1,13 +1,10 @@
-"""Migrations: Alembic's commands, for the tables of a service's models.
-
-Alembic is imported by the commands: a service that runs does without it.
-"""
+"""Migrations: Alembic's commands, for the tables of a service's models."""
 
 import asyncio
-import contextlib
+import functools
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +31,7 @@ def migrate(**options: Any) -> None:
 
     `options` are keywords of Alembic's `context.configure`.
     """
-    from alembic import context
-
+    context = _library().context
     database = context.config.attributes["database"]
     options = {"target_metadata": database.metadata, **options}
 
@@ -62,26 +58,40 @@ def migrate(**options: Any) -> None:
         asyncio.run(run_in_database())
 
 
+def _alembic(name: str, **more: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Have Alembic's command `name` called with the arguments of a function."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(app: Any, *arguments: Any, **options: Any) -> None:
+            _run(app, name, *arguments, **options, **more)
+
+        return command
+
+    return decorate
+
+
+@_alembic("branches")
 def branches(app: Any, *, verbose: bool = False) -> None:
     """Show where the history of migrations branches."""
-    _alembic(app, "branches", verbose=bool(verbose))
 
 
+@_alembic("current")
 def current(app: Any, *, verbose: bool = False) -> None:
     """Show the revision of the database."""
-    _alembic(app, "current", verbose=bool(verbose))
 
 
+@_alembic("downgrade")
 def downgrade(app: Any, revision: str = "-1", *, sql: bool = False, tag: str | None = None) -> None:
     """Go back to an earlier revision; with --sql, print its SQL."""
-    _alembic(app, "downgrade", revision, sql=sql, tag=tag)
 
 
+@_alembic("edit")
 def edit(app: Any, rev: str) -> None:
     """Open the script of a revision in $EDITOR."""
-    _alembic(app, "edit", rev)
 
 
+@_alembic("revision", autogenerate=True)
 def generate(
     app: Any,
     *,
@@ -95,43 +105,31 @@ def generate(
     depends_on: str | None = None,
 ) -> None:
     """Write a migration that makes the database fit the models."""
-    revision(
-        app,
-        message=message,
-        autogenerate=True,
-        sql=sql,
-        head=head,
-        splice=splice,
-        branch_label=branch_label,
-        version_path=version_path,
-        rev_id=rev_id,
-        depends_on=depends_on,
-    )
 
 
+@_alembic("heads")
 def heads(app: Any, *, verbose: bool = False, resolve_dependencies: bool = False) -> None:
     """Show the newest revisions among the scripts."""
-    _alembic(app, "heads", verbose=bool(verbose), resolve_dependencies=resolve_dependencies)
 
 
+@_alembic("history")
 def history(app: Any, *, rev_range: str | None = None, verbose: bool = False) -> None:
     """List the migrations, the newest first, or a range START:END."""
-    _alembic(app, "history", rev_range=rev_range, verbose=bool(verbose))
 
 
 def init(app: Any, directory: str | None = None) -> str:
     """Create the folder DATABASE_MIGRATIONS_DIRECTORY, or another."""
-    from alembic.config import Config
-
     folder = Path(directory or app.settings["DATABASE_MIGRATIONS_DIRECTORY"])
     if folder.exists() and any(folder.iterdir()):
         raise MigrationError(f"{folder} exists and was not touched: choose another folder")
     (folder / "versions").mkdir(parents=True)
     (folder / "env.py").write_text(_ENVIRONMENT)
-    shutil.copy(Path(Config().get_template_directory(), "generic", "script.py.mako"), folder)
+    templates = Path(_library().config.Config().get_template_directory())
+    shutil.copy(templates / "generic" / "script.py.mako", folder)
     return f"Created {folder}: `db generate` writes the first migration into it."
 
 
+@_alembic("merge")
 def merge(
     app: Any,
     revisions: list[str],
@@ -141,9 +139,9 @@ def merge(
     rev_id: str | None = None,
 ) -> None:
     """Write a migration that joins revisions, or all `heads`."""
-    _alembic(app, "merge", revisions, message=message, branch_label=branch_label, rev_id=rev_id)
 
 
+@_alembic("revision")
 def revision(
     app: Any,
     *,
@@ -158,34 +156,21 @@ def revision(
     depends_on: str | None = None,
 ) -> None:
     """Write an empty migration; with --autogenerate, as `generate`."""
-    _alembic(
-        app,
-        "revision",
-        message=message,
-        autogenerate=autogenerate,
-        sql=sql,
-        head=head,
-        splice=splice,
-        branch_label=branch_label,
-        version_path=version_path,
-        rev_id=rev_id,
-        depends_on=depends_on,
-    )
 
 
+@_alembic("show")
 def show(app: Any, rev: str) -> None:
     """Show a revision: its script and its message."""
-    _alembic(app, "show", rev)
 
 
+@_alembic("stamp")
 def stamp(app: Any, revision: str, *, sql: bool = False, tag: str | None = None) -> None:
     """Note the revision of the database, and run no migration."""
-    _alembic(app, "stamp", revision, sql=sql, tag=tag)
 
 
+@_alembic("upgrade")
 def upgrade(app: Any, revision: str = "head", *, sql: bool = False, tag: str | None = None) -> None:
     """Go to a later revision; with --sql, print its SQL."""
-    _alembic(app, "upgrade", revision, sql=sql, tag=tag)
 
 
 #: The commands of `loafer-kit --app PATH db`.
@@ -206,28 +191,24 @@ COMMANDS = (
 )
 
 
-def _alembic(app: Any, command: str, *arguments: Any, **options: Any) -> None:
-    from alembic import command as commands
-    from alembic.config import Config
+def _library() -> Any:
+    import alembic.config  # a service that runs does without it
 
+    return alembic
+
+
+def _run(app: Any, command: str, *arguments: Any, **options: Any) -> None:
+    """Run a command of Alembic; what it, the database and the network report becomes a line."""
     folder = Path(app.settings["DATABASE_MIGRATIONS_DIRECTORY"])
     if not (folder / "env.py").is_file():
         raise MigrationError(f"{folder} holds no migrations: create the folder with `db init`")
-    config = Config(folder / "alembic.ini", stdout=sys.stdout)
+    alembic = _library()
+    config = alembic.config.Config(folder / "alembic.ini", stdout=sys.stdout)
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["database"] = app.extensions["database"]
-    with _one_line(command):
-        getattr(commands, command)(config, *arguments, **options)
-
-
-@contextlib.contextmanager
-def _one_line(command: str) -> Iterator[None]:
-    """Turn what Alembic, the database and the network report into a line."""
-    from alembic.util import CommandError
-
     try:
-        yield
-    except (CommandError, SQLAlchemyError, OSError) as error:
+        getattr(alembic.command, command)(config, *arguments, **options)
+    except (alembic.util.CommandError, SQLAlchemyError, OSError) as error:
         reason = getattr(error, "orig", None) or error  # the driver's error, without its SQL
         raise MigrationError(f"db {command}: {' '.join(str(reason).split())}") from error
 

@@ -1,10 +1,10 @@
-"""Spans: of handlers, of messages that are sent and, by option, of requests."""
+"""The observers of a service: its spans, of handlers, sent messages and requests, and its metrics."""
 
 import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import Token
 from dataclasses import dataclass
 
@@ -13,12 +13,13 @@ from opentelemetry import trace
 from opentelemetry._logs import Logger, SeverityNumber
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from loafer_kit.contrib.telemetry import conventions as names
-from loafer_kit.contrib.telemetry import facts
-from loafer_kit.events import ObservedCall, Observer, Operation, Request, Sending
+from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Operation, Request, Sending
+from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
 
@@ -133,9 +134,9 @@ class Spans(Observer):
     def started(self, call: ObservedCall) -> None:
         """Start the span of a handler and make it the current one, to the end of the task."""
         route, messages = call.route, call.messages
-        attributes = facts.of_route(route, messages[0], names.PROCESS)
+        attributes = names.of_route(route, messages[0], names.PROCESS)
         attributes[names.OPERATION_TYPE] = names.PROCESS
-        attributes |= facts.of_address(route.provider.address)
+        attributes |= names.of_address(route.provider.address)
         headers = [route.provider.trace_headers(message) for message in messages]
         ids = [route.provider.describe(message).get("message_id") for message in messages]
         is_batch = route.options.batch_handler_size is not None
@@ -164,7 +165,7 @@ class Spans(Observer):
         span = self._calls.pop(call, None)
         if span is None:
             return
-        _set_failure(span, facts.failure_of_call(call))
+        _set_failure(span, names.failure_of_call(call))
         errors = {id(made.error): made.error for made in call.deliveries if made.error is not None}
         for error in errors.values():
             self._events.emit(
@@ -178,7 +179,7 @@ class Spans(Observer):
     def send_started(self, sending: Sending) -> None:
         """Start the span of a message and inject its context, unless the message has one."""
         created_by = _creator(sending.carried)
-        attributes = {**facts.of_sending(sending), **facts.of_address(sending.address)}
+        attributes = {**names.of_sending(sending), **names.of_address(sending.address)}
         span = self._tracer.start_span(
             f"{names.SEND} {sending.destination}",
             None,
@@ -198,7 +199,7 @@ class Spans(Observer):
         span = self._sendings.pop(sending, None)
         if span is None:
             return
-        span.set_attributes(facts.of_address(sending.address))
+        span.set_attributes(names.of_address(sending.address))
         if message_id := sending.answer.get("MessageId"):
             span.set_attribute(names.MESSAGE_ID, message_id)
         if request_id := sending.answer.get("ResponseMetadata", {}).get("RequestId"):
@@ -214,14 +215,14 @@ class Spans(Observer):
         token = self._requests.pop(request, None)
         if token is not None:
             otel.detach(token)
-        attributes = facts.of_request(request)
+        attributes = names.of_request(request)
         if attributes is None:
             return
         is_receive = attributes[names.OPERATION_TYPE] == "receive"
         if not (self._options.receive_spans if is_receive else self._options.settle_spans):
             return
         messages = request.answer.get("Messages") or ()
-        attributes |= facts.of_address(request.parameters["QueueUrl"])
+        attributes |= names.of_address(request.parameters["QueueUrl"])
         count = len(messages) if is_receive else len(request.parameters["Entries"])
         attributes[names.BATCH_COUNT] = count
         if request.request_id:
@@ -245,7 +246,7 @@ class Spans(Observer):
         return _context_of_messages.extract(headers, current)
 
     def _end(self, span: Span, operation: Operation) -> None:
-        _set_failure(span, facts.failure_of_operation(operation))
+        _set_failure(span, names.failure_of_operation(operation))
         self._ender.end(span)
 
 
@@ -274,3 +275,57 @@ def _set_failure(span: Span, failure: tuple[str, str] | None) -> None:
     if failure is not None:
         span.set_attribute(names.ERROR_TYPE, failure[0])
         span.set_status(Status(StatusCode.ERROR, failure[1]))
+
+
+class Metrics(Observer):
+    """Records what happens with the instruments of the conventions."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._process_duration = meter.create_histogram(
+            names.PROCESS_DURATION,
+            unit="s",
+            description="Duration of processing operation.",
+            explicit_bucket_boundaries_advisory=names.BOUNDARIES,
+        )
+        self._operation_duration = meter.create_histogram(
+            names.OPERATION_DURATION,
+            unit="s",
+            description="Duration of messaging operation initiated by a producer or consumer client.",
+            explicit_bucket_boundaries_advisory=names.BOUNDARIES,
+        )
+        self._consumed = meter.create_counter(
+            names.CONSUMED,
+            unit="{message}",
+            description="Number of messages that were delivered to the application.",
+        )
+        self._sent = meter.create_counter(
+            names.SENT,
+            unit="{message}",
+            description="Number of messages producer attempted to send to the broker.",
+        )
+
+    def received(self, route: ObservedRoute, messages: Sequence[Message]) -> None:
+        self._consumed.add(len(messages), names.of_route(route, messages[0], "receive"))
+
+    def finished(self, call: ObservedCall) -> None:
+        attributes = names.of_route(call.route, call.messages[0], names.PROCESS)
+        _add_failure(attributes, names.failure_of_call(call))
+        self._process_duration.record(call.seconds, attributes)
+
+    def send_ended(self, sending: Sending) -> None:
+        attributes = names.of_sending(sending)
+        _add_failure(attributes, names.failure_of_operation(sending))
+        self._operation_duration.record(sending.seconds, attributes)
+        del attributes[names.OPERATION_TYPE]
+        self._sent.add(1, attributes)
+
+    def request_ended(self, request: Request) -> None:
+        attributes = names.of_request(request)
+        if attributes is not None:
+            _add_failure(attributes, names.failure_of_operation(request))
+            self._operation_duration.record(request.seconds, attributes)
+
+
+def _add_failure(attributes: names.Attributes, failure: tuple[str, str] | None) -> None:
+    if failure is not None:
+        attributes[names.ERROR_TYPE] = failure[0]
