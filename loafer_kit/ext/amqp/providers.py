@@ -15,11 +15,9 @@ from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import sending
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.amqp import letters
-from loafer_kit.ext.amqp.connections import address_of, broker_url
-from loafer_kit.ext.amqp.options import AMQPOptions
-from loafer_kit.ext.amqp.publishers import Publisher
+from loafer_kit.ext.amqp.connections import Publisher, address_of, broker_url
+from loafer_kit.ext.amqp.options import AMQPOptions, Topology
 from loafer_kit.ext.amqp.sessions import Session
-from loafer_kit.ext.amqp.topology import Topology
 from loafer_kit.outcomes import ACKNOWLEDGE, Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
