@@ -12,7 +12,7 @@ from loafer_kit.scaffold.spec.specs import Path, Payloads, PayloadSpec, Problem
 
 MOST = 200
 
-_HIDING = names.IMPORTED_BY_MODELS | {"bool", "dict", "float", "int", "list", "str"}
+_HIDING = names.IMPORTED_BY_MODELS.keys() | {"bool", "dict", "float", "int", "list", "str"}
 _LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 1000, 80
 
 
