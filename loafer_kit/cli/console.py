@@ -14,9 +14,8 @@ import typer
 from loafer_kit.cli.specs import Folders, read_spec
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.cli.terminal.output import say
-from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
-from loafer_kit.console.server import Console
+from loafer_kit.console.server import Console, Service
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
 from loafer_kit.local.sending import Server

@@ -11,27 +11,27 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import typer
 
 from loafer_kit.cli import specs
+from loafer_kit.cli.places import Place, name_of
 from loafer_kit.cli.terminal.output import (
     Terminal,
     is_interactive,
     print_exactly,
     say,
     say_json,
-    waiting,
     waiting_for_each,
 )
-from loafer_kit.dead_letters import rabbitmq_broker, replays
+from loafer_kit.dead_letters import replays
 from loafer_kit.dead_letters.letters import (
     Broker,
     Choice,
@@ -44,17 +44,10 @@ from loafer_kit.dead_letters.letters import (
 )
 from loafer_kit.dead_letters.moves import Move, Mover, NoMoveTasksError
 from loafer_kit.dead_letters.replays import Outcome
-from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
-from loafer_kit.local import rabbitmq, sending
-
-if TYPE_CHECKING:
-    from loafer_kit.dead_letters.rabbitmq import RabbitMQ
 
 Plan = Callable[[Visit, Choice], AsyncIterator[tuple[Letter, Outcome]]]
 Work = Callable[[Visit, Choice], AsyncIterator[Outcome]]
-T = TypeVar("T")
 
 #: Letters that `show` shows, and at which `list` looks; lines of a plan.
 _SHOWN, _LOOKED_AT, _PLANNED = 100, 100, 20
@@ -71,19 +64,19 @@ _WOULD = {"sent": "send", "deleted": "delete", "kept": "keep"}
 
 def list_queues(queue: str | None, prefix: str | None, *, json: bool) -> None:
     """List the dead-letter queues that are named, that a prefix finds, or of the service here."""
-    place = _Place(queue)
+    place = Place(queue)
     dead, sources = ([queue] if queue else []), list[str]()
     if not queue and prefix is None and not place.on_rabbitmq:
         dead, sources = specs.dead_letter_queues_here()
 
     async def work(broker: Broker) -> AsyncIterator[Summary]:
         found = [] if queue else await broker.dead_letter_queues(sources, prefix=prefix)
-        names = {_name(address): address for address in [*found, *dead]}
+        names = {name_of(address): address for address in [*found, *dead]}
         async for summary in summaries(broker, names, _LOOKED_AT):
             yield summary
 
     found = []
-    for summary in waiting_for_each("looking", place.each(work)):
+    for summary in waiting_for_each("looking", place.each(place.broker(), work)):
         found.append(summary)
         if not json:
             _say_summary(summary, place.kind.no_reason)
@@ -103,8 +96,10 @@ def show(queue: str, choice: Choice, *, bodies: bool, json: bool) -> None:
     choice = replace(choice, limit=limit)
     remarks: list[str] = []
     facts = []
-    place = _Place(queue)
-    for letter in waiting_for_each("looking", place.visit(_looking, choice, remarks)):
+    place = Place(queue)
+    for letter in waiting_for_each(
+        "looking", place.each(place.visit(remarks), lambda visit: visit.letters(choice))
+    ):
         facts.append(letter.facts() if json else {})
         if not json:
             _say_letter(letter, place.kind.no_reason, in_full=bodies)
@@ -119,8 +114,10 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
     """Write letters to a new file, or to standard output, one JSON object a line."""
     remarks: list[str] = []
     count = 0
-    place = _Place(queue)
-    found = waiting_for_each("looking", place.visit(_looking, choice, remarks))
+    place = Place(queue)
+    found = waiting_for_each(
+        "looking", place.each(place.visit(remarks), lambda visit: visit.letters(choice))
+    )
     with ExitStack() as stack:
         write: Callable[[str], object] = print_exactly
         if file is not None:
@@ -140,14 +137,15 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
 
 def import_letters(file: Path, queue: str, rate: float | None, *, yes: bool, json: bool) -> None:
     """Send the letters of a file that `export` wrote to a queue."""
-    place = _Place(queue)
+    place = Place(queue)
     export = Export.read(file, place.kind.imported)
 
-    def work(broker: Broker, found: Queue) -> AsyncIterator[Outcome]:
-        return replays.send_letters(broker, export.letters, found, export.key, rate=rate)
+    def work(found: tuple[Broker, Queue]) -> AsyncIterator[Outcome]:
+        broker, target = found
+        return replays.send_letters(broker, export.letters, target, export.key, rate=rate)
 
     if _is_confirmed(f"send {_letters(len(export.letters))} to", queue, yes=yes, json=json):
-        _report(queue, waiting_for_each("sending", place.each_of_queue(work)), [], json=json)
+        _report(queue, waiting_for_each("sending", place.each(place.found(), work)), [], json=json)
 
 
 def purge(queue: str, choice: Choice, *, yes: bool, json: bool) -> None:
@@ -156,18 +154,20 @@ def purge(queue: str, choice: Choice, *, yes: bool, json: bool) -> None:
         _act(queue, choice, replays.plan_purge, replays.purge, yes=yes, json=json)
         return
 
-    place = _Place(queue)
+    place = Place(queue)
 
-    async def counted(broker: Broker, found: Queue) -> AsyncIterator[int]:
-        yield sum(await broker.counts(found))
+    async def counted(found: tuple[Broker, Queue]) -> AsyncIterator[int]:
+        broker, target = found
+        yield sum(await broker.counts(target))
 
-    async def emptied(broker: Broker, found: Queue) -> AsyncIterator[None]:
-        await broker.empty(found)
+    async def emptied(found: tuple[Broker, Queue]) -> AsyncIterator[None]:
+        broker, target = found
+        await broker.empty(target)
         yield
 
-    count = _letters(*place.each_of_queue(counted))
+    count = _letters(*place.each(place.found(), counted))
     if _is_confirmed(f"delete all, about {count}, of", queue, yes=yes, json=json):
-        list(place.each_of_queue(emptied))
+        list(place.each(place.found(), emptied))
         if json:
             say_json(_as_json(queue, [], [], done=True))
         say(f"deleted all, about {count}, of {queue}", err=json)
@@ -177,12 +177,12 @@ def move(
     queue: str, to: str | None, rate: int | None, *, cancel: bool, yes: bool, json: bool
 ) -> None:
     """Have SQS move all letters, or end a move; replay them on a server without moves."""
-    place = _Place(queue)
+    place = Place(queue)
     if place.on_rabbitmq:
         raise ConfigurationError(
             f"RabbitMQ has no moves: use `loafer-kit dlq replay {queue}`, or a shovel of RabbitMQ"
         )
-    steps = place.each_of_queue(partial(_moving, to=to, rate=rate, cancel=cancel))
+    steps = place.each(place.found(), partial(_moving, to=to, rate=rate, cancel=cancel))
     try:
         first = next(steps)
     except NoMoveTasksError as error:
@@ -274,9 +274,13 @@ def _act(
 ) -> None:
     """Show what would be done with the chosen letters and ask, then do it with these."""
     remarks: list[str] = []
-    place = _Place(queue)
+    place = Place(queue)
     if not yes:
-        planned = list(waiting_for_each("looking", place.visit(plan, choice, remarks)))
+        planned = list(
+            waiting_for_each(
+                "looking", place.each(place.visit(remarks), lambda visit: plan(visit, choice))
+            )
+        )
         outcomes = [outcome for _, outcome in planned]
         if json:
             say_json(_as_json(queue, outcomes, remarks, done=False))
@@ -289,13 +293,13 @@ def _act(
             _say_remarks([_RISEN if planned else "no letter"])
             return
         choice, remarks = Choice(ids=frozenset(letter.id for letter, _ in planned)), []
-    steps = place.visit(work, choice, remarks)
+    steps = place.each(place.visit(remarks), lambda visit: work(visit, choice))
     _report(queue, steps if quietly else waiting_for_each("working", steps), remarks, json=json)
 
 
 def _is_confirmed(what: str, queue: str, *, yes: bool, json: bool) -> bool:
     """Return whether to do it: a person types the queue's name, or has said --yes."""
-    name = _name(queue)
+    name = name_of(queue)
     if not yes and (json or not is_interactive()):
         say(f"nothing was changed: --yes would {what} {name}", err=True)
     elif not yes:
@@ -325,9 +329,10 @@ def _report(queue: str, outcomes: Iterator[Outcome], remarks: Sequence[str], *, 
 
 
 async def _moving(
-    broker: Any, queue: Queue, *, to: str | None, rate: int | None, cancel: bool
+    found: tuple[Any, Queue], *, to: str | None, rate: int | None, cancel: bool
 ) -> AsyncIterator[str | Move]:
     """Yield what is going to be done, if anything, then do it and yield the states of the move."""
+    broker, queue = found
     mover = await Mover.of(broker, queue)
     last = await mover.last()
     is_running = last is not None and not last.is_over
@@ -338,7 +343,7 @@ async def _moving(
         await mover.cancel(last)
     elif not is_running:
         target = await mover.target(to)
-        yield f"move all letters to {bare_name(target)} of"
+        yield f"move all letters to {name_of(target)} of"
         await mover.start(target, rate)
     async for state in mover.follow():
         yield state
@@ -358,97 +363,7 @@ def _follow(steps: Iterator[str | Move]) -> Move | None:
     return last
 
 
-class _Place:
-    """Where the queues of a command are. A command is synchronous, what it does there is not.
-
-    `kind` is the class of the broker.
-    """
-
-    def __init__(self, queue: str | None) -> None:
-        self._queue = queue
-        self._pairs = specs.rabbitmq_queues_here(queue)
-        self.on_rabbitmq = self._pairs is not None
-        self.kind: type[SQS | RabbitMQ] = SQS
-        if self.on_rabbitmq:
-            self.kind = rabbitmq_broker()
-
-    def each(self, work: Callable[[Broker], AsyncIterator[T]]) -> Iterator[T]:
-        """Yield what `work` yields, given the broker."""
-        queue = self._queue
-        with waiting(f"looking for {queue or 'queues'}"):
-            name, opened = self._broker()
-        say(f"{queue or 'queues'} on {name}", err=True)
-
-        async def items() -> AsyncIterator[T]:
-            async with opened as broker:
-                found: Any = work(broker)
-                async with aclosing(found):
-                    async for item in found:
-                        yield item
-
-        async def step(found: Any) -> list[T]:
-            try:
-                return [await anext(found)]
-            except StopAsyncIteration:
-                return []
-
-        with asyncio.Runner() as runner:
-            found: Any = items()
-            try:
-                while item := runner.run(step(found)):
-                    yield from item
-            finally:
-                runner.run(found.aclose())
-
-    def each_of_queue(self, work: Callable[[Broker, Queue], AsyncIterator[T]]) -> Iterator[T]:
-        """Yield what `work` yields, given the broker and the queue there."""
-
-        async def found(broker: Broker) -> AsyncIterator[T]:
-            items: Any = work(broker, await broker.queue(str(self._queue)))
-            async with aclosing(items):
-                async for item in items:
-                    yield item
-
-        return self.each(found)
-
-    def visit(
-        self,
-        work: Callable[[Visit, Choice], AsyncIterator[T]],
-        choice: Choice,
-        remarks: list[str],
-    ) -> Iterator[T]:
-        """Yield what `work` yields on a visit to the queue; what it did not see is a remark."""
-
-        async def visited(broker: Broker, queue: Queue) -> AsyncIterator[T]:
-            async with broker.visit(queue) as visit:
-                found: Any = work(visit, choice)
-                async with aclosing(found):
-                    async for item in found:
-                        yield item
-                remarks.extend([visit.remark] if visit.remark else [])
-
-        return self.each_of_queue(visited)
-
-    def _broker(self) -> tuple[str, AbstractAsyncContextManager[Broker]]:
-        """Return the name of the place, and the broker, to be opened."""
-        kind: Any = self.kind
-        if self.on_rabbitmq:
-            url = rabbitmq.url_in_use()
-            return kind.place(url), kind.opened(url, self._pairs)
-        server = sending.server_with(self._queue)
-        return server.place, kind.opened(server.clients.options, self._queue or "")
-
-
-def _looking(visit: Visit, choice: Choice) -> AsyncIterator[Letter]:
-    return visit.letters(choice)
-
-
 # Texts
-
-
-def _name(queue: str) -> str:
-    """Return the name of a queue that is given by name, URL or ARN."""
-    return bare_name(queue) if is_url(queue) or is_arn(queue) else queue
 
 
 def _letters(count: int) -> str:
@@ -502,7 +417,7 @@ def _summary_as_json(summary: Summary) -> dict[str, Any]:
 
 
 def _say_letter(letter: Letter, no_reason: str, *, in_full: bool) -> None:
-    source = f", from {_name(letter.source)}" if letter.source else ""
+    source = f", from {name_of(letter.source)}" if letter.source else ""
     sent = f", sent {_time(letter.sent)}" if letter.sent else ""
     group = f", group {letter.group}" if letter.group else ""
     say(f"{letter.id}: received {letter.receive_count} times{sent}{source}{group}")

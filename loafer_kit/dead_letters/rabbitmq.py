@@ -21,6 +21,7 @@ from loafer_kit.dead_letters.letters import Letter, Queue
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.ext.amqp.connections import (
     ANSWER,
+    Publisher,
     address_of,
     broker_url,
     connect,
@@ -37,7 +38,6 @@ from loafer_kit.ext.amqp.letters import (
     first_received,
     revived,
 )
-from loafer_kit.ext.amqp.publishers import Publisher
 
 #: Letters that are received before they are shown or sent.
 _BATCH = 10

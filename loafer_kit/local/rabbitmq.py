@@ -98,6 +98,29 @@ def _amqp() -> Any:
     return amqp
 
 
+def address_of(url: str) -> str:
+    """Return a broker's URL without its user and password."""
+    return str(_amqp().connections.address_of(url))
+
+
+def depths(queues: Iterable[str]) -> tuple[str, dict[str, int]]:
+    """Return the address of the broker that the environment names, and its queues' ready messages.
+
+    Of the queues those that exist; nothing is created. Raises `ProviderError`.
+    """
+    client = _amqp().connections
+    url = client.broker_url()
+
+    async def look() -> dict[str, int]:
+        connection = await client.connect(url, "doctor")
+        try:
+            return dict(await client.depths(connection, queues))
+        finally:
+            await client.disconnect(connection)
+
+    return address_of(url), asyncio.run(look())
+
+
 def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> list[str]:
     """Declare a queue as its route does, and put messages into it; return their ids.
 

@@ -6,9 +6,8 @@ import json
 import threading
 from urllib.parse import urlsplit
 
-from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
-from loafer_kit.console.server import Console
+from loafer_kit.console.server import Console, Service
 from loafer_kit.exceptions import RejectMessage
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.managers import LoaferManager

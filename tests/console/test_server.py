@@ -9,8 +9,8 @@ import pytest
 import rabbit
 from console.stage import SPEC, serving
 
-from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
+from loafer_kit.console.server import Service
 from loafer_kit.local import LocalQueue, LocalServer
 from loafer_kit.local import rabbitmq as local_rabbitmq
 from loafer_kit.local.sending import Server

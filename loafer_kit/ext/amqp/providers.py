@@ -9,17 +9,15 @@ from typing import Any
 
 import aio_pika
 from aio_pika import DeliveryMode
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import sending
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.amqp import letters
-from loafer_kit.ext.amqp.connections import address_of, broker_url
-from loafer_kit.ext.amqp.options import AMQPOptions
-from loafer_kit.ext.amqp.publishers import Publisher
+from loafer_kit.ext.amqp.connections import Publisher, address_of, broker_url
+from loafer_kit.ext.amqp.options import AMQPOptions, Topology
 from loafer_kit.ext.amqp.sessions import Session
-from loafer_kit.ext.amqp.topology import Topology
 from loafer_kit.outcomes import ACKNOWLEDGE, Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -72,6 +70,7 @@ class AMQPProvider(AbstractProvider):
         self._opening: asyncio.Lock | None = None
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retry_queues: set[str] = set()
 
     def __str__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"
@@ -201,12 +200,18 @@ class AMQPProvider(AbstractProvider):
             await publisher.close()
 
     async def depth(self) -> Mapping[str, int]:
-        """Return how many messages are ready, and how many dead letters there are."""
+        """Return how many messages are ready, how many wait for a retry, and how many are dead.
+
+        The retries are those of this process.
+        """
         if self._session is None:
             return {}
         kinds = {self.name: "visible", self.dead_letter_queue: "dead_letters"}
-        found = await self._session.depths(*filter(None, kinds))
-        return {kinds[name]: count for name, count in found.items()}
+        found = await self._session.depths(*filter(None, kinds), *self._retry_queues)
+        self._retry_queues &= found.keys()  # the others have expired
+        depth = {kind: found[name] for name, kind in kinds.items() if name in found}
+        delayed = sum(found[name] for name in self._retry_queues)
+        return {**depth, "delayed": delayed} if delayed else depth
 
     def holds(self, message: Message) -> bool:
         """Return whether the channel of `message` is still open."""
@@ -282,15 +287,14 @@ class AMQPProvider(AbstractProvider):
             self._run(self._give_back_later(session, message, delay))
             return
         copy = letters.retried(message, persistent=self.options.durable)
+
+        async def declare(channel: AbstractChannel) -> str:
+            name = await self._topology.declare_retry_queue(channel, delay)
+            self._retry_queues.add(name)
+            return name
+
         async with self._published(session, message):
-            await self._to_publish_with().publish(
-                copy,
-                (
-                    (lambda channel: self._topology.declare_retry_queue(channel, delay))
-                    if delay
-                    else self.name
-                ),
-            )
+            await self._to_publish_with().publish(copy, declare if delay else self.name)
 
     async def _move(self, session: Session, message: AbstractIncomingMessage, reason: str) -> None:
         target = self._topology.dead_letter_queue

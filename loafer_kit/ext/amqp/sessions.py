@@ -19,7 +19,7 @@ from loafer_kit.ext.amqp.connections import (
     provider_errors,
     reason_of,
 )
-from loafer_kit.ext.amqp.topology import Topology
+from loafer_kit.ext.amqp.options import Topology
 
 logger = logging.getLogger(__name__)
 

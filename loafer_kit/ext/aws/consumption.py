@@ -95,11 +95,10 @@ class QueueSession:
             ended=settled,
             events=events,
         )
-        self._blocking_queue = BlockingQueue(queue.url, connection.clients.blocking_client)
         self._heartbeat = Heartbeat(
             queue,
             self._leases,
-            blocking_queue=self._blocking_queue,
+            blocking_queue=BlockingQueue(queue.url, connection.clients.blocking_client),
             visibility_lock=visibility_lock,
             lost=self._on_lost,
             undeleted=self._settlement.undeleted,
@@ -383,7 +382,6 @@ class QueueSession:
         await self._in_flight.close()
         self._watchdog.remove(self._heartbeat.extend_in_thread)
         await self._heartbeat.close()
-        self._blocking_queue.close()
         await self._settlement.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -357,3 +357,13 @@ async def test_binary_headers_pass_through_retries_and_deaths(broker):
     await provider.settle(message, DeadLetter("no"))
     (letter,) = await rabbit.take(broker.url, provider.dead_letter_queue, 1)
     assert (letter.headers["raw"], letter.headers["deep"]) == (b"\xff", [{"raw": b"\x00"}])
+
+
+async def test_messages_that_wait_for_a_retry_are_counted(broker):
+    """Until they come again; each delay has a queue of its own."""
+    provider, (first, second) = await broker.filled("1", "2")
+    await provider.settle(first, Retry(60.0))
+    await provider.settle(second, Retry(0.5))
+    assert await provider.depth() == {"visible": 0, "dead_letters": 0, "delayed": 2}
+    assert bodies(await fetch(provider, 1)) == ["2"]
+    assert await provider.depth() == {"visible": 0, "dead_letters": 0, "delayed": 1}
