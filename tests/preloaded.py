@@ -20,6 +20,7 @@ import loafer_kit.cli.new
 import loafer_kit.cli.send
 import loafer_kit.ext.aws.routes
 import loafer_kit.local.development
+import loafer_kit.local.gates
 import loafer_kit.managers
 import loafer_kit.scaffold.rendering.builtin
 import loafer_kit.scaffold.rendering.formatting  # noqa: F401

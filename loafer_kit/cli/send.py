@@ -19,8 +19,7 @@ from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_e
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
-from loafer_kit.local.environments import is_local
-from loafer_kit.local.queues import MessageOptions
+from loafer_kit.local.servers import is_local
 from loafer_kit.scaffold.spec.fields import AMQP
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
@@ -132,12 +131,7 @@ def send(
     bodies = read_bodies(body, file, lines=lines)
     if envelope or fact:
         bodies = _wrapped(bodies, envelope, dict(_pair("--fact", pair) for pair in fact or []))
-    options = MessageOptions(
-        group=group,
-        deduplication_id=deduplication_id,
-        attributes=dict(_name_and_value(pair) for pair in attribute or []),
-        delay=delay,
-    )
+    attributes = dict(_name_and_value(pair) for pair in attribute or [])
     folders = [enclosing_project(Path())]
     destination = specs.filled(destination, folders)
     declared = specs.declared(destination, folders)
@@ -146,10 +140,11 @@ def send(
             raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
         _send_to_rabbitmq(destination, declared.amqp_options, bodies, json=json)
         return
-    from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
+    from loafer_kit.local import queues, sending  # import botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
+    options = queues.MessageOptions(group, deduplication_id, attributes, delay)
     if envelope is None and is_local(found.clients.endpoint_url or ""):
         bodies = in_own_envelope(declared, bodies)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)

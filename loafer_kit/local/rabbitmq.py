@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.local.environments import is_local
+from loafer_kit.local.servers import is_local
 
 INSTALL = (
     "RabbitMQ is not installed. Install it (on Debian: apt-get install rabbitmq-server), or name a "

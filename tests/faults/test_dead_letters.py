@@ -9,8 +9,7 @@ from loafer_kit.dead_letters.moves import Mover
 from loafer_kit.dead_letters.visits import visiting
 from loafer_kit.ext.aws.requests.clients import borrowed
 from loafer_kit.local import LocalQueue
-from loafer_kit.local.clients import Clients
-from loafer_kit.local.queues import LocalQueues
+from loafer_kit.local.queues import Clients, LocalQueues
 
 
 @pytest.fixture
