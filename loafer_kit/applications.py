@@ -47,9 +47,9 @@ class Application(Service):
     `consumer` has a coroutine method `read()`; `callback(app, message)` is a coroutine function
     that returns an iterable of results, or None. If `message` is annotated with a payload type, it
     is validated and arrives as that type. `middleware` is called around the callback, the first one
-    outermost; its metadata is empty. Each result, after its postprocessors, is sent to `forward_to`, a
-    `Producer`, before the message is acknowledged. `settings` may be a mapping or an object with upper-case
-    attributes.
+    outermost; its metadata is empty. Each result, after its postprocessors, is sent to
+    `forward_to`, a `Producer`, before the message is acknowledged. `settings` may be a mapping or
+    an object with upper-case attributes.
     """
 
     def __init__(

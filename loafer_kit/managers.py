@@ -21,8 +21,8 @@ class LoaferManager(Service):
     `_concurrency_limit` limits the handlers of all routes together, `_max_threads` the threads for
     plain (not `async`) handlers; by default there is a thread for each handler that may run.
     `settings` are shared with the extensions. `middleware` is called around the handlers of all
-    routes, the first one outermost, and outside that of a route. Handlers get `grace_time` seconds to end after a
-    signal.
+    routes, the first one outermost, and outside that of a route. Handlers get `grace_time` seconds
+    to end after a signal.
     """
 
     def __init__(

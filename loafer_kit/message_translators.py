@@ -13,8 +13,8 @@ class AbstractMessageTranslator(ABC):
     def translate(self, message: Message) -> TranslatedMessage | Awaitable[TranslatedMessage]:
         """Return `{"content": …, "metadata": {…}}`; `metadata` may be left out.
 
-        It may be a coroutine function, to fetch what the message only points to. A content of None means "no content": the message fails. `0`, `False`, `""`, `[]` and `{}`
-        are content.
+        It may be a coroutine function, to fetch what the message only points to. A content of None
+        means "no content": the message fails. `0`, `False`, `""`, `[]` and `{}` are content.
         """
 
 

@@ -17,7 +17,7 @@ from loafer_kit.engine.callables import (
     run_in_loop_or_executor,
     time_limit,
 )
-from loafer_kit.engine.flow import CircuitBreaker, Flow
+from loafer_kit.engine.flow import Flow
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.middleware import CallNext, Middleware, checked, checked_forwarder, compose
@@ -43,9 +43,9 @@ class Route:
     first parameter is annotated with a dataclass, a TypedDict or a pydantic model, or with a type
     that mentions one, the content is validated and arrives as that type. `name` appears in the
     logs; `middleware` is called around the handler, the first one outermost. An answer that is a
-    result, anything true but `True` itself, is sent to `forward_to`, a `Producer`, before the message
-    is acknowledged. `options` are the keywords of `RouteOptions`. Environment variables override options: LOAFER_ORDERS_CONCURRENCY
-    sets the `concurrency` of the route `orders`.
+    result, anything true but `True` itself, is sent to `forward_to`, a `Producer`, before the
+    message is acknowledged. `options` are the keywords of `RouteOptions`. Environment variables
+    override options: LOAFER_ORDERS_CONCURRENCY sets the `concurrency` of the route `orders`.
 
     Raises `TypeError` for a provider, translator or error handler of the wrong kind, `ValueError`
     for a handler that is not callable, `ConfigurationError` for an invalid option or an annotation
@@ -85,15 +85,7 @@ class Route:
         )
         with environment_options(name, SETTABLE_OPTIONS) as overrides:
             self.options = RouteOptions.from_keywords(name, options | overrides)
-        self.flow = Flow(
-            self.options.rate_limit,
-            CircuitBreaker(
-                self.options.breaker_threshold,
-                self.options.breaker_exceptions,
-                self.options.breaker_recovery,
-            ),
-            self.options.concurrency,
-        )
+        self.flow = Flow(self.options)
         self._handler_object = handler
         self.handler = _callable_of(handler)
         self._handler_is_async = is_async(self.handler)
@@ -106,11 +98,7 @@ class Route:
         _check_runs(name, "handler", self.handler, may_yield=is_batch)
         if error_handler is not None:
             _check_runs(name, "error handler", error_handler)
-        self._decode = decoder_for(
-            self.handler,
-            batch=is_batch,
-            position=self._content_position,
-        )
+        self._decode = decoder_for(self.handler, batch=is_batch, position=self._content_position)
         self._error_handler = error_handler
         self.middleware = checked(f"Route {name!r}", middleware)
         self._forward_to = checked_forwarder(f"Route {name!r}", forward_to)

@@ -25,8 +25,9 @@ class LoaferRunner:
     """Runs a coroutine, or only the event loop, until it ends or a signal arrives.
 
     The first SIGINT or SIGTERM stops in an orderly way, the second at once, the third kills the
-    process. While the service starts up, the first cancels that, and the second kills. `max_workers` limits the threads for plain (not `async`) handlers.
-    `on_stop_callback` is called when stopping begins. A runner can be started again.
+    process. While the service starts up, the first cancels that, and the second kills.
+    `max_workers` limits the threads for plain (not `async`) handlers. `on_stop_callback` is called
+    when stopping begins. A runner can be started again.
     """
 
     def __init__(

@@ -22,8 +22,7 @@ import loafer_kit.ext.aws.routes
 import loafer_kit.local.development
 import loafer_kit.local.gates
 import loafer_kit.managers
-import loafer_kit.scaffold.rendering.builtin
-import loafer_kit.scaffold.rendering.formatting  # noqa: F401
+import loafer_kit.scaffold.rendering.builtin  # noqa: F401
 
 botocore_caches.share()
 for service in ("sqs", "sns"):

@@ -14,16 +14,17 @@ import typer
 from loafer_kit.cli.specs import Folders, read_spec
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.cli.terminal.output import say
-from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
-from loafer_kit.console.server import Console
+from loafer_kit.console.server import Console, Service
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
 from loafer_kit.local.sending import Server
 from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.http import Address
-from loafer_kit.scaffold.spec import message_schemas, payloads
-from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec import payloads
+from loafer_kit.scaffold.spec.fields import AMQP, amqp_dead_letter_queue
+from loafer_kit.scaffold.spec.schema import of_model
+from loafer_kit.scaffold.spec.specs import Payloads, QueueSpec, ServiceSpec
 
 _WHY_NOT = (
     "{address} is reachable from other machines, over HTTP that is not encrypted: whoever reads the "
@@ -91,14 +92,16 @@ def services_of(folders: Sequence[Path]) -> list[Service]:
 
 
 def _service(spec: ServiceSpec, control: Path) -> Service:
-    queues = () if spec.on_rabbitmq else spec.queues  # the panel of queues is for SQS
-    return Service(spec.package, [_queue(queue, spec.payloads) for queue in queues], control)
+    return Service(spec.package, [_queue(queue, spec.payloads) for queue in spec.queues], control)
 
 
-def _queue(queue: QueueSpec, models: payloads.Payloads) -> Queue:
+def _queue(queue: QueueSpec, models: Payloads) -> Queue:
     schema, example = None, ""
     if queue.payload in models:
-        schema = message_schemas.of_model(str(queue.payload), models)
+        schema = of_model(str(queue.payload), models)
         if payloads.why_no_example(str(queue.payload), models) is None:
             example = json.dumps(payloads.example(str(queue.payload), models), indent=2)
+    if queue.kind == AMQP:
+        dead = queue.dead_letter_queue or amqp_dead_letter_queue(queue.name)
+        return Queue(queue.name, dead, schema, example, queue.amqp_options)
     return Queue(queue.queue_name, queue.dead_letter_queue, schema, example)

@@ -11,46 +11,49 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
+from json import dumps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 
 from loafer_kit.cli import specs
+from loafer_kit.cli.places import Place, name_of
 from loafer_kit.cli.terminal.output import (
     Terminal,
     is_interactive,
     print_exactly,
     say,
     say_json,
-    waiting,
     waiting_for_each,
 )
-from loafer_kit.dead_letters import exports, queues, replays
-from loafer_kit.dead_letters.letters import Choice, Letter
+from loafer_kit.dead_letters import replays
+from loafer_kit.dead_letters.letters import (
+    Broker,
+    Choice,
+    Export,
+    Letter,
+    Queue,
+    Summary,
+    Visit,
+    summaries,
+)
 from loafer_kit.dead_letters.moves import Move, Mover, NoMoveTasksError
-from loafer_kit.dead_letters.queues import Summary
 from loafer_kit.dead_letters.replays import Outcome
-from loafer_kit.dead_letters.visits import Visit, visiting
-from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.ext.aws.addresses import bare_name
-from loafer_kit.ext.aws.requests.clients import Clients, borrowed
-from loafer_kit.local import sending
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 
 Plan = Callable[[Visit, Choice], AsyncIterator[tuple[Letter, Outcome]]]
 Work = Callable[[Visit, Choice], AsyncIterator[Outcome]]
-T = TypeVar("T")
 
 #: Letters that `show` shows, and at which `list` looks; lines of a plan.
 _SHOWN, _LOOKED_AT, _PLANNED = 100, 100, 20
 #: Characters of a body that is not shown in full.
 _PREVIEW = 200
 
-_NO_REASON = "no reason: SQS moved it after its last receive"
 _RISEN = "the receive count of each letter that was looked at rose by one"
 #: An answer that is not the name of a queue.
 _NOT = "no, leave it"
@@ -61,21 +64,22 @@ _WOULD = {"sent": "send", "deleted": "delete", "kept": "keep"}
 
 def list_queues(queue: str | None, prefix: str | None, *, json: bool) -> None:
     """List the dead-letter queues that are named, that a prefix finds, or of the service here."""
+    place = Place(queue)
     dead, sources = ([queue] if queue else []), list[str]()
-    if not queue and prefix is None:
+    if not queue and prefix is None and not place.on_rabbitmq:
         dead, sources = specs.dead_letter_queues_here()
 
-    async def work(clients: Clients, _url: str) -> AsyncIterator[Summary]:
-        found = await queues.dead_letter_queues(clients, sources, prefix=prefix)
-        names = {bare_name(name): name for name in [*found, *dead]}
-        async for summary in queues.summaries(clients, names.values(), _LOOKED_AT):
+    async def work(broker: Broker) -> AsyncIterator[Summary]:
+        found = [] if queue else await broker.dead_letter_queues(sources, prefix=prefix)
+        names = {name_of(address): address for address in [*found, *dead]}
+        async for summary in summaries(broker, names, _LOOKED_AT):
             yield summary
 
     found = []
-    for summary in waiting_for_each("looking", _each(work, queue, names_it=False)):
+    for summary in waiting_for_each("looking", place.each(place.broker(), work)):
         found.append(summary)
         if not json:
-            _say_summary(summary)
+            _say_summary(summary, place.kind.no_reason)
     if json:
         say_json([_summary_as_json(summary) for summary in found])
     elif not found:
@@ -92,10 +96,13 @@ def show(queue: str, choice: Choice, *, bodies: bool, json: bool) -> None:
     choice = replace(choice, limit=limit)
     remarks: list[str] = []
     facts = []
-    for letter in waiting_for_each("looking", _visit(_looking, queue, choice, remarks)):
+    place = Place(queue)
+    for letter in waiting_for_each(
+        "looking", place.each(place.visit(remarks), lambda visit: visit.letters(choice))
+    ):
         facts.append(letter.facts() if json else {})
         if not json:
-            _say_letter(letter, in_full=bodies)
+            _say_letter(letter, place.kind.no_reason, in_full=bodies)
     if len(facts) == limit:
         remarks.append(f"{limit} letters at most: --limit shows more")
     if json:
@@ -107,7 +114,10 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
     """Write letters to a new file, or to standard output, one JSON object a line."""
     remarks: list[str] = []
     count = 0
-    letters = waiting_for_each("looking", _visit(_looking, queue, choice, remarks))
+    place = Place(queue)
+    found = waiting_for_each(
+        "looking", place.each(place.visit(remarks), lambda visit: visit.letters(choice))
+    )
     with ExitStack() as stack:
         write: Callable[[str], object] = print_exactly
         if file is not None:
@@ -117,8 +127,8 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
                 raise LoaferKitError(f"{file}: {error.strerror}") from error
             write = stack.enter_context(os.fdopen(opened, "w", encoding="utf-8")).write
         try:
-            for letter in letters:
-                write(exports.line(letter))
+            for letter in found:
+                write(f"{dumps(place.kind.exported(letter))}\n")
                 count += 1
         finally:
             where = file or "standard output"
@@ -127,13 +137,15 @@ def export(queue: str, file: Path | None, choice: Choice) -> None:
 
 def import_letters(file: Path, queue: str, rate: float | None, *, yes: bool, json: bool) -> None:
     """Send the letters of a file that `export` wrote to a queue."""
-    export = exports.read(file)
+    place = Place(queue)
+    export = Export.read(file, place.kind.imported)
 
-    def work(clients: Clients, url: str) -> AsyncIterator[Outcome]:
-        return replays.send_letters(clients, export.letters, url, export.key, rate=rate)
+    def work(found: tuple[Broker, Queue]) -> AsyncIterator[Outcome]:
+        broker, target = found
+        return replays.send_letters(broker, export.letters, target, export.key, rate=rate)
 
     if _is_confirmed(f"send {_letters(len(export.letters))} to", queue, yes=yes, json=json):
-        _report(queue, waiting_for_each("sending", _each(work, queue)), [], json=json)
+        _report(queue, waiting_for_each("sending", place.each(place.found(), work)), [], json=json)
 
 
 def purge(queue: str, choice: Choice, *, yes: bool, json: bool) -> None:
@@ -142,15 +154,20 @@ def purge(queue: str, choice: Choice, *, yes: bool, json: bool) -> None:
         _act(queue, choice, replays.plan_purge, replays.purge, yes=yes, json=json)
         return
 
-    async def work(clients: Clients, url: str) -> AsyncIterator[str]:
-        async for summary in queues.summaries(clients, [url], look_at=0):
-            yield _letters(summary.visible + summary.in_flight)
-        await replays.empty(clients, url)
+    place = Place(queue)
 
-    steps = _each(work, queue)
-    count = next(steps)
+    async def counted(found: tuple[Broker, Queue]) -> AsyncIterator[int]:
+        broker, target = found
+        yield sum(await broker.counts(target))
+
+    async def emptied(found: tuple[Broker, Queue]) -> AsyncIterator[None]:
+        broker, target = found
+        await broker.empty(target)
+        yield
+
+    count = _letters(*place.each(place.found(), counted))
     if _is_confirmed(f"delete all, about {count}, of", queue, yes=yes, json=json):
-        list(steps)
+        list(place.each(place.found(), emptied))
         if json:
             say_json(_as_json(queue, [], [], done=True))
         say(f"deleted all, about {count}, of {queue}", err=json)
@@ -160,7 +177,12 @@ def move(
     queue: str, to: str | None, rate: int | None, *, cancel: bool, yes: bool, json: bool
 ) -> None:
     """Have SQS move all letters, or end a move; replay them on a server without moves."""
-    steps = _each(partial(_moving, to=to, rate=rate, cancel=cancel), queue)
+    place = Place(queue)
+    if place.on_rabbitmq:
+        raise ConfigurationError(
+            f"RabbitMQ has no moves: use `loafer-kit dlq replay {queue}`, or a shovel of RabbitMQ"
+        )
+    steps = place.each(place.found(), partial(_moving, to=to, rate=rate, cancel=cancel))
     try:
         first = next(steps)
     except NoMoveTasksError as error:
@@ -252,13 +274,18 @@ def _act(
 ) -> None:
     """Show what would be done with the chosen letters and ask, then do it with these."""
     remarks: list[str] = []
+    place = Place(queue)
     if not yes:
-        planned = list(waiting_for_each("looking", _visit(plan, queue, choice, remarks)))
+        planned = list(
+            waiting_for_each(
+                "looking", place.each(place.visit(remarks), lambda visit: plan(visit, choice))
+            )
+        )
         outcomes = [outcome for _, outcome in planned]
         if json:
             say_json(_as_json(queue, outcomes, remarks, done=False))
         for letter, outcome in [] if json else planned[:_PLANNED]:
-            say(f"would {_described(outcome, _WOULD)}: {letter.reason or _NO_REASON}")
+            say(f"would {_described(outcome, _WOULD)}: {letter.reason or place.kind.no_reason}")
         more = len(planned) - _PLANNED
         _say_remarks([*remarks, *([f"and {_letters(more)} more"] if more > 0 else [])])
         what = _counted(outcomes, _WOULD)
@@ -266,13 +293,13 @@ def _act(
             _say_remarks([_RISEN if planned else "no letter"])
             return
         choice, remarks = Choice(ids=frozenset(letter.id for letter, _ in planned)), []
-    steps = _visit(work, queue, choice, remarks)
+    steps = place.each(place.visit(remarks), lambda visit: work(visit, choice))
     _report(queue, steps if quietly else waiting_for_each("working", steps), remarks, json=json)
 
 
 def _is_confirmed(what: str, queue: str, *, yes: bool, json: bool) -> bool:
     """Return whether to do it: a person types the queue's name, or has said --yes."""
-    name = bare_name(queue)
+    name = name_of(queue)
     if not yes and (json or not is_interactive()):
         say(f"nothing was changed: --yes would {what} {name}", err=True)
     elif not yes:
@@ -302,20 +329,21 @@ def _report(queue: str, outcomes: Iterator[Outcome], remarks: Sequence[str], *, 
 
 
 async def _moving(
-    clients: Clients, url: str, *, to: str | None, rate: int | None, cancel: bool
+    found: tuple[Any, Queue], *, to: str | None, rate: int | None, cancel: bool
 ) -> AsyncIterator[str | Move]:
     """Yield what is going to be done, if anything, then do it and yield the states of the move."""
-    mover = await Mover.of(clients, url)
+    broker, queue = found
+    mover = await Mover.of(broker, queue)
     last = await mover.last()
     is_running = last is not None and not last.is_over
     if cancel:
         if last is None or not is_running:
-            raise LoaferKitError(f"No move of {bare_name(url)} is running")
+            raise LoaferKitError(f"No move of {queue.name} is running")
         yield f"cancel the move to {last.target} of"
         await mover.cancel(last)
     elif not is_running:
         target = await mover.target(to)
-        yield f"move all letters to {bare_name(target)} of"
+        yield f"move all letters to {name_of(target)} of"
         await mover.start(target, rate)
     async for state in mover.follow():
         yield state
@@ -333,63 +361,6 @@ def _follow(steps: Iterator[str | Move]) -> Move | None:
                 bar.length = max(state.total or 0, state.moved, 1)
                 bar.update(state.moved - bar.pos)
     return last
-
-
-# Clients: a command is synchronous, what it does is not.
-
-
-def _each(
-    work: Callable[[Clients, str], AsyncIterator[T]], queue: str | None, *, names_it: bool = True
-) -> Iterator[T]:
-    """Yield what `work` yields, given clients for the server that has the queue, and its URL."""
-    with waiting(f"looking for {queue or 'queues'}"):
-        server = sending.server_with(queue)
-    say(f"{queue or 'queues'} on {server.place}", err=True)
-
-    async def items() -> AsyncIterator[T]:
-        async with borrowed(server.clients.options, queue or "") as clients:
-            url = await clients.queue_url(queue) if queue and names_it else ""
-            found: Any = work(clients, url)
-            async with aclosing(found):
-                async for item in found:
-                    yield item
-
-    async def step(found: Any) -> list[T]:
-        try:
-            return [await anext(found)]
-        except StopAsyncIteration:
-            return []
-
-    with asyncio.Runner() as runner:
-        found: Any = items()
-        try:
-            while item := runner.run(step(found)):
-                yield from item
-        finally:
-            runner.run(found.aclose())
-
-
-def _visit(
-    work: Callable[[Visit, Choice], AsyncIterator[T]],
-    queue: str,
-    choice: Choice,
-    remarks: list[str],
-) -> Iterator[T]:
-    """Yield what `work` yields on a visit to the queue; what it did not see is a remark."""
-
-    async def visited(clients: Clients, url: str) -> AsyncIterator[T]:
-        async with visiting(clients, url) as visit:
-            found: Any = work(visit, choice)
-            async with aclosing(found):
-                async for item in found:
-                    yield item
-            remarks.extend([visit.remark] if visit.remark else [])
-
-    return _each(visited, queue)
-
-
-def _looking(visit: Visit, choice: Choice) -> AsyncIterator[Letter]:
-    return visit.letters(choice)
 
 
 # Texts
@@ -425,14 +396,14 @@ def _say_remarks(remarks: Iterable[str]) -> None:
         say(remark, err=True)
 
 
-def _say_summary(summary: Summary) -> None:
+def _say_summary(summary: Summary, no_reason: str) -> None:
     facts = [_letters(summary.visible)]
     facts += [f"{summary.in_flight} in flight"] if summary.in_flight else []
     facts += [f"oldest sent {_time(summary.oldest)}"] if summary.oldest else []
     facts += [f"from {', '.join(summary.sources)}"] if summary.sources else []
     say(f"{summary.queue}: {', '.join(facts) if summary.url else 'unknown'}")
     for reason, count in summary.reasons.items():
-        say(f"{count:>7}  {reason or _NO_REASON}")
+        say(f"{count:>7}  {reason or no_reason}")
     if summary.seen < summary.visible and not summary.problem:
         say(f"{'':7}  the reasons of {_letters(summary.seen)}")
     if summary.problem:
@@ -445,12 +416,12 @@ def _summary_as_json(summary: Summary) -> dict[str, Any]:
     return {**asdict(summary), "oldest": oldest, "reasons": reasons}
 
 
-def _say_letter(letter: Letter, *, in_full: bool) -> None:
-    source = f", from {bare_name(letter.source)}" if letter.source else ""
+def _say_letter(letter: Letter, no_reason: str, *, in_full: bool) -> None:
+    source = f", from {name_of(letter.source)}" if letter.source else ""
     sent = f", sent {_time(letter.sent)}" if letter.sent else ""
     group = f", group {letter.group}" if letter.group else ""
     say(f"{letter.id}: received {letter.receive_count} times{sent}{source}{group}")
-    say(f"  {letter.reason or _NO_REASON}")
+    say(f"  {letter.reason or no_reason}")
     if letter.original_id:
         say(f"  message {letter.original_id}")
     for name, value in letter.attributes.items():

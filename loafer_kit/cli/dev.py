@@ -13,8 +13,9 @@ from loafer_kit.cli.send import in_own_envelope, refuse_bytes
 from loafer_kit.cli.specs import Folders, declared, filled, read_spec
 from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
+from loafer_kit.local.clients import Clients
 from loafer_kit.local.development import Development
-from loafer_kit.local.queues import Clients, LocalQueue
+from loafer_kit.local.queues import LocalQueue
 from loafer_kit.local.sending import Server
 from loafer_kit.local.servers import is_local
 from loafer_kit.local.services import Project, Say, Style

@@ -1,10 +1,10 @@
 """`loafer-kit send`: sends messages to a local queue or to AWS."""
 
 import io
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +14,12 @@ import typer
 from loafer_kit.cli import specs
 from loafer_kit.cli.dlq import import_letters
 from loafer_kit.cli.terminal import completions
-from loafer_kit.cli.terminal.options import Json, enclosing_project
+from loafer_kit.cli.terminal.options import Json, enclosing_project, option_groups
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
-from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
 from loafer_kit.local import records
+from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.servers import is_local
 from loafer_kit.scaffold.spec.fields import AMQP
 from loafer_kit.scaffold.spec.specs import QueueSpec
@@ -49,6 +50,64 @@ def _envelopes(_context: typer.Context, _word: str) -> Iterator[completions.Cand
         yield name, f"the envelope of {envelope.name}"
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What a message to SQS may have beside its body."""
+
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Set a message attribute; repeatable."),
+    ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(help="The message group.", show_default="'default' on a FIFO queue"),
+    ] = None
+    deduplication_id: Annotated[
+        str | None,
+        typer.Option(
+            help="The deduplication ID, on a FIFO queue.", show_default="a new one per message"
+        ),
+    ] = None
+    delay: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=900, metavar="SECONDS", help="Deliver the message after this delay."
+        ),
+    ] = None
+    envelope: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="|".join(ENVELOPES),
+            help="Send the body, which is JSON, in this envelope.",
+            autocompletion=_envelopes,
+        ),
+    ] = None
+    fact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
+        ),
+    ] = None
+
+    @property
+    def message(self) -> MessageOptions:
+        return MessageOptions(
+            group=self.group,
+            deduplication_id=self.deduplication_id,
+            attributes=dict(_name_and_value(pair) for pair in self.attribute or []),
+            delay=self.delay,
+        )
+
+    def wrapped(self, bodies: Iterable[str]) -> Iterable[str]:
+        """Return bodies, which are JSON, in the envelope if one is given."""
+        if not (self.envelope or self.fact):
+            return bodies
+        facts = dict(_pair("--fact", pair) for pair in self.fact or [])
+        return _wrapped(bodies, self.envelope, facts)
+
+
+@option_groups
 def send(
     destination: Annotated[
         str,
@@ -71,41 +130,7 @@ def send(
         bool,
         typer.Option("--lines", help="Send each line as a message, skipping blank lines."),
     ] = False,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Set a message attribute; repeatable."),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(help="The message group.", show_default="'default' on a FIFO queue"),
-    ] = None,
-    deduplication_id: Annotated[
-        str | None,
-        typer.Option(
-            help="The deduplication ID, on a FIFO queue.", show_default="a new one per message"
-        ),
-    ] = None,
-    delay: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=900, metavar="SECONDS", help="Deliver the message after this delay."
-        ),
-    ] = None,
-    envelope: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            metavar="|".join(ENVELOPES),
-            help="Send the body, which is JSON, in this envelope.",
-            autocompletion=_envelopes,
-        ),
-    ] = None,
-    fact: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
-        ),
-    ] = None,
+    extras: Extras,
     from_export: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Send the letters of a file that `dlq export` wrote."),
@@ -120,32 +145,29 @@ def send(
     server a body that is JSON gets the envelope of its queue's kind, by the loafer.toml here, unless it
     has that envelope.
     """
-    if from_export is not None:
-        if any((body, file, lines, attribute, group, deduplication_id, delay)):
-            raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
-        queue = specs.filled(destination, [enclosing_project(Path())])
-        import_letters(from_export, queue, yes=True, json=json)
-        return
-    if lines and deduplication_id:
-        raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
-    bodies = read_bodies(body, file, lines=lines)
-    if envelope or fact:
-        bodies = _wrapped(bodies, envelope, dict(_pair("--fact", pair) for pair in fact or []))
-    attributes = dict(_name_and_value(pair) for pair in attribute or [])
     folders = [enclosing_project(Path())]
+    if from_export is not None:
+        given = (extras.attribute, extras.group, extras.deduplication_id, extras.delay)
+        if any((body, file, lines, *given)):
+            raise typer.BadParameter("--from-export takes nothing else: a letter has all of it")
+        import_letters(from_export, specs.filled(destination, folders), yes=True, json=json)
+        return
+    if lines and extras.deduplication_id:
+        raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
+    bodies = extras.wrapped(read_bodies(body, file, lines=lines))
+    options = extras.message
     destination = specs.filled(destination, folders)
     declared = specs.declared(destination, folders)
     if declared is not None and declared.kind == AMQP:
-        if any((attribute, group, deduplication_id, delay, envelope, fact)):
+        if extras != Extras():
             raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
         _send_to_rabbitmq(destination, declared.amqp_options, bodies, json=json)
         return
-    from loafer_kit.local import queues, sending  # import botocore, which TAB need not wait for
+    from loafer_kit.local import sending  # import botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
-    options = queues.MessageOptions(group, deduplication_id, attributes, delay)
-    if envelope is None and is_local(found.clients.endpoint_url or ""):
+    if extras.envelope is None and is_local(found.clients.endpoint_url or ""):
         bodies = in_own_envelope(declared, bodies)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
 
@@ -154,23 +176,18 @@ def _send_to_rabbitmq(
     queue: str, options: Mapping[str, Any], bodies: Iterable[str], *, json: bool
 ) -> None:
     """Send to the broker that LOAFER_AMQP_URL names, or else to that of a running `dev`."""
-    running = [record.rabbitmq for record in records.running() if record.rabbitmq]
-    url = os.environ.get("LOAFER_AMQP_URL") or next(iter(running), None)
-    if url is None:
-        raise ConfigurationError(
-            "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
-        )
-    from loafer_kit.ext.amqp.connections import address_of
-    from loafer_kit.local.rabbitmq import put
+    from loafer_kit.local import rabbitmq  # imports asyncio, which TAB need not wait for
 
+    url = rabbitmq.url_in_use()
+    place = rabbitmq.address_of(url)
     sent = list(bodies)
     with waiting(f"sending to {queue}"):
-        put(url, queue, options, sent)
+        rabbitmq.put(url, queue, options, sent)
     count = len(sent)
     if json:
-        say_json({"queue": queue, "place": address_of(url), "sent": count})
+        say_json({"queue": queue, "place": place, "sent": count})
     else:
-        say(f"Sent {count} message{'' if count == 1 else 's'} to {queue} on {address_of(url)}")
+        say(f"Sent {count} message{'' if count == 1 else 's'} to {queue} on {place}")
 
 
 def in_own_envelope(queue: QueueSpec | None, bodies: Iterable[str]) -> Iterable[str]:

@@ -10,8 +10,10 @@ import typer
 
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.ext.aws.addresses import is_arn, is_url
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
+from loafer_kit.scaffold.spec.fields import amqp_dead_letter_queue
 from loafer_kit.scaffold.spec.specs import QueueSpec, ServiceSpec
 
 Folders = Annotated[
@@ -72,11 +74,27 @@ def dead_letter_queues_here() -> tuple[list[str], list[str]]:
             "There is no service here: name a QUEUE or a --prefix, or go to a service's folder"
         )
     spec = validation.service(documents.read(file)).resolved(os.environ)
-    if spec.on_rabbitmq:
-        raise ConfigurationError(
-            f"dlq is for SQS, and {spec.name} reads queues of RabbitMQ: look at their dead letters "
-            "with RabbitMQ's own tools"
-        )
     queues = spec.queues
     dead = {queue.dead_letter_queue: None for queue in queues if queue.dead_letter_queue}
     return list(dead), [queue.name for queue in queues if not queue.dead_letter_queue]
+
+
+def rabbitmq_queues_here(queue: str | None = None) -> dict[str, str] | None:
+    """Return the dead-letter queues of the service here, by its queues; None if SQS has them.
+
+    So it is if `queue` is a URL or an ARN, or the service reads queues of SQS. Without a service here,
+    LOAFER_AMQP_URL says that RabbitMQ has the queues.
+    """
+    if queue and (is_url(queue) or is_arn(queue)):
+        return None
+    file = enclosing_project(Path()) / "loafer.toml"
+    if not file.exists():
+        return {} if os.environ.get("LOAFER_AMQP_URL") else None
+    with contextlib.suppress(LoaferKitError):  # a queue can be named without a sound loafer.toml
+        spec = validation.service(documents.read(file)).resolved(os.environ)
+        if spec.on_rabbitmq:
+            return {
+                item.name: item.dead_letter_queue or amqp_dead_letter_queue(item.name)
+                for item in spec.queues
+            }
+    return None

@@ -7,10 +7,8 @@ from typing import Any
 
 from loafer_kit.console.queues import QueueWatch, Watched
 from loafer_kit.dead_letters import replays
-from loafer_kit.dead_letters.letters import Choice, Letter
-from loafer_kit.dead_letters.visits import Visit, visiting
+from loafer_kit.dead_letters.letters import Choice, Letter, Visit
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.ext.aws.requests import clients
 
 #: Letters that a page gets at once, and the characters of their bodies that are kept for it.
 _MOST, _MOST_KEPT = 500, 2**25
@@ -43,6 +41,7 @@ class Letters:
                     break
         return {
             "letters": [_facts(letter) for letter in seen.values()],
+            "no_reason": visit.broker.no_reason,
             "unseen": visit.unseen,
             "elsewhere": visit.elsewhere,
         }
@@ -86,8 +85,10 @@ class Letters:
 
 @asynccontextmanager
 async def _visiting(queue: Watched) -> AsyncIterator[Visit]:
-    options = queue.reachable().clients.options
-    async with clients.borrowed(options, queue.url) as asked, visiting(asked, queue.url) as visit:
+    async with (
+        queue.reachable().broker(queue.address) as broker,
+        broker.visit(await broker.queue(queue.address)) as visit,
+    ):
         yield visit
 
 

@@ -1,14 +1,23 @@
 """QueueWatch: how many messages the queues of the console hold, now and lately."""
 
+import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.dead_letters import rabbitmq_broker
+from loafer_kit.dead_letters.letters import Broker
+from loafer_kit.dead_letters.letters import Queue as Name
+from loafer_kit.dead_letters.sqs import SQS
+from loafer_kit.exceptions import LoaferKitError, ProviderError
+from loafer_kit.local import rabbitmq, sending
+from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.sending import Server
+from loafer_kit.local.servers import is_local
 
 #: Seconds between two looks at the queues of a local server, and at those of AWS, which costs.
 _LOCAL_EVERY, _AWS_EVERY = 1.0, 10.0
@@ -32,12 +41,113 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue of a service: `schema` is the JSON Schema of its messages, `example` one of them."""
+    """A queue of a service: `schema` is the JSON Schema of its messages, `example` one of them.
+
+    `rabbitmq` are the options with which its route declares it on RabbitMQ; None: it is on SQS.
+    """
 
     name: str
     dead_letter_queue: str | None = None
     schema: Mapping[str, Any] | None = None
     example: str = ""
+    rabbitmq: Mapping[str, Any] | None = None
+
+
+class Place(Protocol):
+    """Where queues are. Its methods block, except `broker`; only the watch's thread counts."""
+
+    name: str
+    is_local: bool
+
+    def find(self, queue: str) -> str:
+        """Return the address of a queue there."""
+
+    def count(self, address: str) -> Mapping[str, int]:
+        """Return how many messages are `visible`, and if it is known, `in_flight` and `delayed`."""
+
+    def send(self, address: str, body: str, group: str | None) -> str:
+        """Send a message; return its id."""
+
+    def broker(self, address: str) -> AbstractAsyncContextManager[Broker]:
+        """Return what has the dead letters of a queue, to be opened."""
+
+    def close(self) -> None:
+        """Close what the counts have opened."""
+
+
+class OnSQS:
+    """Queues on a server of SQS."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.name = server.place
+        self.is_local = server.is_local
+
+    def find(self, queue: str) -> str:
+        return str(self._server.clients.call("sqs", "get_queue_url", QueueName=queue)["QueueUrl"])
+
+    def count(self, address: str) -> Mapping[str, int]:
+        attributes = self._server.clients.call(
+            "sqs",
+            "get_queue_attributes",
+            QueueUrl=address,
+            AttributeNames=list(_COUNTS.values()),
+        )["Attributes"]
+        return {name: int(attributes.get(key, 0)) for name, key in _COUNTS.items()}
+
+    def send(self, address: str, body: str, group: str | None) -> str:
+        destination = self._server.queue(address)
+        [message_id] = sending.send(destination, [body], MessageOptions(group=group))
+        return message_id
+
+    def broker(self, address: str) -> AbstractAsyncContextManager[Broker]:
+        return SQS.opened(self._server.clients.options, address)
+
+    def close(self) -> None:
+        """Do nothing: the server's clients are shared."""
+
+
+class OnRabbitMQ:
+    """Queues on the broker of RabbitMQ that is in use; raises `ConfigurationError` without one."""
+
+    def __init__(self, queues: Iterable[Queue]) -> None:
+        self._options = {queue.name: queue.rabbitmq or {} for queue in queues}
+        self._pairs = {queue.name: str(queue.dead_letter_queue) for queue in queues}
+        self._url = rabbitmq.url_in_use()
+        self._kind = rabbitmq_broker()
+        self.name = self._kind.place(self._url)
+        self.is_local = is_local(self._url)
+        self._runner = asyncio.Runner()
+        self._opened = AsyncExitStack()
+        self._counting: Broker | None = None
+
+    def find(self, queue: str) -> str:
+        return queue
+
+    def count(self, address: str) -> Mapping[str, int]:
+        return self._runner.run(self._count(address))
+
+    def send(self, address: str, body: str, group: str | None) -> str:
+        [message_id] = rabbitmq.put(self._url, address, self._options[address], [body])
+        return message_id
+
+    def broker(self, address: str) -> AbstractAsyncContextManager[Broker]:
+        return self._kind.opened(self._url, self._pairs)
+
+    def close(self) -> None:
+        self._runner.run(self._opened.aclose())
+        self._runner.close()
+
+    async def _count(self, queue: str) -> Mapping[str, int]:
+        if self._counting is None:
+            self._counting = await self._opened.enter_async_context(self.broker(queue))
+        try:
+            visible, _ = await self._counting.counts(Name(queue, queue))
+        except ProviderError:  # the connection may be a broken one
+            self._counting = None
+            await self._opened.aclose()
+            raise
+        return {"visible": visible}
 
 
 @dataclass(slots=True)
@@ -46,49 +156,43 @@ class Watched:
 
     name: str
     is_dead_letter_queue: bool
-    server: Server | None = None
-    url: str = ""
+    place: Place | None = None
+    address: str = ""
     error: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     #: Messages that wait, and messages in flight.
     history: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     due: float = 0.0
 
-    def look(self, now: float, find: Callable[[str], Server]) -> None:
-        """Ask for the counts, if it is time to; `find` returns the server of a queue."""
+    def look(self, now: float, find: Callable[[str], Place]) -> None:
+        """Ask for the counts, if it is time to; `find` returns the place of a queue."""
         if now < self.due:
             return
         try:
-            if self.server is None:
-                server = find(self.name)
-                answer = server.clients.call("sqs", "get_queue_url", QueueName=self.name)
-                self.server, self.url = server, str(answer["QueueUrl"])
-            attributes = self.server.clients.call(
-                "sqs",
-                "get_queue_attributes",
-                QueueUrl=self.url,
-                AttributeNames=list(_COUNTS.values()),
-            )["Attributes"]
+            if self.place is None:
+                place = find(self.name)
+                self.address = place.find(self.name)
+                self.place = place
+            self.counts = self.place.count(self.address)
         except LoaferKitError as error:
             # The server may come back elsewhere.
-            self.server, self.error, self.due = None, str(error), now + _RETRY_AFTER
+            self.place, self.error, self.due = None, str(error), now + _RETRY_AFTER
             return
         self.error = None
         self.due = now + self.every
-        self.counts = {name: int(attributes.get(key, 0)) for name, key in _COUNTS.items()}
-        waiting = self.counts["visible"] + self.counts["delayed"]
-        self.history.append((waiting, self.counts["in_flight"]))
+        waiting = self.counts["visible"] + self.counts.get("delayed", 0)
+        self.history.append((waiting, self.counts.get("in_flight", 0)))
 
-    def reachable(self) -> Server:
-        """Return the server; raise `LoaferKitError` if the queue has not been found."""
-        if self.server is None:
+    def reachable(self) -> Place:
+        """Return the place; raise `LoaferKitError` if the queue has not been found."""
+        if self.place is None:
             raise LoaferKitError(f"{self.name} is not reachable: {self.error or 'not found yet'}")
-        return self.server
+        return self.place
 
     @property
     def is_local(self) -> bool:
         """Whether the queue is known to be on this machine."""
-        return self.server is not None and self.server.is_local
+        return self.place is not None and self.place.is_local
 
     @property
     def every(self) -> float:
@@ -100,7 +204,7 @@ class Watched:
         return {
             "name": self.name,
             "is_dead_letter_queue": self.is_dead_letter_queue,
-            "place": None if self.server is None else self.server.place,
+            "place": self.place and self.place.name,
             "is_local": self.is_local,
             "error": self.error,
             **self.counts,
@@ -112,7 +216,7 @@ class Watched:
 class QueueWatch:
     """Looks at queues in a thread, and calls `seen` there with what a page shows of each.
 
-    `find` returns the server of a queue. A request may hang: the thread does not keep the process
+    `find` returns the server of a queue of SQS. A request may hang: the thread does not keep the process
     from ending.
     """
 
@@ -126,7 +230,8 @@ class QueueWatch:
         names = [name for queue in queues for name in (queue.name, queue.dead_letter_queue)]
         self._watched = {name: Watched(name, name in dead) for name in names if name}
         self._find_server = find
-        self._servers: dict[str, Server] = {}
+        self._places: dict[str, Place] = {}
+        self._on_rabbitmq = [queue for queue in queues if queue.rabbitmq is not None]
         self._seen = seen
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loafer-kit-console", daemon=True)
@@ -152,8 +257,16 @@ class QueueWatch:
                 if not self._ends.is_set():
                     watched.look(now, self._find)
             self._seen([watched.as_row() for watched in self._watched.values()])
+        for place in self._places.values():
+            place.close()
 
-    def _find(self, queue: str) -> Server:
-        """Return the server of a queue: one for all its queues, since its clients take memory."""
-        found = self._find_server(queue)
-        return self._servers.setdefault(found.place, found)
+    def _find(self, queue: str) -> Place:
+        """Return the place of a queue: one for all its queues, since its clients take memory."""
+        if any(queue in (item.name, item.dead_letter_queue) for item in self._on_rabbitmq):
+            found: Place = OnRabbitMQ(self._on_rabbitmq)
+        else:
+            found = OnSQS(self._find_server(queue))
+        known = self._places.setdefault(found.name, found)
+        if known is not found:
+            found.close()
+        return known

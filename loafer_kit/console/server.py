@@ -1,28 +1,33 @@
-"""The server of the console: its page, and the requests by which the page looks and steers."""
+"""The server of the console: its page, the streams of live data, and the requests that look and steer."""
 
 import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from loafer_kit.console import processes
 from loafer_kit.console.letters import Letters
-from loafer_kit.console.processes import Service
-from loafer_kit.console.queues import QueueWatch, Row, Watched
+from loafer_kit.console.queues import Queue, QueueWatch, Row
 from loafer_kit.console.security import SESSION, Guard
-from loafer_kit.console.streams import Streams
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import sending
-from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.sending import Server
 from loafer_kit.operations import control
 from loafer_kit.operations.http import Address
+
+#: The messages that a page shows.
+_MOST_RECENT = 200
+
+#: The most pages that are open at once.
+_MOST_STREAMS = 16
+
+#: Seconds that a page gets to read what it was sent, and between two signs of life.
+_WRITE_TIME, _BEAT_EVERY = 10.0, 15.0
 
 #: Seconds between two looks at the processes, while a page is open.
 _LOOK_EVERY = 1.0
@@ -48,10 +53,116 @@ Values = Mapping[str, Any]
 Action = Callable[[Values], Awaitable[Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that the console shows; `control` is the path of its control socket."""
+
+    name: str
+    queues: Sequence[Queue]
+    control: Path
+
+
+async def look(services: Sequence[Service]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what each service does now, and the last messages of all, the newest first."""
+    answers = await asyncio.gather(*map(_look, services))
+    recent = [
+        {**message, "service": service.name}
+        for service, (_, messages) in zip(services, answers, strict=True)
+        for message in messages
+    ]
+    recent.sort(key=lambda message: float(message["time"]), reverse=True)
+    return [status for status, _ in answers], recent[:_MOST_RECENT]
+
+
+async def _look(service: Service) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        status = await control.ask(service.control, "status")
+        recent = await control.ask(service.control, "recent")
+    except LoaferKitError as error:
+        return {"service": service.name, "error": str(error), "status": None}, []
+    return {"service": service.name, "error": None, "status": status}, recent
+
+
+class Streams:
+    """Sends the newest state of each topic to every open page.
+
+    A page that reads slowly misses states in between: for each topic it is owed one, the newest.
+    `opened` is called for each new page.
+    """
+
+    def __init__(self, opened: Callable[[], object] = lambda: None) -> None:
+        self._opened = opened
+        self._frames: dict[str, bytes] = {}
+        self._pages: set[_Page] = set()
+        self._closed = False
+
+    @property
+    def are_watched(self) -> bool:
+        """Whether a page is open."""
+        return bool(self._pages)
+
+    def publish(self, topic: str, state: Any) -> None:
+        """Send the state of a topic to every page, now and when it opens, unless it is known."""
+        frame = f"event: {topic}\ndata: {json.dumps(state)}\n\n".encode()
+        if self._frames.get(topic) != frame:
+            self._frames[topic] = frame
+            for page in self._pages:
+                page.owe(topic, frame)
+
+    def close(self) -> None:
+        """End all streams, and those that would be opened."""
+        self._closed = True
+        for page in self._pages:
+            page.news.set()
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Send events until the page goes away."""
+        if len(self._pages) >= _MOST_STREAMS:
+            error = f"{_MOST_STREAMS} pages are open already: close one"
+            return web.json_response({"error": error}, status=503)
+        page = _Page(self._frames)
+        self._pages.add(page)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        try:
+            self._opened()
+            await response.prepare(request)
+            while not self._closed:
+                async with asyncio.timeout(_WRITE_TIME):
+                    await response.write(page.take() or b": beat\n\n")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(page.news.wait(), _BEAT_EVERY)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        except ConnectionResetError:
+            pass
+        finally:
+            self._pages.discard(page)
+        return response
+
+
+class _Page:
+    """What one page has not been sent yet."""
+
+    def __init__(self, frames: dict[str, bytes]) -> None:
+        self._owed = dict(frames)
+        self.news = asyncio.Event()
+
+    def owe(self, topic: str, frame: bytes) -> None:
+        self._owed[topic] = frame
+        self.news.set()
+
+    def take(self) -> bytes:
+        self.news.clear()
+        frames = b"".join(self._owed.values())
+        self._owed.clear()
+        return frames
+
+
 class Console:
     """Shows `services` and their queues to browsers; with `write` they may be steered.
 
-    `find` returns the server of a queue.
+    `find` returns the server of a queue of SQS.
     """
 
     def __init__(
@@ -143,7 +254,7 @@ class Console:
     async def _look(self) -> None:
         while True:
             if self._streams.are_watched:
-                states, recent = await processes.look(list(self._services.values()))
+                states, recent = await look(list(self._services.values()))
                 self._streams.publish("processes", states)
                 self._streams.publish("messages", recent)
             self._opened.clear()
@@ -153,9 +264,10 @@ class Console:
     async def _send(self, values: Values) -> Values:
         queue, body, group = self._queues.asked(values), values.get("body"), values.get("group")
         if not isinstance(body, str) or not body:
-            raise LoaferKitError("The body is empty: SQS requires one")
-        options = MessageOptions(group=group if isinstance(group, str) and group else None)
-        return {"message_id": await asyncio.to_thread(_send_one, queue, body, options)}
+            raise LoaferKitError("The body is empty: a message has one")
+        group = group if isinstance(group, str) and group else None
+        send = queue.reachable().send
+        return {"message_id": await asyncio.to_thread(send, queue.address, body, group)}
 
     async def _change_flow(self, values: Values) -> Values:
         service = self._services.get(str(values.get("service")))
@@ -176,12 +288,6 @@ async def _listen(runner: web.AppRunner, address: Address) -> Address:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"The console cannot listen on {address}: {reason}") from error
     return Address(address.host, runner.addresses[0][1])
-
-
-def _send_one(queue: Watched, body: str, options: MessageOptions) -> str:
-    destination = queue.reachable().queue(queue.url)
-    [message_id] = sending.send(destination, [body], options)
-    return message_id
 
 
 async def _send_file(content: bytes, kind: str, _: web.Request) -> web.Response:

@@ -154,8 +154,15 @@ class Database(Extension):
 
     @cached_property
     def inbox(self) -> Table:
-        """The table of the messages that `once` has handled."""
-        return inbox_table(self.metadata)
+        """The table of the messages that `once` has handled, by consumer."""
+        return Table(
+            "loafer_kit_inbox",
+            self.metadata,
+            Column("consumer", String(100), primary_key=True),
+            Column("key", String(64), primary_key=True),
+            Column("handled_at", DateTime(timezone=True), nullable=False, default=func.now()),
+            keep_existing=True,  # services may share their models
+        )
 
     def session(self) -> "SessionScope":
         """Return a context manager for a session, which is closed at the end and not committed."""
@@ -342,18 +349,6 @@ def _as_answer(outcome: Outcome) -> Any:
         case DeadLetter():
             return RejectMessage(outcome.reason)
     return isinstance(outcome, Acknowledge)
-
-
-def inbox_table(metadata: MetaData) -> Table:
-    """Return the table whose rows are the messages that consumers have handled."""
-    return Table(
-        "loafer_kit_inbox",
-        metadata,
-        Column("consumer", String(100), primary_key=True),
-        Column("key", String(64), primary_key=True),
-        Column("handled_at", DateTime(timezone=True), nullable=False, default=func.now()),
-        keep_existing=True,  # services may share their models
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 import asyncio
 import functools
-import inspect
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +59,12 @@ def migrate(**options: Any) -> None:
 
 
 def _alembic(name: str, **more: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Have a function's parameters passed to Alembic's command `name`."""
+    """Have Alembic's command `name` called with the arguments of a function."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(function)
-
         @functools.wraps(function)
-        def command(*arguments: Any, **options: Any) -> None:
-            bound = signature.bind(*arguments, **options)
-            bound.apply_defaults()
-            given = {**bound.arguments, **more}
-            if "verbose" in given:  # the command line counts how often it is given
-                given["verbose"] = bool(given["verbose"])
-            _run(given.pop("app"), name, given)
+        def command(app: Any, *arguments: Any, **options: Any) -> None:
+            _run(app, name, *arguments, **options, **more)
 
         return command
 
@@ -205,7 +197,7 @@ def _library() -> Any:
     return alembic
 
 
-def _run(app: Any, command: str, options: Mapping[str, Any]) -> None:
+def _run(app: Any, command: str, *arguments: Any, **options: Any) -> None:
     """Run a command of Alembic; what it, the database and the network report becomes a line."""
     folder = Path(app.settings["DATABASE_MIGRATIONS_DIRECTORY"])
     if not (folder / "env.py").is_file():
@@ -215,7 +207,7 @@ def _run(app: Any, command: str, options: Mapping[str, Any]) -> None:
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["database"] = app.extensions["database"]
     try:
-        getattr(alembic.command, command)(config, **options)
+        getattr(alembic.command, command)(config, *arguments, **options)
     except (alembic.util.CommandError, SQLAlchemyError, OSError) as error:
         reason = getattr(error, "orig", None) or error  # the driver's error, without its SQL
         raise MigrationError(f"db {command}: {' '.join(str(reason).split())}") from error

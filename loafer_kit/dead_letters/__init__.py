@@ -1,5 +1,16 @@
-"""Dead letters for a person: what `loafer-kit dlq` does, one module per noun.
+"""Dead letters for a person: what `loafer-kit dlq` and the console do, on SQS and on RabbitMQ.
 
-Functions take the clients of `ext/aws/requests/clients.py` and plain data. They print nothing and ask
-nobody. How a service sends dead letters is in `ext/aws/dead_letters.py`.
+Functions print nothing and ask nobody. How a service sends dead letters is in `ext`.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loafer_kit.dead_letters.rabbitmq import RabbitMQ
+
+
+def rabbitmq_broker() -> "type[RabbitMQ]":
+    """Return the class of RabbitMQ's brokers; raise `MissingExtraError` without the extra."""
+    from loafer_kit.dead_letters import rabbitmq  # only services of RabbitMQ have aio_pika
+
+    return rabbitmq.RabbitMQ

@@ -1,24 +1,21 @@
-"""Letter: a message in a dead-letter queue, and the copies that are made of it."""
+"""Letters: messages in dead-letter queues, how a broker holds them, and what is told of them."""
 
-import base64
 import functools
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Self
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jmespath
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
-from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.ext.aws.addresses import is_fifo
-from loafer_kit.ext.aws.dead_letters import COMBINED, MESSAGE_ID, REASON, SOURCE_QUEUE
-from loafer_kit.ext.aws.requests.transport import copied_parameters
-from loafer_kit.types import Message
-
-_ADDED = frozenset({REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED})
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 
 #: A reason that the runtime made of an exception begins with the name of its class.
 _EXCEPTION = re.compile(r"([A-Z]\w+): ")
@@ -26,20 +23,28 @@ _EXCEPTION = re.compile(r"([A-Z]\w+): ")
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message of the queue `queue` (a name), as ReceiveMessage delivered it."""
+    """A message of the dead-letter queue `queue` (a name); `message` is what the broker delivered."""
 
     queue: str
-    message: Message = field(repr=False)
-
-    @property
-    def id(self) -> str:
-        """Its message id in the dead-letter queue."""
-        return str(self.message["MessageId"])
-
-    @property
-    def body(self) -> str:
-        """The body, as text."""
-        return str(self.message["Body"])
+    #: Its id in the dead-letter queue.
+    id: str
+    body: str
+    message: Any = field(repr=False)
+    #: Why it is there; None if nothing says so.
+    reason: str | None = None
+    #: The id of the message that died.
+    original_id: str | None = None
+    #: The queue that it comes from: an ARN from SQS, otherwise a name.
+    source: str | None = None
+    #: How often it was received, before its death too.
+    receive_count: int = 0
+    #: When it was sent to the dead-letter queue; by its first sender if SQS moved it.
+    sent: datetime | None = None
+    first_received: datetime | None = None
+    #: Its message group.
+    group: str | None = None
+    #: Its message attributes or headers as plain values; binary ones in base64.
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def content(self) -> Any:
@@ -50,57 +55,13 @@ class Letter:
             return self.body
 
     @property
-    def reason(self) -> str | None:
-        """Why the service rejected it; None if SQS itself moved it."""
-        return self._death.get(REASON)
-
-    @property
     def exception(self) -> str | None:
         """The class of the exception in the reason."""
         match = _EXCEPTION.match(self.reason or "")
         return match and match[1]
 
-    @property
-    def original_id(self) -> str | None:
-        """Its message id in the source queue, if the service rejected it."""
-        return self._death.get(MESSAGE_ID)
-
-    @property
-    def source(self) -> str | None:
-        """The queue that it comes from: an ARN from SQS, a name from the service.
-
-        SQS's word counts first: any sender can write a message attribute.
-        """
-        return self.system.get("DeadLetterQueueSourceArn") or self._death.get(SOURCE_QUEUE)
-
-    @property
-    def receive_count(self) -> int:
-        """How often it was received, before its death too."""
-        return int(self.system.get("ApproximateReceiveCount", 0))
-
-    @property
-    def sent(self) -> datetime | None:
-        """When it was sent: by its first sender if SQS moved it, otherwise by the service."""
-        return _moment(self.system.get("SentTimestamp"))
-
-    @property
-    def group(self) -> str | None:
-        """Its message group."""
-        return self.system.get("MessageGroupId")
-
-    @property
-    def system(self) -> Mapping[str, str]:
-        """The attributes that SQS gave it."""
-        return self.message.get("Attributes") or {}
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Its message attributes as plain values; binary ones in base64."""
-        return {name: _plain(value) for name, value in self._attributes.items()}
-
     def facts(self) -> dict[str, Any]:
         """Return what is known of it, as JSON values: what `Choice.where` looks at."""
-        first = _moment(self.system.get("ApproximateFirstReceiveTimestamp"))
         return {
             "id": self.id,
             "original_id": self.original_id,
@@ -110,79 +71,11 @@ class Letter:
             "exception": self.exception,
             "receive_count": self.receive_count,
             "sent": self.sent and self.sent.isoformat(),
-            "first_received": first and first.isoformat(),
+            "first_received": self.first_received and self.first_received.isoformat(),
             "group": self.group,
             "attributes": self.attributes,
             "body": self.content,
         }
-
-    def exported(self) -> dict[str, Any]:
-        """Return the message as JSON values, from which `imported` makes an equal letter."""
-        attributes = {
-            name: {key: _as_text(part) for key, part in value.items()}
-            for name, value in self._attributes.items()
-        }
-        return {
-            "queue": self.queue,
-            "MessageId": self.id,
-            "Body": self.body,
-            "Attributes": dict(self.system),
-            "MessageAttributes": attributes,
-        }
-
-    @classmethod
-    def imported(cls, values: Any) -> Self:
-        """Return the letter that `exported` made the values of; raise `ValueError` for others."""
-        try:
-            message = {name: values[name] for name in ("MessageId", "Body")}
-            message["Attributes"] = dict(values.get("Attributes") or {})
-            message["MessageAttributes"] = {
-                name: _attribute(dict(value))
-                for name, value in dict(values.get("MessageAttributes") or {}).items()
-            }
-            queue = values["queue"]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError("it lacks what an exported letter has") from error
-        texts = (queue, *message["Attributes"].values(), message["MessageId"], message["Body"])
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("it has another shape than an exported letter")
-        return cls(queue, message)
-
-    def copy(
-        self, target: str, deduplication_id: str, *, body: str | None = None, whole: bool = False
-    ) -> dict[str, Any]:
-        """Return the parameters of SendMessage for a copy to the queue `target`.
-
-        It keeps the message attributes and the trace context. The attributes about its death are
-        left out unless the copy is `whole`.
-        """
-        parameters = {"MessageBody": self.body if body is None else body}
-        parameters |= copied_parameters(self.message)
-        attributes: dict[str, Any] = parameters.pop("MessageAttributes", {})  # type: ignore[assignment]
-        kept = {name: part for name, part in attributes.items() if whole or name not in _ADDED}
-        if kept:
-            parameters["MessageAttributes"] = kept  # type: ignore[assignment]
-        if is_fifo(target):
-            parameters["MessageGroupId"] = self.group or self.id
-            parameters["MessageDeduplicationId"] = deduplication_id
-        elif self.group and not is_fifo(self.queue):
-            parameters["MessageGroupId"] = self.group  # a standard queue is fair among groups
-        return parameters
-
-    @property
-    def _attributes(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.message.get("MessageAttributes") or {}
-
-    @property
-    def _death(self) -> Mapping[str, str]:
-        """What the service wrote on it, by the names of the attributes."""
-        texts = {name: _plain(self._attributes[name]) for name in _ADDED & self._attributes.keys()}
-        try:
-            combined = json.loads(str(texts.pop(COMBINED, "{}")))
-        except (ValueError, RecursionError):
-            combined = {}
-        known = combined if isinstance(combined, dict) else {}
-        return {name: str(value) for name, value in {**known, **texts}.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,29 +139,193 @@ def _unreadable(where: str | None, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"{where!r} is not a JMESPath expression: {why}")
 
 
-def _moment(milliseconds: str | None) -> datetime | None:
-    if milliseconds is None or not milliseconds.isdecimal():
-        return None
-    return datetime.fromtimestamp(int(milliseconds) // 1000, UTC)
+class Queue(NamedTuple):
+    """A queue that exists: its name, and the address that tells it from every other."""
+
+    name: str
+    address: str
 
 
-def _plain(attribute: Mapping[str, Any]) -> Any:
-    if "BinaryValue" in attribute:
-        return _as_text(attribute["BinaryValue"])
-    text = attribute.get("StringValue")
-    if str(attribute.get("DataType")).startswith("Number"):
+class Visit(Protocol):
+    """A visit to a queue: its letters are received and held until they are deleted.
+
+    At the end those that are left are returned. Each receive raises the receive count of its letters.
+    `unseen` and `elsewhere` are known when `letters` or `batches` has come to its end: how many
+    letters are there and were not received, and how many others have received.
+    """
+
+    queue: Queue
+    unseen: int
+    elsewhere: int
+
+    @property
+    def broker(self) -> "Broker":
+        """What has the queue."""
+
+    @property
+    def remark(self) -> str | None:
+        """What to tell a person about the letters of the visit."""
+
+    def batches(self, size: int | None = None) -> AsyncIterator[list[Letter]]:
+        """Yield the letters as they are received, each once, `size` at a time at most."""
+
+    def holds(self, letter: Letter) -> bool:
+        """Return whether nobody else can receive a letter."""
+
+    async def delete(self, letters: Iterable[Letter]) -> dict[str, str]:
+        """Delete letters; return why some could not be deleted, by their ids."""
+
+    async def home(self, letter: Letter) -> Queue:
+        """Return the queue that a letter comes from; raise `LoaferKitError` if none is known."""
+
+    async def letters(self, choice: Choice | None = None) -> AsyncIterator[Letter]:
+        """Yield the chosen letters, all by default."""
+        choice = choice or Choice()
+        count = 0
+        async for batch in self.batches(choice.enough):
+            for letter in filter(choice.matches, batch):
+                yield letter
+                count += 1
+                if count == choice.count:
+                    return
+
+
+class Broker(Protocol):
+    """What has the queues: SQS or RabbitMQ. Its methods raise `ProviderError`."""
+
+    #: What is told of a letter that has no reason.
+    no_reason: ClassVar[str]
+
+    @staticmethod
+    def exported(letter: Letter) -> dict[str, Any]:
+        """Return a letter as JSON values, from which `imported` makes an equal one."""
+
+    @staticmethod
+    def imported(values: Any) -> Letter:
+        """Return the letter that `exported` made the values of; raise `ValueError` for others."""
+
+    async def queue(self, name: str) -> Queue:
+        """Return a queue that exists."""
+
+    async def dead_letter_queues(
+        self, names: Iterable[str] = (), *, prefix: str | None = None
+    ) -> list[str]:
+        """Return the dead-letter queues of some queues, and those that a prefix finds."""
+
+    def visit(self, queue: Queue) -> AbstractAsyncContextManager[Visit]:
+        """Visit a queue; raise `ConfigurationError` for one whose letters a look would move."""
+
+    async def counts(self, queue: Queue) -> tuple[int, int]:
+        """Return about how many letters are visible, and how many are in flight."""
+
+    async def sources(self, queue: Queue) -> list[str]:
+        """Return the names of the queues whose dead letters go to a queue, as far as it is known."""
+
+    def is_ordered(self, queue: str) -> bool:
+        """Return whether the messages of a queue are sent one by one, to keep their order."""
+
+    async def send(
+        self,
+        letter: Letter,
+        queue: Queue,
+        key: str,
+        *,
+        body: str | None = None,
+        whole: bool = False,
+    ) -> None:
+        """Send a copy of a letter, once; return when the broker has it.
+
+        A queue that knows copies by a key stores one of each `key`. What says why the letter died is
+        left out unless the copy is `whole`.
+        """
+
+    async def empty(self, queue: Queue) -> None:
+        """Delete every letter of a queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A dead-letter queue: how many letters are visible and in flight, and what they are.
+
+    `reasons` counts the letters that were looked at, by their reasons (None: nothing says why);
+    reasons that differ in their numbers only are one. `oldest` is when the oldest of them was sent.
+    `problem` says why something is unknown.
+    """
+
+    queue: str
+    url: str | None = None
+    visible: int = 0
+    in_flight: int = 0
+    sources: tuple[str, ...] = ()
+    seen: int = 0
+    oldest: datetime | None = None
+    reasons: Mapping[str | None, int] = field(default_factory=dict)
+    problem: str | None = None
+
+
+async def summaries(
+    broker: Broker, queues: Mapping[str, str], look_at: int = 100
+) -> AsyncIterator[Summary]:
+    """Yield a summary of each queue, named as the broker takes it, by the name to show.
+
+    It looks at so many letters of each, and returns them.
+    """
+    for name, address in queues.items():
         try:
-            return json.loads(str(text))
-        except ValueError:
-            return text
-    return text
+            yield await _summary(broker, await broker.queue(address), look_at)
+        except ProviderError as error:
+            yield Summary(name, problem=str(error))
 
 
-def _as_text(value: Any) -> Any:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+async def _summary(broker: Broker, queue: Queue, look_at: int) -> Summary:
+    visible, in_flight = await broker.counts(queue)
+    found: dict[str, Any] = {}
+    try:
+        found["sources"] = tuple(await broker.sources(queue))
+        if look_at:
+            found |= await _look(broker, queue, look_at)
+    except LoaferKitError as error:
+        found["problem"] = str(error)
+    return Summary(queue.name, queue.address, visible, in_flight, **found)
 
 
-def _attribute(values: dict[str, Any]) -> dict[str, Any]:
-    if "BinaryValue" in values:
-        values["BinaryValue"] = base64.b64decode(values["BinaryValue"], validate=True)
-    return values
+async def _look(broker: Broker, queue: Queue, look_at: int) -> dict[str, Any]:
+    kinds: dict[str | None, str | None] = {None: None}
+    reasons: Counter[str | None] = Counter()
+    moments = []
+    async with broker.visit(queue) as visit:
+        async for letter in visit.letters(Choice(limit=look_at)):
+            kind = letter.reason and re.sub(r"\d+", "0", letter.reason)
+            reasons[kinds.setdefault(kind, letter.reason)] += 1
+            moments += [letter.sent] if letter.sent else []
+    return {
+        "seen": reasons.total(),
+        "oldest": min(moments, default=None),
+        "reasons": dict(reasons.most_common()),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The letters of a file, one JSON object a line; `key` is a digest of its content."""
+
+    letters: tuple[Letter, ...]
+    key: str
+
+    @classmethod
+    def read(cls, path: Path, imported: Callable[[Any], Letter]) -> "Export":
+        """Return the letters of a file; raise `LoaferKitError` that names the first line that is none."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise LoaferKitError(f"{path}: {error.strerror}") from error
+        letters = []
+        for number, text in enumerate(content.split(b"\n"), 1):
+            try:
+                if text.strip():
+                    letters.append(imported(json.loads(text)))
+            except (ValueError, RecursionError) as error:
+                raise LoaferKitError(
+                    f"{path}:{number}: not a line of `dlq export`: {error}"
+                ) from error
+        return cls(tuple(letters), hashlib.sha256(content).hexdigest()[:16])

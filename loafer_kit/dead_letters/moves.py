@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
-from loafer_kit.dead_letters.journals import Journal
-from loafer_kit.dead_letters.queues import attributes_of, only_source
+from loafer_kit.dead_letters.letters import Queue
+from loafer_kit.dead_letters.replays import Journal
+from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.requests import errors
-from loafer_kit.ext.aws.requests.clients import Clients
 
 #: Letters in a second, which AWS sets.
 FASTEST = 500
@@ -52,23 +52,23 @@ class Move:
 
 
 class Mover:
-    """The move tasks of the dead-letter queue at `url`, whose ARN is `arn`."""
+    """The move tasks of a dead-letter queue, whose ARN is `arn`."""
 
-    def __init__(self, clients: Clients, url: str, arn: str) -> None:
-        self._clients = clients
-        self._url = url
+    def __init__(self, broker: SQS, queue: Queue, arn: str) -> None:
+        self._broker = broker
+        self._queue = queue
         self._arn = arn
 
     @classmethod
-    async def of(cls, clients: Clients, url: str) -> Self:
-        """Return the move tasks of the dead-letter queue at `url`."""
-        return cls(clients, url, (await attributes_of(clients, url))["QueueArn"])
+    async def of(cls, broker: SQS, queue: Queue) -> Self:
+        """Return the move tasks of a dead-letter queue."""
+        return cls(broker, queue, (await broker.attributes_of(queue.address))["QueueArn"])
 
     async def target(self, to: str | None) -> str:
         """Return the ARN of `to`, or of the queue's one source; raise `ProviderError` if unknown."""
-        address = to or await only_source(self._clients, self._url)
-        attributes = await attributes_of(self._clients, await self._clients.queue_url(address))
-        return attributes["QueueArn"]
+        address = to or await self._broker.only_source(self._queue.address)
+        found = await self._broker.queue(address)
+        return (await self._broker.attributes_of(found.address))["QueueArn"]
 
     async def last(self) -> Move | None:
         """Return the last task, if there was one; raise `NoMoveTasksError`."""
@@ -90,10 +90,10 @@ class Mover:
         Without a target SQS would fail letters that the service sent itself: it knows their source
         only if SQS moved them.
         """
-        with Journal(self._url) as journal:
+        with Journal(self._queue.address) as journal:
             if journal.states:
                 raise ProviderError(
-                    f"{bare_name(self._url)}: an interrupted replay may have sent letters that are "
+                    f"{self._queue.name}: an interrupted replay may have sent letters that are "
                     f"still there: finish it with `replay`, or remove {journal.path}"
                 )
         speed = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
@@ -112,9 +112,9 @@ class Mover:
         await self._ask("CancelMessageMoveTask", TaskHandle=move.handle)
 
     async def _ask(self, action: str, **parameters: Any) -> dict[str, Any]:
-        subject = errors.queue_subject(self._url)
+        subject = errors.queue_subject(self._queue.address)
         try:
-            return await self._clients.request("sqs", action, subject, parameters)
+            return await self._broker.clients.request("sqs", action, subject, parameters)
         except ProviderError as error:
             if _is_unknown(error.__cause__):
                 raise NoMoveTasksError(f"{subject}: this server has no move tasks") from error

@@ -4,28 +4,38 @@ A letter is sent first and deleted then; the journal is written before and after
 """
 
 import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
-from loafer_kit.dead_letters.journals import Journal
-from loafer_kit.dead_letters.letters import Choice, Letter
-from loafer_kit.dead_letters.queues import attributes_of, only_source
-from loafer_kit.dead_letters.visits import Visit, refuse_source
+from loafer_kit.dead_letters.letters import Broker, Choice, Letter, Queue, Visit
 from loafer_kit.exceptions import (
     ConfigurationError,
     LoaferKitError,
     ProviderError,
     TransientProviderError,
 )
-from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_fifo
-from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
-from loafer_kit.ext.aws.requests.clients import Clients
-from loafer_kit.ext.aws.requests.errors import AccessDeniedError, queue_subject
-from loafer_kit.ext.aws.requests.transport import SQSTransport, check_published
+from loafer_kit.ext.aws.addresses import bare_name
+from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 
 T = TypeVar("T")
+
+#: Letters that are sent side by side.
+_STEP = 10
+
+#: "sending": the send was about to begin. "sent": SQS confirmed it. "over": nothing is left to do.
+State = Literal["sending", "sent", "over"]
+
+#: Seconds: SQS keeps no message longer.
+_LONGEST_RETENTION = 14 * 24 * 3600
 
 #: Returns the new body of a letter, or None to leave the letter where it is.
 Edit = Callable[[Letter], Awaitable[str | None]]
@@ -53,7 +63,7 @@ async def plan(
     targets = _Targets(visit, to)
     async for letter in visit.letters(choice):
         try:
-            outcome = Outcome(letter.id, "sent", bare_name(await targets.url(letter)))
+            outcome = Outcome(letter.id, "sent", (await targets.of(letter)).name)
         except LoaferKitError as error:
             outcome = _kept(letter, str(error))
         yield letter, outcome
@@ -74,10 +84,10 @@ async def replay(
     it may have sent is sent again and possibly doubled.
     """
     choice = choice or Choice()
-    is_ordered = visit.queue.is_fifo or is_fifo(to or "")
-    with Journal(visit.queue.url) as journal:
-        post = _Post(await visit.clients.transport(), journal, rate)
+    with Journal(visit.queue.address) as journal:
+        post = _Post(visit.broker, journal, rate)
         returning = _Return(visit, post, _Targets(visit, to), edit)
+        is_ordered = any(map(visit.broker.is_ordered, (visit.queue.name, to or "")))
         left = choice.count
         async for batch in visit.batches(choice.enough):
             finished = await returning.finish(batch)
@@ -101,60 +111,142 @@ async def plan_purge(visit: Visit, choice: Choice) -> AsyncIterator[tuple[Letter
 
 
 async def purge(visit: Visit, choice: Choice) -> AsyncIterator[Outcome]:
-    """Delete the chosen letters one by one; `empty` deletes all at once."""
+    """Delete the chosen letters one by one; `Broker.empty` deletes all at once."""
     async for letter in visit.letters(choice):
         problem = (await visit.delete([letter])).get(letter.id)
         yield Outcome(letter.id, "kept" if problem else "deleted", problem=problem)
 
 
-async def empty(clients: Clients, url: str) -> None:
-    """Delete every letter of a queue, those that others have received too."""
-    refuse_source(bare_name(url), await attributes_of(clients, url))
-    await clients.request("sqs", "PurgeQueue", queue_subject(url), {"QueueUrl": url})
-
-
 async def send_letters(
-    clients: Clients, letters: Sequence[Letter], url: str, key: str, *, rate: float | None = None
+    broker: Broker, letters: Sequence[Letter], queue: Queue, key: str, *, rate: float | None = None
 ) -> AsyncIterator[Outcome]:
     """Send copies of exported letters to a queue, in their order; `key` names their export.
 
     They keep what the service wrote on them only in the queue that they were exported from. What an
     interrupted call has sent is not sent again.
     """
-    target = bare_name(url)
-    with Journal(f"{url}.{key}") as journal:
-        post = _Post(await clients.transport(), journal, rate)
-        copies = []
-        for number, letter in enumerate(letters):
-            copy = letter.copy(target, uuid.uuid4().hex, whole=letter.queue == target)
-            copies.append(_Copy(str(number), letter, url, copy))
+    is_ordered = broker.is_ordered(queue.name)
+    with Journal(f"{queue.address}.{key}") as journal:
+        post = _Post(broker, journal, rate)
+        copies = [
+            _Copy(
+                str(number),
+                letter,
+                queue,
+                letter.body,
+                uuid.uuid4().hex,
+                letter.queue == queue.name,
+            )
+            for number, letter in enumerate(letters)
+        ]
         has_failed = False
-        async for step in post.in_steps(copies, one_by_one=is_fifo(url)):
+        async for step in post.in_steps(copies, one_by_one=is_ordered):
             for outcome in (await _finished(post.send(step))).values():
                 has_failed |= outcome.problem is not None
                 yield outcome
             post.raise_denial()
-            if has_failed and is_fifo(url):
-                raise ProviderError(f"{queue_subject(url)}: the letters after it are not sent")
+            if has_failed and is_ordered:
+                raise ProviderError(f"{queue.name}: the letters after it are not sent")
         if not has_failed:
             journal.record("over", list(journal.states))
 
 
+class Journal:
+    """What is known of letters by their ids, in a file that survives the process.
+
+    `key` says what is sent: the address of a dead-letter queue, or a file and a queue. The files are in
+    `$XDG_STATE_HOME/loafer-kit/dlq`, by default below `~/.local/state`. A file is locked while it is
+    open; when nothing is left to do it is emptied.
+    """
+
+    def __init__(self, key: str) -> None:
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        self._name = bare_name(key)
+        label = re.sub(r"[^\w.-]", "_", self._name)
+        self.path = _folder() / f"{label}-{digest}.jsonl"
+        self.states: dict[str, State] = {}
+
+    def __enter__(self) -> Self:
+        path = self.path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The journal {path} cannot be written: {error.strerror}; name a folder that can by "
+                "XDG_STATE_HOME"
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.states = _read(path)
+        except BaseException as error:
+            os.close(self._descriptor)
+            if isinstance(error, BlockingIOError):
+                raise LoaferKitError(
+                    f"Another process on this machine sends from {self._name}: wait for it"
+                ) from error
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if not self.states:
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def record(self, state: State, letters: Iterable[str]) -> None:
+        """Record the state of letters; it is on the disk when this returns."""
+        names = list(letters)
+        if not names:
+            return
+        line = json.dumps({"at": int(time.time()), "state": state, "letters": names})
+        os.write(self._descriptor, f"{line}\n".encode())
+        os.fsync(self._descriptor)
+        _apply(self.states, state, names)
+
+
+def _folder() -> Path:
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local/state") / "loafer-kit/dlq"
+
+
+def _read(path: Path) -> dict[str, State]:
+    states: dict[str, State] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the process was killed while it wrote the line, before it went on
+            continue
+        if entry["at"] > time.time() - _LONGEST_RETENTION:
+            _apply(states, entry["state"], entry["letters"])
+    return states
+
+
+def _apply(states: dict[str, State], state: State, letters: list[str]) -> None:
+    for letter in letters:
+        if state == "over":
+            states.pop(letter, None)
+        else:
+            states[letter] = state
+
+
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A copy of a letter to the queue `url`; `key` is its name in the journal."""
+    """A copy of a letter to a queue; `key` is its name in the journal, `id` that at the queue."""
 
     key: str
     letter: Letter
-    url: str
-    parameters: dict[str, Any]
+    queue: Queue
+    body: str
+    id: str
+    is_whole: bool = False
 
 
 class _Post:
     """Sends copies and records in the journal which were sent."""
 
-    def __init__(self, transport: SQSTransport, journal: Journal, rate: float | None) -> None:
-        self._transport = transport
+    def __init__(self, broker: Broker, journal: Journal, rate: float | None) -> None:
+        self._broker = broker
         self.journal = journal
         self._rate = rate
         self._denial: AccessDeniedError | None = None
@@ -186,7 +278,7 @@ class _Post:
 
     async def in_steps(self, items: Sequence[T], *, one_by_one: bool) -> AsyncIterator[Sequence[T]]:
         """Yield the items in the steps in which they are sent, with a pause after each."""
-        size = 1 if one_by_one else min(SQS_BATCH_SIZE, max(1, int(self._rate or SQS_BATCH_SIZE)))
+        size = 1 if one_by_one else min(_STEP, max(1, int(self._rate or _STEP)))
         for start in range(0, len(items), size):
             step = items[start : start + size]
             yield step
@@ -199,10 +291,11 @@ class _Post:
             raise self._denial
 
     async def _send(self, copy: _Copy) -> ProviderError | None:
-        subject = queue_subject(copy.url)
+        letter = copy.letter
         try:
-            answer = await self._transport.call("SendMessage", copy.url, **copy.parameters)
-            check_published(answer, copy.parameters, "SendMessage", subject)
+            await self._broker.send(
+                letter, copy.queue, copy.id, body=copy.body, whole=copy.is_whole
+            )
         except AccessDeniedError as error:
             self._denial = error
             return error
@@ -234,7 +327,7 @@ class _Return:
         copies = [item for item in prepared if isinstance(item, _Copy)]
         done, problems = await _finished(self._deliver(copies))
         outcomes = [item if isinstance(item, Outcome) else done[item.key] for item in prepared]
-        if self._visit.queue.is_fifo:
+        if self._visit.broker.is_ordered(self._visit.queue.name):
             kept = {outcome.letter for outcome in outcomes if outcome.problem}
             self._halted |= {letter.group for letter in letters if letter.id in kept}
         return [
@@ -251,7 +344,7 @@ class _Return:
         if letter.group in self._halted:
             return _kept(letter, "an earlier letter of its message group was kept")
         try:
-            url = await self._targets.url(letter)
+            target = await self._targets.of(letter)
         except LoaferKitError as error:
             return _kept(letter, str(error))
         body = await self._edit(letter) if self._edit else letter.body
@@ -261,7 +354,7 @@ class _Return:
             return _kept(letter, "its time in hand is over: another consumer may have it")
         # SQS's own redrive uses the message id too. A letter that is sent twice, because this
         # process was killed, is one message on a FIFO queue.
-        return _Copy(letter.id, letter, url, letter.copy(bare_name(url), letter.id, body=body))
+        return _Copy(letter.id, letter, target, body, letter.id)
 
     async def _delete(self, letters: Sequence[Letter]) -> dict[str, str]:
         problems = await self._visit.delete(letters)
@@ -279,32 +372,27 @@ class _Targets:
     def __init__(self, visit: Visit, to: str | None = None) -> None:
         self._visit = visit
         self._to = to
-        self._found: dict[str | None, str | LoaferKitError] = {}
+        self._found: dict[str | None, Queue | LoaferKitError] = {}
 
-    async def url(self, letter: Letter) -> str:
-        """Return the URL of the queue for a letter; raise `LoaferKitError` if there is none."""
-        address = self._to or letter.source
-        if address not in self._found:
+    async def of(self, letter: Letter) -> Queue:
+        """Return the queue for a letter; raise `LoaferKitError` if there is none."""
+        name = self._to or letter.source
+        if name not in self._found:
             try:
-                self._found[address] = await self._ask(address)
+                self._found[name] = await self._find(letter)
             except LoaferKitError as error:
-                self._found[address] = error
-        found = self._found[address]
+                self._found[name] = error
+        found = self._found[name]
         if isinstance(found, LoaferKitError):
             raise found
         return found
 
-    async def _ask(self, address: str | None) -> str:
-        queue = self._visit.queue
-        if address is None:
-            address = await only_source(self._visit.clients, queue.url)
-        if not self._to and not is_arn(address):
-            # On a letter, a name is that of a queue in the account of the dead-letter queue.
-            address = f"{self._visit.arn.rpartition(':')[0]}:{bare_name(address)}"
-        url = await self._visit.clients.queue_url(address)
-        if url == queue.url:
-            raise ConfigurationError(f"{queue.name} is the queue that the letters are in")
-        return url
+    async def _find(self, letter: Letter) -> Queue:
+        visit = self._visit
+        found = await (visit.broker.queue(self._to) if self._to else visit.home(letter))
+        if found == visit.queue:
+            raise ConfigurationError(f"{found.name} is the queue that the letters are in")
+        return found
 
 
 async def _finished(work: Coroutine[Any, Any, T]) -> T:
@@ -318,7 +406,7 @@ async def _finished(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _sent(copy: _Copy) -> Outcome:
-    return Outcome(copy.letter.id, "sent", bare_name(copy.url))
+    return Outcome(copy.letter.id, "sent", copy.queue.name)
 
 
 def _kept(letter: Letter, problem: str) -> Outcome:

@@ -26,11 +26,15 @@ _CREDENTIALS = re.compile("//[^/]*@")
 
 # The purpose of each extra, and a module that it installs.
 _EXTRAS = {
+    "amqp": ("services on RabbitMQ", "aio_pika"),
+    "database": ("the extension Database", "sqlalchemy"),
     "local": ("loafer-kit dev, and tests with queues", "moto"),
     "otel": ("traces and metrics of OpenTelemetry", "opentelemetry"),
+    "redis": ("RedisStore of Idempotency", "redis"),
     "reload": ("--reloader", "watchfiles"),
     "scaffold": ("loafer-kit new, add and update", "cookiecutter"),
     "sentry": ("reports to Sentry", "sentry_sdk"),
+    "structlog": ("structlog's loggers for Logging", "structlog"),
     "uvloop": ("a faster event loop", "uvloop"),
 }
 

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from loafer_kit.doctor import Finding, aws_command, denied
@@ -15,9 +17,9 @@ from loafer_kit.scaffold.spec.fields import FIFO
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
 # They change nothing, as no message has this receipt handle; AWS checks the permission first.
-_PROBES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "delete_message": ("DeleteMessage", {}),
-    "change_message_visibility": ("ChangeMessageVisibility", {"VisibilityTimeout": 0}),
+_PROBES: Mapping[str, Mapping[str, Any]] = {
+    "DeleteMessage": {},
+    "ChangeMessageVisibility": {"VisibilityTimeout": 0},
 }
 # How the codes of a missing queue end: in the query protocol, and in JSON.
 _MISSING = ("NonExistentQueue", "QueueDoesNotExist")
@@ -46,31 +48,19 @@ class Queues:
         """Return the URL of a queue that is given by name or URL."""
         if "/" in name:
             return name
-        answer = self._ask("get_queue_url", "GetQueueUrl", name, QueueName=name)
-        return str(answer["QueueUrl"])
-
-    def exists(self, name: str) -> bool:
-        """Return whether there is a queue of that name."""
-        try:
-            self.url(name)
-        except MissingQueueError:
-            return False
-        return True
+        return str(self._ask("GetQueueUrl", name, QueueName=name)["QueueUrl"])
 
     def attributes(self, url: str) -> Attributes:
         """Return all attributes of a queue, under AWS's names."""
-        parameters = {"QueueUrl": url, "AttributeNames": ["All"]}
-        answer = self._ask("get_queue_attributes", "GetQueueAttributes", url, **parameters)
+        answer = self._ask("GetQueueAttributes", url, QueueUrl=url, AttributeNames=["All"])
         found: Attributes = answer["Attributes"]
         return found
 
     def denials(self, url: str) -> Iterator[errors.AccessDeniedError]:
         """Yield the errors for actions on a queue's messages that the credentials may not do."""
-        for operation, (action, parameters) in _PROBES.items():
+        for action, parameters in _PROBES.items():
             try:
-                self._ask(
-                    operation, action, url, QueueUrl=url, ReceiptHandle=_NO_HANDLE, **parameters
-                )
+                self._ask(action, url, QueueUrl=url, ReceiptHandle=_NO_HANDLE, **parameters)
             except errors.AccessDeniedError as error:
                 yield error
             except ProviderError:
@@ -87,14 +77,13 @@ class Queues:
         words = ["--queue-url", url, "--attributes", json.dumps({attribute: text})]
         return aws_command(self._endpoint_url, "sqs", "set-queue-attributes", *words)
 
-    def _ask(self, operation: str, action: str, queue: str, **parameters: Any) -> Any:
+    def _ask(self, action: str, queue: str, **parameters: Any) -> Any:
         try:
-            return getattr(self._client, operation)(**parameters)
+            return getattr(self._client, xform_name(action))(**parameters)
         except errors.REQUEST_ERRORS as error:
             # By its code: botocore does not always raise the modelled class.
-            if isinstance(error, ClientError) and errors.client_error_code(error).endswith(
-                _MISSING
-            ):
+            code = errors.client_error_code(error) if isinstance(error, ClientError) else ""
+            if code.endswith(_MISSING):
                 raise MissingQueueError(queue) from error
             subject = errors.queue_subject(queue)
             raise errors.from_exception(error, action=action, subject=subject) from error
@@ -105,31 +94,32 @@ def missing(queues: Queues, queue: QueueSpec) -> Finding:
     name, subject = queue.queue_name, subject_of(queue)
     other = name.removesuffix(".fifo") if queue.fifo else f"{name}.fifo"
     try:
-        found = queues.exists(other)
-    except errors.AccessDeniedError:  # a policy for the spec's queues alone
-        found = False
-    if found:
-        message = f"does not exist, but {other} does: one is a FIFO queue, the other is not"
-        return Finding("problem", subject, message, f"name {other} in loafer.toml")
-    remedy = f"check region and account, or create it: {queues.creating(name)}"
-    return Finding("problem", subject, "does not exist", remedy)
+        queues.url(other)
+    except (
+        MissingQueueError,
+        errors.AccessDeniedError,
+    ):  # a policy may name the spec's queues alone
+        remedy = f"check region and account, or create it: {queues.creating(name)}"
+        return Finding("problem", subject, "does not exist", remedy)
+    message = f"does not exist, but {other} does: one is a FIFO queue, the other is not"
+    return Finding("problem", subject, message, f"name {other} in loafer.toml")
 
 
 def differences(
     queues: Queues, queue: QueueSpec, url: str, attributes: Attributes
 ) -> Iterator[Finding]:
     """Yield the problems of a queue whose attributes differ from the spec."""
-    subject = subject_of(queue)
+    problem = partial(Finding, "problem", subject_of(queue))
     timeout, found = queue.options.get("visibility_timeout"), attributes.get("VisibilityTimeout")
     if timeout is not None and found is not None and int(found) != int(timeout):
-        message = f"its visibility timeout is {found} s, in the spec {timeout} s"
-        remedy = queues.setting(url, "VisibilityTimeout", str(timeout))
-        yield Finding("problem", subject, message, remedy)
-    for attribute, text in queue.attribute_texts(FIFO).items():
-        known = attributes.get(attribute)
-        if known is not None and known != text:
-            message = f"its {attribute} is {known}, in the spec {text}"
-            yield Finding("problem", subject, message, queues.setting(url, attribute, text))
+        yield problem(
+            f"its visibility timeout is {found} s, in the spec {timeout} s",
+            queues.setting(url, "VisibilityTimeout", str(timeout)),
+        )
+    for name, text in queue.attribute_texts(FIFO).items():
+        if (known := attributes.get(name, text)) != text:
+            remedy = queues.setting(url, name, text)
+            yield problem(f"its {name} is {known}, in the spec {text}", remedy)
     wanted, count = queue.dead_letter_queue, queue.max_receive_count
     if wanted is None:
         return
@@ -138,14 +128,11 @@ def differences(
     remedy = queues.setting(url, "RedrivePolicy", policy)
     target = (redrive_target(attributes) or "").rpartition(":")[2]
     if not target:
-        message = f"has no redrive policy; the spec's dead-letter queue is {wanted}"
-        yield Finding("problem", subject, message, remedy)
+        yield problem(f"has no redrive policy; the spec's dead-letter queue is {wanted}", remedy)
     elif target != wanted:
-        message = f"its dead letters go to {target}, in the spec to {wanted}"
-        yield Finding("problem", subject, message, remedy)
+        yield problem(f"its dead letters go to {target}, in the spec to {wanted}", remedy)
     elif (here := int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])) != count:
-        message = f"maxReceiveCount is {here}, in the spec {count}"
-        yield Finding("problem", subject, message, remedy)
+        yield problem(f"maxReceiveCount is {here}, in the spec {count}", remedy)
 
 
 def warnings(queue: QueueSpec, attributes: Attributes) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable
 
+from loafer_kit.config import RouteOptions
 from loafer_kit.events import FlowChange
 from loafer_kit.outcomes import Leave, Outcome, Retry
 
@@ -94,16 +95,13 @@ class Flow:
     `on_event` whenever something here changes.
     """
 
-    def __init__(
-        self,
-        rate_limit: float | None,
-        breaker: CircuitBreaker,
-        concurrency: int = 10,
-    ) -> None:
-        self._rate = RateLimit(rate_limit) if rate_limit is not None else None
-        self._concurrency = concurrency
+    def __init__(self, options: RouteOptions) -> None:
+        self._rate = None if options.rate_limit is None else RateLimit(options.rate_limit)
+        self._concurrency = options.concurrency
         self._paused = False
-        self.breaker = breaker
+        self.breaker = CircuitBreaker(
+            options.breaker_threshold, options.breaker_exceptions, options.breaker_recovery
+        )
         self.on_change: Callable[[], object] = lambda: None
         self.on_event: Callable[[FlowChange], object] | None = None
 

@@ -4,19 +4,21 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ServiceError
+from loafer_kit.exceptions import LoaferKitError, ProviderError, ServiceError
 from loafer_kit.local import records, services
 from loafer_kit.local.queues import LocalQueue, LocalQueues
-from loafer_kit.local.rabbitmq import development_broker, put
+from loafer_kit.local.rabbitmq import Retries, dead_letters, development_broker, put
 from loafer_kit.local.reloading import load_watchfiles, source_files
 from loafer_kit.local.servers import LocalServer, child_environment
 from loafer_kit.local.services import Project, Say, ServiceKeeper, Style, Surroundings, find_queue
+from loafer_kit.operations.control import ControlError, ask
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
 _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
@@ -80,15 +82,11 @@ class Development:
             asyncio.run(_Run(self, queues, server, say, broker).run(projects))
 
     def _check(self, projects: Sequence[Project]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the queues of RabbitMQ; raise `ConfigurationError` for what cannot run."""
-        found = {name: options for item in projects for name, options in item.rabbitmq.items()}
+        """Return the queues of RabbitMQ; raise `ConfigurationError` for a message to no queue."""
+        found = _rabbitmq_queues(projects)
         for name, _ in self.messages:
             if name not in found:
                 find_queue(projects, name)
-        if self.once and found:
-            raise ConfigurationError(
-                "--once is for SQS: RabbitMQ does not tell which messages wait for a retry"
-            )
         return found
 
 
@@ -114,6 +112,8 @@ class _Run:
 
     async def run(self, projects: Sequence[Project]) -> None:
         """Run the services until one ends or a signal ends them, and sum up."""
+        self._on_rabbitmq = _rabbitmq_queues(projects)
+        self._retries = Retries(self._on_rabbitmq)
         around = self._surroundings(asyncio.get_running_loop())
         self._keepers = [
             ServiceKeeper(read, project, around)
@@ -167,12 +167,17 @@ class _Run:
 
         def on_delivery(delivery: services.Delivery) -> None:
             self._tally.record(delivery)
+            self._retries.record(delivery)
             if self._development.once and server is not None:
                 loop.run_in_executor(None, self._deliver_again, server, delivery)
 
+        environment = child_environment(self._queues.url)
+        if self._broker is not None:
+            environment["LOAFER_AMQP_URL"] = self._broker
+        if self._development.once:
+            environment |= self._retries.environment
         return Surroundings(
-            child_environment(self._queues.url)
-            | ({"LOAFER_AMQP_URL": self._broker} if self._broker else {}),
+            environment,
             self._say,
             self._development.style,
             on_delivery,
@@ -213,8 +218,10 @@ class _Run:
         report_at = loop.time() + _REPORT_EVERY
         was_empty = False
         while True:
-            left = await asyncio.to_thread(self._left)
-            is_empty = not left and (self._server is None or self._server.polls.was_polled)
+            left = await asyncio.to_thread(self._left) + await self._left_on_rabbitmq()
+            server = self._server
+            was_polled = server is None or server.polls.was_polled or not self._own_queues()
+            is_empty = not left and was_polled
             if is_empty and was_empty:  # twice: a handler may have sent to a queue already counted
                 break
             was_empty = is_empty
@@ -235,6 +242,25 @@ class _Run:
             if count.total > self._tally.given_up(queue)
         ]
 
+    async def _left_on_rabbitmq(self) -> list[str]:
+        """Return what is left as the services say: RabbitMQ tells no more than what is ready."""
+        left = []
+        for project in [keeper.project for keeper in self._keepers if keeper.project.rabbitmq]:
+            socket = records.control_path(project.package)
+            try:
+                status, depths = await ask(socket, "status"), await ask(socket, "queues")
+            except ControlError:
+                left.append(f"the start of {project.package}")
+                continue
+            counts = Counter({name: self._retries.waiting(name) for name in project.rabbitmq})
+            for route in status["routes"]:
+                running = sum(len(call["message_ids"]) for call in route["running"])
+                counts[route["queue"]] += running + route["backlog"] + route["unsettled"]
+            ready = {row["queue"]: row.get("visible", 1) for row in depths}  # unknown: not empty
+            counts.update({name: ready.get(name, 0) for name in project.rabbitmq})
+            left += [f"{count} in {name}" for name, count in counts.items() if count]
+        return left
+
     def _left_over(self) -> list[str]:
         numbers = {queue.name: self._tally.given_up(queue) for queue in self._own_queues()}
         return [
@@ -246,12 +272,22 @@ class _Run:
     def _sum_up(self) -> None:
         try:
             summaries = services.summarise(self._own_queues(), self._tally, self._queues)
-        except ServiceError as error:
+            summaries += [
+                self._rabbitmq_summary(name, options) for name, options in self._on_rabbitmq.items()
+            ]
+        except (ProviderError, ServiceError) as error:
             self._say(f"the dead letters are unknown: {error}", "failed", error=str(error))
             return
         if not all(summary.is_empty for summary in summaries):
             details = [asdict(summary) for summary in summaries]
             self._say(services.table(summaries), "summary", queues=details)
+
+    def _rabbitmq_summary(self, queue: str, options: Mapping[str, Any]) -> services.QueueSummary:
+        dead = str(options.get("dead_letter_queue", f"{queue}.dead"))
+        letters = dead_letters(str(self._broker), dead)
+        reasons = Counter(str(reason) for source, reason in letters if source in (queue, None))
+        handled, failed = self._tally.handled[queue], self._tally.failed[queue]
+        return services.QueueSummary(queue, handled, failed, dead, dict(reasons.most_common()))
 
     def _own_queues(self) -> list[LocalQueue]:
         return _queues_of([keeper.project for keeper in self._keepers])
@@ -266,6 +302,10 @@ def _below(folder: Path, paths: Iterable[Path]) -> list[str]:
 def _queues_of(projects: Sequence[Project]) -> list[LocalQueue]:
     """Return the queues of all projects; one that several have, once."""
     return list({queue.name: queue for project in projects for queue in project.queues}.values())
+
+
+def _rabbitmq_queues(projects: Sequence[Project]) -> dict[str, Mapping[str, Any]]:
+    return {name: options for item in projects for name, options in item.rabbitmq.items()}
 
 
 def _tell(

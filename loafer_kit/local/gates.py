@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
-from werkzeug.test import Client
 
 from loafer_kit.ext.aws.limits import SQS_LONGEST_POLL
 
@@ -47,11 +47,12 @@ class Gate:
         self.polls = LongPolls(services["sqs"])
         self._services = services | {"sqs": self.polls}
         self._region = region
-        self._moto_api = Client(create_backend_app("moto_api"))
 
     def forget_all(self) -> None:
-        """Forget all queues and topics of this process, whatever server they were made on."""
-        self._moto_api.post("/moto-api/reset")
+        """Forget the queues and topics of this process; what other services hold stays."""
+        backends: list[Any] = [get_backend("sqs"), get_backend("sns")]
+        for account in [account for backend in backends for account in backend.values()]:
+            account.reset()
 
     def listen(self, listener: socket.socket) -> BaseWSGIServer:
         """Return a server whose `serve_forever` answers what connects to `listener`."""

@@ -9,12 +9,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from loafer_kit.config import route_variable
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.local import records
 from loafer_kit.local.servers import is_local
+from loafer_kit.local.services import ATTEMPTS, Delivery
 
 INSTALL = (
     "RabbitMQ is not installed. Install it (on Debian: apt-get install rabbitmq-server), or name a "
@@ -23,6 +27,9 @@ INSTALL = (
 
 #: Seconds that the broker gets to stop.
 _STOP = 20.0
+
+#: Letters that are looked at, and seconds until the next one is there.
+_MOST_LETTERS, _LOOK = 100, 0.5
 
 #: The end of what the broker writes while it starts.
 _READY = b"completed with"
@@ -71,20 +78,119 @@ def development_broker() -> contextlib.AbstractContextManager[str]:
     return running_broker()
 
 
-def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> None:
-    """Declare a queue as its route does, and put messages into it; raise `ProviderError`."""
-    # Only a service of RabbitMQ has the extra.
-    from loafer_kit.ext.amqp.providers import AMQPProvider
+def url_in_use() -> str:
+    """Return the URL of this process's broker, or that LOAFER_AMQP_URL names, or of a running `dev`.
 
-    async def put_all() -> None:
-        provider = AMQPProvider(queue, url=url, **options)
+    Raises `ConfigurationError` if there is none.
+    """
+    running = {record.pid: record.rabbitmq for record in records.running() if record.rabbitmq}
+    for url in (running.get(os.getpid()), os.environ.get("LOAFER_AMQP_URL"), *running.values()):
+        if url:
+            return url
+    raise ConfigurationError(
+        "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
+    )
+
+
+def _amqp() -> Any:
+    from loafer_kit.ext import amqp  # only a service of RabbitMQ has the extra
+
+    return amqp
+
+
+def address_of(url: str) -> str:
+    """Return a broker's URL without its user and password."""
+    return str(_amqp().connections.address_of(url))
+
+
+def depths(queues: Iterable[str]) -> tuple[str, dict[str, int]]:
+    """Return the address of the broker that the environment names, and its queues' ready messages.
+
+    Of the queues those that exist; nothing is created. Raises `ProviderError`.
+    """
+    client = _amqp().connections
+    url = client.broker_url()
+
+    async def look() -> dict[str, int]:
+        connection = await client.connect(url, "doctor")
+        try:
+            return dict(await client.depths(connection, queues))
+        finally:
+            await client.disconnect(connection)
+
+    return address_of(url), asyncio.run(look())
+
+
+def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str]) -> list[str]:
+    """Declare a queue as its route does, and put messages into it; return their ids.
+
+    Raises `ProviderError`.
+    """
+
+    async def put_all() -> Any:
+        provider = _amqp().AMQPProvider(queue, url=url, **options)
         try:
             await provider.connect()
-            await provider.put(*(body.encode() for body in bodies))
+            return await provider.put(*(body.encode() for body in bodies))
         finally:
             await provider.close()
 
-    asyncio.run(put_all())
+    return list(asyncio.run(put_all()))
+
+
+def dead_letters(url: str, queue: str) -> list[tuple[str | None, str | None]]:
+    """Return the source and the reason of the first dead letters of a queue, and return them to it."""
+
+    async def look() -> list[Any]:
+        provider = _amqp().AMQPProvider(queue, url=url, declare=False, dead_letter_queue="")
+        provider.wait_time = _LOOK
+        try:
+            found: list[Any] = []
+            while len(found) < _MOST_LETTERS and (more := await provider.fetch(_MOST_LETTERS)):
+                found += more
+            return found
+        finally:
+            await provider.close()
+
+    deaths = (_amqp().letters.death_of(message.headers) for message in asyncio.run(look()))
+    return [(death.source, death.reason) for death in deaths]
+
+
+class Retries:
+    """Counts messages that wait for their next delivery, which RabbitMQ does not tell.
+
+    `options` are those of each queue. Deliveries end after `ATTEMPTS`, unless they say otherwise.
+    """
+
+    def __init__(self, options: Mapping[str, Mapping[str, Any]]) -> None:
+        self._most = {
+            name: int(found.get("max_deliveries", ATTEMPTS)) for name, found in options.items()
+        }
+        self._waiting = {name: Counter[str]() for name in options}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which failed messages are delivered again at once, but not for ever."""
+        found = {}
+        for name, most in self._most.items():
+            found[route_variable(name, "redelivery_delay")] = "0"
+            found[route_variable(name, "max_deliveries")] = str(most)
+        return {name: value for name, value in found.items() if name not in os.environ}
+
+    def record(self, delivery: Delivery) -> None:
+        """Count a delivery; those of other queues count as nothing."""
+        waiting = self._waiting.get(delivery.queue)
+        if waiting is None:
+            return
+        if delivery.receive_count > 1 and waiting[delivery.message_id]:
+            waiting[delivery.message_id] -= 1
+        comes_again = delivery.outcome.startswith(("left", "to be retried"))
+        if comes_again and delivery.receive_count < self._most[delivery.queue]:
+            waiting[delivery.message_id] += 1
+
+    def waiting(self, queue: str) -> int:
+        """Return how many messages of a queue come again."""
+        return self._waiting[queue].total()
 
 
 def start_keeper(lifeline: int, port: int, folder: Path | None = None) -> "subprocess.Popen[bytes]":

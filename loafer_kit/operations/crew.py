@@ -1,4 +1,4 @@
-"""Crew: the processes of one service: how a parent starts, asks and shows them as one service."""
+"""Crew: the processes of one service, which a parent starts, asks, measures and shows as one."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Health: whether a service starts, is ready or stops or is beyond help, and the file that says so."""
+"""Health: the state of a service, the problems that only a restart cures, and the file of both."""
 
 import asyncio
 import contextlib

@@ -64,46 +64,44 @@ class Monitor:
                 self._control = self._control or ServiceControl(self._service)
                 await self._control.obey(json.loads(os.environ.get(FIRST_VARIABLE) or "[]"))
                 actions = self._control.actions
-            await shown.enter_async_context(
-                faces(self._states, self._recorded, actions, self.address)
-            )
+            address = http_address(self.address)
+            if address or self._emf_namespace is not None:
+                recorder_of(self._service)  # counts from now on
+            faces = serving_faces(self._states, self._snapshot, actions, address)
+            await shown.enter_async_context(faces)
             if self._emf_namespace is not None:
-                snapshot = self._recorded()
-                await shown.enter_async_context(
-                    reporting(
-                        Reports(self._emf_namespace, self._service.name),
-                        lambda: families(snapshot()),
-                    )
-                )
+                reports = Reports(self._emf_namespace, self._service.name)
+                lines = reporting(reports, lambda: families(self._snapshot()))
+                await shown.enter_async_context(lines)
             yield
 
-    def _recorded(self) -> Callable[[], Snapshot]:
-        """Count what happens from now on; return the function that takes snapshots of it."""
-        return recorder_of(self._service).snapshot
+    def _snapshot(self) -> Snapshot:
+        return recorder_of(self._service).snapshot()
+
+
+def http_address(default: str | None) -> str:
+    """Return where HTTP listens, by the environment or else by `default`; "" for nowhere."""
+    return os.environ.get(HTTP_VARIABLE, default or "").strip()
 
 
 @contextlib.asynccontextmanager
-async def faces(
-    vitals: Vitals,
-    recorded: Callable[[], Callable[[], Snapshot]],
-    actions: Actions,
-    address: str | None,
+async def serving_faces(
+    vitals: Vitals, snapshot: Callable[[], Snapshot], actions: Actions, address: str
 ) -> AsyncIterator[None]:
     """Show and steer a service while the block runs: by control socket, health file and HTTP.
 
-    The environment says which of them there are; `address` is where HTTP listens unless it names
-    another. `recorded` is called if there is HTTP.
+    The environment names socket and file; HTTP listens at `address`, unless that is "".
     """
-    async with contextlib.AsyncExitStack() as shown:
+    async with contextlib.AsyncExitStack() as faces:
         if path := os.environ.get(CONTROL_VARIABLE):
-            await shown.enter_async_context(ControlSocket(Path(path), actions).listening())
+            await faces.enter_async_context(ControlSocket(Path(path), actions).listening())
         if path := os.environ.get(HEALTH_VARIABLE):
-            shown.enter_context(HealthFile(Path(path), vitals).kept())
-        if text := os.environ.get(HTTP_VARIABLE, address or "").strip():
+            faces.enter_context(HealthFile(Path(path), vitals).kept())
+        if address:
             from loafer_kit.operations.http import HttpFace  # aiohttp's server, which is large
 
-            face = HttpFace(vitals, recorded())
-            await shown.enter_async_context(face.listening(text, HTTP_VARIABLE))
+            pages = HttpFace(vitals, snapshot).listening(address, HTTP_VARIABLE)
+            await faces.enter_async_context(pages)
         yield
 
 

@@ -27,10 +27,10 @@ class Histogram:
     def __post_init__(self) -> None:
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float, times: int = 1) -> None:
-        """Count `value`, which was observed `times`."""
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.total += value * times
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
     def __add__(self, other: "Histogram") -> "Histogram":
         counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
@@ -82,6 +82,8 @@ class RouteSnapshot:
     name: str
     queue: str | None
     running: tuple[RunningHandler, ...]
+    #: How many handlers run.
+    slots_used: int
     #: How many handlers may run.
     slots: int
     #: Messages that are fetched and wait for a handler.
@@ -129,12 +131,8 @@ class PublisherSnapshot:
     seconds: float
 
     def __add__(self, other: "PublisherSnapshot") -> "PublisherSnapshot":
-        return PublisherSnapshot(
-            self.destination,
-            self.published + other.published,
-            self.failed + other.failed,
-            self.seconds + other.seconds,
-        )
+        counts = map(add, astuple(self)[1:], astuple(other)[1:])
+        return PublisherSnapshot(self.destination, *counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +214,17 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 _SUMS = (
-    *("slots", "backlog", "unsettled", "receivers", "received", "rate_1m", "rate_5m", "retries"),
+    *(
+        "slots_used",
+        "slots",
+        "backlog",
+        "unsettled",
+        "receivers",
+        "received",
+        "rate_1m",
+        "rate_5m",
+        "retries",
+    ),
     *("dead_letters", "given_up", "lost_leases", "heartbeats", "failed_heartbeats", "failed_polls"),
     *("call_seconds", "wait_seconds"),
 )
@@ -258,7 +266,9 @@ def _total(parts: Iterable[_Kind]) -> _Kind:
 
 #: What a route has when its process has ended.
 _NOTHING_HELD: Mapping[str, Any] = {
-    **dict.fromkeys(("slots", "backlog", "unsettled", "receivers", "rate_1m", "rate_5m"), 0),
+    **dict.fromkeys(
+        ("slots_used", "slots", "backlog", "unsettled", "receivers", "rate_1m", "rate_5m"), 0
+    ),
     **dict.fromkeys(_CONDITIONS, False),
     "running": (),
     "last_poll": None,

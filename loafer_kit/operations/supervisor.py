@@ -33,7 +33,12 @@ from loafer_kit.operations.crew import (
     start_process,
 )
 from loafer_kit.operations.health import STOP_MARGIN
-from loafer_kit.operations.monitors import FIRST_VARIABLE, HTTP_VARIABLE, faces
+from loafer_kit.operations.monitors import (
+    FIRST_VARIABLE,
+    HTTP_VARIABLE,
+    http_address,
+    serving_faces,
+)
 from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
 from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.runners import LoaferRunner
@@ -78,7 +83,7 @@ class Supervisor:
         grace_time: float,
         max_rss: int | None = None,
     ) -> None:
-        self._address = service.monitor.address if service.monitor else None
+        self._address = http_address(service.monitor.address if service.monitor else None)
         self._crew = Crew(count, recorder_of(service).snapshot())
         self._grace_time = grace_time
         self._max_rss = max_rss
@@ -98,8 +103,8 @@ class Supervisor:
             self._folder = Path(folder)
             crew = self._crew
             actions = {**crew.actions(), "drain": self._drain}
-            shown = faces(crew, lambda: crew.snapshot, actions, self._address)
-            async with shown, self._signals():
+            faces = serving_faces(crew, crew.snapshot, actions, self._address)
+            async with faces, self._signals():
                 await self._keep()
         return self._exit_code
 
@@ -323,8 +328,8 @@ class Supervisor:
 
 
 def _report(child: Child, event: str, why: str) -> None:
-    facts = {"event": event, "pid": child.pid, "reason": why}
-    logger.error("%s pid=%d: %s", event, child.pid, why, extra=facts)
+    extra = {"event": event, "pid": child.pid, "reason": why}
+    logger.error("%s pid=%d: %s", event, child.pid, why, extra=extra)
 
 
 def _log(level: int, event: str, text: str = "", **facts: object) -> None:

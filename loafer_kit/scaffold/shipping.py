@@ -5,21 +5,25 @@ policies of all templates come from `statements`; a test compares them with the 
 service.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from loafer_kit.scaffold.spec import filter_policies, function_limits
-from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field, Value
-from loafer_kit.scaffold.spec.function_limits import DEFAULT_CONCURRENCY
-from loafer_kit.scaffold.spec.names import REFERENCE, fixed_part
-from loafer_kit.scaffold.spec.specs import Parameter, QueueSpec, ServiceSpec
-from loafer_kit.scaffold.spec.validation import (
+from loafer_kit.scaffold.spec.fields import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_CONCURRENCY,
     DEFAULT_HANDLER_TIMEOUT,
     DEFAULT_VISIBILITY_TIMEOUT,
+    FIFO,
+    SUBSCRIPTION,
+    Field,
+    Value,
 )
+from loafer_kit.scaffold.spec.names import REFERENCE, fixed_part
+from loafer_kit.scaffold.spec.specs import Parameter, QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
 
@@ -140,9 +144,9 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def identifiers(of: Iterable[str]) -> Mapping[str, Context]:
-    """The identifiers of each name, unique in any case: `orders-created.fifo` becomes
+    """Each name's `id` for CloudFormation and `label` for Terraform, unique in any case.
 
-    `id`, for CloudFormation, OrdersCreated, and `label`, for Terraform, `orders_created`.
+    Those of `orders-created.fifo` are OrdersCreated and `orders_created`.
     """
     found: dict[str, Context] = {}
     for name in dict.fromkeys(of):
@@ -260,7 +264,7 @@ def service(spec: ServiceSpec) -> Context:
     # Lambda needs a longer visibility timeout.
     defaults: dict[str, Value] = {}
     if "lambda" in spec.ships:
-        defaults["visibility_timeout"] = function_limits.visibility_timeout(spec.function_seconds)
+        defaults["visibility_timeout"] = spec.least_visibility_timeout
     return {
         "label": _label(spec.name),
         "compose": _compose(spec),
@@ -354,7 +358,7 @@ def _queue(
         "max_receive_count": count or 0,
         "holds_dead_letters": bool(queue.dead_letters_of),
         "redrive_sources": [references[name] for name in queue.redrive_sources],
-        "batch_size": function_limits.batch_size(options),
+        "batch_size": options.get("batch_size", DEFAULT_BATCH_SIZE),
         "alarm_age": alarm_age(options),
         "backlog": backlog(options),
     }
@@ -367,7 +371,7 @@ def _attributes(queue: Queue, rows: Sequence[Field]) -> list[Context]:
         {
             "name": row.attribute,
             "label": row.name,
-            "value": filter_policies.table(str(value)) if row.kind == "object" else value,
+            "value": json.loads(str(value)) if row.kind == "object" else value,
         }
         for row in rows
         if (value := found.get(row.name)) is not None

@@ -127,6 +127,10 @@ EDITS = {
     "a handler from elsewhere": (
         HANDLERS, "async def handle_a(", "from other import handle_a\n\n\nasync def another(",
     ),
+    "a handler that is defined if an import fails": (
+        HANDLERS, "async def handle_a(",
+        "try:\n    import a\nexcept ImportError:\n    handle_a, a = None, 1\n\n\nasync def another(",
+    ),
     "a value that only running tells": (ROUTES, "concurrency=4", "concurrency=settings.LIMIT"),
     "a queue that only running tells": (ROUTES, '"a",', "settings.QUEUE,"),
     "an option that a spec does not know": (ROUTES, "concurrency=4", "concurrency=4, drain=1"),

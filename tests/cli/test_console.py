@@ -58,6 +58,19 @@ def test_a_service_is_shown_as_its_spec_has_it(folder, monkeypatch):
     assert str(services_of([folder, folder])[0].control) != "/run/shop.control"
 
 
+def test_queues_of_rabbitmq_are_shown_with_their_dead_letter_queues(folder):
+    """Those that a spec does not name are the route's own."""
+    (folder / "loafer.toml").write_text(
+        'name = "shop"\n[[queues]]\nname = "orders"\nkind = "amqp"\nexchange = "shop"\n'
+        '[[queues]]\nname = "mails"\nkind = "amqp"\ndead_letter_queue = "lost"\n'
+    )
+    [shop] = services_of([folder])
+    assert [(item.name, item.dead_letter_queue, item.rabbitmq) for item in shop.queues] == [
+        ("orders", "orders.dead", {"exchange": "shop"}),
+        ("mails", "lost", {"dead_letter_queue": "lost", "max_deliveries": 5}),
+    ]
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "10.0.0.1:80", "shop.example:80"])
 def test_another_address_needs_consent(folder, listen):
     """The line says why not, and what to do instead."""

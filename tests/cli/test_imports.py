@@ -31,7 +31,6 @@ RENDERING = {
     "loafer_kit.scaffold.rendering.builtin",
     "loafer_kit.scaffold.rendering.custom_templates",
     "loafer_kit.scaffold.rendering.fetching",
-    "loafer_kit.scaffold.rendering.formatting",
     "loafer_kit.scaffold.shipping",
 }
 WRITING = {

@@ -6,14 +6,14 @@ import json
 import threading
 from urllib.parse import urlsplit
 
-from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
-from loafer_kit.console.server import Console
+from loafer_kit.console.server import Console, Service
 from loafer_kit.exceptions import RejectMessage
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.managers import LoaferManager
 from loafer_kit.operations.http import Address
-from loafer_kit.scaffold.spec import message_schemas, payloads, validation
+from loafer_kit.scaffold.spec import payloads, validation
+from loafer_kit.scaffold.spec.schema import of_model
 from loafer_kit.scaffold.spec.specs import Draft
 
 SPEC = {
@@ -120,7 +120,7 @@ class Stage:
                     Queue(
                         queue.queue_name,
                         queue.dead_letter_queue,
-                        queue.payload and message_schemas.of_model(queue.payload, spec.payloads),
+                        queue.payload and of_model(queue.payload, spec.payloads),
                         queue.payload
                         and json.dumps(payloads.example(queue.payload, spec.payloads), indent=2),
                     )

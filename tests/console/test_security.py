@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import loafer_kit.console
-from loafer_kit.console import streams
+from loafer_kit.console import server as module
 
 PAGE = Path(loafer_kit.console.__file__).with_name("page")
 #: What a page asks of the console, and what must be refused alike.
@@ -202,7 +202,7 @@ def test_the_page_is_small():
 
 async def test_more_than_sixteen_pages_are_refused(console, monkeypatch):
     """Open streams take a bounded memory."""
-    monkeypatch.setattr(streams, "_MOST_STREAMS", 1)
+    monkeypatch.setattr(module, "_MOST_STREAMS", 1)
     async with console() as client:
         headers = {"Sec-Fetch-Site": "same-origin"}
         async with client.session.get(f"{client.origin}/api/stream", headers=headers) as stream:

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import rabbit
 from console.stage import SPEC, serving
 
-from loafer_kit.console.processes import Service
 from loafer_kit.console.queues import Queue
+from loafer_kit.console.server import Service
 from loafer_kit.local import LocalQueue, LocalServer
+from loafer_kit.local import rabbitmq as local_rabbitmq
 from loafer_kit.local.sending import Server
 
 QUEUES = [Queue(queue["name"], queue["dead_letter_queue"]) for queue in SPEC["queues"]]
@@ -271,3 +273,56 @@ async def test_a_server_that_goes_away_is_said_and_found_again(console, local_qu
             assert (status, "orders is not reachable" in answer["error"]) == (400, True)
             server.start()
             await state("queues", lambda rows: rows[0]["error"] is None)
+
+
+@pytest.mark.slow
+async def test_a_service_of_rabbitmq_has_its_queues_and_its_dead_letters(
+    console, rabbitmq, tmp_path, monkeypatch
+):
+    """They are counted, a message is sent, a letter is shown and goes back."""
+    monkeypatch.setenv("LOAFER_AMQP_URL", rabbitmq)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    name = rabbit.fresh()
+    dead = f"{name}.dead"
+    queue = Queue(name, dead, rabbitmq={"exchange": name, "routing_key": "order.*"})
+    await asyncio.to_thread(local_rabbitmq.put, rabbitmq, name, queue.rabbitmq, [])
+    await rabbit.send(rabbitmq, dead, '{"id": 1}', headers={"DeadLetterSourceQueue": name})
+    service = Service("shop", [queue], tmp_path / "shop.sock")
+    async with console(service, write=True) as client, streaming(client) as state:
+        rows = await state("queues", lambda rows: row_of(rows, dead).get("visible") == 1)
+        assert row_of(rows, dead)["place"] == rabbitmq.replace("guest:guest@", "")
+        assert (row_of(rows, dead)["is_local"], "in_flight" in row_of(rows, dead)) == (True, False)
+        _, found, _ = await client.get(f"/api/letters?queue={dead}&limit=10")
+        [letter] = found["letters"]
+        assert (letter["source"], letter["reason"]) == (name, None)
+        assert "RabbitMQ" in found["no_reason"]
+        _, content, _ = await client.get(f"/api/letter?queue={dead}&id={letter['id']}")
+        assert content["body"] == '{"id": 1}'
+        _, answer, _ = await client.post("/api/replay", {"queue": dead, "ids": [letter["id"]]})
+        assert [outcome["status"] for outcome in answer["outcomes"]] == ["sent"]
+        _, answer, _ = await client.post("/api/send", {"queue": name, "body": '{"id": 2}'})
+        assert answer["message_id"]
+        await state("queues", lambda rows: row_of(rows, name).get("visible") == 2)
+    assert rabbit.bodies(await rabbit.take(rabbitmq, name, 2)) == ['{"id": 1}', '{"id": 2}']
+
+
+@pytest.mark.slow
+async def test_a_broker_that_is_away_is_told_until_it_answers(
+    console, rabbitmq, tmp_path, monkeypatch
+):
+    """One line for each queue, as with SQS."""
+    monkeypatch.setattr("loafer_kit.console.queues._RETRY_AFTER", 0.1)
+    name = rabbit.fresh()
+    async with rabbit.CuttingProxy(rabbitmq) as proxy:
+        monkeypatch.setenv("LOAFER_AMQP_URL", proxy.url)
+        await asyncio.to_thread(local_rabbitmq.put, rabbitmq, name, {}, ["1"])
+        service = Service(
+            "shop", [Queue(name, f"{name}.dead", rabbitmq={})], tmp_path / "shop.sock"
+        )
+        async with console(service) as client, streaming(client) as state:
+            await state("queues", lambda rows: row_of(rows, name).get("visible") == 1)
+            await proxy.refuse()
+            rows = await state("queues", lambda rows: row_of(rows, name)["error"])
+            assert "\n" not in row_of(rows, name)["error"]
+            await proxy.listen()
+            await state("queues", lambda rows: row_of(rows, name)["error"] is None)

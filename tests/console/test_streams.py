@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from operations.running import until
 
-from loafer_kit.console import streams
+from loafer_kit.console import server as streams
 
 
 @pytest.fixture

@@ -38,39 +38,43 @@ extensions = ["loafer_kit.contrib.sphinx"]
 """
 
 
-@pytest.fixture
-def build(tmp_path):
-    """Build a page that holds one directive; return its text."""
+DIRECTIVES = {
+    "commands": ["loaferkitcli:: fraggle:Fraggle"],
+    "older": ["doozercli:: fraggle:Fraggle", "   :maxdepth: 1", "   :groups:"],
+    "no_module": ["loaferkitcli:: nothing:Fraggle"],
+    "no_class": ["loaferkitcli:: fraggle:Nothing"],
+}
 
-    def run(directive, **options):
-        (tmp_path / "fraggle.py").write_text(EXTENSION)
-        (tmp_path / "conf.py").write_text(CONF)
-        lines = [f"   :{name}: {value}" for name, value in options.items()]
-        (tmp_path / "index.rst").write_text(
-            "\n".join(["Fraggle", "#######", "", f".. {directive}", *lines, ""])
-        )
-        done = subprocess.run(
-            [sys.executable, "-m", "sphinx", "-W", "-q", "-E", "-b", "text", ".", "out"],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
-        return (tmp_path / "out/index.txt").read_text() if not done.returncode else done.stderr
 
-    return run
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """The texts of a build of one page for each directive, and what it prints."""
+    folder = tmp_path_factory.mktemp("sphinx")
+    (folder / "fraggle.py").write_text(EXTENSION)
+    (folder / "conf.py").write_text(CONF)
+    for name, lines in DIRECTIVES.items():
+        page = [":orphan:", "", "Fraggle", "#######", "", f".. {lines[0]}", *lines[1:], ""]
+        (folder / f"{name}.rst").write_text("\n".join(page))
+    (folder / "index.rst").write_text("Index\n#####\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-E", "-b", "text", ".", "out"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    return {name: (folder / f"out/{name}.txt").read_text() for name in DIRECTIVES}, done.stderr
 
 
 def test_the_older_name_and_its_options(build):
     """`doozercli` is the same directive."""
-    text = build("doozercli:: fraggle:Fraggle", maxdepth=1, groups="")
+    text = build[0]["older"]
     assert "All about trash." in text
     assert "Take the trash out." not in text
 
 
 def test_documents_every_command(build):
     """Usage, help and options of each, without a service and its settings."""
-    text = build("loaferkitcli:: fraggle:Fraggle")
     for part in (
         '"loafer-kit --app APP_PATH fraggle"\n===',
         "All about trash.",
@@ -83,7 +87,7 @@ def test_documents_every_command(build):
         "--dry-run, -d",
         "--verbose, -v",
     ):
-        assert part in text
+        assert part in build[0]["commands"]
 
 
 @pytest.mark.parametrize(
@@ -108,15 +112,14 @@ def test_options(tmp_path, monkeypatch, style, shows, hides):
     assert hides not in text
 
 
-@pytest.mark.parametrize(
-    ("path", "says"),
-    [
-        ("nothing:Fraggle", "No module named 'nothing'"),
-        ("fraggle:Nothing", "no attribute 'Nothing'"),
-    ],
-)
-def test_an_extension_that_is_not_there(build, path, says):
-    """The build says where and why."""
-    text = build(f"loaferkitcli:: {path}")
-    assert "index.rst:4" in text
-    assert says in text
+def test_an_extension_that_is_not_there(build):
+    """The build says where and why, and complains of nothing else."""
+    complaints = [line for line in build[1].splitlines() if ".rst:" in line]
+    assert len(complaints) == 2, build[1]
+    for page, says in (
+        ("no_module", "No module named 'nothing'"),
+        ("no_class", "no attribute 'Nothing'"),
+    ):
+        [line] = [line for line in complaints if f"{page}.rst:6" in line]
+        assert says in line
+    assert "WARNING" not in build[1]

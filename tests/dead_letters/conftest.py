@@ -1,9 +1,10 @@
 """A queue and its dead-letter queue on the embedded server, for each test."""
 
 import pytest
+import rabbit
 
-from loafer_kit.dead_letters.visits import visiting
-from loafer_kit.ext.aws.requests.clients import borrowed
+from loafer_kit.dead_letters.letters import Queue
+from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.local import LocalQueue
 
 DEAD = ["orders-dead", "steps-dead.fifo", "lonely-dead"]
@@ -60,12 +61,19 @@ def steps(mail):
 
 
 @pytest.fixture
-async def clients(mail):
-    async with borrowed({}) as clients:
-        yield clients
+async def sqs(mail):
+    async with SQS.opened({}) as broker:
+        yield broker
 
 
 @pytest.fixture
-def visit(clients, mail):
+def visit(sqs, mail):
     """Opens a visit to a dead-letter queue."""
-    return lambda queue="orders-dead": visiting(clients, mail.url(queue))
+    return lambda queue="orders-dead": sqs.visit(Queue(queue, mail.url(queue)))
+
+
+@pytest.fixture
+async def proxy(rabbitmq):
+    """A proxy in front of RabbitMQ."""
+    async with rabbit.CuttingProxy(rabbitmq) as proxy:
+        yield proxy

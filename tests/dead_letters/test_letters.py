@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.dead_letters.letters import Choice, Letter
+from loafer_kit.dead_letters.letters import Choice
+from loafer_kit.dead_letters.sqs import SQS, copy_of, letter_of
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.dead_letters import dead_letter_entry
 
@@ -30,12 +31,12 @@ def rejected(reason="ValueError: no", *, body="{}", attributes=None, system=None
         "Attributes": {"ApproximateReceiveCount": "4", "SentTimestamp": "1764309441000"},
         "MessageAttributes": entry.get("MessageAttributes", {}),
     }
-    return Letter("orders-dead", message)
+    return letter_of("orders-dead", message)
 
 
 def plain(body="{}", *, attributes=None, **system):
     """A letter that SQS moved."""
-    return Letter(
+    return letter_of(
         "orders-dead",
         {
             "MessageId": "d1",
@@ -59,14 +60,14 @@ def test_the_combined_attribute_is_read(taken):
     """Beside eight attributes, what the service writes is one."""
     letter = rejected("no", attributes={f"a{n}": text("x") for n in range(taken)})
     assert (letter.reason, letter.source) == ("no", "orders")
-    assert len(letter.copy("orders", "d")["MessageAttributes"]) == taken
+    assert len(copy_of(letter, "orders", "d")["MessageAttributes"]) == taken
 
 
 def test_a_letter_with_ten_attributes_keeps_them_all():
     """There was no room for a reason."""
     letter = rejected(attributes={f"a{n}": text("x") for n in range(10)})
     assert (letter.reason, letter.source) == (None, None)
-    assert len(letter.copy("orders", "d")["MessageAttributes"]) == 10
+    assert len(copy_of(letter, "orders", "d")["MessageAttributes"]) == 10
 
 
 def test_the_word_of_sqs_counts_before_an_attribute():
@@ -99,7 +100,7 @@ def test_a_copy_keeps_everything_but_the_death():
     }
     letter = rejected(attributes=kept)
     letter.message["Attributes"]["AWSTraceHeader"] = "Root=1-5759e988-bd862e3fe1be46a994272793"
-    copy = letter.copy("orders", "d")
+    copy = copy_of(letter, "orders", "d")
     assert copy["MessageAttributes"] == kept
     assert copy["MessageSystemAttributes"]["AWSTraceHeader"]["StringValue"].startswith("Root=1-")
     assert "MessageGroupId" not in copy
@@ -107,17 +108,17 @@ def test_a_copy_keeps_everything_but_the_death():
 
 def test_a_copy_for_a_fifo_queue_has_its_group_and_the_given_id():
     """Without a group, each letter is its own."""
-    first = plain(MessageGroupId="g", MessageDeduplicationId="old").copy("steps.fifo", "new")
+    first = copy_of(plain(MessageGroupId="g", MessageDeduplicationId="old"), "steps.fifo", "new")
     assert (first["MessageGroupId"], first["MessageDeduplicationId"]) == ("g", "new")
-    assert plain().copy("steps.fifo", "new")["MessageGroupId"] == "d1"
+    assert copy_of(plain(), "steps.fifo", "new")["MessageGroupId"] == "d1"
 
 
 def test_a_fair_queues_group_goes_from_standard_to_standard():
     """On a FIFO queue, a group means another thing."""
     letter = plain(MessageGroupId="tenant")
-    assert letter.copy("orders", "d")["MessageGroupId"] == "tenant"
-    fifo = Letter("steps-dead.fifo", letter.message)
-    assert "MessageGroupId" not in fifo.copy("orders", "d")
+    assert copy_of(letter, "orders", "d")["MessageGroupId"] == "tenant"
+    fifo = letter_of("steps-dead.fifo", letter.message)
+    assert "MessageGroupId" not in copy_of(fifo, "orders", "d")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_ids_are_those_of_the_letter_or_its_original():
 def test_an_exported_letter_is_imported_unchanged(body, attributes):
     """Binary attributes pass through base64."""
     letter = plain(body, attributes=attributes, SentTimestamp="1")
-    assert Letter.imported(letter.exported()) == letter
+    assert SQS.imported(SQS.exported(letter)) == letter
 
 
 @pytest.mark.parametrize(
@@ -206,4 +207,4 @@ def test_an_exported_letter_is_imported_unchanged(body, attributes):
 def test_other_values_are_refused(values):
     """A file may be anything."""
     with pytest.raises(ValueError, match="an exported letter"):
-        Letter.imported(values)
+        SQS.imported(values)

@@ -7,8 +7,9 @@ import pytest
 from moto.sqs.responses import SQSResponse
 
 from loafer_kit.dead_letters import replays
-from loafer_kit.dead_letters.journals import Journal
-from loafer_kit.dead_letters.letters import Choice, Letter
+from loafer_kit.dead_letters.letters import Choice
+from loafer_kit.dead_letters.replays import Journal
+from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import LoaferKitError, ProviderError
 from loafer_kit.local.queues import MessageOptions, message_parameters
 
@@ -317,7 +318,7 @@ async def test_the_rate_is_kept(visit, mail, monkeypatch):
     monkeypatch.setattr(replays.asyncio, "sleep", sleep)
     for number in range(6):
         mail.reject(str(number))
-    monkeypatch.setattr("loafer_kit.dead_letters.visits.Visit.keep", lambda self: sleep(0))
+    monkeypatch.setattr("loafer_kit.dead_letters.sqs.Visit.keep", lambda self: sleep(0))
     await replay(visit, rate=4.0)
     assert [seconds for seconds in pauses if seconds] == [1.0, 0.5]
 
@@ -333,39 +334,39 @@ async def test_chosen_letters_are_purged(visit, mail):
 
 
 @pytest.mark.parametrize("body", ["{}", ""])
-async def test_a_whole_queue_is_emptied(clients, mail, monkeypatch, body):
+async def test_a_whole_queue_is_emptied(sqs, mail, monkeypatch, body):
     """In one request, which SQS answers with nothing."""
     purge = SQSResponse.purge_queue
     monkeypatch.setattr(
         SQSResponse, "purge_queue", lambda self: (purge(self) and 200, {"status": 200}, body)
     )
     mail.reject("1")
-    await replays.empty(clients, mail.url())
+    await sqs.empty(await sqs.queue("orders-dead"))
     assert mail.queues.counts("orders-dead").total == 0
 
 
-async def send(clients, mail, letters, queue, key="key"):
-    sent = replays.send_letters(clients, letters, mail.url(queue), key)
+async def send(sqs, mail, letters, queue, key="key"):
+    sent = replays.send_letters(sqs, letters, await sqs.queue(queue), key)
     return [outcome async for outcome in sent]
 
 
 async def exported(visit, queue="orders-dead"):
     async with visit(queue) as opened:
-        return [Letter.imported(letter.exported()) async for letter in opened.letters()]
+        return [SQS.imported(SQS.exported(letter)) async for letter in opened.letters()]
 
 
 @pytest.mark.parametrize(("queue", "attributes"), [("orders", 0), ("orders-dead", 3)])
-async def test_an_import_keeps_the_death_in_its_own_queue(visit, clients, mail, queue, attributes):
+async def test_an_import_keeps_the_death_in_its_own_queue(visit, sqs, mail, queue, attributes):
     """A service that reads the letter again does not need it."""
     mail.reject("1")
     letters = await exported(visit)
     mail.bodies("orders-dead")
-    await send(clients, mail, letters, queue)
+    await send(sqs, mail, letters, queue)
     (message,) = mail.queues.receive(queue)
     assert len(message.get("MessageAttributes", {})) == attributes
 
 
-async def test_an_interrupted_import_goes_on_where_it_was(visit, clients, mail):
+async def test_an_interrupted_import_goes_on_where_it_was(visit, sqs, mail):
     """What is sent is not sent again; a complete one can be repeated."""
     for number in range(3):
         mail.reject(str(number))
@@ -373,8 +374,8 @@ async def test_an_interrupted_import_goes_on_where_it_was(visit, clients, mail):
     with Journal(f"{mail.url('orders')}.key") as journal:
         journal.record("sent", ["0"])
         journal.record("sending", ["1"])
-    outcomes = await send(clients, mail, letters, "orders")
+    outcomes = await send(sqs, mail, letters, "orders")
     assert [outcome.possibly_doubled for outcome in outcomes] == [False, True, False]
     assert len(mail.bodies("orders")) == 2
-    await send(clients, mail, letters, "orders")
+    await send(sqs, mail, letters, "orders")
     assert len(mail.bodies("orders")) == 3

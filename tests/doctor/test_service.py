@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import tomllib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 from loafer_kit.cli import app
 from loafer_kit.doctor import environment
 from loafer_kit.local import LocalQueue
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 ORDERS = 'name = "orders"\ndead_letter_queue = "dead"\nvisibility_timeout = 90'
 
@@ -296,9 +299,16 @@ def test_a_missing_extra_is_noted(monkeypatch):
     """With what it is for and how to get it."""
     monkeypatch.setattr(environment, "find_spec", lambda module: None)
 
-    notes = [item for item in environment.interpreter() if item.level == "note"]
+    [note] = [item for item in environment.interpreter() if item.subject == "extra local"]
 
-    assert str(notes[0]) == (
+    assert str(note) == (
         "   note  extra local: not installed\n"
         "         -> pip install 'loafer-kit[local]' for loafer-kit dev, and tests with queues"
     )
+
+
+def test_each_extra_is_listed():
+    """All but those of the developers of loafer_kit."""
+    extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    listed = [item.subject for item in environment.interpreter() if item.subject != "Python"]
+    assert listed == [f"extra {name}" for name in sorted(extras.keys() - {"all", "dev", "docs"})]

@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
+from loafer_kit.config import RouteOptions
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.flow import CircuitBreaker, Flow
+from loafer_kit.engine.flow import Flow
 from loafer_kit.engine.threads import DaemonThreadPool
 from loafer_kit.events import Observer
 from loafer_kit.managers import LoaferManager
@@ -216,7 +217,7 @@ async def test_observers_hear_of_it_and_the_setting_lasts_for_the_next_run():
 @pytest.mark.parametrize("number", [0, -1])
 def test_it_is_at_least_one(number):
     """Zero would be a pause, which has its own name."""
-    flow = Flow(None, CircuitBreaker(), 3)
+    flow = Flow(RouteOptions(concurrency=3))
     with pytest.raises(ValueError, match="at least 1; use pause"):
         flow.concurrency = number
     assert flow.concurrency == 3

@@ -11,6 +11,7 @@ import pytest
 from virtual_time import now, run
 
 from loafer_kit import outcomes
+from loafer_kit.config import RouteOptions
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.flow import CircuitBreaker, Flow, Pace, RateLimit
 from loafer_kit.exceptions import SourceExhausted
@@ -85,7 +86,7 @@ def test_a_probe_closes_the_breaker_or_opens_it_again():
 def test_the_flow_tells_when_more_may_flow():
     """Resuming and a new rate limit are noticed at once."""
     changes = []
-    flow = Flow(None, CircuitBreaker())
+    flow = Flow(RouteOptions())
     flow.on_change = lambda: changes.append((flow.paused, flow.rate_limit))
     flow.pause()
     flow.resume()
@@ -97,7 +98,7 @@ def test_the_flow_tells_when_more_may_flow():
 def test_a_rate_limit_is_greater_than_zero():
     """Zero would be a pause, which has its own name."""
     with pytest.raises(ValueError, match="pause"):
-        Flow(None, CircuitBreaker()).rate_limit = 0
+        Flow(RouteOptions()).rate_limit = 0
 
 
 # A route whose breaker is open: what waits, what probes, and how it ends.

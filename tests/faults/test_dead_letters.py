@@ -4,19 +4,20 @@ import json
 
 import pytest
 
-from loafer_kit.dead_letters import moves, queues, replays
+from loafer_kit.dead_letters import moves, replays
+from loafer_kit.dead_letters.letters import summaries
 from loafer_kit.dead_letters.moves import Mover
-from loafer_kit.dead_letters.visits import visiting
-from loafer_kit.ext.aws.requests.clients import borrowed
+from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.local import LocalQueue
-from loafer_kit.local.queues import Clients, LocalQueues
+from loafer_kit.local.clients import Clients
+from loafer_kit.local.queues import LocalQueues
 
 
 @pytest.fixture
-async def clients(localstack, tmp_path, monkeypatch):
+async def sqs(localstack, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    async with borrowed(Clients(localstack).options) as clients:
-        yield clients
+    async with SQS.opened(Clients(localstack).options) as broker:
+        yield broker
 
 
 @pytest.fixture
@@ -41,46 +42,46 @@ def let_die(mail, queue, bodies):
         mail.receive(queue, visibility_timeout=0)
 
 
-async def taken(clients, mail, queue):
+async def taken(sqs, mail, queue):
     url = mail.queue_url(queue)
     attributes = {"RedrivePolicy": ""}
     mail._clients.call("sqs", "set_queue_attributes", QueueUrl=url, Attributes=attributes)
-    async with visiting(clients, url) as visit:
+    async with sqs.visit(await sqs.queue(url)) as visit:
         return [letter.body async for letter in visit.letters()]
 
 
 @pytest.mark.parametrize("suffix", ["", ".fifo"])
-async def test_letters_that_sqs_moved_go_back(clients, mail, suffix):
+async def test_letters_that_sqs_moved_go_back(sqs, mail, suffix):
     """SQS names their source; a group keeps its order, under new deduplication ids."""
     bodies = [str(number) for number in range(12)]
     let_die(mail, f"work{suffix}", bodies)
     url = mail.queue_url(f"dead{suffix}")
-    (summary,) = [found async for found in queues.summaries(clients, [url])]
+    (summary,) = [found async for found in summaries(sqs, {url: url})]
     assert (summary.visible, summary.sources) == (12, (f"work{suffix}",))
-    async with visiting(clients, url) as visit:
+    async with sqs.visit(await sqs.queue(url)) as visit:
         seen = [letter async for letter in visit.letters()]
         assert all(letter.source.endswith(f":work{suffix}") for letter in seen)
         assert len(seen) == 12 or "were not received" in visit.remark
-    async with visiting(clients, url) as visit:
+    async with sqs.visit(await sqs.queue(url)) as visit:
         outcomes = [outcome async for outcome in replays.replay(visit)]
     assert [(item.status, item.problem) for item in outcomes] == [("sent", None)] * 12
-    found = await taken(clients, mail, f"work{suffix}")
+    found = await taken(sqs, mail, f"work{suffix}")
     assert found == bodies[: len(found)] if suffix else sorted(found, key=int) == bodies
 
 
-async def test_all_letters_are_moved(clients, mail, monkeypatch):
+async def test_all_letters_are_moved(sqs, mail, monkeypatch):
     """By a task of the server, also those that a service sent itself."""
     monkeypatch.setattr(moves, "_PAUSE", 0.1)
     mail.send("dead", json.dumps({"number": 1}))
-    mover = await Mover.of(clients, mail.queue_url("dead"))
+    mover = await Mover.of(sqs, await sqs.queue("dead"))
     await mover.start(await mover.target(None))
     states = [state async for state in mover.follow()]
     assert (states[-1].status, states[-1].target) == ("COMPLETED", "work")
     assert mail.counts("work").visible == 1
 
 
-async def test_a_whole_queue_is_emptied(clients, mail):
+async def test_a_whole_queue_is_emptied(sqs, mail):
     """The answer to it is empty."""
     mail.send("dead", "1")
-    await replays.empty(clients, mail.queue_url("dead"))
+    await replays.empty(sqs, mail.queue_url("dead"))
     assert mail.counts("dead").total == 0

@@ -8,6 +8,7 @@ import rabbit
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import rabbitmq as local_rabbitmq
+from loafer_kit.local.services import Delivery
 
 
 @pytest.fixture
@@ -61,3 +62,35 @@ async def test_put_declares_the_queue_as_its_route_does(rabbitmq):
     await asyncio.to_thread(local_rabbitmq.put, rabbitmq, queue, options, ["1"])
     await rabbit.send(rabbitmq, "order.placed", "2", exchange=exchange)
     assert rabbit.bodies(await rabbit.take(rabbitmq, queue, 2)) == ["1", "2"]
+
+
+def test_retries_are_counted_until_they_are_delivered():
+    """By the outcomes that the service reports: a queue with a time limit cannot be found by name."""
+    retries = local_rabbitmq.Retries({"orders": {"max_deliveries": 3}, "refunds": {}})
+    for name, count, outcome, waiting in (
+        ("a", 1, "left", 1),
+        ("b", 1, "to be retried after 3 s", 2),
+        ("c", 1, "acknowledged", 2),
+        ("c", 1, "to be given back", 2),
+        ("a", 2, "left", 2),
+        ("a", 3, "left", 1),  # the last delivery
+        ("b", 2, "acknowledged", 0),
+        ("old", 2, "left", 1),  # of another run
+        (None, 1, "left", 2),
+        (None, 2, "rejected: no", 1),
+    ):
+        retries.record(Delivery("orders", name, count, outcome))
+        assert retries.waiting("orders") == waiting
+    retries.record(Delivery("of SQS", "x", 1, "left"))
+    assert retries.waiting("refunds") == 0
+
+
+def test_failed_messages_come_again_at_once_but_not_for_ever(monkeypatch):
+    """What the user has set stays."""
+    monkeypatch.setenv("LOAFER_REFUNDS_REDELIVERY_DELAY", "7")
+    retries = local_rabbitmq.Retries({"orders": {"max_deliveries": 3}, "refunds": {}})
+    assert retries.environment == {
+        "LOAFER_ORDERS_REDELIVERY_DELAY": "0",
+        "LOAFER_ORDERS_MAX_DELIVERIES": "3",
+        "LOAFER_REFUNDS_MAX_DELIVERIES": "5",
+    }

@@ -234,14 +234,13 @@ async def _asked(service):
     return command.returncode, printed
 
 
-@pytest.mark.parametrize("state", ["hung", "blocked"])
 async def test_a_service_that_is_beyond_help_says_so(
-    start, local_server, local_queues, monkeypatch, state
+    start, local_server, local_queues, monkeypatch
 ):
     """Stuck threads are named; a blocked loop answers nowhere, and its file grows old."""
     monkeypatch.setattr(probe, "STALLED", 5.0)
     service, (orders, threads) = await start(local_server.url)
     await service.reaches("ready")
-    queue = threads if state == "hung" else orders
-    await asyncio.to_thread(local_queues.send, queue, {"do": state})
-    await service.reaches(state)
+    for queue, state in ((threads, "hung"), (orders, "blocked")):
+        await asyncio.to_thread(local_queues.send, queue, {"do": state})
+        await service.reaches(state)

@@ -426,7 +426,8 @@ def test_the_format_is_the_one_that_the_scraper_prefers(accept, kind):
 def test_a_histogram_by_labels_is_its_sum_and_its_count():
     """As faces without histograms show it."""
     histogram = Histogram((1.0,))
-    histogram.observe(3, times=2)
+    histogram.observe(3)
+    histogram.observe(3)
     family = Family("loafer_seconds", "histogram", "Durations.")
     family.add(histogram, route="orders")
 

@@ -3,10 +3,9 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.spec import fields, payload_types, payloads, validation
-from loafer_kit.scaffold.spec.artefacts import NAMES
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec import fields, names, payload_types, validation
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 few = settings(
     max_examples=max(5, settings().max_examples // 5),
@@ -41,7 +40,7 @@ _types = st.recursive(
     max_leaves=3,
 )
 _fields = st.dictionaries(
-    st.from_regex(payloads.KEY, fullmatch=True)
+    st.from_regex(names.KEY, fullmatch=True)
     | st.sampled_from(["class", "str", "list", "dt", "Any", "Order", "self", "_id", "__init__"]),
     _types | _types.map("{} | None".format),
     max_size=5,
@@ -104,7 +103,7 @@ def _specs(queue, **more):
     }
     optional = {
         "package": identifiers,
-        "with": st.lists(st.sampled_from(NAMES), unique=True),
+        "with": st.lists(st.sampled_from(ARTEFACT_NAMES), unique=True),
     }
     return st.fixed_dictionaries(required | more, optional=optional)
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from loafer_kit.scaffold.rendering import custom_templates, origins
+from loafer_kit.scaffold.rendering import custom_templates, templates
 
 SPEC = {"name": "foobar", "package": "foobar", "queues": []}
 VARIABLES = {"project_name": "My Thing", "slug": "{{ cookiecutter.project_name|lower }}"}
@@ -26,7 +26,7 @@ def write(folder, files, variables=VARIABLES, project=PROJECT):
 
 def load(reference, checkout=None, directory=None, consent=lambda code: True):
     """A template as a user names it, who lets it run."""
-    origin = origins.named(str(reference), checkout, directory)
+    origin = templates.named(str(reference), checkout, directory)
     return custom_templates.load(origin, Path(), consent)
 
 

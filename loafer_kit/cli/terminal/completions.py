@@ -20,8 +20,7 @@ from loafer_kit.scaffold.project import code
 from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.sources.documents import LARGEST
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.artefacts import ARTEFACTS
-from loafer_kit.scaffold.spec.fields import EVERY
+from loafer_kit.scaffold.spec.fields import AMQP, ARTEFACTS, EVERY, amqp_dead_letter_queue
 
 #: Text without a special meaning to a shell or a terminal.
 _PLAIN = re.compile(r"[\w@%+=:,.-]+")
@@ -203,6 +202,8 @@ def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:
             dead_letter_queue = target and names.fill(target, known)
             if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
                 route = names.fixed_part(given)
+                if table.get("kind") == AMQP:
+                    dead_letter_queue = dead_letter_queue or amqp_dead_letter_queue(name)
                 yield ServiceQueue(name, route, tuple(handlers), dead_letter_queue)
 
 

@@ -14,8 +14,8 @@ from loafer_kit.scaffold.escaping import escape_line
 from loafer_kit.scaffold.project import projects
 from loafer_kit.scaffold.project.locks import Lock
 from loafer_kit.scaffold.project.projects import Generator
-from loafer_kit.scaffold.rendering import origins
-from loafer_kit.scaffold.rendering.origins import Origin
+from loafer_kit.scaffold.rendering import templates
+from loafer_kit.scaffold.rendering.templates import Origin
 
 if TYPE_CHECKING:
     from loafer_kit.scaffold.rendering.custom_templates import Code, CustomTemplate
@@ -67,7 +67,7 @@ class TemplateOptions:
             self._refuse_options()
             return projects.builtin(name)
         settings = _answers(self.settings or ())
-        origin = origins.named(self.reference, self.checkout, self.directory)
+        origin = templates.named(self.reference, self.checkout, self.directory)
         return Generator(name, self._load(origin, Path()), settings, ask=ask)
 
     def generator_of(self, project: Path, lock: Lock | None) -> Generator:

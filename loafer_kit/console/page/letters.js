@@ -11,6 +11,7 @@ const form = byId("look");
 const chosen = new Set();
 let looked = null; // the queue whose letters are shown
 let letters = [];
+let noReason = "";
 let untouched = true; // nobody has chosen a queue: the fullest one is
 
 export function showDeadLetterQueues(rows) {
@@ -32,6 +33,7 @@ async function look() {
     const found = await read("/api/letters", { queue, where: form.where.value.trim(), limit: form.limit.value });
     looked = queue;
     letters = found.letters;
+    noReason = found.no_reason;
     chosen.clear();
     setText(byId("look-result"), summary(found));
   } catch (refused) {
@@ -75,7 +77,7 @@ function makeLetter(letter) {
   ].filter(Boolean);
   const reason = element("p", { class: "reason" });
   if (letter.exception) reason.append(element("span", { class: "tag rejected" }, visible(letter.exception)), " ");
-  reason.append(foreign(letter.reason ?? "SQS moved it: it was received too often"));
+  reason.append(foreign(letter.reason ?? noReason));
   const node = element(
     "li", {},
     mayWrite() ? element("label", { class: "box" }, box) : null,
@@ -133,7 +135,7 @@ const typedName = () => (queueOf(looked)?.is_local ? null : looked);
 const these = (ids) => (ids.length === 1 ? `letter ${ids[0]}` : `${number(ids.length)} letters`);
 
 function replay(ids) {
-  const text = "Each goes back to the queue that it comes from, and is deleted here when SQS has confirmed it.";
+  const text = "Each goes back to the queue that it comes from, and is deleted here when that is confirmed.";
   const action = ({ confirm }) => settle("/api/replay", { queue: looked, ids, confirm });
   open("ask", { title: `Replay ${these(ids)} of ${looked}?`, text, button: "Replay", typed: typedName(), action });
 }

@@ -10,12 +10,9 @@ try:
 except ImportError:
     raise MissingExtraError("loafer_kit.ext.amqp", "amqp") from None
 
-from loafer_kit.ext.amqp.consumers import Consumer, Envelope, Message
-from loafer_kit.ext.amqp.extension import AMQP
-from loafer_kit.ext.amqp.message_translators import AMQPMessageTranslator, AMQPTextMessageTranslator
-from loafer_kit.ext.amqp.producers import DeliveryMode, Producer
+from loafer_kit.ext.amqp.extension import AMQP, Consumer, DeliveryMode, Envelope, Message, Producer
 from loafer_kit.ext.amqp.providers import AMQPProvider
-from loafer_kit.ext.amqp.routes import AMQPRoute
+from loafer_kit.ext.amqp.routes import AMQPMessageTranslator, AMQPRoute, AMQPTextMessageTranslator
 
 __all__ = [
     "AMQP",

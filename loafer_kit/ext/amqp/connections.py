@@ -1,14 +1,16 @@
-"""Connections to a broker: how they are opened and closed, and what their failures mean."""
+"""Connections to a broker: how they open and close, what their failures mean, and the publisher on one."""
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractConnection
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.connection import make_url
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
@@ -22,9 +24,12 @@ from aio_pika.exceptions import (
 from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from yarl import URL
 
+from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
 
-# It logs each failure that it raises as well, and we report it.
+logger = logging.getLogger(__name__)
+
+# aiormq logs each failure that it raises as well, and we report it.
 logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
 #: Seconds: until a connection is open, until the broker answers a request, until it closes.
@@ -46,6 +51,13 @@ _REFUSALS = (
 )
 
 _DEFAULT_URL = "amqp://guest:guest@localhost:5672/"
+
+
+#: Of a publish.
+_ATTEMPTS = 3
+
+#: Seconds between two attempts.
+_DELAY, _LONGEST_DELAY = 0.2, 2.0
 
 
 def broker_url(url: str | None = None) -> str:
@@ -77,6 +89,13 @@ def address_of(url: str) -> str:
     return str(URL(url).with_user(None).with_query(None))
 
 
+def bytes_of(message: Any) -> bytes:
+    """Return the body for a message: text and bytes as they are, anything else as JSON."""
+    if isinstance(message, bytes):
+        return message
+    return (message if isinstance(message, str) else json.dumps(message)).encode()
+
+
 async def connect(url: str, name: str, **options: Any) -> AbstractConnection:
     """Open a connection that does not restore itself; raise `ProviderError`."""
     with provider_errors(f"The broker {address_of(url)}"):
@@ -95,6 +114,17 @@ async def disconnect(connection: AbstractConnection) -> None:
         await asyncio.wait_for(connection.close(), _CLOSE)
     for _ in range(_LAST_TURNS):
         await asyncio.sleep(0)
+
+
+async def depths(connection: AbstractConnection, queues: Iterable[str]) -> dict[str, int]:
+    """Return how many messages are ready in each of the queues that exist; nothing is created."""
+    found = {}
+    for name in queues:
+        with provider_errors(f"Queue {name!r}"), contextlib.suppress(ChannelNotFoundEntity):
+            async with connection.channel() as channel:
+                queue = await channel.declare_queue(name, passive=True, timeout=ANSWER)
+            found[name] = queue.declaration_result.message_count or 0
+    return found
 
 
 @contextlib.contextmanager
@@ -150,3 +180,77 @@ def reason_of(error: BaseException | None) -> str:
     if error is None:
         return "closed"
     return f"{str(error) or type(error).__name__}{_hint(error)}"
+
+
+class Publisher:
+    """A connection of its own, opened when it is first needed and again when it is lost.
+
+    A broker that is short of memory holds up connections that publish; those that acknowledge must go
+    on.
+    """
+
+    def __init__(self, url: str, name: str, **connection_options: object) -> None:
+        self._url = url
+        self._name = name
+        self._options = connection_options
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._opening = asyncio.Lock()
+
+    async def publish(
+        self,
+        message: Message,
+        routing_key: str | Callable[[AbstractChannel], Awaitable[str]],
+        exchange: str = "",
+        attempts: int = _ATTEMPTS,
+    ) -> None:
+        """Publish, and return when the broker has the message.
+
+        A function as routing key gets the channel, to declare what the message is sent to. Raises
+        `ProviderError`, also for a message that reaches no queue; for a transient failure after
+        several attempts.
+        """
+        for attempt in range(1, attempts):
+            try:
+                return await self._publish(message, routing_key, exchange)
+            except TransientProviderError as error:
+                logger.warning(
+                    "publish.repeated attempt=%d: %s",
+                    attempt,
+                    error,
+                    extra={"event": "publish.repeated", "attempt": attempt},
+                )
+                if isinstance(error.__cause__, TimeoutError):  # the connection may be a dead one
+                    await self.close()
+                await asyncio.sleep(full_jitter(attempt, base=_DELAY, cap=_LONGEST_DELAY))
+        return await self._publish(message, routing_key, exchange)
+
+    async def channel(self) -> AbstractChannel:
+        """Return the open channel; raise `ProviderError`."""
+        async with self._opening:
+            if self._channel is None or self._channel.is_closed:
+                if self._connection is None or self._connection.is_closed:
+                    self._connection = await connect(self._url, self._name, **self._options)
+                with provider_errors("A channel for publishing"):
+                    self._channel = await self._connection.channel(on_return_raises=True)
+            return self._channel
+
+    async def close(self) -> None:
+        """Close the connection; the next publish opens another."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            await disconnect(connection)
+
+    async def _publish(
+        self,
+        message: Message,
+        routing_key: str | Callable[[AbstractChannel], Awaitable[str]],
+        exchange: str,
+    ) -> None:
+        channel = await self.channel()
+        with provider_errors(f"Publishing to exchange {exchange!r}"):
+            key = routing_key if isinstance(routing_key, str) else await routing_key(channel)
+            to = channel.default_exchange
+            if exchange:
+                to = await channel.get_exchange(exchange, ensure=False)
+            await to.publish(message, key, timeout=ANSWER)

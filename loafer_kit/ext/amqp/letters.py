@@ -1,12 +1,13 @@
-"""Copies of messages: what a message carries along when it is published again."""
+"""Copies of messages: what a message carries along when it is published again, and what it died of."""
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage, AbstractMessage
 
 #: Headers that a retried message has in addition: earlier deliveries, and when the first one was.
 DELIVERIES = "x-loafer-deliveries"
@@ -15,9 +16,19 @@ FIRST_RECEIVED = "x-loafer-first-received"
 #: Headers that a dead letter has in addition to the original's; named as on SQS.
 REASON = "DeadLetterReason"
 SOURCE_QUEUE = "DeadLetterSourceQueue"
+#: When it died, in ISO 8601: it tells two deaths of one message apart.
+DIED = "DeadLetterTime"
 
 #: What the broker counts for one stay in one queue.
-_BROKERS_OWN = ("x-delivery-count", "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")  # fmt: skip
+_DELIVERY_COUNT = ("x-delivery-count",)
+_BROKERS_OWN = (*_DELIVERY_COUNT, "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")  # fmt: skip
+
+#: The headers of a message that its sender did not write.
+ADDED = frozenset([*_BROKERS_OWN, DELIVERIES, FIRST_RECEIVED, REASON, SOURCE_QUEUE, DIED])
+
+#: The properties of a message that its copies have too. Its user id would be refused from another
+#: user, its expiry has begun already.
+PROPERTIES = ("content_type", "content_encoding", "priority", "correlation_id", "reply_to", "message_id", "timestamp", "type", "app_id")  # fmt: skip
 
 #: Characters.
 _LONGEST_REASON = 1_000
@@ -35,10 +46,10 @@ def deliveries(message: AbstractIncomingMessage) -> int:
     return _whole(headers.get(DELIVERIES)) + here + 1
 
 
-def first_received(message: AbstractIncomingMessage) -> float | None:
-    """Return when a message was first delivered, as Unix time; None if that is not known."""
+def first_received(message: AbstractMessage) -> datetime | None:
+    """Return when a message was first delivered; None if that is not known."""
     found = message.headers.get(FIRST_RECEIVED)
-    return found.timestamp() if isinstance(found, datetime) else None
+    return found if isinstance(found, datetime) else None
 
 
 def retried(message: AbstractIncomingMessage, *, persistent: bool) -> Message:
@@ -54,9 +65,50 @@ def dead(
     facts = {
         REASON: reason[:_LONGEST_REASON] or "unknown",
         SOURCE_QUEUE: source,
+        DIED: datetime.now(UTC).isoformat(),
         DELIVERIES: deliveries(message),
     }
     return _copy(message, facts, persistent)
+
+
+def revived(message: AbstractMessage, body: bytes, *, whole: bool = False) -> Message:
+    """Return the copy of a dead letter that is sent back, with another body.
+
+    It has the headers of the message that died; those about its death too if it is `whole`.
+    """
+    left_out = _DELIVERY_COUNT if whole else ADDED
+    headers = {name: value for name, value in message.headers.items() if name not in left_out}
+    return _message(message, body, headers, message.delivery_mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a message is in a dead-letter queue, from which queue, and since when, as far as it says."""
+
+    reason: str | None = None
+    source: str | None = None
+    time: datetime | None = None
+
+
+def death_of(headers: Mapping[str, Any]) -> Death:
+    """Return what a service wrote on a letter, or else what RabbitMQ itself did."""
+    if REASON in headers or SOURCE_QUEUE in headers:
+        died = headers.get(DIED)
+        try:
+            time = datetime.fromisoformat(str(died)) if died else None
+        except ValueError:  # any sender can write a header
+            time = None
+        return Death(_text(headers.get(REASON)), _text(headers.get(SOURCE_QUEUE)), time)
+    deaths = headers.get("x-death")
+    if not (isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping)):
+        return Death()
+    last = deaths[0]
+    time = last.get("time")
+    return Death(
+        f"moved by RabbitMQ: {last.get('reason')}",
+        _text(last.get("queue")),
+        time if isinstance(time, datetime) else None,
+    )
 
 
 def trace_headers(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -65,25 +117,33 @@ def trace_headers(headers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _copy(message: AbstractIncomingMessage, added: Mapping[str, Any], persistent: bool) -> Message:
-    """Return a copy without what belongs to the original's stay in its queue.
-
-    Its user id would be refused from another user, its expiry has begun already.
-    """
+    """Return a copy without what belongs to the original's stay in its queue."""
     kept = {name: value for name, value in message.headers.items() if name not in _BROKERS_OWN}
-    return Message(
-        message.body,
-        headers=kept | dict(added),
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        delivery_mode=DeliveryMode.PERSISTENT if persistent else message.delivery_mode,
-        priority=message.priority,
-        correlation_id=message.correlation_id,
-        reply_to=message.reply_to,
-        message_id=message.message_id,
-        timestamp=message.timestamp,
-        type=message.type,
-        app_id=message.app_id,
-    )
+    mode = DeliveryMode.PERSISTENT if persistent else message.delivery_mode
+    return _message(message, message.body, kept | dict(added), mode)
+
+
+def _message(
+    message: AbstractMessage, body: bytes, headers: dict[str, Any], mode: DeliveryMode | None
+) -> Message:
+    properties = {name: getattr(message, name) for name in PROPERTIES}
+    return Message(body, headers=_writable(headers), delivery_mode=mode, **properties)
+
+
+def _writable(value: Any) -> Any:
+    """Return a header as pamqp writes it: it reads binary values as `bytes`, which it refuses."""
+    match value:
+        case bytes():
+            return bytearray(value)
+        case dict():
+            return {key: _writable(item) for key, item in value.items()}
+        case list():
+            return [*map(_writable, value)]
+    return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _whole(value: object) -> int:

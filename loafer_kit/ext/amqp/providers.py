@@ -3,22 +3,21 @@
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import aio_pika
 from aio_pika import DeliveryMode
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import sending
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.amqp import letters
-from loafer_kit.ext.amqp.connections import address_of, broker_url
-from loafer_kit.ext.amqp.options import AMQPOptions
-from loafer_kit.ext.amqp.publishers import Publisher
+from loafer_kit.ext.amqp.connections import Publisher, address_of, broker_url
+from loafer_kit.ext.amqp.options import AMQPOptions, Topology
 from loafer_kit.ext.amqp.sessions import Session
-from loafer_kit.ext.amqp.topology import Topology
 from loafer_kit.outcomes import ACKNOWLEDGE, Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -71,6 +70,7 @@ class AMQPProvider(AbstractProvider):
         self._opening: asyncio.Lock | None = None
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retry_queues: set[str] = set()
 
     def __str__(self) -> str:
         return f"<{type(self).__name__}: {self.name}>"
@@ -121,13 +121,28 @@ class AMQPProvider(AbstractProvider):
         """The name of the queue for dead letters; empty: there is none."""
         return self._topology.dead_letter_queue
 
-    async def put(self, *bodies: bytes) -> None:
-        """Put messages into the queue, for tests and tools; return when the broker has them."""
+    async def put(self, *bodies: bytes) -> list[str]:
+        """Put messages into the queue, for tests and tools; return their ids when the broker has them."""
+        return [await self.publish(body, self.name) for body in bodies]
+
+    async def publish(
+        self,
+        body: bytes,
+        routing_key: str,
+        exchange: str = "",
+        headers: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Publish a message to an exchange; return its id when the broker has it.
+
+        Raises `ProviderError`.
+        """
         mode = DeliveryMode.PERSISTENT if self.options.durable else DeliveryMode.NOT_PERSISTENT
-        for body in bodies:
-            await self._to_publish_with().publish(
-                aio_pika.Message(body, delivery_mode=mode), self.name
-            )
+        name = uuid.uuid4().hex
+        message = aio_pika.Message(
+            body, headers=dict(headers or {}), delivery_mode=mode, message_id=name
+        )
+        await self._to_publish_with().publish(message, routing_key, exchange)
+        return name
 
     async def confirm_message(self, message: Message) -> None:
         """Acknowledge `message`."""
@@ -185,12 +200,18 @@ class AMQPProvider(AbstractProvider):
             await publisher.close()
 
     async def depth(self) -> Mapping[str, int]:
-        """Return how many messages are ready, and how many dead letters there are."""
+        """Return how many messages are ready, how many wait for a retry, and how many are dead.
+
+        The retries are those of this process.
+        """
         if self._session is None:
             return {}
-        names = {"visible": self.name, "dead_letters": self._topology.dead_letter_queue}
-        names = {kind: name for kind, name in names.items() if name}
-        return dict(zip(names, await self._session.depth(*names.values()), strict=True))
+        kinds = {self.name: "visible", self.dead_letter_queue: "dead_letters"}
+        found = await self._session.depths(*filter(None, kinds), *self._retry_queues)
+        self._retry_queues &= found.keys()  # the others have expired
+        depth = {kind: found[name] for name, kind in kinds.items() if name in found}
+        delayed = sum(found[name] for name in self._retry_queues)
+        return {**depth, "delayed": delayed} if delayed else depth
 
     def holds(self, message: Message) -> bool:
         """Return whether the channel of `message` is still open."""
@@ -219,7 +240,8 @@ class AMQPProvider(AbstractProvider):
 
     def first_received(self, message: Message) -> float | None:
         """Return when the message was first delivered, if it was retried since."""
-        return letters.first_received(message)
+        first = letters.first_received(message)
+        return first.timestamp() if first else None
 
     def sent_at(self, message: Message) -> float | None:
         """Return when the message was sent, if its sender says so."""
@@ -265,15 +287,14 @@ class AMQPProvider(AbstractProvider):
             self._run(self._give_back_later(session, message, delay))
             return
         copy = letters.retried(message, persistent=self.options.durable)
+
+        async def declare(channel: AbstractChannel) -> str:
+            name = await self._topology.declare_retry_queue(channel, delay)
+            self._retry_queues.add(name)
+            return name
+
         async with self._published(session, message):
-            await self._to_publish_with().publish(
-                copy,
-                (
-                    (lambda channel: self._topology.declare_retry_queue(channel, delay))
-                    if delay
-                    else self.name
-                ),
-            )
+            await self._to_publish_with().publish(copy, declare if delay else self.name)
 
     async def _move(self, session: Session, message: AbstractIncomingMessage, reason: str) -> None:
         target = self._topology.dead_letter_queue

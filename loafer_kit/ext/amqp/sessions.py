@@ -13,12 +13,13 @@ from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.amqp.connections import (
     ANSWER,
     connect,
+    depths,
     disconnect,
     lost_connection,
     provider_errors,
     reason_of,
 )
-from loafer_kit.ext.amqp.topology import Topology
+from loafer_kit.ext.amqp.options import Topology
 
 logger = logging.getLogger(__name__)
 
@@ -133,12 +134,9 @@ class Session:
         with lost_connection():
             await self._channel.set_qos(prefetch_count=1, timeout=ANSWER)
 
-    async def depth(self, *queues: str) -> list[int]:
+    async def depths(self, *queues: str) -> dict[str, int]:
         """Return how many messages wait in each of the queues; raise `ProviderError`."""
-        with provider_errors("Counting messages"):
-            async with self._connection.channel() as channel:
-                found = [await channel.declare_queue(name, passive=True) for name in queues]
-        return [queue.declaration_result.message_count or 0 for queue in found]
+        return await depths(self._connection, queues)
 
     async def close(self) -> None:
         """Close the connection; the broker delivers again what is not settled."""

@@ -95,11 +95,10 @@ class QueueSession:
             ended=settled,
             events=events,
         )
-        self._blocking_queue = BlockingQueue(queue.url, connection.clients.blocking_client)
         self._heartbeat = Heartbeat(
             queue,
             self._leases,
-            blocking_queue=self._blocking_queue,
+            blocking_queue=BlockingQueue(queue.url, connection.clients.blocking_client),
             visibility_lock=visibility_lock,
             lost=self._on_lost,
             undeleted=self._settlement.undeleted,
@@ -317,13 +316,11 @@ class QueueSession:
         self._forget(message, "left")
         if self._exhausted is dead_letters:
             self._exhausted = None
-            logger.warning(
-                "queue.moves_left_to_sqs queue=%s: messages that failed on their last receive arrive "
-                "in the dead-letter queue without a reason; %s",
-                self._queue.name,
-                error,
-                extra={"event": "queue.moves_left_to_sqs", "queue": self._queue.name},
+            text = (
+                "messages that failed on their last receive arrive in the dead-letter queue without a "
+                f"reason; {error}"
             )
+            self._queue.log(logger, logging.WARNING, "queue.moves_left_to_sqs", text)
 
     def _not_sent(self, message: Message, error: Exception) -> None:
         why = str(error) if isinstance(error, ProviderError) else repr(error)
@@ -368,15 +365,9 @@ class QueueSession:
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=FLUSH_TIME)
             if late:
-                logger.error(
-                    "queue.flush_given_up queue=%s tasks=%d: SQS will deliver their messages again",
-                    self._queue.name,
-                    len(late),
-                    extra={
-                        "event": "queue.flush_given_up",
-                        "queue": self._queue.name,
-                        "tasks": len(late),
-                    },
+                text = "SQS will deliver their messages again"
+                self._queue.log(
+                    logger, logging.ERROR, "queue.flush_given_up", text, tasks=len(late)
                 )
         await self._settlement.flush()
 
@@ -391,7 +382,6 @@ class QueueSession:
         await self._in_flight.close()
         self._watchdog.remove(self._heartbeat.extend_in_thread)
         await self._heartbeat.close()
-        self._blocking_queue.close()
         await self._settlement.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -411,4 +401,4 @@ class QueueSession:
             )
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
-        self._queue.log(logger, level, event, message_id, text)
+        self._queue.log(logger, level, event, text, message_id=message_id)

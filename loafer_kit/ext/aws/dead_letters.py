@@ -27,7 +27,7 @@ _LONGEST_REASON = 1_000
 
 def dead_letter_entry(
     message: Message,
-    reason: str,
+    reason: str | None,
     source_queue: str,
     *,
     fifo: bool,
@@ -36,20 +36,19 @@ def dead_letter_entry(
     """Return the entry of a SendMessageBatch, without its id, that carries `message` with its attributes.
 
     The reason, the source queue and the message id are added as message attributes, unless the
-    original has ten already. They come before the original's trace context: what is left of it
-    travels as X-Ray's header. `headers` is a context for a message without one. The message group is kept on a FIFO queue, and for fair queues from a
-    standard queue to another.
+    original has ten already, or there is no reason. They come before the original's trace context:
+    what is left of it travels as X-Ray's header. `headers` is a context for a message without one.
+    The message group is kept on a FIFO queue, and for fair queues from a standard queue to another.
     """
     entry = {"MessageBody": message["Body"], **copied_parameters(message)}
     original = entry.pop("MessageAttributes", {})
     context = trace_headers.carried(original)
-    original = {name: value for name, value in original.items() if name not in context}
-    added = _added_attributes(
-        {REASON: reason, SOURCE_QUEUE: source_queue, MESSAGE_ID: message["MessageId"]},
-        room=SQS_MESSAGE_ATTRIBUTES
-        - len(original.keys() - {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}),
-    )
-    if attributes := trace_headers.fit(original | added, context):
+    ours = {REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED}
+    kept = {name: value for name, value in original.items() if name not in ours | context.keys()}
+    if reason is not None:
+        facts = {REASON: reason, SOURCE_QUEUE: source_queue, MESSAGE_ID: message["MessageId"]}
+        kept |= _added_attributes(facts, room=SQS_MESSAGE_ATTRIBUTES - len(kept))
+    if attributes := trace_headers.fit(kept, context):
         entry["MessageAttributes"] = attributes
     if headers or (context and "traceparent" not in attributes):
         entry = trace_headers.add(entry, headers or trace_headers.read(message))
@@ -63,17 +62,6 @@ def dead_letter_entry(
     elif group and not is_fifo(source_queue):
         entry["MessageGroupId"] = group
     return entry
-
-
-def without_reason(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the entry without the added attributes, for a message of the largest size."""
-    attributes = {
-        name: value
-        for name, value in entry.get("MessageAttributes", {}).items()
-        if name not in (REASON, SOURCE_QUEUE, MESSAGE_ID, COMBINED)
-    }
-    plain = {name: value for name, value in entry.items() if name != "MessageAttributes"}
-    return plain | ({"MessageAttributes": attributes} if attributes else {})
 
 
 def _added_attributes(facts: dict[str, str], room: int) -> dict[str, Any]:
@@ -145,7 +133,7 @@ class DeadLetterQueue:
     ) -> None:
         source, fifo = self._source.name, is_fifo(self._target)
         entry = dead_letter_entry(message, reason, source, fifo=fifo, headers=headers)
-        plain = without_reason(dead_letter_entry(message, reason, source, fifo=fifo))
+        plain = dead_letter_entry(message, None, source, fifo=fifo)
         if self._sender is None:
             self._sender = Sender(
                 self._ask,

@@ -282,9 +282,10 @@ class Heartbeat:
         self._arrived.set()
 
     async def close(self) -> None:
-        """Stop extending leases."""
+        """Stop extending leases, and close the blocking queue's connections."""
         self._task.cancel()
         await asyncio.wait([self._task])
+        self._blocking_queue.close()
 
     def extend_in_thread(self) -> None:
         """Extend the leases past half their time; called in another thread than the loop's."""
@@ -350,8 +351,8 @@ class Heartbeat:
             logger,
             logging.WARNING,
             "message.extended_no_more",
-            lease.message_id,
             "its processing time is used up",
+            message_id=lease.message_id,
         )
 
     async def _extend(self, extensions: "_Extensions", now: float) -> None:

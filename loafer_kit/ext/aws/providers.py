@@ -166,22 +166,12 @@ class SQSProvider(QueueProvider):
         try:
             attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
-            logger.warning(
-                "queue.unchecked queue=%s: %s",
-                self.name,
-                error,
-                extra={"event": "queue.unchecked", "queue": self.name},
-            )
+            queue.log(logger, logging.WARNING, "queue.unchecked", str(error))
             return {}
         for warning in queue_warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
-            logger.warning(
-                "queue.doubtful queue=%s: %s",
-                self.name,
-                warning,
-                extra={"event": "queue.doubtful", "queue": self.name},
-            )
+            queue.log(logger, logging.WARNING, "queue.doubtful", warning)
         return attributes
 
     async def fetch_messages(self) -> Sequence[Message]:

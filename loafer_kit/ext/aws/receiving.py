@@ -225,21 +225,12 @@ class InFlightWatch:
         try:
             attributes = await self._queue.attributes()
         except ProviderError as error:
-            logger.debug(
-                "queue.counts_unknown queue=%s: %s",
-                self._queue.name,
-                error,
-                extra={"event": "queue.counts_unknown", "queue": self._queue.name},
-            )
+            self._queue.log(logger, logging.DEBUG, "queue.counts_unknown", str(error))
             return
         self._full = is_full(attributes)
         if self._full:
-            logger.warning(
-                "queue.full queue=%s: %s",
-                self._queue.name,
-                in_flight_warning(attributes),
-                extra={"event": "queue.full", "queue": self._queue.name},
-            )
+            text = in_flight_warning(attributes)
+            self._queue.log(logger, logging.WARNING, "queue.full", text)
 
     async def close(self) -> None:
         """Stop watching."""

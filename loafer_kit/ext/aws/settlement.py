@@ -12,9 +12,9 @@ from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.leases import Lease
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import group_of
-from loafer_kit.ext.aws.requests.batching import PARALLEL, Batcher
 from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.requests.transport import Queue
+from loafer_kit.ext.aws.sending import PARALLEL, Batcher
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
 
 logger = logging.getLogger(__name__)
@@ -203,8 +203,8 @@ class Settlement:
                         logger,
                         logging.WARNING,
                         f"{what}.lost",
-                        lease.message_id,
                         f"its lease was over ({code}), another consumer may have it",
+                        message_id=lease.message_id,
                     )
                     self.tell_settled([lease], "given up")
                     if what == "deletion":
@@ -272,6 +272,6 @@ class Settlement:
                 logger,
                 logging.ERROR,
                 f"{what}.given_up",
-                lease.message_id,
                 f"SQS will deliver it again; {reason}",
+                message_id=lease.message_id,
             )

@@ -19,7 +19,8 @@ from loafer_kit.scaffold.project import texts
 from loafer_kit.scaffold.project.code import defined, names_of, targets
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.project.projects import SPEC, Generator
-from loafer_kit.scaffold.spec import artefacts, names, validation
+from loafer_kit.scaffold.spec import names, validation
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES
 from loafer_kit.scaffold.spec.specs import Draft
 
 #: The extension of `add telemetry`.
@@ -147,13 +148,12 @@ def plan_artefact(draft: Draft, name: str, generator: Generator) -> ArtefactAddi
     """The addition of an artefact to the service that `loafer.toml` describes."""
     spec = validation.service(draft)
     others = tuple(other for other in spec.ships if other != name)
+    ships = tuple(known for known in ARTEFACT_NAMES if known in (*others, name))
     return ArtefactAddition(
         name=name,
         package=spec.package,
         before=generator.service(replace(spec, ships=others)).plan.files,
-        after=generator.service(
-            replace(spec, ships=artefacts.in_order([*others, name]))
-        ).plan.files,
+        after=generator.service(replace(spec, ships=ships)).plan.files,
     )
 
 

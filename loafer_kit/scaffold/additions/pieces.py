@@ -17,6 +17,10 @@ from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.rendering.quoting import python
 from loafer_kit.scaffold.spec.specs import QueueSpec, TypeSpec
 
+# The files that contain code for each queue.
+_OF_PACKAGE = ("handlers.py", "payloads.py", "routes.py", "translators.py")
+_TESTS = "tests/test_handlers.py"
+
 #: From a file's path and its content, or None, to its content with the addition.
 Apply = Callable[[str, bytes | None], bytes | None]
 
@@ -53,10 +57,6 @@ class Piece:
 
     text: str
     put: Callable[[Module], Module]
-
-
-# From a file as it is, and as the template renders it with the queue, to the pieces it lacks.
-Finder = Callable[[Module, Module, QueueSpec], Iterator[Piece]]
 
 
 def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, ...]:
@@ -130,15 +130,34 @@ def _rebased(
     return {**locks.bases(project, rebased, files), **kept}
 
 
-def finders(package: str) -> Mapping[str, Finder]:
-    """The files of a service that contain code for each queue, and their finders."""
-    return {
-        f"{package}/handlers.py": _handlers,
-        f"{package}/payloads.py": _payloads,
-        f"{package}/routes.py": _route,
-        f"{package}/translators.py": _translator,
-        "tests/test_handlers.py": _handler_tests,
-    }
+def missing(
+    path: str, package: str, queue: QueueSpec, ours: Module, content: bytes
+) -> list[Piece] | None:
+    """The code of a queue that a module lacks, None if the file has no code for each queue.
+
+    `content` is the file as the template renders it with the queue.
+    """
+    folder, _, name = path.rpartition("/")
+    if path != _TESTS and (folder != package or name not in _OF_PACKAGE):
+        return None
+    rendered = Module.parse(content)
+    match name:
+        case "routes.py":
+            return _routes_missing(ours, rendered, queue)
+        case "handlers.py":
+            wanted = [*queue.handlers, *filter(None, [queue.error_handler])]
+        case "payloads.py":
+            models = [item.name for item in rendered.tree.body if isinstance(item, ast.ClassDef)]
+            wanted = models if queue.payloads else []
+        case "translators.py":
+            wanted = [queue.translator] if queue.translator not in (None, "", "none") else []
+        case _:
+            tested = {item.attr for item in ast.walk(ours.tree) if isinstance(item, ast.Attribute)}
+            tests = {handler: f"test_{handler}_accepts_a_message" for handler in queue.handlers}
+            if queue.error_handler:
+                tests[queue.error_handler] = f"test_{queue.error_handler}_leaves_the_message"
+            wanted = [test for handler, test in tests.items() if handler not in tested]
+    return list(_definitions(ours, rendered, wanted))
 
 
 def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) -> Module:
@@ -172,31 +191,6 @@ def definition(text: str, after: str | None = None) -> Piece:
     return Piece(text, put)
 
 
-def _handlers(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    wanted = [*queue.handlers, *filter(None, [queue.error_handler])]
-    yield from _definitions(ours, rendered, wanted)
-
-
-def _translator(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if queue.translator and queue.translator != "none":
-        yield from _definitions(ours, rendered, [queue.translator])
-
-
-def _payloads(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    if queue.payloads:
-        models = [item.name for item in rendered.tree.body if isinstance(item, ast.ClassDef)]
-        yield from _definitions(ours, rendered, models)
-
-
-def _handler_tests(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
-    tested = {item.attr for item in ast.walk(ours.tree) if isinstance(item, ast.Attribute)}
-    tests = {handler: f"test_{handler}_accepts_a_message" for handler in queue.handlers}
-    if queue.error_handler:
-        tests[queue.error_handler] = f"test_{queue.error_handler}_leaves_the_message"
-    wanted = [test for handler, test in tests.items() if handler not in tested]
-    yield from _definitions(ours, rendered, wanted)
-
-
 def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[Piece]:
     known = set(defined(ours.tree.body))
     before: str | None = None
@@ -209,16 +203,18 @@ def _definitions(ours: Module, rendered: Module, wanted: list[str]) -> Iterator[
             before = name
 
 
-def _route(ours: Module, rendered: Module, queue: QueueSpec) -> Iterator[Piece]:
+def _routes_missing(ours: Module, rendered: Module, queue: QueueSpec) -> list[Piece]:
+    """The route of a queue, or the types that its route lacks."""
     if reads(ours.tree, queue):
-        for type_ in queue.types:
-            if not _has_handler(ours.tree, type_.handler):
-                yield _type(type_, queue)
-        return
+        return [
+            _type(type_, queue)
+            for type_ in queue.types
+            if not _has_handler(ours.tree, type_.handler)
+        ]
     _, elements = routes(rendered)
     handler = queue.handlers[0]
     text = rendered.text(next(item for item in elements if _has_handler(item, handler)))
-    yield Piece(text, lambda module: modules.into_brackets(module, *routes(module), text))
+    return [Piece(text, lambda module: modules.into_brackets(module, *routes(module), text))]
 
 
 def _type(type_: TypeSpec, queue: QueueSpec) -> Piece:

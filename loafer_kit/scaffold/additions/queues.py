@@ -15,8 +15,7 @@ from loafer_kit.scaffold.project import code, texts, updates
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.problems import Problem, SpecError
-from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, Problem, QueueSpec, ServiceSpec, SpecError
 
 Files = Mapping[str, bytes]
 
@@ -86,7 +85,7 @@ class QueueAddition:
         """A deleted file stays deleted, unless the queue needs it."""
         if path not in self.before and self.before:
             return self.after[path]
-        missing = self._pieces(path, Module.parse(b""))
+        missing = self._missing_pieces(path, Module.parse(b""))
         if not missing or path.startswith("tests/"):
             return None
         if path in (f"{self.package}/handlers.py", f"{self.package}/routes.py"):
@@ -96,26 +95,22 @@ class QueueAddition:
     def _edited(self, path: str, ours: bytes, before: bytes | None, after: bytes) -> bytes:
         if path == SPEC:
             return ours if self.put_setting is None else self.put_setting(ours)
-        if path in pieces.finders(self.package):
-            return self._with_pieces(path, ours)
+        missing = self._missing_pieces(path, Module.parse(b""))
+        if missing is not None:
+            try:
+                module = Module.parse(ours)
+                missing = self._missing_pieces(path, module) or []
+                rendered = Module.parse(self.after[path])
+                return pieces.complete(module, missing, rendered, self.package).content
+            except UnrecognisedError as error:
+                raise UnplacedError(path, str(error), _snippet(missing)) from error
         merge = texts.merge(before or after, ours, after)
         if merge.conflicts:
             raise LeftOutError(updates.lacking(before or after, after, ours))
         return merge.content
 
-    def _with_pieces(self, path: str, ours: bytes) -> bytes:
-        missing = self._pieces(path, Module.parse(b""))
-        try:
-            module = Module.parse(ours)
-            missing = self._pieces(path, module)
-            rendered = Module.parse(self.after[path])
-            return pieces.complete(module, missing, rendered, self.package).content
-        except UnrecognisedError as error:
-            raise UnplacedError(path, str(error), _snippet(missing)) from error
-
-    def _pieces(self, path: str, ours: Module) -> list[pieces.Piece]:
-        find = pieces.finders(self.package).get(path)
-        return list(find(ours, Module.parse(self.after[path]), self.queue)) if find else []
+    def _missing_pieces(self, path: str, ours: Module) -> list[pieces.Piece] | None:
+        return pieces.missing(path, self.package, self.queue, ours, self.after[path])
 
 
 @dataclass(frozen=True, slots=True)

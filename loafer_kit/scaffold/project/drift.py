@@ -16,8 +16,7 @@ from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.spec import names, validation
 from loafer_kit.scaffold.spec.fields import OPTIONS
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec, SpecError
 
 Modules = Mapping[str, ast.Module]
 

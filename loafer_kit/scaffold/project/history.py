@@ -102,7 +102,7 @@ def _edit(item: Change) -> Edit:
     end = texts.common_length(before[start:][::-1], after[start:][::-1])
     return Edit(
         path=item.path,
-        digest=digest(item.after),
+        digest=None if item.after is None else digest(item.after),
         offset=start,
         inserted=len(after) - start - end,
         removed=None if item.before is None else before[start : len(before) - end],

@@ -19,7 +19,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git, texts
 from loafer_kit.scaffold.project.plans import FOLDER, digest, read, refuse_reserved
-from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
+from loafer_kit.scaffold.rendering.templates import Origin, refuse_unsafe
 from loafer_kit.scaffold.sources.documents import refuse_depth
 
 PATH = f"{FOLDER}/lock.json"

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, overload
+from typing import Literal
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold import files
@@ -82,13 +82,9 @@ def change(path: str, before: bytes | None, after: bytes) -> Change:
     return Change(path, "unchanged" if before == after else "overwrite", before, after)
 
 
-@overload
-def digest(content: bytes) -> str: ...
-@overload
-def digest(content: bytes | None) -> str | None: ...
-def digest(content: bytes | None) -> str | None:
-    """The SHA-256 of a file's content; None for a missing file."""
-    return None if content is None else hashlib.sha256(content).hexdigest()
+def digest(content: bytes) -> str:
+    """The SHA-256 of a file's content."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def read(target: Path, path: str) -> bytes | None:

@@ -15,12 +15,10 @@ from loafer_kit.scaffold.project.locks import Lock, Record
 from loafer_kit.scaffold.project.plans import Change, Plan, change, read, refuse_links
 from loafer_kit.scaffold.rendering import contexts, templates
 from loafer_kit.scaffold.rendering.contexts import Context
-from loafer_kit.scaffold.rendering.origins import Origin, refuse_unsafe
-from loafer_kit.scaffold.rendering.templates import File, Template
+from loafer_kit.scaffold.rendering.templates import File, Origin, Template, refuse_unsafe
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec
+from loafer_kit.scaffold.spec.specs import Draft, QueueSpec, ServiceSpec, SpecError
 
 if TYPE_CHECKING:
     from loafer_kit.scaffold.rendering.custom_templates import CustomTemplate

@@ -32,13 +32,12 @@ from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.project.plans import Plan, read_file, refuse_reserved
 from loafer_kit.scaffold.project.writing import termination_as_exception
-from loafer_kit.scaffold.rendering import fetching, formatting, templates, variables
-from loafer_kit.scaffold.rendering.builtin import Rendered
+from loafer_kit.scaffold.rendering import fetching, templates
+from loafer_kit.scaffold.rendering.answers import Values, public, resolve
+from loafer_kit.scaffold.rendering.builtin import Rendered, finish
 from loafer_kit.scaffold.rendering.contexts import Context
 from loafer_kit.scaffold.rendering.fetching import CACHE, Fetched
-from loafer_kit.scaffold.rendering.origins import Origin
-from loafer_kit.scaffold.rendering.templates import VARIABLES, File
-from loafer_kit.scaffold.rendering.variables import Values
+from loafer_kit.scaffold.rendering.templates import VARIABLES, File, Origin
 
 _HOOKS = ("pre_prompt", "pre_gen_project", "post_gen_project")
 # What cookiecutter itself reads, besides `cookiecutter.json` and the project's folder.
@@ -168,8 +167,8 @@ def render(
     ):
         declared = copy.deepcopy(dict(template.variables))
         known = _known(template, context)
-        values = variables.resolve(declared, known, answers, ask=ask)
-        kept = {name: values[name] for name in variables.public(declared) if name not in known}
+        values = resolve(declared, known, answers, ask=ask)
+        kept = {name: values[name] for name in public(declared) if name not in known}
         output = tempfile.mkdtemp()
         given = copy.deepcopy(values) | {
             "_template": template.fetched.address,
@@ -179,7 +178,7 @@ def render(
         }
         whole = {
             "cookiecutter": given,
-            "_cookiecutter": {name: declared[name] for name in variables.public(declared)},
+            "_cookiecutter": {name: declared[name] for name in public(declared)},
         }
         _refuse_names(folder, whole)
         with _stdout_as_stderr():
@@ -248,7 +247,7 @@ def _plan(files: Mapping[str, File], purpose: str | None) -> Plan:
         refuse_reserved(path)
     contents = {path: file.content for path, file in files.items()}
     if purpose is not None:
-        contents = {path: formatting.finish(path, content) for path, content in contents.items()}
+        contents = {path: finish(path, content) for path, content in contents.items()}
     return Plan(contents, frozenset(path for path, file in files.items() if file.executable))
 
 

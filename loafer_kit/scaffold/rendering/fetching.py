@@ -18,7 +18,7 @@ from cookiecutter.zipfile import unzip
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.project import git
-from loafer_kit.scaffold.rendering.origins import Origin
+from loafer_kit.scaffold.rendering.templates import Origin
 from loafer_kit.scaffold.sources import installed
 
 CACHE = "__pycache__"

@@ -182,7 +182,7 @@ class _Reader:
         if types is not None:
             settings |= {key: operation.node.with_value(value) for key, value in types.items()}
         else:
-            settings |= self._handler(operation)
+            settings |= self._result.handler(operation.node, names.snake_case(operation.name or ""))
             settings |= {} if payload is None else {"payload": payload}
         self._result.queue(name, queue, settings)
 
@@ -199,13 +199,6 @@ class _Reader:
                 whole_number(count) if count.is_there else count.with_value(_MAX_RECEIVE_COUNT)
             ),
         }
-
-    def _handler(self, operation: Operation) -> dict[str, Node]:
-        """The operation's name as the handler's, if it is valid and free."""
-        name = names.snake_case(operation.name or "")
-        if not name or names.function(name) or name in self._result.handlers():
-            return {}
-        return {"handler": operation.node.with_value(name)}
 
     def _payload(self, operation: Operation) -> Node | None:
         """The model of an operation's message, or the union of several; None if one is not JSON."""
@@ -237,7 +230,7 @@ class _Reader:
                 for field in fields
                 if field and len(field.values) == 1 and not field.may_be_absent
             ]
-            values = [text for text in values if isinstance(text, str) and not payloads.key(text)]
+            values = [text for text in values if isinstance(text, str) and not names.key(text)]
             if len(set(values)) == len(parts) and "." not in key:
                 del self._models[name]
                 tables = [{"payload": part} for part in parts]

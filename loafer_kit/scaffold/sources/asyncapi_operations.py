@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Node, References
-from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys
+from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys, parameter
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Parameter
@@ -272,14 +272,8 @@ class Parameters:
         if noted:
             self._result.note_unsupported(place, _PARAMETER)
             self._result.note_unsupported(place["schema"], _SCHEMA)
-        variable = names.snake_case(name).upper()
-        taken = {parameter.name.replace("_", "") for parameter in self._parameters.values()}
-        if (
-            names.parameter(variable) is None
-            and variable.replace("_", "") not in taken
-            and (default is None or names.parameter_value(default) is None)
-        ):
-            self._parameters[name] = Parameter(variable, default)
+        if made := parameter(name, default, self._parameters.values()):
+            self._parameters[name] = made
 
     def filled(self, text: str) -> str:
         """A name with the spec's parameters; the default of one that cannot be one, with a note."""
@@ -324,5 +318,5 @@ class Parameters:
 def _declared(root: Node, references: References) -> Iterator[tuple[str, Node, bool]]:
     for section, key in (("channels", "parameters"), ("servers", "variables")):
         for _, place in root[section].items():  # noqa: PERF102 - a place has no `values`
-            for name, parameter in references.follow(place)[key].items():
-                yield name, parameter, section == "channels"
+            for name, declared in references.follow(place)[key].items():
+                yield name, declared, section == "channels"

@@ -69,8 +69,7 @@ async def _import(prefix: str, include: Collection[str], endpoint_url: str | Non
     arns = {found.get("QueueArn", ""): name for name, found in attributes.items()}
     try:
         async with _client("sns", endpoint_url) as sns:
-            async for item in _subscriptions(sns, arns, result):
-                result.subscriptions.append(item)
+            await _add_subscriptions(result, arns, sns)
     except ConfigurationError as error:
         result.note(Node(None), f"subscriptions to topics are unknown: {error}")
     await _add_dead_letters(result, arns, endpoint_url)
@@ -109,9 +108,8 @@ async def _attributes(
     sqs: Any, prefix: str, result: ImportResult
 ) -> Mapping[str, Mapping[str, str]]:
     """The attributes of each queue, by its name, without queues deleted in the meantime."""
-    paginator = sqs.get_paginator("list_queues")
-    pages = paginator.paginate(QueueNamePrefix=prefix, PaginationConfig={"PageSize": 1000})
-    urls = [url async for page in pages for url in page.get("QueueUrls", [])]
+    request = {"QueueNamePrefix": prefix, "PaginationConfig": {"PageSize": 1000}}
+    urls = [url async for url in _listed(sqs, "list_queues", "QueueUrls", **request)]
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def read_one(url: str) -> Mapping[str, str] | None:
@@ -147,10 +145,8 @@ def _queue(result: ImportResult, name: str, node: Node) -> None:
     result.queue(name, node, settings)
 
 
-async def _subscriptions(
-    sns: Any, queues: Mapping[str, str], result: ImportResult
-) -> AsyncIterator[Subscription]:
-    """The subscriptions of the queues; `queues` maps ARNs to names.
+async def _add_subscriptions(result: ImportResult, queues: Mapping[str, str], sns: Any) -> None:
+    """Add the subscriptions of `queues`, which maps ARNs to names.
 
     A subscription of any protocol may have one of the queues as its dead-letter queue.
     """
@@ -172,13 +168,10 @@ async def _subscriptions(
                 owner = f"the subscription of {quoted(item['Endpoint'])} to {quoted(topic)}"
                 result.dead_letter(queues[target], owner)
             if item["Protocol"] == "sqs" and item["Endpoint"] in queues:
-                yield Subscription(
-                    topic,
-                    queues[item["Endpoint"]],
-                    found,
-                    subscription(partial(_attribute, found), result),
-                    arn=None if _is_near(item) else item["TopicArn"],
-                )
+                settings = subscription(partial(_attribute, found), result)
+                arn = None if _is_near(item) else item["TopicArn"]
+                queue = queues[item["Endpoint"]]
+                result.subscriptions.append(Subscription(topic, queue, found, settings, arn))
 
 
 def _attribute(node: Node, row: Field) -> Node:
@@ -210,13 +203,11 @@ async def _add_dead_letters(
             return str(error)
         return None
 
-    errors = dict(
-        zip(_SERVICES, await asyncio.gather(*(ask(name) for name in _SERVICES)), strict=True)
-    )
-    unknown = [service for service, error in errors.items() if error]
-    if unknown:
-        what = f"the dead-letter queues of {', '.join(unknown)} are unknown"
-        result.note(Node(None), f"{what}: {errors[unknown[0]]}")
+    answers = await asyncio.gather(*map(ask, _SERVICES))
+    errors = {name: error for name, error in zip(_SERVICES, answers, strict=True) if error}
+    if errors:
+        what = f"the dead-letter queues of {', '.join(errors)} are unknown"
+        result.note(Node(None), f"{what}: {next(iter(errors.values()))}")
 
 
 async def _add_sources(result: ImportResult, sqs: Any, url: str, urls: Collection[str]) -> None:

@@ -131,10 +131,12 @@ class _Reader:
         self._intrinsics = Intrinsics(root)
         #: The resources by their logical ids, without those whose condition is false.
         self._made: dict[str, Node] = {}
+        self._made_topics: set[str] = set()
 
     def read(self) -> ImportResult:
         self._result.note_unsupported(self._root, _TEMPLATE)
         self._made.update(self._of_stack())
+        self._made_topics |= {self._intrinsics.name(key) for key, _ in self._of(_TOPIC)}
         readers = {
             "AWS::Lambda::EventSourceMapping": self._mapping,
             "AWS::Serverless::Function": self._function,
@@ -247,10 +249,9 @@ class _Reader:
             return {}
         # The first step is the stack; CDK leaves out these words of an id too.
         steps = [step for step in path.text.split("/")[1:] if step not in ("Resource", "Default")]
-        handler = f"handle_{names.snake_case('_'.join(steps))}"
-        if not steps or names.function(handler) or handler in self._result.handlers():
+        if not steps:
             return {}
-        return {"handler": path.with_value(handler)}
+        return self._result.handler(path, f"handle_{names.snake_case('_'.join(steps))}")
 
     def _redrive(self, node: Node) -> dict[str, Node]:
         policy = node.with_value(self._intrinsics.resolve(node.value))
@@ -295,7 +296,7 @@ class _Reader:
         if not source.is_there or not _is_of_queue(self._intrinsics.text(source.value)):
             self._result.note(resource, "is left out: it reads no queue")
             return
-        self._consume(properties, source, properties["BatchSize"], _MAPPING)
+        self._consume(properties, source, _MAPPING)
 
     def _function(self, logical_id: str, resource: Node) -> None:
         properties = self._properties(resource)
@@ -312,8 +313,7 @@ class _Reader:
         properties = event["Properties"]
         self._result.note_unsupported(event, _EVENT)
         if event["Type"].value == "SQS":
-            place = properties["Queue"]
-            self._consume(properties, place, properties["BatchSize"], _MAPPING)
+            self._consume(properties, properties["Queue"], _MAPPING)
         elif event["Type"].value == "SNS":
             self._sns_event(queue_id, properties)
         else:
@@ -324,9 +324,7 @@ class _Reader:
         through = properties["SqsSubscription"]
         topic = self._target(properties["Topic"])
         if isinstance(through.value, dict):
-            queue = self._consume(
-                through, through["QueueArn"], through["BatchSize"], _SQS_SUBSCRIPTION
-            )
+            queue = self._consume(through, through["QueueArn"], _SQS_SUBSCRIPTION)
         elif self._intrinsics.boolean(through.value) is True:
             queue = queue_id
             self._result.note(through, f"its queue's name {_WHEN_DEPLOYED}: called {quoted(queue)}")
@@ -343,7 +341,6 @@ class _Reader:
         """Add a subscription; a topic that the template does not make exists."""
         arn = self._intrinsics.text(topic_node.value)
         is_known = arn.startswith("arn:") and names.topic(arn) is None
-        made = {self._intrinsics.name(logical_id) for logical_id, _ in self._of(_TOPIC)}
         self._result.subscriptions.append(
             Subscription(
                 topic,
@@ -351,7 +348,7 @@ class _Reader:
                 place,
                 subscription(self._attributes_of(place), self._result),
                 arn=arn if is_known else None,
-                exists=is_known or topic not in made,
+                exists=is_known or topic not in self._made_topics,
             )
         )
 
@@ -370,12 +367,12 @@ class _Reader:
 
         return find
 
-    def _consume(self, node: Node, queue_node: Node, size: Node, known: Keys) -> str | None:
+    def _consume(self, node: Node, queue_node: Node, known: Keys) -> str | None:
         """Add a queue that calls a function, perhaps in batches, and return its name."""
         name = self._target(queue_node)
         if name:
             self._note_unsupported(node, known)
-            found = batch_size(self._known(size), self._result)
+            found = batch_size(self._known(node["BatchSize"]), self._result)
             self._result.queue(name, queue_node, found)
             self._result.readers.append((name, node))
         return name

@@ -15,8 +15,7 @@ from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import installed
 from loafer_kit.scaffold.spec import extensions, names
 from loafer_kit.scaffold.spec.fields import ENVELOPES, EVERY, Field, Kind
-from loafer_kit.scaffold.spec.problems import Path, Problem, SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path, Problem, SpecError
 from loafer_kit.scaffold.spec.validation import problems_of
 
 _ROWS: Mapping[str, Field] = {field.name: field for field in EVERY}

@@ -20,8 +20,7 @@ from loafer_kit.exceptions import ConfigurationError, MissingExtraError
 from loafer_kit.scaffold import files
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import lines
-from loafer_kit.scaffold.spec.problems import Path
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path
 
 LARGEST = 1024 * 1024
 _STANDARD_INPUT = "standard input"
@@ -65,13 +64,8 @@ def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
 
 def _either(formats: Formats) -> Callable[[str], Parsed]:
     """A parser of standard input, which has no suffix: JSON if it begins like it."""
-    yaml_ = next((formats[suffix] for suffix in (".yaml", ".toml") if suffix in formats), None)
-
-    def parse(text: str) -> Parsed:
-        is_json = text.lstrip().startswith(("{", "[")) or yaml_ is None
-        return _json(text) if is_json or yaml_ is None else yaml_(text)
-
-    return parse
+    other = formats.get(".yaml") or formats.get(".toml") or _json
+    return lambda text: _json(text) if text.lstrip().startswith(("{", "[")) else other(text)
 
 
 def _document(path: FilePath, text: str, parse: Callable[[str], Parsed], what: str) -> Document:

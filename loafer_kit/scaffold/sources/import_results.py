@@ -4,7 +4,6 @@ A source describes what it finds; `ImportResult.draft` makes the draft of a serv
 functions read what all documents say in the same way: attributes, dead-letter targets, names.
 """
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +11,9 @@ from dataclasses import dataclass, field
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Document, Node
-from loafer_kit.scaffold.spec import filter_policies, names
+from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field
-from loafer_kit.scaffold.spec.problems import Path, Problem
-from loafer_kit.scaffold.spec.specs import Draft, Parameter
+from loafer_kit.scaffold.spec.specs import Draft, Parameter, Path, Problem
 
 # A place and a message about it; the same remark is kept once.
 _Remark = tuple[Path, str]
@@ -29,7 +27,6 @@ _DEAD_LETTER_KEY = re.compile(
     r"dead_?letter.*|on_?failure|on_?error|error_?action|redrive_?policy",
     re.IGNORECASE,
 )
-
 
 #: The keys of one kind of table, each with the values that need no note: None for any value.
 Keys = Mapping[str, Sequence[str] | None]
@@ -45,16 +42,12 @@ def keys(known: str, **defaults: str) -> Keys:
     return {key: text.split() for key, text in defaults.items()} | dict.fromkeys(known.split())
 
 
-def _unsupported(node: Node, known: Keys) -> list[str]:
-    """The keys of a table that a spec cannot express."""
-    found = {key: item.value for key, item in node.items() if item.value not in _EMPTY}
-    return [
-        key
-        for key, value in found.items()
-        # `x-` begins the extensions of AsyncAPI, and the anchors of YAML templates.
-        if not key.startswith("x-")
-        and not (key in known and ((values := known[key]) is None or str(value).lower() in values))
-    ]
+def _needs_note(key: str, value: object, known: Keys) -> bool:
+    # `x-` begins the extensions of AsyncAPI, and the anchors of YAML templates.
+    if key.startswith("x-") or value in _EMPTY:
+        return False
+    values = known.get(key, ())
+    return values is not None and str(value).lower() not in values
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +124,11 @@ class ImportResult:
         targets = [queue.target for queue in self.queues.values()]
         return [*self.queues, *targets, *(item.topic_value for item in self.subscriptions)]
 
-    def handlers(self) -> set[object]:
-        """The names of the handlers that queues have so far."""
-        return {queue.settings.get("handler", _NOWHERE).value for queue in self.queues.values()}
+    def handler(self, place: Node, name: str) -> dict[str, Node]:
+        """The setting of a handler, if its name is valid and no queue has it."""
+        taken = {queue.settings.get("handler", _NOWHERE).value for queue in self.queues.values()}
+        is_free = name and names.function(name) is None and name not in taken
+        return {"handler": place.with_value(name)} if is_free else {}
 
     def queue(self, name: str, node: Node, settings: Mapping[str, Node] | None = None) -> None:
         """Add a queue, or further settings of one that is known; the first place describes it."""
@@ -152,7 +147,8 @@ class ImportResult:
 
         Sources drop keys nowhere else, so that none is dropped in silence.
         """
-        if unsupported := _unsupported(node, known):
+        unsupported = [key for key, item in node.items() if _needs_note(key, item.value, known)]
+        if unsupported:
             begin = f"{what}: " if what else ""
             self.note(node, f"{begin}unsupported: {listed(unsupported)}")
 
@@ -178,7 +174,13 @@ class ImportResult:
                 f"every queue is a dead-letter queue: `--include {first.name}` makes a route for one",
             )
         self._check_included()
-        queues = [self._settings(index, queue) for index, queue in enumerate(handled)]
+        subscriptions: dict[str, list[Subscription]] = {}
+        for item in self.subscriptions:
+            subscriptions.setdefault(item.queue, []).append(item)
+        queues = [
+            self._settings(index, queue, subscriptions.get(queue.name, []))
+            for index, queue in enumerate(handled)
+        ]
         _tell_handlers_apart(queues)
         places = dict(self.places)
 
@@ -224,17 +226,18 @@ class ImportResult:
                 hint = names.did_you_mean(name, self.queues)
                 self.problem(_NOWHERE, f"--include: no queue is called {quoted(name)}{hint}")
 
-    def _settings(self, index: int, queue: Queue) -> dict[str, object]:
+    def _settings(
+        self, index: int, queue: Queue, subscriptions: list[Subscription]
+    ) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
-        settings |= self._topic(queue.name)
+        settings |= self._topic(subscriptions)
         place: Path = ("queues", index)
         self.places[place] = queue.node.path
         self.places |= {(*place, key): node.path for key, node in settings.items()}
         return {key: node.value for key, node in settings.items()}
 
-    def _topic(self, queue: str) -> Mapping[str, Node]:
+    def _topic(self, found: list[Subscription]) -> Mapping[str, Node]:
         """The settings of a queue's only subscription, the first that brings SNS's envelope."""
-        found = [item for item in self.subscriptions if item.queue == queue]
         if not found:
             return {}
         chosen = next((item for item in found if not item.raw), found[0])
@@ -255,6 +258,18 @@ def draft_of(document: Document, read: Callable[[Node], ImportResult]) -> Draft:
     except RecursionError as error:
         raise ConfigurationError(f"{document.origin}: nested too deeply") from error
     return result.draft(document.origin, document.line)
+
+
+def parameter(name: str, default: str | None, others: Iterable[Parameter]) -> Parameter | None:
+    """The parameter of a spec for one of a document; None if it would be invalid, or like another."""
+    variable = names.snake_case(name).upper()
+    if (
+        names.parameter(variable) is None
+        and variable.replace("_", "") not in {other.name.replace("_", "") for other in others}
+        and (default is None or names.parameter_value(default) is None)
+    ):
+        return Parameter(variable, default)
+    return None
 
 
 def whole_number(node: Node) -> Node:
@@ -280,7 +295,7 @@ def subscription(find: Callable[[Field], Node], result: ImportResult) -> dict[st
     found = _attributes(SUBSCRIPTION, find)
     policy = found.get("filter_policy", _NOWHERE)
     scope = found.get("filter_policy_scope", _NOWHERE).value
-    if policy.is_there and (why := filter_policies.why_refused(policy.value, scope)):
+    if policy.is_there and (why := names.filter_policy_in(scope, policy.value)):
         result.note(policy, f"the filter policy is left out: {why}")
         del found["filter_policy"]
     return found
@@ -347,20 +362,12 @@ def texts(value: object) -> Iterator[str]:
         elif isinstance(found, list):
             waiting += found
         elif isinstance(found, str):
-            inner = _decoded(found)
+            is_json = found.lstrip().startswith(("{", "["))
+            inner = Node(found).parsed.value if is_json else None
             if inner is None:
                 yield found
             else:
                 waiting.append(inner)
-
-
-def _decoded(text: str) -> object:
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def queue_of(text: str) -> str | None:

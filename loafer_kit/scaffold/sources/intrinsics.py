@@ -5,13 +5,12 @@ These are CloudFormation's intrinsic functions, and the variables of Serverless.
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from loafer_kit.scaffold.sources.documents import Document, Node
-from loafer_kit.scaffold.sources.import_results import texts
-from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.sources.import_results import parameter, texts
 from loafer_kit.scaffold.spec.specs import Parameter
 
 #: Replaces, in a text, what only a deployment decides.
@@ -24,7 +23,9 @@ _NAMES = {
     "AWS::SNS::Topic": ("TopicName", "FifoTopic"),
 }
 
-Resolver = Callable[["Intrinsics", object], object]
+_FUNCTIONS = frozenset(
+    ["Ref", "Fn::FindInMap", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::Sub"]
+)  # fmt: skip
 
 
 class Intrinsics:
@@ -35,29 +36,24 @@ class Intrinsics:
         self._names: dict[str, str] = {}
         self._conditions: dict[str, bool | None] = {}
         #: The parameters that names of queues and topics take, by the template's names.
-        self.parameters = dict(self._parameters())
+        self.parameters = self._parameters()
         self._takes_defaults = False
         #: The parameters whose defaults have been used.
         self._used: set[str] = set()
 
-    def _parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def _parameters(self) -> dict[str, Parameter]:
         found: dict[str, None] = {}
         resources = [resource for _, resource in self._root["Resources"].items()]
         for resource in resources:
             key, _ = _NAMES.get(str(resource["Type"].value), ("", ""))
             found |= dict.fromkeys(_references(resource["Properties"][key].value))
-        taken = set()
+        parameters: dict[str, Parameter] = {}
         for name in found:
             node = self._root.at("Parameters", name)
-            variable, default = names.snake_case(name).upper(), node["Default"].text
-            if (
-                node["Type"].value == "String"
-                and names.parameter(variable) is None
-                and variable.replace("_", "") not in taken
-                and (default is None or names.parameter_value(default) is None)
-            ):
-                taken.add(variable.replace("_", ""))
-                yield name, Parameter(variable, default)
+            made = parameter(name, node["Default"].text, parameters.values())
+            if made is not None and node["Type"].value == "String":
+                parameters[name] = made
+        return parameters
 
     def resolve(self, value: object) -> object:
         """The value without its functions; None for `AWS::NoValue`."""
@@ -65,8 +61,7 @@ class Intrinsics:
             if len(value) == 1:
                 (function,) = value
                 if function == "Ref" or str(function).startswith("Fn::"):
-                    resolver = _FUNCTIONS.get(str(function))
-                    return resolver(self, value[function]) if resolver else UNKNOWN
+                    return self._called(function, value[function])
             return {key: self.resolve(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.resolve(item) for item in value]
@@ -81,20 +76,20 @@ class Intrinsics:
 
     def texts(self, value: object) -> Iterator[str]:
         """All texts within a value, those of both branches of `Fn::If`."""
-        if isinstance(value, Mapping):
-            if set(value) == {"Fn::If"} and isinstance(value["Fn::If"], list):
-                for branch in value["Fn::If"][1:]:
-                    yield from self.texts(branch)
-            elif len(value) == 1 and (function := next(iter(value))) in _FUNCTIONS:
-                yield from texts(self.resolve({function: value[function]}))
-            else:
-                for item in value.values():
-                    yield from self.texts(item)
-        elif isinstance(value, list):
-            for item in value:
-                yield from self.texts(item)
-        else:
-            yield from texts(value)
+        inner: Iterable[object] = ()
+        match value:
+            case dict() if set(value) == {"Fn::If"} and isinstance(value["Fn::If"], list):
+                inner = value["Fn::If"][1:]
+            case dict() if len(value) == 1 and next(iter(value)) in _FUNCTIONS:
+                yield from texts(self.resolve(value))
+            case dict():
+                inner = value.values()
+            case list():
+                inner = value
+            case _:
+                yield from texts(value)
+        for item in inner:
+            yield from self.texts(item)
 
     def name(self, logical_id: str) -> str:
         """A queue's or topic's name; by default its logical id."""
@@ -151,64 +146,100 @@ class Intrinsics:
             self._takes_defaults = before
 
     def _holds(self, value: object) -> bool | None:
-        holds: bool | None = None
         match value:
             case {"Condition": name}:
-                holds = self.condition(name)
+                return self.condition(name)
             case {"Fn::Equals": [one, other]}:
                 texts = self.text(one), self.text(other)
-                holds = None if UNKNOWN in "".join(texts) else texts[0] == texts[1]
+                return None if UNKNOWN in "".join(texts) else texts[0] == texts[1]
             case {"Fn::Not": [inner]}:
-                holds = _negated(self._holds(inner))
+                holds = self._holds(inner)
+                return None if holds is None else not holds
             case {"Fn::And": [*parts]}:
-                holds = _all(self._holds(part) for part in parts)
+                return self._combined(parts, decisive=False)
             case {"Fn::Or": [*parts]}:
-                holds = _negated(_all(_negated(self._holds(part)) for part in parts))
-        return holds
+                return self._combined(parts, decisive=True)
+        return None
 
-    def reference(self, name: object) -> object:
-        """The value of `Ref`."""
+    def _combined(self, parts: Iterable[object], *, decisive: bool) -> bool | None:
+        found = {self._holds(part) for part in parts}
+        if decisive in found:
+            return decisive
+        return None if None in found else not decisive
+
+    def _called(self, function: object, argument: object) -> object:
+        """The value of a function; `UNKNOWN` for other functions and arguments."""
+        found: object = UNKNOWN
+        match function, argument:
+            case "Ref", name:
+                found = self._reference(str(name))
+            case "Fn::GetAtt", [name, attribute]:
+                found = self._attribute(str(name), attribute)
+            case "Fn::GetAtt", str() as path if "." in path:
+                found = self._attribute(*path.split(".", 1))
+            case "Fn::Sub", str() as text:
+                found = self._substituted(text, {})
+            case "Fn::Sub", [str() as text, dict() as values]:
+                found = self._substituted(text, values)
+            case "Fn::If", [name, then, otherwise]:
+                branches = {True: then, False: otherwise, None: UNKNOWN}
+                found = self.resolve(branches[self.condition(name)])
+            case "Fn::FindInMap", [*steps]:
+                with self._with_defaults():
+                    keys = [self.text(step) for step in steps[:3]]
+                mapped = self._root.at("Mappings", *keys).value
+                found = mapped if isinstance(mapped, (str, int, list)) else UNKNOWN
+            case _:
+                found = self._of_list(function, argument)
+        return found
+
+    def _of_list(self, function: object, argument: object) -> object:
+        match function, argument:
+            case "Fn::Join", [str() as between, parts]:
+                found = self.resolve(parts)
+                if isinstance(found, list) and len(between) * len(found) <= _LONGEST:
+                    return between.join(self.text(item) for item in found)
+            case "Fn::Select", [index, choices]:
+                number, found = self.text(index), self.resolve(choices)
+                if number.isdecimal() and isinstance(found, list) and int(number) < len(found):
+                    return found[int(number)]
+            case "Fn::Split", [str() as between, text] if between:
+                return self.text(text).split(between)
+        return UNKNOWN
+
+    def _reference(self, name: str) -> object:
         if name == "AWS::NoValue":
             return None
-        resource = self._root.at("Resources", str(name))
+        resource = self._root.at("Resources", name)
         if resource["Type"].value == "AWS::SQS::Queue":
-            return f"https://{UNKNOWN}/{self.name(str(name))}"
+            return f"https://{UNKNOWN}/{self.name(name)}"
         if resource["Type"].value == "AWS::SNS::Topic":
-            return self._arn(str(name))
-        if str(name) in self.parameters and not self._takes_defaults:
-            return f"${{{self.parameters[str(name)].name}}}"
-        parameter = self._root.at("Parameters", str(name))
+            return self._arn(name)
+        if name in self.parameters and not self._takes_defaults:
+            return f"${{{self.parameters[name].name}}}"
+        parameter = self._root.at("Parameters", name)
         default = parameter["Default"].value
         if default is not None:
-            self._used.add(str(name))
+            self._used.add(name)
         if isinstance(default, str) and "List" in str(parameter["Type"].value):
             return default.split(",")
         return default if isinstance(default, (str, int, float)) else UNKNOWN
 
-    def attribute(self, argument: object) -> object:
-        """The value of `Fn::GetAtt`."""
-        parts = argument.split(".", 1) if isinstance(argument, str) else argument
-        if not isinstance(parts, list) or len(parts) != 2:  # noqa: PLR2004 - by definition
-            return UNKNOWN
-        name, attribute = str(parts[0]), parts[1]
+    def _attribute(self, name: str, attribute: object) -> object:
         if str(self._root.at("Resources", name, "Type").value) not in _NAMES:
             return UNKNOWN
         if attribute in ("Arn", "TopicArn"):
             return self._arn(name)
         if attribute in ("QueueName", "TopicName"):
             return self.name(name)
-        return self.reference(name) if attribute == "QueueUrl" else UNKNOWN
+        return self._reference(name) if attribute == "QueueUrl" else UNKNOWN
 
     def _arn(self, logical_id: str) -> str:
         service = str(self._root.at("Resources", logical_id, "Type").value).split("::")[1].lower()
         return f"arn:{UNKNOWN}:{service}:{UNKNOWN}:{UNKNOWN}:{self.name(logical_id)}"
 
-    def substitute(self, argument: object) -> object:
-        """The value of `Fn::Sub`."""
-        text, values = argument, {}
-        if isinstance(argument, list) and len(argument) == 2:  # noqa: PLR2004 - by definition
-            text, values = argument
-        if not isinstance(text, str) or len(text) > _LONGEST or not isinstance(values, Mapping):
+    def _substituted(self, text: str, values: Mapping[str, object]) -> str:
+        if len(text) > _LONGEST:
             return UNKNOWN
 
         @functools.cache
@@ -221,49 +252,6 @@ class Intrinsics:
             return "${" + match[2] + "}" if match[1] else known(match[2].strip())
 
         return _SUBSTITUTED.sub(replaced, text)
-
-    def join(self, argument: object) -> object:
-        """The value of `Fn::Join`."""
-        match argument:
-            case [str() as between, parts]:
-                found = self.resolve(parts)
-                if isinstance(found, list) and len(between) * len(found) <= _LONGEST:
-                    return between.join(self.text(item) for item in found)
-        return UNKNOWN
-
-    def select(self, argument: object) -> object:
-        """The value of `Fn::Select`."""
-        match argument:
-            case [index, choices]:
-                number, found = self.text(index), self.resolve(choices)
-                if number.isdecimal() and isinstance(found, list) and int(number) < len(found):
-                    return found[int(number)]
-        return UNKNOWN
-
-    def split(self, argument: object) -> object:
-        """The value of `Fn::Split`."""
-        match argument:
-            case [str() as between, text] if between:
-                return self.text(text).split(between)
-        return UNKNOWN
-
-    def choose(self, argument: object) -> object:
-        """The value of `Fn::If`."""
-        match argument:
-            case [name, then, otherwise]:
-                holds = self.condition(name)
-                if holds is not None:
-                    return self.resolve(then if holds else otherwise)
-        return UNKNOWN
-
-    def find(self, argument: object) -> object:
-        """The value of `Fn::FindInMap`."""
-        if not isinstance(argument, list):
-            return UNKNOWN
-        with self._with_defaults():
-            steps: Sequence[str] = [self.text(step) for step in argument[:3]]
-        found = self._root.at("Mappings", *steps).value
-        return found if isinstance(found, (str, int, list)) else UNKNOWN
 
 
 def _references(value: object) -> Iterator[str]:
@@ -288,29 +276,6 @@ def _references(value: object) -> Iterator[str]:
 
 def _substituted(text: str) -> Iterator[str]:
     yield from (name.strip() for mark, name in _SUBSTITUTED.findall(text) if not mark)
-
-
-def _negated(holds: bool | None) -> bool | None:
-    return None if holds is None else not holds
-
-
-def _all(parts: Iterable[bool | None]) -> bool | None:
-    found = set(parts)
-    if False in found:
-        return False
-    return None if None in found else True
-
-
-_FUNCTIONS: Mapping[str, Resolver] = {
-    "Fn::FindInMap": Intrinsics.find,
-    "Fn::GetAtt": Intrinsics.attribute,
-    "Fn::If": Intrinsics.choose,
-    "Fn::Join": Intrinsics.join,
-    "Fn::Select": Intrinsics.select,
-    "Fn::Split": Intrinsics.split,
-    "Fn::Sub": Intrinsics.substitute,
-    "Ref": Intrinsics.reference,
-}
 
 
 _VARIABLE = re.compile(

@@ -11,10 +11,9 @@ from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import ImportResult, draft_of
-from loafer_kit.scaffold.spec import payloads
+from loafer_kit.scaffold.spec import names, payloads
 from loafer_kit.scaffold.spec.payload_types import LITERAL, LONGEST, Type, union
-from loafer_kit.scaffold.spec.problems import Path, Problem
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path, Problem
 
 _ANY, _NULL = Type("Any"), Type("None")
 _FORMATS = {
@@ -299,7 +298,7 @@ class Schemas:
             node.value for part in parts for node in part["required"].elements() if node.text
         }
         for field, nodes in properties.items():
-            if not payloads.KEY.fullmatch(field):
+            if not names.KEY.fullmatch(field):
                 self._result.note(nodes[0], "is left out: its name cannot name a field")
                 continue
             type_ = self._type(nodes, f"{name} {field}")
@@ -348,7 +347,7 @@ class Schemas:
         stem = ""
         for word in words:
             stem += (word[0].upper() + word[1:]) if len(stem + word) <= _LONGEST_NAME - 10 else ""
-        if not stem or payloads.model(stem):
+        if not stem or names.model(stem):
             stem = f"{stem}Payload" if stem[:1].isalpha() else f"Payload{stem}"
         name, number = stem, 2
         while name in self._models:

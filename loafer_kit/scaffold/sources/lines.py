@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from loafer_kit.scaffold.spec.problems import Path
+from loafer_kit.scaffold.spec.specs import Path
 
 Lines = Mapping[Path, int]
 

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
@@ -28,8 +28,8 @@ from loafer_kit.scaffold.sources.import_results import (
     whole_number,
 )
 from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources, references
+from loafer_kit.scaffold.spec.fields import DEFAULT_MAX_RECEIVE_COUNT
 from loafer_kit.scaffold.spec.specs import Draft
-from loafer_kit.scaffold.spec.validation import DEFAULT_MAX_RECEIVE_COUNT
 
 # Values that the provider computes or repeats.
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
@@ -140,7 +140,7 @@ class _Reader:
         for kind in (_QUEUE, _TOPIC):
             self._name_all(kind)
         for item in self._of(_TOPIC):
-            if item.is_data:
+            if item.node["mode"].value == "data":
                 self._found_topics.add(str(item["arn"].value))
             else:
                 self._made_topics[self._names[item.address]] = item["arn"].text
@@ -191,16 +191,16 @@ class _Reader:
         }
         counts = Counter([*filter(None, given.values()), *short.values()])
         taken = set(given.values())
+        numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(2))
         for resource in self._of(kind):
             name = given[resource.address]
             if name is None:
                 stem, suffix = short[resource.address], _suffix(resource)
                 if counts[stem] > 1:
                     stem = _full_name(resource)
-                numbered = (f"{stem}-{number}{suffix}" for number in itertools.count(2))
-                name = next(
-                    name for name in itertools.chain([stem + suffix], numbered) if name not in taken
-                )
+                name = stem + suffix
+                while name in taken:
+                    name = f"{stem}-{next(numbers[stem])}{suffix}"
                 taken.add(name)
                 self._note(resource, f"its name {_WHEN_APPLIED}: the spec calls it {name}")
             self._names[resource.address] = name

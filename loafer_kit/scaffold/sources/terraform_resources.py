@@ -71,11 +71,6 @@ class Resource:
         """A plan's expressions for the resource's values."""
         return self.configuration["expressions"]
 
-    @property
-    def is_data(self) -> bool:
-        """Whether it is a data source, of something that exists."""
-        return self.node["mode"].value == "data"
-
     def __getitem__(self, key: str) -> Node:
         return self.node.at("values", key)
 

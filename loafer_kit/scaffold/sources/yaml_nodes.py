@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from loafer_kit.scaffold.sources.lines import Lines
-from loafer_kit.scaffold.spec.problems import Path
+from loafer_kit.scaffold.spec.specs import Path
 
 _MOST, _DEEPEST = 60_000, 200
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"

@@ -14,7 +14,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Value
-from loafer_kit.scaffold.spec.problems import Problem, SpecError
+from loafer_kit.scaffold.spec.specs import Problem, SpecError
 
 DEFAULT_NAME = "my-extension"
 

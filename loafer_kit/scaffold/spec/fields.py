@@ -1,22 +1,33 @@
-"""The keys of a spec: one row each, for validation, flags, questions, JSON Schema and docs."""
+"""The keys of a spec and the values of `with`: one row each, for validation, flags, questions, JSON Schema and docs."""
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
-from loafer_kit.scaffold.spec import filter_policies, names, payloads
+from loafer_kit.scaffold.escaping import quoted
+from loafer_kit.scaffold.spec import names
 
 Value = str | int | float | bool
 Kind = Literal["string", "integer", "number", "boolean", "object"]
 
-_TYPES: Mapping[Kind, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "object": (str,),  # JSON, which a table becomes before
+# What a value of each kind is, and how an error calls it.
+_KINDS: Mapping[Kind, tuple[type | tuple[type, ...], str]] = {
+    "string": (str, "a text"),
+    "integer": (int, "a whole number"),
+    "number": ((int, float), "a number"),
+    "boolean": (bool, "true or false"),
+    "object": (str, "a table, or JSON of one"),  # JSON, which a table becomes before
 }
+
+# The defaults of a route; `tests/scaffold/test_shipping.py` compares them with the runtime.
+DEFAULT_BATCH_SIZE = 10
+DEFAULT_CONCURRENCY = 10
+DEFAULT_HANDLER_TIMEOUT = 60
+DEFAULT_MAX_RECEIVE_COUNT = 5
+# SQS's, in seconds.
+DEFAULT_VISIBILITY_TIMEOUT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +54,54 @@ class Field:
     attribute: str | None = None
     default: Value | None = None
 
-    def accepts(self, value: object) -> bool:
-        """Whether the value has this key's type; booleans are not numbers."""
-        if isinstance(value, bool):
-            return self.kind == "boolean"
-        return isinstance(value, _TYPES[self.kind])
+    def why_not(self, value: object) -> str | None:
+        """The reason why the key cannot have this value, or None; booleans are not numbers."""
+        types, called = _KINDS[self.kind]
+        if self.kind == "object" and isinstance(value, Mapping):
+            return "holds a value that JSON does not have"
+        if not isinstance(value, types) or isinstance(value, bool) != (self.kind == "boolean"):
+            return f"must be {called}, not {_described(value)}"
+        if self.choices and value not in self.choices:
+            near = names.did_you_mean(str(value), self.choices)
+            return f"{quoted(str(value))} is not one of {', '.join(self.choices)}{near}"
+        if self.kind in ("integer", "number"):
+            return self._out_of_bounds(cast("float", value))
+        return self.rule(str(value)) if self.rule else None
+
+    def _out_of_bounds(self, value: float) -> str | None:
+        shown = _described(value)
+        if not abs(value) <= sys.float_info.max:  # true of NaN and of integers beyond every float
+            return f"{shown} is not a finite number"
+        if self.minimum is not None and value < self.minimum:
+            return f"{shown} is less than {self.minimum}"
+        if self.more_than is not None and value <= self.more_than:
+            return f"must be more than {self.more_than}"
+        if self.maximum is not None and value > self.maximum:
+            return f"{shown} is more than {self.maximum}"
+        return None
+
+
+def _described(value: object) -> str:
+    """A value of a wrong type, in a few words."""
+    match value:
+        case str():
+            return quoted(value)
+        case bool() | int() | float():
+            return quoted(str(value)).strip("'").lower()
+        case Mapping():
+            return "a table"
+        case list():
+            return "a list"
+    return f"a {type(value).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """Files that ship a service; `paths` are relative to the project, with `{package}` for its name."""
+
+    name: str
+    doc: str
+    paths: tuple[str, ...]
 
 
 #: The kinds of queues whose messages are in the envelope of that name of `ext.aws.envelopes`.
@@ -66,6 +120,13 @@ AMQP_OPTIONS = frozenset(
         "retry_delay_cap",
     }
 )
+
+
+def amqp_dead_letter_queue(queue: str) -> str:
+    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
+    return f"{queue}.dead"
+
+
 KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
 
 # fmt: off
@@ -139,12 +200,12 @@ QUEUE = (
         "by", "string",
         "Where a message says its type: a key of its metadata, a message attribute, or a dotted path in "
         "its content.",
-        rule=payloads.key, pattern=payloads.KEY,
+        rule=names.key, pattern=names.KEY,
     ),
     Field(
         "types", "object",
         "The types of messages, each with its handler and its payload.",
-        rule=filter_policies.why_no_table,
+        rule=names.table,
     ),
     Field(
         "error_handler", "string",
@@ -159,7 +220,7 @@ QUEUE = (
     Field(
         "payload", "string",
         "The model of a message's content, one of `payloads`; by default any JSON.",
-        rule=payloads.model, pattern=names.IDENTIFIER,
+        rule=names.model, pattern=names.IDENTIFIER,
     ),
     Field(
         "dead_letter_queue", "string", "The queue for messages that cannot be handled.",
@@ -182,7 +243,7 @@ TYPE = (
     Field(
         "payload", "string",
         "The model of its content, one of `payloads`; by default any JSON.",
-        rule=payloads.model, pattern=names.IDENTIFIER,
+        rule=names.model, pattern=names.IDENTIFIER,
     ),
 )
 
@@ -196,7 +257,7 @@ SUBSCRIPTION = (
     Field(
         "filter_policy", "object",
         "Which of the topic's messages the queue gets; by default all.",
-        rule=filter_policies.why_not, attribute="FilterPolicy",
+        rule=names.filter_policy, attribute="FilterPolicy",
     ),
     Field(
         "filter_policy_scope", "string",
@@ -325,7 +386,52 @@ OPTIONS = (
         minimum=0, maximum=30, keyword="poll_grace",
     ),
 )
+
+# The values of `with`.
+ARTEFACTS = (
+    Artefact(
+        "ci", "a GitHub Actions workflow that lints, type-checks and tests",
+        (".github/workflows/ci.yml",),
+    ),
+    Artefact("compose", "the service beside a local SQS server, in containers", ("compose.yaml",)),
+    Artefact(
+        "cloudformation", "the queues, their alarms and the IAM policy, as a CloudFormation stack",
+        ("deploy/cloudformation.yaml",),
+    ),
+    Artefact("sam", "the same as a SAM application", ("deploy/sam.yaml",)),
+    Artefact(
+        "terraform", "the same as a Terraform module",
+        (
+            "deploy/terraform/main.tf", "deploy/terraform/outputs.tf",
+            "deploy/terraform/variables.tf", "deploy/terraform/versions.tf",
+        ),
+    ),
+    Artefact(
+        "kubernetes", "a Deployment that KEDA scales on the queues' lengths",
+        ("deploy/kubernetes.yaml",),
+    ),
+    Artefact(
+        "ecs", "an ECS service on Fargate that scales on the backlog of each task",
+        ("deploy/ecs.yaml",),
+    ),
+    Artefact(
+        "lambda", "an AWS Lambda function with the same routes, as a SAM application",
+        ("deploy/lambda.yaml", "tests/test_aws_lambda.py", "{package}/aws_lambda.py"),
+    ),
+    Artefact(
+        "monitoring",
+        "metrics of the service, a Grafana dashboard, Prometheus alerts and their runbook",
+        (
+            "deploy/monitoring/alerts.yaml", "deploy/monitoring/dashboard.json",
+            "deploy/monitoring/runbook.md",
+        ),
+    ),
+)
 # fmt: on
+
+#: The names of the artefacts, and of those that a service of RabbitMQ may have.
+ARTEFACT_NAMES = tuple(artefact.name for artefact in ARTEFACTS)
+ARTEFACTS_FOR_RABBITMQ = ("ci", "compose", "kubernetes")
 
 #: What AWS itself keeps of a queue and of its subscription.
 ATTRIBUTES = SUBSCRIPTION + FIFO

@@ -1,11 +1,13 @@
-"""Rules for names: each returns the reason why a name is invalid, or None."""
+"""Rules for names and other texts of a spec: each returns the reason why one is invalid, or None."""
 
 import builtins
+import json
 import keyword
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 from urllib.parse import urlsplit
 
 from loafer_kit.scaffold.escaping import quoted
@@ -39,6 +41,23 @@ TAKEN = frozenset(
     ]
 )  # fmt: skip
 
+# What the module of models imports, and whence: a field of such a name would hide the import.
+IMPORTED_BY_MODELS = {
+    "Annotated": "typing",
+    "Any": "typing",
+    "Base64Bytes": "pydantic",
+    "Decimal": "decimal",
+    "Field": "pydantic",
+    "IPv4Address": "ipaddress",
+    "IPv6Address": "ipaddress",
+    "Literal": "typing",
+    "UUID": "uuid",
+    "dataclass": "dataclasses",
+    "dt": "datetime",
+}
+# The words of the types of a model's fields.
+_WORDS_OF_TYPES = frozenset(["Required", "Union", "timedelta"])
+
 PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PARAMETER = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
@@ -49,6 +68,10 @@ WHOLE_REFERENCE = re.compile(rf"\$\{{{PARAMETER.pattern}\}}")
 QUEUE = re.compile(rf"(?:[A-Za-z0-9_-]|{WHOLE_REFERENCE.pattern})+(?:\.fifo)?")
 PARAMETER_VALUE = re.compile(r"[A-Za-z0-9_-]+")
 QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
+# A key of a JSON object: it reads the same in Python, TOML and JSON.
+KEY = re.compile(
+    r"""(?! )[^\x00-\x1f\x7f-\xa0"'`\\{}\u2028\u2029\ud800-\udfff\ufeff]{1,100}(?<! )"""
+)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:(?P<name>[^:]+)")
 # Parameters and resources of the templates that ship a service, and words of Terraform.
@@ -61,7 +84,7 @@ _TAKEN_PARAMETERS = frozenset(
         "TASKS", "TASK_DEFINITION", "TASK_ROLE", "VERSION",
     ]
 )  # fmt: skip
-_LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256}
+_LONGEST = {"project": 100, "identifier": 100, "queue": 80, "topic": 256, "amqp": 255}
 
 
 def project(name: str) -> str | None:
@@ -117,8 +140,16 @@ def class_for(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_")) or "Translator"
 
 
-#: Bytes.
-_LONGEST_AMQP = 255
+def model(name: str) -> str | None:
+    """A model of messages: a class of a module with imports of its own."""
+    if name in IMPORTED_BY_MODELS or name in _WORDS_OF_TYPES:
+        return f"{quoted(name)} is used by the generated code itself"
+    return class_(name)
+
+
+def key(name: str) -> str | None:
+    """A key of a JSON object, or a type of messages."""
+    return None if KEY.fullmatch(name) else f"{quoted(name)} does not match {KEY.pattern}"
 
 
 def queue(name: str) -> str | None:
@@ -136,9 +167,9 @@ def queue(name: str) -> str | None:
 
 def amqp(name: str) -> str | None:
     """AMQP's rule for the name of an exchange and for a routing key."""
-    if name and name.isprintable() and len(name.encode()) <= _LONGEST_AMQP:
+    if name and name.isprintable() and len(name.encode()) <= _LONGEST["amqp"]:
         return None
-    return f"{quoted(name)} must be a text of at most {_LONGEST_AMQP} bytes, without line ends"
+    return f"{quoted(name)} must be a text of at most {_LONGEST['amqp']} bytes, without line ends"
 
 
 def queue_or_url(name: str) -> str | None:
@@ -249,3 +280,57 @@ def _queue_url(url: str) -> str | None:
             "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
         )
     return queue(steps[-1])
+
+
+def as_json(value: object) -> object:
+    """A table as JSON, and JSON as `json.dumps` writes it; any other value as it is."""
+    try:
+        found = _parsed(value) if isinstance(value, str) else value
+        if not isinstance(found, Mapping):
+            return value
+        json.dumps(found, ensure_ascii=False).encode()  # no lone surrogates
+        return json.dumps(found, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return value
+
+
+def table(text: str) -> str | None:
+    """A table as JSON that has keys."""
+    try:
+        found = _parsed(text)
+    except (ValueError, RecursionError):
+        return "is not JSON"
+    if not isinstance(found, Mapping):
+        return "must be a table, or JSON of one"
+    return None if found else "is empty: leave it out"
+
+
+def filter_policy(text: str) -> str | None:
+    """A filter policy of SNS as JSON, as far as its form tells."""
+    if why := table(text):
+        return why
+    for key, condition in json.loads(text).items():
+        if not condition or not isinstance(condition, (list, Mapping)):
+            return f"{key!a} must be a list of what it accepts"
+    return None
+
+
+def filter_policy_in(scope: object, policy: object) -> str | None:
+    """A filter policy of SNS, a table or JSON, with its scope; None is the default scope."""
+    known = as_json(policy)
+    why = filter_policy(known) if isinstance(known, str) else "must be a table, or JSON of one"
+    if why is None and scope != "MessageBody":
+        conditions = json.loads(str(known)).items()
+        nested = [key for key, condition in conditions if isinstance(condition, Mapping)]
+        if nested:
+            why = f"{nested[0]!a} must be a list, unless filter_policy_scope is MessageBody"
+    return why
+
+
+def _parsed(text: str) -> Any:
+    """The value that a text writes in JSON; ValueError also for NaN and infinities."""
+
+    def refuse(constant: str) -> object:
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)

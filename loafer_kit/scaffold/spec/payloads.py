@@ -1,51 +1,19 @@
 """The models of messages: validation, order of definition, attribute names, examples."""
 
 import keyword
-import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names, payload_types
 from loafer_kit.scaffold.spec.payload_types import SCALARS, Type
-from loafer_kit.scaffold.spec.problems import Path, Problem
+from loafer_kit.scaffold.spec.specs import Path, Payloads, PayloadSpec, Problem
 
-# A key of a JSON object: it reads the same in Python, TOML and JSON.
-KEY = re.compile(
-    r"""(?! )[^\x00-\x1f\x7f-\xa0"'`\\{}\u2028\u2029\ud800-\udfff\ufeff]{1,100}(?<! )"""
-)
 MOST = 200
 
-# The names that the generated module imports: a field of such a name would hide the import.
-IMPORTED = frozenset(
-    [
-        "Annotated", "Any", "Base64Bytes", "Decimal", "Field", "IPv4Address", "IPv6Address",
-        "Literal", "UUID", "dataclass", "dt",
-    ]
-)  # fmt: skip
-# The words of the spec's types.
-_WORDS = frozenset(["Required", "Union", "timedelta"])
-_HIDING = IMPORTED | {"bool", "dict", "float", "int", "list", "str"}
+_HIDING = names.IMPORTED_BY_MODELS.keys() | {"bool", "dict", "float", "int", "list", "str"}
 _LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 1000, 80
-
-
-@dataclass(frozen=True, slots=True)
-class PayloadSpec:
-    """One model: the keys of a JSON object and their types; or a union of models."""
-
-    name: str
-    fields: Mapping[str, Type]
-    union: Type | None = None
-
-    @property
-    def types(self) -> Collection[Type]:
-        """The types that it is made of."""
-        return [self.union] if self.union else self.fields.values()
-
-
-Payloads = Mapping[str, PayloadSpec]
 
 
 def read(raw: object, problems: list[Problem]) -> Payloads:
@@ -67,20 +35,8 @@ def read(raw: object, problems: list[Problem]) -> Payloads:
     return found
 
 
-def model(name: str) -> str | None:
-    """The reason why a model cannot have this name, or None."""
-    if name in IMPORTED or name in _WORDS:
-        return f"{quoted(name)} is used by the generated code itself"
-    return names.class_(name)
-
-
-def key(name: str) -> str | None:
-    """The reason why a JSON object cannot have this key, or a message this type; or None."""
-    return None if KEY.fullmatch(name) else f"{quoted(name)} does not match {KEY.pattern}"
-
-
 def _is_model_name(name: object, problems: list[Problem]) -> bool:
-    why = model(name) if isinstance(name, str) else "the name of a model must be a text"
+    why = names.model(name) if isinstance(name, str) else "the name of a model must be a text"
     if why:
         problems.append(Problem(("payloads", str(name)), why))
     return why is None
@@ -116,8 +72,8 @@ def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Ty
     fields: dict[str, Type] = {}
     for key, text in raw.items():
         place = (*path, str(key))
-        if not isinstance(key, str) or not KEY.fullmatch(key):
-            problems.append(Problem(place, f"cannot name a field: {KEY.pattern}"))
+        if not isinstance(key, str) or not names.KEY.fullmatch(key):
+            problems.append(Problem(place, f"cannot name a field: {names.KEY.pattern}"))
         elif not isinstance(text, str):
             problems.append(Problem(place, "must be a type, like 'str' or 'list[int] | None'"))
         else:

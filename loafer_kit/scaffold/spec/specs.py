@@ -1,14 +1,80 @@
-"""A service in two states: the draft that a source reads, and the spec that validation makes."""
+"""A service in two states: the draft that a source reads, with its problems, and the spec."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.spec import function_limits, names
-from loafer_kit.scaffold.spec.fields import AMQP, ENVELOPES, Field, Value
-from loafer_kit.scaffold.spec.payloads import Payloads
-from loafer_kit.scaffold.spec.problems import Path, Problem
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
+from loafer_kit.scaffold.escaping import escape_line, quoted
+from loafer_kit.scaffold.spec import names
+from loafer_kit.scaffold.spec.fields import (
+    AMQP,
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_CONCURRENCY,
+    ENVELOPES,
+    Field,
+    Value,
+)
+from loafer_kit.scaffold.spec.payload_types import Type
+
+Path = tuple[str | int, ...]
+
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
+
+# The longest time limit of a Lambda function, in seconds.
+_LONGEST_LIMIT = 900
+# Seconds of it for the start of the service and for the settling of its messages.
+_BESIDES = 10
+# AWS advises a visibility timeout of so many times the time limit.
+_TIMES_THE_LIMIT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem to correct. `line` is known if the spec is from a file."""
+
+    path: Path
+    message: str
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The path as text: `queues[1].name`."""
+        text = ""
+        for step in self.path:
+            if isinstance(step, int):
+                text += f"[{step}]"
+            else:
+                text += f".{_written(step)}" if text else _written(step)
+        return text
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.path else ""
+        line = f" (line {self.line})" if self.line else ""
+        return escape_line(f"{where}{self.message}{line}")
+
+
+def _written(key: str) -> str:
+    """A key, quoted in ASCII unless it is a plain word: documents may come from anybody."""
+    return key if _WORD.fullmatch(key) else quoted(key)
+
+
+class SpecError(LoaferKitError):
+    """A spec has problems; `problems` holds all of them."""
+
+    def __init__(self, problems: Sequence[Problem], origin: str | None = None) -> None:
+        self.problems = tuple(problems)
+        self.origin = origin
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        source = f"{self.origin}: " if self.origin else ""
+        if len(self.problems) == 1:
+            return f"{source}{self.problems[0]}"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        return f"{source}{len(self.problems)} problems{lines}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +112,23 @@ class TypeSpec:
     name: str
     handler: str
     payload: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSpec:
+    """A model of messages: the keys of a JSON object and their types; or a union of models."""
+
+    name: str
+    fields: Mapping[str, Type]
+    union: Type | None = None
+
+    @property
+    def types(self) -> Collection[Type]:
+        """The types that it is made of."""
+        return [self.union] if self.union else self.fields.values()
+
+
+Payloads = Mapping[str, PayloadSpec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +211,24 @@ class QueueSpec:
         """The name of its route: the same in every stage of the service."""
         return names.fixed_part(self.queue_name)
 
+    @property
+    def batch_size(self) -> int:
+        """How many messages one receive, or one invocation of a function, brings."""
+        return int(self.options.get("batch_size", DEFAULT_BATCH_SIZE))
+
+    @property
+    def batch_seconds(self) -> int:
+        """How long a function may need for a batch: each handler takes its whole time.
+
+        The messages of a FIFO queue may all be of one group, and then come one after the other.
+        """
+        concurrency = int(self.options.get("concurrency", DEFAULT_CONCURRENCY))
+        at_once = 1 if self.fifo else min(self.batch_size, concurrency)
+        needed = math.ceil(self.batch_size / at_once) * float(self.options["handler_timeout"])
+        if "rate_limit" in self.options:
+            needed += self.batch_size / float(self.options["rate_limit"])
+        return math.ceil(min(needed, _LONGEST_LIMIT**2)) + _BESIDES
+
     def filled(self, values: Mapping[str, str]) -> Self:
         """The queue with its parameters replaced by their values."""
 
@@ -158,8 +259,12 @@ class ServiceSpec:
     @property
     def function_seconds(self) -> int:
         """The time limit of the Lambda function that handles all queues."""
-        needed = (function_limits.seconds(item.options, fifo=item.fifo) for item in self.queues)
-        return min(max(needed), function_limits.LONGEST)
+        return min(max(queue.batch_seconds for queue in self.queues), _LONGEST_LIMIT)
+
+    @property
+    def least_visibility_timeout(self) -> int:
+        """The visibility timeout that the Lambda function needs of each queue."""
+        return _TIMES_THE_LIMIT * self.function_seconds
 
     def filled(self, values: Mapping[str, str]) -> Self:
         """The service with the parameters of its queues replaced by their values."""

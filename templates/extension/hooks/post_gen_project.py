@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from loafer_kit.scaffold.rendering.formatting import finish_project
+from loafer_kit.scaffold.rendering.builtin import finish_project
 
 finish_project(Path.cwd())

@@ -14,6 +14,7 @@ from loafer_kit.applications import Application
 from loafer_kit.contrib.retry import Retry
 from loafer_kit.exceptions import MissingExtraError, ProviderError
 from loafer_kit.ext.amqp import AMQP, Consumer, DeliveryMode, Message
+from loafer_kit.types import Forwarder
 
 SETTINGS = {
     "AMQP_HOST": "localhost",
@@ -248,3 +249,23 @@ def test_without_aio_pika_the_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "loafer_kit.ext.amqp")
     with pytest.raises(MissingExtraError, match=r"pip install 'loafer-kit\[amqp\]'"):
         importlib.import_module("loafer_kit.ext.amqp")
+
+
+async def test_the_producer_takes_the_results_of_an_application(rabbitmq):
+    """As `forward_to` of it, and of a route."""
+    enough = asyncio.Event()
+
+    async def callback(app, message):
+        if message.body == b'"2"':
+            enough.set()
+            return []
+        return ['"2"']
+
+    app = quickstart(rabbitmq, callback=callback)
+    amqp = AMQP(app)
+    app.consumer, producer = amqp.consumer(), amqp.producer()
+    app.forward_to = producer
+    assert isinstance(producer, Forwarder)
+    sending = asyncio.create_task(_sent(producer, b'"1"'))
+    await run(app, enough)
+    await sending

@@ -91,3 +91,46 @@ def test_the_text_translator_takes_any_text():
     assert translated["content"] == "grün"
     assert translated["metadata"]["routing_key"] == "order.placed"
     assert translated["metadata"]["deliveries"] == 1
+
+
+async def price(order, metadata):
+    return order and {"price": 100 + order["id"]}
+
+
+@pytest.mark.parametrize("through", ["queue", "exchange", "nowhere"])
+async def test_a_result_is_sent_on_before_its_message_is_acknowledged(broker, through):
+    """To a queue or through an exchange; what reaches no queue is a failure of the message."""
+    name, target, exchange = rabbit.fresh(), rabbit.fresh("priced"), rabbit.fresh("shop")
+    await broker.provider(name)
+    await broker.provider(target, exchange=exchange, routing_key="order.*")
+    places = {"queue": target, "exchange": (exchange, "order.priced"), "nowhere": rabbit.fresh()}
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    await rabbit.send(broker.url, name, '{"id": 1}', headers=trace)
+    route = AMQPRoute(
+        name,
+        {"url": broker.url, "max_deliveries": 1},
+        handler=price,
+        forward_to=places[through],
+    )
+    serving = asyncio.create_task(LoaferManager([route]).serve())
+    (found,) = await rabbit.take(broker.url, f"{name}.dead" if through == "nowhere" else target, 1)
+    serving.cancel()
+    await asyncio.wait([serving])
+    if through == "nowhere":
+        assert "NO_ROUTE" in found.headers["DeadLetterReason"]
+    else:
+        assert (found.body, found.delivery_mode) == (b'{"price": 101}', 2)
+        assert found.routing_key == ("order.priced" if through == "exchange" else target)
+
+
+@pytest.mark.parametrize("wrong", [7, ("shop",), ("shop", 7)])
+def test_a_place_for_results_that_is_none_is_refused(wrong):
+    """When the route is made."""
+    with pytest.raises(ConfigurationError, match="forward_to must be"):
+        AMQPRoute("orders", handler=handle, forward_to=wrong)
+
+
+def test_one_place_gets_the_results_of_one_message_at_a_time():
+    """As on any route."""
+    with pytest.raises(ConfigurationError, match="forward_to takes one message at a time"):
+        AMQPRoute("orders", handler=handle, forward_to="priced", batch_handler_size=2)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.ext.aws.dead_letters import dead_letter_entry, without_reason
+from loafer_kit.ext.aws.dead_letters import dead_letter_entry
 
 
 def message(attributes=None, system=None):
@@ -84,12 +84,13 @@ def test_a_standard_dead_letter_queue_is_fair_as_its_source(source, system, kept
     assert {name: value for name, value in entry.items() if "Id" in name[1:]} == kept
 
 
-def test_without_reason_is_the_original():
-    """A message with no byte to spare goes as it came."""
-    entry = dead_letter_entry(message(attributes(1)), "why", "orders", fifo=False)
-    assert without_reason(entry)["MessageAttributes"].keys() == {"own-0"}
-    bare = dead_letter_entry(message(), "why", "orders", fifo=False)
-    assert "MessageAttributes" not in without_reason(bare)
+def test_without_a_reason_it_is_the_original():
+    """A message with no byte to spare goes as it came, and without an older reason."""
+    letter = dead_letter_entry(message(attributes(1)), "why", "orders", fifo=False)
+    for own in (attributes(1), letter["MessageAttributes"]):
+        entry = dead_letter_entry(message(own), None, "orders", fifo=False)
+        assert entry["MessageAttributes"].keys() == {"own-0"}
+    assert "MessageAttributes" not in dead_letter_entry(message(), None, "orders", fifo=False)
 
 
 @given(reason=st.text())

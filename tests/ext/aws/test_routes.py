@@ -2,7 +2,7 @@
 
 import pytest
 
-from loafer_kit.engine import route_options
+from loafer_kit import config
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws import options as queue_options
 from loafer_kit.ext.aws.message_translators import (
@@ -118,7 +118,7 @@ def test_the_environment_overrides_every_kind_of_option(monkeypatch):
 
 def test_every_option_of_a_spec_can_be_set():
     """`loafer-kit doctor` and the README of a service promise it."""
-    settable = {**route_options.SETTABLE_OPTIONS, **queue_options.SETTABLE_OPTIONS}
+    settable = {**config.SETTABLE_OPTIONS, **queue_options.SETTABLE_OPTIONS}
 
     assert {field.name for field in fields.OPTIONS} <= set(settable)
 

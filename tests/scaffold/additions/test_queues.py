@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import pieces, queues
 from loafer_kit.scaffold.project import projects
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 SPEC = {"name": "shop", "queues": [{"name": "orders"}]}
 CODE = ["shop/handlers.py", "shop/routes.py", "loafer.toml"]

@@ -5,7 +5,12 @@ import tomllib
 import pytest
 
 from loafer_kit.scaffold.additions.pieces import UnplacedError
-from loafer_kit.scaffold.additions.spec_file import with_artefact
+from loafer_kit.scaffold.additions.spec_file import (
+    with_artefact,
+    with_queue,
+    with_type,
+    without_queue,
+)
 
 QUEUES = '\n[[queues]]\nname = "a"\n'
 
@@ -63,3 +68,26 @@ def test_a_file_without_a_place_for_it_is_left_to_its_owner(ours):
     with pytest.raises(UnplacedError, match="no place for one more name in `with`") as caught:
         with_artefact(ours, "monitoring")
     assert caught.value.snippet == 'with = ["monitoring"]'
+
+
+TYPES = '\n[[queues]]\nname = "a"\nby = "kind"\n\n[queues.types]\na = {}\nb = {}\n'
+REST = '\n# about b\n[[queues]]\nname = "b"'
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_type_is_added_below_the_last_one(newline):
+    """However its lines end, and where the file goes on."""
+    row = 'c = { handler = "on_c" }\n'
+    for before, rest in ((TYPES, ""), (TYPES.rstrip(), ""), (TYPES, REST)):
+        made = with_type((before + rest).replace("\n", newline).encode(), 0, "c", "on_c")
+        assert made == (TYPES + row + rest).replace("\n", newline).encode()
+
+
+def test_a_queue_goes_with_the_comment_above_it_and_comes_back():
+    """Without another byte of the file."""
+    file = ('name = "s"\n' + TYPES + REST + "\n").encode()
+
+    left = without_queue(file, 1)
+
+    assert left == ('name = "s"\n' + TYPES).encode()
+    assert with_queue(left, '[[queues]]\nname = "b"') == file.replace(b"# about b\n", b"")

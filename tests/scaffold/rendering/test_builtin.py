@@ -1,9 +1,11 @@
-"""The built-in templates in memory: what they write is as black would have it."""
+"""The built-in templates in memory: what they write parses, and is as black would have it."""
 
 import string
 import sys
 
 import black
+import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from scaffold.any_specs import few, specs, valid
@@ -69,3 +71,24 @@ def test_black_is_not_needed_for_lines_that_fit(monkeypatch):
     builtin.render(templates.builtin("service"), contexts.service(service))
     projects.builtin("service").service(validation.service(draft), separate_tests=["orders"])
     builtin.render(templates.builtin("extension"), extensions.context(extension))
+
+
+@pytest.fixture(params=["libyaml", "Python"])
+def parser(request, monkeypatch):
+    """PyYAML with libyaml, and as it is where that is missing."""
+    if request.param == "Python":
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "[[]," * 20_000, "{" * 20_000, "- " * 20_000])
+def test_a_yaml_file_without_end_is_refused(parser, text):
+    """However many lists and tables are in each other."""
+    with pytest.raises(ValueError, match=r"too deep|depth"):
+        builtin.finish("a.yaml", text.encode())
+
+
+def test_a_yaml_file_of_some_depth_is_as_it_was(parser):
+    """A parser looks at it, and changes nothing."""
+    content = ("[" * 90 + "]" * 90 + "\n").encode()
+
+    assert builtin.finish("a.yaml", content) == content

@@ -21,8 +21,7 @@ from loafer_kit.operations import probe
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import fields, names, validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 FILES = [
     ".dockerignore",

@@ -719,13 +719,13 @@ def test_consent_is_given_to_what_would_run(tmp_path):
 TRACES = """
 import sys
 from pathlib import Path
-from loafer_kit.scaffold.rendering import custom_templates, origins
-templates = []
+from loafer_kit.scaffold.rendering import custom_templates, templates
+loaded = []
 for reference in sys.argv[1:]:
-    template = custom_templates.load(origins.named(reference), Path(), lambda code: True)
+    template = custom_templates.load(templates.named(reference), Path(), lambda code: True)
     made = custom_templates.render(template, {{"name": "x"}}, {{}})
     assert {{"a", "b"}} <= set(made.plan.files), made
-    templates.append(template)  # lives as long as the process
+    loaded.append(template)  # lives as long as the process
 {last}
 """
 

@@ -38,10 +38,9 @@ def _alarm(queue, metric, periods, threshold):
     return queue.name, "AWS/SQS", metric, "Maximum", *beyond
 
 
-@pytest.mark.parametrize("artefact", ["cloudformation", "sam"])
-def test_a_stack_has_the_alarms(ship, expected, artefact):
+def test_a_stack_has_the_alarms(ship, expected):
     """And they tell the topic that the stack's parameter names, if it names one."""
-    template = CloudFormation(ship(artefact)[PATHS[artefact]])
+    template = CloudFormation(ship("cloudformation")[PATHS["cloudformation"]])
 
     alarms = template.resources("AWS::CloudWatch::Alarm").values()
 

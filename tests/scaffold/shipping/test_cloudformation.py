@@ -30,14 +30,6 @@ def lint(text):
     return [str(match) for match in lint(text)]
 
 
-def resources(text, kind):
-    return {
-        name: resource["Properties"]
-        for name, resource in decoded(text)["Resources"].items()
-        if resource["Type"] == kind
-    }
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("artefact", PATHS)
 def test_the_linter_has_nothing_to_say(ship, artefact):
@@ -61,17 +53,6 @@ def test_a_plain_queue_needs_little(ship):
     assert kinds == ["AWS::SQS::Queue", "AWS::CloudWatch::Alarm", "AWS::IAM::ManagedPolicy"]
     for word in ("Redrive", "dead", "sns", "SNS:", "Fifo"):
         assert word not in text
-
-
-def test_the_oldest_message_and_the_dead_letters_raise_alarms(ship):
-    """For each queue the one that it needs."""
-    alarms = resources(ship("cloudformation")[PATHS["cloudformation"]], "AWS::CloudWatch::Alarm")
-
-    thresholds = {name: (alarm["MetricName"], alarm["Threshold"]) for name, alarm in alarms.items()}
-    assert thresholds["OrdersAgeAlarm"] == ("ApproximateAgeOfOldestMessage", 300)
-    assert thresholds["SlowAgeAlarm"] == ("ApproximateAgeOfOldestMessage", 2400)
-    assert thresholds["OrdersDlqDepthAlarm"] == ("ApproximateNumberOfMessagesVisible", 0)
-    assert "OrdersDlqAgeAlarm" not in thresholds
 
 
 def test_sam_gets_the_same(ship):

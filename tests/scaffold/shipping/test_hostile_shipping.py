@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scaffold.shipping.rendered import decoded
 
 from loafer_kit.scaffold.rendering import quoting
-from loafer_kit.scaffold.spec.artefacts import ARTEFACTS, NAMES
-from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES, ARTEFACTS
+from loafer_kit.scaffold.spec.specs import SpecError
 
 PATHS = [path.format(package="foobar") for artefact in ARTEFACTS for path in artefact.paths]
 HOSTILE = [
@@ -94,7 +94,7 @@ queues = st.fixed_dictionaries(
 def test_every_file_parses_and_holds_no_more_than_the_spec(ship, queues, name):
     """Whatever the spec: it is refused, or each file is what its suffix says."""
     try:
-        project = ship(*NAMES, queues=queues, name=name)
+        project = ship(*ARTEFACT_NAMES, queues=queues, name=name)
     except SpecError:
         return
     for path in PATHS:

@@ -4,7 +4,7 @@ import pytest
 from scaffold.shipping.rendered import CloudFormation, arn, decoded
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.spec import function_limits
+from loafer_kit.scaffold.spec.specs import QueueSpec
 
 PATH = "deploy/lambda.yaml"
 QUEUES = [
@@ -86,9 +86,10 @@ def test_queues_hide_a_message_for_six_times_the_time_limit(files):
 )
 def test_the_time_limit_is_what_a_batch_may_take(options, fifo, seconds):
     """And ten seconds besides; messages of one group come one after the other."""
-    options = {"handler_timeout": 60, **options}
+    name = "orders.fifo" if fifo else "orders"
+    queue = QueueSpec(name, "sqs", "handle_orders", options={"handler_timeout": 60, **options})
 
-    assert function_limits.seconds(options, fifo=fifo) == seconds + 10
+    assert queue.batch_seconds == seconds + 10
 
 
 def test_the_time_limit_is_at_most_lambdas(ship):

@@ -10,7 +10,8 @@ import yaml
 
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.spec import artefacts, validation
+from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES
 from loafer_kit.scaffold.spec.specs import Draft
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/${STAGE}-old"
@@ -21,7 +22,7 @@ def project():
     """A service with two parameters, one of them without a default, and every artefact."""
     values = {
         "name": "shop",
-        "with": list(artefacts.NAMES),
+        "with": list(ARTEFACT_NAMES),
         "parameters": [{"name": "STAGE", "default": "dev"}, {"name": "TEAM_NAME"}],
         "queues": [
             {"name": "${STAGE}-orders", "dead_letter_queue": "${STAGE}-dead"},

@@ -75,10 +75,9 @@ class Service:
         }
 
 
-@pytest.mark.parametrize("artefact", ["cloudformation", "sam"])
-def test_a_stack_allows_what_the_service_does_and_nothing_else(service, artefact):
+def test_a_stack_allows_what_the_service_does_and_nothing_else(service):
     """One policy, attached to nothing yet."""
-    template = CloudFormation(service.text(artefact))
+    template = CloudFormation(service.text("cloudformation"))
 
     assert template.resources("AWS::IAM::ManagedPolicy") == {
         "ServicePolicy": {
@@ -89,10 +88,9 @@ def test_a_stack_allows_what_the_service_does_and_nothing_else(service, artefact
     assert _granting(template) == {"AWS::IAM::ManagedPolicy"} | of_queues
 
 
-@pytest.mark.parametrize("artefact", ["cloudformation", "sam"])
-def test_a_stack_lets_each_topic_send_to_its_queue(service, artefact):
+def test_a_stack_lets_each_topic_send_to_its_queue(service):
     """It alone: the policy names the topic and the queue."""
-    template = CloudFormation(service.text(artefact))
+    template = CloudFormation(service.text("cloudformation"))
 
     found = {}
     for policy in template.resources("AWS::SQS::QueuePolicy").values():

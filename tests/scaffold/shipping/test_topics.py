@@ -5,8 +5,7 @@ import pytest
 
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 ARN = "arn:aws:sns:eu-west-1:123456789012:news"
 

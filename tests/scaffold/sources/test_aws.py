@@ -10,7 +10,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import LocalQueue
 from loafer_kit.scaffold.sources import aws
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import SpecError
 
 
 def test_queues_are_read_with_their_attributes_and_topics(local_queues):

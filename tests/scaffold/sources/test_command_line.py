@@ -3,8 +3,7 @@
 import pytest
 
 from loafer_kit.scaffold.sources import command_line
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 
 def test_a_queue_is_typed_with_its_settings():

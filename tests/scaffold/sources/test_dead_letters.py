@@ -8,7 +8,7 @@ from moto.server import ThreadedMotoServer
 
 from loafer_kit.scaffold.sources import asyncapi, aws, cloudformation, terraform
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import SpecError
 
 DEAD = {"Fn::GetAtt": ["Dead", "Arn"]}
 QUEUES = {

@@ -17,8 +17,7 @@ from loafer_kit.scaffold.sources import (
     terraform,
 )
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 TOML = """\
 # a [comment] with = signs
@@ -89,6 +88,7 @@ def test_a_missing_key_has_the_line_of_its_table(tmp_path):
         ("a.toml", b"\xff", "not UTF-8"),
         ("a.json", b"{", "line 1"),
         ("a.json", b'{"a": 1, "a": 2}', "'a' is given twice"),
+        ("a.json", b'{"a": NaN}', "NaN is not a JSON number"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.yaml", b"[" * 100_000, "nested too deeply"),
         ("a.toml", b"a = " + b"[" * 100_000, "nested too deeply"),

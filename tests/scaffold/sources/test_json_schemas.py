@@ -21,8 +21,7 @@ from loafer_kit.scaffold.sources.documents import Node, References
 from loafer_kit.scaffold.sources.import_results import ImportResult
 from loafer_kit.scaffold.sources.json_schemas import Schemas
 from loafer_kit.scaffold.spec import payloads, validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 NAMES = {
     "Annotated": Annotated,

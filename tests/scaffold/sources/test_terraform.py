@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.sources import terraform
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import SpecError
 
 DOCUMENTS = Path(__file__).parent / "documents"
 

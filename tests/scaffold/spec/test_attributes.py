@@ -4,8 +4,7 @@ import pytest
 
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 FIFO = {"name": "q.fifo"}
 TOPIC = {"name": "q", "topic": "t"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loafer_kit.scaffold.rendering import builtin, templates
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import extensions
-from loafer_kit.scaffold.spec.problems import SpecError
+from loafer_kit.scaffold.spec.specs import SpecError
 
 FILES = [
     ".gitignore",

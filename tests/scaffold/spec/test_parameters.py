@@ -6,8 +6,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 STAGE = {"name": "STAGE", "default": "dev"}
 TENANT = {"name": "TENANT"}

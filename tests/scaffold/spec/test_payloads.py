@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 from scaffold.any_specs import model_names, tables
 
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
-from loafer_kit.scaffold.spec import payloads, schema, validation
-from loafer_kit.scaffold.spec.problems import SpecError
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec import names, payloads, schema, validation
+from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 ORDER = {
     "id": "UUID",
@@ -127,7 +126,7 @@ def test_all_problems_of_models_are_found_at_once():
         {"name": "a", "payload": "Oder"},
         {"name": "b", "payload": "Order", "translator": "none"},
     ) == [
-        "payloads.Order.'a\\nb': cannot name a field: " + payloads.KEY.pattern,
+        "payloads.Order.'a\\nb': cannot name a field: " + names.KEY.pattern,
         "payloads.Order.x: 'st r' is not a Python annotation",
         "payloads.Order.n: must be a type, like 'str' or 'list[int] | None'",
         "payloads.order: 'order' cannot name a class: write it like Order",

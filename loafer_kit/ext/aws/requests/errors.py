@@ -18,76 +18,39 @@ _CREDENTIALS_HELP = (
     "or run `loafer-kit dev` to work without AWS."
 )
 
-_TRANSIENT = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "KMS.ThrottlingException",
-        "KmsThrottled",
-        "PriorRequestNotComplete",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "Throttled",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequests",
-        "TooManyRequestsException",
-        "IDPCommunicationError",
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "RequestExpired",
-        "RequestTimeout",
-        "RequestTimeTooSkewed",
-        "ServiceUnavailable",
-        "UnknownError",
-    }
-)
-_MISSING = frozenset({"NonExistentQueue", "QueueDoesNotExist", "NotFound", "NotFoundException"})
-_DENIED = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthorizationError",
-        "AuthorizationErrorException",
-        "NotAuthorized",
-        "UnauthorizedOperation",
-    }
-)
-_BAD_CREDENTIALS = frozenset(
-    {
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSecurity",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "OptInRequired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
+
+def _codes(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+_TRANSIENT = _codes("""
+    BandwidthLimitExceeded KMS.ThrottlingException KmsThrottled PriorRequestNotComplete
+    RequestLimitExceeded RequestThrottled RequestThrottledException SlowDown Throttled
+    ThrottledException Throttling ThrottlingException TooManyRequests TooManyRequestsException
+    IDPCommunicationError InternalError InternalFailure InternalServerError RequestExpired
+    RequestTimeout RequestTimeTooSkewed ServiceUnavailable UnknownError
+    """)
+_MISSING = _codes("NonExistentQueue QueueDoesNotExist NotFound NotFoundException")
+_DENIED = _codes("""
+    AccessDenied AccessDeniedException AuthorizationError AuthorizationErrorException
+    NotAuthorized UnauthorizedOperation
+    """)
+_BAD_CREDENTIALS = _codes("""
+    AuthFailure ExpiredToken ExpiredTokenException IncompleteSignature InvalidAccessKeyId
+    InvalidClientTokenId InvalidSecurity InvalidSignatureException MissingAuthenticationToken
+    MissingAuthenticationTokenException OptInRequired SignatureDoesNotMatch
+    UnrecognizedClientException
+    """)
 #: AWS's answers to a signature that is not valid: the request's time may be the reason.
-_SIGNATURE_ERRORS = frozenset(
-    {
-        "InvalidSignatureException",
-        "RequestExpired",
-        "RequestInTheFuture",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-    }
-)
+_SIGNATURE_ERRORS = _codes("""
+    InvalidSignatureException RequestExpired RequestInTheFuture RequestTimeTooSkewed
+    SignatureDoesNotMatch
+    """)
 
 #: Seconds: AWS accepts signatures up to five minutes old; a clock that is less wrong is left alone.
 _TOLERATED_SKEW = 240.0
 
-_LEASE_LOST = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
+_LEASE_LOST = _codes("MessageNotInflight ReceiptHandleIsInvalid")
 
 #: How AWS says that a message or a batch is too large: there is no code of its own for it.
 _TOO_LARGE = re.compile(r"too ?long|(?:short|long)er than", re.IGNORECASE)

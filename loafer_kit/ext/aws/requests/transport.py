@@ -136,18 +136,20 @@ class Queue:
             statistics.seconds += time.monotonic() - started
 
     def log(
-        self, logger: logging.Logger, level: int, event: str, message_id: str, text: str
+        self,
+        logger: logging.Logger,
+        level: int,
+        event: str,
+        text: str,
+        *,
+        error: BaseException | None = None,
+        **facts: object,
     ) -> None:
-        """Log one line about a message of the queue."""
-        logger.log(
-            level,
-            "%s queue=%s message_id=%s: %s",
-            event,
-            self.name,
-            message_id,
-            text,
-            extra={"event": event, "queue": self.name, "message_id": message_id},
-        )
+        """Log one line about the queue, or about a message of it; the traceback of `error` follows."""
+        facts = {"queue": self.name, **facts}
+        named = " ".join(f"{name}={value}" for name, value in facts.items())
+        extra = {"event": event, **facts}
+        logger.log(level, "%s %s: %s", event, named, text, exc_info=error, extra=extra)
 
 
 class BlockingQueue:
@@ -234,22 +236,18 @@ def _has_shape(action: str, answer: dict[str, Any]) -> bool:
         case "SendMessage":
             return _is_text(answer.get("MessageId"))
         case _:  # a batch
-            return all(
-                listed is None or _all(listed, _is_entry)
-                for listed in (answer.get("Successful"), answer.get("Failed"))
-            )
-
-
-def _all(listed: object, matches: Callable[[Any], bool]) -> bool:
-    return isinstance(listed, list) and all(map(matches, listed))
+            lists = (answer.get("Successful"), answer.get("Failed"))
+            return all(entries is None or _are_entries(entries) for entries in lists)
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_entry(entry: object) -> bool:
-    return isinstance(entry, dict) and _is_text(entry.get("Id"))
+def _are_entries(entries: object) -> bool:
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and _is_text(entry.get("Id")) for entry in entries
+    )
 
 
 def _are_messages(messages: object) -> bool:
@@ -277,13 +275,11 @@ def _are_messages(messages: object) -> bool:
         ):
             return False
         attributes = message.get("MessageAttributes")
-        if attributes and not _are_message_attributes(attributes):
+        if attributes and not (
+            isinstance(attributes, dict) and all(map(_is_message_attribute, attributes.values()))
+        ):
             return False
     return True
-
-
-def _are_message_attributes(attributes: object) -> bool:
-    return isinstance(attributes, dict) and all(map(_is_message_attribute, attributes.values()))
 
 
 def _is_message_attribute(attribute: object) -> bool:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 import pytest
 import uvloop
 
-from loafer_kit.ext.aws.requests.batching import Batcher
+from loafer_kit.ext.aws.sending import Batcher
 
 
 class Sent:

@@ -1,6 +1,7 @@
-"""What observers are told about the messages of a queue is what SQS has made of them."""
+"""What observers and the log are told about messages of a queue is what SQS has made of them."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -27,8 +28,11 @@ class Diary(Observer):
 
 
 @pytest.fixture
-def told(in_virtual_time, make_provider):
-    """Runs a service on a queue for so long; returns what its observer was told."""
+def told(in_virtual_time, make_provider, caplog):
+    """Runs a service on a queue for so long; returns what its observer was told.
+
+    `told.lines()` are the lines of the log about message id-1.
+    """
 
     def run(queue, handler, seconds, **settings):
         diary = Diary()
@@ -42,10 +46,20 @@ def told(in_virtual_time, make_provider):
             running.cancel()
             await asyncio.wait([running])
 
+        caplog.set_level(logging.DEBUG, "loafer_kit")
         in_virtual_time(main)
         return diary.events
 
+    def lines():
+        messages = [record.getMessage() for record in caplog.records]
+        return [m for m in messages if "id-1" in m and not m.startswith("message.body")]
+
+    run.lines = lines
     return run
+
+
+def events_of(lines):
+    return [line.partition(" ")[0] for line in lines]
 
 
 async def accept(message, metadata):
@@ -65,32 +79,46 @@ async def retry(message, metadata):
 
 
 @pytest.mark.parametrize(
-    ("handler", "refused", "result"),
+    ("handler", "refused", "expected"),  # the result, the outcome that is logged, further events
     [
-        (accept, None, "acknowledged"),
-        (accept, "DeleteMessageBatch", "given up"),
-        (fail, None, "left"),
-        (reject, None, "dead-lettered"),
-        (reject, "SendMessageBatch", "given up"),
-        (retry, None, "put back"),
-        (retry, "ChangeMessageVisibilityBatch", "given up"),
+        (accept, None, ("acknowledged", "acknowledged", "deletion.done")),
+        (accept, "DeleteMessageBatch", ("given up", "acknowledged", "deletion.given_up")),
+        (fail, None, ("left", "left")),
+        (reject, None, ("dead-lettered", "rejected", "message.dead_lettered", "deletion.done")),
+        (reject, "SendMessageBatch", ("given up", "rejected", "message.not_dead_lettered")),
+        (retry, None, ("put back", "to be retried after 100 s", "visibility_change.done")),
+        (
+            retry,
+            "ChangeMessageVisibilityBatch",
+            ("given up", "to be retried after 100 s", "visibility_change.given_up"),
+        ),
     ],
 )
-def test_each_message_is_settled_once_as_sqs_has_it(model_queue, told, handler, refused, result):
-    """When the request was answered, or when it was given up."""
+def test_each_message_is_settled_once_as_sqs_has_it(model_queue, told, handler, refused, expected):
+    """When the request was answered, or given up; one line names the decision, the next the result."""
+    result, outcome, *logged = expected
     queue = model_queue(faults=lambda action: "request" if action == refused else None)
     queue.put("a", "b")
 
     events = told(queue, handler, 29.9, heartbeat=False)[:2]  # then they are delivered again
 
     assert sorted(events) == [("settled", "id-1", result), ("settled", "id-2", result)]
+    lines = told.lines()
+    assert f"outcome={outcome!r}" in lines[0]
+    assert events_of(lines)[: 1 + len(logged)] == ["message.handled", *logged]
+    assert ("deletion.done" in events_of(lines)) == ("deletion.done" in logged)
 
 
 def test_a_rejected_message_without_a_dead_letter_queue_is_left(model_queue, told):
+    """No line says that it is a dead letter."""
     queue = model_queue(attributes={"RedrivePolicy": ""})
     queue.put("a")
 
     assert told(queue, reject, 2) == [("settled", "id-1", "left")]
+    lines = told.lines()
+    assert events_of(lines) == ["message.handled", "message.rejected_in_vain"]
+    assert "outcome='rejected'" in lines[0]
+    assert "dead-lettered" not in "".join(lines)
 
 
 def test_a_deletion_that_is_done_in_part_is_told_in_part(model_queue, told):
@@ -104,6 +132,8 @@ def test_a_deletion_that_is_done_in_part_is_told_in_part(model_queue, told):
     events = told(queue, accept, 10)
 
     assert events == [("settled", "id-2", "acknowledged"), ("settled", "id-1", "acknowledged")]
+    assert told.lines()[-1] == "deletion.done queue=orders message_ids=id-1"
+    assert events_of(told.lines()) == ["message.handled", "deletion.done"]
 
 
 @pytest.mark.parametrize("end", [31, 200])
@@ -137,6 +167,10 @@ def test_a_lost_lease_is_told_once(model_queue, told, cancel):
     events = told(queue, slow, 41, heartbeat=False, cancel_on_lost_lease=cancel)
 
     assert events == [("lost", "id-1")] + ([] if cancel else [("settled", "id-1", "given up")])
+    if not cancel:
+        lines = told.lines()
+        assert events_of(lines) == ["message.lost", "message.handled", "deletion.lost"]
+        assert "it was not sent" in lines[-1]
 
 
 def test_heartbeats_are_told(model_queue, told):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from loafer_kit.ext.amqp.options import AMQPOptions
-from loafer_kit.ext.amqp.topology import Topology, rounded_up
+from loafer_kit.ext.amqp.options import AMQPOptions, Topology, rounded_up
 
 
 @pytest.mark.parametrize(

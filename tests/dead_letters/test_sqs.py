@@ -6,7 +6,7 @@ import json
 import pytest
 from moto.sqs.responses import SQSResponse
 
-from loafer_kit.dead_letters import visits
+from loafer_kit.dead_letters import sqs as module
 from loafer_kit.dead_letters.letters import Choice
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 
@@ -114,7 +114,7 @@ async def test_an_error_returns_what_is_in_hand(visit, mail):
 
 async def test_a_letter_is_held_for_as_long_as_the_visit_lasts(visit, mail, monkeypatch):
     """The hold is extended before it is over."""
-    monkeypatch.setattr(visits, "HOLD", 2)
+    monkeypatch.setattr(module, "HOLD", 2)
     extended = asyncio.Event()
     loop = asyncio.get_running_loop()
     change = SQSResponse.change_message_visibility_batch
@@ -137,7 +137,7 @@ async def test_a_letter_is_held_for_as_long_as_the_visit_lasts(visit, mail, monk
 
 async def test_a_letter_that_another_consumer_took_is_not_held(visit, mail, monkeypatch):
     """Its receipt handle is no longer valid when the hold is to be extended."""
-    monkeypatch.setattr(visits, "HOLD", 1)
+    monkeypatch.setattr(module, "HOLD", 1)
     mail.reject("1")
     gone = {"Id": "0", "SenderFault": True, "Code": "ReceiptHandleIsInvalid", "Message": "gone"}
     answer = (200, {"status": 200}, json.dumps({"Failed": [gone]}))
@@ -149,8 +149,8 @@ async def test_a_letter_that_another_consumer_took_is_not_held(visit, mail, monk
                 await asyncio.sleep(0.05)
 
 
-async def test_a_missing_queue_is_one_line(clients):
+async def test_a_missing_queue_is_one_line(sqs):
     """It names the queue."""
     with pytest.raises(ProviderError, match="Queue 'nowhere' does not exist") as caught:
-        await clients.queue_url("nowhere")
+        await sqs.queue("nowhere")
     assert "\n" not in str(caught.value)
