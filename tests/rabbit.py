@@ -80,6 +80,8 @@ class CuttingProxy:
         self._open = set()
         self.port = 0
         self.connections = 0
+        #: Gets what a client sends, before the broker does.
+        self.watch = lambda data: None
 
     @property
     def url(self):
@@ -121,15 +123,16 @@ class CuttingProxy:
         self._open |= both
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, ours))
-                group.create_task(_copy(theirs, writer))
+                group.create_task(_copy(reader, ours, self.watch))
+                group.create_task(_copy(theirs, writer, lambda data: None))
         finally:
             self._open -= both
 
 
-async def _copy(reader, writer):
+async def _copy(reader, writer, watch):
     with contextlib.suppress(OSError):
         while data := await reader.read(65_536):
+            watch(data)
             writer.write(data)
             await writer.drain()
     writer.transport.abort()

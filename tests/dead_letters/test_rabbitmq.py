@@ -1,13 +1,19 @@
 """Dead letters on a real broker: visits, replays, exports, and what RabbitMQ itself moved."""
 
+import asyncio
 import contextlib
 import json
+import os
+import signal
+import subprocess
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import aio_pika
 import pytest
 import rabbit
+from programs import Program
 
 from loafer_kit.dead_letters import letters, replays
 from loafer_kit.dead_letters.letters import Choice
@@ -231,6 +237,48 @@ async def test_what_was_sent_and_not_removed_is_only_removed(shop, monkeypatch):
     await shop.reject("1", "2")  # the same messages die again: they are other letters
     assert [item.status for item in await shop.replay()] == ["sent", "sent"]
     assert await shop.bodies() == ["1", "2"]
+
+
+#: What a client sends at the start of a method: it publishes, and it acknowledges.
+PUBLISH, ACKNOWLEDGE = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x50"
+
+
+@pytest.mark.parametrize(("method", "turn"), [(PUBLISH, 1), (PUBLISH, 3), (ACKNOWLEDGE, 2)])
+async def test_a_killed_replay_is_resumed_without_losing_or_doubling(
+    shop, proxy, monkeypatch, tmp_path, method, turn
+):
+    """Its last words still reach the broker. Each letter is sent once, or named as possibly doubled."""
+    bodies = list("12345")
+    await shop.reject(*bodies)
+    ids = {letter.id: letter.body for letter in await shop.letters()}
+    monkeypatch.setenv("LOAFER_AMQP_URL", proxy.url)
+    process = Program(
+        *("-m", "loafer_kit", "dlq", "replay", shop.dead, "--yes", "--rate", "2"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+    )
+    seen = []
+
+    def watch(data):
+        seen.extend([method] * data.count(method))
+        if len(seen) >= turn:
+            os.kill(process.pid, signal.SIGKILL)
+
+    proxy.watch = watch
+    assert await asyncio.to_thread(process.wait, 60) == -signal.SIGKILL
+    found, outcomes = Counter(), []
+    shop.url = proxy.url  # the journal is that of this address
+    proxy.watch = lambda data: None
+    while set(found) != set(bodies):  # the broker returns letters by and by
+        outcomes += await shop.replay()
+        found.update(await shop.bodies())
+    named = {ids[outcome.letter] for outcome in outcomes if outcome.possibly_doubled}
+    assert {body for body, count in found.items() if count > 1} <= named
+    assert [outcome.problem for outcome in outcomes if outcome.problem] == []
+    assert await shop.bodies(shop.dead) == []
+    if method is ACKNOWLEDGE:  # every send was recorded
+        assert named == set()
 
 
 async def test_a_send_that_was_interrupted_is_repeated_and_named(shop):
