@@ -229,7 +229,8 @@ class Publisher:
         """Return the open channel; raise `ProviderError`."""
         async with self._opening:
             if self._channel is None or self._channel.is_closed:
-                if self._connection is None or self._connection.is_closed:
+                if self._connection is None or not self._connection.connected.is_set():
+                    await self.close()  # `is_closed` is False for a connection that was lost
                     self._connection = await connect(self._url, self._name, **self._options)
                 with provider_errors("A channel for publishing"):
                     self._channel = await self._connection.channel(on_return_raises=True)

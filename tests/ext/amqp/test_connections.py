@@ -1,10 +1,18 @@
 """Connections: what their failures mean, and what is shown of their addresses."""
 
 import pytest
+import rabbit
+from aio_pika import Message
 from aio_pika.exceptions import ChannelPreconditionFailed, ConnectionClosed
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
-from loafer_kit.ext.amqp.connections import address_of, broker_url, provider_errors, reason_of
+from loafer_kit.ext.amqp.connections import (
+    Publisher,
+    address_of,
+    broker_url,
+    provider_errors,
+    reason_of,
+)
 
 
 def test_the_end_of_a_channel_by_the_consumer_timeout_says_what_to_do():
@@ -44,3 +52,17 @@ def test_a_url_of_another_scheme_is_refused():
     with pytest.raises(ConfigurationError, match="amqp://") as error:
         broker_url("rabbit://me:secret@broker/")
     assert "secret" not in str(error.value)
+
+
+async def test_a_publisher_connects_again_after_its_connection_was_lost(broker, proxy):
+    """Of aio_pika's connections, lost ones do not count as closed."""
+    provider = await broker.provider()
+    publisher = Publisher(proxy.url, "test")
+    try:
+        for body in (b"1", b"2"):
+            await publisher.publish(Message(body), provider.name)
+            await proxy.cut()
+    finally:
+        await publisher.close()
+    assert proxy.connections == 2
+    assert rabbit.bodies(await rabbit.fetch(provider, 2)) == ["1", "2"]

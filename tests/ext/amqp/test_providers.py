@@ -346,19 +346,6 @@ async def test_the_url_is_that_of_the_environment_when_the_service_starts(broker
     assert "secret" not in repr(AMQPProvider("orders", url="amqp://me:secret@b/").options)
 
 
-async def test_binary_headers_pass_through_retries_and_deaths(broker):
-    """The client reads them as bytes, which it refuses to write."""
-    provider = await broker.provider()
-    raw = {"raw": bytearray(b"\xff"), "deep": [{"raw": bytearray(b"\x00")}]}
-    await rabbit.send(broker.url, provider.name, "1", headers=raw)
-    (message,) = await rabbit.fetch(provider, 1)
-    await provider.settle(message, Retry(0.0))
-    (message,) = await rabbit.fetch(provider, 1)
-    await provider.settle(message, DeadLetter("no"))
-    (letter,) = await rabbit.take(broker.url, provider.dead_letter_queue, 1)
-    assert (letter.headers["raw"], letter.headers["deep"]) == (b"\xff", [{"raw": b"\x00"}])
-
-
 async def test_messages_that_wait_for_a_retry_are_counted(broker):
     """Until they come again; each delay has a queue of its own."""
     provider, (first, second) = await broker.filled("1", "2")
