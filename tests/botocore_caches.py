@@ -1,4 +1,4 @@
-"""What botocore computes anew for each session, and always alike: most of what a client costs."""
+"""What botocore and moto compute anew, and always alike: most of what a client costs."""
 
 import functools
 import inspect
@@ -6,14 +6,17 @@ import inspect
 import aiobotocore.httpsession
 import botocore.hooks
 import botocore.session
+import moto.sqs.models
 
 
 def share() -> None:
-    """Have all sessions of this process share what is the same for each.
+    """Have all sessions and requests of this process share what is the same for each.
 
     That is a loader, the names of events, whether a handler takes keywords, and the authorities
-    that a connection trusts.
+    that a connection trusts; at moto's server, the names of attributes.
     """
+    models = moto.sqs.models
+    models.camelcase_to_underscores = functools.cache(models.camelcase_to_underscores)
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
     botocore.hooks.accepts_kwargs = _accepts_keywords
     compute, names = botocore.hooks.EventAliaser._alias_event_name, {}  # noqa: SLF001

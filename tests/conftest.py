@@ -84,13 +84,10 @@ def _botocore_computes_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _mypy_results_are_shared(tmp_path_factory):
-    """Let all runs of mypy, in all workers, share what it finds out about installed packages."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+def _mypy_results_are_kept(pytestconfig):
+    """Let all runs of mypy, in later sessions too, use what it found out about installed packages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MYPY_CACHE_DIR", str(folder / "mypy"))
+        patch.setenv("MYPY_CACHE_DIR", str(pytestconfig.rootpath / ".mypy_cache/projects"))
         yield
 
 

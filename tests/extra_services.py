@@ -4,14 +4,14 @@ import contextlib
 
 import pytest
 
-from loafer_kit.local import LocalServer, servers
+from loafer_kit.local import LocalServer, gates
 
 
 @contextlib.contextmanager
 def server_with(services):
-    """Run a local server for these services; its gates must be told them in each test."""
+    """Run a local server for these services."""
     with contextlib.ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(servers, "SERVICES", services)
+            patch.setattr(gates, "SERVICES", services)
             server = stack.enter_context(LocalServer())
         yield server

@@ -197,6 +197,7 @@ def _become(arguments, environment):
     sys.orig_argv = [sys.executable, *arguments]
     sys.argv = [program if option == "-m" else option, *rest]
     if option == "-m":
+        sys.modules.pop(f"{program}.__main__", None)  # pytest's loader of it has no code to run
         if not hasattr(sys.modules.get(program), "__path__"):
             sys.modules.pop(program, None)
         runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -267,6 +267,19 @@ async def test_what_is_no_route_of_the_service_is_refused():
             await manager.remove(endless("other"))
 
 
+async def test_a_service_that_failed_runs_again_without_the_route():
+    """Neither the error nor the removed route is left of the first run."""
+    broken = Route(Broken(), accept, "broken")
+    manager = LoaferManager([broken, Route(InMemoryProvider(["a"]), accept, "orders")])
+    with pytest.raises(ProviderError):
+        await manager.serve(forever=False)
+
+    await manager.remove(broken)
+    await manager.serve(forever=False)
+
+    assert names(manager) == ["orders"]
+
+
 async def test_the_end_of_the_service_ends_a_removal_as_well():
     """Nothing waits for ever."""
     started = asyncio.Event()

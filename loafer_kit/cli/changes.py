@@ -24,6 +24,13 @@ from loafer_kit.scaffold.spec.specs import Draft
 add = group("Extend an existing service.")
 remove = group("Take out what `add` or `new` wrote.")
 
+_KnownQueue = Annotated[
+    str,
+    typer.Argument(
+        help="The name or URL of a queue in loafer.toml.", autocompletion=completions.queues
+    ),
+]
+
 
 @add.command("queue", cls=Command)
 @option_groups
@@ -54,12 +61,7 @@ def add_queue(
 @add.command("route", cls=Command)
 @option_groups
 def add_route(
-    queue: Annotated[
-        str,
-        typer.Argument(
-            help="The name or URL of a queue in loafer.toml.", autocompletion=completions.queues
-        ),
-    ],
+    queue: _KnownQueue,
     path: ProjectOption = Path(),
     *,
     show: writing.Show,
@@ -182,12 +184,7 @@ def add_monitoring(
 @remove.command("queue", cls=Command)
 @option_groups
 def remove_queue(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="The name or URL of a queue in loafer.toml.", autocompletion=completions.queues
-        ),
-    ],
+    name: _KnownQueue,
     path: ProjectOption = Path(),
     *,
     show: writing.Show,

@@ -15,11 +15,10 @@ from loafer_kit.cli.terminal import completions, output
 from loafer_kit.cli.terminal.options import enclosing_project
 from loafer_kit.local.clients import Clients
 from loafer_kit.local.development import Development
-from loafer_kit.local.environments import is_local
-from loafer_kit.local.keepers import Project, Say
-from loafer_kit.local.processes import Style
 from loafer_kit.local.queues import LocalQueue
 from loafer_kit.local.sending import Server
+from loafer_kit.local.servers import is_local
+from loafer_kit.local.services import Project, Say, Style
 from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION
 from loafer_kit.scaffold.spec.specs import QueueSpec
 

@@ -18,9 +18,9 @@ from loafer_kit.cli.terminal.options import Json, enclosing_project, option_grou
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
-from loafer_kit.local import rabbitmq, records
-from loafer_kit.local.environments import is_local
+from loafer_kit.local import records
 from loafer_kit.local.queues import MessageOptions
+from loafer_kit.local.servers import is_local
 from loafer_kit.scaffold.spec.fields import AMQP
 from loafer_kit.scaffold.spec.specs import QueueSpec
 
@@ -163,7 +163,7 @@ def send(
             raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
         _send_to_rabbitmq(destination, declared.amqp_options, bodies, json=json)
         return
-    from loafer_kit.local import sending  # imports botocore, which TAB need not wait for
+    from loafer_kit.local import sending  # import botocore, which TAB need not wait for
 
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
@@ -176,6 +176,8 @@ def _send_to_rabbitmq(
     queue: str, options: Mapping[str, Any], bodies: Iterable[str], *, json: bool
 ) -> None:
     """Send to the broker that LOAFER_AMQP_URL names, or else to that of a running `dev`."""
+    from loafer_kit.local import rabbitmq  # imports asyncio, which TAB need not wait for
+
     url = rabbitmq.url_in_use()
     place = rabbitmq.address_of(url)
     sent = list(bodies)

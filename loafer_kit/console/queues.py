@@ -15,9 +15,9 @@ from loafer_kit.dead_letters.letters import Queue as Name
 from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import LoaferKitError, ProviderError
 from loafer_kit.local import rabbitmq, sending
-from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.sending import Server
+from loafer_kit.local.servers import is_local
 
 #: Seconds between two looks at the queues of a local server, and at those of AWS, which costs.
 _LOCAL_EVERY, _AWS_EVERY = 1.0, 10.0

@@ -18,7 +18,7 @@ from loafer_kit.doctor import Finding
 from loafer_kit.exceptions import MissingExtraError
 from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.ext.aws.options import SETTABLE_OPTIONS as SQS_OPTIONS
-from loafer_kit.local.environments import is_local
+from loafer_kit.local.servers import is_local
 from loafer_kit.scaffold.additions import extensions
 from loafer_kit.scaffold.spec.specs import Parameter, ServiceSpec
 

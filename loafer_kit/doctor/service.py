@@ -17,7 +17,7 @@ from loafer_kit.doctor.topics import Topics
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError, ProviderError
 from loafer_kit.ext.aws.addresses import find_region
 from loafer_kit.ext.aws.requests.errors import AccessDeniedError
-from loafer_kit.local.environments import (
+from loafer_kit.local.servers import (
     ACCESS_KEY_ID,
     DEFAULT_REGION,
     SECRET_ACCESS_KEY,

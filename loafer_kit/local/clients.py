@@ -10,7 +10,7 @@ from botocore.session import Session
 
 from loafer_kit.exceptions import ServiceError
 from loafer_kit.ext.aws.addresses import find_region, region_of
-from loafer_kit.local.environments import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY
+from loafer_kit.local.servers import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY
 
 # Where botocore reads each variable from: (configuration key, environment, default, type).
 _NO_CONFIGURATION = {

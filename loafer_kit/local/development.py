@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError, ProviderError, ServiceError
-from loafer_kit.local import records, tallies
-from loafer_kit.local.environments import child_environment
-from loafer_kit.local.keepers import Project, Say, ServiceKeeper, Surroundings, find_queue
-from loafer_kit.local.processes import Style
+from loafer_kit.local import records, services
 from loafer_kit.local.queues import LocalQueue, LocalQueues
 from loafer_kit.local.rabbitmq import Retries, dead_letters, development_broker, put
 from loafer_kit.local.reloading import load_watchfiles, source_files
-from loafer_kit.local.servers import LocalServer
+from loafer_kit.local.servers import LocalServer, child_environment
+from loafer_kit.local.services import Project, Say, ServiceKeeper, Style, Surroundings, find_queue
 from loafer_kit.operations.control import ControlError, ask
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
@@ -108,7 +106,7 @@ class _Run:
         self._queues = queues
         self._server = server
         self._say = say
-        self._tally = tallies.Tally()
+        self._tally = services.Tally()
         self._keepers: list[ServiceKeeper] = []
         self._ends = False
 
@@ -131,7 +129,7 @@ class _Run:
             finally:
                 await asyncio.to_thread(self._sum_up)
         if left_over := self._left_over():
-            raise LoaferKitError(f"Failed {tallies.ATTEMPTS} times: {', '.join(left_over)}")
+            raise LoaferKitError(f"Failed {services.ATTEMPTS} times: {', '.join(left_over)}")
 
     async def _run_all(self) -> None:
         tasks: list[asyncio.Task[None]] = []
@@ -167,7 +165,7 @@ class _Run:
     def _surroundings(self, loop: asyncio.AbstractEventLoop) -> Surroundings:
         server = self._server
 
-        def on_delivery(delivery: tallies.Delivery) -> None:
+        def on_delivery(delivery: services.Delivery) -> None:
             self._tally.record(delivery)
             self._retries.record(delivery)
             if self._development.once and server is not None:
@@ -184,16 +182,16 @@ class _Run:
             self._development.style,
             on_delivery,
             prepare=lambda project: self._queues.create(*project.queues),
-            release_polls=server.release_polls if server else lambda *_: None,
-            hold_polls=server.hold_polls if server else lambda *_: None,
+            release_polls=server.polls.release if server else lambda *_: None,
+            hold_polls=server.polls.hold if server else lambda *_: None,
         )
 
-    def _deliver_again(self, server: LocalServer, delivery: tallies.Delivery) -> None:
+    def _deliver_again(self, server: LocalServer, delivery: services.Delivery) -> None:
         """Make a message that its handler left visible again, without waiting for its lease."""
         queue = next((q for q in self._own_queues() if q.name == delivery.queue), None)
         if queue is None or not self._tally.has_another_attempt(queue, delivery):
             return
-        handle = server.receipt_handle(queue.name, delivery.message_id)
+        handle = server.polls.handles[queue.name].get(delivery.message_id)
         with contextlib.suppress(ServiceError):  # then it comes back by itself
             if handle is not None:
                 self._queues.make_visible(queue.name, handle)
@@ -221,7 +219,8 @@ class _Run:
         was_empty = False
         while True:
             left = await asyncio.to_thread(self._left) + await self._left_on_rabbitmq()
-            was_polled = self._server is None or self._server.was_polled or not self._own_queues()
+            server = self._server
+            was_polled = server is None or server.polls.was_polled or not self._own_queues()
             is_empty = not left and was_polled
             if is_empty and was_empty:  # twice: a handler may have sent to a queue already counted
                 break
@@ -272,7 +271,7 @@ class _Run:
 
     def _sum_up(self) -> None:
         try:
-            summaries = tallies.summarise(self._own_queues(), self._tally, self._queues)
+            summaries = services.summarise(self._own_queues(), self._tally, self._queues)
             summaries += [
                 self._rabbitmq_summary(name, options) for name, options in self._on_rabbitmq.items()
             ]
@@ -281,14 +280,14 @@ class _Run:
             return
         if not all(summary.is_empty for summary in summaries):
             details = [asdict(summary) for summary in summaries]
-            self._say(tallies.table(summaries), "summary", queues=details)
+            self._say(services.table(summaries), "summary", queues=details)
 
-    def _rabbitmq_summary(self, queue: str, options: Mapping[str, Any]) -> tallies.QueueSummary:
+    def _rabbitmq_summary(self, queue: str, options: Mapping[str, Any]) -> services.QueueSummary:
         dead = str(options.get("dead_letter_queue", f"{queue}.dead"))
         letters = dead_letters(str(self._broker), dead)
         reasons = Counter(str(reason) for source, reason in letters if source in (queue, None))
         handled, failed = self._tally.handled[queue], self._tally.failed[queue]
-        return tallies.QueueSummary(queue, handled, failed, dead, dict(reasons.most_common()))
+        return services.QueueSummary(queue, handled, failed, dead, dict(reasons.most_common()))
 
     def _own_queues(self) -> list[LocalQueue]:
         return _queues_of([keeper.project for keeper in self._keepers])

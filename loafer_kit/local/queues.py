@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loafer_kit.exceptions import ServiceError
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
-from loafer_kit.local.environments import DEFAULT_REGION
+from loafer_kit.local.servers import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from loafer_kit.local.clients import Clients

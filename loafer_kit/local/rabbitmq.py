@@ -17,8 +17,8 @@ from typing import Any
 from loafer_kit.config import route_variable
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import records
-from loafer_kit.local.environments import is_local
-from loafer_kit.local.tallies import ATTEMPTS, Delivery
+from loafer_kit.local.servers import is_local
+from loafer_kit.local.services import ATTEMPTS, Delivery
 
 INSTALL = (
     "RabbitMQ is not installed. Install it (on Debian: apt-get install rabbitmq-server), or name a "

@@ -15,8 +15,8 @@ from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
 from loafer_kit.ext.aws.requests.transport import confirms_send, unconfirmed
 from loafer_kit.local import records
 from loafer_kit.local.clients import Clients
-from loafer_kit.local.environments import is_local
 from loafer_kit.local.queues import MessageOptions, message_parameters, publish_parameters
+from loafer_kit.local.servers import is_local
 
 #: The variables that name an endpoint; the first that is set counts.
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")

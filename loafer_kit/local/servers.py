@@ -1,18 +1,29 @@
-"""LocalServer: moto's SQS and SNS over HTTP, in a thread of this process."""
+"""LocalServer: moto's SQS and SNS over HTTP, and the environment variables that lead to it."""
 
-import logging
+import os
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import urlsplit
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.local.environments import DEFAULT_REGION, child_environment, environment
-from loafer_kit.local.gates import SERVICES, Gate
-from loafer_kit.local.long_polls import LongPolls
+
+if TYPE_CHECKING:
+    from werkzeug.serving import BaseWSGIServer
+
+    from loafer_kit.local.gates import Gate, LongPolls
 
 HOST = "127.0.0.1"
+
+#: Keys that a local server accepts and AWS does not.
+ACCESS_KEY_ID = "local"
+SECRET_ACCESS_KEY = "local"  # noqa: S105 - not a secret
+
+DEFAULT_REGION = "us-east-1"
+
+_LOOPBACK = frozenset(["127.0.0.1", "::1", "localhost"])
 
 
 class LocalServer:
@@ -32,9 +43,8 @@ class LocalServer:
     def __init__(self, port: int = 0, region: str = DEFAULT_REGION) -> None:
         self._port = port
         self._region = region
-        self._server: Any = None
-        self._backend_of: Any = None
-        self._polls: LongPolls | None = None
+        self._server: BaseWSGIServer | None = None
+        self._gate: Gate | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -53,21 +63,16 @@ class LocalServer:
 
     def start(self) -> None:
         """Start listening, and return when the server answers."""
-        create_application, handler, make_server, self._backend_of = _load()
+        try:
+            from loafer_kit.local import gates  # it imports moto, which is an extra
+        except ImportError as error:
+            raise MissingExtraError("The local SQS server", "local") from error
+        self._gate = gates.Gate(self._region)
         if not LocalServer._running:
-            self.clear()
-        services = {name: create_application(name) for name in SERVICES}
-        services["sqs"] = self._polls = LongPolls(services["sqs"])
+            self._gate.forget_all()
         with _bind(self._port) as listener:
             self._port = listener.getsockname()[1]
-            self._server = make_server(
-                HOST,
-                self._port,
-                Gate(services, self._region),
-                threaded=True,
-                request_handler=handler,
-                fd=listener.fileno(),
-            )
+            self._server = self._gate.listen(listener)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.05},
@@ -78,42 +83,22 @@ class LocalServer:
         LocalServer._running += 1
 
     def clear(self) -> None:
-        """Forget all queues and topics: those of every server of this process.
-
-        What other services of moto hold in this process stays.
-        """
-        for service in SERVICES:
-            for backend in self._backend_of(service).values():
-                backend.reset()
+        """Forget all queues and topics: those of every server of this process."""
+        if self._gate is not None:
+            self._gate.forget_all()
 
     @property
-    def was_polled(self) -> bool:
-        """Whether a client has asked for messages."""
-        return self._polls is not None and self._polls.was_polled
-
-    def receipt_handle(self, queue: str, message_id: str) -> str | None:
-        """Return the latest receipt handle of a message that was received."""
-        return None if self._polls is None else self._polls.handles[queue].get(message_id)
-
-    def release_polls(self, queues: Iterable[str]) -> None:
-        """Answer open long polls of some queues soon and later ones at once.
-
-        So a consumer of them can stop quickly.
-        """
-        if self._polls is not None:
-            self._polls.release(queues)
-
-    def hold_polls(self, queues: Iterable[str]) -> None:
-        """Let long polls of some queues wait again."""
-        if self._polls is not None:
-            self._polls.hold(queues)
+    def polls(self) -> "LongPolls":
+        """The long polls at this server, which was started."""
+        if self._gate is None:
+            raise RuntimeError("The server was not started.")
+        return self._gate.polls
 
     def stop(self) -> None:
         """Stop listening; a second call does nothing."""
-        if self._thread is None:
+        if self._server is None or self._thread is None:
             return
-        if self._polls is not None:
-            self._polls.close()
+        self.polls.close()
         self._server.shutdown()
         self._thread.join()
         self._server = self._thread = None
@@ -132,26 +117,6 @@ class LocalServer:
         self.stop()
 
 
-def _load() -> tuple[Any, Any, Any, Any]:
-    """Return moto's factory of applications, a quiet handler, werkzeug's factory and moto's backends."""
-    try:
-        from moto.backends import get_backend
-        from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
-        from werkzeug.serving import make_server
-    except ImportError as error:
-        raise MissingExtraError("The local SQS server", "local") from error
-
-    class QuietRequestHandler(MotoRequestHandler):  # type: ignore[misc, unused-ignore]
-        protocol_version = "HTTP/1.0"  # a stopped server must not answer on an open connection
-
-        def log_request(self, *_args: object) -> None: ...
-
-        def log_error(self, *args: Any) -> None:
-            logging.getLogger(__name__).warning(*args)
-
-    return create_backend_app, QuietRequestHandler, make_server, get_backend
-
-
 def _bind(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -164,3 +129,48 @@ def _bind(port: int) -> socket.socket:
         ) from error
     listener.listen(128)
     return listener
+
+
+def is_local(endpoint_url: str | None) -> bool:
+    """Return whether an endpoint is on this machine; raise `ValueError` if it is not a URL."""
+    return endpoint_url is not None and urlsplit(endpoint_url).hostname in _LOOPBACK
+
+
+def environment(url: str, region: str = DEFAULT_REGION) -> dict[str, str]:
+    """Return the AWS variables for the server at `url`.
+
+    They also set the endpoint of each service, which takes precedence over `AWS_ENDPOINT_URL`, hide
+    the user's configuration files, whose profiles may set endpoints, and bypass a proxy.
+    """
+    return {
+        **_no_proxy(),
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL_SQS": url,
+        "AWS_ENDPOINT_URL_SNS": url,
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def child_environment(
+    url: str, base: Mapping[str, str] | None = None, region: str = DEFAULT_REGION
+) -> dict[str, str]:
+    """Return `base` (by default this process's) with its AWS variables replaced by `environment`.
+
+    So no profile, session token or role of the user reaches the child process.
+    """
+    source = os.environ if base is None else base
+    kept = {name: value for name, value in source.items() if not name.startswith("AWS_")}
+    return kept | environment(url, region)
+
+
+def _no_proxy() -> dict[str, str]:
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    hosts = f"{known},127.0.0.1" if known else "127.0.0.1"
+    return {"no_proxy": hosts, "NO_PROXY": hosts}

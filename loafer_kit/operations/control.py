@@ -15,7 +15,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -268,11 +268,16 @@ class ServiceControl(Observer):
         return await asyncio.gather(*(_depth(status.route) for status in self._service.statuses()))
 
     def _vitals(self) -> dict[str, Any]:
-        """Return what the parent of several processes asks each of them every second."""
+        """Return what the parent of several processes asks each of them every second.
+
+        The parent counts the running handlers only, and there may be thousands.
+        """
+        snapshot = self._recorder.snapshot()
+        counted = tuple(replace(route, running=()) for route in snapshot.routes)
         return {
             "problems": self._recorder.states.problems(),
             "unready": self._recorder.states.unready(),
-            "snapshot": self._status(),
+            "snapshot": replace(snapshot, routes=counted).as_dict(),
         }
 
     def _pause(self, route: str) -> list[str]:

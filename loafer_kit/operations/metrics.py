@@ -62,6 +62,7 @@ _HISTOGRAMS = (
     ("handler_duration_seconds", "call_seconds", "How long handler calls take."),
 )
 _GAUGES = (
+    ("slots_used", "slots_used", "Handler calls that run now."),
     ("slots_total", "slots", "The most handler calls that run at the same time."),
     ("messages_waiting", "backlog", "Messages that arrived and have not started."),
     ("receivers_open", "receivers", "Fetches that are open now."),
@@ -107,9 +108,6 @@ def families(snapshot: Snapshot) -> list[Family]:
             handled.add(route.outcomes.get(outcome, 0), **label, outcome=outcome)
         if route.last_poll is not None:  # of several routes, the one that has waited longest
             polled.add(snapshot.taken_at - route.last_poll, min, **label)
-    used = Family("loafer_slots_used", "gauge", "Handler calls that run now.")
-    for route, label in routes:
-        used.add(len(route.running), **label)
     return [
         info,
         handled,
@@ -117,7 +115,6 @@ def families(snapshot: Snapshot) -> list[Family]:
         *_table("counter", _PUBLISHERS, publishers),
         *_table("histogram", _HISTOGRAMS, once),
         polled,
-        used,
         *_table("gauge", _GAUGES, routes),
         *_table("gauge", _CONDITIONS, routes, max),
         *_table("counter", _REQUESTS, requests),

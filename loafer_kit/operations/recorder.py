@@ -97,6 +97,7 @@ class Recorder(Observer):
             name=route.name,
             queue=getattr(route.provider, "name", None),
             running=tuple(running(route, call, now) for call in status.calls),
+            slots_used=len(status.calls),
             slots=route.flow.concurrency,
             backlog=status.backlog,
             unsettled=route.provider.unsettled,

@@ -82,6 +82,8 @@ class RouteSnapshot:
     name: str
     queue: str | None
     running: tuple[RunningHandler, ...]
+    #: How many handlers run.
+    slots_used: int
     #: How many handlers may run.
     slots: int
     #: Messages that are fetched and wait for a handler.
@@ -212,7 +214,17 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 _SUMS = (
-    *("slots", "backlog", "unsettled", "receivers", "received", "rate_1m", "rate_5m", "retries"),
+    *(
+        "slots_used",
+        "slots",
+        "backlog",
+        "unsettled",
+        "receivers",
+        "received",
+        "rate_1m",
+        "rate_5m",
+        "retries",
+    ),
     *("dead_letters", "given_up", "lost_leases", "heartbeats", "failed_heartbeats", "failed_polls"),
     *("call_seconds", "wait_seconds"),
 )
@@ -254,7 +266,9 @@ def _total(parts: Iterable[_Kind]) -> _Kind:
 
 #: What a route has when its process has ended.
 _NOTHING_HELD: Mapping[str, Any] = {
-    **dict.fromkeys(("slots", "backlog", "unsettled", "receivers", "rate_1m", "rate_5m"), 0),
+    **dict.fromkeys(
+        ("slots_used", "slots", "backlog", "unsettled", "receivers", "rate_1m", "rate_5m"), 0
+    ),
     **dict.fromkeys(_CONDITIONS, False),
     "running": (),
     "last_poll": None,

@@ -328,8 +328,8 @@ class Supervisor:
 
 
 def _report(child: Child, event: str, why: str) -> None:
-    facts = {"event": event, "pid": child.pid, "reason": why}
-    logger.error("%s pid=%d: %s", event, child.pid, why, extra=facts)
+    extra = {"event": event, "pid": child.pid, "reason": why}
+    logger.error("%s pid=%d: %s", event, child.pid, why, extra=extra)
 
 
 def _log(level: int, event: str, text: str = "", **facts: object) -> None:

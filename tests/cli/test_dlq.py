@@ -28,9 +28,9 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def queues(local_server, local_queues):
     local_queues.create(LocalQueue("orders", dead_letter_queue="orders-dead"))
-    local_server.release_polls(DEAD)  # an empty queue answers at once
+    local_server.polls.release(DEAD)  # an empty queue answers at once
     yield local_queues
-    local_server.hold_polls(DEAD)
+    local_server.polls.hold(DEAD)
 
 
 @pytest.fixture

@@ -84,13 +84,14 @@ def test_a_project_has_a_lock(here):
 
 
 def test_an_edit_outlives_a_second_run(here):
-    """The same command again: nothing to do, and nothing lost."""
+    """The same command again: nothing to do, nothing lost, and no need of --force."""
     run("new", "service", "foobar", "--queue", "loafer-test")
     (here / "foobar/foobar/handlers.py").write_text("mine")
 
     done = run("new", "service", "foobar", "--queue", "loafer-test")
 
     assert done.returncode == 0
+    assert "unchanged" in done.stdout
     assert (here / "foobar/foobar/handlers.py").read_text() == "mine"
 
 
@@ -263,16 +264,6 @@ def test_force_keeps_the_line_ends_of_a_checkout_with_crlf(here):
     after = content(here)
     after.pop(here / "foobar" / locks.PATH), before.pop(here / "foobar" / locks.PATH)
     assert after == before
-
-
-def test_a_second_run_that_changes_nothing_needs_no_force(here):
-    """There is nothing to be careful about."""
-    run("new", "service", "foobar", "--queue", "loafer-test")
-
-    done = run("new", "service", "foobar", "--queue", "loafer-test")
-
-    assert done.returncode == 0
-    assert "unchanged" in done.stdout
 
 
 def test_a_link_in_the_projects_place_is_not_written_through(here, tmp_path):

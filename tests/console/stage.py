@@ -142,13 +142,13 @@ class Stage:
         self.port = urlsplit(self.url).port
 
     def open_service(self):
-        self._server.hold_polls(ROUTES)
+        self._server.polls.hold(ROUTES)
         self.manager, self.closing["service"] = self.threaded.enter(serving)
 
     def close(self, name):
         """Close the console or the service, if it is open."""
         # A poll that its service has given up would still take a message, from a later test as well.
-        self._server.release_polls(ROUTES)
+        self._server.polls.release(ROUTES)
         self.closing.pop(name, lambda: None)()
 
     def end(self):

@@ -48,9 +48,9 @@ def state(tmp_path, monkeypatch):
 @pytest.fixture
 def mail(local_server, local_queues):
     local_queues.create(LocalQueue("orders", dead_letter_queue="orders-dead", max_receive_count=1))
-    local_server.release_polls(DEAD)  # an empty queue answers at once
+    local_server.polls.release(DEAD)  # an empty queue answers at once
     yield Mail(local_queues)
-    local_server.hold_polls(DEAD)
+    local_server.polls.hold(DEAD)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from moto.sqs.responses import SQSResponse
 from programs import Program
 
 from loafer_kit.dead_letters import replays
-from loafer_kit.local.clients import ServiceError
+from loafer_kit.exceptions import ServiceError
 
 LETTERS = 8
 #: Requests of a replay: it receives, sends each letter, deletes them, and receives no more.
@@ -85,7 +85,7 @@ async def test_a_killed_replay_is_resumed_without_losing_or_doubling(
             killer.process.wait(60)
             wait_for_requests(mail)
         for letter in ids:  # SQS does it when the hold is over
-            if handle := local_server.receipt_handle("orders-dead", letter):
+            if handle := local_server.polls.handles["orders-dead"].get(letter):
                 with contextlib.suppress(ServiceError):  # it was deleted
                     mail.queues.make_visible("orders-dead", handle)
 

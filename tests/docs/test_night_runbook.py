@@ -33,12 +33,12 @@ def shop(local_server, local_queues, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loafer.toml").write_text(SPEC)
     local_queues.create(LocalQueue("orders", dead_letter_queue="orders-dead", max_receive_count=3))
-    local_server.release_polls(["orders-dead"])  # an empty queue answers at once
+    local_server.polls.release(["orders-dead"])  # an empty queue answers at once
     for body, reason in (("1", "KeyError: 'id'"), ("2", "KeyError: 'id'"), ("3", "ValueError: no")):
         added = {"DeadLetterReason": reason, "DeadLetterSourceQueue": "orders"}
         local_queues.send("orders-dead", body, attributes=added)
     yield local_queues
-    local_server.hold_polls(["orders-dead"])
+    local_server.polls.hold(["orders-dead"])
 
 
 def follow(command, *more):

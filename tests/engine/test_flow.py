@@ -95,6 +95,15 @@ def test_the_flow_tells_when_more_may_flow():
     assert changes == [(False, None), (False, 5), (False, None)]
 
 
+def test_the_options_of_a_route_make_its_flow():
+    """Every one that the flow has."""
+    options = {"concurrency": 3, "rate_limit": 7, "breaker_threshold": 2, "breaker_recovery": 5.0}
+    flow = Flow(RouteOptions(**options, breaker_exceptions=(OSError,)))
+    breaker = flow.breaker
+    assert (flow.concurrency, flow.rate_limit) == (3, 7)
+    assert (breaker.threshold, breaker.exceptions, breaker.recovery) == (2, (OSError,), 5.0)
+
+
 def test_a_rate_limit_is_greater_than_zero():
     """Zero would be a pause, which has its own name."""
     with pytest.raises(ValueError, match="pause"):

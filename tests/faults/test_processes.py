@@ -7,7 +7,7 @@ import time
 import pytest
 from programs import Program
 
-from loafer_kit.local.environments import child_environment
+from loafer_kit.local.servers import child_environment
 
 pytestmark = pytest.mark.slow
 

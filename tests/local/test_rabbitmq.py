@@ -8,7 +8,7 @@ import rabbit
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import rabbitmq as local_rabbitmq
-from loafer_kit.local.tallies import Delivery
+from loafer_kit.local.services import Delivery
 
 
 @pytest.fixture

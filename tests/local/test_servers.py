@@ -10,9 +10,10 @@ import sys
 import programs
 import pytest
 
+from loafer_kit import local
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError, ServiceError
 from loafer_kit.local import LocalQueues, LocalServer, child_environment
-from loafer_kit.local.long_polls import LongPolls
+from loafer_kit.local.gates import LongPolls
 
 
 def test_a_server_takes_a_free_port_and_is_gone_afterwards():
@@ -36,6 +37,8 @@ def test_a_taken_port_is_one_clear_line(local_server):
 def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
     """Where moto is missing, the error names the extra."""
     monkeypatch.setitem(sys.modules, "moto.moto_server.werkzeug_app", None)
+    monkeypatch.delitem(sys.modules, "loafer_kit.local.gates", raising=False)
+    monkeypatch.delattr(local, "gates", raising=False)
     with pytest.raises(MissingExtraError, match=r"pip install 'loafer-kit\[local\]'"):
         LocalServer().start()
 
@@ -215,7 +218,7 @@ def test_the_server_releases_its_open_polls():
         queues.create("jobs")
         poll = open_poll(server.url, queues.queue_url("jobs"))
         queues.close()
-        server.release_polls(["jobs"])
+        server.polls.release(["jobs"])
         with contextlib.closing(poll):
             poll.sock.settimeout(10)
             assert b"Messages" not in poll.getresponse().read()

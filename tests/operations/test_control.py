@@ -151,6 +151,9 @@ async def test_dump_shows_where_handlers_stand(path):
         assert "in wait_for_the_printer" in found[1]["stack"]
         assert all(handler["message_ids"] and handler["age"] >= 0 for handler in found)
         assert [h["route"] for h in await ask(path, "dump", route="printer")] == ["printer"]
+        # A parent of several processes, which asks every second, only gets their number.
+        for shown in (await ask(path, "vitals"))["snapshot"]["routes"]:
+            assert (shown["slots_used"], shown["running"]) == (1, [])
         release.set()
 
 

@@ -16,7 +16,7 @@ from faults.proxy import FaultProxy, throttled
 from operations.running import until
 from prometheus_client.parser import text_string_to_metric_families as read_prometheus
 
-from loafer_kit.local.environments import child_environment
+from loafer_kit.local.servers import child_environment
 from loafer_kit.operations import probe
 
 #: Handles messages that ask for a fault, and never finishes its teardown. Its times are short.

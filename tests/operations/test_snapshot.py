@@ -47,6 +47,7 @@ def test_a_snapshot_of_all_has_the_members_of_one():
     handlers = [{"message_ids": [name], "age": age} for name, age in (("a", 1), ("b", 9))]
     one = snapshot(
         running=[handlers[0]],
+        slots_used=1,
         received=5,
         last_poll=7.0,
         rate_limit=10.0,
@@ -57,6 +58,7 @@ def test_a_snapshot_of_all_has_the_members_of_one():
     )
     two = snapshot(
         running=[handlers[1]],
+        slots_used=2,
         received=6,
         last_poll=None,
         rate_limit=15.0,
@@ -80,6 +82,7 @@ def test_a_snapshot_of_all_has_the_members_of_one():
     assert route.keys() == one["routes"][0].keys()
     assert [handler["message_ids"] for handler in route["running"]] == [["b"], ["a"]]
     assert (route["received"], route["slots"], route["rate_limit"]) == (11, 20, 25)
+    assert route["slots_used"] == 3
     assert (route["last_poll"], route["paused"]) == (9, True)  # at 102 s
     assert route["outcomes"] == {"acknowledged": 5, "left": 2}
     assert route["call_seconds"] == {"bounds": [1.0], "counts": [2, 5], "total": 14.0}
@@ -114,8 +117,11 @@ def test_what_lasts_are_counters_and_histograms():
         paused=True,
         last_poll=3.0,
         running=[{"message_ids": ["a"], "age": 1}],
+        slots_used=1,
         call_seconds={"bounds": [1.0], "counts": [2, 1], "total": 5.0},
     )
     [route] = lasting(Snapshot.of(shown)).routes
     assert (route.received, route.call_seconds.counts) == (5, [2, 1])
-    assert not any((route.slots, route.backlog, route.paused, route.last_poll, route.running))
+    assert not any(
+        (route.slots_used, route.slots, route.backlog, route.paused, route.last_poll, route.running)
+    )

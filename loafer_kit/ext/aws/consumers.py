@@ -8,6 +8,7 @@ from loafer_kit.applications import Application
 from loafer_kit.events import RouteEvents
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.aws.providers import SQSProvider
+from loafer_kit.ext.aws.receiving import receive_count
 from loafer_kit.outcomes import ACKNOWLEDGE, LEAVE, RELEASE
 from loafer_kit.types import Message, QueueConsumer
 
@@ -91,7 +92,7 @@ class SQSConsumer(QueueConsumer):
         return self._provider.address
 
     def _add_history(self, message: Message) -> None:
-        retries = int(str(self._provider.describe(message)["receive_count"])) - 1
+        retries = receive_count(message) - 1
         started = self._provider.first_received(message)
         if retries and started is not None:
             message["_retry"] = {"count": retries, "start_time": started}

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +15,8 @@ from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.leases import Heartbeat, Lease, LeaseTable, RecentIds
 from loafer_kit.ext.aws.options import SQSOptions, max_receive_count, visibility_timeout
 from loafer_kit.ext.aws.receiving import (
-    Convoys,
     InFlightWatch,
     Receiver,
-    group_of,
     is_last_receive,
     receive_count,
 )
@@ -95,11 +92,10 @@ class QueueSession:
             ended=settled,
             events=events,
         )
-        self._blocking_queue = BlockingQueue(queue.url, connection.clients.blocking_client)
         self._heartbeat = Heartbeat(
             queue,
             self._leases,
-            blocking_queue=self._blocking_queue,
+            blocking_queue=BlockingQueue(queue.url, connection.clients.blocking_client),
             visibility_lock=visibility_lock,
             lost=self._on_lost,
             undeleted=self._settlement.undeleted,
@@ -108,15 +104,8 @@ class QueueSession:
         )
         self._watchdog.add(self._heartbeat.extend_in_thread, timeout)
         self._in_flight = InFlightWatch(queue)
-        #: Messages of a FIFO queue in hand, by group.
-        self._groups: Counter[str] = Counter()
-        self._convoys = Convoys(self._max_receive_count)
-        self._receiver = Receiver(
-            queue,
-            {**receive_parameters, "VisibilityTimeout": timeout},
-            self._convoys,
-            in_hand=lambda: bool(self._groups),
-        )
+        parameters = {**receive_parameters, "VisibilityTimeout": timeout}
+        self._receiver = Receiver(queue, parameters, self._max_receive_count)
         self._lost_ids = RecentIds()
         self._rejected_in_vain = RecentIds()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,10 +120,7 @@ class QueueSession:
         received_at = self._watchdog.received_at(asked_at, self._clock())
         messages, processed = self._leases.accept(received, received_at)
         self._heartbeat.messages_arrived()
-        if self._is_fifo:
-            self._groups.update(map(group_of, messages))
-            for message in messages:
-                self._convoys.received(message, self._loop.time())
+        self._receiver.took(messages)
         for lease in processed:
             self._log("message.deleted_again", lease.message_id, "it was processed before")
             lease.deleted_as = None
@@ -218,7 +204,7 @@ class QueueSession:
             failures = retry.failures or receive_count(lease.message)
             delay = full_jitter(failures - 1, base=options.retry_delay, cap=options.retry_delay_cap)
         if self._is_fifo and not isinstance(retry, Release):
-            delay = max(delay, self._receiver.hide_for(self._loop.time()))
+            delay = max(delay, self._receiver.hide_for())
         return min(math.ceil(delay), lease.visibility_left(self._clock()))
 
     def _is_last(self, message: Message) -> bool:
@@ -247,20 +233,8 @@ class QueueSession:
         self, message: Message, hidden_for: float | None, *, unstarted: bool = False
     ) -> None:
         """Take note that a message of a FIFO queue is not in hand; None: it does not come back."""
-        if not self._is_fifo:
-            return
-        now = self._loop.time()
-        group = group_of(message)
-        self._groups[group] -= 1
-        if self._groups[group] <= 0:
-            del self._groups[group]
+        if self._is_fifo and self._receiver.let_go(message, hidden_for, unstarted=unstarted):
             self._settlement.hurry(_GROUP_DONE)
-        if unstarted:
-            self._convoys.given_back(message, now)
-        elif hidden_for is None or self._is_last(message):
-            self._convoys.gone(message, now)
-        else:
-            self._convoys.failed(message, now, hidden_for)
 
     def _reject(self, message: Message, reason: str) -> None:
         if self._dead_letters is not None:
@@ -383,7 +357,6 @@ class QueueSession:
         await self._in_flight.close()
         self._watchdog.remove(self._heartbeat.extend_in_thread)
         await self._heartbeat.close()
-        self._blocking_queue.close()
         await self._settlement.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

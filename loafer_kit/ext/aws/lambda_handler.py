@@ -205,9 +205,6 @@ class _EventProvider(QueueProvider):
         self._stopped = True
         self._arrived.set()
 
-    async def fetch_messages(self) -> Sequence[Message]:
-        return await self.fetch(self.batch_size)
-
     async def fetch(self, limit: int) -> Sequence[Message]:
         """Wait for records, and return up to `limit`: of a group only when the one before succeeded."""
         while True:

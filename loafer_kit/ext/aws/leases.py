@@ -282,9 +282,10 @@ class Heartbeat:
         self._arrived.set()
 
     async def close(self) -> None:
-        """Stop extending leases."""
+        """Stop extending leases, and close the blocking queue's connections."""
         self._task.cancel()
         await asyncio.wait([self._task])
+        self._blocking_queue.close()
 
     def extend_in_thread(self) -> None:
         """Extend the leases past half their time; called in another thread than the loop's."""

@@ -1,6 +1,7 @@
 """Producer: sends messages to a queue or a topic, ten in a request."""
 
 import asyncio
+import functools
 import json
 import re
 import weakref
@@ -75,9 +76,16 @@ class Producer:
         self.address: str | None = None
         self._is_fifo = is_fifo(self._given)
         self._may_delay = self._service == "sqs" and not self._is_fifo
-        self._linger = linger
-        self._attempts = attempts
-        self._buffer = buffer
+        find_subject = errors.queue_subject if queue else errors.topic_subject
+        self._subject = find_subject(self._given)
+        self._make_sender = functools.partial(
+            Sender,
+            subject=self._subject,
+            action=self._words.batch,
+            linger=linger,
+            attempts=attempts,
+            buffer=buffer,
+        )
         self._prepare = prepare
         self._client_options = client_options
         self._batch_bytes = SQS_BATCH_BYTES if queue else SNS_BATCH_BYTES
@@ -183,11 +191,6 @@ class Producer:
                 "Set the queue's own DelaySeconds."
             )
 
-    @property
-    def _subject(self) -> str:
-        find = errors.queue_subject if self._service == "sqs" else errors.topic_subject
-        return find(self._given)
-
     async def _start(self, _: object = None) -> None:
         self._enter().holders += 1
 
@@ -244,16 +247,7 @@ class Producer:
             answer = await call(self._words.single, parameters)
             return {"Successful": [{"Id": entry["Id"], **answer}]}
 
-        sender = Sender(
-            ask,
-            subject=self._subject,
-            action=self._words.batch,
-            linger=self._linger,
-            attempts=self._attempts,
-            buffer=self._buffer,
-            batch_bytes=self._batch_bytes,
-        )
-        return _AtWork(shared, sender)
+        return _AtWork(shared, self._make_sender(ask, batch_bytes=self._batch_bytes))
 
     async def _find(self, shared: Clients) -> "_Call":
         """Find the queue or the topic; return what calls an action of it."""

@@ -38,6 +38,10 @@ class QueueProvider(AbstractProvider):
         self.name = bare_name(queue_name)
         self._is_fifo = is_fifo(self.name)
 
+    async def fetch_messages(self) -> Sequence[Message]:
+        """Return the next messages, of one fetch; there may be none."""
+        return await self.fetch(self.batch_size)
+
     def order_key(self, message: Message) -> Hashable | None:
         """Return the message group on a FIFO queue."""
         return group_of(message) if self._is_fifo else None
@@ -173,10 +177,6 @@ class SQSProvider(QueueProvider):
         ):
             queue.log(logger, logging.WARNING, "queue.doubtful", warning)
         return attributes
-
-    async def fetch_messages(self) -> Sequence[Message]:
-        """Return the next messages; wait for one long poll at most."""
-        return await self.fetch(self.batch_size)
 
     async def fetch(self, limit: int) -> Sequence[Message]:
         """Return up to `limit` messages, or none if the long poll ends without any."""

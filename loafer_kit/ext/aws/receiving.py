@@ -4,8 +4,8 @@ import asyncio
 import logging
 import math
 import uuid
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,19 +122,20 @@ class Convoys:
 
 
 class Receiver:
-    """Receives from one queue with the same parameters every time."""
+    """Receives from one queue; on a FIFO queue it knows the groups of the messages in hand.
+
+    `max_receive_count` is how often SQS delivers a message; None: without a limit.
+    """
 
     def __init__(
-        self,
-        queue: Queue,
-        parameters: dict[str, Any],
-        convoys: Convoys,
-        in_hand: Callable[[], bool],
+        self, queue: Queue, parameters: dict[str, Any], max_receive_count: int | None
     ) -> None:
         self._queue = queue
         self._is_fifo = queue.is_fifo
-        self._convoys = convoys
-        self._in_hand = in_hand
+        self._max_receive_count = max_receive_count
+        self._convoys = Convoys(max_receive_count)
+        #: How many messages of each group are in hand.
+        self._in_hand: Counter[str] = Counter()
         #: When the open receives of several messages end at the latest.
         self._open_until: list[float] = []
         self._parameters = parameters
@@ -163,7 +164,7 @@ class Receiver:
         if left < 1:
             number = 1
         else:  # end before a failed message is visible again
-            longest = _SHORT_POLL if self._convoys.tight and self._in_hand() else left
+            longest = _SHORT_POLL if self._convoys.tight and self._in_hand else left
             wait = int(min(wait, left, longest))
         attempt, number = self._next_attempt(number)
         attempted = {
@@ -181,10 +182,41 @@ class Receiver:
         finally:
             self._open_until.remove(until)
 
-    def hide_for(self, now: float) -> float:
+    def took(self, messages: Sequence[Message]) -> None:
+        """Take note of messages that are in hand now."""
+        if not self._is_fifo:
+            return
+        now = asyncio.get_running_loop().time()
+        for message in messages:
+            self._in_hand[group_of(message)] += 1
+            self._convoys.received(message, now)
+
+    def let_go(
+        self, message: Message, hidden_for: float | None, *, unstarted: bool = False
+    ) -> bool:
+        """Take note that a message is not in hand; return whether none of its group is.
+
+        SQS hides it for so many seconds; None: it does not come back.
+        """
+        now = asyncio.get_running_loop().time()
+        group = group_of(message)
+        self._in_hand[group] -= 1
+        is_done = self._in_hand[group] <= 0
+        if is_done:
+            del self._in_hand[group]
+        if unstarted:
+            self._convoys.given_back(message, now)
+        elif hidden_for is None or is_last_receive(message, self._max_receive_count):
+            self._convoys.gone(message, now)
+        else:
+            self._convoys.failed(message, now, hidden_for)
+        return is_done
+
+    def hide_for(self) -> float:
         """Return for how long to hide a failed message from the open receives of several messages."""
         if not self._convoys.tight:
             return 0.0
+        now = asyncio.get_running_loop().time()
         return max((until - now for until in self._open_until), default=0.0)
 
     def _next_attempt(self, number: int) -> tuple[str, int]:

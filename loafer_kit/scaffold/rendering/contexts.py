@@ -15,20 +15,12 @@ from loafer_kit.scaffold.spec.specs import Payloads, PayloadSpec, QueueSpec, Ser
 Context = dict[str, Any]
 
 _LONGEST_SUBJECT = 60
-# The line that imports each type.
-_IMPORTS = {
-    "date": "import datetime as dt",
-    "datetime": "import datetime as dt",
-    "time": "import datetime as dt",
-    "Decimal": "from decimal import Decimal",
-    "timedelta": "import datetime as dt",
-    "UUID": "from uuid import UUID",
-}
 
 
 def service(spec: ServiceSpec) -> Context:
     """The variables of `templates/service`: its answers, and all that follows from the spec."""
     shown = spec.filled(spec.stand_ins)
+    imports = _imports(spec.payloads)
     return {
         "name": spec.name,
         "queue": spec.queues[0].name,
@@ -60,8 +52,8 @@ def service(spec: ServiceSpec) -> Context:
         ),
         "payloads": _models(shown),
         "payload_names": [name for queue in spec.queues for name in queue.payloads],
-        "payload_imports": _imports(spec.payloads),
-        "pydantic_names": _pydantic_names(spec.payloads),
+        "payload_imports": _import_lines(imports),
+        "pydantic_names": imports.get("pydantic", []),
         "settings": settings(spec),
         "shipping": _shipping(spec),
     }
@@ -218,35 +210,45 @@ def _message(
     queue: QueueSpec, type_: TypeSpec, payloads: Payloads, *, everything: bool = True
 ) -> Context:
     """A message of a type that fits its payload: the content, and where else it says its type."""
-    message: Context = {"type": type_.name, "payload": type_.payload or "", "facts": {}}
-    message["attributes"] = {}
     content: Context = {"hello": "world"}
     if queue.kind == "s3":
         content = {"bucket": "local", "key": "example.txt"}
     elif type_.payload is not None:
         content = example(type_.payload, payloads, everything=everything)
-    message["content"] = content
-    if queue.by is None or not type_.name:
-        return message
-    first, *rest = queue.by.split(".")
-    facts = _FACTS.get(queue.kind)
-    if facts and facts.fullmatch(queue.by):
-        message["facts"] = {queue.by: type_.name}
-    elif (
-        type_.payload is None
-        or first in payloads[type_.payload].fields
-        or not _ATTRIBUTE.fullmatch(queue.by)
-        or queue.kind == AMQP
-    ):
-        for key in rest:
-            content[first] = inner = (
-                {**found} if isinstance(found := content.get(first), dict) else {}
-            )
-            content, first = inner, key
-        content[first] = type_.name
-    else:
-        message["attributes"] = {queue.by: type_.name}
-    return message
+    facts, attributes = {}, {}
+    if queue.by is not None and type_.name:
+        known = _FACTS.get(queue.kind)
+        if known and known.fullmatch(queue.by):
+            facts = {queue.by: type_.name}
+        elif _is_attribute(queue, type_, payloads):
+            attributes = {queue.by: type_.name}
+        else:
+            _set(content, queue.by.split("."), type_.name)
+    return {
+        "type": type_.name,
+        "payload": type_.payload or "",
+        "facts": facts,
+        "attributes": attributes,
+        "content": content,
+    }
+
+
+def _is_attribute(queue: QueueSpec, type_: TypeSpec, payloads: Payloads) -> bool:
+    """Whether a message attribute says the type, because no field of the payload does."""
+    key = str(queue.by)
+    if type_.payload is None or queue.kind == AMQP or not _ATTRIBUTE.fullmatch(key):
+        return False
+    return key.split(".", maxsplit=1)[0] not in payloads[type_.payload].fields
+
+
+def _set(content: Context, path: Sequence[str], value: str) -> None:
+    """Set a value in tables within a table; what is not a table on the path is replaced."""
+    *tables, last = path
+    for key in tables:
+        inner = content.get(key)
+        content[key] = {**inner} if isinstance(inner, dict) else {}
+        content = content[key]
+    content[last] = value
 
 
 def _topics(spec: ServiceSpec) -> list[Context]:
@@ -310,36 +312,31 @@ def _models(spec: ServiceSpec) -> list[Context]:
     return found
 
 
-def _imports(found: Payloads) -> list[str]:
-    """The lines that import what the models are made of, as isort orders them."""
+def _imports(found: Payloads) -> Mapping[str, list[str]]:
+    """The names that the models import, by their modules."""
     types = [type_ for payload in found.values() for type_ in payload.types]
-    used = set().union(*(type_.names() for type_ in types))
-    typing = ["Annotated"] if _has_aliases(found) else []
-    typing += ["Any"] if "Any" in used else []
-    typing += ["Literal"] if any("Literal[" in str(type_) for type_ in types) else []
-    lines = {line for name, line in _IMPORTS.items() if name in used}
-    addresses = sorted(used & {"IPv4Address", "IPv6Address"})
-    if addresses:
-        lines.add(f"from ipaddress import {', '.join(addresses)}")
-    lines.add("from dataclasses import dataclass")
-    if typing:
-        lines.add(f"from typing import {', '.join(typing)}")
-    return sorted(lines, key=lambda line: (line.startswith("from"), line))
-
-
-def _pydantic_names(found: Payloads) -> list[str]:
-    """What the models import of pydantic."""
-    used = set().union(*(type_.names() for payload in found.values() for type_ in payload.types))
-    return sorted((used & {"Base64Bytes"}) | ({"Field"} if _has_aliases(found) else set()))
-
-
-def _has_aliases(found: Payloads) -> bool:
-    """Whether a key of a model cannot be an attribute's name."""
-    return any(
+    used = set().union(*(type_.names() for type_ in types)) | {"dataclass"}
+    if not used.isdisjoint(("date", "datetime", "time", "timedelta")):
+        used.add("dt")
+    if any("Literal[" in str(type_) for type_ in types):
+        used.add("Literal")
+    if any(
         attribute != key
         for payload in found.values()
         for key, attribute in payloads.attributes(payload.fields, found).items()
-    )
+    ):
+        used |= {"Annotated", "Field"}
+    modules: dict[str, list[str]] = {}
+    for name in sorted(used & names.IMPORTED_BY_MODELS.keys()):
+        modules.setdefault(names.IMPORTED_BY_MODELS[name], []).append(name)
+    return modules
+
+
+def _import_lines(modules: Mapping[str, list[str]]) -> list[str]:
+    """The lines that import names of the standard library, as isort orders them."""
+    lines = ["import datetime as dt"] if "datetime" in modules else []
+    others = sorted(modules.keys() - {"datetime", "pydantic"})
+    return lines + [f"from {module} import {', '.join(modules[module])}" for module in others]
 
 
 def _role(payload: PayloadSpec, spec: ServiceSpec) -> str:

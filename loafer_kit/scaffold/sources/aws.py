@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.ext.aws.addresses import find_region
-from loafer_kit.local.environments import (
+from loafer_kit.local.servers import (
     ACCESS_KEY_ID,
     DEFAULT_REGION,
     SECRET_ACCESS_KEY,

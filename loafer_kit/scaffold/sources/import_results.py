@@ -4,7 +4,6 @@ A source describes what it finds; `ImportResult.draft` makes the draft of a serv
 functions read what all documents say in the same way: attributes, dead-letter targets, names.
 """
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -363,20 +362,12 @@ def texts(value: object) -> Iterator[str]:
         elif isinstance(found, list):
             waiting += found
         elif isinstance(found, str):
-            inner = _decoded(found)
+            is_json = found.lstrip().startswith(("{", "["))
+            inner = Node(found).parsed.value if is_json else None
             if inner is None:
                 yield found
             else:
                 waiting.append(inner)
-
-
-def _decoded(text: str) -> object:
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def queue_of(text: str) -> str | None:

@@ -41,13 +41,20 @@ TAKEN = frozenset(
     ]
 )  # fmt: skip
 
-# The names that the module of models imports: a field of such a name would hide the import.
-IMPORTED_BY_MODELS = frozenset(
-    [
-        "Annotated", "Any", "Base64Bytes", "Decimal", "Field", "IPv4Address", "IPv6Address",
-        "Literal", "UUID", "dataclass", "dt",
-    ]
-)  # fmt: skip
+# What the module of models imports, and whence: a field of such a name would hide the import.
+IMPORTED_BY_MODELS = {
+    "Annotated": "typing",
+    "Any": "typing",
+    "Base64Bytes": "pydantic",
+    "Decimal": "decimal",
+    "Field": "pydantic",
+    "IPv4Address": "ipaddress",
+    "IPv6Address": "ipaddress",
+    "Literal": "typing",
+    "UUID": "uuid",
+    "dataclass": "dataclasses",
+    "dt": "datetime",
+}
 # The words of the types of a model's fields.
 _WORDS_OF_TYPES = frozenset(["Required", "Union", "timedelta"])
 

@@ -12,7 +12,7 @@ from loafer_kit.scaffold.spec.specs import Path, Payloads, PayloadSpec, Problem
 
 MOST = 200
 
-_HIDING = names.IMPORTED_BY_MODELS | {"bool", "dict", "float", "int", "list", "str"}
+_HIDING = names.IMPORTED_BY_MODELS.keys() | {"bool", "dict", "float", "int", "list", "str"}
 _LARGEST_EXAMPLE, _DEEPEST_EXAMPLE = 1000, 80
 
 
@@ -44,13 +44,17 @@ def _is_model_name(name: object, problems: list[Problem]) -> bool:
 
 def _payload(name: str, raw: object, problems: list[Problem]) -> PayloadSpec:
     path: Path = ("payloads", name)
-    if not isinstance(raw, str):
-        return PayloadSpec(name, _fields(raw, path, problems))
+    if isinstance(raw, str):
+        return PayloadSpec(name, {}, _type(raw, path, problems))
+    return PayloadSpec(name, _fields(raw, path, problems))
+
+
+def _type(text: str, path: Path, problems: list[Problem]) -> Type | None:
     try:
-        return PayloadSpec(name, {}, payload_types.parse(raw))
+        return payload_types.parse(text)
     except ValueError as error:
-        problems.append(Problem(path, f"{quoted(raw)} {error}"))
-    return PayloadSpec(name, {})
+        problems.append(Problem(path, f"{quoted(text)} {error}"))
+    return None
 
 
 def _unions_of_others(found: Payloads) -> Iterator[Problem]:
@@ -76,11 +80,8 @@ def _fields(raw: object, path: Path, problems: list[Problem]) -> Mapping[str, Ty
             problems.append(Problem(place, f"cannot name a field: {names.KEY.pattern}"))
         elif not isinstance(text, str):
             problems.append(Problem(place, "must be a type, like 'str' or 'list[int] | None'"))
-        else:
-            try:
-                fields[key] = payload_types.parse(text)
-            except ValueError as error:
-                problems.append(Problem(place, f"{quoted(text)} {error}"))
+        elif type_ := _type(text, place, problems):
+            fields[key] = type_
     return fields
 
 

@@ -25,9 +25,8 @@ def local_server():
 
 
 @pytest.fixture
-def dynamodb(local_server, monkeypatch):
+def dynamodb(local_server):
     """The options of a client of DynamoDB with the table `records`."""
-    monkeypatch.setattr(gates, "SERVICES", SERVICES)
     options = {**CLIENT, "endpoint_url": local_server.url}
     client = boto3.client("dynamodb", **options)
     with contextlib.suppress(client.exceptions.ResourceInUseException):

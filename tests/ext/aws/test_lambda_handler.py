@@ -21,7 +21,7 @@ from loafer_kit.ext.aws import lambda_handler as lambdas
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.extensions import Extension
-from loafer_kit.local.environments import child_environment
+from loafer_kit.local.servers import child_environment
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
 

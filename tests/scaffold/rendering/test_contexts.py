@@ -317,3 +317,18 @@ def test_a_topic_by_name_and_by_arn_gets_one_message():
     queues = [{"name": "a", "topic": "orders"}, {"name": "b", "topic": arn}]
     service = validation.service(Draft({"name": "foobar", "queues": queues}))
     assert [topic["name"] for topic in contexts.service(service)["topics"]] == ["orders"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "place"),
+    [("sqs", "id", "attributes"), ("sqs", "kind", "content"), ("amqp", "id", "content")],
+)
+def test_an_example_says_its_type_where_its_queue_can_carry_it(kind, fields, place):
+    """In a message attribute, unless the payload has the field or the broker has no attributes."""
+    queue = {"name": "a", "kind": kind, "by": "kind", "types": {"placed": {"payload": "Order"}}}
+    service = spec(queue, payloads={"Order": {fields: "str"}})
+
+    message = contexts.service(service)["queues"][0]["message"]
+
+    assert message[place]["kind"] == "placed"
+    assert ("kind" in message["attributes"]) == (place == "attributes")

@@ -12,8 +12,3 @@ SERVICES = (*gates.SERVICES, "lambda", "events", "scheduler", "pipes")
 def local_server():
     with server_with(SERVICES) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _all_services(monkeypatch):
-    monkeypatch.setattr(gates, "SERVICES", SERVICES)

@@ -144,6 +144,8 @@ def test_json_says_the_same(tmp_path):
         ({"Fn::If": ["IsProd", "yes", "no"]}, "yes"),
         ({"Fn::If": ["IsOwned", "yes", "no"]}, UNKNOWN),
         ({"Fn::If": ["IsNeither", "yes", "no"]}, "no"),
+        ({"Fn::If": ["IsEither", "yes", "no"]}, "yes"),
+        ({"Fn::If": ["IsBoth", "yes", "no"]}, UNKNOWN),
         ({"Fn::If": ["IsRound", "yes", "no"]}, UNKNOWN),
         ({"Fn::ImportValue": "other"}, UNKNOWN),
         ({"Fn::Sub": "${Loop.QueueName}"}, "Loop-Loop"),
@@ -167,6 +169,8 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
                     {"Fn::Or": [{"Condition": "IsOwned"}, {"Condition": "IsProd"}]},
                 ]
             },
+            "IsEither": {"Fn::Or": [{"Condition": "IsOwned"}, {"Condition": "IsProd"}]},
+            "IsBoth": {"Fn::And": [{"Condition": "IsOwned"}, {"Condition": "IsProd"}]},
             "IsRound": {"Fn::Not": [{"Condition": "IsRound"}]},
         },
         "Resources": {
@@ -209,6 +213,20 @@ def test_a_parameter_in_a_name_becomes_one_of_the_service(tmp_path, parameter, n
     assert (found["name"], found["visibility_timeout"]) == (name, 90)
     assert found["dead_letter_queue"] == name.replace("-a", "-dead")
     assert values.get("parameters") == parameters
+
+
+def test_a_parameter_that_is_called_like_another_gives_its_default(tmp_path):
+    """Two names that differ in case and underscores alone would be one variable."""
+    resources = {"A": queue(QueueName={"Fn::Sub": "${StageName}-${Stage_Name}-${Stagename}"})}
+    declared = {
+        name: {"Type": "String", "Default": default}
+        for name, default in {"StageName": "dev", "Stage_Name": "eu", "Stagename": "x"}.items()
+    }
+
+    values = cloudformation.read(template(tmp_path, resources, Parameters=declared)).values
+
+    assert values["queues"] == [{"name": "${STAGE_NAME}-eu-x"}]
+    assert values["parameters"] == [{"name": "STAGE_NAME", "default": "dev"}]
 
 
 def test_a_fifo_queue_whose_name_lacks_the_suffix_is_a_problem(tmp_path):

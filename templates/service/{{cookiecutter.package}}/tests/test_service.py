@@ -60,7 +60,7 @@ def test_messages_are_handled_and_deleted(local_queues: LocalQueues) -> None:
 {% set envelopes, message = topic.envelopes, topic.message %}
     local_queues.publish({{ topic.name|py }}, {% include "body.txt" %}{% include "attributes.txt" %})
 {% endfor %}
-    names = [{% for queue in queues %}{{ queue.route_name|py }}{% if not loop.last %}, {% endif %}{% endfor %}]
+    names = {{ queues|map(attribute="route_name")|list|py }}
     manager = LoaferManager([route for route in routes if route.name in names])
 
     manager.run(forever=False)

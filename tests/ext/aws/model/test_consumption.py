@@ -672,6 +672,55 @@ def test_failed_receive_is_repeated_with_its_attempt_id(in_virtual_time, model_q
     in_virtual_time(main)
 
 
+def sizes_of_receives(queue):
+    return [
+        entries[0]["MaxNumberOfMessages"]
+        for name, entries in queue.requests
+        if name == "ReceiveMessage"
+    ]
+
+
+def test_receives_bring_one_message_until_the_failed_one_is_gone(
+    in_virtual_time, model_queue, consuming
+):
+    """After its last receive SQS moves it: from then on receives bring ten again."""
+    queue = model_queue(fifo=True, max_receive_count=3)
+    queue.put("a", group="g")
+
+    async def main():
+        options = {"dead_letter_exhausted": False, "heartbeat": False}
+        async with consuming(queue, {"WaitTimeSeconds": 0}, **options) as (provider, _):
+            for _ in range(3):
+                (message,) = await provider.fetch(10)
+                await provider.settle(message, outcomes.LEAVE)
+                await asyncio.sleep(31)
+            await provider.fetch(10)
+        assert sizes_of_receives(queue) == [10, 1, 1, 10]
+
+    in_virtual_time(main)
+
+
+def test_receives_bring_one_message_as_long_as_the_failed_one_is_in_hand_again(
+    in_virtual_time, model_queue, consuming
+):
+    """It may fail at any time, however long its handler takes."""
+    queue = model_queue(fifo=True, max_receive_count=5)
+    queue.put("a", group="g")
+
+    async def main():
+        async with consuming(queue, {"WaitTimeSeconds": 0}) as (provider, _):
+            (message,) = await provider.fetch(10)
+            await provider.settle(message, outcomes.LEAVE)
+            await asyncio.sleep(31)
+            (message,) = await provider.fetch(10)
+            await asyncio.sleep(200)
+            await provider.fetch(10)
+            await provider.settle(message, outcomes.ACKNOWLEDGE)
+        assert sizes_of_receives(queue) == [10, 1, 1]
+
+    in_virtual_time(main)
+
+
 def test_order_key_is_the_group_on_fifo_queues_only(in_virtual_time, model_queue, consuming):
     """Groups of a standard queue (fair queues) carry no order."""
 

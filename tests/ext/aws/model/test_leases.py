@@ -283,6 +283,9 @@ class RecordingQueue:
         self.now += 2
         return []
 
+    def close(self):
+        """Nothing is open."""
+
 
 def test_the_thread_extends_ten_at_a_time_and_counts_from_each_request(in_virtual_time):
     """SQS refuses a batch of eleven; an extension never lasts longer than SQS has it."""

@@ -3,7 +3,7 @@
 import pytest
 
 from loafer_kit.local import LocalQueue
-from loafer_kit.local.tallies import ATTEMPTS, Delivery, QueueSummary, Tally, summarise, table
+from loafer_kit.local.services import ATTEMPTS, Delivery, QueueSummary, Tally, summarise, table
 
 PLAIN = LocalQueue("jobs")
 WITH_DEAD_LETTERS = LocalQueue("jobs", dead_letter_queue="dead", max_receive_count=3)
