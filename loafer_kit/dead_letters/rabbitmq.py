@@ -299,7 +299,7 @@ def letter_of(queue: str, message: AbstractMessage, name: str, receive_count: in
         receive_count=receive_count,
         sent=death.time or message.timestamp,
         first_received=first,
-        attributes={key: _plain(value) for key, value in sender.items()},
+        attributes=_as_json(sender, marked=False),
     )
 
 
@@ -315,20 +315,22 @@ def _begins(names: Iterable[str], prefix: str | None) -> bool:
     return prefix is None or any(name.startswith(prefix) for name in names)
 
 
-def _as_json(value: Any) -> Any:
-    """Return a value of AMQP as JSON has it; what JSON lacks is an object of one key."""
+def _as_json(value: Any, *, marked: bool = True) -> Any:
+    """Return a value of AMQP as JSON has it; `marked`, what JSON lacks is an object of one key."""
     match value:
         case bytes() | bytearray():
-            return {"$binary": base64.b64encode(value).decode()}
+            mark, text = "$binary", base64.b64encode(value).decode()
         case datetime():
-            return {"$time": value.isoformat()}
+            mark, text = "$time", value.isoformat()
         case Decimal():
-            return {"$decimal": str(value)}
+            mark, text = "$decimal", str(value)
         case Mapping():
-            return {str(key): _as_json(item) for key, item in value.items()}
+            return {str(key): _as_json(item, marked=marked) for key, item in value.items()}
         case list() | tuple():
-            return [*map(_as_json, value)]
-    return value
+            return [_as_json(item, marked=marked) for item in value]
+        case _:
+            return value
+    return {mark: text} if marked else text
 
 
 def _from_json(value: Any) -> Any:
@@ -343,20 +345,4 @@ def _from_json(value: Any) -> Any:
             return {key: _from_json(item) for key, item in value.items()}
         case list():
             return [*map(_from_json, value)]
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """Return a header as a plain value, for expressions."""
-    match value:
-        case bytes() | bytearray():
-            return base64.b64encode(value).decode()
-        case datetime():
-            return value.isoformat()
-        case Decimal():
-            return float(value)
-        case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [*map(_plain, value)]
     return value
