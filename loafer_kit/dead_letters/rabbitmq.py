@@ -110,7 +110,7 @@ class RabbitMQ:
             properties = {name: _from_json(value) for name, value in values["properties"].items()}
             message = aio_pika.Message(body, **properties)
             return letter_of(str(values["queue"]), message, str(values["id"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError("it lacks what an exported letter has") from error
 
     async def queue(self, name: str) -> Queue:

@@ -83,7 +83,10 @@ class SQS:
         texts = (queue, *message["Attributes"].values(), message["MessageId"], message["Body"])
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("it has another shape than an exported letter")
-        return letter_of(queue, message)
+        try:
+            return letter_of(queue, message)
+        except (OSError, OverflowError, ValueError) as error:  # a count or a time that is none
+            raise ValueError("it has another shape than an exported letter") from error
 
     async def queue(self, name: str) -> Queue:
         """Return the queue with a name, URL or ARN."""
@@ -310,11 +313,12 @@ class Visit(letters.Visit):
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         )
-        found = [letter_of(self.queue.name, message) for message in messages]
-        for letter in found:
-            self._handles[letter.id] = letter.message["ReceiptHandle"], until
-        new = [letter for letter in found if letter.id not in self._seen]
-        self._seen.update(letter.id for letter in found)
+        # SQS may deliver a message twice, also in one answer.
+        found = {message["MessageId"]: letter_of(self.queue.name, message) for message in messages}
+        for name, letter in found.items():
+            self._handles[name] = letter.message["ReceiptHandle"], until
+        new = [letter for name, letter in found.items() if name not in self._seen]
+        self._seen.update(found)
         return new
 
     async def _count(self) -> None:

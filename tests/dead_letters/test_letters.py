@@ -202,6 +202,14 @@ def test_an_exported_letter_is_imported_unchanged(body, attributes):
             "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "%"}},
         },
         {"queue": "q", "MessageId": "m", "Body": "b", "Attributes": {"SentTimestamp": 7}},
+        {"queue": "q", "MessageId": "m", "Body": "b", "Attributes": {"SentTimestamp": "9" * 30}},
+        {"queue": "q", "MessageId": "m", "Body": "b", "Attributes": {"SentTimestamp": "9" * 16}},
+        {
+            "queue": "q",
+            "MessageId": "m",
+            "Body": "b",
+            "Attributes": {"ApproximateReceiveCount": "many"},
+        },
     ],
 )
 def test_other_values_are_refused(values):

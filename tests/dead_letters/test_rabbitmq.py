@@ -397,6 +397,7 @@ async def test_an_exported_letter_is_imported_unchanged(shop, body):
         {"queue": "q", "id": "a", "base64": "%", "properties": {}},
         {"queue": "q", "id": "a", "body": "", "properties": {"wrong": 1}},
         {"queue": "q", "id": "a", "body": "", "properties": {"headers": {"a": {"$time": "x"}}}},
+        {"queue": "q", "id": "a", "body": "", "properties": {"headers": {"a": {"$decimal": "x"}}}},
         {"queue": "q", "MessageId": "m", "Body": "b"},
     ],
 )

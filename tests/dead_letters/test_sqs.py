@@ -90,6 +90,20 @@ async def test_an_empty_answer_is_not_believed(visit, mail, monkeypatch):
     assert "about 1 more are there and were not received" in (await look(visit))[1]
 
 
+async def test_a_letter_that_is_twice_in_an_answer_is_one(visit, mail, monkeypatch):
+    """SQS delivers at least once; each letter is sent back once."""
+    mail.reject("1")
+    receive = SQSResponse.receive_message
+
+    def doubled(self):
+        answer = receive(self)
+        answer.result.update(Messages=answer.result.get("Messages", []) * 2)
+        return answer
+
+    monkeypatch.setattr(SQSResponse, "receive_message", doubled)
+    assert (await look(visit))[0] == ["1"]
+
+
 async def test_a_queue_that_moves_its_own_letters_is_not_looked_at(visit, mail):
     """A receive would push a letter over the limit of the queue."""
     for _ in range(3):
