@@ -95,8 +95,8 @@ def death_of(headers: Mapping[str, Any]) -> Death:
     if REASON in headers or SOURCE_QUEUE in headers:
         died = headers.get(DIED)
         try:
-            time = datetime.fromisoformat(str(died)) if died else None
-        except ValueError:  # any sender can write a header
+            time = datetime.fromisoformat(str(died)).astimezone(UTC) if died else None
+        except (OverflowError, ValueError):  # any sender can write a header
             time = None
         return Death(_text(headers.get(REASON)), _text(headers.get(SOURCE_QUEUE)), time)
     deaths = headers.get("x-death")

@@ -36,6 +36,10 @@ def test_copies_can_be_written_whatever_the_headers_are():
             {"DeadLetterReason": "no", "DeadLetterTime": "2026-01-01T12:00:00+00:00"},
             Death("no", None, NOON),
         ),
+        (
+            {"DeadLetterReason": "no", "DeadLetterTime": "0001-01-01"},
+            Death("no"),
+        ),
         ({"x-death": []}, Death()),
         ({"x-death": "mine"}, Death()),
         ({"x-death": [7]}, Death()),
@@ -53,3 +57,10 @@ def test_copies_can_be_written_whatever_the_headers_are():
 def test_a_death_is_read_from_headers_that_anybody_can_write(headers, death):
     """The service's word counts before RabbitMQ's; the newest death before older ones."""
     assert letters.death_of(headers) == death
+
+
+def test_a_time_of_death_without_a_zone_can_be_compared():
+    """A summary names the oldest of several letters."""
+    death = letters.death_of({"DeadLetterReason": "no", "DeadLetterTime": "2026-01-01T12:00:00"})
+    assert death.time is not None
+    assert death.time.tzinfo is UTC
