@@ -207,10 +207,11 @@ class AMQPProvider(AbstractProvider):
         if self._session is None:
             return {}
         kinds = {self.name: "visible", self.dead_letter_queue: "dead_letters"}
-        found = await self._session.depths(*filter(None, kinds), *self._retry_queues)
-        self._retry_queues &= found.keys()  # the others have expired
+        retries = tuple(self._retry_queues)
+        found = await self._session.depths(*filter(None, kinds), *retries)
+        self._retry_queues -= set(retries) - found.keys()  # these have expired
         depth = {kind: found[name] for name, kind in kinds.items() if name in found}
-        delayed = sum(found[name] for name in self._retry_queues)
+        delayed = sum(found.get(name, 0) for name in retries)
         return {**depth, "delayed": delayed} if delayed else depth
 
     def holds(self, message: Message) -> bool:

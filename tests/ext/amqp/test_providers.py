@@ -354,3 +354,19 @@ async def test_messages_that_wait_for_a_retry_are_counted(broker):
     assert await provider.depth() == {"visible": 0, "dead_letters": 0, "delayed": 2}
     assert bodies(await fetch(provider, 1)) == ["2"]
     assert await provider.depth() == {"visible": 0, "dead_letters": 0, "delayed": 1}
+
+
+async def test_a_retry_that_begins_during_a_count_is_in_the_next_one(broker, monkeypatch):
+    """Its queue is not forgotten as one that has expired."""
+    provider, (message,) = await broker.filled("1")
+    depths = provider._session.depths
+
+    async def meanwhile(*names):
+        found = await depths(*names)
+        await provider.settle(message, Retry(60.0))
+        return found
+
+    monkeypatch.setattr(provider._session, "depths", meanwhile)
+    await provider.depth()
+    monkeypatch.undo()
+    assert (await provider.depth())["delayed"] == 1
