@@ -82,6 +82,11 @@ def bound_fields(fields: Mapping[str, object]) -> Iterator[None]:
         _bound.reset(token)
 
 
+def as_pairs(facts: Mapping[str, object]) -> str:
+    """Return facts as the text of a line has them: `queue=orders message_id=…`."""
+    return " ".join(f"{name}={value}" for name, value in facts.items())
+
+
 class MessageContext(logging.Filter):
     """Adds fields to records: what `bound_fields` binds, the handler's message, and the trace.
 
@@ -179,7 +184,7 @@ class TextFormatter(logging.Formatter):
         fields = _fields(record)
         text = record.getMessage()
         if fields and "event" not in fields:  # the runtime's lines name their facts themselves
-            text += " [" + " ".join(f"{name}={value}" for name, value in fields.items()) + "]"
+            text += f" [{as_pairs(fields)}]"
         parts = [text]
         if record.exc_info and record.exc_info[1] is not None:
             parts.append(record.exc_text or self.formatException(record.exc_info))

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
 from loafer_kit.engine.callables import ends_task, is_async
-from loafer_kit.engine.deliveries import FailurePolicy, as_pairs
+from loafer_kit.engine.deliveries import FailurePolicy
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.logs import as_pairs
 from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.types import Callback

@@ -12,6 +12,7 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import FatalError
+from loafer_kit.logs import as_pairs
 from loafer_kit.outcomes import Delivery, Leave, Outcome, Retry
 from loafer_kit.payloads.decoding import is_undecodable
 from loafer_kit.routes import Route, ask_error_handler
@@ -26,7 +27,6 @@ FailurePolicy = Callable[[BaseException, Mapping[str, object]], Outcome | None]
 
 _SETTLE_ATTEMPTS = 3
 _BACKOFF, _LONGEST_BACKOFF = 0.2, 2.0
-
 
 _ACKNOWLEDGED = Delivery(outcomes.ACKNOWLEDGE)
 
@@ -276,8 +276,3 @@ def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float
 def _fields(event: str, route: Route, facts: Mapping[str, object]) -> dict[str, object]:
     """Return the fields of a log record: its event, its route and what identifies its message."""
     return {"event": event, "route": route.name, **facts}
-
-
-def as_pairs(facts: Mapping[str, object]) -> str:
-    """Format facts for a log line: `queue=orders message_id=…`."""
-    return " ".join(f"{name}={value}" for name, value in facts.items())

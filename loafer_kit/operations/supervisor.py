@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loafer_kit.engine.deliveries import as_pairs
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import SettingError
+from loafer_kit.logs import as_pairs
 from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.crew import (
     PARENT_VARIABLE,

@@ -25,6 +25,7 @@ from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
 from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
+from loafer_kit.logs import as_pairs
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.types import Message
 
@@ -220,7 +221,7 @@ class QueueSession:
         }
         logger.error(
             "message.exhausted %s: its last receive failed; %s",
-            " ".join(f"{name}={value}" for name, value in facts.items()),
+            as_pairs(facts),
             reason,
             extra={"event": "message.exhausted", **facts, "reason": reason},
         )

@@ -21,6 +21,7 @@ from loafer_kit.ext.aws.requests.errors import (
     from_exception,
     queue_subject,
 )
+from loafer_kit.logs import as_pairs
 from loafer_kit.types import Message
 
 #: A plain number: in Python 3.11 each look at a member of an enum is a call.
@@ -147,9 +148,8 @@ class Queue:
     ) -> None:
         """Log one line about the queue, or about a message of it; the traceback of `error` follows."""
         facts = {"queue": self.name, **facts}
-        named = " ".join(f"{name}={value}" for name, value in facts.items())
         extra = {"event": event, **facts}
-        logger.log(level, "%s %s: %s", event, named, text, exc_info=error, extra=extra)
+        logger.log(level, "%s %s: %s", event, as_pairs(facts), text, exc_info=error, extra=extra)
 
 
 class BlockingQueue:
