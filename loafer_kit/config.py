@@ -139,7 +139,7 @@ class RouteOptions:
 ROUTE_OPTIONS = frozenset(field.name for field in fields(RouteOptions))
 
 #: The types of the options that an environment variable can set: all but the exceptions.
-SETTABLE_OPTIONS = {
+SETTABLE_ROUTE_OPTIONS = {
     field.name: field.type
     for field in fields(RouteOptions)
     if field.name not in ("reject_on", "breaker_exceptions")

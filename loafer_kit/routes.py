@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from loafer_kit.config import SETTABLE_OPTIONS, RouteOptions, environment_options
+from loafer_kit.config import SETTABLE_ROUTE_OPTIONS, RouteOptions, environment_options
 from loafer_kit.engine.callables import (
     awaited,
     ends_task,
@@ -83,7 +83,7 @@ class Route:
         self.translates_async = message_translator is not None and is_async(
             message_translator.translate
         )
-        with environment_options(name, SETTABLE_OPTIONS) as overrides:
+        with environment_options(name, SETTABLE_ROUTE_OPTIONS) as overrides:
             self.options = RouteOptions.from_keywords(name, options | overrides)
         self.flow = Flow(self.options)
         self._handler_object = handler

@@ -12,8 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError
 
-from loafer_kit.config import PROCESS_VARIABLES, route_variable
-from loafer_kit.config import SETTABLE_OPTIONS as ROUTE_OPTIONS
+from loafer_kit.config import PROCESS_VARIABLES, SETTABLE_ROUTE_OPTIONS, route_variable
 from loafer_kit.doctor import Finding
 from loafer_kit.exceptions import MissingExtraError
 from loafer_kit.ext.aws.addresses import find_region
@@ -99,12 +98,12 @@ def _parameter(parameter: Parameter) -> Finding:
 def _options(spec: ServiceSpec) -> list[str]:
     """Return the options of the service's routes that variables set."""
     if not spec.on_rabbitmq:
-        return sorted({*ROUTE_OPTIONS, *SQS_OPTIONS})
+        return sorted({*SETTABLE_ROUTE_OPTIONS, *SQS_OPTIONS})
     try:
         from loafer_kit.ext.amqp.options import SETTABLE_OPTIONS as AMQP_OPTIONS
     except MissingExtraError:  # the check of the broker says so
-        return sorted(ROUTE_OPTIONS)
-    return sorted({*ROUTE_OPTIONS, *AMQP_OPTIONS})
+        return sorted(SETTABLE_ROUTE_OPTIONS)
+    return sorted({*SETTABLE_ROUTE_OPTIONS, *AMQP_OPTIONS})
 
 
 def _variables(routes: Iterable[str], options: Iterable[str]) -> Iterator[Finding]:

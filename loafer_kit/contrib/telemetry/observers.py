@@ -17,7 +17,7 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from loafer_kit.contrib.telemetry import conventions as names
+from loafer_kit.contrib.telemetry import conventions
 from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Operation, Request, Sending
 from loafer_kit.types import Message
 
@@ -134,16 +134,16 @@ class Spans(Observer):
     def started(self, call: ObservedCall) -> None:
         """Start the span of a handler and make it the current one, to the end of the task."""
         route, messages = call.route, call.messages
-        attributes = names.of_route(route, messages[0], names.PROCESS)
-        attributes[names.OPERATION_TYPE] = names.PROCESS
-        attributes |= names.of_address(route.provider.address)
+        attributes = conventions.of_route(route, messages[0], conventions.PROCESS)
+        attributes[conventions.OPERATION_TYPE] = conventions.PROCESS
+        attributes |= conventions.of_address(route.provider.address)
         headers = [route.provider.trace_headers(message) for message in messages]
         ids = [route.provider.describe(message).get("message_id") for message in messages]
         is_batch = route.options.batch_handler_size is not None
         if is_batch:
-            attributes[names.BATCH_COUNT] = len(messages)
+            attributes[conventions.BATCH_COUNT] = len(messages)
         elif ids[0] is not None:
-            attributes[names.MESSAGE_ID] = str(ids[0])
+            attributes[conventions.MESSAGE_ID] = str(ids[0])
         current = otel.get_current()
         base = current
         if not is_batch:
@@ -151,7 +151,7 @@ class Spans(Observer):
             if self._options.baggage:
                 current = _baggage_of_messages.extract(headers[0], current)
         span = self._tracer.start_span(
-            f"{names.PROCESS} {attributes[names.DESTINATION]}",
+            f"{conventions.PROCESS} {attributes[conventions.DESTINATION]}",
             base,
             SpanKind.CONSUMER,
             attributes,
@@ -165,11 +165,11 @@ class Spans(Observer):
         span = self._calls.pop(call, None)
         if span is None:
             return
-        _set_failure(span, names.failure_of_call(call))
+        _set_failure(span, conventions.failure_of_call(call))
         errors = {id(made.error): made.error for made in call.deliveries if made.error is not None}
         for error in errors.values():
             self._events.emit(
-                event_name=names.PROCESS_EXCEPTION,
+                event_name=conventions.PROCESS_EXCEPTION,
                 severity_number=SeverityNumber.WARN,
                 context=trace.set_span_in_context(span),
                 exception=error,
@@ -179,9 +179,9 @@ class Spans(Observer):
     def send_started(self, sending: Sending) -> None:
         """Start the span of a message and inject its context, unless the message has one."""
         created_by = _creator(sending.carried)
-        attributes = {**names.of_sending(sending), **names.of_address(sending.address)}
+        attributes = {**conventions.of_sending(sending), **conventions.of_address(sending.address)}
         span = self._tracer.start_span(
-            f"{names.SEND} {sending.destination}",
+            f"{conventions.SEND} {sending.destination}",
             None,
             SpanKind.PRODUCER if created_by is None else SpanKind.CLIENT,
             attributes,
@@ -199,11 +199,11 @@ class Spans(Observer):
         span = self._sendings.pop(sending, None)
         if span is None:
             return
-        span.set_attributes(names.of_address(sending.address))
+        span.set_attributes(conventions.of_address(sending.address))
         if message_id := sending.answer.get("MessageId"):
-            span.set_attribute(names.MESSAGE_ID, message_id)
+            span.set_attribute(conventions.MESSAGE_ID, message_id)
         if request_id := sending.answer.get("ResponseMetadata", {}).get("RequestId"):
-            span.set_attribute(names.REQUEST_ID, request_id)
+            span.set_attribute(conventions.REQUEST_ID, request_id)
         self._end(span, sending)
 
     def request_started(self, request: Request) -> None:
@@ -215,20 +215,20 @@ class Spans(Observer):
         token = self._requests.pop(request, None)
         if token is not None:
             otel.detach(token)
-        attributes = names.of_request(request)
+        attributes = conventions.of_request(request)
         if attributes is None:
             return
-        is_receive = attributes[names.OPERATION_TYPE] == "receive"
+        is_receive = attributes[conventions.OPERATION_TYPE] == "receive"
         if not (self._options.receive_spans if is_receive else self._options.settle_spans):
             return
         messages = request.answer.get("Messages") or ()
-        attributes |= names.of_address(request.parameters["QueueUrl"])
+        attributes |= conventions.of_address(request.parameters["QueueUrl"])
         count = len(messages) if is_receive else len(request.parameters["Entries"])
-        attributes[names.BATCH_COUNT] = count
+        attributes[conventions.BATCH_COUNT] = count
         if request.request_id:
-            attributes[names.REQUEST_ID] = request.request_id
+            attributes[conventions.REQUEST_ID] = request.request_id
         span = self._tracer.start_span(
-            f"{attributes[names.OPERATION]} {attributes[names.DESTINATION]}",
+            f"{attributes[conventions.OPERATION]} {attributes[conventions.DESTINATION]}",
             None,
             SpanKind.CLIENT,
             attributes,
@@ -246,7 +246,7 @@ class Spans(Observer):
         return _context_of_messages.extract(headers, current)
 
     def _end(self, span: Span, operation: Operation) -> None:
-        _set_failure(span, names.failure_of_operation(operation))
+        _set_failure(span, conventions.failure_of_operation(operation))
         self._ender.end(span)
 
 
@@ -266,14 +266,14 @@ def _links(headers: Iterable[Mapping[str, str]], ids: Iterable[object] = ()) -> 
     for position, each in enumerate(headers):
         if (creator := _creator(each)) is not None:
             named = message_ids and message_ids[position] is not None
-            attributes = {names.MESSAGE_ID: str(message_ids[position])} if named else None
+            attributes = {conventions.MESSAGE_ID: str(message_ids[position])} if named else None
             links.append(Link(creator, attributes))
     return links
 
 
 def _set_failure(span: Span, failure: tuple[str, str] | None) -> None:
     if failure is not None:
-        span.set_attribute(names.ERROR_TYPE, failure[0])
+        span.set_attribute(conventions.ERROR_TYPE, failure[0])
         span.set_status(Status(StatusCode.ERROR, failure[1]))
 
 
@@ -282,50 +282,50 @@ class Metrics(Observer):
 
     def __init__(self, meter: Meter) -> None:
         self._process_duration = meter.create_histogram(
-            names.PROCESS_DURATION,
+            conventions.PROCESS_DURATION,
             unit="s",
             description="Duration of processing operation.",
-            explicit_bucket_boundaries_advisory=names.BOUNDARIES,
+            explicit_bucket_boundaries_advisory=conventions.BOUNDARIES,
         )
         self._operation_duration = meter.create_histogram(
-            names.OPERATION_DURATION,
+            conventions.OPERATION_DURATION,
             unit="s",
             description="Duration of messaging operation initiated by a producer or consumer client.",
-            explicit_bucket_boundaries_advisory=names.BOUNDARIES,
+            explicit_bucket_boundaries_advisory=conventions.BOUNDARIES,
         )
         self._consumed = meter.create_counter(
-            names.CONSUMED,
+            conventions.CONSUMED,
             unit="{message}",
             description="Number of messages that were delivered to the application.",
         )
         self._sent = meter.create_counter(
-            names.SENT,
+            conventions.SENT,
             unit="{message}",
             description="Number of messages producer attempted to send to the broker.",
         )
 
     def received(self, route: ObservedRoute, messages: Sequence[Message]) -> None:
-        self._consumed.add(len(messages), names.of_route(route, messages[0], "receive"))
+        self._consumed.add(len(messages), conventions.of_route(route, messages[0], "receive"))
 
     def finished(self, call: ObservedCall) -> None:
-        attributes = names.of_route(call.route, call.messages[0], names.PROCESS)
-        _add_failure(attributes, names.failure_of_call(call))
+        attributes = conventions.of_route(call.route, call.messages[0], conventions.PROCESS)
+        _add_failure(attributes, conventions.failure_of_call(call))
         self._process_duration.record(call.seconds, attributes)
 
     def send_ended(self, sending: Sending) -> None:
-        attributes = names.of_sending(sending)
-        _add_failure(attributes, names.failure_of_operation(sending))
+        attributes = conventions.of_sending(sending)
+        _add_failure(attributes, conventions.failure_of_operation(sending))
         self._operation_duration.record(sending.seconds, attributes)
-        del attributes[names.OPERATION_TYPE]
+        del attributes[conventions.OPERATION_TYPE]
         self._sent.add(1, attributes)
 
     def request_ended(self, request: Request) -> None:
-        attributes = names.of_request(request)
+        attributes = conventions.of_request(request)
         if attributes is not None:
-            _add_failure(attributes, names.failure_of_operation(request))
+            _add_failure(attributes, conventions.failure_of_operation(request))
             self._operation_duration.record(request.seconds, attributes)
 
 
-def _add_failure(attributes: names.Attributes, failure: tuple[str, str] | None) -> None:
+def _add_failure(attributes: conventions.Attributes, failure: tuple[str, str] | None) -> None:
     if failure is not None:
-        attributes[names.ERROR_TYPE] = failure[0]
+        attributes[conventions.ERROR_TYPE] = failure[0]

@@ -118,7 +118,7 @@ def test_the_environment_overrides_every_kind_of_option(monkeypatch):
 
 def test_every_option_of_a_spec_can_be_set():
     """`loafer-kit doctor` and the README of a service promise it."""
-    settable = {**config.SETTABLE_OPTIONS, **queue_options.SETTABLE_OPTIONS}
+    settable = {**config.SETTABLE_ROUTE_OPTIONS, **queue_options.SETTABLE_OPTIONS}
 
     assert {field.name for field in fields.OPTIONS} <= set(settable)
 
