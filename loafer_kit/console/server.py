@@ -264,7 +264,7 @@ class Console:
     async def _send(self, values: Values) -> Values:
         queue, body, group = self._queues.asked(values), values.get("body"), values.get("group")
         if not isinstance(body, str) or not body:
-            raise LoaferKitError("The body is empty: a message has one")
+            raise LoaferKitError("The body is empty: a message needs one")
         group = group if isinstance(group, str) and group else None
         send = queue.reachable().send
         return {"message_id": await asyncio.to_thread(send, queue.address, body, group)}

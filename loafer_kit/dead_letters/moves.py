@@ -15,9 +15,6 @@ from loafer_kit.exceptions import ProviderError
 from loafer_kit.ext.aws.addresses import bare_name
 from loafer_kit.ext.aws.requests import errors
 
-#: Letters in a second, which AWS sets.
-FASTEST = 500
-
 #: Seconds between two looks at a task.
 _PAUSE = 1.0
 

@@ -31,10 +31,10 @@ T = TypeVar("T")
 #: Letters that are sent side by side.
 _STEP = 10
 
-#: "sending": the send was about to begin. "sent": SQS confirmed it. "over": nothing is left to do.
+#: "sending": the send was about to begin. "sent": the broker confirmed it. "over": nothing is left to do.
 State = Literal["sending", "sent", "over"]
 
-#: Seconds: SQS keeps no message longer.
+#: Seconds for which a journal counts: SQS keeps no message longer.
 _LONGEST_RETENTION = 14 * 24 * 3600
 
 #: Returns the new body of a letter, or None to leave the letter where it is.

@@ -95,10 +95,8 @@ def missing(queues: Queues, queue: QueueSpec) -> Finding:
     other = name.removesuffix(".fifo") if queue.fifo else f"{name}.fifo"
     try:
         queues.url(other)
-    except (
-        MissingQueueError,
-        errors.AccessDeniedError,
-    ):  # a policy may name the spec's queues alone
+    except (MissingQueueError, errors.AccessDeniedError):
+        # Denied: a policy may name the spec's queues alone.
         remedy = f"check region and account, or create it: {queues.creating(name)}"
         return Finding("problem", subject, "does not exist", remedy)
     message = f"does not exist, but {other} does: one is a FIFO queue, the other is not"

@@ -159,7 +159,8 @@ def dead_letters(url: str, queue: str) -> list[tuple[str | None, str | None]]:
 class Retries:
     """Counts messages that wait for their next delivery, which RabbitMQ does not tell.
 
-    `options` are those of each queue. Deliveries end after `ATTEMPTS`, unless they say otherwise.
+    `options` are those of each queue. A message is delivered `ATTEMPTS` times at most, unless its
+    queue has another `max_deliveries`.
     """
 
     def __init__(self, options: Mapping[str, Mapping[str, Any]]) -> None:

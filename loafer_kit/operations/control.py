@@ -270,7 +270,7 @@ class ServiceControl(Observer):
     def _vitals(self) -> dict[str, Any]:
         """Return what the parent of several processes asks each of them every second.
 
-        The parent counts the running handlers only, and there may be thousands.
+        Running handlers are left out: there may be thousands, and the parent needs their number only.
         """
         snapshot = self._recorder.snapshot()
         counted = tuple(replace(route, running=()) for route in snapshot.routes)

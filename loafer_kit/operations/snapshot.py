@@ -213,19 +213,10 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
     )
 
 
-_SUMS = (
-    *(
-        "slots_used",
-        "slots",
-        "backlog",
-        "unsettled",
-        "receivers",
-        "received",
-        "rate_1m",
-        "rate_5m",
-        "retries",
-    ),
-    *("dead_letters", "given_up", "lost_leases", "heartbeats", "failed_heartbeats", "failed_polls"),
+_HELD = ("slots_used", "slots", "backlog", "unsettled", "receivers", "rate_1m", "rate_5m")
+_COUNTED = (
+    *("received", "retries", "dead_letters", "given_up", "lost_leases"),
+    *("heartbeats", "failed_heartbeats", "failed_polls"),
     *("call_seconds", "wait_seconds"),
 )
 _CONDITIONS = ("paused", "breaker_open", "stuck")
@@ -241,7 +232,9 @@ def _route(parts: Sequence[RouteSnapshot]) -> RouteSnapshot:
         outcomes.update(part.outcomes)
         for action, made in part.requests.items():
             requests.setdefault(action, []).append(made)
-    sums: dict[str, Any] = {name: _total(getattr(part, name) for part in parts) for name in _SUMS}
+    sums: dict[str, Any] = {
+        name: _total(getattr(part, name) for part in parts) for name in (*_HELD, *_COUNTED)
+    }
     conditions: dict[str, Any] = {
         name: any(getattr(part, name) for part in parts) for name in _CONDITIONS
     }
@@ -266,9 +259,7 @@ def _total(parts: Iterable[_Kind]) -> _Kind:
 
 #: What a route has when its process has ended.
 _NOTHING_HELD: Mapping[str, Any] = {
-    **dict.fromkeys(
-        ("slots_used", "slots", "backlog", "unsettled", "receivers", "rate_1m", "rate_5m"), 0
-    ),
+    **dict.fromkeys(_HELD, 0),
     **dict.fromkeys(_CONDITIONS, False),
     "running": (),
     "last_poll": None,

@@ -240,6 +240,10 @@ class LeaseTable:
             self._final.pop(lease.message_id, None)
 
 
+#: Leases with the visibility timeouts that extend them.
+_Extensions = Sequence[tuple[Lease, int]]
+
+
 class Heartbeat:
     """Extends the leases of one queue in one task, which sleeps until leases are past half.
 
@@ -293,7 +297,7 @@ class Heartbeat:
             for batch in _batches(self._leases.in_thread(self._undeleted(), self._clock())):
                 self._extend_now(batch)
 
-    def _extend_now(self, extensions: "_Extensions") -> None:
+    def _extend_now(self, extensions: _Extensions) -> None:
         now = self._clock()
         leases = [lease for lease, _ in extensions]
         timeouts = [(lease.receipt_handle, seconds) for lease, seconds in extensions]
@@ -355,7 +359,7 @@ class Heartbeat:
             message_id=lease.message_id,
         )
 
-    async def _extend(self, extensions: "_Extensions", now: float) -> None:
+    async def _extend(self, extensions: _Extensions, now: float) -> None:
         leases = [lease for lease, _ in extensions]
         timeouts = [(lease.receipt_handle, seconds) for lease, seconds in extensions]
         try:
@@ -431,10 +435,6 @@ class Heartbeat:
                 **({} if retry_in is None else {"retry_in": retry_in}),
             },
         )
-
-
-#: Leases with the visibility timeouts that extend them.
-_Extensions = Sequence[tuple[Lease, int]]
 
 
 def _batches(extensions: _Extensions) -> list[_Extensions]:

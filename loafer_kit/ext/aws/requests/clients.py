@@ -343,7 +343,7 @@ class Clients:
         return botocore.session.get_session().create_client("sqs", **parameters)
 
     async def queue_url(self, queue: str) -> str:
-        """Return the URL of a queue, by a request for a name or an ARN; raise `ProviderError`."""
+        """Return the URL of a queue; for a name or an ARN, ask SQS. Raises `ProviderError`."""
         if addresses.is_url(queue):
             return queue
         parameters = addresses.queue_parameters(queue)
@@ -380,7 +380,10 @@ class Clients:
 
 
 class BotocoreTransport:
-    """An `SQSTransport` of aiobotocore's clients; long polls have a client of their own."""
+    """An `SQSTransport` of aiobotocore's clients.
+
+    Long polls have a client of their own: no deletion waits for a connection that a long poll holds.
+    """
 
     def __init__(self, request: Callable[..., Awaitable[dict[str, Any]]]) -> None:
         self._request = request
