@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from json import dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -158,13 +158,17 @@ def send(
     options = extras.message
     destination = specs.filled(destination, folders)
     declared = specs.declared(destination, folders)
+    # They import asyncio and botocore, which TAB need not wait for.
+    from loafer_kit.local import rabbitmq, sending
+
     if declared is not None and declared.kind == AMQP:
         if extras != Extras():
             raise typer.BadParameter("RabbitMQ takes a body alone: the other options are for SQS")
-        _send_to_rabbitmq(destination, declared.amqp_options, bodies, json=json)
+        url = rabbitmq.url_in_use()
+        with waiting(f"sending to {destination}"):
+            sent = rabbitmq.put(url, destination, declared.amqp_options, list(bodies))
+        _say_sent(destination, rabbitmq.address_of(url), len(sent), json=json)
         return
-    from loafer_kit.local import sending  # import botocore, which TAB need not wait for
-
     with waiting(f"looking for {destination}"):
         found = sending.find_destination(destination)
     if extras.envelope is None and is_local(found.clients.endpoint_url or ""):
@@ -172,18 +176,8 @@ def send(
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
 
 
-def _send_to_rabbitmq(
-    queue: str, options: Mapping[str, Any], bodies: Iterable[str], *, json: bool
-) -> None:
-    """Send to the broker that LOAFER_AMQP_URL names, or else to that of a running `dev`."""
-    from loafer_kit.local import rabbitmq  # imports asyncio, which TAB need not wait for
-
-    url = rabbitmq.url_in_use()
-    place = rabbitmq.address_of(url)
-    sent = list(bodies)
-    with waiting(f"sending to {queue}"):
-        rabbitmq.put(url, queue, options, sent)
-    count = len(sent)
+def _say_sent(queue: str, place: str, count: int, *, json: bool) -> None:
+    """Say how many messages a broker of RabbitMQ got."""
     if json:
         say_json({"queue": queue, "place": place, "sent": count})
     else:

@@ -21,6 +21,7 @@ DEAD = ["orders-dead", "steps-dead.fifo"]
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("LOAFER_AMQP_URL", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -19,12 +19,12 @@ def test_every_module_in_the_text_exists():
 
 
 def test_the_tree_names_every_room_and_no_other():
-    """The first words of each indented line are folders or modules."""
-    tops, rooms = set(), set()
+    """The first words of each indented line are folders or modules; a folder ends with a slash."""
+    tops, inner = set(), set()
     for line in TREE.splitlines():
         names = re.split(r"\s{2,}", line.strip())[0]
         if line.startswith("    "):
-            rooms.add(names.strip("/"))
+            inner.add(names)
         elif line.startswith("  "):
             tops |= {name.partition("/")[0] for name in names.split()}
 
@@ -32,6 +32,6 @@ def test_the_tree_names_every_room_and_no_other():
     found = {path.stem for path in package.iterdir() if path.name[0] != "_"} - {"py"}
     assert tops == found
     scaffold = package / "scaffold"
-    assert rooms == {
-        path.name for path in scaffold.iterdir() if path.is_dir() and path.name[0] != "_"
-    }
+    rooms = {f"{path.name}/" for path in scaffold.iterdir() if path.is_dir()} - {"__pycache__/"}
+    assert {name for name in inner if name.endswith("/")} == rooms
+    assert all((scaffold / f"{name}.py").is_file() for name in inner - rooms)
