@@ -86,8 +86,8 @@ class RabbitMQ:
 
     @staticmethod
     def place(url: str) -> str:
-        """Return the name of a broker for a person."""
-        return address_of(url)
+        """Return the name of a broker for a person; raise `ConfigurationError` as `broker_url`."""
+        return address_of(broker_url(url))
 
     @staticmethod
     def exported(letter: Letter) -> dict[str, Any]:

@@ -58,6 +58,16 @@ def test_what_a_command_cannot_do_it_says_in_one_line(queue, monkeypatch, comman
     assert failed.stderr.count("error") <= 1
 
 
+@pytest.mark.parametrize("command", [["dlq", "list"], ["send", "QUEUE", "{}"]])
+def test_a_url_that_cannot_be_used_is_one_line(queue, monkeypatch, command):
+    """A port alone is easily written."""
+    monkeypatch.setenv("LOAFER_AMQP_URL", "localhost:5672")
+    failed = run(*(word.replace("QUEUE", queue) for word in command))
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "must begin with amqp://" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
 @pytest.fixture
 def reject(rabbitmq, queue, monkeypatch, tmp_path):
     """Lets messages die; returns nothing."""

@@ -61,12 +61,21 @@ _DELAY, _LONGEST_DELAY = 0.2, 2.0
 
 
 def broker_url(url: str | None = None) -> str:
-    """Return the URL of the broker: the given one, LOAFER_AMQP_URL, or a guest on this machine."""
+    """Return the URL of the broker: the given one, LOAFER_AMQP_URL, or a guest on this machine.
+
+    Raises `ConfigurationError` for one that cannot be used.
+    """
     found = url or os.environ.get("LOAFER_AMQP_URL") or _DEFAULT_URL
     if not found.startswith(("amqp://", "amqps://")):
         raise ConfigurationError(
             f"The broker's URL must begin with amqp:// or amqps://, not with {found[:8]!r}."
         )
+    try:
+        host = URL(found).host
+    except ValueError as error:  # it does not show the password
+        raise ConfigurationError(f"The broker's URL cannot be read: {error}.") from None
+    if not host:
+        raise ConfigurationError("The broker's URL names no host: amqp://user:password@host/vhost.")
     return found
 
 

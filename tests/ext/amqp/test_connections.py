@@ -47,10 +47,20 @@ def test_an_address_has_no_password():
     assert address_of("amqps://me:secret@broker/shop?heartbeat=5") == "amqps://broker/shop"
 
 
-def test_a_url_of_another_scheme_is_refused():
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("rabbit://me:secret@broker/", "must begin with amqp://"),
+        ("broker:5672", "must begin with amqp://"),
+        ("amqp://me:secret@broker:port/", "cannot be read"),
+        ("amqp://me:secret@[/", "cannot be read"),
+        ("amqp:///", "names no host"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(url, why):
     """Without showing the password that it may hold."""
-    with pytest.raises(ConfigurationError, match="amqp://") as error:
-        broker_url("rabbit://me:secret@broker/")
+    with pytest.raises(ConfigurationError, match=why) as error:
+        broker_url(url)
     assert "secret" not in str(error.value)
 
 
