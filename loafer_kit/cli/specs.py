@@ -82,19 +82,22 @@ def dead_letter_queues_here() -> tuple[list[str], list[str]]:
 def rabbitmq_queues_here(queue: str | None = None) -> dict[str, str] | None:
     """Return the dead-letter queues of the service here, by its queues; None if SQS has them.
 
-    So it is if `queue` is a URL or an ARN, or the service reads queues of SQS. Without a service here,
-    LOAFER_AMQP_URL says that RabbitMQ has the queues.
+    SQS has them if `queue` is a URL or an ARN, or if the service reads queues of SQS. Without a service
+    here, LOAFER_AMQP_URL says that RabbitMQ has the queues. Raises `ConfigurationError` if the names of
+    queues of RabbitMQ lack a parameter.
     """
     if queue and (is_url(queue) or is_arn(queue)):
         return None
     file = enclosing_project(Path()) / "loafer.toml"
     if not file.exists():
         return {} if os.environ.get("LOAFER_AMQP_URL") else None
-    with contextlib.suppress(LoaferKitError):  # a queue can be named without a sound loafer.toml
-        spec = validation.service(documents.read(file)).resolved(os.environ)
-        if spec.on_rabbitmq:
-            return {
-                item.name: item.dead_letter_queue or amqp_dead_letter_queue(item.name)
-                for item in spec.queues
-            }
-    return None
+    try:
+        spec = validation.service(documents.read(file))
+    except LoaferKitError:  # a queue can be named without a sound loafer.toml
+        return None
+    if not spec.on_rabbitmq:
+        return None
+    return {
+        item.name: item.dead_letter_queue or amqp_dead_letter_queue(item.name)
+        for item in spec.resolved(os.environ).queues
+    }
