@@ -147,7 +147,7 @@ class Crew:
 
     async def pause(self) -> None:
         """Pause the routes that are not paused."""
-        routes = self.snapshot().routes
+        routes = [route for route in self.snapshot().routes if route.slots]
         names = {route.name for route in routes} - {route.name for route in routes if route.paused}
         self._paused += names
         for name in names:

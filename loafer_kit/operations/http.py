@@ -122,6 +122,7 @@ class HttpFace:
                 "breaker_open": route.breaker_open,
             }
             for route in snapshot.routes
+            if route.slots
         }
         facts = {
             **info_of(snapshot),

@@ -89,6 +89,7 @@ def families(snapshot: Snapshot) -> list[Family]:
     routes = [(route, labels.get(route.name, {"route": OTHERS})) for route in snapshot.routes]
     # Routes of one name have the same counts.
     once = list({route.name: (route, label) for route, label in routes}.values())
+    held = [(route, label) for route, label in routes if route.slots]
     requests = [
         (made, {**label, "action": action})
         for route, label in routes
@@ -115,8 +116,8 @@ def families(snapshot: Snapshot) -> list[Family]:
         *_table("counter", _PUBLISHERS, publishers),
         *_table("histogram", _HISTOGRAMS, once),
         polled,
-        *_table("gauge", _GAUGES, routes),
-        *_table("gauge", _CONDITIONS, routes, max),
+        *_table("gauge", _GAUGES, held),
+        *_table("gauge", _CONDITIONS, held, max),
         *_table("counter", _REQUESTS, requests),
     ]
 

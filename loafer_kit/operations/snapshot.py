@@ -76,7 +76,8 @@ OUTCOMES = ("acknowledged", "retried", "left", "rejected", "given_back", "lost")
 class RouteSnapshot:
     """What one route does. Counts are those since the service began to run.
 
-    Routes of one name are counted together: each of them has the counts of all.
+    Routes of one name are counted together: each of them has the counts of all. A route whose
+    processes have ended has counts, but no slots.
     """
 
     name: str

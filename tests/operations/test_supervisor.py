@@ -20,6 +20,8 @@ from loafer_kit import LoaferManager
 from loafer_kit.exceptions import SettingError
 from loafer_kit.operations import crew, supervisor
 from loafer_kit.operations.control import ControlError, ask
+from loafer_kit.operations.http import HttpFace
+from loafer_kit.operations.metrics import families
 from loafer_kit.operations.recorder import recorder_of
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -529,6 +531,11 @@ async def test_what_children_counted_still_counts_when_they_have_ended(parent):
     step_until(parent, lambda: child not in parent._crew.children)
     [shown] = parent._crew.snapshot().routes
     assert (shown.received, shown.slots) == (5, 0)
+    found = families(parent._crew.snapshot())
+    assert not any(family.samples for family in found if family.kind == "gauge")
+    face = HttpFace(parent._crew, parent._crew.snapshot)
+    assert json.loads(face._info(None).text)["routes"] == {}
+    await parent._crew.pause()  # nobody is asked to pause it
     step_until(parent, lambda: parent._crew.children)
     parent._crew.children[0].snapshot = recorder.snapshot()
     [shown] = parent._crew.snapshot().routes
