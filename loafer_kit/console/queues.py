@@ -54,7 +54,10 @@ class Queue:
 
 
 class Place(Protocol):
-    """Where queues are. Its methods block, except `broker`; only the watch's thread counts."""
+    """Where queues are. Its methods block, except `broker`.
+
+    Only the watch's thread calls `count` and `close`.
+    """
 
     name: str
     is_local: bool

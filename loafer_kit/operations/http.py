@@ -69,7 +69,7 @@ class HttpFace:
 
     @contextlib.asynccontextmanager
     async def listening(self, address: str, where: str) -> AsyncIterator[None]:
-        """Listen while the block runs; if that fails, it is logged. `where` names the address."""
+        """Listen while the block runs; if that fails, it is logged. `where` says what set the address."""
         runner = web.AppRunner(
             self._application(),
             access_log=None,

@@ -141,6 +141,9 @@ def _problem(problem: Any) -> str:
     return f"{place}: {problem['msg']}" if place else str(problem["msg"])
 
 
+# The annotation of a handler's parameter
+
+
 def payload_annotation(handler: Callable[..., Any], position: int = 0) -> Any | None:
     """Return the annotation of a handler's parameter if it names a payload type; None if not.
 

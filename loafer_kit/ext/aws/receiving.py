@@ -1,4 +1,4 @@
-"""What each ReceiveMessage asks for, on a FIFO queue after failures; why a queue falls silent."""
+"""What a ReceiveMessage asks for, which failures on a FIFO queue change; why a queue falls silent."""
 
 import asyncio
 import logging
