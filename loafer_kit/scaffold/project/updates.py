@@ -234,4 +234,4 @@ def _resolved(base: Base | None, ours: bytes | None, theirs: bytes | None) -> Ba
     if not isinstance(base, Digest):
         return texts.like(base, ours)
     contents = (content for content in (ours, theirs) if content is not None)
-    return next((content for content in contents if texts.form_with(base, content)), base)
+    return next((content for content in contents if locks.is_base(base, content)), base)
