@@ -244,7 +244,7 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -
     )
 
     def put(ours: bytes) -> bytes:
-        return spec_file.with_queue(ours, spec_file.table(addition.after[SPEC], index))
+        return spec_file.with_queue(ours, spec_file.table_of(addition.after[SPEC], index))
 
     return replace(addition, put_setting=put)
 

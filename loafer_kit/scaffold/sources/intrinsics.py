@@ -150,8 +150,8 @@ class Intrinsics:
             case {"Condition": name}:
                 return self.condition(name)
             case {"Fn::Equals": [one, other]}:
-                texts = self.text(one), self.text(other)
-                return None if UNKNOWN in "".join(texts) else texts[0] == texts[1]
+                both = self.text(one), self.text(other)
+                return None if UNKNOWN in "".join(both) else both[0] == both[1]
             case {"Fn::Not": [inner]}:
                 holds = self._holds(inner)
                 return None if holds is None else not holds
@@ -217,11 +217,11 @@ class Intrinsics:
             return self._arn(name)
         if name in self.parameters and not self._takes_defaults:
             return f"${{{self.parameters[name].name}}}"
-        parameter = self._root.at("Parameters", name)
-        default = parameter["Default"].value
+        declared = self._root.at("Parameters", name)
+        default = declared["Default"].value
         if default is not None:
             self._used.add(name)
-        if isinstance(default, str) and "List" in str(parameter["Type"].value):
+        if isinstance(default, str) and "List" in str(declared["Type"].value):
             return default.split(",")
         return default if isinstance(default, (str, int, float)) else UNKNOWN
 
