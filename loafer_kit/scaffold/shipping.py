@@ -22,7 +22,7 @@ from loafer_kit.scaffold.spec.fields import (
     Field,
     Value,
 )
-from loafer_kit.scaffold.spec.names import REFERENCE, fixed_part
+from loafer_kit.scaffold.spec.names import fill, fixed_part
 from loafer_kit.scaffold.spec.specs import Parameter, QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
@@ -312,17 +312,13 @@ def _or_else(parameter: Parameter) -> str:
 
 def _reference(queue: Queue, stand_ins: Mapping[str, str]) -> Context:
     """What other resources say of a queue."""
-
-    def shown(text: str) -> str:
-        return REFERENCE.sub(lambda found: stand_ins[found["parameter"]], text)
-
     # The ARN is an argument of CloudFormation's `Sub`.
     region = queue.region or "${AWS::Region}"
     account = queue.account or "${AWS::AccountId}"
     return {
         "name": queue.name,
-        "shown": shown(queue.name),
-        "address": shown(queue.spec.name) if queue.spec else "",
+        "shown": fill(queue.name, stand_ins),
+        "address": fill(queue.spec.name, stand_ins) if queue.spec else "",
         "arn": f"arn:${{AWS::Partition}}:sqs:{region}:{account}:{queue.name}",
         "exists": queue.exists,
         "region": queue.region or "",

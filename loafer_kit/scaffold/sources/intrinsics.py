@@ -22,10 +22,15 @@ _NAMES = {
     "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
     "AWS::SNS::Topic": ("TopicName", "FifoTopic"),
 }
-
 _FUNCTIONS = frozenset(
     ["Ref", "Fn::FindInMap", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::Sub"]
 )  # fmt: skip
+# A variable of Serverless, with its default.
+_VARIABLE = re.compile(
+    r"\$\{(?P<name>(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b[^${},]*)"
+    r"(?:,\s*['\"]?(?P<default>[^${}'\"]*)['\"]?)?\}"
+)
+_MOST_ROUNDS = 10
 
 
 class Intrinsics:
@@ -264,9 +269,9 @@ def _references(value: object) -> Iterator[str]:
             case {"Fn::FindInMap": _}:
                 continue
             case {"Fn::Sub": str() as text}:
-                yield from _substituted(text)
+                yield from _names_in(text)
             case {"Fn::Sub": [str() as text, values]}:
-                yield from _substituted(text)
+                yield from _names_in(text)
                 waiting.append(values)
             case dict() as table:
                 waiting += table.values()
@@ -274,15 +279,11 @@ def _references(value: object) -> Iterator[str]:
                 waiting += items
 
 
-def _substituted(text: str) -> Iterator[str]:
+def _names_in(text: str) -> Iterator[str]:
     yield from (name.strip() for mark, name in _SUBSTITUTED.findall(text) if not mark)
 
 
-_VARIABLE = re.compile(
-    r"\$\{(?P<name>(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b[^${},]*)"
-    r"(?:,\s*['\"]?(?P<default>[^${}'\"]*)['\"]?)?\}"
-)
-_MOST_ROUNDS = 10
+# Serverless.
 
 
 def template_of(document: Document) -> Document:

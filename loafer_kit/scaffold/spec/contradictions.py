@@ -1,4 +1,4 @@
-"""Problems that no value has by itself: keys, queues, parameters and models that contradict each other."""
+"""Contradictions: values that are valid by themselves and not beside each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The keys of a spec and the values of `with`: one row each, for validation, flags, questions, JSON Schema and docs."""
+"""The keys of a spec, and the values of `with`: one row each.
+
+Validation, flags, questions, the JSON Schema and the docs are made from the rows.
+"""
 
 import re
 import sys
