@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Place:
-    """Where the queues of a command are. A command is synchronous, what it does there is not.
+    """Where the queues of a command are. A command is synchronous; what it does there is not.
 
     `kind` is the class of the broker.
     """

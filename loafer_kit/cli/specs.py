@@ -82,19 +82,19 @@ def dead_letter_queues_here() -> tuple[list[str], list[str]]:
 def rabbitmq_queues_here(queue: str | None = None) -> dict[str, str] | None:
     """Return the dead-letter queues of the service here, by its queues; None if SQS has them.
 
-    So it is if `queue` is a URL or an ARN, or the service reads queues of SQS. Without a service here,
-    LOAFER_AMQP_URL says that RabbitMQ has the queues.
+    SQS has them if `queue` is a URL or an ARN, or if the service reads queues of SQS. Without a
+    service here, or with problems in its loafer.toml, LOAFER_AMQP_URL says that RabbitMQ has them.
     """
     if queue and (is_url(queue) or is_arn(queue)):
         return None
-    file = enclosing_project(Path()) / "loafer.toml"
-    if not file.exists():
-        return {} if os.environ.get("LOAFER_AMQP_URL") else None
+    spec = None
     with contextlib.suppress(LoaferKitError):  # a queue can be named without a sound loafer.toml
-        spec = validation.service(documents.read(file)).resolved(os.environ)
-        if spec.on_rabbitmq:
-            return {
-                item.name: item.dead_letter_queue or amqp_dead_letter_queue(item.name)
-                for item in spec.queues
-            }
-    return None
+        spec = validation.service(documents.read(enclosing_project(Path()) / "loafer.toml"))
+    if spec is None:
+        return {} if os.environ.get("LOAFER_AMQP_URL") else None
+    if not spec.on_rabbitmq:
+        return None
+    return {
+        item.name: item.dead_letter_queue or amqp_dead_letter_queue(item.name)
+        for item in spec.resolved(os.environ).queues
+    }

@@ -1,4 +1,4 @@
-"""Problems that no value has by itself: keys, queues, parameters and models that contradict each other."""
+"""Contradictions: values that are valid by themselves and not beside each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,11 +70,11 @@ class Entry:
 
 
 def find(
-    spec: ServiceSpec, queues: Sequence[Entry], wanted: object, *, have_examples: bool
+    spec: ServiceSpec, queues: Sequence[Entry], wanted: object, *, models_are_valid: bool
 ) -> Iterator[Problem]:
     """The contradictions within queues and between them; `wanted` are the artefacts as given.
 
-    Models are valid, apart from what is found here, if they `have_examples`.
+    Whether the models have examples is asked only if `models_are_valid` by themselves.
     """
     for queue in queues:
         for key, is_wrong, why in (*_kind(queue), *_aws(queue), *_dead_letters(queue)):
@@ -87,7 +87,7 @@ def find(
     yield from dead_letter_cycles([queue.spec for queue in queues])
     yield from _topics(queues)
     yield from _brokers(queues, wanted)
-    yield from _models(queues, spec.payloads, have_examples=have_examples)
+    yield from _models(queues, spec.payloads, are_valid=models_are_valid)
 
 
 def with_lambda(spec: ServiceSpec) -> Iterator[Problem]:
@@ -109,7 +109,7 @@ def _kind(queue: Entry) -> Iterator[_Row]:
     yield "topic", told.get("kind") == "sqs", "a queue of kind 'sqs' has no topic"
     for key in ("exchange", "routing_key"):
         yield key, kind != AMQP, "only a queue of kind 'amqp' has one"
-    for key in _OF_SQS:
+    for key in sorted(_OF_SQS):
         yield key, kind == AMQP, "a queue of kind 'amqp' has none: it is for SQS"
     if kind == AMQP:
         yield "routing_key", "exchange" not in told, "needs an exchange"
@@ -263,14 +263,14 @@ def _brokers(queues: Sequence[Entry], wanted: object) -> Iterator[Problem]:
             yield Problem(("with", index), message)
 
 
-def _models(queues: Sequence[Entry], models: Payloads, *, have_examples: bool) -> Iterator[Problem]:
+def _models(queues: Sequence[Entry], models: Payloads, *, are_valid: bool) -> Iterator[Problem]:
     """Payloads that are not models, have no example, or exclude a type or a translator."""
     for queue in queues:
         for place, name in queue.named("payload"):
             if name not in models:
                 near = names.did_you_mean(name, models)
                 yield queue.problem(f"{quoted(name)} is not a model of payloads{near}", *place)
-            elif have_examples and (why := payloads.why_no_example(name, models)):
+            elif are_valid and (why := payloads.why_no_example(name, models)):
                 yield queue.problem(f"{quoted(name)} {why}", *place)
         for type_ in queue.spec.types:
             model = models.get(type_.payload or "")

@@ -1,4 +1,7 @@
-"""The keys of a spec and the values of `with`: one row each, for validation, flags, questions, JSON Schema and docs."""
+"""The keys of a spec, and the values of `with`: one row each.
+
+Validation, flags, questions, the JSON Schema and the docs are made from the rows.
+"""
 
 import re
 import sys
@@ -25,6 +28,7 @@ _KINDS: Mapping[Kind, tuple[type | tuple[type, ...], str]] = {
 DEFAULT_BATCH_SIZE = 10
 DEFAULT_CONCURRENCY = 10
 DEFAULT_HANDLER_TIMEOUT = 60
+# The spec's own, for a queue with a dead-letter queue.
 DEFAULT_MAX_RECEIVE_COUNT = 5
 # SQS's, in seconds.
 DEFAULT_VISIBILITY_TIMEOUT = 30
@@ -120,13 +124,6 @@ AMQP_OPTIONS = frozenset(
         "retry_delay_cap",
     }
 )
-
-
-def amqp_dead_letter_queue(queue: str) -> str:
-    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
-    return f"{queue}.dead"
-
-
 KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
 
 # fmt: off
@@ -438,3 +435,8 @@ ATTRIBUTES = SUBSCRIPTION + FIFO
 
 #: Every key of a queue.
 EVERY = QUEUE + ATTRIBUTES + OPTIONS
+
+
+def amqp_dead_letter_queue(queue: str) -> str:
+    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
+    return f"{queue}.dead"

@@ -263,25 +263,6 @@ def _defined(name: str) -> str | None:
     return None
 
 
-def _queue_url(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    steps = parts.path.split("/")[1:]
-    if (
-        parts.scheme not in ("http", "https")
-        or not _HOST.fullmatch(parts.netloc)
-        or f"{parts.scheme}://{parts.netloc}{parts.path}" != url
-        or not all(re.fullmatch(r"[A-Za-z0-9_-]+", step) for step in steps[:-1])
-    ):
-        return (
-            f"{quoted(url)} is neither a queue's name nor its URL, "
-            "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
-        )
-    return queue(steps[-1])
-
-
 def as_json(value: object) -> object:
     """A table as JSON, and JSON as `json.dumps` writes it; any other value as it is."""
     try:
@@ -309,9 +290,9 @@ def filter_policy(text: str) -> str | None:
     """A filter policy of SNS as JSON, as far as its form tells."""
     if why := table(text):
         return why
-    for key, condition in json.loads(text).items():
+    for word, condition in json.loads(text).items():
         if not condition or not isinstance(condition, (list, Mapping)):
-            return f"{key!a} must be a list of what it accepts"
+            return f"{word!a} must be a list of what it accepts"
     return None
 
 
@@ -321,10 +302,29 @@ def filter_policy_in(scope: object, policy: object) -> str | None:
     why = filter_policy(known) if isinstance(known, str) else "must be a table, or JSON of one"
     if why is None and scope != "MessageBody":
         conditions = json.loads(str(known)).items()
-        nested = [key for key, condition in conditions if isinstance(condition, Mapping)]
+        nested = [word for word, condition in conditions if isinstance(condition, Mapping)]
         if nested:
             why = f"{nested[0]!a} must be a list, unless filter_policy_scope is MessageBody"
     return why
+
+
+def _queue_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    steps = parts.path.split("/")[1:]
+    if (
+        parts.scheme not in ("http", "https")
+        or not _HOST.fullmatch(parts.netloc)
+        or f"{parts.scheme}://{parts.netloc}{parts.path}" != url
+        or not all(re.fullmatch(r"[A-Za-z0-9_-]+", step) for step in steps[:-1])
+    ):
+        return (
+            f"{quoted(url)} is neither a queue's name nor its URL, "
+            "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+        )
+    return queue(steps[-1])
 
 
 def _parsed(text: str) -> Any:

@@ -77,7 +77,7 @@ def _read(draft: Draft) -> tuple[ServiceSpec, Sequence[Problem]]:
         payloads=models,
     )
     problems.extend(
-        contradictions.find(spec, queues, draft.values.get("with"), have_examples=are_valid)
+        contradictions.find(spec, queues, draft.values.get("with"), models_are_valid=are_valid)
     )
     if not (problems or draft.problems):
         problems.extend(contradictions.with_lambda(spec))
