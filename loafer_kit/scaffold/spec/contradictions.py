@@ -13,9 +13,10 @@ from loafer_kit.scaffold.spec.fields import (
     ARTEFACTS_FOR_RABBITMQ,
     ATTRIBUTES,
     ENVELOPES,
+    EVERY,
+    EVERY_OF_AMQP,
     FIFO,
     OPTIONS,
-    QUEUE,
     SUBSCRIPTION,
     Value,
 )
@@ -33,12 +34,8 @@ Values = Mapping[str, Value]
 # A key, whether its value is wrong, and why.
 _Row = tuple[str, object, str]
 
-# The rules of the names that may contain parameters.
-_PARAMETERISED = {
-    row.name: row.rule
-    for row in QUEUE
-    if row.rule and row.name in ("name", "topic", "dead_letter_queue")
-}
+# The names that may contain parameters.
+_PARAMETERISED = ("name", "topic", "dead_letter_queue")
 # The keys of a queue of SQS that one of RabbitMQ does not have.
 _OF_SQS = {row.name for row in (*ATTRIBUTES, *OPTIONS)} - AMQP_OPTIONS | {"fifo", "topic"}
 
@@ -113,8 +110,6 @@ def _kind(queue: Entry) -> Iterator[_Row]:
         yield key, kind == AMQP, "a queue of kind 'amqp' has none: it is for SQS"
     if kind == AMQP:
         yield "routing_key", "exchange" not in told, "needs an exchange"
-        is_plain = "/" not in queue.spec.name and not queue.spec.fifo
-        yield "name", not is_plain, "a queue of kind 'amqp' has a plain name"
     why = f"a queue of kind {quoted(kind)} has no translator of its own"
     yield "translator", kind in ENVELOPES, why
     why = "a queue of kind 's3' has no payload: its handler gets S3's own records"
@@ -148,7 +143,8 @@ def _aws(queue: Entry) -> Iterator[_Row]:
 
 def _dead_letters(queue: Entry) -> Iterator[_Row]:
     name, target = queue.spec.queue_name, queue.spec.dead_letter_queue
-    yield "max_receive_count", target is None, "needs a dead_letter_queue"
+    if queue.spec.kind != AMQP:  # there, each queue has one
+        yield "max_receive_count", target is None, "needs a dead_letter_queue"
     if target is not None and target == name:
         yield "dead_letter_queue", True, "a queue cannot be its own dead-letter queue"
     elif target is not None and name:
@@ -161,14 +157,15 @@ def _parameters(queues: Sequence[Entry], parameters: Sequence[Parameter]) -> Ite
     """Parameters that a name takes and nobody declares, and names that are invalid with them."""
     stand_ins = {parameter.name: parameter.stand_in for parameter in parameters}
     for queue in queues:
-        for key, rule in _PARAMETERISED.items():
-            name = str(queue.values.get(key, ""))
+        rows = EVERY_OF_AMQP if queue.spec.kind == AMQP else EVERY
+        for row in (row for row in rows if row.name in _PARAMETERISED):
+            key, name = row.name, str(queue.values.get(row.name, ""))
             used = names.parameters_in(name)
             unknown = [parameter for parameter in used if parameter not in stand_ins]
             for parameter in dict.fromkeys(unknown):
                 hint = names.did_you_mean(parameter, stand_ins) or ": declare it in `parameters`"
                 yield queue.problem(f"{quoted(parameter)} is not a parameter{hint}", key)
-            if used and not unknown and (why := rule(names.fill(name, stand_ins))):
+            if used and not unknown and (why := row.why_not(names.fill(name, stand_ins))):
                 yield queue.problem(why, key)
 
 

@@ -6,7 +6,7 @@ Validation, flags, questions, the JSON Schema and the docs are made from the row
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from loafer_kit.scaffold.escaping import quoted
@@ -126,6 +126,9 @@ AMQP_OPTIONS = frozenset(
 )
 KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
 
+# JSON Schema looks at a name without its queue's kind.
+_ANY_QUEUE = re.compile(f"{names.QUEUE_OR_URL.pattern}|{names.AMQP_QUEUE.pattern}")
+
 # fmt: off
 # The keys of a service, except its tables.
 SERVICE = (
@@ -157,7 +160,7 @@ PARAMETER = (
 QUEUE = (
     Field(
         "name", "string", "The queue's name, or its URL.",
-        required=True, rule=names.queue_or_url, pattern=names.QUEUE_OR_URL,
+        required=True, rule=names.queue_or_url, pattern=_ANY_QUEUE,
     ),
     Field(
         "fifo", "boolean",
@@ -221,7 +224,7 @@ QUEUE = (
     ),
     Field(
         "dead_letter_queue", "string", "The queue for messages that cannot be handled.",
-        rule=names.queue, pattern=names.QUEUE,
+        rule=names.queue, pattern=_ANY_QUEUE,
     ),
     Field(
         "max_receive_count", "integer",
@@ -435,6 +438,11 @@ ATTRIBUTES = SUBSCRIPTION + FIFO
 
 #: Every key of a queue.
 EVERY = QUEUE + ATTRIBUTES + OPTIONS
+
+#: The same for a queue of RabbitMQ, whose names follow another rule.
+EVERY_OF_AMQP = tuple(
+    replace(row, rule=names.amqp_queue) if row.pattern is _ANY_QUEUE else row for row in EVERY
+)
 
 
 def amqp_dead_letter_queue(queue: str) -> str:

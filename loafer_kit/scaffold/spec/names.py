@@ -68,6 +68,7 @@ WHOLE_REFERENCE = re.compile(rf"\$\{{{PARAMETER.pattern}\}}")
 QUEUE = re.compile(rf"(?:[A-Za-z0-9_-]|{WHOLE_REFERENCE.pattern})+(?:\.fifo)?")
 PARAMETER_VALUE = re.compile(r"[A-Za-z0-9_-]+")
 QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
+AMQP_QUEUE = re.compile(rf"(?!amq\.)(?:[A-Za-z0-9_.:-]|{WHOLE_REFERENCE.pattern})+(?<!\.fifo)")
 # A key of a JSON object: it reads the same in Python, TOML and JSON.
 KEY = re.compile(
     r"""(?! )[^\x00-\x1f\x7f-\xa0"'`\\{}\u2028\u2029\ud800-\udfff\ufeff]{1,100}(?<! )"""
@@ -172,6 +173,16 @@ def amqp(name: str) -> str | None:
     return f"{quoted(name)} must be a text of at most {_LONGEST['amqp']} bytes, without line ends"
 
 
+def amqp_queue(name: str) -> str | None:
+    """The name of a queue of RabbitMQ, which keeps names that begin with `amq.` for itself."""
+    if AMQP_QUEUE.fullmatch(name) and len(REFERENCE.sub("", name)) <= _LONGEST["amqp"]:
+        return None
+    return (
+        f"{quoted(name)} cannot name a queue of RabbitMQ here: letters, digits, '-', '_', '.' and ':' "
+        f"only, no 'amq.' at its start or '.fifo' at its end, at most {_LONGEST['amqp']} characters"
+    )
+
+
 def queue_or_url(name: str) -> str | None:
     """A queue's name or its URL, whose last part is the name."""
     return _queue_url(name) if "/" in name else queue(name)
@@ -223,11 +234,11 @@ def fill(name: str, values: Mapping[str, str]) -> str:
 
 def fixed_part(name: str) -> str:
     """A name without its parameters: `${STAGE}-orders` is `orders`; `${ORDERS}` is `orders`."""
-    stem, dot, fifo = name.partition(".")
-    fixed = re.sub(r"[-_]{2,}", "-", REFERENCE.sub("", stem)) if "$" in stem else stem
-    if fixed != stem:
-        fixed = fixed.strip("-_") or "-".join(REFERENCE.findall(stem)).lower()
-    return fixed + dot + fifo
+    if "$" not in name:
+        return name
+    stem = name.removesuffix(".fifo")
+    fixed = re.sub(r"[-_.:]{2,}", "-", REFERENCE.sub("", stem)).strip("-_.:")
+    return (fixed or "-".join(REFERENCE.findall(stem)).lower()) + name[len(stem) :]
 
 
 def handler_for(name_or_url: str) -> str:
