@@ -211,7 +211,7 @@ class Popen(subprocess.Popen):
 
     def __init__(self, arguments, *, env=None, pass_fds=(), **options):
         program, *words = [arguments] if isinstance(arguments, str | os.PathLike) else arguments
-        if program == sys.executable and words[0] in ("-m", "-c"):
+        if program == sys.executable and words[:1] in (["-m"], ["-c"]):
             options["preexec_fn"] = functools.partial(
                 _split_off,
                 [str(word) for word in words],

@@ -44,6 +44,7 @@ def test_the_documentations_extension_works(app):
     database = SQLite(app)
     assert database.connection.execute("SELECT 1;").fetchone() == (1,)
     database.connection.close()
+    database.connection.close()
 
 
 def test_defaults_fill_what_the_service_left_open(app):

@@ -23,8 +23,8 @@ from loafer_kit.exceptions import LoaferKitError
 
 __all__ = ["app", "main", "register_commands"]
 
-#: Each command's module, and its line in `--help`: the first sentence of its own help. The module has a
-#: function or a group of the command's name, or the group is its `app`.
+#: Each command's module, and its line in `--help`: the first sentence of its own help. The command is
+#: the function or the group of its name there, else the group `app`.
 COMMANDS = {
     "add": ("changes", "Extend an existing service."),
     "check": ("check", "Report where spec, code and lock disagree."),

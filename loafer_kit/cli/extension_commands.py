@@ -39,10 +39,10 @@ _SCALARS = (int, float, complex, Decimal, Enum, PurePath, datetime, UUID)
 _MANY = (list, tuple, set, frozenset)
 
 
-def groups_of(registrations: Iterable[Registration]) -> dict[str, TyperGroup]:
+def groups_of(found: Iterable[Registration]) -> dict[str, TyperGroup]:
     """Return a group per namespace; a later command replaces an earlier one of the same name."""
     namespaces: dict[str, typer.Typer] = {}
-    for registration in registrations:
+    for registration in found:
         namespace = namespaces.get(registration.namespace)
         if namespace is None:
             namespace = namespaces[registration.namespace] = _namespace_of(registration)

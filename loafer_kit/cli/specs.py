@@ -82,19 +82,17 @@ def dead_letter_queues_here() -> tuple[list[str], list[str]]:
 def rabbitmq_queues_here(queue: str | None = None) -> dict[str, str] | None:
     """Return the dead-letter queues of the service here, by its queues; None if SQS has them.
 
-    SQS has them if `queue` is a URL or an ARN, or if the service reads queues of SQS. Without a service
-    here, LOAFER_AMQP_URL says that RabbitMQ has the queues. Raises `ConfigurationError` if the names of
-    queues of RabbitMQ lack a parameter.
+    SQS has them if `queue` is a URL or an ARN, or if the service reads queues of SQS. Without a
+    service here, or with problems in its loafer.toml, LOAFER_AMQP_URL says that RabbitMQ has them.
+    Raises `ConfigurationError` if the names of queues of RabbitMQ lack a parameter.
     """
     if queue and (is_url(queue) or is_arn(queue)):
         return None
-    file = enclosing_project(Path()) / "loafer.toml"
-    if not file.exists():
+    spec = None
+    with contextlib.suppress(LoaferKitError):  # a queue can be named without a sound loafer.toml
+        spec = validation.service(documents.read(enclosing_project(Path()) / "loafer.toml"))
+    if spec is None:
         return {} if os.environ.get("LOAFER_AMQP_URL") else None
-    try:
-        spec = validation.service(documents.read(file))
-    except LoaferKitError:  # a queue can be named without a sound loafer.toml
-        return None
     if not spec.on_rabbitmq:
         return None
     return {

@@ -200,11 +200,11 @@ def write(
 
 def _refuse_conflicts(changed: Sequence[Change], target: Path) -> None:
     left = [change for change in changed if change.conflicts]
-    texts = ", ".join(change.path for change in left if change.before != change.after)
+    marked = ", ".join(change.path for change in left if change.before != change.after)
     binaries = ", ".join(change.path for change in left if change.before == change.after)
     what = []
-    if texts:
-        what.append(f"in {texts}: choose between the lines that <<<<<<< and >>>>>>> enclose")
+    if marked:
+        what.append(f"in {marked}: choose between the lines that <<<<<<< and >>>>>>> enclose")
     if binaries:
         what.append(f"in {binaries}: keep it or the {VERSION} file beside it")
     if what:

@@ -22,7 +22,7 @@ from loafer_kit.scaffold.spec.fields import (
     Field,
     Value,
 )
-from loafer_kit.scaffold.spec.names import REFERENCE, fixed_part
+from loafer_kit.scaffold.spec.names import fill, fixed_part
 from loafer_kit.scaffold.spec.specs import Parameter, QueueSpec, ServiceSpec
 
 Context = dict[str, Any]
@@ -32,6 +32,29 @@ _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
 #: SQS limits the source queues that a redrive-allow policy names.
 MOST_SOURCES = 10
+FIND = "sqs:GetQueueUrl"
+# IAM has no actions for batches: DeleteMessage allows DeleteMessageBatch, and so on.
+CONSUME = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+)
+DEAD_LETTER = ("sqs:SendMessage",)
+
+# Seconds that a message may wait before another task is worth its cost.
+_ACCEPTABLE_WAIT = 60
+# Seconds to handle a message if its limit is the default; the templates call it a guess.
+_ASSUMED_HANDLING = 1.0
+# SQS limits the messages of a queue that are in flight.
+_MOST_IN_FLIGHT = 120_000
+# Seconds within which a service stops: its grace time, and some to settle and close.
+STOP = 45
+_LEAST_ALARM_AGE = 300
+# The longest name that Kubernetes accepts.
+_LONGEST_LABEL = 63
+# The boundaries of words in camel case: between `orders` and `Created`, `HTTP` and `Errors`.
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +103,39 @@ class Queue:
         return self.dead_letters_of if len(self.dead_letters_of) <= MOST_SOURCES else ()
 
 
+def service(spec: ServiceSpec) -> Context:
+    """The variables of the artefacts of a service."""
+    found = queues(spec)
+    known_topics = [topic for topic in topics(found) if not topic.arn]
+    words = identifiers(queue.name for queue in found)
+    topic_words = identifiers(topic.name for topic in known_topics)
+    references = {
+        queue.name: words[queue.name] | _reference(queue, spec.stand_ins) for queue in found
+    }
+    # Lambda needs a longer visibility timeout.
+    defaults: dict[str, Value] = {}
+    if "lambda" in spec.ships:
+        defaults["visibility_timeout"] = spec.least_visibility_timeout
+    return {
+        "label": _label(spec.name),
+        "compose": _compose(spec),
+        "stop_seconds": STOP,
+        "function_seconds": spec.function_seconds,
+        "queues": [
+            references[queue.name]
+            | _queue(queue, references, defaults)
+            | {"topic": _topic(queue.topic, topic_words) if queue.topic else {}}
+            for queue in found
+        ],
+        "topics": [_topic(topic, topic_words) for topic in known_topics if not topic.exists],
+        "found_topics": [_topic(topic, topic_words) for topic in known_topics if topic.exists],
+        "statements": [
+            {"actions": list(actions), "queues": [references[queue.name] for queue in allowed]}
+            for actions, allowed in statements(found).items()
+        ],
+    }
+
+
 def queues(spec: ServiceSpec) -> tuple[Queue, ...]:
     """Every queue of a service once: first those it consumes, then other dead-letter queues."""
     sources: dict[str, list[QueueSpec]] = {}
@@ -102,47 +158,6 @@ def topics(found: Iterable[Queue]) -> tuple[Topic, ...]:
     return tuple(dict.fromkeys(queue.topic for queue in found if queue.topic))
 
 
-def _consumed(queue: QueueSpec, senders: tuple[str, ...]) -> Queue:
-    exists = queue.name != queue.queue_name
-    region, account = _place(queue.name) if exists else (None, None)
-    return Queue(
-        name=queue.queue_name,
-        spec=queue,
-        exists=exists,
-        region=region,
-        account=account,
-        dead_letter_queue=queue.dead_letter_queue,
-        topic=_topic_of(queue) if queue.topic and not exists else None,
-        dead_letters_of=senders,
-    )
-
-
-def _topic_of(queue: QueueSpec) -> Topic:
-    topic = str(queue.topic)
-    if topic.startswith("arn:"):
-        return Topic(topic.rpartition(":")[2], topic, exists=True)
-    return Topic(topic, exists=not queue.creates_topic)
-
-
-def _dead_letter_queue(name: str, sources: list[QueueSpec], senders: tuple[str, ...]) -> Queue:
-    """A dead-letter queue; that of an existing queue exists as well, in the same region."""
-    elsewhere = [source.name for source in sources if source.name != source.queue_name]
-    region = _place(elsewhere[0])[0] if elsewhere else None
-    return Queue(name, exists=bool(elsewhere), region=region, dead_letters_of=senders)
-
-
-def _place(url: str) -> tuple[str | None, str | None]:
-    """The region and the account in a queue's URL; None for what it does not contain."""
-    parts = urlsplit(url)
-    host = _AWS_HOST.fullmatch(parts.netloc)
-    account = parts.path.split("/")[1]
-    return host and host["region"], account if _ACCOUNT.fullmatch(account) else None
-
-
-# The boundaries of words in camel case: between `orders` and `Created`, `HTTP` and `Errors`.
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
 def identifiers(of: Iterable[str]) -> Mapping[str, Context]:
     """Each name's `id` for CloudFormation and `label` for Terraform, unique in any case.
 
@@ -161,26 +176,6 @@ def identifiers(of: Iterable[str]) -> Mapping[str, Context]:
     return found
 
 
-def _words(name: str) -> list[str]:
-    """The words of a name; the first begins with a letter."""
-    parts = re.findall(r"[A-Za-z0-9]+", name)
-    words = [word for part in parts for word in _HUMP.split(part)] or ["Unnamed"]
-    if len(words) > 1 and words[-1].lower() == "queue":
-        del words[-1]
-    return words if words[0][0].isalpha() else ["The", *words]
-
-
-FIND = "sqs:GetQueueUrl"
-# IAM has no actions for batches: DeleteMessage allows DeleteMessageBatch, and so on.
-CONSUME = (
-    "sqs:ChangeMessageVisibility",
-    "sqs:DeleteMessage",
-    "sqs:GetQueueAttributes",
-    "sqs:ReceiveMessage",
-)
-DEAD_LETTER = ("sqs:SendMessage",)
-
-
 def statements(queues: Iterable[Queue]) -> Mapping[tuple[str, ...], list[Queue]]:
     """IAM actions and the queues on which they are allowed: what the service does, nothing else."""
     allowed: dict[tuple[str, ...], list[Queue]] = {}
@@ -194,21 +189,6 @@ def statements(queues: Iterable[Queue]) -> Mapping[tuple[str, ...], list[Queue]]
             found.update((FIND, *DEAD_LETTER))
         allowed.setdefault(tuple(sorted(found)), []).append(queue)
     return allowed
-
-
-# Seconds that a message may wait before another task is worth its cost.
-_ACCEPTABLE_WAIT = 60
-
-# Seconds to handle a message if its limit is the default; the templates call it a guess.
-_ASSUMED_HANDLING = 1.0
-
-# SQS limits the messages of a queue that are in flight.
-_MOST_IN_FLIGHT = 120_000
-
-# Seconds within which a service stops: its grace time, and some to settle and close.
-STOP = 45
-
-_LEAST_ALARM_AGE = 300
 
 
 def backlog(options: Mapping[str, Value]) -> Context:
@@ -248,41 +228,50 @@ def alarm_age(options: Mapping[str, Value]) -> int:
     return max(_LEAST_ALARM_AGE, int(2 * round_trip))
 
 
-# The longest name that Kubernetes accepts.
-_LONGEST_LABEL = 63
+def _consumed(queue: QueueSpec, senders: tuple[str, ...]) -> Queue:
+    exists = queue.name != queue.queue_name
+    region, account = _place(queue.name) if exists else (None, None)
+    return Queue(
+        name=queue.queue_name,
+        spec=queue,
+        exists=exists,
+        region=region,
+        account=account,
+        dead_letter_queue=queue.dead_letter_queue,
+        topic=_topic_of(queue) if queue.topic and not exists else None,
+        dead_letters_of=senders,
+    )
 
 
-def service(spec: ServiceSpec) -> Context:
-    """The variables of the artefacts of a service."""
-    found = queues(spec)
-    known_topics = [topic for topic in topics(found) if not topic.arn]
-    words = identifiers(queue.name for queue in found)
-    topic_words = identifiers(topic.name for topic in known_topics)
-    references = {
-        queue.name: words[queue.name] | _reference(queue, spec.stand_ins) for queue in found
-    }
-    # Lambda needs a longer visibility timeout.
-    defaults: dict[str, Value] = {}
-    if "lambda" in spec.ships:
-        defaults["visibility_timeout"] = spec.least_visibility_timeout
-    return {
-        "label": _label(spec.name),
-        "compose": _compose(spec),
-        "stop_seconds": STOP,
-        "function_seconds": spec.function_seconds,
-        "queues": [
-            references[queue.name]
-            | _queue(queue, references, defaults)
-            | {"topic": _topic(queue.topic, topic_words) if queue.topic else {}}
-            for queue in found
-        ],
-        "topics": [_topic(topic, topic_words) for topic in known_topics if not topic.exists],
-        "found_topics": [_topic(topic, topic_words) for topic in known_topics if topic.exists],
-        "statements": [
-            {"actions": list(actions), "queues": [references[queue.name] for queue in allowed]}
-            for actions, allowed in statements(found).items()
-        ],
-    }
+def _topic_of(queue: QueueSpec) -> Topic:
+    topic = str(queue.topic)
+    if topic.startswith("arn:"):
+        return Topic(topic.rpartition(":")[2], topic, exists=True)
+    return Topic(topic, exists=not queue.creates_topic)
+
+
+def _dead_letter_queue(name: str, sources: list[QueueSpec], senders: tuple[str, ...]) -> Queue:
+    """A dead-letter queue; that of an existing queue exists as well, in the same region."""
+    elsewhere = [source.name for source in sources if source.name != source.queue_name]
+    region = _place(elsewhere[0])[0] if elsewhere else None
+    return Queue(name, exists=bool(elsewhere), region=region, dead_letters_of=senders)
+
+
+def _place(url: str) -> tuple[str | None, str | None]:
+    """The region and the account in a queue's URL; None for what it does not contain."""
+    parts = urlsplit(url)
+    host = _AWS_HOST.fullmatch(parts.netloc)
+    account = parts.path.split("/")[1]
+    return host and host["region"], account if _ACCOUNT.fullmatch(account) else None
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name; the first begins with a letter."""
+    parts = re.findall(r"[A-Za-z0-9]+", name)
+    words = [word for part in parts for word in _HUMP.split(part)] or ["Unnamed"]
+    if len(words) > 1 and words[-1].lower() == "queue":
+        del words[-1]
+    return words if words[0][0].isalpha() else ["The", *words]
 
 
 def _label(name: str) -> str:
@@ -323,17 +312,13 @@ def _or_else(parameter: Parameter) -> str:
 
 def _reference(queue: Queue, stand_ins: Mapping[str, str]) -> Context:
     """What other resources say of a queue."""
-
-    def shown(text: str) -> str:
-        return REFERENCE.sub(lambda found: stand_ins[found["parameter"]], text)
-
     # The ARN is an argument of CloudFormation's `Sub`.
     region = queue.region or "${AWS::Region}"
     account = queue.account or "${AWS::AccountId}"
     return {
         "name": queue.name,
-        "shown": shown(queue.name),
-        "address": shown(queue.spec.name) if queue.spec else "",
+        "shown": fill(queue.name, stand_ins),
+        "address": fill(queue.spec.name, stand_ins) if queue.spec else "",
         "arn": f"arn:${{AWS::Partition}}:sqs:{region}:{account}:{queue.name}",
         "exists": queue.exists,
         "region": queue.region or "",

@@ -58,19 +58,6 @@ def test_what_a_command_cannot_do_it_says_in_one_line(queue, monkeypatch, comman
     assert failed.stderr.count("error") <= 1
 
 
-def test_a_parameter_that_is_not_set_does_not_lead_to_sqs(tmp_path, monkeypatch):
-    """The spec says which broker has the queues, whatever their names are."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("STAGE", raising=False)
-    (tmp_path / "loafer.toml").write_text(
-        'name = "shop"\n[[parameters]]\nname = "STAGE"\n'
-        '[[queues]]\nname = "${STAGE}-orders"\nkind = "amqp"\nhandler = "handle_order"\n'
-    )
-    failed = run("dlq", "show", "test-orders.dead")
-    assert failed.returncode == 1
-    assert "Set STAGE in the environment" in failed.stderr
-
-
 @pytest.mark.parametrize("command", [["dlq", "list"], ["send", "QUEUE", "{}"]])
 def test_a_url_that_cannot_be_used_is_one_line(queue, monkeypatch, command):
     """A port alone is easily written."""

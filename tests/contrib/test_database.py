@@ -56,11 +56,12 @@ class Shop:
         self.manager = LoaferManager([], settings={"DATABASE_URI": self.uri})
         self.database = Database(self.manager, model=Base)
         _ = self.database.inbox
-        sqlite3.connect(path).executescript(
-            "CREATE TABLE effects (id INTEGER PRIMARY KEY, text VARCHAR NOT NULL);"
-            "CREATE TABLE loafer_kit_inbox (consumer VARCHAR, key VARCHAR, handled_at TIMESTAMP,"
-            " PRIMARY KEY (consumer, key));"
-        )
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(
+                "CREATE TABLE effects (id INTEGER PRIMARY KEY, text VARCHAR NOT NULL);"
+                "CREATE TABLE loafer_kit_inbox (consumer VARCHAR, key VARCHAR, handled_at TIMESTAMP,"
+                " PRIMARY KEY (consumer, key));"
+            )
 
     def route(self, handler, *middleware, **options):
         middleware = middleware or (self.database.transaction,)

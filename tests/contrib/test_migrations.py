@@ -146,7 +146,8 @@ def test_each_error_is_one_line(db, tmp_path):
         "upgrade", "nope", fails=True
     )
     db("generate", "-m", "first")
-    sqlite3.connect("shop.db").execute("CREATE TABLE orders (id INTEGER)")
+    with contextlib.closing(sqlite3.connect("shop.db")) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
     assert db("upgrade", fails=True) == ("error: db upgrade: table orders already exists")
 
 

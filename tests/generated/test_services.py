@@ -85,7 +85,7 @@ def test_a_service_of_rabbitmq_is_clean_and_passes_its_own_tests(
     queue = "orders,kind=amqp,exchange=shop,routing_key=order.*"
     project = checkout.new(tmp_path, "shopper", "--queue", queue)
     monkeypatch.chdir(project)
-    assert loafer_kit("add", "queue", "bills,kind=amqp,dead_letter_queue=lost").code == 0
+    assert loafer_kit("add", "queue", "shop.bills,kind=amqp,dead_letter_queue=shop.lost").code == 0
 
     assert loafer_kit("check").code == 0
     checkout.run("black", "--check", ".", cwd=project)

@@ -200,9 +200,11 @@ def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:
         with suppress(KeyError):
             name = names.fill(given, known)
             dead_letter_queue = target and names.fill(target, known)
-            if all(names.queue(text) is None for text in (name, dead_letter_queue) if text):
+            is_amqp = table.get("kind") == AMQP
+            rule = names.amqp_queue if is_amqp else names.queue
+            if all(rule(text) is None for text in (name, dead_letter_queue) if text):
                 route = names.fixed_part(given)
-                if table.get("kind") == AMQP:
+                if is_amqp:
                     dead_letter_queue = dead_letter_queue or amqp_dead_letter_queue(name)
                 yield ServiceQueue(name, route, tuple(handlers), dead_letter_queue)
 

@@ -233,6 +233,7 @@ def after_imports(module: Module, text: str) -> Module:
 
 
 def replaced(module: Module, index: int, text: str) -> Module:
+    """The module with a text in the place of one of its statements."""
     statement = module.tree.body[index]
     begin, end = module.begin(statement), module.end(statement)
     return Module.parse(module.content[:begin] + module.styled(text) + module.content[end:])
@@ -254,14 +255,6 @@ def cut(module: Module, index: int) -> Module:
     return _proved(after, [*module.tree.body[:index], *module.tree.body[index + 1 :]])
 
 
-def _proved(content: bytes, body: list[ast.stmt]) -> Module:
-    """The module of a content; UnrecognisedError if it is not this body."""
-    after = Module.parse(content)
-    if list(map(ast.dump, after.tree.body)) != list(map(ast.dump, body)):
-        raise UnrecognisedError("it has no place for a safe removal")
-    return after
-
-
 def without_imports(module: Module, names: set[str]) -> Module:
     """The module without the imports of these names that nothing uses any more."""
     unused = names - names_of(module.tree)
@@ -277,6 +270,14 @@ def without_imports(module: Module, names: set[str]) -> Module:
             text = ast.unparse(_only(item, *rest))
             module = replaced(module, index, text)
     return module
+
+
+def _proved(content: bytes, body: list[ast.stmt]) -> Module:
+    """The module of a content; UnrecognisedError if it is not this body."""
+    after = Module.parse(content)
+    if list(map(ast.dump, after.tree.body)) != list(map(ast.dump, body)):
+        raise UnrecognisedError("it has no place for a safe removal")
+    return after
 
 
 def _refuse_excess(tree: ast.AST) -> None:

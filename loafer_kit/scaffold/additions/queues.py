@@ -1,6 +1,7 @@
 """Adds a queue, a type of its messages or a handler: settings, code and tests change together."""
 
 import ast
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -123,10 +124,10 @@ class HandlerAddition:
     @property
     def files(self) -> Mapping[str, bytes]:
         """The files that the handler changes, each with a module that holds its new code."""
-        texts = {f"{self.package}/handlers.py": _HANDLER, "tests/test_handlers.py": _TEST}
+        modules = {f"{self.package}/handlers.py": _HANDLER, "tests/test_handlers.py": _TEST}
         return {
-            path: text.format(name=self.name, package=self.package).encode()
-            for path, text in texts.items()
+            path: module.format(name=self.name, package=self.package).encode()
+            for path, module in modules.items()
         }
 
     def apply(self, path: str, ours: bytes | None) -> bytes | None:
@@ -194,8 +195,9 @@ def plan_type(
             f"{draft.origin}: {known[type_]} handles the type {quoted(type_)} already"
         )
     wanted = handler or names.handler_for(type_)
-    types = {**_queues_of(draft)[index]["types"], type_: {"handler": wanted}}
-    wider = validation.service(_with_queue(draft, index, types=types))
+    types = json.loads(str(names.as_json(_queues_of(draft)[index]["types"])))
+    types[type_] = {"handler": wanted}
+    wider = validation.service(_with_queue(draft, index, {"types": types}))
     return QueueAddition(
         package=spec.package,
         queue=wider.queues[index],
@@ -229,8 +231,8 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -
     name = names.queue_name(str(values["name"]))
     for index, queue in enumerate(spec.queues):
         if queue.queue_name == name:
-            same = {**values, "name": queue.name}
-            if validation.service(_with_queue(draft, index, **same)).queues[index] != queue:
+            same = _with_queue(draft, index, {**values, "name": queue.name})
+            if validation.service(same).queues[index] != queue:
                 raise ConfigurationError(
                     f"{draft.origin}: the queue {quoted(name)} is there already with other "
                     "settings; change them there, then run `loafer-kit update`"
@@ -242,7 +244,7 @@ def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -
     )
 
     def put(ours: bytes) -> bytes:
-        return spec_file.with_queue(ours, spec_file.table(addition.after[SPEC], index))
+        return spec_file.with_queue(ours, spec_file.table_of(addition.after[SPEC], index))
 
     return replace(addition, put_setting=put)
 
@@ -284,7 +286,7 @@ def _queues_of(draft: Draft) -> list[dict[str, Any]]:
     return [*queues]
 
 
-def _with_queue(draft: Draft, index: int, **settings: Any) -> Draft:
+def _with_queue(draft: Draft, index: int, settings: Mapping[str, object]) -> Draft:
     """The draft with other settings of one queue."""
     queues = _queues_of(draft)
     queues[index] = {**queues[index], **settings}

@@ -115,8 +115,8 @@ def handler(draft: Draft, name: str, lock: Lock | None) -> tuple[Remove, Sequenc
             written = [addition.files[path]]
             base = lock.files.get(path) if lock else None
             written += [base] if isinstance(base, bytes) else []
-            texts = [text for content in written for text in _about(Module.parse(content), name)]
-            for text in dict.fromkeys(texts):
+            added = [text for content in written for text in _about(Module.parse(content), name)]
+            for text in dict.fromkeys(added):
                 module, edited = _without(module, text, None)
                 left += edited
         except UnrecognisedError as error:

@@ -22,7 +22,7 @@ _KEY = re.compile(r"^[ \t]*(?:name|package)[ \t]*=[^\n]*\n?", re.MULTILINE)
 _Edit = Callable[[str, dict[str, Any], str], str]
 
 
-def table(rendered: bytes, index: int) -> str:
+def table_of(rendered: bytes, index: int) -> str:
     """The table of one queue as the template renders it."""
     text = rendered.decode()
     start = lines.of_toml(text)["queues", index]

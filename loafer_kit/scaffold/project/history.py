@@ -37,8 +37,8 @@ def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[
     """
     if not lock.records:
         raise ConfigurationError(f"{project / locks.PATH}: there is no command to undo")
-    record = lock.records[-1]
-    edits = {edit.path: edit for edit in _edits(record, lock)}
+    newest = lock.records[-1]
+    edits = {edit.path: edit for edit in _edits(newest, lock)}
     contents = {path: read(project, path) for path in edits if not is_linked(project, path)}
     edited = [
         path
@@ -47,7 +47,7 @@ def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[
     ]
     if edited:
         raise ConfigurationError(
-            f"nothing was undone: edited since `loafer-kit {escape_line(record.command)}`: "
+            f"nothing was undone: edited since `loafer-kit {escape_line(newest.command)}`: "
             f"{', '.join(edited)}"
         )
     changed = [
@@ -55,14 +55,14 @@ def last(project: Path, lock: Lock, generator: Callable[[], Generator]) -> list[
         for path, edit in edits.items()
         if contents[path] is not None or edit.digest is None
     ]
-    return [*changed, projects.lock_change(project, _before(project, lock, record, generator))]
+    return [*changed, projects.lock_change(project, _before(project, lock, newest, generator))]
 
 
-def _edits(record: Record, lock: Lock) -> Iterator[Edit]:
+def _edits(newest: Record, lock: Lock) -> Iterator[Edit]:
     """The record's edits; for the first record also the files that updates created since."""
-    yield from record.edits
-    if record.before is None:
-        for path in lock.files.keys() - {edit.path for edit in record.edits}:
+    yield from newest.edits
+    if newest.before is None:
+        for path in sorted(lock.files.keys() - {edit.path for edit in newest.edits}):
             yield Edit(path, locks.digest_of(lock.files[path]), 0, 0, None)
 
 
@@ -76,12 +76,12 @@ def _is_as_left(edit: Edit, content: bytes | None, lock: Lock) -> bool:
 
 
 def _before(
-    project: Path, lock: Lock, record: Record, generator: Callable[[], Generator]
+    project: Path, lock: Lock, newest: Record, generator: Callable[[], Generator]
 ) -> Lock | None:
     """The lock as it would be if the command had never run."""
-    if record.before is None:
+    if newest.before is None:
         return None
-    spec = Draft(record.before, str(project / locks.PATH))
+    spec = Draft(newest.before, str(project / locks.PATH))
     return generator().again(spec).locked(project, lock, lock.records[:-1])
 
 

@@ -68,7 +68,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One `new` or `add`: its edits, and the lock's spec before it, None if there was no lock."""
+    """A command: its edits, and the lock's spec before it, None if there was no lock."""
 
     command: str
     edits: tuple[Edit, ...]

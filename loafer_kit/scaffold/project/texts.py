@@ -32,7 +32,7 @@ def plain(text: bytes) -> bytes:
 
 
 def plain_lines(text: bytes) -> Lines:
-    """The lines of a plain text."""
+    """The lines of a text as a template renders it."""
     return lines(plain(text))
 
 

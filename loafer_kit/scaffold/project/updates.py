@@ -212,10 +212,10 @@ def update(project: Path, lock: Lock, rendering: Rendering) -> list[Change]:
 
 def _renamed(found: Sequence[Candidate]) -> Mapping[Candidate, Candidate]:
     """The new files that replace an edited one which the template no longer renders."""
-    texts = [item for item in found if not item.is_binary and not item.is_linked]
-    born = [item for item in texts if item.base is None and item.ours is None and item.theirs]
+    files = [item for item in found if not item.is_binary and not item.is_linked]
+    born = [item for item in files if item.base is None and item.ours is None and item.theirs]
     renamed: dict[Candidate, Candidate] = {}
-    for old in texts:
+    for old in files:
         if old.theirs is None and old.is_edited and isinstance(old.base, bytes):
             scores = {_likeness(old.base, new): new for new in born if new not in renamed}
             if scores and max(scores) >= _SIMILAR:
@@ -234,4 +234,4 @@ def _resolved(base: Base | None, ours: bytes | None, theirs: bytes | None) -> Ba
     if not isinstance(base, Digest):
         return texts.like(base, ours)
     contents = (content for content in (ours, theirs) if content is not None)
-    return next((content for content in contents if texts.form_with(base, content)), base)
+    return next((content for content in contents if locks.is_base(base, content)), base)

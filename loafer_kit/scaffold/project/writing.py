@@ -79,7 +79,7 @@ def written_after(change: Change, folder: Path) -> Iterator[None]:
         yield
         return
     file = folder / change.path
-    missing = [folder for folder in file.parents if not folder.exists()]
+    missing = [parent for parent in file.parents if not parent.exists()]
     new = file.with_name(f".{file.name}.loafer-kit")
     with _failures_in_one_line(file), termination_as_exception():
         try:

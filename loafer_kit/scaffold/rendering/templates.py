@@ -212,7 +212,7 @@ def named(reference: str, checkout: str | None = None, directory: str | None = N
 def _expanded(reference: str) -> str:
     """The URL that a cookiecutter abbreviation stands for: `gh:user/repository`."""
     start, _, rest = reference.partition(":")
-    is_short = start in _ABBREVIATIONS and not rest.startswith("/")
+    is_short = start in _ABBREVIATIONS and rest[:1] not in ("", "/")
     return _ABBREVIATIONS[start].format(rest) if is_short else reference
 
 

@@ -76,11 +76,12 @@ async def _import(prefix: str, include: Collection[str], endpoint_url: str | Non
     others = result.dead_letter_queues()
     for name, node in queues.items():
         result.note_unsupported(
-            node, cloudformation.DEAD_LETTER_QUEUE if name in others else cloudformation.QUEUE
+            node,
+            cloudformation.DEAD_LETTER_QUEUE_KEYS if name in others else cloudformation.QUEUE_KEYS,
         )
     for found in result.subscriptions:
         what = f"its subscription to {quoted(found.topic)}"
-        result.note_unsupported(found.node, cloudformation.SUBSCRIPTION, what)
+        result.note_unsupported(found.node, cloudformation.SUBSCRIPTION_KEYS, what)
     return result
 
 
@@ -140,7 +141,7 @@ def _queue(result: ImportResult, name: str, node: Node) -> None:
     if target := policy["deadLetterTargetArn"].text:
         settings["dead_letter_queue"] = policy.with_value(last_part(target))
         settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
-    result.note_unsupported(policy, cloudformation.REDRIVE_POLICY)
+    result.note_unsupported(policy, cloudformation.REDRIVE_POLICY_KEYS)
     settings |= fifo(name, node["FifoQueue"], partial(_attribute, node), result)
     result.queue(name, node, settings)
 

@@ -46,7 +46,7 @@ _MEASURED = """
     ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
     ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
 """
-QUEUE = keys(
+QUEUE_KEYS = keys(
     f"""
     {_MEASURED} ContentBasedDeduplication DeduplicationScope FifoQueue FifoThroughputLimit QueueName
     ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout
@@ -54,14 +54,14 @@ QUEUE = keys(
     **_QUEUE_DEFAULTS,
 )
 # The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE = keys(
+DEAD_LETTER_QUEUE_KEYS = keys(
     f"{_MEASURED} FifoQueue QueueName",
     **_QUEUE_DEFAULTS,
     ContentBasedDeduplication="false",
     DeduplicationScope="queue",
     FifoThroughputLimit="perqueue",
 )
-REDRIVE_POLICY = keys("deadLetterTargetArn maxReceiveCount")
+REDRIVE_POLICY_KEYS = keys("deadLetterTargetArn maxReceiveCount")
 # `DisplayName` is for e-mail and SMS.
 _TOPIC_KEYS = keys(
     "DisplayName FifoTopic Subscription TopicArn TopicName",
@@ -71,31 +71,31 @@ _TOPIC_KEYS = keys(
     SignatureVersion="1",
     TracingConfig="passthrough",
 )
-SUBSCRIPTION = keys("""
+SUBSCRIPTION_KEYS = keys("""
     ConfirmationWasAuthenticated EffectiveDeliveryPolicy Endpoint FilterPolicy FilterPolicyScope Owner
     PendingConfirmation Protocol RawMessageDelivery SubscriptionArn SubscriptionPrincipal TopicArn
 """)
 # `ReportBatchItemFailures` is the only function response type; a service always settles each message
 # alone.
-_MAPPING = keys(
+_MAPPING_KEYS = keys(
     "BatchSize EventSourceArn FunctionName FunctionResponseTypes Queue",
     Enabled="true",
     MaximumBatchingWindowInSeconds="0",
 )
-_TEMPLATE = keys("""
+_TEMPLATE_KEYS = keys("""
     AWSTemplateFormatVersion Conditions Description Globals Mappings Metadata Outputs Parameters
     Resources Rules Transform
 """)
 # How a stack is deployed does not matter to a consumer.
-_RESOURCE = keys("""
+_RESOURCE_KEYS = keys("""
     Condition Connectors CreationPolicy DeletionPolicy DependsOn IgnoreGlobals Metadata Properties Type
     UpdatePolicy UpdateReplacePolicy
 """)
-_EVENT = keys("Properties Type")
-_SNS_EVENT = keys("FilterPolicy FilterPolicyScope SqsSubscription Topic")
-_SQS_SUBSCRIPTION = keys("BatchSize QueueArn QueuePolicyLogicalId QueueUrl", Enabled="true")
+_EVENT_KEYS = keys("Properties Type")
+_SNS_EVENT_KEYS = keys("FilterPolicy FilterPolicyScope SqsSubscription Topic")
+_SQS_SUBSCRIPTION_KEYS = keys("BatchSize QueueArn QueuePolicyLogicalId QueueUrl", Enabled="true")
 # The service replaces the function: how it is built and published does not matter.
-_FUNCTION = keys("""
+_FUNCTION_KEYS = keys("""
     Architectures AutoPublishAlias AutoPublishAliasAllProperties AutoPublishCodeSha256
     CodeSigningConfigArn CodeUri DeploymentPreference Description EphemeralStorage Events FunctionName
     Handler ImageConfig ImageUri InlineCode Layers MemorySize PackageType PropagateTags
@@ -134,7 +134,7 @@ class _Reader:
         self._made_topics: set[str] = set()
 
     def read(self) -> ImportResult:
-        self._result.note_unsupported(self._root, _TEMPLATE)
+        self._result.note_unsupported(self._root, _TEMPLATE_KEYS)
         self._made.update(self._of_stack())
         self._made_topics |= {self._intrinsics.name(key) for key, _ in self._of(_TOPIC)}
         readers = {
@@ -190,11 +190,12 @@ class _Reader:
         dead letters must not be consumed by mistake.
         """
         queues = dict(self._of(_QUEUE))
-        owners = {"the functions": self._root["Globals"].value}
+        owners = {}
         for logical_id, resource in self._root["Resources"].items():
             if logical_id not in queues:
                 kind = listed([str(resource["Type"].value)])
                 owners[f"{quoted(logical_id)} ({kind})"] = resource["Properties"].value
+        owners["the functions"] = self._root["Globals"].value
         for owner, value in owners.items():
             for place in dead_letter_targets(value):
                 for text in self._intrinsics.texts(place):
@@ -207,7 +208,9 @@ class _Reader:
         others = self._result.dead_letter_queues()
         for logical_id, resource in self._of(_QUEUE):
             is_dead = self._intrinsics.name(logical_id) in others
-            self._note_unsupported(resource["Properties"], DEAD_LETTER_QUEUE if is_dead else QUEUE)
+            self._note_unsupported(
+                resource["Properties"], DEAD_LETTER_QUEUE_KEYS if is_dead else QUEUE_KEYS
+            )
         subscribed = {item.topic for item in self._result.subscriptions}
         for logical_id, resource in self._of(_TOPIC):
             properties = self._properties(resource)
@@ -257,7 +260,7 @@ class _Reader:
         policy = node.with_value(self._intrinsics.resolve(node.value))
         if not policy.is_there:
             return {}
-        self._result.note_unsupported(policy, REDRIVE_POLICY)
+        self._result.note_unsupported(policy, REDRIVE_POLICY_KEYS)
         target = policy["deadLetterTargetArn"]
         name = last_part(str(target.value))
         if UNKNOWN in name:
@@ -288,7 +291,7 @@ class _Reader:
         if topic and queue:
             self._subscribed(topic, topic_node, queue, place)
             self._result.queue(queue, place)
-            self._note_unsupported(place, SUBSCRIPTION)
+            self._note_unsupported(place, SUBSCRIPTION_KEYS)
 
     def _mapping(self, _logical_id: str, resource: Node) -> None:
         properties = self._properties(resource)
@@ -296,7 +299,7 @@ class _Reader:
         if not source.is_there or not _is_of_queue(self._intrinsics.text(source.value)):
             self._result.note(resource, "is left out: it reads no queue")
             return
-        self._consume(properties, source, _MAPPING)
+        self._consume(properties, source, _MAPPING_KEYS)
 
     def _function(self, logical_id: str, resource: Node) -> None:
         properties = self._properties(resource)
@@ -304,16 +307,16 @@ class _Reader:
         for event_id, event in properties["Events"].items():
             self._event(f"{logical_id}{event_id}Queue", event)
         if len(self._result.readers) > readers:
-            self._note_unsupported(properties, _FUNCTION)
-            self._note_unsupported(self._root.at("Globals", "Function"), _FUNCTION)
+            self._note_unsupported(properties, _FUNCTION_KEYS)
+            self._note_unsupported(self._root.at("Globals", "Function"), _FUNCTION_KEYS)
         elif not properties["Events"].is_there:
             self._result.note(resource, "is left out: it has no events")
 
     def _event(self, queue_id: str, event: Node) -> None:
         properties = event["Properties"]
-        self._result.note_unsupported(event, _EVENT)
+        self._result.note_unsupported(event, _EVENT_KEYS)
         if event["Type"].value == "SQS":
-            self._consume(properties, properties["Queue"], _MAPPING)
+            self._consume(properties, properties["Queue"], _MAPPING_KEYS)
         elif event["Type"].value == "SNS":
             self._sns_event(queue_id, properties)
         else:
@@ -324,7 +327,7 @@ class _Reader:
         through = properties["SqsSubscription"]
         topic = self._target(properties["Topic"])
         if isinstance(through.value, dict):
-            queue = self._consume(through, through["QueueArn"], _SQS_SUBSCRIPTION)
+            queue = self._consume(through, through["QueueArn"], _SQS_SUBSCRIPTION_KEYS)
         elif self._intrinsics.boolean(through.value) is True:
             queue = queue_id
             self._result.note(through, f"its queue's name {_WHEN_DEPLOYED}: called {quoted(queue)}")
@@ -333,7 +336,7 @@ class _Reader:
         else:
             self._result.note(properties, "the topic calls the function: there is no queue")
             return
-        self._note_unsupported(properties, _SNS_EVENT)
+        self._note_unsupported(properties, _SNS_EVENT_KEYS)
         if topic and queue:
             self._subscribed(topic, properties["Topic"], queue, properties)
 
@@ -379,7 +382,7 @@ class _Reader:
 
     def _properties(self, resource: Node) -> Node:
         """The properties of a resource; its unsupported keys are noted."""
-        self._result.note_unsupported(resource, _RESOURCE)
+        self._result.note_unsupported(resource, _RESOURCE_KEYS)
         return resource["Properties"]
 
     def _note_unsupported(self, node: Node, known: Keys) -> None:

@@ -306,7 +306,10 @@ class References:
 
     def _file(self, name: str, folder: FilePath | None) -> Node:
         """The root of another file, which must be in the folder of the document."""
-        path = (folder / unquote(name)).resolve() if folder else None
+        try:
+            path = (folder / unquote(name)).resolve() if folder else None
+        except ValueError as error:  # of a NUL
+            raise ConfigurationError(f"{quoted(name)} cannot name a file") from error
         if path is None or self._folder is None or not path.is_relative_to(self._folder):
             raise ConfigurationError(
                 f"{quoted(name)} leads out of the document's folder: nothing outside is read"

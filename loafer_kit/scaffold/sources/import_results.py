@@ -35,9 +35,9 @@ Keys = Mapping[str, Sequence[str] | None]
 def keys(known: str, **defaults: str) -> Keys:
     """Keys from texts with spaces between words; each key that is not listed is noted.
 
-    `known` become parts of the spec, or never matter to a consumer: ids, descriptions, values that a
-    provider computes, keys of other protocols. `defaults` are the values that AWS itself uses, as
-    lower-case texts.
+    The keys in `known` become parts of the spec, or never matter to a consumer: ids, descriptions,
+    values that a provider computes, keys of other protocols. `defaults` has the values that AWS
+    itself uses, as lower-case texts.
     """
     return {key: text.split() for key, text in defaults.items()} | dict.fromkeys(known.split())
 
@@ -112,9 +112,8 @@ class ImportResult:
     def parameters(self, found: Iterable[Parameter]) -> None:
         """Add the parameters that names of queues and topics take."""
         tables = [
-            {"name": parameter.name}
-            | ({} if parameter.default is None else {"default": parameter.default})
-            for parameter in found
+            {"name": item.name} | ({} if item.default is None else {"default": item.default})
+            for item in found
         ]
         if tables:
             self.values["parameters"] = tables

@@ -22,10 +22,15 @@ _NAMES = {
     "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
     "AWS::SNS::Topic": ("TopicName", "FifoTopic"),
 }
-
 _FUNCTIONS = frozenset(
     ["Ref", "Fn::FindInMap", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::Sub"]
 )  # fmt: skip
+# A variable of Serverless, with its default.
+_VARIABLE = re.compile(
+    r"\$\{(?P<name>(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b[^${},]*)"
+    r"(?:,\s*['\"]?(?P<default>[^${}'\"]*)['\"]?)?\}"
+)
+_MOST_ROUNDS = 10
 
 
 class Intrinsics:
@@ -150,8 +155,8 @@ class Intrinsics:
             case {"Condition": name}:
                 return self.condition(name)
             case {"Fn::Equals": [one, other]}:
-                texts = self.text(one), self.text(other)
-                return None if UNKNOWN in "".join(texts) else texts[0] == texts[1]
+                both = self.text(one), self.text(other)
+                return None if UNKNOWN in "".join(both) else both[0] == both[1]
             case {"Fn::Not": [inner]}:
                 holds = self._holds(inner)
                 return None if holds is None else not holds
@@ -217,11 +222,11 @@ class Intrinsics:
             return self._arn(name)
         if name in self.parameters and not self._takes_defaults:
             return f"${{{self.parameters[name].name}}}"
-        parameter = self._root.at("Parameters", name)
-        default = parameter["Default"].value
+        declared = self._root.at("Parameters", name)
+        default = declared["Default"].value
         if default is not None:
             self._used.add(name)
-        if isinstance(default, str) and "List" in str(parameter["Type"].value):
+        if isinstance(default, str) and "List" in str(declared["Type"].value):
             return default.split(",")
         return default if isinstance(default, (str, int, float)) else UNKNOWN
 
@@ -264,9 +269,9 @@ def _references(value: object) -> Iterator[str]:
             case {"Fn::FindInMap": _}:
                 continue
             case {"Fn::Sub": str() as text}:
-                yield from _substituted(text)
+                yield from _names_in(text)
             case {"Fn::Sub": [str() as text, values]}:
-                yield from _substituted(text)
+                yield from _names_in(text)
                 waiting.append(values)
             case dict() as table:
                 waiting += table.values()
@@ -274,15 +279,11 @@ def _references(value: object) -> Iterator[str]:
                 waiting += items
 
 
-def _substituted(text: str) -> Iterator[str]:
+def _names_in(text: str) -> Iterator[str]:
     yield from (name.strip() for mark, name in _SUBSTITUTED.findall(text) if not mark)
 
 
-_VARIABLE = re.compile(
-    r"\$\{(?P<name>(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b[^${},]*)"
-    r"(?:,\s*['\"]?(?P<default>[^${}'\"]*)['\"]?)?\}"
-)
-_MOST_ROUNDS = 10
+# Serverless.
 
 
 def template_of(document: Document) -> Document:

@@ -9,7 +9,7 @@ from pathlib import Path
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
-from loafer_kit.scaffold.sources.cloudformation import MESSAGE_SIZES, REDRIVE_POLICY
+from loafer_kit.scaffold.sources.cloudformation import MESSAGE_SIZES, REDRIVE_POLICY_KEYS
 from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
@@ -233,7 +233,7 @@ class _Reader:
         if name not in self._result.queues:
             self._note(resource, "is left out: its queue is not described")
             return
-        self._result.note_unsupported(where.parsed, REDRIVE_POLICY, quoted(resource.address))
+        self._result.note_unsupported(where.parsed, REDRIVE_POLICY_KEYS, quoted(resource.address))
         settings = self._result.queues[name].settings
         settings["dead_letter_queue"] = where.with_value(target)
         if where.is_there:

@@ -1,4 +1,4 @@
-"""Problems that no value has by itself: keys, queues, parameters and models that contradict each other."""
+"""Contradictions: values that are valid by themselves and not beside each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from loafer_kit.scaffold.spec.fields import (
     ARTEFACTS_FOR_RABBITMQ,
     ATTRIBUTES,
     ENVELOPES,
+    EVERY,
+    EVERY_OF_AMQP,
     FIFO,
     OPTIONS,
-    QUEUE,
     SUBSCRIPTION,
     Value,
 )
@@ -33,12 +34,8 @@ Values = Mapping[str, Value]
 # A key, whether its value is wrong, and why.
 _Row = tuple[str, object, str]
 
-# The rules of the names that may contain parameters.
-_PARAMETERISED = {
-    row.name: row.rule
-    for row in QUEUE
-    if row.rule and row.name in ("name", "topic", "dead_letter_queue")
-}
+# The names that may contain parameters.
+_PARAMETERISED = ("name", "topic", "dead_letter_queue")
 # The keys of a queue of SQS that one of RabbitMQ does not have.
 _OF_SQS = {row.name for row in (*ATTRIBUTES, *OPTIONS)} - AMQP_OPTIONS | {"fifo", "topic"}
 
@@ -70,11 +67,11 @@ class Entry:
 
 
 def find(
-    spec: ServiceSpec, queues: Sequence[Entry], wanted: object, *, have_examples: bool
+    spec: ServiceSpec, queues: Sequence[Entry], wanted: object, *, models_are_valid: bool
 ) -> Iterator[Problem]:
     """The contradictions within queues and between them; `wanted` are the artefacts as given.
 
-    Models are valid, apart from what is found here, if they `have_examples`.
+    Whether the models have examples is asked only if `models_are_valid` by themselves.
     """
     for queue in queues:
         for key, is_wrong, why in (*_kind(queue), *_aws(queue), *_dead_letters(queue)):
@@ -87,7 +84,7 @@ def find(
     yield from dead_letter_cycles([queue.spec for queue in queues])
     yield from _topics(queues)
     yield from _brokers(queues, wanted)
-    yield from _models(queues, spec.payloads, have_examples=have_examples)
+    yield from _models(queues, spec.payloads, are_valid=models_are_valid)
 
 
 def with_lambda(spec: ServiceSpec) -> Iterator[Problem]:
@@ -109,12 +106,10 @@ def _kind(queue: Entry) -> Iterator[_Row]:
     yield "topic", told.get("kind") == "sqs", "a queue of kind 'sqs' has no topic"
     for key in ("exchange", "routing_key"):
         yield key, kind != AMQP, "only a queue of kind 'amqp' has one"
-    for key in _OF_SQS:
+    for key in sorted(_OF_SQS):
         yield key, kind == AMQP, "a queue of kind 'amqp' has none: it is for SQS"
     if kind == AMQP:
         yield "routing_key", "exchange" not in told, "needs an exchange"
-        is_plain = "/" not in queue.spec.name and not queue.spec.fifo
-        yield "name", not is_plain, "a queue of kind 'amqp' has a plain name"
     why = f"a queue of kind {quoted(kind)} has no translator of its own"
     yield "translator", kind in ENVELOPES, why
     why = "a queue of kind 's3' has no payload: its handler gets S3's own records"
@@ -148,7 +143,8 @@ def _aws(queue: Entry) -> Iterator[_Row]:
 
 def _dead_letters(queue: Entry) -> Iterator[_Row]:
     name, target = queue.spec.queue_name, queue.spec.dead_letter_queue
-    yield "max_receive_count", target is None, "needs a dead_letter_queue"
+    if queue.spec.kind != AMQP:  # there, each queue has one
+        yield "max_receive_count", target is None, "needs a dead_letter_queue"
     if target is not None and target == name:
         yield "dead_letter_queue", True, "a queue cannot be its own dead-letter queue"
     elif target is not None and name:
@@ -161,14 +157,15 @@ def _parameters(queues: Sequence[Entry], parameters: Sequence[Parameter]) -> Ite
     """Parameters that a name takes and nobody declares, and names that are invalid with them."""
     stand_ins = {parameter.name: parameter.stand_in for parameter in parameters}
     for queue in queues:
-        for key, rule in _PARAMETERISED.items():
-            name = str(queue.values.get(key, ""))
+        rows = EVERY_OF_AMQP if queue.spec.kind == AMQP else EVERY
+        for row in (row for row in rows if row.name in _PARAMETERISED):
+            key, name = row.name, str(queue.values.get(row.name, ""))
             used = names.parameters_in(name)
             unknown = [parameter for parameter in used if parameter not in stand_ins]
             for parameter in dict.fromkeys(unknown):
                 hint = names.did_you_mean(parameter, stand_ins) or ": declare it in `parameters`"
                 yield queue.problem(f"{quoted(parameter)} is not a parameter{hint}", key)
-            if used and not unknown and (why := rule(names.fill(name, stand_ins))):
+            if used and not unknown and (why := row.why_not(names.fill(name, stand_ins))):
                 yield queue.problem(why, key)
 
 
@@ -263,14 +260,14 @@ def _brokers(queues: Sequence[Entry], wanted: object) -> Iterator[Problem]:
             yield Problem(("with", index), message)
 
 
-def _models(queues: Sequence[Entry], models: Payloads, *, have_examples: bool) -> Iterator[Problem]:
+def _models(queues: Sequence[Entry], models: Payloads, *, are_valid: bool) -> Iterator[Problem]:
     """Payloads that are not models, have no example, or exclude a type or a translator."""
     for queue in queues:
         for place, name in queue.named("payload"):
             if name not in models:
                 near = names.did_you_mean(name, models)
                 yield queue.problem(f"{quoted(name)} is not a model of payloads{near}", *place)
-            elif have_examples and (why := payloads.why_no_example(name, models)):
+            elif are_valid and (why := payloads.why_no_example(name, models)):
                 yield queue.problem(f"{quoted(name)} {why}", *place)
         for type_ in queue.spec.types:
             model = models.get(type_.payload or "")

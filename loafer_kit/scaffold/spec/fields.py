@@ -1,9 +1,12 @@
-"""The keys of a spec and the values of `with`: one row each, for validation, flags, questions, JSON Schema and docs."""
+"""The keys of a spec, and the values of `with`: one row each.
+
+Validation, flags, questions, the JSON Schema and the docs are made from the rows.
+"""
 
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from loafer_kit.scaffold.escaping import quoted
@@ -25,6 +28,7 @@ _KINDS: Mapping[Kind, tuple[type | tuple[type, ...], str]] = {
 DEFAULT_BATCH_SIZE = 10
 DEFAULT_CONCURRENCY = 10
 DEFAULT_HANDLER_TIMEOUT = 60
+# The spec's own, for a queue with a dead-letter queue.
 DEFAULT_MAX_RECEIVE_COUNT = 5
 # SQS's, in seconds.
 DEFAULT_VISIBILITY_TIMEOUT = 30
@@ -120,14 +124,10 @@ AMQP_OPTIONS = frozenset(
         "retry_delay_cap",
     }
 )
-
-
-def amqp_dead_letter_queue(queue: str) -> str:
-    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
-    return f"{queue}.dead"
-
-
 KINDS = ("sqs", "sns", *ENVELOPES, AMQP)
+
+# JSON Schema looks at a name without its queue's kind.
+_ANY_QUEUE = re.compile(f"{names.QUEUE_OR_URL.pattern}|{names.AMQP_QUEUE.pattern}")
 
 # fmt: off
 # The keys of a service, except its tables.
@@ -160,7 +160,7 @@ PARAMETER = (
 QUEUE = (
     Field(
         "name", "string", "The queue's name, or its URL.",
-        required=True, rule=names.queue_or_url, pattern=names.QUEUE_OR_URL,
+        required=True, rule=names.queue_or_url, pattern=_ANY_QUEUE,
     ),
     Field(
         "fifo", "boolean",
@@ -224,7 +224,7 @@ QUEUE = (
     ),
     Field(
         "dead_letter_queue", "string", "The queue for messages that cannot be handled.",
-        rule=names.queue, pattern=names.QUEUE,
+        rule=names.queue, pattern=_ANY_QUEUE,
     ),
     Field(
         "max_receive_count", "integer",
@@ -438,3 +438,13 @@ ATTRIBUTES = SUBSCRIPTION + FIFO
 
 #: Every key of a queue.
 EVERY = QUEUE + ATTRIBUTES + OPTIONS
+
+#: The same for a queue of RabbitMQ, whose names follow another rule.
+EVERY_OF_AMQP = tuple(
+    replace(row, rule=names.amqp_queue) if row.pattern is _ANY_QUEUE else row for row in EVERY
+)
+
+
+def amqp_dead_letter_queue(queue: str) -> str:
+    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
+    return f"{queue}.dead"

@@ -68,6 +68,7 @@ WHOLE_REFERENCE = re.compile(rf"\$\{{{PARAMETER.pattern}\}}")
 QUEUE = re.compile(rf"(?:[A-Za-z0-9_-]|{WHOLE_REFERENCE.pattern})+(?:\.fifo)?")
 PARAMETER_VALUE = re.compile(r"[A-Za-z0-9_-]+")
 QUEUE_OR_URL = re.compile(rf"(?:https?://[^\s?#]+/)?{QUEUE.pattern}")
+AMQP_QUEUE = re.compile(rf"(?!amq\.)(?:[A-Za-z0-9_.:-]|{WHOLE_REFERENCE.pattern})+(?<!\.fifo)")
 # A key of a JSON object: it reads the same in Python, TOML and JSON.
 KEY = re.compile(
     r"""(?! )[^\x00-\x1f\x7f-\xa0"'`\\{}\u2028\u2029\ud800-\udfff\ufeff]{1,100}(?<! )"""
@@ -172,6 +173,16 @@ def amqp(name: str) -> str | None:
     return f"{quoted(name)} must be a text of at most {_LONGEST['amqp']} bytes, without line ends"
 
 
+def amqp_queue(name: str) -> str | None:
+    """The name of a queue of RabbitMQ, which keeps names that begin with `amq.` for itself."""
+    if AMQP_QUEUE.fullmatch(name) and len(REFERENCE.sub("", name)) <= _LONGEST["amqp"]:
+        return None
+    return (
+        f"{quoted(name)} cannot name a queue of RabbitMQ here: letters, digits, '-', '_', '.' and ':' "
+        f"only, no 'amq.' at its start or '.fifo' at its end, at most {_LONGEST['amqp']} characters"
+    )
+
+
 def queue_or_url(name: str) -> str | None:
     """A queue's name or its URL, whose last part is the name."""
     return _queue_url(name) if "/" in name else queue(name)
@@ -223,11 +234,11 @@ def fill(name: str, values: Mapping[str, str]) -> str:
 
 def fixed_part(name: str) -> str:
     """A name without its parameters: `${STAGE}-orders` is `orders`; `${ORDERS}` is `orders`."""
-    stem, dot, fifo = name.partition(".")
-    fixed = re.sub(r"[-_]{2,}", "-", REFERENCE.sub("", stem)) if "$" in stem else stem
-    if fixed != stem:
-        fixed = fixed.strip("-_") or "-".join(REFERENCE.findall(stem)).lower()
-    return fixed + dot + fifo
+    if "$" not in name:
+        return name
+    stem = name.removesuffix(".fifo")
+    fixed = re.sub(r"[-_.:]{2,}", "-", REFERENCE.sub("", stem)).strip("-_.:")
+    return (fixed or "-".join(REFERENCE.findall(stem)).lower()) + name[len(stem) :]
 
 
 def handler_for(name_or_url: str) -> str:
@@ -263,25 +274,6 @@ def _defined(name: str) -> str | None:
     return None
 
 
-def _queue_url(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    steps = parts.path.split("/")[1:]
-    if (
-        parts.scheme not in ("http", "https")
-        or not _HOST.fullmatch(parts.netloc)
-        or f"{parts.scheme}://{parts.netloc}{parts.path}" != url
-        or not all(re.fullmatch(r"[A-Za-z0-9_-]+", step) for step in steps[:-1])
-    ):
-        return (
-            f"{quoted(url)} is neither a queue's name nor its URL, "
-            "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
-        )
-    return queue(steps[-1])
-
-
 def as_json(value: object) -> object:
     """A table as JSON, and JSON as `json.dumps` writes it; any other value as it is."""
     try:
@@ -309,9 +301,9 @@ def filter_policy(text: str) -> str | None:
     """A filter policy of SNS as JSON, as far as its form tells."""
     if why := table(text):
         return why
-    for key, condition in json.loads(text).items():
+    for word, condition in json.loads(text).items():
         if not condition or not isinstance(condition, (list, Mapping)):
-            return f"{key!a} must be a list of what it accepts"
+            return f"{word!a} must be a list of what it accepts"
     return None
 
 
@@ -321,10 +313,29 @@ def filter_policy_in(scope: object, policy: object) -> str | None:
     why = filter_policy(known) if isinstance(known, str) else "must be a table, or JSON of one"
     if why is None and scope != "MessageBody":
         conditions = json.loads(str(known)).items()
-        nested = [key for key, condition in conditions if isinstance(condition, Mapping)]
+        nested = [word for word, condition in conditions if isinstance(condition, Mapping)]
         if nested:
             why = f"{nested[0]!a} must be a list, unless filter_policy_scope is MessageBody"
     return why
+
+
+def _queue_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    steps = parts.path.split("/")[1:]
+    if (
+        parts.scheme not in ("http", "https")
+        or not _HOST.fullmatch(parts.netloc)
+        or f"{parts.scheme}://{parts.netloc}{parts.path}" != url
+        or not all(re.fullmatch(r"[A-Za-z0-9_-]+", step) for step in steps[:-1])
+    ):
+        return (
+            f"{quoted(url)} is neither a queue's name nor its URL, "
+            "like https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+        )
+    return queue(steps[-1])
 
 
 def _parsed(text: str) -> Any:

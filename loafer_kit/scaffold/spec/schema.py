@@ -1,6 +1,6 @@
 """JSON Schemas: of a spec, made from the rows that validate it, and of the messages that fit a model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loafer_kit.scaffold.spec import names, payload_types, payloads
@@ -129,7 +129,7 @@ def of_model(name: str, found: Payloads) -> Schema:
     return {**_reference(name), "$defs": definitions}
 
 
-def _object(fields: Any) -> Schema:
+def _object(fields: Mapping[str, Type]) -> Schema:
     return {
         "type": "object",
         "properties": {key: _type(type_) for key, type_ in fields.items()},

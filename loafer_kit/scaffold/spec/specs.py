@@ -136,8 +136,9 @@ class QueueSpec:
     """One queue of a service and the code that handles its messages.
 
     `name` is a name or a URL, as given. With `types`, `by` names where a message says its type, and
-    `handler` gets the messages of other types, None if they are rejected. `options` holds those of `fields.OPTIONS` that are set,
-    `attributes` those of `fields.ATTRIBUTES` that differ from AWS's defaults. A topic given by ARN exists, whatever `creates_topic` says.
+    `handler` gets the messages of other types, None if they are rejected. `options` holds those of
+    `fields.OPTIONS` that are set, `attributes` those of `fields.ATTRIBUTES` that differ from AWS's
+    defaults. A topic given by ARN exists, whatever `creates_topic` says.
     """
 
     name: str
@@ -231,7 +232,6 @@ class QueueSpec:
 
     def filled(self, values: Mapping[str, str]) -> Self:
         """The queue with its parameters replaced by their values."""
-
         return replace(
             self,
             name=names.fill(self.name, values),

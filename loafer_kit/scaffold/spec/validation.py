@@ -8,12 +8,14 @@ from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import contradictions, names, payloads
 from loafer_kit.scaffold.spec.contradictions import Entry, Values
 from loafer_kit.scaffold.spec.fields import (
+    AMQP,
     ARTEFACT_NAMES,
     ATTRIBUTES,
     DEFAULT_HANDLER_TIMEOUT,
     DEFAULT_MAX_RECEIVE_COUNT,
     DEFAULT_VISIBILITY_TIMEOUT,
     EVERY,
+    EVERY_OF_AMQP,
     OPTIONS,
     PARAMETER,
     SERVICE,
@@ -77,7 +79,7 @@ def _read(draft: Draft) -> tuple[ServiceSpec, Sequence[Problem]]:
         payloads=models,
     )
     problems.extend(
-        contradictions.find(spec, queues, draft.values.get("with"), have_examples=are_valid)
+        contradictions.find(spec, queues, draft.values.get("with"), models_are_valid=are_valid)
     )
     if not (problems or draft.problems):
         problems.extend(contradictions.with_lambda(spec))
@@ -148,7 +150,8 @@ def _queue(raw: object, path: Path, problems: list[Problem]) -> Entry:
         table = {**raw, "topic": topic.get("name")}
         if "name" not in topic:
             del table["topic"]
-    values = _table(table, EVERY, path, problems)
+    is_amqp = isinstance(table, Mapping) and table.get("kind") == AMQP
+    values = _table(table, EVERY_OF_AMQP if is_amqp else EVERY, path, problems)
     types = _types(values, path, problems)
     if "by" in values and not (isinstance(raw, Mapping) and "types" in raw):
         problems.append(Problem((*path, "by"), "needs `types`"))
@@ -170,7 +173,7 @@ def _queue(raw: object, path: Path, problems: list[Problem]) -> Entry:
         translator=_text(values, "translator"),
         payload=_text(values, "payload"),
         dead_letter_queue=target,
-        max_receive_count=None if target is None else count,
+        max_receive_count=count if target or "max_receive_count" in values else None,
         options={row.name: options[row.name] for row in OPTIONS if row.name in options},
         attributes={
             row.name: values[row.name]

@@ -154,6 +154,16 @@ def test_an_edited_service_gets_the_handler_of_a_type(edit):
     assert with_type(after, "order.sent") == after
 
 
+def test_types_that_are_written_as_json_are_told_with_what_they_lack():
+    """They are no rows that another one can follow."""
+    queue = '[[queues]]\nname = "orders"\nby = "type"\ntypes = \'{"paid": {}}\'\n'
+    files = {**rendered(TYPED), "loafer.toml": f'name = "shop"\n{queue}'.encode()}
+
+    with pytest.raises(pieces.UnplacedError, match="are not rows of") as caught:
+        with_type(files, "sent")
+    assert 'sent = { handler = "handle_sent" }' in caught.value.snippet
+
+
 @pytest.mark.parametrize(
     ("name", "handler", "queue", "message"),
     [
@@ -371,6 +381,8 @@ def test_other_settings_of_a_known_queue_are_refused():
     [
         ("a b", "'a b': name: 'a b' cannot name a queue"),
         ("new,color=red", "'new,color=red': color: is not a known key"),
+        ("orders,index=1", "'orders,index=1': index: is not a known key"),
+        ("orders,draft=x", "'orders,draft=x': draft: is not a known key"),
         ("new,fifo", "'new,fifo': 'fifo' must have the form key=value"),
         ("new,handler=handle_orders", "handler: handle_orders is already the handler of queues"),
     ],

@@ -201,6 +201,17 @@ def test_a_lock_is_smaller_than_its_files(tmp_path):
     assert not locks.is_base(files["binary"], b"x")
 
 
+def test_an_empty_file_that_is_kept_by_its_hash_alone_is_not_edited(tmp_path):
+    """It becomes what the template renders now."""
+    (tmp_path / "key").touch()
+    lock = replace(LOCK, files={"key": Digest(digest(b""))})
+
+    [found] = updates.candidates(lock, Plan({"key": b"new"}), tmp_path)
+
+    assert not found.is_edited
+    assert found.merged().after == b"new"
+
+
 contents = st.none() | st.binary(max_size=20) | st.text("ab\n", max_size=20).map(str.encode)
 
 

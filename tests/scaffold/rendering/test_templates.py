@@ -51,6 +51,7 @@ def test_as_whom_ssh_logs_in_is_no_secret(reference):
         ("gl:user/x", "https://gitlab.com/user/x.git"),
         ("bb:user/x", "https://bitbucket.org/user/x"),
         ("zz:user/x", "./zz:user/x"),
+        ("gh:", "gh:"),
     ],
 )
 def test_an_abbreviation_of_cookiecutter_s_is_a_url(reference, place):

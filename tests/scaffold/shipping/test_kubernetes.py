@@ -161,13 +161,13 @@ def test_the_manifest_scales_the_number_of_pods_alone(manifest):
 
 def test_a_service_of_rabbitmq_scales_on_its_queue_with_its_broker_from_a_secret(manifest):
     """Kubernetes and KEDA take it; nothing of AWS is left."""
-    found = manifest(queues=[{"name": "orders", "kind": "amqp", "concurrency": 5}])
+    found = manifest(queues=[{"name": "shop.orders", "kind": "amqp", "concurrency": 5}])
     kubernetes_validate.validate(found["Deployment"], "1.30", strict=True)
     for kind in ("ScaledObject", "TriggerAuthentication"):
         jsonschema.validate(found[kind]["spec"], KEDA[kind])
     (trigger,) = found["ScaledObject"]["spec"]["triggers"]
     assert trigger["type"] == "rabbitmq"
-    assert trigger["metadata"]["queueName"] == "orders"
+    assert trigger["metadata"]["queueName"] == "shop.orders"
     (variable,) = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]
     assert variable["name"] == "LOAFER_AMQP_URL"
     assert variable["valueFrom"]["secretKeyRef"]["name"] == found["Secret"]["metadata"]["name"]

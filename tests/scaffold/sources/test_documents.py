@@ -235,6 +235,7 @@ def test_a_reference_may_lead_to_a_file_in_the_documents_folder(tmp_path):
         ("//example.com/x.json", "nothing is fetched"),
         ("file:///etc/passwd", "nothing is fetched"),
         ("missing.json", "No such file"),
+        ("%00.json", "cannot name a file"),
         ("secret.txt", "a referenced file ends in"),
     ],
 )

@@ -452,7 +452,7 @@ def test_the_filter_of_a_subscription_on_aws_is_read(local_queues):
 def test_each_attribute_that_aws_knows_is_said_or_counted_or_noted():
     """Also those that the embedded server does not keep, and those that are still to come."""
     shape = Session().get_service_model("sqs").shape_for("QueueAttributeName")
-    known = {name for name, values in cloudformation.QUEUE.items() if values is None}
+    known = {name for name, values in cloudformation.QUEUE_KEYS.items() if values is None}
 
     assert {name for name in shape.enum if name not in known} == {
         "All",  # asks for all the others

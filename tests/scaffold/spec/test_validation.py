@@ -226,3 +226,18 @@ def test_a_queue_of_rabbitmq_has_its_exchange_and_its_options():
     orders, bills = service.queues
     assert (orders.exchange, orders.routing_key) == ("shop", "order.*")
     assert bills.options == {"concurrency": 5, "retry_delay": 1, "handler_timeout": 60}
+
+
+def test_a_queue_of_rabbitmq_is_named_as_rabbitmq_allows():
+    """With dots, also in the name of its dead-letter queue, which it has in any case."""
+    service = spec(
+        {"name": "${STAGE}.order.events", "kind": "amqp", "dead_letter_queue": "${STAGE}.dead"},
+        {"name": "shop:bills", "kind": "amqp", "max_receive_count": 3},
+        parameters=[{"name": "STAGE"}],
+    )
+
+    events, bills = service.queues
+    assert (events.route_name, events.handler) == ("order.events", "handle_order_events")
+    assert (bills.handler, bills.max_receive_count) == ("handle_shop_bills", 3)
+    assert bills.amqp_options == {"max_deliveries": 3}
+    assert service.filled({"STAGE": "dev"}).queues[0].dead_letter_queue == "dev.dead"
