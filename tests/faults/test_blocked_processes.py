@@ -117,8 +117,8 @@ def test_a_process_that_was_stopped_starts_nothing_on_a_lease_that_is_over(
     until_handled(other, set(range(12)) - before)
     stopped.process.send_signal(signal.SIGCONT)
     until_empty(queues, queue, 60)
+    until_logged(stopped, "message.lost")
     assert set(bodies([stopped])) - before == set(), stopped.errors
-    assert "message.lost" in stopped.errors
     assert stopped.end(signal.SIGTERM) == 0, stopped.errors
 
 
@@ -141,6 +141,14 @@ def test_an_answer_that_waited_for_a_stopped_process_is_as_old_as_the_stop(
     queues.send(queue, 103)
     until_handled(stopped, 2)
     assert bodies([stopped]) == [101, 103], stopped.errors
+
+
+def until_logged(process, event):
+    """Wait for a line in the log of a process."""
+    deadline = time.monotonic() + 60
+    while event not in process.errors:
+        assert time.monotonic() < deadline, process.errors
+        time.sleep(0.05)
 
 
 def until_handled(process, wanted):
