@@ -83,5 +83,5 @@ async def test_all_letters_are_moved(sqs, mail, monkeypatch):
 async def test_a_whole_queue_is_emptied(sqs, mail):
     """The answer to it is empty."""
     mail.send("dead", "1")
-    await replays.empty(sqs, mail.queue_url("dead"))
+    await sqs.empty(await sqs.queue("dead"))
     assert mail.counts("dead").total == 0
