@@ -13,7 +13,7 @@ demo: $(STAMP)
 	@$(BIN)/python docs/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # Every test that is not marked as slow, with fewer random examples: under a minute on two cores.
 test-fast: $(STAMP)
