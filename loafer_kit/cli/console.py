@@ -102,6 +102,6 @@ def _queue(queue: QueueSpec, models: Payloads) -> Queue:
         if payloads.why_no_example(str(queue.payload), models) is None:
             example = json.dumps(payloads.example(str(queue.payload), models), indent=2)
     if queue.kind == AMQP:
-        dead = queue.dead_letter_queue or amqp_dead_letter_queue(queue.name)
+        dead = amqp_dead_letter_queue(queue.name, queue.dead_letter_queue)
         return Queue(queue.name, dead, schema, example, queue.amqp_options)
     return Queue(queue.queue_name, queue.dead_letter_queue, schema, example)

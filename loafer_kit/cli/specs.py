@@ -96,6 +96,6 @@ def rabbitmq_queues_here(queue: str | None = None) -> dict[str, str] | None:
     if not spec.on_rabbitmq:
         return None
     return {
-        item.name: item.dead_letter_queue or amqp_dead_letter_queue(item.name)
+        item.name: amqp_dead_letter_queue(item.name, item.dead_letter_queue)
         for item in spec.resolved(os.environ).queues
     }

@@ -205,7 +205,7 @@ def service_queues(context: typer.Context) -> Iterator[ServiceQueue]:
             if all(rule(text) is None for text in (name, dead_letter_queue) if text):
                 route = names.fixed_part(given)
                 if is_amqp:
-                    dead_letter_queue = dead_letter_queue or amqp_dead_letter_queue(name)
+                    dead_letter_queue = amqp_dead_letter_queue(name, dead_letter_queue)
                 yield ServiceQueue(name, route, tuple(handlers), dead_letter_queue)
 
 

@@ -445,6 +445,6 @@ EVERY_OF_AMQP = tuple(
 )
 
 
-def amqp_dead_letter_queue(queue: str) -> str:
-    """Return the dead-letter queue that a queue of RabbitMQ has unless its spec names one."""
-    return f"{queue}.dead"
+def amqp_dead_letter_queue(queue: str, named: str | None) -> str:
+    """Return the dead-letter queue of a queue of RabbitMQ: the one that its spec names, or its own."""
+    return named or f"{queue}.dead"
