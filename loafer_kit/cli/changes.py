@@ -14,7 +14,7 @@ from loafer_kit.cli.terminal.options import Command, Project, ProjectOption, gro
 from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.additions import extensions, pieces, queues, removals
-from loafer_kit.scaffold.project import drift, history, locks, projects, updates
+from loafer_kit.scaffold.project import drift, locks, projects, updates
 from loafer_kit.scaffold.project.plans import Change, refuse_links
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.sources import documents
@@ -270,7 +270,7 @@ def destroy(
     changed: list[Change] = []
     if not is_done:
         lock = projects.find_lock(path)
-        changed = history.last(path, lock, partial(template.generator_of, path, lock))
+        changed = updates.undo(path, lock, partial(template.generator_of, path, lock))
     writing.write(changed, path, command="destroy", show=show)
     if locks.find(path) is None:
         _remove_folder(path, show)

@@ -10,7 +10,7 @@ from textwrap import indent
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.scaffold.additions import modules
 from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError, mentions
-from loafer_kit.scaffold.project import history, locks, projects
+from loafer_kit.scaffold.project import locks, projects, updates
 from loafer_kit.scaffold.project.code import defined, names_of, targets
 from loafer_kit.scaffold.project.locks import Base, Digest
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
@@ -111,7 +111,7 @@ def recorded(
     lock = locks.find(project)
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
-    lock = history.recorded(lock, command, changed)
+    lock = updates.recorded(lock, command, changed)
     if rebase is not None:
         lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
     return (*changed, projects.lock_change(project, lock))

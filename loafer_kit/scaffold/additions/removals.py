@@ -11,7 +11,7 @@ from loafer_kit.scaffold.additions import modules, pieces, spec_file
 from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError
 from loafer_kit.scaffold.additions.queues import HandlerAddition
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import history, projects, texts, updates
+from loafer_kit.scaffold.project import projects, texts, updates
 from loafer_kit.scaffold.project.code import defined
 from loafer_kit.scaffold.project.locks import Digest, Lock
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
@@ -156,7 +156,7 @@ def changes(
                 files[path] = rest
     if lock is None or not any(item.writes for item in changed):
         return changed
-    after = replace(history.recorded(lock, command, changed), files=files)
+    after = replace(updates.recorded(lock, command, changed), files=files)
     return [*changed, projects.lock_change(project, after)]
 
 
