@@ -294,9 +294,9 @@ class _Reader:
         if protocol != "sqs":
             self._result.note(place, f"delivers by {quoted(protocol)}, not to a queue")
             return
-        topic, queue = self._target(topic_node), self._target(place["Endpoint"])
-        if topic and queue:
-            self._subscribed(topic, topic_node, queue, place)
+        queue = self._target(place["Endpoint"])
+        if queue:
+            self._subscribed(topic_node, queue, place)
             self._result.queue(queue, place)
             self._note_unsupported(place, SUBSCRIPTION_KEYS)
 
@@ -332,7 +332,6 @@ class _Reader:
     def _sns_event(self, queue_id: str, properties: Node) -> None:
         """SAM can put a queue between a topic and a function: its own, or a named one."""
         through = properties["SqsSubscription"]
-        topic = self._target(properties["Topic"])
         if isinstance(through.value, dict):
             queue = self._consume(through, through["QueueArn"], _SQS_SUBSCRIPTION_KEYS)
         elif self._intrinsics.boolean(through.value) is True:
@@ -344,12 +343,16 @@ class _Reader:
             self._result.note(properties, "the topic calls the function: there is no queue")
             return
         self._note_unsupported(properties, _SNS_EVENT_KEYS)
-        if topic and queue:
-            self._subscribed(topic, properties["Topic"], queue, properties)
+        if queue:
+            self._subscribed(properties["Topic"], queue, properties)
 
-    def _subscribed(self, topic: str, topic_node: Node, queue: str, place: Node) -> None:
+    def _subscribed(self, topic_node: Node, queue: str, place: Node) -> None:
         """Add a subscription; a topic that the template does not make exists."""
         arn = self._intrinsics.text(topic_node.value)
+        topic = last_part(arn)
+        if UNKNOWN in topic:
+            topic = queue
+            self._result.note(topic_node, f"{_WHEN_DEPLOYED}: the spec calls it {listed([topic])}")
         is_known = arn.startswith("arn:") and names.topic(arn) is None
         self._result.subscriptions.append(
             Subscription(

@@ -531,13 +531,14 @@ def with_operations(payloads):
 def test_operations_of_one_queue_are_the_handlers_of_their_types(tmp_path):
     """No message of a later operation is lost."""
     content = with_operations({"Placed": event("order.placed"), "Paid": event("order.paid")})
+    content["operations"]["handleOrderPaid"] = content["operations"].pop("onPaid")
 
     draft = asyncapi.read(document(tmp_path, content))
 
     (queue,) = draft.values["queues"]
     assert queue["types"] == {
         "order.placed": {"payload": "Placed", "handler": "on_placed"},
-        "order.paid": {"payload": "Paid", "handler": "on_paid"},
+        "order.paid": {"payload": "Paid", "handler": "handle_order_paid"},
     }
     assert not draft.notes
     validation.service(draft)
