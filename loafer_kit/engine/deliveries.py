@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -203,6 +203,18 @@ def _log_failure(route: Route, exc: BaseException, facts: Mapping[str, object]) 
     else:
         extra = _fields("message.failed", route, facts)
         logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=extra)
+
+
+def log_cancelled(route: Route, messages: Iterable[Message]) -> None:
+    """Report messages whose handler was cancelled, or awaited something that was."""
+    for message in messages:
+        facts = route.provider.describe(message)
+        logger.warning(
+            "message.cancelled route=%s %s: its handler, or what that awaited, was cancelled",
+            route.name,
+            as_pairs(facts),
+            extra=_fields("message.cancelled", route, facts),
+        )
 
 
 async def settle(route: Route, message: Message, outcome: Outcome) -> None:
