@@ -17,7 +17,7 @@ from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.logs import as_pairs
+from loafer_kit.logs import log_event
 from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.types import Callback
@@ -233,16 +233,18 @@ class Service:
         return self.monitor.watching()
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
-        facts = {
-            "service": self.name,
-            "version": version_of(self.name),
-            "runtime": version_of("loafer-kit"),
-            "routes": {route.name: route.flow.concurrency for route in dispatcher.routes},
-            "max_jobs": dispatcher.max_jobs,
-            "grace_time": dispatcher.grace_time,
-        }
-        logger.info(
-            "service.started %s", as_pairs(facts), extra={"event": "service.started", **facts}
+        log_event(
+            logger,
+            logging.INFO,
+            "service.started",
+            {
+                "service": self.name,
+                "version": version_of(self.name),
+                "runtime": version_of("loafer-kit"),
+                "routes": {route.name: route.flow.concurrency for route in dispatcher.routes},
+                "max_jobs": dispatcher.max_jobs,
+                "grace_time": dispatcher.grace_time,
+            },
         )
 
     async def _tear_down(self) -> list[BaseException]:
