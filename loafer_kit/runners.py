@@ -9,6 +9,12 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.logs import log_event
+
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop  # type: ignore[assignment, unused-ignore]
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,7 @@ class LoaferRunner:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop of the current or next run; uvloop's, if it is installed."""
         if self._loop is None or self._loop.is_closed():
-            self._loop = _new_event_loop()
+            self._loop = new_event_loop()
         return self._loop
 
     def start(self, debug: bool = False) -> None:
@@ -103,18 +109,14 @@ class LoaferRunner:
         if self._stop is None or self._stop_now is None:
             self.loop.stop()
         elif self._stop_requests == 1:
-            logger.info(
-                "service.stopping: finishing the messages in hand; signal again to end at once",
-                extra={"event": "service.stopping"},
-            )
+            text = "finishing the messages in hand; signal again to end at once"
+            log_event(logger, logging.INFO, "service.stopping", {}, text)
             self._announce_stop()
             if self._stop():
                 _let_signals_kill(self.loop)
         else:
-            logger.warning(
-                "service.stopping_now: the messages in hand are released; signal again to kill",
-                extra={"event": "service.stopping_now"},
-            )
+            text = "the messages in hand are released; signal again to kill"
+            log_event(logger, logging.WARNING, "service.stopping_now", {}, text)
             self._stop_now()
             _let_signals_kill(self.loop)
 
@@ -199,15 +201,8 @@ def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]
             )
             if task.done() or is_signal:
                 raise
-            logger.exception("task.exited: the service goes on", extra={"event": "task.exited"})
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+            text = "the service goes on"
+            log_event(logger, logging.ERROR, "task.exited", {}, text, exc_info=error)
 
 
 def _by_number(

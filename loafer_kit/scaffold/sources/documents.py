@@ -6,6 +6,7 @@ Limits on size, depth and numbers apply to all of them.
 import functools
 import json
 import os
+import stat
 import sys
 import tomllib
 from collections import Counter
@@ -17,7 +18,6 @@ from typing import cast
 from urllib.parse import unquote, urljoin
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.scaffold import files
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import lines
 from loafer_kit.scaffold.spec.specs import Draft, Path
@@ -91,17 +91,33 @@ def _text(path: FilePath, what: str, largest: int) -> str:
     try:
         if path.is_file() and path.stat().st_size > largest:
             raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
-        content = files.read(path, largest)
+        text = content(path, largest)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
-    return _decoded(content, path, what, largest)
+    return _decoded(text, path, what, largest)
 
 
-def _decoded(content: bytes, path: FilePath, what: str, largest: int) -> str:
-    if len(content) > largest:
+def content(file: FilePath, largest: int) -> bytes:
+    """The content of a regular file of at most `largest` bytes; a symbolic link is followed.
+
+    ConfigurationError for any other file; OSError if it cannot be read.
+    """
+    # A pipe would otherwise be waited for, and a device might never end.
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        found = os.fstat(opened.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigurationError(f"{file} is not a regular file: replace it by one")
+        read = opened.read(largest + 1) if found.st_size <= largest else None
+    if read is None or len(read) > largest:
+        raise ConfigurationError(f"{file} is larger than {largest} bytes: make it smaller")
+    return read
+
+
+def _decoded(text: bytes, path: FilePath, what: str, largest: int) -> str:
+    if len(text) > largest:
         raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
     try:
-        return content.decode("utf-8-sig")
+        return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8 (byte {error.start})") from error
 
