@@ -62,7 +62,8 @@ class Piece:
 def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, ...]:
     """The changes of an addition; AdditionError if some of the code is not recognised.
 
-    A file that the lock keeps by its hash alone stays as it is.
+    Code gets the addition wherever it is; any other file that the lock keeps by its hash alone,
+    a secret or a large binary, stays as it is.
     """
     lock = locks.find(project)
     bases = lock.files if lock else {}
@@ -71,7 +72,7 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
     for path in sorted(paths):
         linked = is_linked(project, path)
         before = None if linked else read(project, path)
-        if isinstance(bases.get(path), Digest) and not linked:
+        if isinstance(bases.get(path), Digest) and not linked and not path.endswith(".py"):
             continue
         try:
             after = _beside_link(path, apply) if linked else apply(path, before)

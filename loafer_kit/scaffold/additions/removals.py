@@ -138,10 +138,10 @@ def changes(
     changed: list[Change] = []
     for path in sorted(paths):
         base = files.get(path)
-        if isinstance(base, Digest):
+        if isinstance(base, Digest) and not path.endswith(".py"):
             continue
         if is_linked(project, path):
-            if base is not None and remove(path, base)[0] != base:
+            if isinstance(base, bytes) and remove(path, base)[0] != base:
                 note = "a symbolic link in the project: nothing is removed there"
                 changed.append(Change(path, "keep", None, None, note=note))
             continue
