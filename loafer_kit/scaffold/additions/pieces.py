@@ -105,7 +105,8 @@ class Piece:
 def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, ...]:
     """The changes of an addition; AdditionError if some of the code is not recognised.
 
-    A file that the lock keeps by its hash alone stays as it is.
+    Code gets the addition wherever it is; any other file that the lock keeps by its hash alone,
+    a secret or a large binary, stays as it is.
     """
     lock = locks.find(project)
     bases = lock.files if lock else {}
@@ -114,7 +115,7 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
     for path in sorted(paths):
         linked = is_linked(project, path)
         before = None if linked else read(project, path)
-        if isinstance(bases.get(path), Digest) and not linked:
+        if isinstance(bases.get(path), Digest) and not linked and not path.endswith(".py"):
             continue
         try:
             after = _beside_link(path, apply) if linked else apply(path, before)
@@ -156,10 +157,10 @@ def removed(
     changed: list[Change] = []
     for path in sorted(paths):
         base = bases.get(path)
-        if isinstance(base, Digest):
+        if isinstance(base, Digest) and not path.endswith(".py"):
             continue
         if is_linked(project, path):
-            if base is not None and remove(path, base)[0] != base:
+            if isinstance(base, bytes) and remove(path, base)[0] != base:
                 note = "a symbolic link in the project: nothing is removed there"
                 changed.append(Change(path, "keep", None, None, note=note))
         elif (ours := read(project, path)) is not None:
