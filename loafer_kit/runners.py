@@ -10,6 +10,11 @@ from typing import Any
 
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop  # type: ignore[assignment, unused-ignore]
+
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -49,7 +54,7 @@ class LoaferRunner:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop of the current or next run; uvloop's, if it is installed."""
         if self._loop is None or self._loop.is_closed():
-            self._loop = _new_event_loop()
+            self._loop = new_event_loop()
         return self._loop
 
     def start(self, debug: bool = False) -> None:
@@ -200,14 +205,6 @@ def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]
             if task.done() or is_signal:
                 raise
             logger.exception("task.exited: the service goes on", extra={"event": "task.exited"})
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def _by_number(

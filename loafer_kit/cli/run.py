@@ -21,6 +21,7 @@ from loafer_kit import logs
 from loafer_kit.applications import Application
 from loafer_kit.cli.terminal.output import say
 from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.local import reloading
 from loafer_kit.managers import LoaferManager
 from loafer_kit.services import Service, standard_logger
 
@@ -146,8 +147,6 @@ def _watch(root: Path, stopping: threading.Event) -> Iterator[list[str]]:
     `watchfiles.run_process` does less: it kills a child that drains for more than five seconds at
     the end, sends a second SIGINT after Ctrl-C, and does not return the child's exit code.
     """
-    from loafer_kit.local import reloading  # without the reloader, nothing needs it
-
     batches = reloading.load_watchfiles().watch(
         root,
         watch_filter=reloading.source_files(),

@@ -16,7 +16,7 @@ from typing import Any
 
 from loafer_kit.config import route_variable
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.local import records
+from loafer_kit.local import servers
 from loafer_kit.local.servers import is_local
 from loafer_kit.local.services import ATTEMPTS, Delivery
 
@@ -83,7 +83,7 @@ def url_in_use() -> str:
 
     Raises `ConfigurationError` if there is none.
     """
-    running = {record.pid: record.rabbitmq for record in records.running() if record.rabbitmq}
+    running = {record.pid: record.rabbitmq for record in servers.running() if record.rabbitmq}
     for url in (running.get(os.getpid()), os.environ.get("LOAFER_AMQP_URL"), *running.values()):
         if url:
             return url
@@ -92,7 +92,8 @@ def url_in_use() -> str:
     )
 
 
-def _amqp() -> Any:
+def extension() -> Any:
+    """Return the package `ext.amqp`; raise `MissingExtraError` without the extra."""
     from loafer_kit.ext import amqp  # only a service of RabbitMQ has the extra
 
     return amqp
@@ -100,7 +101,7 @@ def _amqp() -> Any:
 
 def address_of(url: str) -> str:
     """Return a broker's URL without its user and password."""
-    return str(_amqp().connections.address_of(url))
+    return str(extension().connections.address_of(url))
 
 
 def depths(queues: Iterable[str]) -> tuple[str, dict[str, int]]:
@@ -108,7 +109,7 @@ def depths(queues: Iterable[str]) -> tuple[str, dict[str, int]]:
 
     Of the queues those that exist; nothing is created. Raises `ProviderError`.
     """
-    client = _amqp().connections
+    client = extension().connections
     url = client.broker_url()
 
     async def look() -> dict[str, int]:
@@ -128,7 +129,7 @@ def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str])
     """
 
     async def put_all() -> Any:
-        provider = _amqp().AMQPProvider(queue, url=url, **options)
+        provider = extension().AMQPProvider(queue, url=url, **options)
         try:
             await provider.connect()
             return await provider.put(*(body.encode() for body in bodies))
@@ -142,7 +143,7 @@ def dead_letters(url: str, queue: str) -> list[tuple[str | None, str | None]]:
     """Return the source and the reason of the first dead letters of a queue, and return them to it."""
 
     async def look() -> list[Any]:
-        provider = _amqp().AMQPProvider(queue, url=url, declare=False, dead_letter_queue="")
+        provider = extension().AMQPProvider(queue, url=url, declare=False, dead_letter_queue="")
         provider.wait_time = _LOOK
         try:
             found: list[Any] = []
@@ -152,7 +153,7 @@ def dead_letters(url: str, queue: str) -> list[tuple[str | None, str | None]]:
         finally:
             await provider.close()
 
-    deaths = (_amqp().letters.death_of(message.headers) for message in asyncio.run(look()))
+    deaths = (extension().letters.death_of(message.headers) for message in asyncio.run(look()))
     return [(death.source, death.reason) for death in deaths]
 
 

@@ -98,9 +98,7 @@ class Generator:
 
             made = builtin.render(self.template, context)
         else:
-            from loafer_kit.scaffold.rendering import custom_templates  # imports cookiecutter
-
-            made = custom_templates.render(self.template, context, self.answers, ask=self.ask)
+            made = self.template.render(context, self.answers, ask=self.ask)
         if spec is None:
             spec = contexts.kept(context)
         origin, digest = self.template.origin, self.template.digest
