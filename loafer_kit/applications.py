@@ -85,8 +85,8 @@ class Application(Service):
     def message_preprocessor(self, callback: CallbackType) -> CallbackType:
         """Register `callback(app, message)`, which returns the message to go on with.
 
-        It may change the message in place: the acknowledgement gets it as it was. For that its
-        containers are copied; what cannot be copied is the same object.
+        It and later callbacks may change the message in place: the acknowledgement gets it as it was
+        read. For that its containers are copied; what cannot be copied is the same object.
         """
         return self.callbacks["message_preprocessor"].register(callback)
 
@@ -346,12 +346,11 @@ class ApplicationRoute(Route):
 
     async def _process(self, original: Message) -> Postpone | bool:
         """Do everything but acknowledge; return whether to, or what an error callback postpones."""
-        message = original
+        message = copied(
+            original
+        )  # callbacks may change it in place, and the original is acknowledged
         try:
-            preprocessors = tuple(self._callbacks["message_preprocessor"])
-            if preprocessors:  # they may change it in place, and the original is acknowledged
-                message = copied(message)
-            for preprocess in preprocessors:
+            for preprocess in tuple(self._callbacks["message_preprocessor"]):
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
             call = self._chain or self._call_handler

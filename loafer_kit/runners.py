@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.logs import log_event
 
 try:
     from uvloop import new_event_loop
@@ -108,18 +109,14 @@ class LoaferRunner:
         if self._stop is None or self._stop_now is None:
             self.loop.stop()
         elif self._stop_requests == 1:
-            logger.info(
-                "service.stopping: finishing the messages in hand; signal again to end at once",
-                extra={"event": "service.stopping"},
-            )
+            text = "finishing the messages in hand; signal again to end at once"
+            log_event(logger, logging.INFO, "service.stopping", {}, text)
             self._announce_stop()
             if self._stop():
                 _let_signals_kill(self.loop)
         else:
-            logger.warning(
-                "service.stopping_now: the messages in hand are released; signal again to kill",
-                extra={"event": "service.stopping_now"},
-            )
+            text = "the messages in hand are released; signal again to kill"
+            log_event(logger, logging.WARNING, "service.stopping_now", {}, text)
             self._stop_now()
             _let_signals_kill(self.loop)
 
@@ -204,7 +201,8 @@ def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]
             )
             if task.done() or is_signal:
                 raise
-            logger.exception("task.exited: the service goes on", extra={"event": "task.exited"})
+            text = "the service goes on"
+            log_event(logger, logging.ERROR, "task.exited", {}, text, exc_info=error)
 
 
 def _by_number(

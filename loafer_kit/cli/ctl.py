@@ -42,7 +42,7 @@ def status(*, socket: Socket = None, pid: Process = None, json: Json = False) ->
     if json:
         say_json(found)
     else:
-        from loafer_kit.cli.terminal.picture import as_text  # rich is slow
+        from loafer_kit.cli.top import as_text  # rich is slow
 
         print_exactly(as_text(found))
 

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from loafer_kit import LoaferManager
 from loafer_kit.cli import app
-from loafer_kit.cli.terminal.picture import Screen, as_text
-from loafer_kit.cli.top import _Top
+from loafer_kit.cli.top import Screen, _Top, as_text
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.local import servers
 from loafer_kit.operations.control import ControlSocket

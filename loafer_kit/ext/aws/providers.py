@@ -21,6 +21,7 @@ from loafer_kit.ext.aws.receiving import group_of, is_last_receive, receive_coun
 from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.transport import ActionStatistics, Queue
+from loafer_kit.logs import log_event
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -118,11 +119,8 @@ class SQSProvider(QueueProvider):
         try:
             await self._open()
         except TransientProviderError as error:
-            logger.warning(
-                "queue.unreachable queue=%s: %s",
-                self.name,
-                error,
-                extra={"event": "queue.unreachable", "queue": self.name},
+            log_event(
+                logger, logging.WARNING, "queue.unreachable", {"queue": self.name}, str(error)
             )
         except BaseException:
             await self.close()
@@ -170,12 +168,12 @@ class SQSProvider(QueueProvider):
         try:
             attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
-            queue.log(logger, logging.WARNING, "queue.unchecked", str(error))
+            log_event(logger, logging.WARNING, "queue.unchecked", {"queue": self.name}, str(error))
             return {}
         for warning in queue_warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
-            queue.log(logger, logging.WARNING, "queue.doubtful", warning)
+            log_event(logger, logging.WARNING, "queue.doubtful", {"queue": self.name}, warning)
         return attributes
 
     async def fetch(self, limit: int) -> Sequence[Message]:

@@ -59,7 +59,7 @@ def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
 
 
 def _either(formats: Formats) -> Callable[[str], Parsed]:
-    """A parser of standard input, which has no suffix: JSON if it begins like it."""
+    """A parser of a text whose suffix does not tell the format: JSON if it begins like it."""
     other = formats.get(".yaml") or formats.get(".toml") or _json
     return lambda text: _json(text) if text.lstrip().startswith(("{", "[")) else other(text)
 
@@ -186,7 +186,9 @@ SPEC_YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("SpecLoader"))
 YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("DocumentLoader"))
 #: The formats of JSON Schemas, and of the files that references lead to.
 DATA: Formats = {**JSON, **YAML}
-YAML_WITH_TAGS: Formats = dict.fromkeys([".yaml", ".yml", ".template"], yaml("TemplateLoader"))
+_YAML_WITH_TAGS = dict.fromkeys([".yaml", ".yml"], yaml("TemplateLoader"))
+#: The formats of CloudFormation's templates; a file that ends in `.template` has either.
+TEMPLATE: Formats = {**_YAML_WITH_TAGS, ".template": _either(_YAML_WITH_TAGS), **JSON}
 
 _SPEC = {**TOML, **SPEC_YAML, **JSON}
 #: The suffixes of spec files.
@@ -249,7 +251,7 @@ class Node:
     def parsed(self) -> "Node":
         """The place with its text parsed as JSON; the value None if it is not JSON."""
         try:
-            return self.with_value(json.loads(self.text or "null"))
+            return self.with_value(json.loads(self.text or "null", strict=False))
         except (ValueError, RecursionError):
             return self.with_value(None)
 

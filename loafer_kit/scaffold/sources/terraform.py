@@ -236,7 +236,8 @@ class _Reader:
         if protocol != "sqs":
             self._note(resource, f"delivers by {quoted(protocol)}, not to a queue")
             return
-        topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
+        queue = self._target(resource, "endpoint")
+        topic = self._target(resource, "topic_arn", otherwise=queue)
         if topic is None or queue is None:
             return
         self._result.queue(queue, resource.node)
@@ -278,8 +279,18 @@ class _Reader:
         self._result.readers.append((name, resource.node))
         self._note_unsupported(resource, _MAPPING_KEYS)
 
-    def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
-        """The name of the queue or topic that a value, or a plan's expression for it, refers to."""
+    def _target(
+        self,
+        resource: Resource,
+        key: str,
+        within: str | None = None,
+        *,
+        otherwise: str | None = None,
+    ) -> str | None:
+        """The name of the queue or topic that a value, or a plan's expression for it, refers to.
+
+        It is `otherwise` if only `terraform apply` knows it.
+        """
         value = resource[key]
         if value.is_there:
             arn = value.parsed[within] if within else value
@@ -290,7 +301,9 @@ class _Reader:
         if len(found) == 1:
             return found.pop()
         if found or not knows_all:
-            self._note(resource, f"its {key} {_WHEN_APPLIED}: left out")
+            result = "left out" if otherwise is None else f"the spec calls it {otherwise}"
+            self._note(resource, f"its {key} {_WHEN_APPLIED}: {result}")
+            return otherwise
         return None
 
     def _dead_letters(self) -> None:
