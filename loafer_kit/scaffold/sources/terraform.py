@@ -84,6 +84,15 @@ _MAPPING_KEYS = keys(
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
+_READ_BY = "loafer-kit new service NAME --from-terraform -`"
+#: What to run for the files of Terraform itself.
+_COMMANDS = {
+    ".tf": (
+        "HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
+        f"{_READ_BY}"
+    ),
+    ".tfstate": f"a state file is not read; run `terraform show -json | {_READ_BY}",
+}
 # The provider writes every value; AWS's defaults are left out of the spec.
 _SETTINGS = {
     "receive_wait_time_seconds": ("wait_time", 0),
@@ -97,11 +106,8 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
 
     The dead-letter queues of `include` get routes too.
     """
-    if path.suffix == ".tf":
-        raise ConfigurationError(
-            f"{path}: HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
-            "loafer-kit new service NAME --from-terraform -`"
-        )
+    if path.suffix in _COMMANDS:
+        raise ConfigurationError(f"{path}: {_COMMANDS[path.suffix]}")
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
@@ -112,6 +118,7 @@ class _Reader:
     """Walks over the resources of one document."""
 
     def __init__(self, root: Node, include: Collection[str]) -> None:
+        self._root = root
         planned = root["planned_values"]
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
@@ -145,7 +152,8 @@ class _Reader:
         if others := {item.kind for item in self._resources.listed} - known:
             self._result.note(self._top, f"not looked at: {listed(sorted(others))}")
         if not self._result.queues:
-            self._result.problem(self._top, f"describes no queue ({_QUEUE})")
+            why = _COMMANDS[".tfstate"] if "lineage" in self._root else ""
+            self._result.problem(self._top, why or f"describes no queue ({_QUEUE})")
         self._note_queues_and_topics()
         return self._result
 

@@ -510,6 +510,19 @@ def test_messages_that_nothing_tells_apart_have_one_handler(tmp_path, other):
     validation.service(draft)
 
 
+@pytest.mark.parametrize("reference", ["./order.avsc", "https://example.com/order.avsc"])
+def test_a_schema_in_another_format_is_not_read(tmp_path, reference):
+    """Avro's may be in a file, or on the network."""
+    content = version_3(payload={"$ref": reference})
+    (message,) = content["channels"]["orders"]["messages"].values()
+    message["schemaFormat"] = "application/vnd.apache.avro;version=1.9.0"
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert not draft.problems
+    assert "is not JSON Schema: the handler gets the decoded content" in messages_of(draft)
+
+
 def with_operations(payloads):
     """A document with an operation for each message of one channel."""
     content = version_3(queue={"name": "orders"})
