@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.logs import log_event
 
 try:
     from uvloop import new_event_loop
@@ -43,6 +45,8 @@ class LoaferRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], object] | None = None
         self._stop_now: Callable[[], object] | None = None
+        self._work: Callable[[], None] | None = None
+        self._owns_loop = True
         self._reactions = _by_number({"SIGUSR1": lambda: None})
         self._stop_requests = 0
         self._stop_announced = False
@@ -58,95 +62,12 @@ class LoaferRunner:
         return self._loop
 
     def start(self, debug: bool = False) -> None:
-        """Run the loop until `prepare_stop`; then cancel leftover tasks and close it."""
-        self._run(self.loop, self.loop.run_forever, debug=debug)
+        """Run the loop until `prepare_stop`; then cancel leftover tasks and close it.
 
-    def run(
-        self,
-        main: Coroutine[Any, Any, None],
-        *,
-        stop: Callable[[], object],
-        stop_now: Callable[[], object],
-        report: Callable[[], object] = lambda: None,
-        pause: Callable[[], object] = lambda: None,
-        resume: Callable[[], object] = lambda: None,
-        loop: asyncio.AbstractEventLoop | None = None,
-        debug: bool = False,
-    ) -> None:
-        """Run `main` to its end and raise what it raises.
-
-        The first signal calls `stop`, the second `stop_now`: both must make `main` end. If `stop`
-        returns true there is nothing to finish, and the second signal kills the process. A `loop`
-        that is passed in is not closed. SIGUSR1 calls `report`. SIGTSTP calls `pause` and SIGCONT
-        `resume`, unless a terminal is the standard input: there Ctrl-Z stops the process, as ever.
+        `run` calls it as well, to have the loop run what it was given.
         """
-        self._stop, self._stop_now = stop, stop_now
-        flow = {} if os.isatty(0) else {"SIGTSTP": pause, "SIGCONT": resume}
-        self._reactions = _by_number({"SIGUSR1": report, **flow})
-        if loop is not None:
-            self._loop = loop
-        running = self.loop
-        try:
-            self._run(running, lambda: _run_to_end(running, main), debug=debug, close=loop is None)
-        finally:
-            self._stop = self._stop_now = None
-            if loop is not None:
-                self._loop = None
-
-    def stop_now(self) -> None:
-        """Stop at once; for the event loop's thread."""
-        while self._stop_requests < _STOPS_AT_ONCE:
-            self.prepare_stop()
-
-    def _stop_once(self) -> None:
-        if not self._stop_requests:
-            self.prepare_stop()
-
-    def prepare_stop(self, *_: object) -> None:
-        """Stop in an orderly way; the second call stops at once."""
-        self._stop_requests += 1
-        if self._stop is None or self._stop_now is None:
-            self.loop.stop()
-        elif self._stop_requests == 1:
-            logger.info(
-                "service.stopping: finishing the messages in hand; signal again to end at once",
-                extra={"event": "service.stopping"},
-            )
-            self._announce_stop()
-            if self._stop():
-                _let_signals_kill(self.loop)
-        else:
-            logger.warning(
-                "service.stopping_now: the messages in hand are released; signal again to kill",
-                extra={"event": "service.stopping_now"},
-            )
-            self._stop_now()
-            _let_signals_kill(self.loop)
-
-    def stop(self, *_: object) -> None:
-        """Cancel the leftover tasks."""
-        self._announce_stop()
-        if self._loop is None or self._loop.is_closed() or self._loop.is_running():
-            return
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        if left:
-            self._loop.run_until_complete(asyncio.wait(left, timeout=_LEFT_BEHIND_GRACE))
-
-    def _announce_stop(self) -> None:
-        if not self._stop_announced and self._on_stop_callback is not None:
-            self._on_stop_callback()
-        self._stop_announced = True
-
-    def _run(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        work: Callable[[], None],
-        *,
-        debug: bool,
-        close: bool = True,
-    ) -> None:
+        loop = self.loop
+        work = self._work or loop.run_forever
         self._stop_requests, self._stop_announced = 0, False
         if debug:
             loop.set_debug(True)
@@ -167,8 +88,82 @@ class LoaferRunner:
         finally:
             handler_threads.reset(token)
             threads.shutdown()
-            if close:
+            if self._owns_loop:
                 loop.close()
+
+    def run(
+        self,
+        main: Coroutine[Any, Any, None],
+        *,
+        stop: Callable[[], object],
+        stop_now: Callable[[], object],
+        report: Callable[[], object] = lambda: None,
+        pause: Callable[[], object] = lambda: None,
+        resume: Callable[[], object] = lambda: None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        debug: bool = False,
+    ) -> None:
+        """Run `main` to its end and raise what it raises.
+
+        The first signal calls `stop`, the second `stop_now`: both must make `main` end. If `stop`
+        returns true there is nothing to finish, and the second signal kills the process. A `loop`
+        that is passed in is not closed. SIGUSR1 calls `report`. SIGTSTP calls `pause` and SIGCONT
+        `resume`, unless a terminal is the standard input: there Ctrl-Z stops the process, as ever.
+        """
+        self._stop, self._stop_now, self._owns_loop = stop, stop_now, loop is None
+        flow = {} if os.isatty(0) else {"SIGTSTP": pause, "SIGCONT": resume}
+        self._reactions = _by_number({"SIGUSR1": report, **flow})
+        if loop is not None:
+            self._loop = loop
+        self._work = functools.partial(_run_to_end, self.loop, main)
+        try:
+            self.start(debug=debug)
+        finally:
+            self._work = self._stop = self._stop_now = None
+            if loop is not None:
+                self._loop, self._owns_loop = None, True
+
+    def stop_now(self) -> None:
+        """Stop at once; for the event loop's thread."""
+        while self._stop_requests < _STOPS_AT_ONCE:
+            self.prepare_stop()
+
+    def _stop_once(self) -> None:
+        if not self._stop_requests:
+            self.prepare_stop()
+
+    def prepare_stop(self, *_: object) -> None:
+        """Stop in an orderly way; the second call stops at once."""
+        self._stop_requests += 1
+        if self._stop is None or self._stop_now is None:
+            self.loop.stop()
+        elif self._stop_requests == 1:
+            text = "finishing the messages in hand; signal again to end at once"
+            log_event(logger, logging.INFO, "service.stopping", {}, text)
+            self._announce_stop()
+            if self._stop():
+                _let_signals_kill(self.loop)
+        else:
+            text = "the messages in hand are released; signal again to kill"
+            log_event(logger, logging.WARNING, "service.stopping_now", {}, text)
+            self._stop_now()
+            _let_signals_kill(self.loop)
+
+    def stop(self, *_: object) -> None:
+        """Cancel the leftover tasks."""
+        self._announce_stop()
+        if self._loop is None or self._loop.is_closed() or self._loop.is_running():
+            return
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left, timeout=_LEFT_BEHIND_GRACE))
+
+    def _announce_stop(self) -> None:
+        if not self._stop_announced and self._on_stop_callback is not None:
+            self._on_stop_callback()
+        self._stop_announced = True
 
 
 def _let_signals_kill(loop: asyncio.AbstractEventLoop) -> None:
@@ -204,7 +199,8 @@ def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]
             )
             if task.done() or is_signal:
                 raise
-            logger.exception("task.exited: the service goes on", extra={"event": "task.exited"})
+            text = "the service goes on"
+            log_event(logger, logging.ERROR, "task.exited", {}, text, exc_info=error)
 
 
 def _by_number(

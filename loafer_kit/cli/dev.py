@@ -30,7 +30,6 @@ from loafer_kit.operations.http import Address
 from loafer_kit.runners import on_signals
 from loafer_kit.scaffold.spec import payloads
 from loafer_kit.scaffold.spec.fields import AMQP, FIFO, SUBSCRIPTION, amqp_dead_letter_queue
-from loafer_kit.scaffold.spec.schema import of_model
 from loafer_kit.scaffold.spec.specs import Payloads, QueueSpec, ServiceSpec
 
 #: The colours of events on a terminal; those of all others are `_COLOUR`.
@@ -204,7 +203,7 @@ def _service(spec: ServiceSpec, control: Path) -> Service:
 def _queue(queue: QueueSpec, models: Payloads) -> Queue:
     schema, example = None, ""
     if queue.payload in models:
-        schema = of_model(str(queue.payload), models)
+        schema = payloads.schema(str(queue.payload), models)
         if payloads.why_no_example(str(queue.payload), models) is None:
             example = dumps(payloads.example(str(queue.payload), models), indent=2)
     if queue.kind == AMQP:

@@ -25,7 +25,7 @@ from loafer_kit.cli.terminal.output import (
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, journals, locks, projects, texts, updates
+from loafer_kit.scaffold.project import journals, locks, projects, texts, updates
 from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.journals import Interruption
 from loafer_kit.scaffold.project.plans import VERSION, Change, Plan, changes
@@ -253,13 +253,16 @@ def generate(
     lock = locks.find(target)
     found = updates.candidates(lock, rendering.plan, target)
     changed = _decided(found, target, force=force, show=show)
-    record = history.record(command, changed, lock.spec if lock else None)
+    record = updates.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
     after = rendering.locked(target, lock, (*before, record) if record.edits else before)
     changed = [*changed, projects.lock_change(target, after)]
     if rendering.notes:
         notes = [*(notes or ()), *rendering.notes]
     write(changed, target, command=command, show=show, saved=saved, notes=notes)
+    ignored = [item.path for item in found if item.is_ignored and item.path.endswith(".py")]
+    if ignored:
+        say(f"git leaves these files out, as .gitignore says: {', '.join(ignored)}", err=True)
     if git:
         _create_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell("\nNext:" if target == Path() else f"\nNext: cd {shlex.quote(str(target))}")

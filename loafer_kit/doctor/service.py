@@ -38,7 +38,7 @@ from loafer_kit.local.servers import (
     is_local,
 )
 from loafer_kit.scaffold import shipping
-from loafer_kit.scaffold.additions import extensions
+from loafer_kit.scaffold.project import extensions
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Parameter, QueueSpec, ServiceSpec
@@ -168,7 +168,10 @@ def _broker(spec: ServiceSpec) -> Iterator[Finding]:
         yield Finding("problem", "RabbitMQ", str(error))
         return
     except LoaferKitError as error:
-        remedy = "name a broker that answers: LOAFER_AMQP_URL=amqp://user:password@host/vhost"
+        remedy = (
+            "start `loafer-kit dev` in another terminal, or name a broker that answers: "
+            "LOAFER_AMQP_URL=amqp://user:password@host/vhost"
+        )
         yield Finding("problem", "RabbitMQ", str(error), remedy)
         return
     yield Finding("ok", "RabbitMQ", f"answers on {address}")

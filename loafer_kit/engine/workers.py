@@ -13,6 +13,7 @@ from loafer_kit.engine.fetchers import Fetcher, fetch_limit
 from loafer_kit.engine.jobs import Job, Jobs
 from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import SourceExhausted
+from loafer_kit.logs import log_event
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -352,16 +353,8 @@ class RouteWorker:
     def _give_back(self, keep: Callable[[Message], bool] | None = None) -> None:
         """Release the messages that were not started, but those to `keep`."""
         if unstarted := self._backlog.clear(keep):
-            logger.info(
-                "messages.released route=%s count=%d",
-                self.route.name,
-                len(unstarted),
-                extra={
-                    "event": "messages.released",
-                    "route": self.route.name,
-                    "count": len(unstarted),
-                },
-            )
+            facts = {"route": self.route.name, "count": len(unstarted)}
+            log_event(logger, logging.INFO, "messages.released", facts)
             self._jobs.release(unstarted)
 
     async def _drain(self, grace_time: float) -> None:

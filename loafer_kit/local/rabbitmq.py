@@ -83,13 +83,18 @@ def url_in_use() -> str:
 
     Raises `ConfigurationError` if there is none.
     """
+    url = _url_in_use()
+    if url is None:
+        raise ConfigurationError(
+            "No broker is named: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
+        )
+    return url
+
+
+def _url_in_use() -> str | None:
     running = {record.pid: record.rabbitmq for record in servers.running() if record.rabbitmq}
-    for url in (running.get(os.getpid()), os.environ.get("LOAFER_AMQP_URL"), *running.values()):
-        if url:
-            return url
-    raise ConfigurationError(
-        "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
-    )
+    urls = (running.get(os.getpid()), os.environ.get("LOAFER_AMQP_URL"), *running.values())
+    return next(filter(None, urls), None)
 
 
 def extension() -> Any:
@@ -105,12 +110,13 @@ def address_of(url: str) -> str:
 
 
 def depths(queues: Iterable[str]) -> tuple[str, dict[str, int]]:
-    """Return the address of the broker that the environment names, and its queues' ready messages.
+    """Return the address of the broker in use, and how many messages are ready in its queues.
 
-    Of the queues those that exist; nothing is created. Raises `ProviderError`.
+    Without a broker in use, it is the one that a service asks by itself. Of the queues, only those
+    that exist are counted; nothing is created. Raises `ConfigurationError` or `ProviderError`.
     """
     client = extension().connections
-    url = client.broker_url()
+    url = client.broker_url(_url_in_use())
 
     async def look() -> dict[str, int]:
         connection = await client.connect(url, "doctor")

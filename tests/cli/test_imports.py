@@ -36,7 +36,6 @@ RENDERING = {
 WRITING = {
     "loafer_kit.cli.writing",
     "loafer_kit.scaffold.project.updates",
-    "loafer_kit.scaffold.project.history",
     "loafer_kit.scaffold.project.writing",
 }
 SPECS = {

@@ -25,7 +25,7 @@ from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
 from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
-from loafer_kit.logs import as_pairs
+from loafer_kit.logs import log_event
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.types import Message
 
@@ -218,13 +218,10 @@ class QueueSession:
             "message_id": message["MessageId"],
             "receive_count": receive_count(message),
             "max_receive_count": self._max_receive_count,
+            "reason": reason,
         }
-        logger.error(
-            "message.exhausted %s: its last receive failed; %s",
-            as_pairs(facts),
-            reason,
-            extra={"event": "message.exhausted", **facts, "reason": reason},
-        )
+        text = f"its last receive failed; {reason}"
+        log_event(logger, logging.ERROR, "message.exhausted", facts, text)
         if self._exhausted is None:
             return False
         self._start(self._send_dead_letter(self._exhausted, message, reason))
@@ -243,12 +240,8 @@ class QueueSession:
             return
         message_id = message["MessageId"]
         if self._is_first_rejection(message_id):
-            self._log(
-                "message.rejected_in_vain",
-                message_id,
-                f"not deleted, since there is no dead-letter queue; {reason}",
-                level=logging.ERROR,
-            )
+            text = f"not deleted, since there is no dead-letter queue; {reason}"
+            self._log("message.rejected_in_vain", message_id, text, logging.ERROR)
         self._forget(message, "left")
 
     def _is_first_rejection(self, message_id: str) -> bool:
@@ -296,18 +289,14 @@ class QueueSession:
                 "messages that failed on their last receive arrive in the dead-letter queue without a "
                 f"reason; {error}"
             )
-            self._queue.log(logger, logging.WARNING, "queue.moves_left_to_sqs", text)
+            queue = self._queue.name
+            log_event(logger, logging.WARNING, "queue.moves_left_to_sqs", {"queue": queue}, text)
 
     def _not_sent(self, message: Message, error: Exception) -> None:
         why = str(error) if isinstance(error, ProviderError) else repr(error)
         message_id = message["MessageId"]
         if isinstance(error, TransientProviderError) or self._is_first_rejection(message_id):
-            self._log(
-                "message.not_dead_lettered",
-                message_id,
-                f"not deleted; {why}",
-                level=logging.ERROR,
-            )
+            self._log("message.not_dead_lettered", message_id, f"not deleted; {why}", logging.ERROR)
         self._forget(message, "given up")
 
     def _forget(self, message: Message, result: Settled | None = None) -> None:
@@ -332,9 +321,8 @@ class QueueSession:
             tell([lease.message for lease in leases], error)
 
     def _log_lost(self, lease: Lease) -> None:
-        self._log(
-            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
-        )
+        text = "its lease is over; another consumer may have it"
+        self._log("message.lost", lease.message_id, text)
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
@@ -342,9 +330,8 @@ class QueueSession:
             _, late = await asyncio.wait(self._tasks, timeout=FLUSH_TIME)
             if late:
                 text = "SQS will deliver their messages again"
-                self._queue.log(
-                    logger, logging.ERROR, "queue.flush_given_up", text, tasks=len(late)
-                )
+                facts = {"queue": self._queue.name, "tasks": len(late)}
+                log_event(logger, logging.ERROR, "queue.flush_given_up", facts, text)
         await self._settlement.flush()
 
     async def close(self) -> None:
@@ -369,12 +356,9 @@ class QueueSession:
         self._tasks.discard(task)
         self._notify_settled()
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error(
-                "queue.task_failed queue=%s",
-                self._queue.name,
-                exc_info=error,
-                extra={"event": "queue.task_failed", "queue": self._queue.name},
-            )
+            queue = self._queue.name
+            log_event(logger, logging.ERROR, "queue.task_failed", {"queue": queue}, exc_info=error)
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
-        self._queue.log(logger, level, event, text, message_id=message_id)
+        facts = {"queue": self._queue.name, "message_id": message_id}
+        log_event(logger, level, event, facts, text)

@@ -18,6 +18,7 @@ from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
 from loafer_kit.ext.aws.requests.errors import EntryVerdict, judge_entry
 from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
+from loafer_kit.logs import log_event
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -327,11 +328,10 @@ class Heartbeat:
             await asyncio.sleep(max(0.0, look - self._clock()))
             try:
                 await self._beat()
-            except Exception:
-                logger.exception(
-                    "heartbeat.failed queue=%s",
-                    self._queue.name,
-                    extra={"event": "heartbeat.failed", "queue": self._queue.name},
+            except Exception as error:  # noqa: BLE001 - the leases of all others still count
+                queue = self._queue.name
+                log_event(
+                    logger, logging.ERROR, "heartbeat.failed", {"queue": queue}, exc_info=error
                 )
                 await asyncio.sleep(_LONGEST_BACKOFF)
 
@@ -351,13 +351,9 @@ class Heartbeat:
 
     def _end(self, lease: Lease) -> None:
         self._leases.end(lease)
-        self._queue.log(
-            logger,
-            logging.WARNING,
-            "message.extended_no_more",
-            "its processing time is used up",
-            message_id=lease.message_id,
-        )
+        facts = {"queue": self._queue.name, "message_id": lease.message_id}
+        text = "its processing time is used up"
+        log_event(logger, logging.WARNING, "message.extended_no_more", facts, text)
 
     async def _extend(self, extensions: _Extensions, now: float) -> None:
         leases = [lease for lease, _ in extensions]
@@ -416,24 +412,12 @@ class Heartbeat:
         event: str,
         leases: Sequence[Lease],
         text: str,
-        *,
         level: int = logging.WARNING,
-        retry_in: float | None = None,
+        **facts: object,
     ) -> None:
-        logger.log(
-            level,
-            "%s queue=%s messages=%d%s: %s",
-            event,
-            self._queue.name,
-            len(leases),
-            "" if retry_in is None else f" retry_in={retry_in:.1f}s",
-            text,
-            extra={
-                "event": event,
-                "queue": self._queue.name,
-                "message_ids": [lease.message_id for lease in leases],
-                **({} if retry_in is None else {"retry_in": retry_in}),
-            },
+        ids = [lease.message_id for lease in leases]
+        log_event(
+            logger, level, event, {"queue": self._queue.name, "message_ids": ids, **facts}, text
         )
 
 

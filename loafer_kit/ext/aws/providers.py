@@ -22,6 +22,7 @@ from loafer_kit.ext.aws.receiving import group_of, is_last_receive, receive_coun
 from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.transport import ActionStatistics, Queue
+from loafer_kit.logs import log_event
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -87,6 +88,15 @@ class SQSProvider(QueueProvider):
     handler_timeout: float | None = None
     prefetch: int | None = None
 
+    def __init_subclass__(cls) -> None:
+        """Reject a method that would never be called."""
+        for theirs, ours in (("fetch_messages", "fetch"), ("confirm_message", "settle")):
+            if theirs in vars(cls) and ours not in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__} overrides {theirs}, which the engine does not call on a provider "
+                    f"of SQS: override {ours} instead."
+                )
+
     def __init__(
         self, queue_name: str, options: Mapping[str, Any] | None = None, **keywords: Any
     ) -> None:
@@ -119,11 +129,8 @@ class SQSProvider(QueueProvider):
         try:
             await self._open()
         except TransientProviderError as error:
-            logger.warning(
-                "queue.unreachable queue=%s: %s",
-                self.name,
-                error,
-                extra={"event": "queue.unreachable", "queue": self.name},
+            log_event(
+                logger, logging.WARNING, "queue.unreachable", {"queue": self.name}, str(error)
             )
         except BaseException:
             await self.close()
@@ -171,12 +178,12 @@ class SQSProvider(QueueProvider):
         try:
             attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
-            queue.log(logger, logging.WARNING, "queue.unchecked", str(error))
+            log_event(logger, logging.WARNING, "queue.unchecked", {"queue": self.name}, str(error))
             return {}
         for warning in queue_warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
-            queue.log(logger, logging.WARNING, "queue.doubtful", warning)
+            log_event(logger, logging.WARNING, "queue.doubtful", {"queue": self.name}, warning)
         return attributes
 
     async def fetch(self, limit: int) -> Sequence[Message]:

@@ -16,6 +16,7 @@ from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.requests.transport import Queue
 from loafer_kit.ext.aws.sending import PARALLEL, Batcher
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
+from loafer_kit.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -199,13 +200,8 @@ class Settlement:
             lease, code = leases[int(failure["Id"])], failure.get("Code", "")
             match judge_entry(failure):
                 case "lease lost":
-                    self._queue.log(
-                        logger,
-                        logging.WARNING,
-                        f"{what}.lost",
-                        f"its lease was over ({code}), another consumer may have it",
-                        message_id=lease.message_id,
-                    )
+                    text = f"its lease was over ({code}), another consumer may have it"
+                    self._log(logging.WARNING, f"{what}.lost", text, lease)
                     self.tell_settled([lease], "given up")
                     if what == "deletion":
                         self._note_undeleted(lease)
@@ -234,20 +230,13 @@ class Settlement:
         seconds: float,
     ) -> None:
         """Log what SQS has carried out, and tell observers."""
-        is_logged = logger.isEnabledFor(logging.DEBUG)
-        if not is_logged and self._events().settled is None:
+        if not logger.isEnabledFor(logging.DEBUG) and self._events().settled is None:
             return
         failed = {failure["Id"] for failure in failures}
         done = [lease for position, lease in enumerate(leases) if str(position) not in failed]
-        if is_logged and done:
-            ids = [lease.message_id for lease in done]
-            logger.debug(
-                "%s.done queue=%s message_ids=%s",
-                what,
-                self._queue.name,
-                ",".join(ids),
-                extra={"event": f"{what}.done", "queue": self._queue.name, "message_ids": ids},
-            )
+        if done:
+            facts = {"queue": self._queue.name, "message_ids": [one.message_id for one in done]}
+            log_event(logger, logging.DEBUG, f"{what}.done", facts)
         if what != "deletion":
             self.tell_settled(done, "put back", seconds)
             return
@@ -268,10 +257,9 @@ class Settlement:
         for lease in leases:
             if what == "deletion":
                 self._note_undeleted(lease)
-            self._queue.log(
-                logger,
-                logging.ERROR,
-                f"{what}.given_up",
-                f"SQS will deliver it again; {reason}",
-                message_id=lease.message_id,
-            )
+            text = f"SQS will deliver it again; {reason}"
+            self._log(logging.ERROR, f"{what}.given_up", text, lease)
+
+    def _log(self, level: int, event: str, text: str, lease: Lease) -> None:
+        facts = {"queue": self._queue.name, "message_id": lease.message_id}
+        log_event(logger, level, event, facts, text)
