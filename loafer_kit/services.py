@@ -127,7 +127,8 @@ class Service:
     def teardown(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited after the last settlement.
 
-        All of them run, even if the service or an earlier callback failed.
+        All of them run, even if the service or an earlier callback failed: the first failure is
+        raised, the others are logged.
         """
         return self._teardown.register(callback)
 
@@ -215,10 +216,11 @@ class Service:
             if await self._start_up():
                 self.logger.debug("application.started", extra={"event": "application.started"})
             await dispatcher.dispatch_providers(forever)
-        finally:
-            self._has_ended = True
-            await self._tear_down()
-            self.logger.debug("application.stopped", extra={"event": "application.stopped"})
+        except BaseException:
+            await self._tear_down()  # if it fails too, what failed first may be why
+            raise
+        if errors := await self._tear_down():
+            raise errors[0]
 
     def _monitored(self) -> AbstractAsyncContextManager[None]:
         if self.monitor is None and any(os.environ.get(name) for name in _MONITORED_BY):
@@ -245,8 +247,10 @@ class Service:
             },
         )
 
-    async def _tear_down(self) -> None:
-        errors = []
+    async def _tear_down(self) -> list[BaseException]:
+        """Await the teardown callbacks; return what they raise, which is logged."""
+        self._has_ended = True
+        errors: list[BaseException] = []
         for callback in self._teardown:
             try:
                 await callback(self)
@@ -259,8 +263,8 @@ class Service:
                     extra={"event": "teardown.failed", "callback": str(callback)},
                 )
                 errors.append(error)
-        if errors:
-            raise errors[0]
+        self.logger.debug("application.stopped", extra={"event": "application.stopped"})
+        return errors
 
     def _show_debug_messages(self) -> None:
         own = standard_logger(self)

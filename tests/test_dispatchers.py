@@ -675,6 +675,23 @@ async def test_dispatch_message_tells_whether_to_acknowledge():
     assert source.settled == []
 
 
+@pytest.mark.parametrize("size", [None, 2])
+async def test_a_handler_that_is_cancelled_by_the_services_own_code_is_reported(caplog, size):
+    """It may have awaited a cancelled task. The line, and later the dead letter, says so."""
+    source = Source(["m"])
+
+    async def handler(message, metadata):
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    await run(Route(source, handler, name="orders", batch_handler_size=size))
+    ((_, outcome),) = source.settled
+    assert (outcome, outcome.reason) == (outcomes.LEAVE, "the handler was cancelled")
+    (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert (record.event, record.route, record.message_id) == ("message.cancelled", "orders", "m")
+
+
 async def test_a_cancelled_handler_is_logged_with_its_message(caplog):
     """The message was given back, and is called that."""
     caplog.set_level(logging.INFO, "loafer_kit")

@@ -19,7 +19,7 @@ from loafer_kit.cli.terminal.output import Terminal, is_interactive, print_exact
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, journals, locks, projects, texts, updates
+from loafer_kit.scaffold.project import journals, locks, projects, texts, updates
 from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.journals import Interruption
 from loafer_kit.scaffold.project.plans import VERSION, Change, Plan, changes
@@ -251,7 +251,7 @@ def generate(
     lock = locks.find(target)
     found = updates.candidates(lock, rendering.plan, target)
     changed = _decided(found, target, force=force, show=show)
-    record = history.record(command, changed, lock.spec if lock else None)
+    record = updates.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
     after = rendering.locked(target, lock, (*before, record) if record.edits else before)
     changed = [*changed, projects.lock_change(target, after)]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -192,6 +192,14 @@ class Deliveries:
     ) -> None:
         facts = {"route": self._route.name, **facts}
         log_event(logger, logging.ERROR, event, facts, text, exc_info=exc_info)
+
+
+def log_cancelled(route: Route, messages: Iterable[Message]) -> None:
+    """Report messages whose handler was cancelled, or awaited something that was."""
+    for message in messages:
+        facts = {"route": route.name, **route.provider.describe(message)}
+        text = "its handler, or what that awaited, was cancelled"
+        log_event(logger, logging.WARNING, "message.cancelled", facts, text)
 
 
 async def settle(route: Route, message: Message, outcome: Outcome) -> None:

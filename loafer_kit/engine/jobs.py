@@ -14,6 +14,7 @@ from loafer_kit.engine.backlog import Backlog, Slots
 from loafer_kit.engine.deliveries import (
     Deliveries,
     FailurePolicy,
+    log_cancelled,
     log_handled,
     settle,
 )
@@ -263,7 +264,11 @@ class Jobs:
             # that was cancelled.
             interrupted = self.ending
             released = interrupted and not job.left_behind
-            deliveries = [Delivery(outcomes.RELEASE if released else outcomes.LEAVE)] * size
+            outcome = outcomes.RELEASE if released else outcomes.Leave("the handler was cancelled")
+            deliveries = [Delivery(outcome)] * size
+            if not interrupted:
+                held = [m for at, m in enumerate(job.messages) if at not in job.lost]
+                log_cancelled(self._route, held)
         except FatalError as error:
             self._failed(error.reason)
             deliveries = [Delivery(outcomes.LEAVE)] * size

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError, ProviderError, ServiceError
-from loafer_kit.local import records, services
+from loafer_kit.local import servers, services
 from loafer_kit.local.queues import LocalQueue, LocalQueues
 from loafer_kit.local.rabbitmq import Retries, dead_letters, development_broker, put
 from loafer_kit.local.reloading import load_watchfiles, source_files
@@ -70,7 +70,7 @@ class Development:
                 for project in projects:
                     queues.create(*project.queues)
             record = replace(_record(url, projects), rabbitmq=broker)
-            stack.enter_context(records.announce(record))
+            stack.enter_context(servers.announce(record))
             _tell(record, projects, say, embedded=server is not None)
             for name, body in self.messages:
                 details = {"queue": name}
@@ -246,7 +246,7 @@ class _Run:
         """Return what is left as the services say: RabbitMQ tells no more than what is ready."""
         left = []
         for project in [keeper.project for keeper in self._keepers if keeper.project.rabbitmq]:
-            socket = records.control_path(project.package)
+            socket = servers.control_path(project.package)
             try:
                 status, depths = await ask(socket, "status"), await ask(socket, "queues")
             except ControlError:
@@ -309,7 +309,7 @@ def _rabbitmq_queues(projects: Sequence[Project]) -> dict[str, Mapping[str, Any]
 
 
 def _tell(
-    record: records.ServerRecord, projects: Sequence[Project], say: Say, *, embedded: bool
+    record: servers.ServerRecord, projects: Sequence[Project], say: Say, *, embedded: bool
 ) -> None:
     """Say what runs where, and with which queues."""
     if record.rabbitmq is not None:
@@ -323,8 +323,8 @@ def _tell(
         say(f"queue {name} of RabbitMQ", "queue", name=name)
 
 
-def _record(url: str, projects: Sequence[Project]) -> records.ServerRecord:
-    return records.ServerRecord(
+def _record(url: str, projects: Sequence[Project]) -> servers.ServerRecord:
+    return servers.ServerRecord(
         url,
         " and ".join(project.package for project in projects),
         queues=[

@@ -31,7 +31,7 @@ from loafer_kit.scaffold.escaping import escape_line, quoted
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import extensions, validation
-from loafer_kit.scaffold.spec.extensions import ExtensionSpec
+from loafer_kit.scaffold.spec.extensions import Context
 from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec, SpecError
 
 Values = Mapping[str, Any]
@@ -52,8 +52,8 @@ def service(answers: Mapping[str, Any]) -> ServiceSpec:
     return validation.service(command_line.ship(draft, [wanted] if wanted.strip() else []))
 
 
-def extension(answers: Mapping[str, Any]) -> ExtensionSpec:
-    """The spec of an extension: the settings are separated by spaces, as on a command line."""
+def extension(answers: Mapping[str, Any]) -> Context:
+    """The variables of an extension: the settings are separated by spaces, as on a command line."""
     return extensions.extension(
         str(answers["name"]),
         shlex.split(str(answers["settings"])),
@@ -70,7 +70,7 @@ def _derive_service(answers: MutableMapping[str, Any]) -> str:
 
 
 def _derive_extension(answers: MutableMapping[str, Any]) -> str:
-    return _derive(answers, lambda: extensions.context(extension(answers)))
+    return _derive(answers, lambda: extension(answers))
 
 
 def _derive(answers: MutableMapping[str, Any], variables: Callable[[], Mapping[str, Any]]) -> str:

@@ -125,7 +125,11 @@ class ImportResult:
 
     def handler(self, place: Node, name: str) -> dict[str, Node]:
         """The setting of a handler, if its name is valid and no queue has it."""
-        taken = {queue.settings.get("handler", _NOWHERE).value for queue in self.queues.values()}
+        tables = [
+            {key: node.value for key, node in queue.settings.items()}
+            for queue in self.queues.values()
+        ]
+        taken = {item.get("handler") for table in tables for item in _handled(table).values()}
         is_free = name and names.function(name) is None and name not in taken
         return {"handler": place.with_value(name)} if is_free else {}
 
@@ -379,13 +383,11 @@ def queue_of(text: str) -> str | None:
 
 def _tell_handlers_apart(queues: Sequence[dict[str, object]]) -> None:
     """Give a handler to each queue, and each type, whose default handler another one has."""
-    used: set[object] = {queue.get("handler") for queue in queues}
+    used = {table.get("handler") for queue in queues for table in _handled(queue).values()}
     for queue in queues:
-        if "handler" in queue:
-            continue
-        types = queue.get("types")
-        tables = types if isinstance(types, dict) else {str(queue["name"]): queue}
-        for name, table in tables.items():
+        for name, table in _handled(queue).items():
+            if "handler" in table:
+                continue
             handler = first = names.handler_for(name)
             number = 2
             while handler in used:
@@ -393,3 +395,9 @@ def _tell_handlers_apart(queues: Sequence[dict[str, object]]) -> None:
             used.add(handler)
             if handler != first:
                 table["handler"] = handler
+
+
+def _handled(queue: dict[str, object]) -> dict[str, dict[str, object]]:
+    """The tables of a queue that have a handler: its types by their names, or the queue itself."""
+    types = queue.get("types")
+    return types if isinstance(types, dict) else {str(queue.get("name")): queue}

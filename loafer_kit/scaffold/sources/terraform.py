@@ -96,6 +96,15 @@ _MAPPING_KEYS = keys(
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
+_READ_BY = "loafer-kit new service NAME --from-terraform -`"
+#: What to run for the files of Terraform itself.
+_COMMANDS = {
+    ".tf": (
+        "HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
+        f"{_READ_BY}"
+    ),
+    ".tfstate": f"a state file is not read; run `terraform show -json | {_READ_BY}",
+}
 # The provider writes every value; AWS's defaults are left out of the spec.
 _SETTINGS = {
     "receive_wait_time_seconds": ("wait_time", 0),
@@ -109,11 +118,8 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
 
     The dead-letter queues of `include` get routes too.
     """
-    if path.suffix == ".tf":
-        raise ConfigurationError(
-            f"{path}: HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
-            "loafer-kit new service NAME --from-terraform -`"
-        )
+    if path.suffix in _COMMANDS:
+        raise ConfigurationError(f"{path}: {_COMMANDS[path.suffix]}")
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
@@ -124,6 +130,7 @@ class _Reader:
     """Walks over the resources of one document."""
 
     def __init__(self, root: Node, include: Collection[str]) -> None:
+        self._root = root
         planned = root["planned_values"]
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
@@ -157,7 +164,8 @@ class _Reader:
         if others := {item.kind for item in self._resources.listed} - known:
             self._result.note(self._top, f"not looked at: {listed(sorted(others))}")
         if not self._result.queues:
-            self._result.problem(self._top, f"describes no queue ({_QUEUE})")
+            why = _COMMANDS[".tfstate"] if "lineage" in self._root else ""
+            self._result.problem(self._top, why or f"describes no queue ({_QUEUE})")
         self._note_queues_and_topics()
         return self._result
 
@@ -248,7 +256,8 @@ class _Reader:
         if protocol != "sqs":
             self._note(resource, f"delivers by {quoted(protocol)}, not to a queue")
             return
-        topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
+        queue = self._target(resource, "endpoint")
+        topic = self._target(resource, "topic_arn", otherwise=queue)
         if topic is None or queue is None:
             return
         self._result.queue(queue, resource.node)
@@ -290,8 +299,18 @@ class _Reader:
         self._result.readers.append((name, resource.node))
         self._note_unsupported(resource, _MAPPING_KEYS)
 
-    def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
-        """The name of the queue or topic that a value, or a plan's expression for it, refers to."""
+    def _target(
+        self,
+        resource: Resource,
+        key: str,
+        within: str | None = None,
+        *,
+        otherwise: str | None = None,
+    ) -> str | None:
+        """The name of the queue or topic that a value, or a plan's expression for it, refers to.
+
+        It is `otherwise` if only `terraform apply` knows it.
+        """
         value = resource[key]
         if value.is_there:
             arn = value.parsed[within] if within else value
@@ -302,7 +321,9 @@ class _Reader:
         if len(found) == 1:
             return found.pop()
         if found or not knows_all:
-            self._note(resource, f"its {key} {_WHEN_APPLIED}: left out")
+            result = "left out" if otherwise is None else f"the spec calls it {otherwise}"
+            self._note(resource, f"its {key} {_WHEN_APPLIED}: {result}")
+            return otherwise
         return None
 
     def _dead_letters(self) -> None:

@@ -18,7 +18,7 @@ from loafer_kit.cli.writing import diff
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.scaffold.additions import extensions, pieces, queues
 from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
-from loafer_kit.scaffold.project import drift, history, locks, projects, updates
+from loafer_kit.scaffold.project import drift, locks, projects, updates
 from loafer_kit.scaffold.project.plans import digest
 from loafer_kit.scaffold.rendering import custom_templates
 from loafer_kit.scaffold.spec import validation
@@ -61,7 +61,7 @@ def updated(project):
 
 def destroyed(project):
     lock = projects.find_lock(project)
-    return map(diff, history.last(project, lock, partial(generator_of, project, lock)))
+    return map(diff, updates.undo(project, lock, partial(generator_of, project, lock)))
 
 
 def added(project):
