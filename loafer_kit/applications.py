@@ -66,6 +66,8 @@ class Application(Service):
         self.forward_to = checked_forwarder(f"Application {name!r}", forward_to)
         self.consumer = consumer
         self.callback = callback
+        #: How the consumer failed in the last `run_forever`; None: it did not.
+        self.consumer_error: ConsumerError | None = None
         #: The callbacks by occasion; use `insert` to put one before others.
         self.callbacks: Mapping[str, CallbackList] = {
             "startup": self._startup,
@@ -113,11 +115,15 @@ class Application(Service):
     ) -> None:
         """Run until the consumer aborts or fails, a callback fails, or a signal arrives.
 
-        Logs a failure of the consumer and returns; raises what a postprocessor, an error callback
-        or an acknowledgement raises. Raises `TypeError` without consumer or callback.
+        Logs a failure of the consumer, keeps it as `consumer_error` and returns; raises what a
+        postprocessor, an error callback or an acknowledgement raises. Raises `TypeError` without
+        consumer or callback. The command line calls this method, also one that overrides it.
         """
-        with contextlib.suppress(ConsumerError):
+        self.consumer_error = None
+        try:
             self.run(num_workers, loop, debug)
+        except ConsumerError as error:
+            self.consumer_error = error
 
     def run(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -44,6 +45,8 @@ class LoaferRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], object] | None = None
         self._stop_now: Callable[[], object] | None = None
+        self._work: Callable[[], None] | None = None
+        self._owns_loop = True
         self._reactions = _by_number({"SIGUSR1": lambda: None})
         self._stop_requests = 0
         self._stop_announced = False
@@ -59,8 +62,34 @@ class LoaferRunner:
         return self._loop
 
     def start(self, debug: bool = False) -> None:
-        """Run the loop until `prepare_stop`; then cancel leftover tasks and close it."""
-        self._run(self.loop, self.loop.run_forever, debug=debug)
+        """Run the loop until `prepare_stop`; then cancel leftover tasks and close it.
+
+        `run` calls it as well, to have the loop run what it was given.
+        """
+        loop = self.loop
+        work = self._work or loop.run_forever
+        self._stop_requests, self._stop_announced = 0, False
+        if debug:
+            loop.set_debug(True)
+        threads = DaemonThreadPool(self._max_workers)
+        token = handler_threads.set(threads)
+        try:
+            stops: dict[signal.Signals, Callable[[], object]] = (
+                {signal.SIGTERM: self._stop_once}
+                if self.has_parent
+                else dict.fromkeys(_SIGNALS, self.prepare_stop)
+            )
+            with _signals(loop, {**stops, **self._reactions}):
+                try:
+                    work()
+                finally:
+                    self.stop()
+                    loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            handler_threads.reset(token)
+            threads.shutdown()
+            if self._owns_loop:
+                loop.close()
 
     def run(
         self,
@@ -81,18 +110,18 @@ class LoaferRunner:
         that is passed in is not closed. SIGUSR1 calls `report`. SIGTSTP calls `pause` and SIGCONT
         `resume`, unless a terminal is the standard input: there Ctrl-Z stops the process, as ever.
         """
-        self._stop, self._stop_now = stop, stop_now
+        self._stop, self._stop_now, self._owns_loop = stop, stop_now, loop is None
         flow = {} if os.isatty(0) else {"SIGTSTP": pause, "SIGCONT": resume}
         self._reactions = _by_number({"SIGUSR1": report, **flow})
         if loop is not None:
             self._loop = loop
-        running = self.loop
+        self._work = functools.partial(_run_to_end, self.loop, main)
         try:
-            self._run(running, lambda: _run_to_end(running, main), debug=debug, close=loop is None)
+            self.start(debug=debug)
         finally:
-            self._stop = self._stop_now = None
+            self._work = self._stop = self._stop_now = None
             if loop is not None:
-                self._loop = None
+                self._loop, self._owns_loop = None, True
 
     def stop_now(self) -> None:
         """Stop at once; for the event loop's thread."""
@@ -135,37 +164,6 @@ class LoaferRunner:
         if not self._stop_announced and self._on_stop_callback is not None:
             self._on_stop_callback()
         self._stop_announced = True
-
-    def _run(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        work: Callable[[], None],
-        *,
-        debug: bool,
-        close: bool = True,
-    ) -> None:
-        self._stop_requests, self._stop_announced = 0, False
-        if debug:
-            loop.set_debug(True)
-        threads = DaemonThreadPool(self._max_workers)
-        token = handler_threads.set(threads)
-        try:
-            stops: dict[signal.Signals, Callable[[], object]] = (
-                {signal.SIGTERM: self._stop_once}
-                if self.has_parent
-                else dict.fromkeys(_SIGNALS, self.prepare_stop)
-            )
-            with _signals(loop, {**stops, **self._reactions}):
-                try:
-                    work()
-                finally:
-                    self.stop()
-                    loop.run_until_complete(loop.shutdown_asyncgens())
-        finally:
-            handler_threads.reset(token)
-            threads.shutdown()
-            if close:
-                loop.close()
 
 
 def _let_signals_kill(loop: asyncio.AbstractEventLoop) -> None:

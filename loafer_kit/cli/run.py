@@ -81,7 +81,9 @@ def run(
     service = load_service(application_path)
     _show_logs(service, verbose, quiet)
     if isinstance(service, Application):
-        service.run(workers or 1, debug=debug)
+        service.run_forever(num_workers=workers or 1, debug=debug)
+        if service.consumer_error is not None:
+            raise service.consumer_error
     elif isinstance(service, LoaferManager):
         if workers is not None:
             service.dispatcher.max_jobs = workers

@@ -266,7 +266,7 @@ class Jobs:
             outcome = outcomes.RELEASE if released else outcomes.Leave("the handler was cancelled")
             deliveries = [Delivery(outcome)] * size
             if not interrupted:
-                held = (m for i, m in enumerate(job.messages) if i not in job.lost)
+                held = [m for at, m in enumerate(job.messages) if at not in job.lost]
                 log_cancelled(self._route, held)
         except FatalError as error:
             self._failed(error.reason)

@@ -144,6 +144,10 @@ def _settings(settings: dict[str, Any], receive_options: Mapping[str, Any]) -> S
 
 
 def _receive_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"options must be a dict of parameters of ReceiveMessage, not {options!r}."
+        )
     check_names("ReceiveMessage", options, _RECEIVE_OPTIONS)
     parameters: dict[str, Any] = {
         "MaxNumberOfMessages": SQS_BATCH_SIZE,

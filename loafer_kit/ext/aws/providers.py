@@ -87,6 +87,15 @@ class SQSProvider(QueueProvider):
     handler_timeout: float | None = None
     prefetch: int | None = None
 
+    def __init_subclass__(cls) -> None:
+        """Reject a method that would never be called."""
+        for theirs, ours in (("fetch_messages", "fetch"), ("confirm_message", "settle")):
+            if theirs in vars(cls) and ours not in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__} overrides {theirs}, which the engine does not call on a provider "
+                    f"of SQS: override {ours} instead."
+                )
+
     def __init__(
         self, queue_name: str, options: Mapping[str, Any] | None = None, **keywords: Any
     ) -> None:
