@@ -13,8 +13,7 @@ from loafer_kit.cli.terminal import completions, custom_templates
 from loafer_kit.cli.terminal.options import Command, Project, ProjectOption, group, option_groups
 from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import extensions, pieces, queues
-from loafer_kit.scaffold.project import drift, locks, projects, updates
+from loafer_kit.scaffold.project import drift, extensions, locks, pieces, projects, queues, updates
 from loafer_kit.scaffold.project.plans import Change, refuse_links
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.sources import documents
@@ -316,16 +315,17 @@ def _put(
     *,
     rebase: bool = False,
 ) -> None:
-    drift.refuse_conflicts(project, locks.find(project), paths)
+    lock = locks.find(project)
+    drift.refuse_conflicts(project, lock, paths)
     try:
-        changed = pieces.changes(project, paths, apply)
+        changed = pieces.changes(project, lock, paths, apply)
     except pieces.AdditionError as error:
         if show.json:
             keys = ("path", "why", "snippet")
             missing = [{key: getattr(item, key) for key in keys} for item in error.unplaced]
             say_json({"written": False, "missing": missing})
         raise
-    everything = pieces.recorded(project, changed, command, apply if rebase else None)
+    everything = pieces.recorded(project, lock, changed, command, apply if rebase else None)
     writing.write(everything, project, command=command, show=show)
     if not any(change.writes for change in changed):
         show.tell(f"nothing to do: {command.removeprefix('add ')} is there already")
@@ -338,8 +338,9 @@ def _take_out(
     command: str,
     show: writing.Show,
 ) -> None:
-    drift.refuse_conflicts(project, locks.find(project), paths)
-    changed = pieces.removed(project, paths, remove, command)
+    lock = locks.find(project)
+    drift.refuse_conflicts(project, lock, paths)
+    changed = pieces.removed(project, lock, paths, remove, command)
     writing.write(changed, project, command=command, show=show)
     if not any(change.writes for change in changed):
         show.tell(f"nothing to do: {command.removeprefix('remove ')} is not there")

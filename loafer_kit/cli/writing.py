@@ -258,6 +258,9 @@ def generate(
     if rendering.notes:
         notes = [*(notes or ()), *rendering.notes]
     write(changed, target, command=command, show=show, saved=saved, notes=notes)
+    ignored = [item.path for item in found if item.is_ignored and item.path.endswith(".py")]
+    if ignored:
+        say(f"git leaves these files out, as .gitignore says: {', '.join(ignored)}", err=True)
     if git:
         _create_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell("\nNext:" if target == Path() else f"\nNext: cd {shlex.quote(str(target))}")

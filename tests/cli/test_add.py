@@ -47,6 +47,32 @@ def content(folder):
     }
 
 
+def test_code_that_gitignore_covers_gets_the_queue_too(tmp_path, monkeypatch):
+    """The lock keeps such files by their hash alone; `new` says that git leaves them out."""
+    (tmp_path / "parts").mkdir()
+    monkeypatch.chdir(tmp_path / "parts")
+    (tmp_path / "parts/.gitignore").write_text("parts/\n")
+    made = CliRunner().invoke(app, ["new", "service", ".", "--queue", "orders"])
+    assert "git leaves these files out, as .gitignore says: parts/__init__.py, " in made.stderr
+    routes = tmp_path / "parts/parts/routes.py"
+    before = routes.read_text()
+
+    done = add("queue", "refunds")
+
+    assert done.exit_code == 0, done.output
+    assert "handle_refunds" in routes.read_text()
+    assert "handle_refunds" in (tmp_path / "parts/parts/handlers.py").read_text()
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+    routes.write_text(before)
+    assert "no route reads the queue 'refunds'" in CliRunner().invoke(app, ["check"]).output
+    routes.write_text(before.replace("routes = (", "routes = ( "))
+
+    assert add("route", "refunds").exit_code == 0
+    assert CliRunner().invoke(app, ["remove", "queue", "refunds"]).exit_code == 0
+    assert "refunds" not in routes.read_text()
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+
+
 @pytest.mark.slow
 def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
     """In a service that was edited before."""
