@@ -198,13 +198,9 @@ class Deliveries:
 def log_cancelled(route: Route, messages: Iterable[Message]) -> None:
     """Report messages whose handler was cancelled, or awaited something that was."""
     for message in messages:
-        facts = route.provider.describe(message)
-        logger.warning(
-            "message.cancelled route=%s %s: its handler, or what that awaited, was cancelled",
-            route.name,
-            as_pairs(facts),
-            extra=_fields("message.cancelled", route, facts),
-        )
+        facts = {"route": route.name, **route.provider.describe(message)}
+        text = "its handler, or what that awaited, was cancelled"
+        log_event(logger, logging.WARNING, "message.cancelled", facts, text)
 
 
 async def settle(route: Route, message: Message, outcome: Outcome) -> None:
