@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 from kept_projects import content, loafer_kit
-from scaffold.custom_templates import write
 
 NEW = ["new", "service", "foobar", "--queue", "a", "--git"]
 
