@@ -143,12 +143,7 @@ class SQSProvider(QueueProvider):
             if self._session is None:
                 self._connection = await self.connect()
                 self._session = QueueSession(
-                    self._connection,
-                    self.settings,
-                    self._receive_parameters,
-                    lost=self._lost,
-                    settled=self._settled,
-                    events=lambda: self.route_events,
+                    self._connection, self.settings, self._receive_parameters, self, self._lost
                 )
             return self._session
 
@@ -206,10 +201,6 @@ class SQSProvider(QueueProvider):
     def unsettled(self) -> int:
         """How many messages SQS has not yet settled, though it was asked to."""
         return 0 if self._session is None else self._session.unsettled
-
-    def _settled(self) -> None:
-        if self.on_settled is not None:
-            self.on_settled()
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""

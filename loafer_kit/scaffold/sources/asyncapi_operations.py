@@ -259,11 +259,12 @@ class Parameters:
         self._found: dict[str, tuple[Node, str]] = {}
         self._parameters: dict[str, Parameter] = {}
         self._used: set[str] = set()
-        for name, place, is_of_channel in _declared(root, references):
-            self._add(name, references.follow(place), noted=is_of_channel)
+        for name, found, is_of_channel in _declared(root, references):
+            place = references.follow(found)
+            self._add(name, place, references.follow(place["schema"]), noted=is_of_channel)
 
-    def _add(self, name: str, place: Node, *, noted: bool) -> None:
-        default = place["default"].text or place.at("schema", "default").text
+    def _add(self, name: str, place: Node, schema: Node, *, noted: bool) -> None:
+        default = place["default"].text or schema["default"].text
         if name in self._found:
             _, first = self._found[name]
             if default not in (None, first):
@@ -273,7 +274,7 @@ class Parameters:
         self._found[name] = place, default or ""
         if noted:
             self._result.note_unsupported(place, _PARAMETER)
-            self._result.note_unsupported(place["schema"], _SCHEMA)
+            self._result.note_unsupported(schema, _SCHEMA)
         if made := parameter(name, default, self._parameters.values()):
             self._parameters[name] = made
 

@@ -426,7 +426,7 @@ def _tell_handlers_apart(queues: Sequence[dict[str, object]]) -> None:
             handler = first = names.handler_for(name)
             number = 2
             while handler in used:
-                handler, number = f"{first}_{number}", number + 1
+                handler, number = f"{first[:95]}_{number}", number + 1
             used.add(handler)
             if handler != first:
                 table["handler"] = handler

@@ -111,6 +111,8 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
+    if "lineage" in document.values:
+        raise ConfigurationError(f"{path}: {_COMMANDS['.tfstate']}")
     return draft_of(document, lambda root: _Reader(root, include).read())
 
 
@@ -118,7 +120,6 @@ class _Reader:
     """Walks over the resources of one document."""
 
     def __init__(self, root: Node, include: Collection[str]) -> None:
-        self._root = root
         planned = root["planned_values"]
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
@@ -152,8 +153,7 @@ class _Reader:
         if others := {item.kind for item in self._resources.listed} - known:
             self._result.note(self._top, f"not looked at: {listed(sorted(others))}")
         if not self._result.queues:
-            why = _COMMANDS[".tfstate"] if "lineage" in self._root else ""
-            self._result.problem(self._top, why or f"describes no queue ({_QUEUE})")
+            self._result.problem(self._top, f"describes no queue ({_QUEUE})")
         self._note_queues_and_topics()
         return self._result
 
