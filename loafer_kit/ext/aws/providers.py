@@ -13,6 +13,7 @@ from loafer_kit.ext.aws.consumption import Connection, QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.options import (
     max_receive_count,
+    message_counts,
     parse_options,
     queue_warnings,
     redrive_target,
@@ -223,21 +224,12 @@ class SQSProvider(QueueProvider):
         """
         if self._connection is None:
             return {}
-        attributes = await self._connection.queue.attributes()
-        found = {
-            name: int(attributes[f"ApproximateNumberOfMessages{suffix}"])
-            for name, suffix in (
-                ("visible", ""),
-                ("in_flight", "NotVisible"),
-                ("delayed", "Delayed"),
-            )
-            if f"ApproximateNumberOfMessages{suffix}" in attributes
-        }
+        found = message_counts(await self._connection.queue.attributes())
         if (dead_letters := self._connection.dead_letters) is not None:
             # The service may be allowed to send there, and no more.
             with contextlib.suppress(ProviderError):
                 attributes = await (await dead_letters.find()).attributes()
-                found["dead_letters"] = int(attributes["ApproximateNumberOfMessages"])
+                found["dead_letters"] = message_counts(attributes)["visible"]
         return found
 
     def holds(self, message: Message) -> bool:

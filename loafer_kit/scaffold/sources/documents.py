@@ -36,13 +36,9 @@ Formats = Mapping[str, Callable[[str], Parsed]]
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A table of values from a file."""
+class Document(Draft):
+    """The values of a file, and its folder; None for standard input."""
 
-    values: Mapping[str, object]
-    origin: str
-    line: Callable[[Path], int | None]
-    #: The folder of the file; None for standard input.
     folder: FilePath | None = None
 
 
@@ -84,7 +80,7 @@ def _document(path: FilePath, text: str, parse: Callable[[str], Parsed], what: s
     known = functools.cache(found)
     table = cast("Mapping[str, object]", values)
     folder = path.parent if path.parent.is_dir() and path.name != _STANDARD_INPUT else None
-    return Document(table, str(path), lambda place: lines.find(known(), place), folder)
+    return Document(table, str(path), lambda place: lines.find(known(), place), folder=folder)
 
 
 def _text(path: FilePath, what: str, largest: int) -> str:
@@ -201,8 +197,7 @@ SPEC_SUFFIXES = tuple(_SPEC)
 
 def read(path: FilePath) -> Draft:
     """The draft in a spec file, whose suffix tells the format."""
-    document = load(path, _SPEC, what="a spec file")
-    return Draft(document.values, document.origin, document.line)
+    return load(path, _SPEC, what="a spec file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from loafer_kit.scaffold.sources.import_results import (
     keys,
     last_part,
     listed,
+    queue_keys,
     queue_of,
     subscription,
-    texts,
     whole_number,
 )
 from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources, references
@@ -34,29 +34,17 @@ from loafer_kit.scaffold.spec.specs import Draft
 # Values that the provider computes or repeats.
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
 
-_QUEUE_DEFAULTS = {
-    "delay_seconds": "0",
-    "kms_data_key_reuse_period_seconds": "300",
-    "max_message_size": MESSAGE_SIZES,
-    "message_retention_seconds": "345600",
-    "receive_wait_time_seconds": "0",
-    "sqs_managed_sse_enabled": "true",
-    "visibility_timeout_seconds": "30",
-}
-_QUEUE_KEYS = keys(
-    f"""
-    {_COMPUTED} content_based_deduplication deduplication_scope fifo_queue fifo_throughput_limit name
-    receive_wait_time_seconds redrive_policy url visibility_timeout_seconds
-    """,
-    **_QUEUE_DEFAULTS,
-)
-# The spec has the name of a dead-letter queue only.
-_DEAD_LETTER_QUEUE_KEYS = keys(
+_QUEUE_KEYS, _DEAD_LETTER_QUEUE_KEYS = queue_keys(
     f"{_COMPUTED} fifo_queue name url",
-    **_QUEUE_DEFAULTS,
-    content_based_deduplication="false",
-    deduplication_scope="queue",
-    fifo_throughput_limit="perqueue",
+    "receive_wait_time_seconds redrive_policy visibility_timeout_seconds",
+    lambda row: row.name,
+    delay_seconds="0",
+    kms_data_key_reuse_period_seconds="300",
+    max_message_size=MESSAGE_SIZES,
+    message_retention_seconds="345600",
+    receive_wait_time_seconds="0",
+    sqs_managed_sse_enabled="true",
+    visibility_timeout_seconds="30",
 )
 _REDRIVE_POLICY_KEYS = keys(f"{_COMPUTED} queue_url redrive_policy")
 _SAMPLE_RATES = [
@@ -123,6 +111,8 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
+    if "lineage" in document.values:
+        raise ConfigurationError(f"{path}: {_COMMANDS['.tfstate']}")
     return draft_of(document, lambda root: _Reader(root, include).read())
 
 
@@ -130,7 +120,6 @@ class _Reader:
     """Walks over the resources of one document."""
 
     def __init__(self, root: Node, include: Collection[str]) -> None:
-        self._root = root
         planned = root["planned_values"]
         self._top = planned if planned.is_there else root["values"]
         configuration = root.at("configuration", "root_module")
@@ -164,8 +153,7 @@ class _Reader:
         if others := {item.kind for item in self._resources.listed} - known:
             self._result.note(self._top, f"not looked at: {listed(sorted(others))}")
         if not self._result.queues:
-            why = _COMMANDS[".tfstate"] if "lineage" in self._root else ""
-            self._result.problem(self._top, why or f"describes no queue ({_QUEUE})")
+            self._result.problem(self._top, f"describes no queue ({_QUEUE})")
         self._note_queues_and_topics()
         return self._result
 
@@ -332,10 +320,7 @@ class _Reader:
             if self._is_read(resource):
                 continue
             owner = quoted(resource.address)
-            for place in dead_letter_targets(resource.node["values"].value):
-                for text in texts(place):
-                    if name := queue_of(text):
-                        self._result.dead_letter(name, owner)
+            self._result.dead_letters_of(owner, resource.node["values"].value, queue_of)
             for place in dead_letter_targets(resource.expressions.value):
                 for address in self._resources.referred(resource, place)[0]:
                     if address in self._names and f"{_QUEUE}." in address:

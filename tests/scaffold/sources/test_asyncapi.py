@@ -689,6 +689,20 @@ def test_the_parameters_of_a_channel_are_those_of_the_spec(tmp_path, version, pa
     assert not any("default" in message for message in messages_of(draft))
 
 
+def test_the_schema_of_a_parameter_may_be_a_reference(tmp_path):
+    """Its default counts, and nothing of it is noted."""
+    content = in_channel(2, env={})
+    (channel,) = content["channels"].values()
+    channel["parameters"]["env"]["schema"] = {"$ref": "#/components/schemas/env"}
+    schema = {"type": "string", "default": "dev"}
+    content["components"] = {"schemas": {"env": schema}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["parameters"] == [{"name": "ENV", "default": "dev"}]
+    assert not any("unsupported" in message for message in messages_of(draft))
+
+
 def test_an_address_takes_parameters_without_a_binding(tmp_path):
     """The parts between them become the queue's name."""
     content = version_3()
