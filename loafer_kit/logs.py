@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from loafer_kit.engine.threads import current_call
+from loafer_kit.engine.callables import current_call
 from loafer_kit.outcomes import reason_text
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TextIO
 
-from loafer_kit.engine.threads import DaemonThreadPool
+from loafer_kit.engine.callables import DaemonThreadPool
 from loafer_kit.logs import log_event
 from loafer_kit.operations.control import CONTROL_VARIABLE, Actions, ControlSocket, ServiceControl
 from loafer_kit.operations.health import HealthFile, States, Vitals
