@@ -132,20 +132,7 @@ def add_extension(
     The package's `__init__.py` creates it. If the service lacks a dependency, or a setting that
     the extension requires, the command names it.
     """
-    writing.begin(path, show)
-    addition = extensions.plan(validation.service(_draft(path)).package, reference)
-    _put(path, [addition.path], addition.apply, f"add extension {reference}", show)
-    missing = extensions.missing_distribution(path, addition.package, addition.module)
-    if missing is not None:
-        show.tell(
-            f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
-        )
-    _, required = extensions.settings_of(addition.module, addition.name)
-    if required:
-        show.tell(
-            f"\nNext: set {', '.join(required)} in the environment; the service does not start "
-            "without"
-        )
+    _add_extension(path, reference, f"add extension {reference}", show)
 
 
 @add.command("telemetry", cls=Command)
@@ -155,11 +142,7 @@ def add_telemetry(path: ProjectOption = Path(), *, show: writing.Show) -> None:
 
     The package's `__init__.py` creates the extension Telemetry.
     """
-    writing.begin(path, show)
-    addition = extensions.plan(validation.service(_draft(path)).package, extensions.TELEMETRY)
-    _put(path, [addition.path], addition.apply, "add telemetry", show)
-    if not extensions.declares_extra(path, "otel"):
-        show.tell("\nNext: write loafer-kit[otel] in `dependencies` of pyproject.toml")
+    _add_extension(path, extensions.TELEMETRY, "add telemetry", show)
 
 
 @add.command("monitoring", cls=Command)
@@ -304,6 +287,23 @@ def _draft(project: Path) -> Draft:
         f"There is no {file}: go to a service's folder or name it with --path; "
         "`loafer-kit new service` writes one"
     )
+
+
+def _add_extension(project: Path, reference: str, command: str, show: writing.Show) -> None:
+    writing.begin(project, show)
+    addition = extensions.plan(validation.service(_draft(project)).package, reference)
+    _put(project, [addition.path], addition.apply, command, show)
+    missing = extensions.missing_distribution(project, addition.package, addition.module)
+    if missing is not None:
+        show.tell(
+            f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
+        )
+    _, required = extensions.settings_of(addition.module, addition.name)
+    if required:
+        show.tell(
+            f"\nNext: set {', '.join(required)} in the environment; the service does not start "
+            "without"
+        )
 
 
 def _put(

@@ -151,7 +151,7 @@ def removed(
 ) -> tuple[Change, ...]:
     """The changes of a removal with that of the lock, which records them as one command.
 
-    A file that the lock keeps by its hash alone stays as it is.
+    Of the files that the lock keeps by their hash alone, only Python code changes.
     """
     bases = lock.files if lock else {}
     changed: list[Change] = []
