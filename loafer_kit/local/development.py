@@ -73,12 +73,15 @@ class Development:
             stack.enter_context(records.announce(record))
             _tell(record, projects, say, embedded=server is not None)
             for name, body in self.messages:
-                details = {"queue": name}
+                details, where = {"queue": name}, name
                 if name in on_rabbitmq:
                     put(str(broker), name, on_rabbitmq[name], [body])
                 else:
-                    details["message_id"] = _send(queues, find_queue(projects, name), body)
-                say(f"sent to {name}: {body}", "sent", **details)
+                    queue = find_queue(projects, name)
+                    details["message_id"] = _send(queues, queue, body)
+                    if policy := queue.subscription.get("FilterPolicy"):
+                        where += f", if its filter policy {policy} matches"
+                say(f"sent to {where}: {body}", "sent", **details)
             asyncio.run(_Run(self, queues, server, say, broker).run(projects))
 
     def _check(self, projects: Sequence[Project]) -> Mapping[str, Mapping[str, Any]]:
