@@ -66,6 +66,8 @@ class Application(Service):
         self.forward_to = checked_forwarder(f"Application {name!r}", forward_to)
         self.consumer = consumer
         self.callback = callback
+        #: How the consumer failed in the last `run_forever`; None: it did not.
+        self.consumer_error: ConsumerError | None = None
         #: The callbacks by occasion; use `insert` to put one before others.
         self.callbacks: Mapping[str, CallbackList] = {
             "startup": self._startup,
@@ -85,8 +87,8 @@ class Application(Service):
     def message_preprocessor(self, callback: CallbackType) -> CallbackType:
         """Register `callback(app, message)`, which returns the message to go on with.
 
-        It may change the message in place: the acknowledgement gets it as it was. For that its
-        containers are copied; what cannot be copied is the same object.
+        It and later callbacks may change the message in place: the acknowledgement gets it as it was
+        read. For that its containers are copied; what cannot be copied is the same object.
         """
         return self.callbacks["message_preprocessor"].register(callback)
 
@@ -113,11 +115,15 @@ class Application(Service):
     ) -> None:
         """Run until the consumer aborts or fails, a callback fails, or a signal arrives.
 
-        Logs a failure of the consumer and returns; raises what a postprocessor, an error callback
-        or an acknowledgement raises. Raises `TypeError` without consumer or callback.
+        Logs a failure of the consumer, keeps it as `consumer_error` and returns; raises what a
+        postprocessor, an error callback or an acknowledgement raises. Raises `TypeError` without
+        consumer or callback. The command line calls this method, also one that overrides it.
         """
-        with contextlib.suppress(ConsumerError):
+        self.consumer_error = None
+        try:
             self.run(num_workers, loop, debug)
+        except ConsumerError as error:
+            self.consumer_error = error
 
     def run(
         self,
@@ -346,12 +352,11 @@ class ApplicationRoute(Route):
 
     async def _process(self, original: Message) -> Postpone | bool:
         """Do everything but acknowledge; return whether to, or what an error callback postpones."""
-        message = original
+        message = copied(
+            original
+        )  # callbacks may change it in place, and the original is acknowledged
         try:
-            preprocessors = tuple(self._callbacks["message_preprocessor"])
-            if preprocessors:  # they may change it in place, and the original is acknowledged
-                message = copied(message)
-            for preprocess in preprocessors:
+            for preprocess in tuple(self._callbacks["message_preprocessor"]):
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
             call = self._chain or self._call_handler

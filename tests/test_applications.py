@@ -102,23 +102,31 @@ def test_preprocessors_make_what_is_validated():
     assert app.seen == [Order(7), Order(8)]
 
 
-def test_the_acknowledgement_gets_the_message_as_it_was():
-    """A preprocessor may change its message in place; what cannot be copied stays the same."""
+@pytest.mark.parametrize("place", ["preprocessor", "callback", "error callback"])
+def test_the_acknowledgement_gets_the_message_as_it_was(place):
+    """Callbacks may change their message in place; what cannot be copied stays the same."""
     lock = threading.Lock()
     message = {"body": {"items": [1]}, "lock": lock}
     acknowledged = []
 
-    async def callback(app, message):
-        app.seen.append(message)
-
-    app = Application("typed", consumer=Consumer(message), callback=callback)
-    app.seen = []
-
-    @app.message_preprocessor
-    async def change(app, message):
+    async def change(app, message, error=None):
         message["body"]["items"].append(2)
         message["changed"] = message.pop("lock")
         return message
+
+    async def callback(app, message):
+        app.seen.append(message)
+        if place == "callback":
+            await change(app, message)
+        if place == "error callback":
+            raise ValueError
+
+    app = Application("typed", consumer=Consumer(message), callback=callback)
+    app.seen = []
+    if place == "preprocessor":
+        app.message_preprocessor(change)
+    if place == "error callback":
+        app.error(change)
 
     @app.message_acknowledgement
     async def acknowledge(app, message):

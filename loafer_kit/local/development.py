@@ -5,26 +5,24 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError, ProviderError, ServiceError
-from loafer_kit.local import records, services
+from loafer_kit.local import servers, services
 from loafer_kit.local.queues import LocalQueue, LocalQueues
 from loafer_kit.local.rabbitmq import Retries, dead_letters, development_broker, put
-from loafer_kit.local.reloading import load_watchfiles, source_files
+from loafer_kit.local.reloading import load_watchfiles, watch_options
 from loafer_kit.local.servers import LocalServer, child_environment
 from loafer_kit.local.services import Project, Say, ServiceKeeper, Style, Surroundings, find_queue
 from loafer_kit.operations.control import ControlError, ask
+from loafer_kit.runners import on_signals
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
 _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
-
-#: Milliseconds after which a wait for changes of files begins anew.
-_WATCH_EVERY = 100
 
 Waiting = Callable[[str], contextlib.AbstractContextManager[object]]
 
@@ -70,7 +68,7 @@ class Development:
                 for project in projects:
                     queues.create(*project.queues)
             record = replace(_record(url, projects), rabbitmq=broker)
-            stack.enter_context(records.announce(record))
+            stack.enter_context(servers.announce(record))
             _tell(record, projects, say, embedded=server is not None)
             for name, body in self.messages:
                 details, where = {"queue": name}, name
@@ -122,7 +120,8 @@ class _Run:
             ServiceKeeper(read, project, around)
             for read, project in zip(self._development.readers, projects, strict=True)
         ]
-        with _signals(self._end):
+        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._end)
+        with on_signals(asyncio.get_running_loop(), handlers):
             try:
                 if self._development.once:
                     await self._run_all()
@@ -201,12 +200,7 @@ class _Run:
 
     def _watch(self) -> AsyncIterator[set[Path]]:
         folders = {keeper.project.folder for keeper in self._keepers}
-        batches = load_watchfiles().awatch(
-            *folders,
-            watch_filter=source_files(),
-            rust_timeout=_WATCH_EVERY,
-            yield_on_timeout=True,
-        )
+        batches = load_watchfiles().awatch(*folders, **watch_options())
         return ({Path(path) for _, path in batch} async for batch in batches)
 
     async def _restart_on(self, changes: AsyncIterator[set[Path]]) -> None:
@@ -249,7 +243,7 @@ class _Run:
         """Return what is left as the services say: RabbitMQ tells no more than what is ready."""
         left = []
         for project in [keeper.project for keeper in self._keepers if keeper.project.rabbitmq]:
-            socket = records.control_path(project.package)
+            socket = servers.control_path(project.package)
             try:
                 status, depths = await ask(socket, "status"), await ask(socket, "queues")
             except ControlError:
@@ -312,7 +306,7 @@ def _rabbitmq_queues(projects: Sequence[Project]) -> dict[str, Mapping[str, Any]
 
 
 def _tell(
-    record: records.ServerRecord, projects: Sequence[Project], say: Say, *, embedded: bool
+    record: servers.ServerRecord, projects: Sequence[Project], say: Say, *, embedded: bool
 ) -> None:
     """Say what runs where, and with which queues."""
     if record.rabbitmq is not None:
@@ -326,8 +320,8 @@ def _tell(
         say(f"queue {name} of RabbitMQ", "queue", name=name)
 
 
-def _record(url: str, projects: Sequence[Project]) -> records.ServerRecord:
-    return records.ServerRecord(
+def _record(url: str, projects: Sequence[Project]) -> servers.ServerRecord:
+    return servers.ServerRecord(
         url,
         " and ".join(project.package for project in projects),
         queues=[
@@ -358,16 +352,3 @@ def _describe(queue: LocalQueue) -> str:
     if queue.dead_letter_queue:
         parts.append(f"after {queue.max_receive_count} attempts to {queue.dead_letter_queue}")
     return ", ".join(parts)
-
-
-@contextlib.contextmanager
-def _signals(handler: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -14,6 +14,7 @@ from typing import TextIO
 from loafer_kit.engine.threads import DaemonThreadPool
 from loafer_kit.operations.control import CONTROL_VARIABLE, Actions, ControlSocket, ServiceControl
 from loafer_kit.operations.health import HealthFile, States, Vitals
+from loafer_kit.operations.http import HttpFace
 from loafer_kit.operations.metrics import Family, Reports, families
 from loafer_kit.operations.probe import HEALTH_VARIABLE
 from loafer_kit.operations.recorder import recorder_of
@@ -98,8 +99,6 @@ async def serving_faces(
         if path := os.environ.get(HEALTH_VARIABLE):
             faces.enter_context(HealthFile(Path(path), vitals).kept())
         if address:
-            from loafer_kit.operations.http import HttpFace  # aiohttp's server, which is large
-
             pages = HttpFace(vitals, snapshot).listening(address, HTTP_VARIABLE)
             await faces.enter_async_context(pages)
         yield

@@ -17,7 +17,7 @@ from programs import Program
 from terminals import Person
 
 from loafer_kit.cli import main
-from loafer_kit.local import records
+from loafer_kit.local import servers
 
 pytestmark = pytest.mark.slow
 
@@ -215,7 +215,7 @@ def test_send_reaches_the_server_from_another_terminal(project):
     with Dev(project) as running:
         url = running.until("SQS and SNS run on").split()[-1]
         running.until("started")
-        [record] = records.running()
+        [record] = servers.running()
         assert record.queues == ["jobs", "jobs-dead", "inbox"]
         assert record.topics == ["news"]
         for name, body in (("jobs", '"one"'), ("inbox", '"two"'), ("news", '"three"')):

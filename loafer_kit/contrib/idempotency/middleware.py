@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from loafer_kit.applications import ApplicationRoute
 from loafer_kit.config import check_number
 from loafer_kit.contrib.idempotency.keys import ValueOf, fingerprint, message_key, reader
-from loafer_kit.contrib.idempotency.records import Record, Store
+from loafer_kit.contrib.idempotency.stores import Record, Store
 from loafer_kit.engine.jobs import Job
 from loafer_kit.engine.threads import current_call
 from loafer_kit.exceptions import ConfigurationError, DeleteMessage, RejectMessage, RetryMessage

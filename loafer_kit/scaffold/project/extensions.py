@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import modules, spec_file
-from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError
-from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import texts
-from loafer_kit.scaffold.project.code import defined, names_of, targets
+from loafer_kit.scaffold.project import code, spec_file, texts
+from loafer_kit.scaffold.project.code import Module, UnrecognisedError, defined, names_of, targets
+from loafer_kit.scaffold.project.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.spec import names, validation
@@ -78,11 +76,11 @@ class ExtensionAddition:
             for at, item in enumerate(body)
             if isinstance(item, (ast.Assign, ast.AnnAssign, ast.Expr)) and service in names_of(item)
         )
-        module = modules.after_statement(module, body, index, line)
+        module = code.after_statement(module, body, index, line)
         if self._is_imported(module):
             return module
         source = ast.ImportFrom(self.module, [ast.alias(self.name)], 0)
-        return modules.imported(module, source, self.name, self.package)
+        return code.imported(module, source, self.name, self.package)
 
     def _is_imported(self, module: Module) -> bool:
         return any(
