@@ -53,10 +53,7 @@ class Development:
         failed.
         """
         projects = [read() for read in self.readers]
-        on_rabbitmq = _rabbitmq_queues(projects)
-        for name, _ in self.messages:
-            if name not in on_rabbitmq:
-                find_queue(projects, name)  # raises if there is none, before anything is started
+        on_rabbitmq = self._check(projects)
         if self.reload and not self.once:
             load_watchfiles("local")  # raises without the extra, before anything is started
         with contextlib.ExitStack() as stack:
@@ -74,14 +71,25 @@ class Development:
             stack.enter_context(servers.announce(record))
             _tell(record, projects, say, embedded=server is not None)
             for name, body in self.messages:
-                details = {"queue": name}
+                details, where = {"queue": name}, name
                 if name in on_rabbitmq:
                     put(str(broker), name, on_rabbitmq[name], [body])
                 else:
-                    details["message_id"] = _send(queues, find_queue(projects, name), body)
-                say(f"sent to {name}: {body}", "sent", **details)
+                    queue = find_queue(projects, name)
+                    details["message_id"] = _send(queues, queue, body)
+                    if policy := queue.subscription.get("FilterPolicy"):
+                        where += f", if its filter policy {policy} matches"
+                say(f"sent to {where}: {body}", "sent", **details)
             run = _Run(self, projects, queues, say, server=server, broker=broker)
             asyncio.run(run.run())
+
+    def _check(self, projects: Sequence[Project]) -> Mapping[str, Mapping[str, Any]]:
+        """Return the queues of RabbitMQ; raise `ConfigurationError` for a message to no queue."""
+        found = _rabbitmq_queues(projects)
+        for name, _ in self.messages:
+            if name not in found:
+                find_queue(projects, name)  # raises before anything is started
+        return found
 
 
 class _Run:
