@@ -64,7 +64,7 @@ class Extension:
         if missing:
             raise SettingError(
                 f"{type(self).__name__} requires the settings {', '.join(missing)}: "
-                "set them in the environment."
+                "set them in the service or in the environment."
             )
         self._app = app
         app.extensions[type(self).__name__.lower()] = self

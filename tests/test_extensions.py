@@ -239,5 +239,5 @@ def test_a_missing_setting_ends_the_process_with_one_line(app):
         Cache(app)
 
     assert raised.value.code == (
-        "Cache requires the settings CACHE_PASSWORD: set them in the environment."
+        "Cache requires the settings CACHE_PASSWORD: set them in the service or in the environment."
     )
