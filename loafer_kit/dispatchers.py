@@ -10,6 +10,7 @@ from loafer_kit.engine.deliveries import Deliveries, FailurePolicy
 from loafer_kit.engine.threads import handler_threads
 from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
+from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.logs import log_event
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -107,7 +108,9 @@ class LoaferDispatcher:
             errors = self._errors()
             self._running = self._stopping = False
         for error in errors[1:]:
-            log_event(logger, logging.ERROR, "route.failed", {}, str(error), exc_info=error)
+            is_bug = not isinstance(error, LoaferKitError)
+            exc_info = error if is_bug else None
+            log_event(logger, logging.ERROR, "route.failed", {}, str(error), exc_info=exc_info)
         if errors:
             raise errors[0]
 

@@ -79,7 +79,7 @@ class LoaferRunner:
                 if self.has_parent
                 else dict.fromkeys(_SIGNALS, self.prepare_stop)
             )
-            with _signals(loop, {**stops, **self._reactions}):
+            with on_signals(loop, {**stops, **self._reactions}):
                 try:
                     work()
                 finally:
@@ -212,10 +212,10 @@ def _by_number(
 
 
 @contextlib.contextmanager
-def _signals(
+def on_signals(
     loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], object]]
 ) -> Iterator[None]:
-    """Call these handlers on signals; outside the main thread this does nothing."""
+    """Call these handlers on signals while the block runs; outside the main thread, none."""
     handled = []
     for number, handler in handlers.items():
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):

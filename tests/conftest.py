@@ -85,9 +85,13 @@ def _botocore_computes_once():
 
 @pytest.fixture(scope="session", autouse=True)
 def _mypy_results_are_kept(pytestconfig):
-    """Let all runs of mypy, in later sessions too, use what it found out about installed packages."""
+    """Let all runs of mypy, in later sessions too, use what it found out about installed packages.
+
+    Half of that was about moto, which generated projects do not name: stubs stand for it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MYPY_CACHE_DIR", str(pytestconfig.rootpath / ".mypy_cache/projects"))
+        patch.setenv("MYPYPATH", str(Path(__file__).parent / "stubs"))
         yield
 
 

@@ -384,6 +384,16 @@ async def test_a_passing_failure_is_backed_off_and_tried_again(caplog, monkeypat
     assert caplog.text.count("fetch.failed") == 2
 
 
+async def test_of_several_routes_that_fail_each_is_one_line(caplog):
+    """Only a bug has its traceback."""
+    faults = [ProviderError("no queue"), ProviderError("no queue either"), ZeroDivisionError("bug")]
+    routes = [Route(Source(faults=[fault]), accept) for fault in faults]
+    with pytest.raises(ProviderError, match="no queue"):
+        await run(*routes)
+    shown = {r.getMessage(): r.exc_info is not None for r in caplog.records if "failed" in r.event}
+    assert shown == {"route.failed: no queue either": False, "route.failed: bug": True}
+
+
 async def test_one_iteration_is_one_fetch_for_each_route():
     """`forever=False` handles what one fetch brings, settles it and returns; again if asked."""
     source = Source(names(25))

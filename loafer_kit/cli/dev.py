@@ -27,6 +27,7 @@ from loafer_kit.local.sending import Server
 from loafer_kit.local.services import Project, Say, Style
 from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.http import Address
+from loafer_kit.runners import on_signals
 from loafer_kit.scaffold.spec import payloads
 from loafer_kit.scaffold.spec.fields import AMQP, FIFO, SUBSCRIPTION, amqp_dead_letter_queue
 from loafer_kit.scaffold.spec.specs import Payloads, QueueSpec, ServiceSpec
@@ -178,11 +179,11 @@ def console(
 
 async def _serve(services: Sequence[Service], address: Address, write: bool) -> None:
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with Console(services, write=write).listening(address) as url:
-        output.say(f"The console is on {url}")
-        await stopped.wait()
+    handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stopped.set)
+    with on_signals(asyncio.get_running_loop(), handlers):
+        async with Console(services, write=write).listening(address) as url:
+            output.say(f"The console is on {url}")
+            await stopped.wait()
 
 
 def services_of(folders: Sequence[Path]) -> list[Service]:

@@ -25,9 +25,6 @@ from loafer_kit.local import reloading
 from loafer_kit.managers import LoaferManager
 from loafer_kit.services import Service, standard_logger
 
-#: Milliseconds after which a wait for changes looks at the service.
-_LOOK_EVERY = 100
-
 
 def run(
     application_path: Annotated[
@@ -149,13 +146,8 @@ def _watch(root: Path, stopping: threading.Event) -> Iterator[list[str]]:
     `watchfiles.run_process` does less: it kills a child that drains for more than five seconds at
     the end, sends a second SIGINT after Ctrl-C, and does not return the child's exit code.
     """
-    batches = reloading.load_watchfiles().watch(
-        root,
-        watch_filter=reloading.source_files(),
-        stop_event=stopping,
-        rust_timeout=_LOOK_EVERY,
-        yield_on_timeout=True,
-    )
+    watch = reloading.load_watchfiles().watch
+    batches = watch(root, stop_event=stopping, **reloading.watch_options())
     return (sorted({os.path.relpath(path) for _, path in batch}) for batch in batches)
 
 

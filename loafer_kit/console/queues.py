@@ -14,6 +14,7 @@ from loafer_kit.dead_letters.letters import Broker, Choice, Letter, Visit
 from loafer_kit.dead_letters.letters import Queue as Name
 from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import LoaferKitError, ProviderError
+from loafer_kit.ext.aws.options import MESSAGE_COUNTS, message_counts
 from loafer_kit.local import rabbitmq, sending
 from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.sending import Server
@@ -30,13 +31,6 @@ _HISTORY = 180
 
 #: Letters that a page gets at once, and the characters of their bodies that are kept for it.
 _MOST_LETTERS, _MOST_KEPT = 500, 2**25
-
-_COUNTS = {
-    "visible": "ApproximateNumberOfMessages",
-    "in_flight": "ApproximateNumberOfMessagesNotVisible",
-    "delayed": "ApproximateNumberOfMessagesDelayed",
-}
-
 
 #: A queue as a page shows it, and what a request names.
 Row = dict[str, Any]
@@ -98,9 +92,9 @@ class OnSQS:
             "sqs",
             "get_queue_attributes",
             QueueUrl=address,
-            AttributeNames=list(_COUNTS.values()),
+            AttributeNames=list(MESSAGE_COUNTS.values()),
         )["Attributes"]
-        return {name: int(attributes.get(key, 0)) for name, key in _COUNTS.items()}
+        return {**dict.fromkeys(MESSAGE_COUNTS, 0), **message_counts(attributes)}
 
     def send(self, address: str, body: str, group: str | None) -> str:
         destination = self._server.queue(address)

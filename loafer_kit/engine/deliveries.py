@@ -46,20 +46,23 @@ class FailureCounts:
         """Return the count that another failure leads to; 1 for a message without an id."""
         return self._counts.get(facts.get("message_id"), 0) + 1
 
-    def record(self, route: Route, message: Message, outcome: Outcome) -> Outcome:
-        """Count a message that failed, forget any other; return the outcome with its count."""
+    def counted(self, route: Route, message: Message, delivery: Delivery) -> Delivery:
+        """Count a message that failed, forget any other; return the delivery with its count."""
+        outcome = delivery.outcome
         failed = isinstance(outcome, Leave | Retry)
         if not failed and not self._counts:
-            return outcome
+            return delivery
         message_id = route.provider.describe(message).get("message_id")
         count = self._counts.pop(message_id, 0) + 1
         if not failed:
-            return outcome
+            return delivery
         if message_id is not None:
             self._counts[message_id] = count
             if len(self._counts) > self._most:
                 del self._counts[next(iter(self._counts))]
-        return replace(outcome, failures=count) if isinstance(outcome, Retry) else outcome
+        if not isinstance(outcome, Retry):
+            return delivery
+        return replace(delivery, outcome=replace(outcome, failures=count))
 
 
 class Deliveries:
@@ -82,7 +85,7 @@ class Deliveries:
             if ends_task(exc):
                 raise
             delivery = await self._failed(message, exc)
-        return self._counted(message, delivery)
+        return self._failures.counted(self._route, message, delivery)
 
     async def deliver_batch(self, messages: Sequence[Message]) -> list[Delivery]:
         """Deliver messages in one handler call; return a delivery for each, in their order.
@@ -108,7 +111,7 @@ class Deliveries:
                 for position in decoded:
                     deliveries[position] = await self._failed(messages[position], exc)
         return [
-            self._counted(message, deliveries[position])
+            self._failures.counted(self._route, message, deliveries[position])
             for position, message in enumerate(messages)
         ]
 
@@ -128,10 +131,6 @@ class Deliveries:
         if self._route.translates_async:
             return await asyncio.gather(*map(arguments_for, messages))
         return [await arguments_for(message) for message in messages]
-
-    def _counted(self, message: Message, delivery: Delivery) -> Delivery:
-        outcome = self._failures.record(self._route, message, delivery.outcome)
-        return delivery if outcome is delivery.outcome else Delivery(outcome, delivery.error)
 
     async def _failed(self, message: Message, exc: BaseException) -> Delivery:
         """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""

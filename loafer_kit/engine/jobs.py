@@ -104,9 +104,9 @@ class Jobs:
         self._grace: asyncio.Timeout | None = None
 
     @property
-    def running(self) -> int:
-        """The number of running handlers."""
-        return len(self._running)
+    def may_start(self) -> bool:
+        """True while fewer handlers run than the route's concurrency allows."""
+        return len(self._running) < self._route.flow.concurrency
 
     @property
     def calls(self) -> tuple[Job, ...]:
@@ -120,8 +120,9 @@ class Jobs:
     @property
     def stuck(self) -> bool:
         """True while every slot is taken by a handler that failed and whose thread runs on."""
-        outlasting = len(self._outlasting)
-        return outlasting >= self._route.flow.concurrency or self._slots.stuck
+        if not self._slots.outlasting:
+            return False
+        return len(self._outlasting) >= self._route.flow.concurrency or self._slots.stuck
 
     def runs(self, job: Job | None) -> bool:
         """True while the outcome of `job` is open."""
@@ -266,7 +267,7 @@ class Jobs:
             outcome = outcomes.RELEASE if released else outcomes.Leave("the handler was cancelled")
             deliveries = [Delivery(outcome)] * size
             if not interrupted:
-                held = (m for i, m in enumerate(job.messages) if i not in job.lost)
+                held = [m for at, m in enumerate(job.messages) if at not in job.lost]
                 log_cancelled(self._route, held)
         except FatalError as error:
             self._failed(error.reason)
@@ -284,7 +285,8 @@ class Jobs:
         current_call.set(None)
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
-        await self._release(self._free(job, deliveries))
+        for message in self._free(job, deliveries):
+            await settle(self._route, message, outcomes.RELEASE)
         for position, (message, delivery) in enumerate(zip(job.messages, deliveries, strict=True)):
             if position not in job.lost:
                 log_handled(self._route, message, delivery.outcome, seconds)

@@ -73,7 +73,7 @@ class RouteWorker:
             route,
             arrived=self._arrived,
             failed=self._fetch_failed,
-            slots_idle=self._slots_idle,
+            slots_idle=lambda: self._jobs.may_start,
         )
         self._batch_since = 0.0
         self._fetching = True
@@ -191,11 +191,8 @@ class RouteWorker:
         finally:
             self._starting = None
 
-    def _slots_idle(self) -> bool:
-        return self._jobs.running < self.route.flow.concurrency
-
     def _may_start(self) -> bool:
-        if not self._backlog.ready or not self._slots_idle() or self.route.flow.paused:
+        if not self._backlog.ready or not self._jobs.may_start or self.route.flow.paused:
             return False
         if not self._breaker_allows() or not self._slots.ready_or_notify(self.pump):
             return False
@@ -207,7 +204,7 @@ class RouteWorker:
         flow, loop = self.route.flow, asyncio.get_running_loop()
         while (
             self._backlog.ready
-            and self._slots_idle()
+            and self._jobs.may_start
             and loop.time() < self._start_until
             and not (self._jobs.cancelled or flow.paused or flow.breaker.is_open)
             and self._slots.ready_or_notify(self.pump)
@@ -243,9 +240,11 @@ class RouteWorker:
         return 1 if is_probe else self.route.options.batch_handler_size or 1
 
     def _next_job(self) -> Job:
-        size = min(self._batch_size(), self._backlog.ready)
-        taken = [self._backlog.take() for _ in range(size)]
-        job = Job([message for message, _ in taken], [key for _, key in taken])
+        job = Job([], [])
+        for _ in range(min(self._batch_size(), self._backlog.ready)):
+            message, key = self._backlog.take()
+            job.messages.append(message)
+            job.keys.append(key)
         if self.route.flow.breaker.is_open:
             self._probe = job
         return job
@@ -261,7 +260,7 @@ class RouteWorker:
         if not self._due_or_reschedule(fetcher.wait()) or not self._breaker_allows():
             return 0
         if flow.breaker.is_open:  # one message to probe with, unless there is one already
-            return 0 if fetcher or self._backlog or not self._slots_idle() else 1
+            return 0 if fetcher or self._backlog or not self._jobs.may_start else 1
         return limit
 
     def _limit(self) -> int:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,16 +15,14 @@ from loafer_kit.exceptions import LoaferKitError, ProviderError, ServiceError
 from loafer_kit.local import servers, services
 from loafer_kit.local.queues import LocalQueue, LocalQueues
 from loafer_kit.local.rabbitmq import Retries, dead_letters, development_broker, put
-from loafer_kit.local.reloading import load_watchfiles, source_files
+from loafer_kit.local.reloading import load_watchfiles, watch_options
 from loafer_kit.local.servers import LocalServer, child_environment
 from loafer_kit.local.services import Project, Say, ServiceKeeper, Style, Surroundings, find_queue
 from loafer_kit.operations.control import ControlError, ask
+from loafer_kit.runners import on_signals
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
 _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
-
-#: Milliseconds after which a wait for changes of files begins anew.
-_WATCH_EVERY = 100
 
 Waiting = Callable[[str], contextlib.AbstractContextManager[object]]
 
@@ -119,7 +117,8 @@ class _Run:
             ServiceKeeper(read, project, around)
             for read, project in zip(self._development.readers, projects, strict=True)
         ]
-        with _signals(self._end):
+        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._end)
+        with on_signals(asyncio.get_running_loop(), handlers):
             try:
                 if self._development.once:
                     await self._run_all()
@@ -198,12 +197,7 @@ class _Run:
 
     def _watch(self) -> AsyncIterator[set[Path]]:
         folders = {keeper.project.folder for keeper in self._keepers}
-        batches = load_watchfiles().awatch(
-            *folders,
-            watch_filter=source_files(),
-            rust_timeout=_WATCH_EVERY,
-            yield_on_timeout=True,
-        )
+        batches = load_watchfiles().awatch(*folders, **watch_options())
         return ({Path(path) for _, path in batch} async for batch in batches)
 
     async def _restart_on(self, changes: AsyncIterator[set[Path]]) -> None:
@@ -355,16 +349,3 @@ def _describe(queue: LocalQueue) -> str:
     if queue.dead_letter_queue:
         parts.append(f"after {queue.max_receive_count} attempts to {queue.dead_letter_queue}")
     return ", ".join(parts)
-
-
-@contextlib.contextmanager
-def _signals(handler: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -15,6 +15,7 @@ from botocore.session import Session
 from loafer_kit.exceptions import ServiceError
 from loafer_kit.ext.aws.addresses import find_region, region_of
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
+from loafer_kit.ext.aws.options import message_counts
 from loafer_kit.local.servers import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY
 
 #: The message group of a message to a FIFO queue, unless one is given.
@@ -236,12 +237,7 @@ class LocalQueues:
 
     def counts(self, queue: str) -> QueueCounts:
         """Return how many messages a queue holds now."""
-        attributes = self.attributes(queue)
-        return QueueCounts(
-            visible=int(attributes["ApproximateNumberOfMessages"]),
-            in_flight=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
-            delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
-        )
+        return QueueCounts(**message_counts(self.attributes(queue)))
 
     def attributes(self, queue: str) -> dict[str, str]:
         """Return all attributes of a queue, under AWS's names."""

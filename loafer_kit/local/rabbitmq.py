@@ -60,7 +60,7 @@ def running_broker(port: int | None = None, folder: Path | None = None) -> Itera
         wait_until_ready(keeper)
         yield url_of(port)
     finally:
-        end_keeper(keeper)
+        keeper.communicate()  # closes its lifeline
 
 
 def development_broker() -> contextlib.AbstractContextManager[str]:
@@ -217,11 +217,6 @@ def start_keeper(lifeline: int, port: int, folder: Path | None = None) -> "subpr
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-
-
-def end_keeper(keeper: "subprocess.Popen[bytes]") -> None:
-    """End a broker whose lifeline is a pipe of this process."""
-    keeper.communicate()
 
 
 def wait_until_ready(keeper: "subprocess.Popen[bytes]") -> None:

@@ -218,8 +218,8 @@ class ServiceControl(Observer):
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         service.observe(self)
         self.actions: Actions = {
-            "status": self._status,
-            "recent": self._list_recent,
+            "status": lambda: self._recorder.snapshot().as_dict(),
+            "recent": lambda: list(self._recent),
             "queues": self._queues,
             "pause": self._pause,
             "resume": self._resume,
@@ -256,12 +256,6 @@ class ServiceControl(Observer):
                     "duration": call.seconds,
                 }
             )
-
-    def _list_recent(self) -> list[dict[str, Any]]:
-        return list(self._recent)
-
-    def _status(self) -> dict[str, Any]:
-        return self._recorder.snapshot().as_dict()
 
     async def _queues(self) -> list[dict[str, Any]]:
         """Ask the source of each route how many messages it has; `error` if it refuses."""

@@ -13,7 +13,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from loafer_kit.operations.monitors import (
 )
 from loafer_kit.operations.probe import HEALTH_VARIABLE, STALLED
 from loafer_kit.operations.recorder import recorder_of
-from loafer_kit.runners import LoaferRunner
+from loafer_kit.runners import LoaferRunner, on_signals
 from loafer_kit.services import Service
 
 logger = logging.getLogger(__name__)
@@ -104,8 +104,9 @@ class Supervisor:
             crew = self._crew
             actions = {**crew.actions(), "drain": self._drain}
             faces = serving_faces(crew, crew.snapshot, actions, self._address)
-            async with faces, self._signals():
-                await self._keep()
+            async with faces:
+                with on_signals(asyncio.get_running_loop(), self._handlers()):
+                    await self._keep()
         return self._exit_code
 
     async def _keep(self) -> None:
@@ -118,8 +119,8 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._limits.look_every / 2)
 
-    @contextlib.asynccontextmanager
-    async def _signals(self) -> AsyncIterator[None]:
+    def _handlers(self) -> dict[signal.Signals, Callable[[], object]]:
+        """Return what each signal does."""
         handlers: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGTERM: self.stop,
             signal.SIGINT: self.stop,
@@ -134,14 +135,7 @@ class Supervisor:
                 signal.SIGTSTP: lambda: self._begin(self._crew.pause()),
                 signal.SIGCONT: lambda: self._begin(self._crew.resume()),
             }
-        loop = asyncio.get_running_loop()
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-        try:
-            yield
-        finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
+        return handlers
 
     # What an operator asks for
 

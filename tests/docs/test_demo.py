@@ -1,10 +1,9 @@
 """`make demo`, without the set-up of the virtual environment."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -17,13 +16,10 @@ def test_the_demonstration_ends_by_itself_and_leaves_nothing(tmp_path):
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir()
     temporary.mkdir()
-    result = subprocess.run(
-        [sys.executable, DEMO],
+    result = programs.run(
+        *("-c", f"import runpy; runpy.run_path({str(DEMO)!r}, run_name='__main__')"),
         env={**os.environ, "HOME": str(home), "TMPDIR": str(temporary)},
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     _, _, outcomes = result.stdout.partition("The end of each message.")

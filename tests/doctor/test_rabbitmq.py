@@ -4,7 +4,7 @@ import asyncio
 
 import rabbit
 
-from loafer_kit.local import records
+from loafer_kit.local import servers
 
 
 def test_queues_are_there_or_will_be_declared(rabbitmq, doctor, monkeypatch):
@@ -24,8 +24,8 @@ def test_queues_are_there_or_will_be_declared(rabbitmq, doctor, monkeypatch):
 def test_the_broker_of_a_running_dev_is_asked(rabbitmq, doctor, monkeypatch):
     """As by `send` and `dlq`; LOAFER_AMQP_URL comes first."""
     monkeypatch.delenv("LOAFER_AMQP_URL", raising=False)
-    dev = records.ServerRecord("http://127.0.0.1:1", "shop", rabbitmq=rabbitmq, pid=1)
-    monkeypatch.setattr(records, "running", lambda: [dev])
+    dev = servers.ServerRecord("http://127.0.0.1:1", "shop", rabbitmq=rabbitmq, pid=1)
+    monkeypatch.setattr(servers, "running", lambda: [dev])
     levels = {item["subject"]: item["level"] for item in doctor('name = "orders"\nkind = "amqp"')}
     assert levels["RabbitMQ"] == "ok"
     monkeypatch.setenv("LOAFER_AMQP_URL", "amqp://127.0.0.1:1/")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import programs
 import pytest
+from generated_projects import environment
 from kept_projects import loafer_kit
 
 from loafer_kit.local import LocalServer
@@ -24,16 +25,16 @@ class Installation:
 
     python: str
 
-    def run(self, *arguments, cwd, environment=None, check=True):
+    def run(self, *arguments, cwd, more=None, check=True):
         """Run a module of this Python; fail with its output if it fails."""
-        environment = _environment() | (environment or {})
+        variables = environment() | (more or {})
         if self.python == sys.executable:
-            done = programs.run("-m", *arguments, cwd=cwd, env=environment)
+            done = programs.run("-m", *arguments, cwd=cwd, env=variables)
         else:
             done = subprocess.run(
                 [self.python, "-m", *map(str, arguments)],
                 cwd=cwd,
-                env=environment,
+                env=variables,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -51,11 +52,6 @@ class Installation:
             self.run("loafer_kit", *command, cwd=folder)
         (project,) = (path.parent for path in folder.glob("*/loafer.toml"))
         return project
-
-
-def _environment():
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return kept | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -96,20 +96,6 @@ def test_an_extension_is_the_same(cookiecutter, tmp_path, values):
     assert written(tmp_path / expected.folder) == expected.plan.files
 
 
-@pytest.mark.parametrize(
-    ("template", "values"),
-    [("service", SERVICES["dead letters"]), ("extension", EXTENSIONS["everything"])],
-    ids=["service", "extension"],
-)
-def test_a_project_passes_its_tests(cookiecutter, checkout, tmp_path, template, values):
-    """And is formatted."""
-    assert cookiecutter(template, values).exit_code == 0
-    (project,) = (path.parent for path in tmp_path.glob("*/pyproject.toml"))
-
-    checkout.run("black", "--check", ".", cwd=project)
-    checkout.run("pytest", "-q", "-p", "no:cacheprovider", cwd=project)
-
-
 def test_the_questions_are_asked(cookiecutter, tmp_path):
     """An empty answer stands for the default."""
     done = cookiecutter("service", input="shop\norders,concurrency=5\n\n")

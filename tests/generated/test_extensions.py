@@ -1,12 +1,9 @@
 """Generated extensions pass linters, mypy and their own tests, and work in a service."""
 
 import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from generated_projects import assert_clean, run_tests
 from kept_projects import content, loafer_kit
 
 from loafer_kit.local import LocalQueues
@@ -22,18 +19,17 @@ EXTENSIONS = {
         *("PASSWORD", "--consumer", "--cli"),
     ],
 }
-RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
 
 
-@pytest.mark.parametrize("arguments", EXTENSIONS.values(), ids=EXTENSIONS)
-def test_an_extension_is_clean_and_passes_its_own_tests(checkout, tmp_path, arguments):
-    """black, ruff, mypy --strict and its own tests pass."""
-    project = write(checkout, tmp_path, arguments)
+@pytest.mark.timeout(400)
+def test_extensions_are_clean_and_pass_their_own_tests(checkout, tmp_path):
+    """black, ruff, mypy --strict and their own tests pass."""
+    projects = [
+        write(checkout, tmp_path, f"my-{kind}", arguments) for kind, arguments in EXTENSIONS.items()
+    ]
 
-    checkout.run("black", "--check", ".", cwd=project)
-    subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    checkout.run("mypy", cwd=project)
-    checkout.run("pytest", "-q", "-p", "no:cacheprovider", cwd=project)
+    assert_clean(*projects)
+    run_tests(*projects)
 
 
 def test_an_installed_wheel_writes_the_same(checkout, wheel, tmp_path):
@@ -41,17 +37,17 @@ def test_an_installed_wheel_writes_the_same(checkout, wheel, tmp_path):
     written = []
     for installation in (checkout, wheel):
         (folder := tmp_path / str(len(written))).mkdir()
-        project = write(installation, folder, EXTENSIONS["everything"])
+        project = write(installation, folder, "my-redis", EXTENSIONS["everything"])
         written.append(content(project))
 
     assert written[0] == written[1]
     wheel.run("pytest", "-q", "-p", "no:cacheprovider", cwd=project)
 
 
-def write(installation, folder, arguments):
+def write(installation, folder, name, arguments):
     """Write an extension, and return its folder."""
-    installation.run("loafer_kit", "new", "extension", "my-redis", *arguments, cwd=folder)
-    return folder / "loafer-kit-my-redis"
+    installation.run("loafer_kit", "new", "extension", name, *arguments, cwd=folder)
+    return folder / f"loafer-kit-{name}"
 
 
 def test_without_a_name_and_a_terminal_the_default_is_used(tmp_path, monkeypatch):
@@ -106,7 +102,7 @@ print("open:", redis.connection.is_open)
 """)
     LocalQueues(local_server.url).send(queue, {"key": True})
     folders = [tmp_path / "foobar", tmp_path / "loafer-kit-redis"]
-    environment = local_server.environment | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
-    done = checkout.run("once", cwd=tmp_path / "foobar", environment=environment)
+    more = local_server.environment | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    done = checkout.run("once", cwd=tmp_path / "foobar", more=more)
     assert done.stdout.splitlines() == ["open: True", "open: False"]
     assert local_queues.counts(queue).total == 0

@@ -1,15 +1,13 @@
 """Generated services pass linters, mypy and their own tests, and handle messages."""
 
 import functools
-import shutil
 import signal
 import subprocess
-import sys
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
+from generated_projects import assert_clean, run_tests
 from kept_projects import loafer_kit
 
 from loafer_kit.ext.aws.envelopes import ENVELOPES, EnvelopeTranslator
@@ -62,22 +60,22 @@ SERVICES = {
         "--,topic=None",
     ],
 }
-PYTEST = ["pytest", "-q", "-p", "no:cacheprovider"]
-RUFF = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
 
 
 # The tools and tests of a service with one plain queue run in scaffold/shipping/test_ci.py.
-@pytest.mark.parametrize("kind", list(SERVICES)[1:])
-def test_a_service_is_clean_and_passes_its_own_tests(checkout, tmp_path, kind):
-    """black, ruff, mypy --strict and its own tests pass."""
-    project = checkout.new(tmp_path, *SERVICES[kind])
+@pytest.mark.timeout(400)
+def test_services_are_clean_and_pass_their_own_tests(checkout, tmp_path):
+    """black, ruff, mypy --strict and their own tests pass."""
+    projects = []
+    for number, arguments in enumerate(list(SERVICES.values())[1:]):
+        (folder := tmp_path / str(number)).mkdir()
+        projects.append(checkout.new(folder, *arguments))
 
-    checkout.run("black", "--check", ".", cwd=project)
-    subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    checkout.run("mypy", "--strict", ".", cwd=project)
-    checkout.run(*PYTEST, cwd=project)
+    assert_clean(*projects)
+    run_tests(*projects)
 
 
+@pytest.mark.timeout(400)
 def test_a_service_of_rabbitmq_is_clean_and_passes_its_own_tests(
     rabbitmq, checkout, tmp_path, monkeypatch
 ):
@@ -88,10 +86,8 @@ def test_a_service_of_rabbitmq_is_clean_and_passes_its_own_tests(
     assert loafer_kit("add", "queue", "shop.bills,kind=amqp,dead_letter_queue=shop.lost").code == 0
 
     assert loafer_kit("check").code == 0
-    checkout.run("black", "--check", ".", cwd=project)
-    subprocess.run([RUFF, "check", "--no-cache", "."], cwd=project, check=True)
-    checkout.run("mypy", "--strict", ".", cwd=project)
-    checkout.run(*PYTEST, cwd=project, environment={"LOAFER_AMQP_URL": rabbitmq})
+    assert_clean(project)
+    run_tests(project, LOAFER_AMQP_URL=rabbitmq)
 
 
 def test_the_wheel_writes_what_the_checkout_writes(checkout, wheel, tmp_path):
@@ -172,7 +168,7 @@ def test_without_credentials_a_service_says_in_one_line_what_to_do(checkout, tmp
     checkout.new(tmp_path, *SERVICES["one queue"])
     nowhere = {"HOME": str(tmp_path / "home")}
 
-    done = checkout.run("foobar", cwd=tmp_path, environment=nowhere, check=False)
+    done = checkout.run("foobar", cwd=tmp_path, more=nowhere, check=False)
 
     assert done.returncode == 1
     assert done.stdout == ""

@@ -1,9 +1,7 @@
 """Any project, fresh from its template: checked, updated, tested, taken back."""
 
-import os
-
-import programs
 import pytest
+from generated_projects import run_tests
 from hypothesis import Phase, given, settings
 from scaffold.any_specs import few, runnable, specs, valid
 
@@ -55,16 +53,9 @@ def test_projects_of_any_spec_pass_their_own_tests(tmp_path):
         packages.append(package)
 
     write()
-    folders = [str(tmp_path / package) for package in packages]
-    done = programs.run(
-        *("-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"),
-        *folders,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
-    )
+    shown = run_tests(*(tmp_path / package for package in packages))
 
-    assert done.returncode == 0, done.stdout + done.stderr
     written = (file.read_text() for file in tmp_path.glob("*/tests/test_*.py"))
     tests = sum(text.count("\ndef test_") for text in written)
-    assert f"{tests} passed" in done.stdout
+    assert f"{tests} passed" in shown
     assert len(packages) == 8

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.engine.flow import full_jitter
-from loafer_kit.events import RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
@@ -27,6 +26,7 @@ from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
 from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
 from loafer_kit.logs import log_event
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
+from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class Connection:
 class QueueSession:
     """Receives messages, keeps their leases and settles them; belongs to the running loop.
 
-    `lost(message)` is called when another consumer may have a message, `settled()` when `unsettled`
-    has become smaller.
+    `lost(message)` is called when another consumer may have a message. `provider` says who is told
+    what happens.
     """
 
     def __init__(
@@ -61,10 +61,8 @@ class QueueSession:
         connection: Connection,
         options: SQSOptions,
         receive_parameters: Mapping[str, Any],
-        *,
+        provider: AbstractProvider,
         lost: Callable[[Message], None],
-        settled: Callable[[], object],
-        events: Callable[[], RouteEvents],
     ) -> None:
         self._queue = queue = connection.queue
         self._is_fifo = queue.is_fifo
@@ -72,9 +70,8 @@ class QueueSession:
         self._dead_letters = connection.dead_letters
         self._exhausted = connection.exhausted if options.dead_letter_exhausted else None
         self._max_receive_count = max_receive_count(connection.attributes)
+        self._provider = provider
         self._notify_lost = lost
-        self._notify_settled = settled
-        self._events = events
         self._loop = asyncio.get_running_loop()
         # Named in every receive: the queue's own timeout may change while the leases count with this.
         timeout = visibility_timeout(connection.attributes, options)
@@ -87,11 +84,10 @@ class QueueSession:
         self._settlement = Settlement(
             queue,
             options,
+            self._leases,
+            provider,
             visibility_lock=visibility_lock,
             clock=self._clock,
-            is_in_hand=self._leases.__contains__,
-            ended=settled,
-            events=events,
         )
         self._heartbeat = Heartbeat(
             queue,
@@ -164,7 +160,7 @@ class QueueSession:
 
     def _acknowledge(self, message: Message) -> None:
         lease = self._take(message)
-        self._leases.remember_processed(lease.message_id)
+        self._leases.processed.add(lease.message_id)
         if lease.lost:
             self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
             self._settlement.tell_settled([lease], "given up")
@@ -301,7 +297,7 @@ class QueueSession:
 
     def _forget(self, message: Message, result: Settled | None = None) -> None:
         """Forget a message that SQS delivers again; `result` is for observers."""
-        if result is not None and (tell := self._events().settled) is not None:
+        if result is not None and (tell := self._provider.route_events.settled) is not None:
             tell([message], result, 0.0)
         if self._leases.take(message) is not None:
             self._leave_group(message, 0.0)
@@ -309,7 +305,7 @@ class QueueSession:
     def _on_lost(self, lease: Lease) -> None:
         self._log_lost(lease)
         if not self._options.cancel_on_lost_lease:
-            if (tell := self._events().lost) is not None:
+            if (tell := self._provider.route_events.lost) is not None:
                 tell(lease.message)
             return
         self._lost_ids.add(lease.message_id)
@@ -317,7 +313,7 @@ class QueueSession:
         self._notify_lost(lease.message)
 
     def _heartbeat_sent(self, leases: Sequence[Lease], error: ProviderError | None) -> None:
-        if (tell := self._events().heartbeat_sent) is not None:
+        if (tell := self._provider.route_events.heartbeat_sent) is not None:
             tell([lease.message for lease in leases], error)
 
     def _log_lost(self, lease: Lease) -> None:
@@ -354,7 +350,7 @@ class QueueSession:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._notify_settled()
+        self._settlement.tell_ended()
         if not task.cancelled() and (error := task.exception()) is not None:
             queue = self._queue.name
             log_event(logger, logging.ERROR, "queue.task_failed", {"queue": queue}, exc_info=error)

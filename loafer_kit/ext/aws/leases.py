@@ -93,7 +93,8 @@ class LeaseTable:
         self._longest = min(longest or SQS_LONGEST_VISIBILITY, SQS_LONGEST_VISIBILITY)
         self._leases: dict[str, Lease] = {}
         self._final: dict[str, Lease] = {}
-        self._processed = RecentIds()
+        #: Messages that were processed, also those whose deletion failed.
+        self.processed = RecentIds()
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -124,7 +125,7 @@ class LeaseTable:
             lease = Lease(
                 message_id, message["ReceiptHandle"], message, now, now, deadline, look_at
             )
-            if message_id in self._processed:
+            if message_id in self.processed:
                 processed.append(lease)
             else:
                 self._leases[message_id] = lease
@@ -157,18 +158,10 @@ class LeaseTable:
         """Remove and return the lease of a message in hand."""
         lease = self.get(message)
         if lease is not None:
-            self.drop(lease)
+            del self._leases[lease.message_id]
+            if lease.final:
+                self._final.pop(lease.message_id, None)
         return lease
-
-    def drop(self, lease: Lease) -> None:
-        """Forget a lease."""
-        self._leases.pop(lease.message_id, None)
-        if lease.final:
-            self._final.pop(lease.message_id, None)
-
-    def remember_processed(self, message_id: str) -> None:
-        """Remember that a message was processed, even if its deletion fails."""
-        self._processed.add(message_id)
 
     def next_look(self) -> float | None:
         """Return when to call `due` again; None while nothing is in hand."""

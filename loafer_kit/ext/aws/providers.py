@@ -13,6 +13,7 @@ from loafer_kit.ext.aws.consumption import Connection, QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.options import (
     max_receive_count,
+    message_counts,
     parse_options,
     queue_warnings,
     redrive_target,
@@ -142,12 +143,7 @@ class SQSProvider(QueueProvider):
             if self._session is None:
                 self._connection = await self.connect()
                 self._session = QueueSession(
-                    self._connection,
-                    self.settings,
-                    self._receive_parameters,
-                    lost=self._lost,
-                    settled=self._settled,
-                    events=lambda: self.route_events,
+                    self._connection, self.settings, self._receive_parameters, self, self._lost
                 )
             return self._session
 
@@ -206,10 +202,6 @@ class SQSProvider(QueueProvider):
         """How many messages SQS has not yet settled, though it was asked to."""
         return 0 if self._session is None else self._session.unsettled
 
-    def _settled(self) -> None:
-        if self.on_settled is not None:
-            self.on_settled()
-
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
         if self._session is not None:
@@ -232,21 +224,12 @@ class SQSProvider(QueueProvider):
         """
         if self._connection is None:
             return {}
-        attributes = await self._connection.queue.attributes()
-        found = {
-            name: int(attributes[f"ApproximateNumberOfMessages{suffix}"])
-            for name, suffix in (
-                ("visible", ""),
-                ("in_flight", "NotVisible"),
-                ("delayed", "Delayed"),
-            )
-            if f"ApproximateNumberOfMessages{suffix}" in attributes
-        }
+        found = message_counts(await self._connection.queue.attributes())
         if (dead_letters := self._connection.dead_letters) is not None:
             # The service may be allowed to send there, and no more.
             with contextlib.suppress(ProviderError):
                 attributes = await (await dead_letters.find()).attributes()
-                found["dead_letters"] = int(attributes["ApproximateNumberOfMessages"])
+                found["dead_letters"] = message_counts(attributes)["visible"]
         return found
 
     def holds(self, message: Message) -> bool:

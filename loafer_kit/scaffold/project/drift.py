@@ -159,6 +159,7 @@ def _disagreements(
     rendered = {
         (drift.path, drift.message)
         for drift in in_code(modules(base, spec.package), spec, except_for=changed)
+        if drift.path in base
     }
     for drift in in_code(modules(files, spec.package), spec, except_for=changed):
         if (drift.path, drift.message) not in rendered:

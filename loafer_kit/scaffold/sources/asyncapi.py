@@ -276,16 +276,16 @@ class _Reader:
         """The schema of a message's payload and a name for it."""
         message = self._references.follow(place)
         schema = message["payload"]
-        format_ = self._of_message(message, "schemaFormat")
-        if "schemaFormat" in self._references.follow(schema):
-            wrapper = self._references.follow(schema)
-            format_, schema = wrapper["schemaFormat"], wrapper["schema"]
         content = (
             self._of_message(message, "contentType").text or self._root["defaultContentType"].text
         )
         if not _JSON_TYPE.fullmatch(content or "application/json"):
             self._result.note(message, f"is {quoted(str(content))}, which is not decoded")
             return None
+        format_ = self._of_message(message, "schemaFormat")
+        # A schema of another format may be in a file that no reference can be followed to.
+        if not format_.is_there and "schemaFormat" in (wrapper := self._references.follow(schema)):
+            format_, schema = wrapper["schemaFormat"], wrapper["schema"]
         if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
             self._result.note(format_, "is not JSON Schema: the handler gets the decoded content")
             return None

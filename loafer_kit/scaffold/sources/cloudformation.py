@@ -11,12 +11,12 @@ from loafer_kit.scaffold.sources.import_results import (
     Keys,
     Subscription,
     batch_size,
-    dead_letter_targets,
     draft_of,
     fifo,
     keys,
     last_part,
     listed,
+    queue_keys,
     queue_of,
     subscription,
     texts,
@@ -32,34 +32,22 @@ from loafer_kit.scaffold.spec.specs import Draft
 #: The default is 1 MiB, for queues from before August 2025 256 KiB.
 MESSAGE_SIZES = "262144 1048576"
 
-_QUEUE_DEFAULTS = {
-    "DelaySeconds": "0",
-    "KmsDataKeyReusePeriodSeconds": "300",
-    "MaximumMessageSize": MESSAGE_SIZES,
-    "MessageRetentionPeriod": "345600",
-    "ReceiveMessageWaitTimeSeconds": "0",
-    "SqsManagedSseEnabled": "true",
-    "VisibilityTimeout": "30",
-}
 # What AWS measures itself.
 _MEASURED = """
     ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
     ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
 """
-QUEUE_KEYS = keys(
-    f"""
-    {_MEASURED} ContentBasedDeduplication DeduplicationScope FifoQueue FifoThroughputLimit QueueName
-    ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout
-    """,
-    **_QUEUE_DEFAULTS,
-)
-# The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE_KEYS = keys(
+QUEUE_KEYS, DEAD_LETTER_QUEUE_KEYS = queue_keys(
     f"{_MEASURED} FifoQueue QueueName",
-    **_QUEUE_DEFAULTS,
-    ContentBasedDeduplication="false",
-    DeduplicationScope="queue",
-    FifoThroughputLimit="perqueue",
+    "ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout",
+    lambda row: str(row.attribute),
+    DelaySeconds="0",
+    KmsDataKeyReusePeriodSeconds="300",
+    MaximumMessageSize=MESSAGE_SIZES,
+    MessageRetentionPeriod="345600",
+    ReceiveMessageWaitTimeSeconds="0",
+    SqsManagedSseEnabled="true",
+    VisibilityTimeout="30",
 )
 REDRIVE_POLICY_KEYS = keys("deadLetterTargetArn maxReceiveCount")
 # `DisplayName` is for e-mail and SMS.
@@ -200,11 +188,7 @@ class _Reader:
                 owners[f"{quoted(logical_id)} ({kind})"] = resource["Properties"].value
         owners["the functions"] = self._root["Globals"].value
         for owner, value in owners.items():
-            for place in dead_letter_targets(value):
-                for text in self._intrinsics.texts(place):
-                    name = queue_of(text)
-                    if name and UNKNOWN not in name:
-                        self._result.dead_letter(name, owner)
+            self._result.dead_letters_of(owner, value, _known_queue, self._intrinsics.texts)
 
     def _note_queues_and_topics(self) -> None:
         """Note the keys of queues and topics, once it is known which of them are used, and how."""
@@ -427,6 +411,12 @@ class _Reader:
                 return node.with_value(None)
             node = choice[1 if holds else 2]
         return node.with_value(None) if node["Ref"].value == "AWS::NoValue" else node
+
+
+def _known_queue(text: str) -> str | None:
+    """The name at the end of an ARN or URL of a queue, if the template says it."""
+    name = queue_of(text)
+    return None if name is None or UNKNOWN in name else name
 
 
 def _is_of_queue(arn: str) -> bool:

@@ -5,6 +5,7 @@ These are CloudFormation's intrinsic functions, and the variables of Serverless.
 
 import functools
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,8 @@ from loafer_kit.scaffold.spec.specs import Parameter
 UNKNOWN = "\0"
 
 _LONGEST = 2000
+# SQS allows 80 characters, `.fifo` among them.
+_LONGEST_STEM = 75
 # A dynamic reference to a value in the Parameter Store or Secrets Manager.
 _DYNAMIC = re.compile(r"\{\{resolve:.*?\}\}+")
 _SUBSTITUTED = re.compile(r"\$\{(!?)([^{}]*)\}")
@@ -99,13 +102,14 @@ class Intrinsics:
             yield from self.texts(item)
 
     def name(self, logical_id: str) -> str:
-        """A queue's or topic's name; by default its logical id."""
+        """A queue's or topic's name; by default its logical id, or the beginning of a long one."""
         if logical_id not in self._names:
             resource = self._root.at("Resources", logical_id)
             key, fifo = _NAMES.get(str(resource["Type"].value), ("", ""))
             properties = resource["Properties"]
             suffix = ".fifo" if self.boolean(properties[fifo].value) is True else ""
-            self._names[logical_id] = logical_id + suffix  # also if a name refers to itself
+            # Also if a name refers to itself.
+            self._names[logical_id] = _short(logical_id) + suffix
             given = self.text(properties[key].value)
             if UNKNOWN not in given:
                 self._names[logical_id] = given
@@ -231,7 +235,7 @@ class Intrinsics:
         if default is not None:
             self._used.add(name)
         if isinstance(default, str) and "List" in str(declared["Type"].value):
-            return default.split(",")
+            return [item.strip() for item in default.split(",")]
         return default if isinstance(default, (str, int, float)) else UNKNOWN
 
     def _attribute(self, name: str, attribute: object) -> object:
@@ -261,6 +265,13 @@ class Intrinsics:
             return "${" + match[2] + "}" if match[1] else known(match[2].strip())
 
         return _DYNAMIC.sub(UNKNOWN, _SUBSTITUTED.sub(replaced, text))
+
+
+def _short(logical_id: str) -> str:
+    if len(logical_id) <= _LONGEST_STEM:
+        return logical_id
+    mark = f"{zlib.crc32(logical_id.encode()):08x}"
+    return logical_id[: _LONGEST_STEM - len(mark)] + mark
 
 
 def _references(value: object) -> Iterator[str]:

@@ -80,12 +80,13 @@ def test_the_queues_are_made_and_the_service_handles_their_messages(
 
     assert set(local_queues.names()) == {"orders", "orders-dlq", "plain", "news.fifo"}
     assert '"maxReceiveCount": 3' in local_queues.attributes("orders")["RedrivePolicy"]
-    local_queues.send("orders", {"hello": "world"})
+    for queue in ("orders", "plain"):
+        local_queues.send(queue, {"hello": "world"})
     local_queues.publish("paper.fifo", {"hello": "world"})
     service = subprocess.Popen([sys.executable, "-m", "foobar"], cwd=project, env=environment)
     try:
         deadline = time.monotonic() + 60
-        while any(local_queues.counts(name).total for name in ("orders", "news.fifo")):
+        while any(local_queues.counts(name).total for name in ("orders", "plain", "news.fifo")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         while '"ready"' not in health_file.read_text():

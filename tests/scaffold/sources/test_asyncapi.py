@@ -510,6 +510,19 @@ def test_messages_that_nothing_tells_apart_have_one_handler(tmp_path, other):
     validation.service(draft)
 
 
+@pytest.mark.parametrize("reference", ["./order.avsc", "https://example.com/order.avsc"])
+def test_a_schema_in_another_format_is_not_read(tmp_path, reference):
+    """Avro's may be in a file, or on the network."""
+    content = version_3(payload={"$ref": reference})
+    (message,) = content["channels"]["orders"]["messages"].values()
+    message["schemaFormat"] = "application/vnd.apache.avro;version=1.9.0"
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert not draft.problems
+    assert "is not JSON Schema: the handler gets the decoded content" in messages_of(draft)
+
+
 def with_operations(payloads):
     """A document with an operation for each message of one channel."""
     content = version_3(queue={"name": "orders"})
@@ -674,6 +687,20 @@ def test_the_parameters_of_a_channel_are_those_of_the_spec(tmp_path, version, pa
     (queue,) = validation.service(draft).queues
     assert (queue.name, queue.dead_letter_queue) == ("${ENV}-orders", "${ENV}-dead")
     assert not any("default" in message for message in messages_of(draft))
+
+
+def test_the_schema_of_a_parameter_may_be_a_reference(tmp_path):
+    """Its default counts, and nothing of it is noted."""
+    content = in_channel(2, env={})
+    (channel,) = content["channels"].values()
+    channel["parameters"]["env"]["schema"] = {"$ref": "#/components/schemas/env"}
+    schema = {"type": "string", "default": "dev"}
+    content["components"] = {"schemas": {"env": schema}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["parameters"] == [{"name": "ENV", "default": "dev"}]
+    assert not any("unsupported" in message for message in messages_of(draft))
 
 
 def test_an_address_takes_parameters_without_a_binding(tmp_path):

@@ -160,7 +160,7 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
         "Parameters": {
             "Stage": {"Type": "String", "Default": "prod"},
             "Owner": {"Type": "String"},
-            "Zones": {"Type": "CommaDelimitedList", "Default": "a,b"},
+            "Zones": {"Type": "CommaDelimitedList", "Default": "a, b"},
             "Stored": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/shop/name"},
         },
         "Mappings": {"Names": {"prod": {"Queue": "mapped"}}},
@@ -259,6 +259,34 @@ def test_a_redrive_policy_without_a_target_is_noted(tmp_path):
     assert draft.values["queues"] == [{"name": "a"}]
     (note,) = draft.notes
     assert note.message == "names no dead-letter queue: left out"
+
+
+def test_long_logical_ids_make_names_that_sqs_allows(tmp_path):
+    """They stay apart, and so do their handlers."""
+    long = "Service" * 30
+    policy = {"deadLetterTargetArn": {"Fn::GetAtt": [f"{long}Dead", "Arn"]}}
+    resources = {
+        f"{long}A": queue(RedrivePolicy=policy),
+        f"{long}B": queue(FifoQueue=True),
+        f"{long}Dead": queue(),
+    }
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    service = validation.service(Draft({**draft.values, "name": "shop"}))
+    first, second = service.queues
+    assert len({first.name, second.name.removesuffix(".fifo"), first.dead_letter_queue}) == 3
+    assert second.name.endswith(".fifo")
+
+
+def test_the_handlers_of_long_names_stay_apart(tmp_path):
+    """Their words make the handlers longer than the names."""
+    resources = {end: queue(QueueName="Ab" * 39 + end) for end in "XY"}
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    first, second = validation.service(Draft({**draft.values, "name": "shop"})).queues
+    assert first.handlers != second.handlers
 
 
 def test_a_template_in_json_may_be_indented_by_tabs(tmp_path):

@@ -1,10 +1,9 @@
 """Documents of every source, made into services by the command line: their own tests pass."""
 
-import os
 from pathlib import Path
 
-import programs
 import pytest
+from generated_projects import assert_clean, run_tests
 from kept_projects import loafer_kit
 
 pytestmark = pytest.mark.slow
@@ -51,22 +50,14 @@ parts = "list[Part]"
 """
 
 
-def run(*command, folder, **environment):
-    done = programs.run("-m", *command, cwd=folder, env={**os.environ, **environment})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.timeout(400)
 def test_the_services_of_documents_pass_their_own_tests(tmp_path):
     """One message to each queue or topic, one round of the service, and nothing is left."""
     for name, (flag, document) in SOURCES.items():
         source = (flag, DOCUMENTS / document, "--output-dir", tmp_path)
         assert loafer_kit("new", "service", name, *source).code == 0
-    path = os.pathsep.join(str(tmp_path / name) for name in SOURCES)
 
-    arguments = ("--verbose", "--import-mode=importlib", *SOURCES)
-    shown = run("pytest", *arguments, folder=tmp_path, PYTHONPATH=path)
+    shown = run_tests(*(tmp_path / name for name in SOURCES))
 
     assert shown.count("test_messages_are_handled_and_deleted PASSED") == len(SOURCES)
 
@@ -75,7 +66,10 @@ def test_the_services_of_documents_pass_their_own_tests(tmp_path):
 def test_a_service_with_every_type_is_clean(tmp_path):
     """By black, ruff and mypy, as strict as the project sets them; its tests pass too."""
     (tmp_path / "spec.toml").write_text(EVERY_TYPE)
-    run("loafer_kit", "new", "service", "--spec", "spec.toml", folder=tmp_path)
+    made = loafer_kit(
+        *("new", "service", "--spec", tmp_path / "spec.toml", "--output-dir", tmp_path)
+    )
+    assert made.code == 0
 
-    for command in (["black", "--check", "."], ["ruff", "check", "."], ["mypy"], ["pytest"]):
-        run(*command, folder=tmp_path / "shop")
+    assert_clean(tmp_path / "shop")
+    run_tests(tmp_path / "shop")

@@ -294,6 +294,8 @@ class Clients:
         parameters = dict(self._options)
         if region := addresses.find_region(self.session, parameters.get("region_name")):
             parameters["region_name"] = region
+        else:  # botocore takes an empty AWS_DEFAULT_REGION for a region
+            self.session.get_component("config_store").set_config_variable("region", None)
         if "config" in parameters:
             config = config.merge(parameters["config"])
         parameters["config"] = config

@@ -4,16 +4,14 @@ import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import pieces, spec_file
-from loafer_kit.scaffold.additions.pieces import Apply, LeftOutError, Remove, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import code, texts, updates
+from loafer_kit.scaffold.project import code, pieces, spec_file, texts, updates
 from loafer_kit.scaffold.project.code import Module, UnrecognisedError, defined
 from loafer_kit.scaffold.project.locks import Lock
+from loafer_kit.scaffold.project.pieces import Apply, LeftOutError, Remove, UnplacedError
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
@@ -390,10 +388,9 @@ def _index_of(draft: Draft, spec: ServiceSpec, name: str) -> int:
         why = f"a route has the settings of its queue, which are in {draft.origin}"
         raise ConfigurationError(f"{quoted(name)}: {why}")
     known = [queue.queue_name for queue in spec.queues]
-    near = get_close_matches(names.queue_name(name), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = names.did_you_mean(names.queue_name(name), known) or ";"
     raise ConfigurationError(
-        f"{draft.origin}: there is no queue {quoted(name)}; {hint}"
+        f"{draft.origin}: there is no queue {quoted(name)}{hint} "
         "`loafer-kit add queue NAME` adds a queue and its route"
     )
 

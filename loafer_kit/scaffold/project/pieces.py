@@ -18,7 +18,7 @@ from loafer_kit.scaffold.project.code import (
     names_of,
     targets,
 )
-from loafer_kit.scaffold.project.locks import Base, Digest
+from loafer_kit.scaffold.project.locks import Base, Digest, Lock
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.rendering.quoting import python
 from loafer_kit.scaffold.spec.specs import QueueSpec, TypeSpec
@@ -102,19 +102,21 @@ class Piece:
     put: Callable[[Module], Module]
 
 
-def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, ...]:
+def changes(
+    project: Path, lock: Lock | None, paths: Iterable[str], apply: Apply
+) -> tuple[Change, ...]:
     """The changes of an addition; AdditionError if some of the code is not recognised.
 
-    A file that the lock keeps by its hash alone stays as it is.
+    Code gets the addition wherever it is; any other file that the lock keeps by its hash alone,
+    a secret or a large binary, stays as it is.
     """
-    lock = locks.find(project)
     bases = lock.files if lock else {}
     changed: list[Change] = []
     unplaced: list[UnplacedError] = []
     for path in sorted(paths):
         linked = is_linked(project, path)
         before = None if linked else read(project, path)
-        if isinstance(bases.get(path), Digest) and not linked:
+        if isinstance(bases.get(path), Digest) and not linked and not path.endswith(".py"):
             continue
         try:
             after = _beside_link(path, apply) if linked else apply(path, before)
@@ -145,21 +147,20 @@ def _beside_link(path: str, apply: Apply) -> bytes | None:
 
 
 def removed(
-    project: Path, paths: Collection[str], remove: Remove, command: str
+    project: Path, lock: Lock | None, paths: Collection[str], remove: Remove, command: str
 ) -> tuple[Change, ...]:
     """The changes of a removal with that of the lock, which records them as one command.
 
-    A file that the lock keeps by its hash alone stays as it is.
+    Of the files that the lock keeps by their hash alone, only Python code changes.
     """
-    lock = locks.find(project)
     bases = lock.files if lock else {}
     changed: list[Change] = []
     for path in sorted(paths):
         base = bases.get(path)
-        if isinstance(base, Digest):
+        if isinstance(base, Digest) and not path.endswith(".py"):
             continue
         if is_linked(project, path):
-            if base is not None and remove(path, base)[0] != base:
+            if isinstance(base, bytes) and remove(path, base)[0] != base:
                 note = "a symbolic link in the project: nothing is removed there"
                 changed.append(Change(path, "keep", None, None, note=note))
         elif (ours := read(project, path)) is not None:
@@ -170,7 +171,7 @@ def removed(
             return base
         return remove(path, base)[0]
 
-    return recorded(project, changed, command, rebase)
+    return recorded(project, lock, changed, command, rebase)
 
 
 def _removal(path: str, ours: bytes, rest: bytes | None, left: Sequence[str]) -> Change:
@@ -183,13 +184,16 @@ def _removal(path: str, ours: bytes, rest: bytes | None, left: Sequence[str]) ->
 
 
 def recorded(
-    project: Path, changed: Sequence[Change], command: str, rebase: Apply | None = None
+    project: Path,
+    lock: Lock | None,
+    changed: Sequence[Change],
+    command: str,
+    rebase: Apply | None,
 ) -> tuple[Change, ...]:
     """The changes with that of the lock, which records them as one command.
 
     `rebase` makes the same addition, or removal, to the rendered files that the lock keeps.
     """
-    lock = locks.find(project)
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
     lock = updates.recorded(lock, command, changed)
