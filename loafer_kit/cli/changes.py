@@ -13,7 +13,8 @@ from loafer_kit.cli.terminal import completions, custom_templates
 from loafer_kit.cli.terminal.options import Command, Project, ProjectOption, group, option_groups
 from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import drift, extensions, locks, pieces, projects, queues, updates
+from loafer_kit.scaffold.additions import extensions, pieces, queues
+from loafer_kit.scaffold.project import drift, locks, projects, updates
 from loafer_kit.scaffold.project.plans import Change, refuse_links
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.sources import documents

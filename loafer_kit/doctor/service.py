@@ -38,7 +38,7 @@ from loafer_kit.local.servers import (
     is_local,
 )
 from loafer_kit.scaffold import shipping
-from loafer_kit.scaffold.project import extensions
+from loafer_kit.scaffold.additions import extensions
 from loafer_kit.scaffold.sources import documents
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import Parameter, QueueSpec, ServiceSpec

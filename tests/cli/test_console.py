@@ -11,7 +11,7 @@ from console.sessions import log_in
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
-from loafer_kit.cli.dev import services_of
+from loafer_kit.cli.console import services_of
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.local import servers
 

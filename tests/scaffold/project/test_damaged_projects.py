@@ -16,8 +16,9 @@ from scaffold.custom_templates import write
 
 from loafer_kit.cli.writing import diff
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.project import drift, extensions, locks, pieces, projects, queues, updates
-from loafer_kit.scaffold.project.pieces import LeftOutError, UnplacedError
+from loafer_kit.scaffold.additions import extensions, pieces, queues
+from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
+from loafer_kit.scaffold.project import drift, locks, projects, updates
 from loafer_kit.scaffold.project.plans import digest
 from loafer_kit.scaffold.rendering import custom_templates
 from loafer_kit.scaffold.spec import validation

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.additions import spec_file
+from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import code, spec_file, texts
+from loafer_kit.scaffold.project import code, texts
 from loafer_kit.scaffold.project.code import Module, UnrecognisedError, defined, names_of, targets
-from loafer_kit.scaffold.project.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.spec import names, validation

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.scaffold.additions import pieces, spec_file
+from loafer_kit.scaffold.additions.pieces import Apply, LeftOutError, Remove, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import code, pieces, spec_file, texts, updates
+from loafer_kit.scaffold.project import code, texts, updates
 from loafer_kit.scaffold.project.code import Module, UnrecognisedError, defined
 from loafer_kit.scaffold.project.locks import Lock
-from loafer_kit.scaffold.project.pieces import Apply, LeftOutError, Remove, UnplacedError
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
