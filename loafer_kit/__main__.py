@@ -3,14 +3,14 @@
 import os
 import sys
 
+from loafer_kit.operations import probe
+
 
 def main() -> None:
     """Run the command line; `health` without most imports, since it is asked every few seconds."""
     arguments = sys.argv[1:]
     is_probe = arguments in (["health"], ["health", "--live"], ["health", "--ready"])
     if is_probe and "_LOAFER_KIT_COMPLETE" not in os.environ:
-        from loafer_kit.operations import probe
-
         sys.exit(probe.main(arguments[1:]))
     from loafer_kit import cli
 

@@ -66,6 +66,8 @@ class Application(Service):
         self.forward_to = checked_forwarder(f"Application {name!r}", forward_to)
         self.consumer = consumer
         self.callback = callback
+        #: How the consumer failed in the last `run_forever`; None: it did not.
+        self.consumer_error: ConsumerError | None = None
         #: The callbacks by occasion; use `insert` to put one before others.
         self.callbacks: Mapping[str, CallbackList] = {
             "startup": self._startup,
@@ -85,8 +87,8 @@ class Application(Service):
     def message_preprocessor(self, callback: CallbackType) -> CallbackType:
         """Register `callback(app, message)`, which returns the message to go on with.
 
-        It may change the message in place: the acknowledgement gets it as it was. For that its
-        containers are copied; what cannot be copied is the same object.
+        It and later callbacks may change the message in place: the acknowledgement gets it as it was
+        read. For that its containers are copied; what cannot be copied is the same object.
         """
         return self.callbacks["message_preprocessor"].register(callback)
 
@@ -113,11 +115,15 @@ class Application(Service):
     ) -> None:
         """Run until the consumer aborts or fails, a callback fails, or a signal arrives.
 
-        Logs a failure of the consumer and returns; raises what a postprocessor, an error callback
-        or an acknowledgement raises. Raises `TypeError` without consumer or callback.
+        Logs a failure of the consumer, keeps it as `consumer_error` and returns; raises what a
+        postprocessor, an error callback or an acknowledgement raises. Raises `TypeError` without
+        consumer or callback. The command line calls this method, also one that overrides it.
         """
-        with contextlib.suppress(ConsumerError):
+        self.consumer_error = None
+        try:
             self.run(num_workers, loop, debug)
+        except ConsumerError as error:
+            self.consumer_error = error
 
     def run(
         self,
@@ -165,6 +171,8 @@ class Reading:
     """One message as it was read: two readings differ even when they hold the same object."""
 
     message: Message
+    #: What the provider of a queue's consumer delivered.
+    delivered: Message = None
     started: bool = False
 
     def __repr__(self) -> str:
@@ -192,15 +200,21 @@ class ConsumerProvider(AbstractProvider):
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
 
+    @property
+    def _source(self) -> AbstractProvider | None:
+        """The provider of a queue's consumer; the application's startup callbacks open it."""
+        return None if self._queue_consumer is None else self._queue_consumer.provider
+
     async def start(self, lost: Callable[[Message], None]) -> None:
-        """Let the consumer tell observers; the startup callbacks have opened it."""
-        if self._queue_consumer is not None:
-            self.settles_later = self._queue_consumer.observe(self.route_events)
+        """Let the consumer's provider tell observers."""
+        if (source := self._source) is not None:
+            source.route_events = self.route_events
+            self.settles_later = source.settles_later
 
     @property
     def statistics(self) -> Mapping[str, Any]:
-        """The requests that a queue's consumer has sent, by action."""
-        return {} if self._queue_consumer is None else self._queue_consumer.statistics
+        """The requests that the consumer's provider has sent, by action."""
+        return getattr(self._source, "statistics", {})
 
     async def fetch_messages(self) -> Sequence[Reading]:
         """Return what one `read()` gives; its `Abort` ends the route cleanly."""
@@ -208,7 +222,9 @@ class ConsumerProvider(AbstractProvider):
             raise self._failure
         self._reader = asyncio.current_task()
         try:
-            return [Reading(await self._consumer.read())]
+            message = await self._consumer.read()
+            consumer = self._queue_consumer
+            return [Reading(message, None if consumer is None else consumer.delivered(message))]
         except Abort as abort:
             self._logger.debug(
                 "consumer.aborted reason=%s",
@@ -238,24 +254,21 @@ class ConsumerProvider(AbstractProvider):
             self._reader.cancel()
 
     def order_key(self, message: Reading) -> Hashable | None:
-        consumer = self._queue_consumer
-        return None if consumer is None else consumer.order_key(message.message)
+        return None if (source := self._source) is None else source.order_key(message.delivered)
 
     def describe(self, message: Reading) -> Mapping[str, object]:
-        consumer = self._queue_consumer
-        return {} if consumer is None else consumer.describe(message.message)
+        return {} if (source := self._source) is None else source.describe(message.delivered)
 
     def trace_headers(self, message: Reading) -> Mapping[str, str]:
-        consumer = self._queue_consumer
-        return {} if consumer is None else consumer.trace_headers(message.message)
+        return {} if (source := self._source) is None else source.trace_headers(message.delivered)
 
     @property
     def broker(self) -> str:  # type: ignore[override]
-        return "" if self._queue_consumer is None else self._queue_consumer.broker
+        return "" if self._source is None else self._source.broker
 
     @property
     def address(self) -> str | None:  # type: ignore[override]
-        return None if self._queue_consumer is None else self._queue_consumer.address
+        return None if self._source is None else self._source.address
 
     async def confirm_message(self, message: Reading) -> None:
         """Do nothing: the acknowledgement callbacks have run."""
@@ -346,12 +359,11 @@ class ApplicationRoute(Route):
 
     async def _process(self, original: Message) -> Postpone | bool:
         """Do everything but acknowledge; return whether to, or what an error callback postpones."""
-        message = original
+        message = copied(
+            original
+        )  # callbacks may change it in place, and the original is acknowledged
         try:
-            preprocessors = tuple(self._callbacks["message_preprocessor"])
-            if preprocessors:  # they may change it in place, and the original is acknowledged
-                message = copied(message)
-            for preprocess in preprocessors:
+            for preprocess in tuple(self._callbacks["message_preprocessor"]):
                 message = await preprocess(self._app, message)
             content = message if self._decode is None else self._decode(message)
             call = self._chain or self._call_handler

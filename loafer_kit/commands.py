@@ -34,7 +34,8 @@ def register_commands(
     arguments, or optional ones if they have a default; keyword-only parameters are options. A
     parameter named `app` receives the service of `--app`; `quiet` and `verbose` receive how often
     they were given. The docstring is the help, and so is an annotation that is text for its
-    parameter. Returned or yielded values are printed; coroutine functions are awaited.
+    parameter. Returned or yielded values are printed, the items of a list or tuple one on each line;
+    coroutine functions are awaited.
 
     `namespace_kwargs` may hold `title`, `description`, `help` and `epilog`. `func_kwargs` apply to
     every command of this call: `description`, `help`, `epilog`, `hidden` and `deprecated`.

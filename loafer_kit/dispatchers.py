@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
+from loafer_kit.engine.callables import handler_threads
 from loafer_kit.engine.deliveries import Deliveries, FailurePolicy
-from loafer_kit.engine.threads import handler_threads
 from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
+from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.logs import log_event
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -68,20 +70,14 @@ class LoaferDispatcher:
         Does not settle it. Returns False for an empty message and for a cancelled handler.
         """
         if not message:
-            logger.warning(
-                "message.ignored route=%s: it is empty",
-                route.name,
-                extra={"event": "message.ignored", "route": route.name},
+            log_event(
+                logger, logging.WARNING, "message.ignored", {"route": route.name}, "it is empty"
             )
             return False
         try:
             delivery = await Deliveries(route, self.failure_policy).deliver(message)
         except asyncio.CancelledError:
-            logger.warning(
-                "message.cancelled route=%s",
-                route.name,
-                extra={"event": "message.cancelled", "route": route.name},
-            )
+            log_event(logger, logging.WARNING, "message.cancelled", {"route": route.name})
             return False
         return delivery.outcome is outcomes.ACKNOWLEDGE
 
@@ -112,7 +108,9 @@ class LoaferDispatcher:
             errors = self._errors()
             self._running = self._stopping = False
         for error in errors[1:]:
-            logger.error("route.failed: %s", error, exc_info=error, extra={"event": "route.failed"})
+            is_bug = not isinstance(error, LoaferKitError)
+            exc_info = error if is_bug else None
+            log_event(logger, logging.ERROR, "route.failed", {}, str(error), exc_info=exc_info)
         if errors:
             raise errors[0]
 
@@ -282,10 +280,6 @@ class LoaferDispatcher:
 def _log_change(change: str, routes: Sequence[Route]) -> None:
     if not routes:
         return
-    names = [route.name for route in routes]
-    logger.info(
-        "service.%s routes=%s",
-        change,
-        ",".join(names),
-        extra={"event": f"service.{change}", "routes": names},
+    log_event(
+        logger, logging.INFO, f"service.{change}", {"routes": [route.name for route in routes]}
     )

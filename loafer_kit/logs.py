@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from loafer_kit.engine.threads import current_call
+from loafer_kit.engine.callables import current_call
 from loafer_kit.outcomes import reason_text
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def configure(level: int = logging.INFO, handler: logging.Handler | None = None)
     root.addHandler(handler)
     root.setLevel(levels.get(level_name, level))
     for problem in wrong:
-        logger.error("logs.misconfigured: %s", problem, extra={"event": "logs.misconfigured"})
+        log_event(logger, logging.ERROR, "logs.misconfigured", {}, problem)
 
 
 def _has_colour(stream: TextIO) -> bool:
@@ -85,6 +85,47 @@ def bound_fields(fields: Mapping[str, object]) -> Iterator[None]:
 def as_pairs(facts: Mapping[str, object]) -> str:
     """Return facts as the text of a line has them: `queue=orders message_id=…`."""
     return " ".join(f"{name}={value}" for name, value in facts.items())
+
+
+#: Facts that are seconds, and how the text of a line shows them.
+_SECONDS = {
+    "after": ".0f",
+    "age": ".1f",
+    "duration": ".3f",
+    "probe_in": "g",
+    "retry_in": ".1f",
+    "within": "g",
+}
+
+
+def log_event(
+    logger: logging.Logger,
+    level: int,
+    event: str,
+    facts: Mapping[str, object],
+    text: str = "",
+    *,
+    exc_info: BaseException | None = None,
+) -> None:
+    """Log a line of the runtime: its event, its facts as pairs and as fields, and a text.
+
+    `reason` is a field only: the text says it.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    pairs = [f" {name}={_shown(name, value)}" for name, value in facts.items() if name != "reason"]
+    # The event is in the template, by which collectors of errors tell lines apart.
+    template, said = f"{event}%s", ["".join(pairs)]
+    if text:
+        template, said = f"{template}: %s", [*said, text]
+    extra = {"event": event, **facts}
+    logger.log(level, template, *said, exc_info=exc_info, extra=extra, stacklevel=2)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name in _SECONDS and isinstance(value, int | float):
+        return f"{value:{_SECONDS[name]}}s"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class MessageContext(logging.Filter):

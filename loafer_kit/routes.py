@@ -214,14 +214,17 @@ class Route:
         await self._forward_to.forward(answer, metadata)
         return True
 
-    async def error_handler(self, exc_info: ExcInfo, message: Message) -> bool:
+    async def error_handler(self, exc_info: Any, message: Any, *last: Message) -> bool:
         """Call the error handler; True acknowledges the failed message.
 
         A handler with exactly three required positional parameters, or whose third parameter is an
         optional `message`, gets `(exc_type, exc, message)`; any other gets `(exc_info, message)`.
+        Both are also what this method takes.
         """
         if self._error_handler is None:
             return False
+        if last:
+            exc_info, message = (exc_info, message, message.__traceback__), last[0]
         return await ask_error_handler(self._error_handler, exc_info, message)
 
     def stop(self) -> None:

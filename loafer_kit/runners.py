@@ -2,13 +2,20 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
-from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.engine.callables import DaemonThreadPool, handler_threads
+from loafer_kit.logs import log_event
+
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop  # type: ignore[assignment, unused-ignore]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +45,8 @@ class LoaferRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], object] | None = None
         self._stop_now: Callable[[], object] | None = None
+        self._work: Callable[[], None] | None = None
+        self._owns_loop = True
         self._reactions = _by_number({"SIGUSR1": lambda: None})
         self._stop_requests = 0
         self._stop_announced = False
@@ -49,12 +58,38 @@ class LoaferRunner:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop of the current or next run; uvloop's, if it is installed."""
         if self._loop is None or self._loop.is_closed():
-            self._loop = _new_event_loop()
+            self._loop = new_event_loop()
         return self._loop
 
     def start(self, debug: bool = False) -> None:
-        """Run the loop until `prepare_stop`; then cancel leftover tasks and close it."""
-        self._run(self.loop, self.loop.run_forever, debug=debug)
+        """Run the loop until `prepare_stop`; then cancel leftover tasks and close it.
+
+        `run` calls it as well, to have the loop run what it was given.
+        """
+        loop = self.loop
+        work = self._work or loop.run_forever
+        self._stop_requests, self._stop_announced = 0, False
+        if debug:
+            loop.set_debug(True)
+        threads = DaemonThreadPool(self._max_workers)
+        token = handler_threads.set(threads)
+        try:
+            stops: dict[signal.Signals, Callable[[], object]] = (
+                {signal.SIGTERM: self._stop_once}
+                if self.has_parent
+                else dict.fromkeys(_SIGNALS, self.prepare_stop)
+            )
+            with on_signals(loop, {**stops, **self._reactions}):
+                try:
+                    work()
+                finally:
+                    self.stop()
+                    loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            handler_threads.reset(token)
+            threads.shutdown()
+            if self._owns_loop:
+                loop.close()
 
     def run(
         self,
@@ -75,18 +110,18 @@ class LoaferRunner:
         that is passed in is not closed. SIGUSR1 calls `report`. SIGTSTP calls `pause` and SIGCONT
         `resume`, unless a terminal is the standard input: there Ctrl-Z stops the process, as ever.
         """
-        self._stop, self._stop_now = stop, stop_now
+        self._stop, self._stop_now, self._owns_loop = stop, stop_now, loop is None
         flow = {} if os.isatty(0) else {"SIGTSTP": pause, "SIGCONT": resume}
         self._reactions = _by_number({"SIGUSR1": report, **flow})
         if loop is not None:
             self._loop = loop
-        running = self.loop
+        self._work = functools.partial(_run_to_end, self.loop, main)
         try:
-            self._run(running, lambda: _run_to_end(running, main), debug=debug, close=loop is None)
+            self.start(debug=debug)
         finally:
-            self._stop = self._stop_now = None
+            self._work = self._stop = self._stop_now = None
             if loop is not None:
-                self._loop = None
+                self._loop, self._owns_loop = None, True
 
     def stop_now(self) -> None:
         """Stop at once; for the event loop's thread."""
@@ -103,18 +138,14 @@ class LoaferRunner:
         if self._stop is None or self._stop_now is None:
             self.loop.stop()
         elif self._stop_requests == 1:
-            logger.info(
-                "service.stopping: finishing the messages in hand; signal again to end at once",
-                extra={"event": "service.stopping"},
-            )
+            text = "finishing the messages in hand; signal again to end at once"
+            log_event(logger, logging.INFO, "service.stopping", {}, text)
             self._announce_stop()
             if self._stop():
                 _let_signals_kill(self.loop)
         else:
-            logger.warning(
-                "service.stopping_now: the messages in hand are released; signal again to kill",
-                extra={"event": "service.stopping_now"},
-            )
+            text = "the messages in hand are released; signal again to kill"
+            log_event(logger, logging.WARNING, "service.stopping_now", {}, text)
             self._stop_now()
             _let_signals_kill(self.loop)
 
@@ -133,37 +164,6 @@ class LoaferRunner:
         if not self._stop_announced and self._on_stop_callback is not None:
             self._on_stop_callback()
         self._stop_announced = True
-
-    def _run(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        work: Callable[[], None],
-        *,
-        debug: bool,
-        close: bool = True,
-    ) -> None:
-        self._stop_requests, self._stop_announced = 0, False
-        if debug:
-            loop.set_debug(True)
-        threads = DaemonThreadPool(self._max_workers)
-        token = handler_threads.set(threads)
-        try:
-            stops: dict[signal.Signals, Callable[[], object]] = (
-                {signal.SIGTERM: self._stop_once}
-                if self.has_parent
-                else dict.fromkeys(_SIGNALS, self.prepare_stop)
-            )
-            with _signals(loop, {**stops, **self._reactions}):
-                try:
-                    work()
-                finally:
-                    self.stop()
-                    loop.run_until_complete(loop.shutdown_asyncgens())
-        finally:
-            handler_threads.reset(token)
-            threads.shutdown()
-            if close:
-                loop.close()
 
 
 def _let_signals_kill(loop: asyncio.AbstractEventLoop) -> None:
@@ -199,15 +199,8 @@ def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]
             )
             if task.done() or is_signal:
                 raise
-            logger.exception("task.exited: the service goes on", extra={"event": "task.exited"})
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+            text = "the service goes on"
+            log_event(logger, logging.ERROR, "task.exited", {}, text, exc_info=error)
 
 
 def _by_number(
@@ -219,10 +212,10 @@ def _by_number(
 
 
 @contextlib.contextmanager
-def _signals(
+def on_signals(
     loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], object]]
 ) -> Iterator[None]:
-    """Call these handlers on signals; outside the main thread this does nothing."""
+    """Call these handlers on signals while the block runs; outside the main thread, none."""
     handled = []
     for number, handler in handlers.items():
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):

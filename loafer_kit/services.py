@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.callables import ends_task, is_async
+from loafer_kit.engine.callables import DaemonThreadPool, ends_task, handler_threads, is_async
 from loafer_kit.engine.deliveries import FailurePolicy
-from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.logs import as_pairs
+from loafer_kit.logs import log_event
 from loafer_kit.middleware import Middleware, checked
 from loafer_kit.runners import LoaferRunner
 from loafer_kit.types import Callback
@@ -127,7 +126,8 @@ class Service:
     def teardown(self, callback: CallbackType) -> CallbackType:
         """Register a coroutine function `callback(service)`, awaited after the last settlement.
 
-        All of them run, even if the service or an earlier callback failed.
+        All of them run, even if the service or an earlier callback failed: the first failure is
+        raised, the others are logged.
         """
         return self._teardown.register(callback)
 
@@ -215,10 +215,11 @@ class Service:
             if await self._start_up():
                 self.logger.debug("application.started", extra={"event": "application.started"})
             await dispatcher.dispatch_providers(forever)
-        finally:
-            self._has_ended = True
-            await self._tear_down()
-            self.logger.debug("application.stopped", extra={"event": "application.stopped"})
+        except BaseException:
+            await self._tear_down()  # if it fails too, what failed first may be why
+            raise
+        if errors := await self._tear_down():
+            raise errors[0]
 
     def _monitored(self) -> AbstractAsyncContextManager[None]:
         if self.monitor is None and any(os.environ.get(name) for name in _MONITORED_BY):
@@ -231,20 +232,24 @@ class Service:
         return self.monitor.watching()
 
     def _log_start(self, dispatcher: LoaferDispatcher) -> None:
-        facts = {
-            "service": self.name,
-            "version": version_of(self.name),
-            "runtime": version_of("loafer-kit"),
-            "routes": {route.name: route.flow.concurrency for route in dispatcher.routes},
-            "max_jobs": dispatcher.max_jobs,
-            "grace_time": dispatcher.grace_time,
-        }
-        logger.info(
-            "service.started %s", as_pairs(facts), extra={"event": "service.started", **facts}
+        log_event(
+            logger,
+            logging.INFO,
+            "service.started",
+            {
+                "service": self.name,
+                "version": version_of(self.name),
+                "runtime": version_of("loafer-kit"),
+                "routes": {route.name: route.flow.concurrency for route in dispatcher.routes},
+                "max_jobs": dispatcher.max_jobs,
+                "grace_time": dispatcher.grace_time,
+            },
         )
 
-    async def _tear_down(self) -> None:
-        errors = []
+    async def _tear_down(self) -> list[BaseException]:
+        """Await the teardown callbacks; return what they raise, which is logged."""
+        self._has_ended = True
+        errors: list[BaseException] = []
         for callback in self._teardown:
             try:
                 await callback(self)
@@ -257,8 +262,8 @@ class Service:
                     extra={"event": "teardown.failed", "callback": str(callback)},
                 )
                 errors.append(error)
-        if errors:
-            raise errors[0]
+        self.logger.debug("application.stopped", extra={"event": "application.stopped"})
+        return errors
 
     def _show_debug_messages(self) -> None:
         own = standard_logger(self)

@@ -384,6 +384,16 @@ async def test_a_passing_failure_is_backed_off_and_tried_again(caplog, monkeypat
     assert caplog.text.count("fetch.failed") == 2
 
 
+async def test_of_several_routes_that_fail_each_is_one_line(caplog):
+    """Only a bug has its traceback."""
+    faults = [ProviderError("no queue"), ProviderError("no queue either"), ZeroDivisionError("bug")]
+    routes = [Route(Source(faults=[fault]), accept) for fault in faults]
+    with pytest.raises(ProviderError, match="no queue"):
+        await run(*routes)
+    shown = {r.getMessage(): r.exc_info is not None for r in caplog.records if "failed" in r.event}
+    assert shown == {"route.failed: no queue either": False, "route.failed: bug": True}
+
+
 async def test_one_iteration_is_one_fetch_for_each_route():
     """`forever=False` handles what one fetch brings, settles it and returns; again if asked."""
     source = Source(names(25))
@@ -673,6 +683,23 @@ async def test_dispatch_message_tells_whether_to_acknowledge():
 
     assert await dispatcher.dispatch_message("m", Route(source, cancelled)) is False
     assert source.settled == []
+
+
+@pytest.mark.parametrize("size", [None, 2])
+async def test_a_handler_that_is_cancelled_by_the_services_own_code_is_reported(caplog, size):
+    """It may have awaited a cancelled task. The line, and later the dead letter, says so."""
+    source = Source(["m"])
+
+    async def handler(message, metadata):
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    await run(Route(source, handler, name="orders", batch_handler_size=size))
+    ((_, outcome),) = source.settled
+    assert (outcome, outcome.reason) == (outcomes.LEAVE, "the handler was cancelled")
+    (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert (record.event, record.route, record.message_id) == ("message.cancelled", "orders", "m")
 
 
 async def test_a_cancelled_handler_is_logged_with_its_message(caplog):

@@ -115,6 +115,23 @@ def test_every_teardown_runs_and_the_first_error_comes_out():
     assert events == ["second"]
 
 
+def test_a_teardown_that_fails_after_the_startup_does_not_hide_why(caplog):
+    """It failed because the startup did: the startup's error is raised, its own is logged."""
+    manager = LoaferManager([Route(Source(), accept)])
+
+    @manager.startup
+    async def connect(service):
+        raise OSError("no database")
+
+    @manager.teardown
+    async def disconnect(service):
+        service.connection.close()
+
+    with pytest.raises(OSError, match="no database"):
+        manager.run(forever=False)
+    assert "teardown.failed" in caplog.text
+
+
 def test_debug_shows_the_debug_messages(caplog):
     """The setting, like `debug=True`, sets the logger's level."""
     manager = LoaferManager([Route(Source(), accept)], settings={"DEBUG": True}, name="debugged")

@@ -162,6 +162,22 @@ async def test_error_handler_of_three_parameters_and_more(error_handler):
     assert await route.error_handler(failure(), "m") is True
 
 
+async def test_a_subclass_passes_its_three_arguments_on():
+    """The coroutine `error_handler` of a route is a hook, as well in the style of Loafer 1.0.0."""
+
+    class Reporting(Route):
+        async def error_handler(self, exc_type, exc, message, loop=None):
+            return await super().error_handler(exc_type, exc, message)
+
+    def error_handler(exc_info, message):
+        assert (exc_info, message) == (found, "m")
+        return True
+
+    found = failure()
+    route = Reporting(Provider(), handler, error_handler=error_handler)
+    assert await route.error_handler(*found[:2], "m") is True
+
+
 @pytest.mark.parametrize("optional", [False, True])
 async def test_error_handler_of_two_parameters(optional):
     """The later style: exc_info and message; an optional third parameter changes nothing."""

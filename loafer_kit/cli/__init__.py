@@ -28,7 +28,7 @@ __all__ = ["app", "main", "register_commands"]
 COMMANDS = {
     "add": ("changes", "Extend an existing service."),
     "check": ("check", "Report where spec, code and lock disagree."),
-    "console": ("console", "Watch and steer services in a browser."),
+    "console": ("dev", "Watch and steer services in a browser."),
     "ctl": ("ctl", "Look into a running service, and steer it."),
     "destroy": ("changes", "Undo the last `new`, `add` or `remove` in a project."),
     "dev": ("dev", "Run a service against a local SQS server."),

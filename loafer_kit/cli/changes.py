@@ -13,8 +13,7 @@ from loafer_kit.cli.terminal import completions, custom_templates
 from loafer_kit.cli.terminal.options import Command, Project, ProjectOption, group, option_groups
 from loafer_kit.cli.terminal.output import say_json
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import extensions, pieces, queues, removals
-from loafer_kit.scaffold.project import drift, history, locks, projects, updates
+from loafer_kit.scaffold.project import drift, extensions, locks, pieces, projects, queues, updates
 from loafer_kit.scaffold.project.plans import Change, refuse_links
 from loafer_kit.scaffold.project.projects import Generator
 from loafer_kit.scaffold.sources import documents
@@ -133,20 +132,7 @@ def add_extension(
     The package's `__init__.py` creates it. If the service lacks a dependency, or a setting that
     the extension requires, the command names it.
     """
-    writing.begin(path, show)
-    addition = extensions.plan(validation.service(_draft(path)).package, reference)
-    _put(path, [addition.path], addition.apply, f"add extension {reference}", show)
-    missing = extensions.missing_distribution(path, addition.package, addition.module)
-    if missing is not None:
-        show.tell(
-            f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
-        )
-    _, required = extensions.settings_of(addition.module, addition.name)
-    if required:
-        show.tell(
-            f"\nNext: set {', '.join(required)} in the environment; the service does not start "
-            "without"
-        )
+    _add_extension(path, reference, f"add extension {reference}", show)
 
 
 @add.command("telemetry", cls=Command)
@@ -156,11 +142,7 @@ def add_telemetry(path: ProjectOption = Path(), *, show: writing.Show) -> None:
 
     The package's `__init__.py` creates the extension Telemetry.
     """
-    writing.begin(path, show)
-    addition = extensions.plan(validation.service(_draft(path)).package, extensions.TELEMETRY)
-    _put(path, [addition.path], addition.apply, "add telemetry", show)
-    if not extensions.declares_extra(path, "otel"):
-        show.tell("\nNext: write loafer-kit[otel] in `dependencies` of pyproject.toml")
+    _add_extension(path, extensions.TELEMETRY, "add telemetry", show)
 
 
 @add.command("monitoring", cls=Command)
@@ -195,7 +177,7 @@ def remove_queue(
     Code that was edited stays and is listed.
     """
     writing.begin(path, show)
-    removal = removals.queue(_draft(path), name, _generator(path, trust=trust))
+    removal = queues.plan_removal(_draft(path), name, _generator(path, trust=trust))
     paths = [*{*removal.before, *removal.after}]
     _take_out(path, paths, removal.remove, f"remove queue {name}", show)
 
@@ -213,7 +195,7 @@ def remove_handler(
     Code that was edited stays and is listed.
     """
     writing.begin(path, show)
-    take_out, paths = removals.handler(_draft(path), name, locks.find(path))
+    take_out, paths = queues.plan_handler_removal(_draft(path), name, locks.find(path))
     _take_out(path, paths, take_out, f"remove handler {name}", show)
 
 
@@ -270,7 +252,7 @@ def destroy(
     changed: list[Change] = []
     if not is_done:
         lock = projects.find_lock(path)
-        changed = history.last(path, lock, partial(template.generator_of, path, lock))
+        changed = updates.undo(path, lock, partial(template.generator_of, path, lock))
     writing.write(changed, path, command="destroy", show=show)
     if locks.find(path) is None:
         _remove_folder(path, show)
@@ -307,6 +289,23 @@ def _draft(project: Path) -> Draft:
     )
 
 
+def _add_extension(project: Path, reference: str, command: str, show: writing.Show) -> None:
+    writing.begin(project, show)
+    addition = extensions.plan(validation.service(_draft(project)).package, reference)
+    _put(project, [addition.path], addition.apply, command, show)
+    missing = extensions.missing_distribution(project, addition.package, addition.module)
+    if missing is not None:
+        show.tell(
+            f"\nNext: add {missing} to `dependencies` in pyproject.toml; the service needs it"
+        )
+    _, required = extensions.settings_of(addition.module, addition.name)
+    if required:
+        show.tell(
+            f"\nNext: set {', '.join(required)} in the environment; the service does not start "
+            "without"
+        )
+
+
 def _put(
     project: Path,
     paths: Collection[str],
@@ -316,16 +315,17 @@ def _put(
     *,
     rebase: bool = False,
 ) -> None:
-    drift.refuse_conflicts(project, locks.find(project), paths)
+    lock = locks.find(project)
+    drift.refuse_conflicts(project, lock, paths)
     try:
-        changed = pieces.changes(project, paths, apply)
+        changed = pieces.changes(project, lock, paths, apply)
     except pieces.AdditionError as error:
         if show.json:
             keys = ("path", "why", "snippet")
             missing = [{key: getattr(item, key) for key in keys} for item in error.unplaced]
             say_json({"written": False, "missing": missing})
         raise
-    everything = pieces.recorded(project, changed, command, apply if rebase else None)
+    everything = pieces.recorded(project, lock, changed, command, apply if rebase else None)
     writing.write(everything, project, command=command, show=show)
     if not any(change.writes for change in changed):
         show.tell(f"nothing to do: {command.removeprefix('add ')} is there already")
@@ -334,13 +334,13 @@ def _put(
 def _take_out(
     project: Path,
     paths: Sequence[str],
-    remove: removals.Remove,
+    remove: pieces.Remove,
     command: str,
     show: writing.Show,
 ) -> None:
     lock = locks.find(project)
     drift.refuse_conflicts(project, lock, paths)
-    changed = removals.changes(project, lock, paths, remove, command)
+    changed = pieces.removed(project, lock, paths, remove, command)
     writing.write(changed, project, command=command, show=show)
     if not any(change.writes for change in changed):
         show.tell(f"nothing to do: {command.removeprefix('remove ')} is not there")

@@ -10,7 +10,7 @@ from loafer_kit.cli.terminal.options import Json, Project
 from loafer_kit.cli.terminal.output import say, say_json
 from loafer_kit.scaffold.project import drift, projects
 from loafer_kit.scaffold.project.locks import Lock
-from loafer_kit.scaffold.spec.schema import service
+from loafer_kit.scaffold.spec import validation
 
 
 def check(path: Project = Path(), *, json: Json = False) -> None:
@@ -36,7 +36,7 @@ def schema(
     _json: Annotated[bool, typer.Option("--json", help="Print JSON: the default.")] = False,
 ) -> None:
     """Print the JSON Schema of a service's spec."""
-    say_json(service())
+    say_json(validation.schema())
 
 
 def _agreement(lock: Lock) -> str:

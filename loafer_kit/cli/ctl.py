@@ -10,7 +10,7 @@ import typer
 from loafer_kit.cli.terminal.options import Command, Json, group
 from loafer_kit.cli.terminal.output import print_exactly, say, say_json
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.local import records
+from loafer_kit.local import servers
 from loafer_kit.operations import probe
 from loafer_kit.operations.control import CONTROL_VARIABLE, ask, is_alive
 
@@ -42,7 +42,7 @@ def status(*, socket: Socket = None, pid: Process = None, json: Json = False) ->
     if json:
         say_json(found)
     else:
-        from loafer_kit.cli.terminal.picture import as_text  # rich is slow
+        from loafer_kit.cli.top import as_text  # rich is slow
 
         print_exactly(as_text(found))
 
@@ -145,7 +145,7 @@ def find(socket: Path | None) -> Path:
         return socket
     if named := os.environ.get(CONTROL_VARIABLE):
         return Path(named)
-    paths = [path for path in records.control_paths() if is_alive(path)]
+    paths = [path for path in servers.control_paths() if is_alive(path)]
     if not paths:
         raise ConfigurationError(
             f"No service is known: name its control socket by --socket or {CONTROL_VARIABLE}"

@@ -244,7 +244,7 @@ def _print_results(results: Any) -> None:
         results = asyncio.run(_awaited(results))
     if isinstance(results, AsyncIterator):
         asyncio.run(_print_each(results))
-    elif inspect.isgenerator(results):
+    elif inspect.isgenerator(results) or isinstance(results, list | tuple):
         for result in results:
             typer.echo(result)
     elif results is not None:

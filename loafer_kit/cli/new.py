@@ -260,19 +260,19 @@ def extension(
     elif name is None:
         name = extensions.DEFAULT_NAME
         say(f"No name was given: the extension is named {name}.", err=show.json)
-    spec = extensions.extension(
+    context = extensions.extension(
         name, setting or [], required or [], like=like, consumer=consumer, cli=cli
     )
     writing.generate(
         template.generator("extension", ask=is_interactive() and not show.json),
-        extensions.context(spec),
+        context,
         output_dir,
         command="new extension",
         spec={
             "name": name,
             "settings": setting or [],
             "required": required or [],
-            "like": spec.like,
+            "like": context["like"],
             "cli": cli,
         },
         show=show,

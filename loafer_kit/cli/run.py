@@ -21,11 +21,9 @@ from loafer_kit import logs
 from loafer_kit.applications import Application
 from loafer_kit.cli.terminal.output import say
 from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.local import reloading
 from loafer_kit.managers import LoaferManager
 from loafer_kit.services import Service, standard_logger
-
-#: Milliseconds after which a wait for changes looks at the service.
-_LOOK_EVERY = 100
 
 
 def run(
@@ -80,7 +78,9 @@ def run(
     service = load_service(application_path)
     _show_logs(service, verbose, quiet)
     if isinstance(service, Application):
-        service.run(workers or 1, debug=debug)
+        service.run_forever(num_workers=workers or 1, debug=debug)
+        if service.consumer_error is not None:
+            raise service.consumer_error
     elif isinstance(service, LoaferManager):
         if workers is not None:
             service.dispatcher.max_jobs = workers
@@ -146,15 +146,8 @@ def _watch(root: Path, stopping: threading.Event) -> Iterator[list[str]]:
     `watchfiles.run_process` does less: it kills a child that drains for more than five seconds at
     the end, sends a second SIGINT after Ctrl-C, and does not return the child's exit code.
     """
-    from loafer_kit.local import reloading  # without the reloader, nothing needs it
-
-    batches = reloading.load_watchfiles().watch(
-        root,
-        watch_filter=reloading.source_files(),
-        stop_event=stopping,
-        rust_timeout=_LOOK_EVERY,
-        yield_on_timeout=True,
-    )
+    watch = reloading.load_watchfiles().watch
+    batches = watch(root, stop_event=stopping, **reloading.watch_options())
     return (sorted({os.path.relpath(path) for _, path in batch}) for batch in batches)
 
 

@@ -18,8 +18,7 @@ from loafer_kit.cli.terminal.options import Json, enclosing_project, option_grou
 from loafer_kit.cli.terminal.output import say, say_json, waiting, waiting_for_each
 from loafer_kit.exceptions import LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, Envelope
-from loafer_kit.local import records
-from loafer_kit.local.queues import MessageOptions
+from loafer_kit.local import servers
 from loafer_kit.local.servers import is_local
 from loafer_kit.scaffold.spec.fields import AMQP
 from loafer_kit.scaffold.spec.specs import QueueSpec
@@ -35,7 +34,7 @@ _ATTRIBUTE = re.compile(r"(?=.{1,256}\Z)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 @completions.candidates
 def _destinations(context: typer.Context, _word: str) -> Iterator[completions.Candidate]:
     """The queues and topics of running local servers, and the queues of the service here."""
-    for record in records.running():
+    for record in servers.running():
         yield from ((name, f"on the local server of {record.service}") for name in record.queues)
         yield from ((name, f"a topic of {record.service}") for name in record.topics)
     for queue in completions.service_queues(context):
@@ -89,15 +88,6 @@ class Extras:
             metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
         ),
     ] = None
-
-    @property
-    def message(self) -> MessageOptions:
-        return MessageOptions(
-            group=self.group,
-            deduplication_id=self.deduplication_id,
-            attributes=dict(_name_and_value(pair) for pair in self.attribute or []),
-            delay=self.delay,
-        )
 
     def wrapped(self, bodies: Iterable[str]) -> Iterable[str]:
         """Return bodies, which are JSON, in the envelope if one is given."""
@@ -155,11 +145,11 @@ def send(
     if lines and extras.deduplication_id:
         raise typer.BadParameter("--deduplication-id would make all --lines but one disappear")
     bodies = extras.wrapped(read_bodies(body, file, lines=lines))
-    options = extras.message
+    attributes = dict(_name_and_value(pair) for pair in extras.attribute or [])
     destination = specs.filled(destination, folders)
     declared = specs.declared(destination, folders)
     # They import asyncio and botocore, which TAB need not wait for.
-    from loafer_kit.local import rabbitmq, sending
+    from loafer_kit.local import queues, rabbitmq, sending
 
     if declared is not None and declared.kind == AMQP:
         if extras != Extras():
@@ -173,6 +163,7 @@ def send(
         found = sending.find_destination(destination)
     if extras.envelope is None and is_local(found.clients.endpoint_url or ""):
         bodies = in_own_envelope(declared, bodies)
+    options = queues.MessageOptions(extras.group, extras.deduplication_id, attributes, extras.delay)
     _send_all(found, sending.send(found, bodies, options), json=json, lines=lines)
 
 

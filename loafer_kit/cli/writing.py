@@ -1,7 +1,6 @@
 """Changes to a project: shows them, asks about edited files, and commits them."""
 
 import difflib
-import os
 import re
 import shlex
 import shutil
@@ -15,11 +14,18 @@ from typing import Any
 import typer
 
 from loafer_kit.cli.terminal.options import Diff, DryRun, Json
-from loafer_kit.cli.terminal.output import Terminal, is_interactive, print_exactly, say, say_json
+from loafer_kit.cli.terminal.output import (
+    Terminal,
+    is_interactive,
+    print_exactly,
+    say,
+    say_json,
+    takes_colour,
+)
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape
 from loafer_kit.scaffold.project import git as repositories
-from loafer_kit.scaffold.project import history, journals, locks, projects, texts, updates
+from loafer_kit.scaffold.project import journals, locks, projects, texts, updates
 from loafer_kit.scaffold.project import writing as disk
 from loafer_kit.scaffold.project.journals import Interruption
 from loafer_kit.scaffold.project.plans import VERSION, Change, Plan, changes
@@ -91,12 +97,8 @@ class Show:
 def _say(action: str, text: str) -> None:
     """Print an action in its column, coloured on a terminal, and what it is done to."""
     column, colour = f"{action:>9}", _ACTION_COLOURS.get(action)
-    styled = typer.style(column, fg=colour) if colour and _has_colours() else column
+    styled = typer.style(column, fg=colour) if colour and takes_colour(sys.stdout) else column
     print_exactly(f"{styled}  {escape(text)}\n")
-
-
-def _has_colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _described(change: Change) -> dict[str, object]:
@@ -131,7 +133,7 @@ def _show_diff(change: Change) -> None:
     """Print a diff: escaped and coloured on a terminal, elsewhere byte for byte, for `patch`."""
     if sys.stdout.isatty():
         shown = escape(diff(change)).splitlines(keepends=True)
-        print_exactly("".join(map(_coloured, shown) if _has_colours() else shown))
+        print_exactly("".join(map(_coloured, shown) if takes_colour(sys.stdout) else shown))
     else:
         print_exactly(diff(change, errors=_EXACTLY).encode(errors=_EXACTLY))
 
@@ -251,13 +253,16 @@ def generate(
     lock = locks.find(target)
     found = updates.candidates(lock, rendering.plan, target)
     changed = _decided(found, target, force=force, show=show)
-    record = history.record(command, changed, lock.spec if lock else None)
+    record = updates.record(command, changed, lock.spec if lock else None)
     before = lock.records if lock else ()
     after = rendering.locked(target, lock, (*before, record) if record.edits else before)
     changed = [*changed, projects.lock_change(target, after)]
     if rendering.notes:
         notes = [*(notes or ()), *rendering.notes]
     write(changed, target, command=command, show=show, saved=saved, notes=notes)
+    ignored = [item.path for item in found if item.is_ignored and item.path.endswith(".py")]
+    if ignored:
+        say(f"git leaves these files out, as .gitignore says: {', '.join(ignored)}", err=True)
     if git:
         _create_repository(target, [locks.PATH, *rendering.plan.files], show)
     show.tell("\nNext:" if target == Path() else f"\nNext: cd {shlex.quote(str(target))}")

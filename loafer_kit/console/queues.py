@@ -1,19 +1,20 @@
-"""QueueWatch: how many messages the queues of the console hold, now and lately."""
+"""The queues of the console: how many messages they hold, now and lately, and their dead letters."""
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from loafer_kit.dead_letters import rabbitmq_broker
-from loafer_kit.dead_letters.letters import Broker
+from loafer_kit.dead_letters import rabbitmq_broker, replays
+from loafer_kit.dead_letters.letters import Broker, Choice, Letter, Visit
 from loafer_kit.dead_letters.letters import Queue as Name
 from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.exceptions import LoaferKitError, ProviderError
+from loafer_kit.ext.aws.options import MESSAGE_COUNTS, message_counts
 from loafer_kit.local import rabbitmq, sending
 from loafer_kit.local.queues import MessageOptions
 from loafer_kit.local.sending import Server
@@ -28,15 +29,12 @@ _RETRY_AFTER = 5.0
 #: The looks that are kept.
 _HISTORY = 180
 
-_COUNTS = {
-    "visible": "ApproximateNumberOfMessages",
-    "in_flight": "ApproximateNumberOfMessagesNotVisible",
-    "delayed": "ApproximateNumberOfMessagesDelayed",
-}
+#: Letters that a page gets at once, and the characters of their bodies that are kept for it.
+_MOST_LETTERS, _MOST_KEPT = 500, 2**25
 
-
-#: A queue as a page shows it.
+#: A queue as a page shows it, and what a request names.
 Row = dict[str, Any]
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +92,9 @@ class OnSQS:
             "sqs",
             "get_queue_attributes",
             QueueUrl=address,
-            AttributeNames=list(_COUNTS.values()),
+            AttributeNames=list(MESSAGE_COUNTS.values()),
         )["Attributes"]
-        return {name: int(attributes.get(key, 0)) for name, key in _COUNTS.items()}
+        return {**dict.fromkeys(MESSAGE_COUNTS, 0), **message_counts(attributes)}
 
     def send(self, address: str, body: str, group: str | None) -> str:
         destination = self._server.queue(address)
@@ -246,7 +244,7 @@ class QueueWatch:
         """Let the thread end after the request that is under way."""
         self._ends.set()
 
-    def asked(self, values: Mapping[str, Any]) -> Watched:
+    def asked(self, values: Values) -> Watched:
         """Return the `queue` that a request names; raise `LoaferKitError` if it is not watched."""
         found = self._watched.get(str(values.get("queue")))
         if found is None:
@@ -273,3 +271,100 @@ class QueueWatch:
         if known is not found:
             found.close()
         return known
+
+
+class Letters:
+    """The dead letters of the queues of `watch`.
+
+    The letters of the last look into each queue are kept: a body that is asked for later is not
+    received again.
+    """
+
+    def __init__(self, watch: QueueWatch) -> None:
+        self._watch = watch
+        self._seen: dict[str, dict[str, Letter]] = {}
+
+    async def look(self, values: Values) -> dict[str, Any]:
+        """Receive and return letters: what is known of each, without its content."""
+        queue = self._watch.asked(values)
+        choice = Choice(str(values.get("where") or "") or None, limit=_limit(values.get("limit")))
+        seen = self._seen[queue.name] = {}
+        left = _MOST_KEPT
+        async with _visiting(queue) as visit:
+            async for letter in visit.letters(choice):
+                seen[letter.id] = letter
+                left -= len(letter.body)
+                if left < 0:
+                    break
+        return {
+            "letters": [_facts(letter) for letter in seen.values()],
+            "no_reason": visit.broker.no_reason,
+            "unseen": visit.unseen,
+            "elsewhere": visit.elsewhere,
+        }
+
+    async def content(self, values: Values) -> dict[str, Any]:
+        """Return the body and the attributes of a letter that was looked at."""
+        letter = self._seen.get(str(values.get("queue")), {}).get(str(values.get("id")))
+        if letter is None:
+            raise LoaferKitError("The letter is not known here any more: look again")
+        return {"body": letter.body, "attributes": letter.attributes}
+
+    async def replay(self, values: Values) -> dict[str, Any]:
+        """Send letters back to their queues; with a `body`, which replaces that of the one letter."""
+        queue, choice, body = self._confirmed(values), _choice(values), values.get("body")
+        if body is not None and (not isinstance(body, str) or not body or len(choice.ids) != 1):
+            raise LoaferKitError(
+                "An edited letter is replayed alone, with a body that is not empty"
+            )
+
+        async def edit(_: Letter) -> str | None:
+            return body
+
+        async with _visiting(queue) as visit:
+            outcomes = replays.replay(visit, choice, edit=None if body is None else edit)
+            return {"outcomes": [asdict(outcome) async for outcome in outcomes]}
+
+    async def purge(self, values: Values) -> dict[str, Any]:
+        """Delete letters."""
+        queue, choice = self._confirmed(values), _choice(values)
+        async with _visiting(queue) as visit:
+            outcomes = replays.purge(visit, choice)
+            return {"outcomes": [asdict(outcome) async for outcome in outcomes]}
+
+    def _confirmed(self, values: Values) -> Watched:
+        """Return the queue of a request that destroys; on AWS its name must be typed."""
+        queue = self._watch.asked(values)
+        if not queue.is_local and values.get("confirm") != queue.name:
+            raise LoaferKitError(f"Type the name of the queue, {queue.name}, to confirm")
+        return queue
+
+
+@asynccontextmanager
+async def _visiting(queue: Watched) -> AsyncIterator[Visit]:
+    async with (
+        queue.reachable().broker(queue.address) as broker,
+        broker.visit(await broker.queue(queue.address)) as visit,
+    ):
+        yield visit
+
+
+def _choice(values: Values) -> Choice:
+    ids = values.get("ids")
+    if not isinstance(ids, Sequence) or isinstance(ids, str) or not ids:
+        raise LoaferKitError("Choose letters")
+    return Choice(ids=frozenset(map(str, ids)))
+
+
+def _limit(value: object) -> int:
+    text = str(value)
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST_LETTERS:
+        raise LoaferKitError(f"The number of letters must be from 1 to {_MOST_LETTERS}")
+    return int(text)
+
+
+def _facts(letter: Letter) -> dict[str, Any]:
+    """Return what is known of a letter, without what its sender wrote."""
+    facts = letter.facts()
+    del facts["body"], facts["attributes"]
+    return {**facts, "size": len(letter.body.encode(errors="surrogatepass"))}

@@ -11,8 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from loafer_kit.console.letters import Letters
-from loafer_kit.console.queues import Queue, QueueWatch, Row
+from loafer_kit.console.queues import Letters, Queue, QueueWatch, Row, Values
 from loafer_kit.console.security import SESSION, Guard
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.local import sending
@@ -49,7 +48,6 @@ _TYPES = {
 #: The content and the content type of a file of the page.
 File = tuple[bytes, str]
 
-Values = Mapping[str, Any]
 Action = Callable[[Values], Awaitable[Any]]
 
 

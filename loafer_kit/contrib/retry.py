@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from loafer_kit import outcomes
 from loafer_kit.applications import Application, Postpone
 from loafer_kit.engine.callables import is_async
-from loafer_kit.exceptions import Abort, ConfigurationError
+from loafer_kit.exceptions import Abort, ConfigurationError, SettingError
 from loafer_kit.extensions import Extension
 from loafer_kit.outcomes import DeadLetter, Outcome, reason_text
 from loafer_kit.types import Callback, Message
@@ -110,13 +110,16 @@ class Retry(Extension):
         "RETRY_THRESHOLD": None,
         "RETRY_TIMEOUT": None,
     }
-    REQUIRED_SETTINGS = ("RETRY_CALLBACK",)
 
     def init_app(self, app: Any) -> None:
         """Register with `app`. Raises `KeyError`, `ValueError` or `TypeError` for wrong settings."""
         is_application = isinstance(app, Application)
-        if not is_application:  # SQS redelivers the message: no callback is needed
-            app.settings.setdefault("RETRY_CALLBACK", None)
+        if is_application and "RETRY_CALLBACK" not in app.settings:
+            raise SettingError(
+                "Retry requires the setting RETRY_CALLBACK of an Application: the function that "
+                "puts a message back into its source."
+            )
+        app.settings.setdefault("RETRY_CALLBACK", None)  # SQS redelivers a manager's messages
         super().init_app(app)
         _check(app.settings, needs_callback=is_application)
         if is_application:

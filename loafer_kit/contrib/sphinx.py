@@ -68,6 +68,10 @@ class LoaferKitCLIDirective(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
+#: Its name in Doozer.
+DoozerCLIDirective = LoaferKitCLIDirective
+
+
 def commands_of(path: str) -> dict[str, TyperGroup]:
     """Return the commands of the extension at `module:Extension`, by namespace."""
     module, _, name = path.partition(":")

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_fifo
 from loafer_kit.ext.aws.dead_letters import COMBINED, MESSAGE_ID, REASON, SOURCE_QUEUE
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
-from loafer_kit.ext.aws.options import redrive_target
+from loafer_kit.ext.aws.options import message_counts, redrive_target
 from loafer_kit.ext.aws.requests import transport
 from loafer_kit.ext.aws.requests.clients import Clients, borrowed
 from loafer_kit.ext.aws.requests.errors import queue_subject
@@ -93,16 +93,25 @@ class SQS:
         url = await self.clients.queue_url(name)
         return Queue(bare_name(url), url)
 
-    def visit(self, queue: Queue) -> AbstractAsyncContextManager["Visit"]:
-        """Visit a queue; raise `ConfigurationError` as `refuse_source` does."""
-        return visiting(self, queue)
+    @asynccontextmanager
+    async def visit(self, queue: Queue) -> AsyncIterator["Visit"]:
+        """Visit a queue; raise `ConfigurationError` for one that moves its letters on."""
+        requests = transport.Queue(queue.name, queue.address, await self.clients.transport())
+        attributes = await requests.attributes()
+        _refuse_source(queue.name, attributes)
+        visit = Visit(self, queue, requests, attributes)
+        keeper = asyncio.create_task(visit.keep())
+        try:
+            yield visit
+        finally:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+            await visit.give_back()
 
     async def counts(self, queue: Queue) -> tuple[int, int]:
         """Return how many letters are visible and in flight; SQS counts them approximately."""
-        attributes = await self.attributes_of(queue.address)
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        visible, in_flight = (int(attributes.get(name, 0)) for name in names)
-        return visible, in_flight
+        counts = message_counts(await self.attributes_of(queue.address))
+        return counts.get("visible", 0), counts.get("in_flight", 0)
 
     async def sources(self, queue: Queue) -> list[str]:
         """Return the names of the queues whose redrive policies name a queue."""
@@ -131,7 +140,7 @@ class SQS:
 
     async def empty(self, queue: Queue) -> None:
         """Delete every letter of a queue, those that others have received too."""
-        refuse_source(queue.name, await self.attributes_of(queue.address))
+        _refuse_source(queue.name, await self.attributes_of(queue.address))
         await self.request("PurgeQueue", {"QueueUrl": queue.address})
 
     async def dead_letter_queues(
@@ -322,29 +331,12 @@ class Visit(letters.Visit):
         return new
 
     async def _count(self) -> None:
-        attributes = await self._requests.attributes()
-        self.unseen = int(attributes.get("ApproximateNumberOfMessages", 0))
-        hidden = int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0))
-        self.elsewhere = max(0, hidden - len(self._handles))
+        counts = message_counts(await self._requests.attributes())
+        self.unseen = counts.get("visible", 0)
+        self.elsewhere = max(0, counts.get("in_flight", 0) - len(self._handles))
 
 
-@asynccontextmanager
-async def visiting(broker: SQS, queue: Queue) -> AsyncIterator[Visit]:
-    """Visit a queue; at the end, what was received and not deleted is returned."""
-    requests = transport.Queue(queue.name, queue.address, await broker.clients.transport())
-    attributes = await requests.attributes()
-    refuse_source(queue.name, attributes)
-    visit = Visit(broker, queue, requests, attributes)
-    keeper = asyncio.create_task(visit.keep())
-    try:
-        yield visit
-    finally:
-        keeper.cancel()
-        await asyncio.wait([keeper])
-        await visit.give_back()
-
-
-def refuse_source(name: str, attributes: Mapping[str, str]) -> None:
+def _refuse_source(name: str, attributes: Mapping[str, str]) -> None:
     """Refuse a queue with a redrive policy of its own: it is a source, or would lose letters.
 
     A receive is what moves its messages on, and how often they were received is not known before.

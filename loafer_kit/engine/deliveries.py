@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from loafer_kit.engine.callables import ends_task
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import Settlement, result_of
 from loafer_kit.exceptions import FatalError
-from loafer_kit.logs import as_pairs
+from loafer_kit.logs import as_pairs, log_event
 from loafer_kit.outcomes import Delivery, Leave, Outcome, Retry
 from loafer_kit.payloads.decoding import is_undecodable
 from loafer_kit.routes import Route, ask_error_handler
@@ -46,20 +46,23 @@ class FailureCounts:
         """Return the count that another failure leads to; 1 for a message without an id."""
         return self._counts.get(facts.get("message_id"), 0) + 1
 
-    def record(self, route: Route, message: Message, outcome: Outcome) -> Outcome:
-        """Count a message that failed, forget any other; return the outcome with its count."""
+    def counted(self, route: Route, message: Message, delivery: Delivery) -> Delivery:
+        """Count a message that failed, forget any other; return the delivery with its count."""
+        outcome = delivery.outcome
         failed = isinstance(outcome, Leave | Retry)
         if not failed and not self._counts:
-            return outcome
+            return delivery
         message_id = route.provider.describe(message).get("message_id")
         count = self._counts.pop(message_id, 0) + 1
         if not failed:
-            return outcome
+            return delivery
         if message_id is not None:
             self._counts[message_id] = count
             if len(self._counts) > self._most:
                 del self._counts[next(iter(self._counts))]
-        return replace(outcome, failures=count) if isinstance(outcome, Retry) else outcome
+        if not isinstance(outcome, Retry):
+            return delivery
+        return replace(delivery, outcome=replace(outcome, failures=count))
 
 
 class Deliveries:
@@ -82,7 +85,7 @@ class Deliveries:
             if ends_task(exc):
                 raise
             delivery = await self._failed(message, exc)
-        return self._counted(message, delivery)
+        return self._failures.counted(self._route, message, delivery)
 
     async def deliver_batch(self, messages: Sequence[Message]) -> list[Delivery]:
         """Deliver messages in one handler call; return a delivery for each, in their order.
@@ -108,7 +111,7 @@ class Deliveries:
                 for position in decoded:
                     deliveries[position] = await self._failed(messages[position], exc)
         return [
-            self._counted(message, deliveries[position])
+            self._failures.counted(self._route, message, deliveries[position])
             for position, message in enumerate(messages)
         ]
 
@@ -129,10 +132,6 @@ class Deliveries:
             return await asyncio.gather(*map(arguments_for, messages))
         return [await arguments_for(message) for message in messages]
 
-    def _counted(self, message: Message, delivery: Delivery) -> Delivery:
-        outcome = self._failures.record(self._route, message, delivery.outcome)
-        return delivery if outcome is delivery.outcome else Delivery(outcome, delivery.error)
-
     async def _failed(self, message: Message, exc: BaseException) -> Delivery:
         """Decide the outcome of a message whose delivery raised `exc`; re-raise a `FatalError`."""
         if isinstance(exc, FatalError):
@@ -140,7 +139,10 @@ class Deliveries:
         if isinstance(exc, outcomes.REQUESTS):
             return Delivery(outcomes.from_exception(exc))
         facts = self._route.provider.describe(message)
-        _log_failure(self._route, exc, facts)
+        if is_undecodable(exc):  # a traceback would show only the decoder
+            self._log("message.undecodable", facts, outcomes.reason_text(exc))
+        else:
+            self._log("message.failed", facts, exc_info=exc)
         outcome = await self._decide(message, exc, facts)
         if isinstance(outcome, Leave | Retry) and not outcome.reason:
             outcome = replace(outcome, reason=outcomes.reason_text(exc))
@@ -163,12 +165,7 @@ class Deliveries:
         except BaseException as error:
             if ends_task(error):
                 raise
-            logger.exception(
-                "error_handler.failed route=%s %s",
-                route.name,
-                as_pairs(facts),
-                extra=_fields("error_handler.failed", route, facts),
-            )
+            self._log("error_handler.failed", facts, exc_info=error)
             return outcomes.LEAVE
         if is_undecodable(exc) or isinstance(exc, route.options.reject_on):
             return outcomes.DeadLetter(outcomes.reason_text(exc))
@@ -182,27 +179,27 @@ class Deliveries:
         facts = {**facts, "first_received": self._route.provider.first_received(message)}
         try:
             return self._policy(exc, facts)
-        except Exception:
-            logger.exception(
-                "failure_policy.failed %s",
-                as_pairs(facts),
-                extra={"event": "failure_policy.failed", **facts},
-            )
+        except Exception as error:  # noqa: BLE001 - the policy is the user's code
+            self._log("failure_policy.failed", facts, exc_info=error)
             return None
 
+    def _log(
+        self,
+        event: str,
+        facts: Mapping[str, object],
+        text: str = "",
+        exc_info: BaseException | None = None,
+    ) -> None:
+        facts = {"route": self._route.name, **facts}
+        log_event(logger, logging.ERROR, event, facts, text, exc_info=exc_info)
 
-def _log_failure(route: Route, exc: BaseException, facts: Mapping[str, object]) -> None:
-    where = (route.name, as_pairs(facts))
-    if is_undecodable(exc):  # a traceback would show only the decoder
-        logger.error(
-            "message.undecodable route=%s %s: %s",
-            *where,
-            outcomes.reason_text(exc),
-            extra=_fields("message.undecodable", route, facts),
-        )
-    else:
-        extra = _fields("message.failed", route, facts)
-        logger.error("message.failed route=%s %s", *where, exc_info=exc, extra=extra)
+
+def log_cancelled(route: Route, messages: Iterable[Message]) -> None:
+    """Report messages whose handler was cancelled, or awaited something that was."""
+    for message in messages:
+        facts = {"route": route.name, **route.provider.describe(message)}
+        text = "its handler, or what that awaited, was cancelled"
+        log_event(logger, logging.WARNING, "message.cancelled", facts, text)
 
 
 async def settle(route: Route, message: Message, outcome: Outcome) -> None:
@@ -228,15 +225,9 @@ async def settle(route: Route, message: Message, outcome: Outcome) -> None:
                 _tell_settled(route, message, result_of(outcome), began)
             return
     _tell_settled(route, message, "given up", began)
-    facts = provider.describe(message)
-    logger.error(
-        "message.not_settled route=%s outcome=%s %s: it comes back by itself",
-        route.name,
-        outcome,
-        as_pairs(facts),
-        exc_info=failure,
-        extra={**_fields("message.not_settled", route, facts), "outcome": str(outcome)},
-    )
+    facts = {"route": route.name, "outcome": str(outcome), **provider.describe(message)}
+    text = "it comes back by itself"
+    log_event(logger, logging.ERROR, "message.not_settled", facts, text, exc_info=failure)
 
 
 def _tell_settled(route: Route, message: Message, result: Settlement, began: float) -> None:
@@ -251,28 +242,13 @@ def log_handled(route: Route, message: Message, outcome: Outcome, seconds: float
     """
     if not logger.isEnabledFor(logging.INFO):
         return
-    facts = route.provider.describe(message)
+    facts = {"route": route.name, **route.provider.describe(message)}
+    decided = {"outcome": str(outcome), "duration": seconds}
     logger.info(
-        "message.handled route=%s %s outcome=%r duration=%.3fs",
-        route.name,
+        "message.handled %s outcome=%r duration=%.3fs",
         as_pairs(facts),
-        str(outcome),
-        seconds,
-        extra={
-            **_fields("message.handled", route, facts),
-            "outcome": str(outcome),
-            "duration": seconds,
-        },
+        *decided.values(),
+        extra={"event": "message.handled", **facts, **decided},
     )
-    logger.debug(
-        "message.body route=%s %s: %r",
-        route.name,
-        as_pairs(facts),
-        message,
-        extra=_fields("message.body", route, facts),
-    )
-
-
-def _fields(event: str, route: Route, facts: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields of a log record: its event, its route and what identifies its message."""
-    return {"event": event, "route": route.name, **facts}
+    if logger.isEnabledFor(logging.DEBUG):
+        log_event(logger, logging.DEBUG, "message.body", facts, repr(message))

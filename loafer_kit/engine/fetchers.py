@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import ProviderError, TransientProviderError
+from loafer_kit.logs import log_event
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -133,35 +134,14 @@ class Fetcher:
         if not self._open:
             return
         grace = self._provider.poll_grace
-        logger.info(
-            "fetch.finishing route=%s open=%d within=%gs",
-            self._name,
-            len(self._open),
-            grace,
-            extra={
-                "event": "fetch.finishing",
-                "route": self._name,
-                "open": len(self._open),
-                "within": grace,
-            },
-        )
+        self._log(logging.INFO, "fetch.finishing", open=len(self._open), within=grace)
         _, late = await asyncio.wait(self._open, timeout=grace)
         if late:
-            logger.warning(
-                "fetch.cancelled route=%s open=%d",
-                self._name,
-                len(late),
-                extra={"event": "fetch.cancelled", "route": self._name, "open": len(late)},
-            )
+            self._log(logging.WARNING, "fetch.cancelled", open=len(late))
             self.cancel()
             _, stuck = await asyncio.wait(late, timeout=_CANCEL_GRACE)
             if stuck:
-                logger.error(
-                    "fetch.stuck route=%s open=%d: left behind",
-                    self._name,
-                    len(stuck),
-                    extra={"event": "fetch.stuck", "route": self._name, "open": len(stuck)},
-                )
+                self._log(logging.ERROR, "fetch.stuck", "left behind", open=len(stuck))
 
     async def _fetch(self, limit: int) -> Sequence[Message]:
         loop = asyncio.get_running_loop()
@@ -194,18 +174,8 @@ class Fetcher:
         self.scaler.failed()
         delay = full_jitter(attempt, base=_BACKOFF, cap=_LONGEST_BACKOFF)
         delay = max(delay, error.retry_after or 0.0)
-        logger.warning(
-            "fetch.failed route=%s retry_in=%.1fs: %s",
-            self._name,
-            delay,
-            error,
-            extra={
-                "event": "fetch.failed",
-                "route": self._name,
-                "retry_in": delay,
-                "reason": str(error),
-            },
-        )
+        reason = str(error)
+        self._log(logging.WARNING, "fetch.failed", reason, retry_in=delay, reason=reason)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay)
 
@@ -219,6 +189,9 @@ class Fetcher:
         pause = min(_LONGEST_PAUSE, _IMMEDIATELY * 2**self._empty_in_a_row)
         self._empty_in_a_row = min(self._empty_in_a_row + 1, 10)
         self._not_before = asyncio.get_running_loop().time() + pause
+
+    def _log(self, level: int, event: str, text: str = "", **facts: object) -> None:
+        log_event(logger, level, event, {"route": self._name, **facts}, text)
 
     def _returned(self, task: asyncio.Task[Sequence[Message]], limit: int) -> None:
         self._open.discard(task)

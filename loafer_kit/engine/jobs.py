@@ -11,15 +11,17 @@ from typing import Any
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Backlog, Slots
+from loafer_kit.engine.callables import HandlerCall, current_call
 from loafer_kit.engine.deliveries import (
     Deliveries,
     FailurePolicy,
+    log_cancelled,
     log_handled,
     settle,
 )
 from loafer_kit.engine.flow import Pace
-from loafer_kit.engine.threads import HandlerCall, current_call
 from loafer_kit.exceptions import FatalError
+from loafer_kit.logs import log_event
 from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
@@ -102,9 +104,9 @@ class Jobs:
         self._grace: asyncio.Timeout | None = None
 
     @property
-    def running(self) -> int:
-        """The number of running handlers."""
-        return len(self._running)
+    def may_start(self) -> bool:
+        """True while fewer handlers run than the route's concurrency allows."""
+        return len(self._running) < self._route.flow.concurrency
 
     @property
     def calls(self) -> tuple[Job, ...]:
@@ -118,8 +120,9 @@ class Jobs:
     @property
     def stuck(self) -> bool:
         """True while every slot is taken by a handler that failed and whose thread runs on."""
-        outlasting = len(self._outlasting)
-        return outlasting >= self._route.flow.concurrency or self._slots.stuck
+        if not self._slots.outlasting:
+            return False
+        return len(self._outlasting) >= self._route.flow.concurrency or self._slots.stuck
 
     def runs(self, job: Job | None) -> bool:
         """True while the outcome of `job` is open."""
@@ -162,15 +165,7 @@ class Jobs:
 
     def _log_stack(self, event: str, job: Job) -> None:
         age, ids = time.monotonic() - job.began, [self._id(message) for message in job.messages]
-        logger.warning(
-            "%s route=%s message_ids=%s age=%.1fs:\n%s",
-            event,
-            self._route.name,
-            ",".join(map(str, ids)),
-            age,
-            job.stack(),
-            extra={"event": event, "route": self._route.name, "message_ids": ids, "age": age},
-        )
+        self._log(logging.WARNING, event, f"\n{job.stack()}", message_ids=ids, age=age)
 
     def take_again(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages that are to be started.
@@ -221,38 +216,18 @@ class Jobs:
 
     async def finish(self, grace_time: float) -> None:
         """Wait for handlers and settlements; cancel those that take longer than `grace_time`."""
-        name = self._route.name
         if self._running:
-            logger.info(
-                "handlers.finishing route=%s count=%d within=%gs",
-                name,
-                self.running,
-                grace_time,
-                extra={
-                    "event": "handlers.finishing",
-                    "route": name,
-                    "count": self.running,
-                    "within": grace_time,
-                },
-            )
+            count = len(self._running)
+            self._log(logging.INFO, "handlers.finishing", count=count, within=grace_time)
         late = await self._within_grace(grace_time)
         for task in late:
-            ids = self._ids_of(task)
-            logger.warning(
-                "handler.cancelled route=%s message_ids=%s: still running after %gs",
-                name,
-                ",".join(map(str, ids)),
-                grace_time,
-                extra={"event": "handler.cancelled", "route": name, "message_ids": ids},
-            )
+            text, ids = f"still running after {grace_time:g}s", self._ids_of(task)
+            self._log(logging.WARNING, "handler.cancelled", text, message_ids=ids)
             task.cancel()
         stuck = (await asyncio.wait(late, timeout=_CANCEL_GRACE))[1] if late else set()
         for task in stuck:
-            logger.error(
-                "handler.stuck route=%s: it ignores its cancellation and is left behind",
-                name,
-                extra={"event": "handler.stuck", "route": name, "message_ids": self._ids_of(task)},
-            )
+            text, ids = "it ignores its cancellation and is left behind", self._ids_of(task)
+            self._log(logging.ERROR, "handler.stuck", text, message_ids=ids)
             self._tasks.discard(task)
 
     async def settle_rest(self) -> None:
@@ -289,7 +264,11 @@ class Jobs:
             # that was cancelled.
             interrupted = self.ending
             released = interrupted and not job.left_behind
-            deliveries = [Delivery(outcomes.RELEASE if released else outcomes.LEAVE)] * size
+            outcome = outcomes.RELEASE if released else outcomes.Leave("the handler was cancelled")
+            deliveries = [Delivery(outcome)] * size
+            if not interrupted:
+                held = [m for at, m in enumerate(job.messages) if at not in job.lost]
+                log_cancelled(self._route, held)
         except FatalError as error:
             self._failed(error.reason)
             deliveries = [Delivery(outcomes.LEAVE)] * size
@@ -306,7 +285,8 @@ class Jobs:
         current_call.set(None)
         # Before the failed message: while that is in flight, a FIFO queue delivers nothing else of
         # its group, so no other consumer can receive the withdrawn ones out of order.
-        await self._release(self._free(job, deliveries))
+        for message in self._free(job, deliveries):
+            await settle(self._route, message, outcomes.RELEASE)
         for position, (message, delivery) in enumerate(zip(job.messages, deliveries, strict=True)):
             if position not in job.lost:
                 log_handled(self._route, message, delivery.outcome, seconds)
@@ -367,14 +347,15 @@ class Jobs:
         if not self.stuck:
             return
         self._slots.wake_all()
-        ids = [self._id(message) for job in self._outlasting for message in job.messages]
-        logger.error(
-            "handlers.stuck route=%s message_ids=%s: every slot is taken by a handler that is over "
-            "its time limit and cannot be stopped; restart the service",
-            self._route.name,
-            ",".join(map(str, ids)),
-            extra={"event": "handlers.stuck", "route": self._route.name, "message_ids": ids},
+        text = (
+            "every slot is taken by a handler that is over its time limit and cannot be stopped; "
+            "restart the service"
         )
+        ids = [self._id(message) for job in self._outlasting for message in job.messages]
+        self._log(logging.ERROR, "handlers.stuck", text, message_ids=ids)
+
+    def _log(self, level: int, event: str, text: str = "", **facts: object) -> None:
+        log_event(logger, level, event, {"route": self._route.name, **facts}, text)
 
     def _ids_of(self, task: asyncio.Task[None]) -> list[object]:
         return [self._id(m) for job in self._running if job.task is task for m in job.messages]
@@ -390,14 +371,10 @@ class Jobs:
             breaker.record(delivery.outcome, delivery.error)
         if breaker.is_open == was_open:
             return
-        name, wait = self._route.name, breaker.recovery
         if breaker.is_open:
-            extra = {"event": "breaker.opened", "route": name, "probe_in": wait}
-            logger.warning("breaker.opened route=%s probe_in=%gs", name, wait, extra=extra)
+            self._log(logging.WARNING, "breaker.opened", probe_in=breaker.recovery)
         else:
-            logger.info(
-                "breaker.closed route=%s", name, extra={"event": "breaker.closed", "route": name}
-            )
+            self._log(logging.INFO, "breaker.closed")
         if (tell := self._events.flow_changed) is not None:
             tell("breaker opened" if breaker.is_open else "breaker closed")
 

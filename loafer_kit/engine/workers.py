@@ -13,6 +13,7 @@ from loafer_kit.engine.fetchers import Fetcher, fetch_limit
 from loafer_kit.engine.jobs import Job, Jobs
 from loafer_kit.events import NO_EVENTS, FlowChange, RouteEvents
 from loafer_kit.exceptions import SourceExhausted
+from loafer_kit.logs import log_event
 from loafer_kit.routes import Route
 from loafer_kit.types import Message
 
@@ -72,7 +73,7 @@ class RouteWorker:
             route,
             arrived=self._arrived,
             failed=self._fetch_failed,
-            slots_idle=self._slots_idle,
+            slots_idle=lambda: self._jobs.may_start,
         )
         self._batch_since = 0.0
         self._fetching = True
@@ -190,11 +191,8 @@ class RouteWorker:
         finally:
             self._starting = None
 
-    def _slots_idle(self) -> bool:
-        return self._jobs.running < self.route.flow.concurrency
-
     def _may_start(self) -> bool:
-        if not self._backlog.ready or not self._slots_idle() or self.route.flow.paused:
+        if not self._backlog.ready or not self._jobs.may_start or self.route.flow.paused:
             return False
         if not self._breaker_allows() or not self._slots.ready_or_notify(self.pump):
             return False
@@ -206,7 +204,7 @@ class RouteWorker:
         flow, loop = self.route.flow, asyncio.get_running_loop()
         while (
             self._backlog.ready
-            and self._slots_idle()
+            and self._jobs.may_start
             and loop.time() < self._start_until
             and not (self._jobs.cancelled or flow.paused or flow.breaker.is_open)
             and self._slots.ready_or_notify(self.pump)
@@ -242,9 +240,11 @@ class RouteWorker:
         return 1 if is_probe else self.route.options.batch_handler_size or 1
 
     def _next_job(self) -> Job:
-        size = min(self._batch_size(), self._backlog.ready)
-        taken = [self._backlog.take() for _ in range(size)]
-        job = Job([message for message, _ in taken], [key for _, key in taken])
+        job = Job([], [])
+        for _ in range(min(self._batch_size(), self._backlog.ready)):
+            message, key = self._backlog.take()
+            job.messages.append(message)
+            job.keys.append(key)
         if self.route.flow.breaker.is_open:
             self._probe = job
         return job
@@ -260,7 +260,7 @@ class RouteWorker:
         if not self._due_or_reschedule(fetcher.wait()) or not self._breaker_allows():
             return 0
         if flow.breaker.is_open:  # one message to probe with, unless there is one already
-            return 0 if fetcher or self._backlog or not self._slots_idle() else 1
+            return 0 if fetcher or self._backlog or not self._jobs.may_start else 1
         return limit
 
     def _limit(self) -> int:
@@ -352,16 +352,8 @@ class RouteWorker:
     def _give_back(self, keep: Callable[[Message], bool] | None = None) -> None:
         """Release the messages that were not started, but those to `keep`."""
         if unstarted := self._backlog.clear(keep):
-            logger.info(
-                "messages.released route=%s count=%d",
-                self.route.name,
-                len(unstarted),
-                extra={
-                    "event": "messages.released",
-                    "route": self.route.name,
-                    "count": len(unstarted),
-                },
-            )
+            facts = {"route": self.route.name, "count": len(unstarted)}
+            log_event(logger, logging.INFO, "messages.released", facts)
             self._jobs.release(unstarted)
 
     async def _drain(self, grace_time: float) -> None:

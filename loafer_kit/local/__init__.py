@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loafer_kit.local.queues import LocalQueue, LocalQueues, QueueCounts
+    from loafer_kit.local.rabbitmq import development_broker
     from loafer_kit.local.servers import LocalServer, child_environment, environment
 
 __all__ = [
@@ -17,14 +18,22 @@ __all__ = [
     "LocalServer",
     "QueueCounts",
     "child_environment",
+    "development_broker",
     "environment",
 ]
 
-_SERVERS = ("LocalServer", "child_environment", "environment")
+_HOMES = {
+    "LocalQueue": "queues",
+    "LocalQueues": "queues",
+    "LocalServer": "servers",
+    "QueueCounts": "queues",
+    "child_environment": "servers",
+    "development_broker": "rabbitmq",
+    "environment": "servers",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "servers" if name in _SERVERS else "queues"
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

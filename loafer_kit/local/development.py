@@ -5,26 +5,24 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import LoaferKitError, ProviderError, ServiceError
-from loafer_kit.local import records, services
+from loafer_kit.local import servers, services
 from loafer_kit.local.queues import LocalQueue, LocalQueues
 from loafer_kit.local.rabbitmq import Retries, dead_letters, development_broker, put
-from loafer_kit.local.reloading import load_watchfiles, source_files
+from loafer_kit.local.reloading import load_watchfiles, watch_options
 from loafer_kit.local.servers import LocalServer, child_environment
 from loafer_kit.local.services import Project, Say, ServiceKeeper, Style, Surroundings, find_queue
 from loafer_kit.operations.control import ControlError, ask
+from loafer_kit.runners import on_signals
 
 #: Seconds between two checks of the queues, and between two reports of how many messages are left.
 _LOOK_EVERY, _REPORT_EVERY = 0.2, 5.0
-
-#: Milliseconds after which a wait for changes of files begins anew.
-_WATCH_EVERY = 100
 
 Waiting = Callable[[str], contextlib.AbstractContextManager[object]]
 
@@ -70,23 +68,27 @@ class Development:
                 for project in projects:
                     queues.create(*project.queues)
             record = replace(_record(url, projects), rabbitmq=broker)
-            stack.enter_context(records.announce(record))
+            stack.enter_context(servers.announce(record))
             _tell(record, projects, say, embedded=server is not None)
             for name, body in self.messages:
-                details = {"queue": name}
+                details, where = {"queue": name}, name
                 if name in on_rabbitmq:
                     put(str(broker), name, on_rabbitmq[name], [body])
                 else:
-                    details["message_id"] = _send(queues, find_queue(projects, name), body)
-                say(f"sent to {name}: {body}", "sent", **details)
-            asyncio.run(_Run(self, queues, server, say, broker).run(projects))
+                    queue = find_queue(projects, name)
+                    details["message_id"] = _send(queues, queue, body)
+                    if policy := queue.subscription.get("FilterPolicy"):
+                        where += f", if its filter policy {policy} matches"
+                say(f"sent to {where}: {body}", "sent", **details)
+            run = _Run(self, projects, queues, say, server=server, broker=broker)
+            asyncio.run(run.run())
 
     def _check(self, projects: Sequence[Project]) -> Mapping[str, Mapping[str, Any]]:
         """Return the queues of RabbitMQ; raise `ConfigurationError` for a message to no queue."""
         found = _rabbitmq_queues(projects)
         for name, _ in self.messages:
             if name not in found:
-                find_queue(projects, name)
+                find_queue(projects, name)  # raises before anything is started
         return found
 
 
@@ -96,9 +98,11 @@ class _Run:
     def __init__(
         self,
         development: Development,
+        projects: Sequence[Project],
         queues: LocalQueues,
-        server: LocalServer | None,
         say: Say,
+        *,
+        server: LocalServer | None,
         broker: str | None,
     ) -> None:
         self._broker = broker
@@ -107,19 +111,19 @@ class _Run:
         self._server = server
         self._say = say
         self._tally = services.Tally()
-        self._keepers: list[ServiceKeeper] = []
-        self._ends = False
-
-    async def run(self, projects: Sequence[Project]) -> None:
-        """Run the services until one ends or a signal ends them, and sum up."""
         self._on_rabbitmq = _rabbitmq_queues(projects)
         self._retries = Retries(self._on_rabbitmq)
-        around = self._surroundings(asyncio.get_running_loop())
+        around = self._surroundings()
         self._keepers = [
             ServiceKeeper(read, project, around)
-            for read, project in zip(self._development.readers, projects, strict=True)
+            for read, project in zip(development.readers, projects, strict=True)
         ]
-        with _signals(self._end):
+        self._ends = False
+
+    async def run(self) -> None:
+        """Run the services until one ends or a signal ends them, and sum up."""
+        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._end)
+        with on_signals(asyncio.get_running_loop(), handlers):
             try:
                 if self._development.once:
                     await self._run_all()
@@ -162,13 +166,14 @@ class _Run:
         for keeper in self._keepers:
             keeper.end()
 
-    def _surroundings(self, loop: asyncio.AbstractEventLoop) -> Surroundings:
+    def _surroundings(self) -> Surroundings:
         server = self._server
 
         def on_delivery(delivery: services.Delivery) -> None:
             self._tally.record(delivery)
             self._retries.record(delivery)
             if self._development.once and server is not None:
+                loop = asyncio.get_running_loop()
                 loop.run_in_executor(None, self._deliver_again, server, delivery)
 
         environment = child_environment(self._queues.url)
@@ -198,12 +203,7 @@ class _Run:
 
     def _watch(self) -> AsyncIterator[set[Path]]:
         folders = {keeper.project.folder for keeper in self._keepers}
-        batches = load_watchfiles().awatch(
-            *folders,
-            watch_filter=source_files(),
-            rust_timeout=_WATCH_EVERY,
-            yield_on_timeout=True,
-        )
+        batches = load_watchfiles().awatch(*folders, **watch_options())
         return ({Path(path) for _, path in batch} async for batch in batches)
 
     async def _restart_on(self, changes: AsyncIterator[set[Path]]) -> None:
@@ -246,7 +246,7 @@ class _Run:
         """Return what is left as the services say: RabbitMQ tells no more than what is ready."""
         left = []
         for project in [keeper.project for keeper in self._keepers if keeper.project.rabbitmq]:
-            socket = records.control_path(project.package)
+            socket = servers.control_path(project.package)
             try:
                 status, depths = await ask(socket, "status"), await ask(socket, "queues")
             except ControlError:
@@ -309,7 +309,7 @@ def _rabbitmq_queues(projects: Sequence[Project]) -> dict[str, Mapping[str, Any]
 
 
 def _tell(
-    record: records.ServerRecord, projects: Sequence[Project], say: Say, *, embedded: bool
+    record: servers.ServerRecord, projects: Sequence[Project], say: Say, *, embedded: bool
 ) -> None:
     """Say what runs where, and with which queues."""
     if record.rabbitmq is not None:
@@ -323,8 +323,8 @@ def _tell(
         say(f"queue {name} of RabbitMQ", "queue", name=name)
 
 
-def _record(url: str, projects: Sequence[Project]) -> records.ServerRecord:
-    return records.ServerRecord(
+def _record(url: str, projects: Sequence[Project]) -> servers.ServerRecord:
+    return servers.ServerRecord(
         url,
         " and ".join(project.package for project in projects),
         queues=[
@@ -355,16 +355,3 @@ def _describe(queue: LocalQueue) -> str:
     if queue.dead_letter_queue:
         parts.append(f"after {queue.max_receive_count} attempts to {queue.dead_letter_queue}")
     return ", ".join(parts)
-
-
-@contextlib.contextmanager
-def _signals(handler: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -16,7 +16,7 @@ from typing import Any
 
 from loafer_kit.config import route_variable
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.local import records
+from loafer_kit.local import servers
 from loafer_kit.local.servers import is_local
 from loafer_kit.local.services import ATTEMPTS, Delivery
 
@@ -60,7 +60,7 @@ def running_broker(port: int | None = None, folder: Path | None = None) -> Itera
         wait_until_ready(keeper)
         yield url_of(port)
     finally:
-        end_keeper(keeper)
+        keeper.communicate()  # closes its lifeline
 
 
 def development_broker() -> contextlib.AbstractContextManager[str]:
@@ -83,16 +83,22 @@ def url_in_use() -> str:
 
     Raises `ConfigurationError` if there is none.
     """
-    running = {record.pid: record.rabbitmq for record in records.running() if record.rabbitmq}
-    for url in (running.get(os.getpid()), os.environ.get("LOAFER_AMQP_URL"), *running.values()):
-        if url:
-            return url
-    raise ConfigurationError(
-        "No broker runs: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
-    )
+    url = _url_in_use()
+    if url is None:
+        raise ConfigurationError(
+            "No broker is named: start `loafer-kit dev` in another terminal, or set LOAFER_AMQP_URL"
+        )
+    return url
 
 
-def _amqp() -> Any:
+def _url_in_use() -> str | None:
+    running = {record.pid: record.rabbitmq for record in servers.running() if record.rabbitmq}
+    urls = (running.get(os.getpid()), os.environ.get("LOAFER_AMQP_URL"), *running.values())
+    return next(filter(None, urls), None)
+
+
+def extension() -> Any:
+    """Return the package `ext.amqp`; raise `MissingExtraError` without the extra."""
     from loafer_kit.ext import amqp  # only a service of RabbitMQ has the extra
 
     return amqp
@@ -100,16 +106,17 @@ def _amqp() -> Any:
 
 def address_of(url: str) -> str:
     """Return a broker's URL without its user and password."""
-    return str(_amqp().connections.address_of(url))
+    return str(extension().connections.address_of(url))
 
 
 def depths(queues: Iterable[str]) -> tuple[str, dict[str, int]]:
-    """Return the address of the broker that the environment names, and its queues' ready messages.
+    """Return the address of the broker in use, and how many messages are ready in its queues.
 
-    Of the queues those that exist; nothing is created. Raises `ProviderError`.
+    Without a broker in use, it is the one that a service asks by itself. Of the queues, only those
+    that exist are counted; nothing is created. Raises `ConfigurationError` or `ProviderError`.
     """
-    client = _amqp().connections
-    url = client.broker_url()
+    client = extension().connections
+    url = client.broker_url(_url_in_use())
 
     async def look() -> dict[str, int]:
         connection = await client.connect(url, "doctor")
@@ -128,7 +135,7 @@ def put(url: str, queue: str, options: Mapping[str, Any], bodies: Iterable[str])
     """
 
     async def put_all() -> Any:
-        provider = _amqp().AMQPProvider(queue, url=url, **options)
+        provider = extension().AMQPProvider(queue, url=url, **options)
         try:
             await provider.connect()
             return await provider.put(*(body.encode() for body in bodies))
@@ -142,7 +149,7 @@ def dead_letters(url: str, queue: str) -> list[tuple[str | None, str | None]]:
     """Return the source and the reason of the first dead letters of a queue, and return them to it."""
 
     async def look() -> list[Any]:
-        provider = _amqp().AMQPProvider(queue, url=url, declare=False, dead_letter_queue="")
+        provider = extension().AMQPProvider(queue, url=url, declare=False, dead_letter_queue="")
         provider.wait_time = _LOOK
         try:
             found: list[Any] = []
@@ -152,7 +159,7 @@ def dead_letters(url: str, queue: str) -> list[tuple[str | None, str | None]]:
         finally:
             await provider.close()
 
-    deaths = (_amqp().letters.death_of(message.headers) for message in asyncio.run(look()))
+    deaths = (extension().letters.death_of(message.headers) for message in asyncio.run(look()))
     return [(death.source, death.reason) for death in deaths]
 
 
@@ -210,11 +217,6 @@ def start_keeper(lifeline: int, port: int, folder: Path | None = None) -> "subpr
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-
-
-def end_keeper(keeper: "subprocess.Popen[bytes]") -> None:
-    """End a broker whose lifeline is a pipe of this process."""
-    keeper.communicate()
 
 
 def wait_until_ready(keeper: "subprocess.Popen[bytes]") -> None:

@@ -1,15 +1,15 @@
 """Which files of a project restart its service when they change, and what watches them."""
 
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from loafer_kit.exceptions import MissingExtraError
 
-if TYPE_CHECKING:
-    from watchfiles import PythonFilter
-
 #: Beside Python's own files.
 _SUFFIXES = (".ini", ".toml")
+
+#: Milliseconds after which a wait for changes brings none, and begins anew.
+_LOOK_EVERY = 100
 
 
 def load_watchfiles(extra: str = "reload") -> ModuleType:
@@ -21,7 +21,10 @@ def load_watchfiles(extra: str = "reload") -> ModuleType:
     return watchfiles
 
 
-def source_files() -> "PythonFilter":
-    """Return the filter for watchfiles."""
-    found: PythonFilter = load_watchfiles().PythonFilter(extra_extensions=_SUFFIXES)
-    return found
+def watch_options() -> dict[str, Any]:
+    """Return the options of watchfiles: the files to watch, and an empty batch every now and then."""
+    return {
+        "watch_filter": load_watchfiles().PythonFilter(extra_extensions=_SUFFIXES),
+        "rust_timeout": _LOOK_EVERY,
+        "yield_on_timeout": True,
+    }

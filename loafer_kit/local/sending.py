@@ -13,9 +13,8 @@ from loafer_kit.exceptions import ConfigurationError, ServiceError
 from loafer_kit.ext.aws.addresses import bare_name, is_arn, is_url
 from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
 from loafer_kit.ext.aws.requests.transport import confirms_send, unconfirmed
-from loafer_kit.local import records
-from loafer_kit.local.clients import Clients
-from loafer_kit.local.queues import MessageOptions, message_parameters, publish_parameters
+from loafer_kit.local import servers
+from loafer_kit.local.queues import Clients, MessageOptions, message_parameters, publish_parameters
 from loafer_kit.local.servers import is_local
 
 #: The variables that name an endpoint; the first that is set counts.
@@ -231,7 +230,7 @@ def _on_local_server(name: str) -> Destination | None:
 
 def _local_servers() -> Iterator[Server]:
     """Yield the running local servers, the one started last first."""
-    for record in records.running():
+    for record in servers.running():
         yield Server(f"the local server of {record.service} ({record.url})", Clients(record.url))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.local import records
+from loafer_kit.local import servers
 from loafer_kit.local.queues import LocalQueue, LocalQueues
 
 #: A service drains at the first SIGTERM and ends at once at the second; then it is killed.
@@ -164,7 +164,7 @@ class ServiceKeeper:
             self.project.package,
             self.project.folder,
             {
-                "LOAFER_CONTROL": str(records.control_path(self.project.package)),
+                "LOAFER_CONTROL": str(servers.control_path(self.project.package)),
                 **around.environment,
             },
             around.style,

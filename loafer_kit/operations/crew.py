@@ -114,9 +114,13 @@ class Crew:
 
     def snapshot(self) -> Snapshot:
         """Return what all children do, as it was within the last second."""
-        shown = [child.snapshot for child in self.children if child.snapshot is not None]
+        return self._together(
+            child.snapshot for child in self.children if child.snapshot is not None
+        )
+
+    def _together(self, snapshots: Iterable[Snapshot]) -> Snapshot:
         uptime = time.monotonic() - self._began
-        return replace(merged([*shown, self._departed]), state=self.state, uptime=uptime)
+        return replace(merged([*snapshots, self._departed]), state=self.state, uptime=uptime)
 
     async def follow(
         self, child: Child, every: float, patience: float, answered: Callable[[], object]
@@ -223,8 +227,9 @@ class Crew:
                 }
                 for child, found in results
             ]
-            together = merged([Snapshot.of(answer) for answer in answers])
-            return {**replace(together, state=self.state).as_dict(), "processes": processes}
+            together = self._together(map(Snapshot.of, answers))
+            routes = tuple(route for route in together.routes if route.slots)  # those that run
+            return {**replace(together, routes=routes).as_dict(), "processes": processes}
         if action == "recent":
             everything = [message for answer in answers for message in answer]
             return sorted(everything, key=lambda message: message["time"])[-RECENT:]

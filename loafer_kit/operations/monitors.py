@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TextIO
 
-from loafer_kit.engine.threads import DaemonThreadPool
+from loafer_kit.engine.callables import DaemonThreadPool
+from loafer_kit.logs import log_event
 from loafer_kit.operations.control import CONTROL_VARIABLE, Actions, ControlSocket, ServiceControl
 from loafer_kit.operations.health import HealthFile, States, Vitals
+from loafer_kit.operations.http import HttpFace
 from loafer_kit.operations.metrics import Family, Reports, families
 from loafer_kit.operations.probe import HEALTH_VARIABLE
 from loafer_kit.operations.recorder import recorder_of
@@ -98,8 +100,6 @@ async def serving_faces(
         if path := os.environ.get(HEALTH_VARIABLE):
             faces.enter_context(HealthFile(Path(path), vitals).kept())
         if address:
-            from loafer_kit.operations.http import HttpFace  # aiohttp's server, which is large
-
             pages = HttpFace(vitals, snapshot).listening(address, HTTP_VARIABLE)
             await faces.enter_async_context(pages)
         yield
@@ -166,9 +166,8 @@ class _Writer:
 
     def _fail(self, why: str) -> None:
         if not self._failed:
-            logger.warning(
-                "emf.failed: metrics are not written while %s", why, extra={"event": "emf.failed"}
-            )
+            text = f"metrics are not written while {why}"
+            log_event(logger, logging.WARNING, "emf.failed", {}, text)
         self._failed = True
 
     async def close(self) -> None:

@@ -264,6 +264,7 @@ _NOTHING_HELD: Mapping[str, Any] = {
     **dict.fromkeys(_CONDITIONS, False),
     "running": (),
     "last_poll": None,
+    "rate_limit": 0.0,
     "durations": Durations(None, None, None),
 }
 

@@ -77,10 +77,8 @@ def local_queues(
 @pytest.fixture(scope="session")
 def local_broker() -> Iterator[str]:
     """The URL of a RabbitMQ broker, one per test run (needs the extra `amqp`)."""
-    from loafer_kit.local.rabbitmq import development_broker
-
     try:
-        broker = development_broker()
+        broker = local.development_broker()
         url = broker.__enter__()
     except ConfigurationError as error:
         pytest.fail(str(error), pytrace=False)
@@ -91,10 +89,8 @@ def local_broker() -> Iterator[str]:
 @pytest.fixture
 def local_rabbitmq(local_broker: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["LocalRabbitMQ"]:
     """A broker; during the test, routes connect to it. Afterwards their queues are gone."""
-    from loafer_kit.testing.rabbitmq import LocalRabbitMQ
-
     monkeypatch.setenv("LOAFER_AMQP_URL", local_broker)
-    rabbitmq = LocalRabbitMQ()
+    rabbitmq = __getattr__("LocalRabbitMQ")()
     yield rabbitmq
     rabbitmq.clear()
 

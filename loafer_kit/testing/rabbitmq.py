@@ -1,7 +1,6 @@
 """RabbitMQ for the tests of services: messages as it delivers them, and the queues of routes."""
 
 import asyncio
-import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
@@ -12,7 +11,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.header import ContentHeader
 
 from loafer_kit.ext.amqp import letters
-from loafer_kit.ext.amqp.connections import broker_url, connect, disconnect
+from loafer_kit.ext.amqp.connections import broker_url, bytes_of, connect, disconnect
 from loafer_kit.ext.amqp.providers import AMQPProvider
 from loafer_kit.routes import Route
 
@@ -27,19 +26,19 @@ def amqp_message(
     routing_key: str = "",
     deliveries: int = 1,
 ) -> IncomingMessage:
-    """Return a message as RabbitMQ delivers it; a body other than a string becomes JSON.
+    """Return a message as RabbitMQ delivers it; a body other than text and bytes becomes JSON.
 
     `deliveries` counts this one too.
     """
-    text = body if isinstance(body, str) else json.dumps(body)
+    content = bytes_of(body)
     properties = spec.Basic.Properties(
         headers={**(headers or {}), letters.DELIVERIES: deliveries - 1},
         message_id=uuid.uuid4().hex,
     )
     delivery = spec.Basic.Deliver(delivery_tag=1, exchange=exchange, routing_key=routing_key)
-    header = ContentHeader(properties=properties, body_size=len(text))
+    header = ContentHeader(properties=properties, body_size=len(content))
     found = DeliveredMessage(
-        delivery=delivery, header=header, body=text.encode(), channel=cast("Any", None)
+        delivery=delivery, header=header, body=content, channel=cast("Any", None)
     )
     return IncomingMessage(found, no_ack=True)
 
@@ -51,9 +50,8 @@ class LocalRabbitMQ:
         self._used: set[str] = set()
 
     def send(self, route: Route, message: Any) -> None:
-        """Put a message into the queue of a route, which is declared; text as it is, else as JSON."""
-        body = message if isinstance(message, str) else json.dumps(message)
-        self._run(route, lambda provider: provider.put(body.encode()))
+        """Put a message into the queue of a route, which is declared; text and bytes as they are."""
+        self._run(route, lambda provider: provider.put(bytes_of(message)))
 
     def depth(self, route: Route) -> Mapping[str, int]:
         """Return how many messages are ready (`visible`), and how many `dead_letters` there are."""

@@ -47,6 +47,32 @@ def content(folder):
     }
 
 
+def test_code_that_gitignore_covers_gets_the_queue_too(tmp_path, monkeypatch):
+    """The lock keeps such files by their hash alone; `new` says that git leaves them out."""
+    (tmp_path / "parts").mkdir()
+    monkeypatch.chdir(tmp_path / "parts")
+    (tmp_path / "parts/.gitignore").write_text("parts/\n")
+    made = CliRunner().invoke(app, ["new", "service", ".", "--queue", "orders"])
+    assert "git leaves these files out, as .gitignore says: parts/__init__.py, " in made.stderr
+    routes = tmp_path / "parts/parts/routes.py"
+    before = routes.read_text()
+
+    done = add("queue", "refunds")
+
+    assert done.exit_code == 0, done.output
+    assert "handle_refunds" in routes.read_text()
+    assert "handle_refunds" in (tmp_path / "parts/parts/handlers.py").read_text()
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+    routes.write_text(before)
+    assert "no route reads the queue 'refunds'" in CliRunner().invoke(app, ["check"]).output
+    routes.write_text(before.replace("routes = (", "routes = ( "))
+
+    assert add("route", "refunds").exit_code == 0
+    assert CliRunner().invoke(app, ["remove", "queue", "refunds"]).exit_code == 0
+    assert "refunds" not in routes.read_text()
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+
+
 @pytest.mark.slow
 def test_a_queue_is_added_with_its_code_and_its_tests_pass(shop):
     """In a service that was edited before."""
@@ -392,16 +418,49 @@ def test_it_is_said_what_an_extension_needs(shop):
 
 
 @pytest.mark.parametrize(
-    ("module", "distribution"),
-    [("yaml", "PyYAML"), ("loafer_kit.contrib", None), ("shop.own", None), ("json", None)],
+    ("reference", "distribution"),
+    [
+        ("flask_cors:CORS", "flask-cors"),
+        ("loafer_kit.contrib.retry:Retry", None),
+        ("loafer_kit.contrib.database:Database", "loafer-kit[database]"),
+        ("loafer_kit.ext.amqp:AMQP", "loafer-kit[amqp]"),
+        ("shop.own:Thing", None),
+    ],
 )
-def test_an_installed_extension_is_named_by_its_distribution(shop, module, distribution):
+def test_an_installed_extension_is_named_by_its_distribution(shop, reference, distribution):
     """What the service has anyway is not mentioned."""
-    done = add("extension", f"{module}:Thing")
+    done = add("extension", reference)
 
     assert done.exit_code == 0, done.output
     told = f"\nNext: add {distribution} to `dependencies` in pyproject.toml"
     assert told in done.output if distribution else "Next" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        (
+            "loafer_kit.contrib.retry:Rety",
+            "loafer_kit.contrib.retry has no Rety; did you mean 'Retry'?",
+        ),
+        ("loafer_kit.contrib.retri:Retry", "there is no module loafer_kit.contrib.retri"),
+        ("loafer_kit.contrb.retry:Retry", "there is no module loafer_kit.contrb"),
+        ("json:Nothing", "json has no Nothing"),
+        (
+            "loafer_kit.contrib.claim_check:ClaimCheck",
+            "loafer_kit.contrib.claim_check:ClaimCheck is not an extension: it has no init_app",
+        ),
+    ],
+)
+def test_an_installed_package_without_the_extension_is_refused(shop, reference, why):
+    """The service would not start; a package that is not installed may have it."""
+    before = content(shop)
+
+    done = add("extension", reference)
+
+    assert done.exit_code == 1
+    assert str(done.exception) == why
+    assert content(shop) == before
 
 
 def test_telemetry_is_one_line(shop):
@@ -417,7 +476,7 @@ def test_telemetry_is_one_line(shop):
         'manager = LoaferManager(routes=routes.routes, name="shop")\n'
         "telemetry = Telemetry(manager)\n"
     )
-    assert "write loafer-kit[otel] in `dependencies` of pyproject.toml" in first.output
+    assert "add loafer-kit[otel] to `dependencies` in pyproject.toml" in first.output
     assert "nothing to do" in again.output
     assert "otel" not in again.output
 

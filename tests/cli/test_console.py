@@ -11,9 +11,9 @@ from console.sessions import log_in
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
-from loafer_kit.cli.console import services_of
+from loafer_kit.cli.dev import services_of
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.local import records
+from loafer_kit.local import servers
 
 SPEC = """
 name = "shop"
@@ -52,7 +52,7 @@ def test_a_service_is_shown_as_its_spec_has_it(folder, monkeypatch):
     assert (orders.name, orders.dead_letter_queue) == ("test-orders", "orders-dead")
     assert orders.schema["$defs"]["Order"]["required"] == ["number"]
     assert (json.loads(orders.example), mails.schema, mails.example) == ({"number": 1}, None, "")
-    assert shop.control == records.control_path("shop")
+    assert shop.control == servers.control_path("shop")
     monkeypatch.setenv("LOAFER_CONTROL", "/run/shop.control")
     assert str(services_of([folder])[0].control) == "/run/shop.control"
     assert str(services_of([folder, folder])[0].control) != "/run/shop.control"

@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 from loafer_kit import LoaferManager
 from loafer_kit.cli import app
-from loafer_kit.cli.terminal.picture import Screen, as_text
-from loafer_kit.cli.top import _Top
+from loafer_kit.cli.top import Screen, _Top, as_text
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.local import records
+from loafer_kit.local import servers
 from loafer_kit.operations.control import ControlSocket
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
@@ -122,7 +121,7 @@ def test_a_rate_that_is_no_number_is_a_wrong_argument():
 def test_the_service_of_dev_is_found_by_itself(tmp_path, monkeypatch):
     """Sockets of processes that have ended do not count; of several, one has to be named."""
     monkeypatch.delenv("LOAFER_CONTROL", raising=False)
-    monkeypatch.setattr(records.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(servers.tempfile, "gettempdir", lambda: str(tmp_path))
 
     async def run():
         async def command():
@@ -130,11 +129,11 @@ def test_the_service_of_dev_is_found_by_itself(tmp_path, monkeypatch):
 
         answers = [await command()]
         async with ControlSocket(
-            records.control_path("foobar"), {"drain": lambda: None}
+            servers.control_path("foobar"), {"drain": lambda: None}
         ).listening():
-            records.control_path("killed").touch()
+            servers.control_path("killed").touch()
             answers.append(await command())
-            other = ControlSocket(records.control_path("other"), {})
+            other = ControlSocket(servers.control_path("other"), {})
             async with other.listening():
                 answers.append(await command())
         return answers

@@ -5,7 +5,7 @@ from dataclasses import replace as changed
 import pytest
 from kept_projects import OwnTemplates, check_out_with_crlf, content, loafer_kit, replace
 
-from loafer_kit.scaffold.project import history, locks, plans, projects, writing
+from loafer_kit.scaffold.project import locks, plans, projects, updates, writing
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def insert(project, path, text, after=None):
     old = plans.read(project, path)
     at = len(old) if after is None else old.index(after) + len(after)
     change = plans.change(path, old, old[:at] + text + old[at:])
-    record = history.record("add queue b", [change], lock.spec)
+    record = updates.record("add queue b", [change], lock.spec)
     kept = changed(lock, records=(*lock.records, record))
     writing.apply([change, projects.lock_change(project, kept)], project)
 

@@ -17,7 +17,7 @@ from programs import Program
 from terminals import Person
 
 from loafer_kit.cli import main
-from loafer_kit.local import records
+from loafer_kit.local import servers
 
 pytestmark = pytest.mark.slow
 
@@ -137,6 +137,18 @@ dev: inbox        1       0
     assert "Traceback" not in result.stderr
 
 
+def test_a_filter_policy_that_may_drop_a_message_is_said(project, dev):
+    """The message is published, and may match no attribute."""
+    spec = project / "loafer.toml"
+    spec.write_text(spec.read_text() + 'filter_policy = { kind = ["x"] }\n')
+
+    result = dev(project, "--once", "--send", "inbox=[2]")
+
+    told = 'dev: sent to inbox, if its filter policy {"kind": ["x"]} matches: [2]\n'
+    assert told in result.stdout
+    assert "handled [2]" not in result.stdout
+
+
 def test_once_ends_after_the_last_attempt_of_a_message_that_keeps_failing(project, dev):
     """Without a dead-letter queue that is the fifth; no lease is waited for; exit code 1."""
     spec, package = project / "loafer.toml", project / "foobar" / "__init__.py"
@@ -203,7 +215,7 @@ def test_send_reaches_the_server_from_another_terminal(project):
     with Dev(project) as running:
         url = running.until("SQS and SNS run on").split()[-1]
         running.until("started")
-        [record] = records.running()
+        [record] = servers.running()
         assert record.queues == ["jobs", "jobs-dead", "inbox"]
         assert record.topics == ["news"]
         for name, body in (("jobs", '"one"'), ("inbox", '"two"'), ("news", '"three"')):

@@ -36,7 +36,6 @@ RENDERING = {
 WRITING = {
     "loafer_kit.cli.writing",
     "loafer_kit.scaffold.project.updates",
-    "loafer_kit.scaffold.project.history",
     "loafer_kit.scaffold.project.writing",
 }
 SPECS = {
@@ -49,13 +48,13 @@ SPECS = {
 SETTINGS = {"loafer_kit.scaffold.spec.extensions"}
 SOURCES = {"loafer_kit.scaffold.sources"}
 SCAFFOLD = RENDERING | WRITING | SPECS
-LIST = SLOW | {"importlib.metadata", "json", "pydantic"} | SCAFFOLD
+LIST = SLOW | {"importlib.metadata", "pydantic"} | SCAFFOLD
 # What a command may do without.
 COMMANDS = {
     "--help": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.terminal.completions"},
     "--version": LIST | {"loafer_kit.cli.check", "loafer_kit.cli.terminal.completions"},
     "dlq --help": (SLOW | {"pydantic"} | RENDERING | WRITING) - {"loafer_kit.ext.aws"},
-    "health --live": LIST - {"json"},
+    "health --live": LIST,
     "new service --help": SLOW | {"pydantic"} | RENDERING - SETTINGS,
     "check --help": SLOW | {"pydantic"} | RENDERING | WRITING,
     "templates": SLOW | {"pydantic"} | RENDERING | WRITING | SPECS - SOURCES,

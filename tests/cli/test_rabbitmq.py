@@ -51,7 +51,7 @@ def test_send_puts_messages_into_the_queue_before_the_service_runs(rabbitmq, que
 def test_what_a_command_cannot_do_it_says_in_one_line(queue, monkeypatch, command, message):
     """Without a broker, too."""
     monkeypatch.delenv("LOAFER_AMQP_URL", raising=False)
-    monkeypatch.setattr("loafer_kit.local.records.running", list)
+    monkeypatch.setattr("loafer_kit.local.servers.running", list)
     failed = run(*(word.replace("QUEUE", queue) for word in command))
     assert failed.returncode in (1, 2)
     assert message in failed.stderr

@@ -232,9 +232,17 @@ def test_what_is_returned_or_yielded_is_printed():
         yield 1
         yield "two"
 
-    functions = [nothing, several]
+    def listed():
+        return [1, "two"]
+
+    def as_tuple():
+        return ()
+
+    functions = [nothing, several, listed, as_tuple]
     assert output("nothing", functions=functions) == ""
     assert output("several", functions=functions) == "1\ntwo\n"
+    assert output("listed", functions=functions) == "1\ntwo\n"
+    assert output("as-tuple", functions=functions) == ""
 
 
 def test_async_functions_are_awaited():

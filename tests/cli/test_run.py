@@ -32,8 +32,13 @@ async def callback(app, message):
     print("handled", message, flush=True)
     return [message]
 
+class Announced(Application):
+    def run_forever(self, num_workers=1, loop=None, debug=False):
+        print("running", self.name, flush=True)
+        super().run_forever(num_workers=num_workers, loop=loop, debug=debug)
+
 app = Application("lines", consumer=Consumer(1, 2), callback=callback)
-failing = Application("failing", consumer=Consumer(1, end=OSError("no such queue")), callback=callback)
+failing = Announced("failing", consumer=Consumer(1, end=OSError("no such queue")), callback=callback)
 crashing = Application("crashing", consumer=Idle(1), callback=callback)
 bare = Application("bare")
 
@@ -95,9 +100,9 @@ def test_runs_a_manager_to_its_end(project):
 
 
 def test_a_consumer_that_fails_exits_non_zero(project):
-    """It says what failed and has run its teardown."""
+    """It says what failed and has run its teardown, also under a `run_forever` of its own."""
     done = project.command("run", "lines:failing")
-    assert (done.returncode, done.stdout) == (1, "handled 1\nteardown\n")
+    assert (done.returncode, done.stdout) == (1, "running failing\nhandled 1\nteardown\n")
     assert done.stderr.splitlines()[-1] == "error: The consumer failed: OSError: no such queue"
 
 

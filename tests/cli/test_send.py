@@ -13,7 +13,7 @@ from loafer_kit.cli.specs import filled
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.ext.aws.envelopes import ENVELOPES, EnvelopeTranslator
 from loafer_kit.local import LocalQueue, sending
-from loafer_kit.local.records import ServerRecord, announce
+from loafer_kit.local.servers import ServerRecord, announce
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from kept_projects import loafer_kit
 
 from loafer_kit.cli.terminal import completions
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import files
+from loafer_kit.scaffold.sources import documents
 
 HUGE = 20 * 1024**3
 
@@ -69,7 +69,7 @@ def test_only_a_regular_file_within_a_size_is_read(tmp_path, make):
     make(tmp_path / "x")
 
     with pytest.raises(ConfigurationError, match=r"is not a regular file|is larger than 10 bytes"):
-        files.read(tmp_path / "x", 10)
+        documents.content(tmp_path / "x", 10)
 
 
 def test_a_link_to_a_regular_file_is_read(tmp_path):
@@ -77,7 +77,7 @@ def test_a_link_to_a_regular_file_is_read(tmp_path):
     (tmp_path / "x").write_bytes(b"0123456789")
     (tmp_path / "y").symlink_to("x")
 
-    assert files.read(tmp_path / "y", 10) == b"0123456789"
+    assert documents.content(tmp_path / "y", 10) == b"0123456789"
 
 
 @pytest.mark.parametrize("command", ["check", "update", "doctor", "dev", "destroy"])

@@ -146,6 +146,25 @@ def test_runner_runs_its_loop_until_prepare_stop():
     assert told == [True]
 
 
+def test_a_manager_starts_and_stops_a_runner_of_ones_own():
+    """It calls `start` and `stop`, which a subclass may override."""
+    calls = []
+
+    class Runner(LoaferRunner):
+        def start(self, debug=False):
+            calls.append(("start", debug))
+            super().start(debug)
+
+        def stop(self, *args):
+            calls.append("stop")
+            super().stop(*args)
+
+    provider = Provider("m")
+    manager = LoaferManager([Route(provider, accept)], Runner())
+    manager.run(forever=False, debug=True)
+    assert (calls, provider.confirmed) == ([("start", True), "stop"], ["m"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_runner_stops_at_a_signal(number):
     """SIGINT and SIGTERM lead to `prepare_stop`."""

@@ -13,7 +13,6 @@ from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.managers import LoaferManager
 from loafer_kit.operations.http import Address
 from loafer_kit.scaffold.spec import payloads, validation
-from loafer_kit.scaffold.spec.schema import of_model
 from loafer_kit.scaffold.spec.specs import Draft
 
 SPEC = {
@@ -120,7 +119,7 @@ class Stage:
                     Queue(
                         queue.queue_name,
                         queue.dead_letter_queue,
-                        queue.payload and of_model(queue.payload, spec.payloads),
+                        queue.payload and payloads.schema(queue.payload, spec.payloads),
                         queue.payload
                         and json.dumps(payloads.example(queue.payload, spec.payloads), indent=2),
                     )

@@ -73,6 +73,11 @@ def test_the_older_name_and_its_options(build):
     assert "Take the trash out." not in text
 
 
+def test_the_older_name_of_the_class():
+    """Code that derives from it finds it under Doozer's name."""
+    assert issubclass(sphinx.LoaferKitCLIDirective, sphinx.DoozerCLIDirective)
+
+
 def test_documents_every_command(build):
     """Usage, help and options of each, without a service and its settings."""
     for part in (

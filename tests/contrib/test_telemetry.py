@@ -676,7 +676,7 @@ class Exporter(SpanExporter):
 
 async def test_an_exporter_that_hangs_holds_up_no_message(caplog, monkeypatch):
     """Not even one that is called for each span; the end of the service is held up for a moment."""
-    monkeypatch.setattr("loafer_kit.contrib.telemetry.observers._FLUSH_TIME", 0.05)
+    monkeypatch.setattr("loafer_kit.contrib.telemetry._FLUSH_TIME", 0.05)
     exporter = Exporter()
     provider = InMemoryProvider(range(50))
 
@@ -688,8 +688,8 @@ async def test_an_exporter_that_hangs_holds_up_no_message(caplog, monkeypatch):
 
 
 async def test_spans_beyond_what_an_exporter_can_keep_up_with_are_dropped(caplog, monkeypatch):
-    monkeypatch.setattr("loafer_kit.contrib.telemetry.observers._FLUSH_TIME", 0.05)
-    monkeypatch.setattr("loafer_kit.contrib.telemetry.observers._MOST_WAITING", 2)
+    monkeypatch.setattr("loafer_kit.contrib.telemetry._FLUSH_TIME", 0.05)
+    monkeypatch.setattr("loafer_kit.contrib.telemetry._MOST_WAITING", 2)
     exporter = Exporter()
     provider = InMemoryProvider(range(10))
 

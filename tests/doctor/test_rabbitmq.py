@@ -4,6 +4,8 @@ import asyncio
 
 import rabbit
 
+from loafer_kit.local import servers
+
 
 def test_queues_are_there_or_will_be_declared(rabbitmq, doctor, monkeypatch):
     """Nothing is created, and nothing of AWS is asked for."""
@@ -17,6 +19,18 @@ def test_queues_are_there_or_will_be_declared(rabbitmq, doctor, monkeypatch):
     assert levels[f"queue {absent}"] == "note"
     assert "credentials" not in levels
     assert doctor(f'name = "{absent}"\nkind = "amqp"')[-1]["level"] == "note"
+
+
+def test_the_broker_of_a_running_dev_is_asked(rabbitmq, doctor, monkeypatch):
+    """As by `send` and `dlq`; LOAFER_AMQP_URL comes first."""
+    monkeypatch.delenv("LOAFER_AMQP_URL", raising=False)
+    dev = servers.ServerRecord("http://127.0.0.1:1", "shop", rabbitmq=rabbitmq, pid=1)
+    monkeypatch.setattr(servers, "running", lambda: [dev])
+    levels = {item["subject"]: item["level"] for item in doctor('name = "orders"\nkind = "amqp"')}
+    assert levels["RabbitMQ"] == "ok"
+    monkeypatch.setenv("LOAFER_AMQP_URL", "amqp://127.0.0.1:1/")
+    levels = {item["subject"]: item["level"] for item in doctor('name = "orders"\nkind = "amqp"')}
+    assert levels["RabbitMQ"] == "problem"
 
 
 def test_a_broker_that_does_not_answer_is_a_problem(doctor, monkeypatch):

@@ -13,7 +13,7 @@ from remedies import carry_out, problems
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
-from loafer_kit.doctor import environment
+from loafer_kit.doctor import service
 from loafer_kit.local import LocalQueue
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -297,9 +297,9 @@ def test_a_spec_with_problems_is_one(tmp_path, local_queues):
 
 def test_a_missing_extra_is_noted(monkeypatch):
     """With what it is for and how to get it."""
-    monkeypatch.setattr(environment, "find_spec", lambda module: None)
+    monkeypatch.setattr(service, "find_spec", lambda module: None)
 
-    [note] = [item for item in environment.interpreter() if item.subject == "extra local"]
+    [note] = [item for item in service.interpreter() if item.subject == "extra local"]
 
     assert str(note) == (
         "   note  extra local: not installed\n"
@@ -310,5 +310,5 @@ def test_a_missing_extra_is_noted(monkeypatch):
 def test_each_extra_is_listed():
     """All but those of the developers of loafer_kit."""
     extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
-    listed = [item.subject for item in environment.interpreter() if item.subject != "Python"]
+    listed = [item.subject for item in service.interpreter() if item.subject != "Python"]
     assert listed == [f"extra {name}" for name in sorted(extras.keys() - {"all", "dev", "docs"})]

@@ -136,7 +136,7 @@ async def test_the_oldest_failures_are_forgotten():
     failures = FailureCounts(most=2)
     provider = Route(Identified(), accept)
     for message in ("a", "b", "a", "c"):
-        failures.record(provider, message, outcomes.LEAVE)
+        failures.counted(provider, message, outcomes.Delivery(outcomes.LEAVE))
     assert [failures.next({"message_id": message}) for message in "abc"] == [3, 1, 2]
 
 

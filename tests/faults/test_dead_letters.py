@@ -9,8 +9,7 @@ from loafer_kit.dead_letters.letters import summaries
 from loafer_kit.dead_letters.moves import Mover
 from loafer_kit.dead_letters.sqs import SQS
 from loafer_kit.local import LocalQueue
-from loafer_kit.local.clients import Clients
-from loafer_kit.local.queues import LocalQueues
+from loafer_kit.local.queues import Clients, LocalQueues
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from cookiecutter.config import DEFAULT_CONFIG
 from kept_projects import loafer_kit
 
 from loafer_kit.scaffold.rendering import answers, builtin, contexts, templates
-from loafer_kit.scaffold.spec import extensions
 
 SERVICES = {
     "defaults": {"name": "foobar", "queue": "loafer-test", "with": ""},
@@ -95,7 +94,7 @@ def test_an_extension_is_the_same(cookiecutter, tmp_path, values):
     done = cookiecutter("extension", values)
 
     assert (done.exit_code, done.stdout) == (0, ""), done.stderr
-    expected = builtin.render(templates.builtin("extension"), extensions.context(spec))
+    expected = builtin.render(templates.builtin("extension"), spec)
     assert written(tmp_path / expected.folder) == expected.plan.files
 
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from loafer_kit.exceptions import ServiceError
-from loafer_kit.local.clients import Clients
+from loafer_kit.local.queues import Clients
 
 SCOPE = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/{}/aws4_request, Signature=0"
 LIST_QUEUES = {

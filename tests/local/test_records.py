@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.local.records import ServerRecord, announce, running
+from loafer_kit.local.servers import ServerRecord, announce, running
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_what_a_killed_process_left_is_forgotten(temporary_folder):
     program = f"""
 import os, signal, tempfile
 tempfile.tempdir = {str(temporary_folder)!r}
-from loafer_kit.local.records import ServerRecord, announce
+from loafer_kit.local.servers import ServerRecord, announce
 with announce(ServerRecord("http://127.0.0.1:1", "x", pid={os.getpid()})):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError, ServiceError
 from loafer_kit.local import LocalQueue, LocalServer, sending
-from loafer_kit.local.clients import Clients
-from loafer_kit.local.queues import MessageOptions, create_topic
-from loafer_kit.local.records import ServerRecord, announce
+from loafer_kit.local.queues import Clients, MessageOptions, create_topic
 from loafer_kit.local.sending import batches, find_destination, send
+from loafer_kit.local.servers import ServerRecord, announce
 
 
 @pytest.fixture(autouse=True)

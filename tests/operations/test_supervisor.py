@@ -278,7 +278,7 @@ def test_a_crash_loop_ends_with_the_message_and_the_code_of_the_child(family):
     (service.folder / "fails").write_text("no such queue")
     assert service.process.wait(60) == 1
     assert "cannot start: no such queue" in service.output()
-    assert "supervisor.crash_loop: 5 processes" in service.output()
+    assert "supervisor.crash_loop crashes=5 code=1: 5 processes" in service.output()
     assert not service.control.exists()
 
 
@@ -512,6 +512,32 @@ async def test_crashes_far_apart_or_beside_a_stable_child_are_no_loop(parent):
     old.process.kill()
     step_until(parent, lambda: old not in parent._crew.children)
     assert parent._crashes == 1
+
+
+async def test_the_status_counts_what_children_that_have_ended_counted(parent):
+    """`top` shows neither a count nor the time of the service falling when a child is replaced."""
+
+    async def answer(child, action, parameters):
+        return child.snapshot.as_dict()
+
+    route = Route(InMemoryProvider(), print, "a", rate_limit=50)
+    manager = LoaferManager([route], name="foobar")
+    manager._dispatcher_at_work = manager.dispatcher
+    recorder = recorder_of(manager)
+    parent._crew._ask, parent._crew._began = answer, time.monotonic() - 100
+    for _ in range(2):
+        step_until(parent, lambda: parent._crew.children)
+        [child] = parent._crew.children
+        recorder.received(route, [1, 2, 3])
+        child.snapshot, child.answered = recorder.snapshot(), child.started
+        shown = await parent._crew.actions()["status"]()
+        child.process.kill()
+        step_until(parent, lambda child=child: child not in parent._crew.children)
+        parent._restart_at = 0
+    [found] = shown["routes"]
+    assert (found["received"], found["slots"], found["rate_limit"]) == (3 + 6, 10, 50)
+    assert shown["uptime"] >= 100
+    assert len(shown["processes"]) == 1
 
 
 async def test_what_children_counted_still_counts_when_they_have_ended(parent):

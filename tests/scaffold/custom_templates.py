@@ -34,7 +34,7 @@ def render(template, context=SPEC, answers=None, **keywords):
     """What a template makes, a path or one that was loaded."""
     if isinstance(template, (str, Path)):
         template = load(template)
-    return custom_templates.render(template, context, answers or {}, **keywords)
+    return template.render(context, answers or {}, **keywords)
 
 
 def rendered(template, context=SPEC, answers=None, **keywords):

@@ -5,7 +5,7 @@ from generated_projects import run_tests
 from hypothesis import Phase, given, settings
 from scaffold.any_specs import few, runnable, specs, valid
 
-from loafer_kit.scaffold.project import drift, history, locks, projects, updates, writing
+from loafer_kit.scaffold.project import drift, locks, projects, updates, writing
 from loafer_kit.scaffold.rendering import contexts
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
     rendering = projects.builtin("service").render(contexts.service(service))
     found = updates.candidates(None, rendering.plan, project)
     changed = [candidate.merged() for candidate in found]
-    lock = rendering.locked(project, None, (history.record("new service", changed, None),))
+    lock = rendering.locked(project, None, (updates.record("new service", changed, None),))
     writing.apply([*changed, projects.lock_change(project, lock)], project)
 
     assert locks.find(project) == lock
@@ -30,7 +30,7 @@ def test_a_project_of_any_spec_is_clean_and_up_to_date(tmp_path_factory, values)
     assert again == rendering
     assert not any(change.writes for change in updates.update(project, lock, again))
 
-    writing.apply(history.last(project, lock, lambda: generator), project)
+    writing.apply(updates.undo(project, lock, lambda: generator), project)
     assert list(project.iterdir()) == []
 
 

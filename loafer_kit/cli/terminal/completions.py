@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import typer
 
-from loafer_kit.scaffold import files
 from loafer_kit.scaffold.project import code
 from loafer_kit.scaffold.sources import installed
-from loafer_kit.scaffold.sources.documents import LARGEST
+from loafer_kit.scaffold.sources.documents import LARGEST, content
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import AMQP, ARTEFACTS, EVERY, amqp_dead_letter_queue
 
@@ -151,7 +150,7 @@ def missing_handlers(context: typer.Context, _word: str) -> Iterator[Candidate]:
     file, spec = _spec(context)
     package = spec.get("package") or names.package_for(spec["name"])
     handlers = file.parent / package / "handlers.py"
-    defined = set(code.defined(code.parse(files.read(handlers, LARGEST), str(handlers)).body))
+    defined = set(code.defined(code.parse(content(handlers, LARGEST), str(handlers)).body))
     for queue in service_queues(context):
         for handler in queue.handlers:
             if handler not in defined and names.function(handler) is None:
@@ -214,4 +213,4 @@ def _spec(context: typer.Context) -> tuple[Path, dict[str, Any]]:
     # While an option lacks its value, the arguments before it are left unparsed.
     named = next(iter(context.args), None) or context.params.get("path", ".")
     file = Path(named, "loafer.toml") if Path(named).is_dir() else Path(named)
-    return file, tomllib.loads(files.read(file, LARGEST).decode())
+    return file, tomllib.loads(content(file, LARGEST).decode())

@@ -4,6 +4,7 @@ Names, contents and messages may come from anybody's template, lock, document or
 """
 
 import itertools
+import json
 import os
 import shutil
 import sys
@@ -45,8 +46,6 @@ def print_exactly(content: str | bytes) -> None:
 
 def say_json(values: Any, *, indent: int | None = 2) -> None:
     """Print values for a machine. JSON has its own escapes and takes no others."""
-    import json  # `--help` prints none
-
     typer.echo(json.dumps(values, indent=indent))
 
 

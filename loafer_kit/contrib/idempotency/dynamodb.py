@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from loafer_kit.contrib.idempotency.records import Record
+from loafer_kit.contrib.idempotency.stores import Record
 from loafer_kit.exceptions import ConfigurationError, ProviderError
 from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.requests.clients import CLIENT_OPTIONS, Clients

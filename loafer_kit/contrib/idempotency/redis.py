@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from loafer_kit.contrib.idempotency.records import Record
+from loafer_kit.contrib.idempotency.stores import Record
 from loafer_kit.exceptions import MissingExtraError
 
 try:

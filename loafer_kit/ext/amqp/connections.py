@@ -26,6 +26,7 @@ from yarl import URL
 
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
+from loafer_kit.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -223,11 +224,8 @@ class Publisher:
             try:
                 return await self._publish(message, routing_key, exchange)
             except TransientProviderError as error:
-                logger.warning(
-                    "publish.repeated attempt=%d: %s",
-                    attempt,
-                    error,
-                    extra={"event": "publish.repeated", "attempt": attempt},
+                log_event(
+                    logger, logging.WARNING, "publish.repeated", {"attempt": attempt}, str(error)
                 )
                 if isinstance(error.__cause__, TimeoutError):  # the connection may be a dead one
                     await self.close()

@@ -18,6 +18,7 @@ from loafer_kit.ext.amqp import letters
 from loafer_kit.ext.amqp.connections import Publisher, address_of, broker_url
 from loafer_kit.ext.amqp.options import AMQPOptions, Topology
 from loafer_kit.ext.amqp.sessions import Session
+from loafer_kit.logs import log_event
 from loafer_kit.outcomes import ACKNOWLEDGE, Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -340,9 +341,7 @@ class AMQPProvider(AbstractProvider):
         task.add_done_callback(self._tasks.discard)
 
     def _warn(self, event: str, text: str) -> None:
-        logger.warning(
-            "%s queue=%s: %s", event, self.name, text, extra={"event": event, "queue": self.name}
-        )
+        log_event(logger, logging.WARNING, event, {"queue": self.name}, text)
 
 
 def _ignore(message: Message) -> None:

@@ -20,6 +20,7 @@ from loafer_kit.ext.amqp.connections import (
     reason_of,
 )
 from loafer_kit.ext.amqp.options import Topology
+from loafer_kit.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -193,18 +194,8 @@ class Session:
             return
         self.end = reason
         in_hand, self._in_hand = list(self._in_hand.values()), {}
-        logger.warning(
-            "connection.lost queue=%s in_hand=%d: %s",
-            self._queue.name,
-            len(in_hand),
-            reason,
-            extra={
-                "event": "connection.lost",
-                "queue": self._queue.name,
-                "in_hand": len(in_hand),
-                "reason": reason,
-            },
-        )
+        facts = {"queue": self._queue.name, "in_hand": len(in_hand), "reason": reason}
+        log_event(logger, logging.WARNING, "connection.lost", facts, reason)
         self._waiting.clear()
         self._changed.set()
         for message in in_hand:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from loafer_kit.engine.flow import full_jitter
-from loafer_kit.events import RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
@@ -25,8 +24,9 @@ from loafer_kit.ext.aws.requests.errors import AccessDeniedError
 from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.settlement import FLUSH_TIME, Settlement
 from loafer_kit.ext.aws.watchdog import VisibilityLock, watchdog
-from loafer_kit.logs import as_pairs
+from loafer_kit.logs import log_event
 from loafer_kit.outcomes import Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
+from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class Connection:
 class QueueSession:
     """Receives messages, keeps their leases and settles them; belongs to the running loop.
 
-    `lost(message)` is called when another consumer may have a message, `settled()` when `unsettled`
-    has become smaller.
+    `lost(message)` is called when another consumer may have a message. `provider` says who is told
+    what happens.
     """
 
     def __init__(
@@ -61,10 +61,8 @@ class QueueSession:
         connection: Connection,
         options: SQSOptions,
         receive_parameters: Mapping[str, Any],
-        *,
+        provider: AbstractProvider,
         lost: Callable[[Message], None],
-        settled: Callable[[], object],
-        events: Callable[[], RouteEvents],
     ) -> None:
         self._queue = queue = connection.queue
         self._is_fifo = queue.is_fifo
@@ -72,9 +70,8 @@ class QueueSession:
         self._dead_letters = connection.dead_letters
         self._exhausted = connection.exhausted if options.dead_letter_exhausted else None
         self._max_receive_count = max_receive_count(connection.attributes)
+        self._provider = provider
         self._notify_lost = lost
-        self._notify_settled = settled
-        self._events = events
         self._loop = asyncio.get_running_loop()
         # Named in every receive: the queue's own timeout may change while the leases count with this.
         timeout = visibility_timeout(connection.attributes, options)
@@ -87,11 +84,10 @@ class QueueSession:
         self._settlement = Settlement(
             queue,
             options,
+            self._leases,
+            provider,
             visibility_lock=visibility_lock,
             clock=self._clock,
-            is_in_hand=self._leases.__contains__,
-            ended=settled,
-            events=events,
         )
         self._heartbeat = Heartbeat(
             queue,
@@ -164,7 +160,7 @@ class QueueSession:
 
     def _acknowledge(self, message: Message) -> None:
         lease = self._take(message)
-        self._leases.remember_processed(lease.message_id)
+        self._leases.processed.add(lease.message_id)
         if lease.lost:
             self._log("deletion.lost", lease.message_id, "it was not sent: its lease was over")
             self._settlement.tell_settled([lease], "given up")
@@ -218,13 +214,10 @@ class QueueSession:
             "message_id": message["MessageId"],
             "receive_count": receive_count(message),
             "max_receive_count": self._max_receive_count,
+            "reason": reason,
         }
-        logger.error(
-            "message.exhausted %s: its last receive failed; %s",
-            as_pairs(facts),
-            reason,
-            extra={"event": "message.exhausted", **facts, "reason": reason},
-        )
+        text = f"its last receive failed; {reason}"
+        log_event(logger, logging.ERROR, "message.exhausted", facts, text)
         if self._exhausted is None:
             return False
         self._start(self._send_dead_letter(self._exhausted, message, reason))
@@ -243,12 +236,8 @@ class QueueSession:
             return
         message_id = message["MessageId"]
         if self._is_first_rejection(message_id):
-            self._log(
-                "message.rejected_in_vain",
-                message_id,
-                f"not deleted, since there is no dead-letter queue; {reason}",
-                level=logging.ERROR,
-            )
+            text = f"not deleted, since there is no dead-letter queue; {reason}"
+            self._log("message.rejected_in_vain", message_id, text, logging.ERROR)
         self._forget(message, "left")
 
     def _is_first_rejection(self, message_id: str) -> bool:
@@ -296,23 +285,19 @@ class QueueSession:
                 "messages that failed on their last receive arrive in the dead-letter queue without a "
                 f"reason; {error}"
             )
-            self._queue.log(logger, logging.WARNING, "queue.moves_left_to_sqs", text)
+            queue = self._queue.name
+            log_event(logger, logging.WARNING, "queue.moves_left_to_sqs", {"queue": queue}, text)
 
     def _not_sent(self, message: Message, error: Exception) -> None:
         why = str(error) if isinstance(error, ProviderError) else repr(error)
         message_id = message["MessageId"]
         if isinstance(error, TransientProviderError) or self._is_first_rejection(message_id):
-            self._log(
-                "message.not_dead_lettered",
-                message_id,
-                f"not deleted; {why}",
-                level=logging.ERROR,
-            )
+            self._log("message.not_dead_lettered", message_id, f"not deleted; {why}", logging.ERROR)
         self._forget(message, "given up")
 
     def _forget(self, message: Message, result: Settled | None = None) -> None:
         """Forget a message that SQS delivers again; `result` is for observers."""
-        if result is not None and (tell := self._events().settled) is not None:
+        if result is not None and (tell := self._provider.route_events.settled) is not None:
             tell([message], result, 0.0)
         if self._leases.take(message) is not None:
             self._leave_group(message, 0.0)
@@ -320,7 +305,7 @@ class QueueSession:
     def _on_lost(self, lease: Lease) -> None:
         self._log_lost(lease)
         if not self._options.cancel_on_lost_lease:
-            if (tell := self._events().lost) is not None:
+            if (tell := self._provider.route_events.lost) is not None:
                 tell(lease.message)
             return
         self._lost_ids.add(lease.message_id)
@@ -328,13 +313,12 @@ class QueueSession:
         self._notify_lost(lease.message)
 
     def _heartbeat_sent(self, leases: Sequence[Lease], error: ProviderError | None) -> None:
-        if (tell := self._events().heartbeat_sent) is not None:
+        if (tell := self._provider.route_events.heartbeat_sent) is not None:
             tell([lease.message for lease in leases], error)
 
     def _log_lost(self, lease: Lease) -> None:
-        self._log(
-            "message.lost", lease.message_id, "its lease is over; another consumer may have it"
-        )
+        text = "its lease is over; another consumer may have it"
+        self._log("message.lost", lease.message_id, text)
 
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
@@ -342,9 +326,8 @@ class QueueSession:
             _, late = await asyncio.wait(self._tasks, timeout=FLUSH_TIME)
             if late:
                 text = "SQS will deliver their messages again"
-                self._queue.log(
-                    logger, logging.ERROR, "queue.flush_given_up", text, tasks=len(late)
-                )
+                facts = {"queue": self._queue.name, "tasks": len(late)}
+                log_event(logger, logging.ERROR, "queue.flush_given_up", facts, text)
         await self._settlement.flush()
 
     async def close(self) -> None:
@@ -367,14 +350,11 @@ class QueueSession:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._notify_settled()
+        self._settlement.tell_ended()
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error(
-                "queue.task_failed queue=%s",
-                self._queue.name,
-                exc_info=error,
-                extra={"event": "queue.task_failed", "queue": self._queue.name},
-            )
+            queue = self._queue.name
+            log_event(logger, logging.ERROR, "queue.task_failed", {"queue": queue}, exc_info=error)
 
     def _log(self, event: str, message_id: str, text: str, level: int = logging.WARNING) -> None:
-        self._queue.log(logger, level, event, text, message_id=message_id)
+        facts = {"queue": self._queue.name, "message_id": message_id}
+        log_event(logger, level, event, facts, text)

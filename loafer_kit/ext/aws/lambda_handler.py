@@ -17,6 +17,7 @@ from loafer_kit.ext.aws.consumption import Connection
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
 from loafer_kit.ext.aws.providers import QueueProvider, SQSProvider
 from loafer_kit.ext.aws.receiving import receive_count
+from loafer_kit.logs import log_event
 from loafer_kit.managers import LoaferManager
 from loafer_kit.outcomes import ACKNOWLEDGE, DeadLetter, Outcome, Release, Retry
 from loafer_kit.routes import Route
@@ -188,12 +189,8 @@ class _EventProvider(QueueProvider):
         self._results.pop(message["ReceiptHandle"], None)
         if result.done():
             return result.result()
-        logger.warning(
-            "message.out_of_time queue=%s message_id=%s: the function's time is over",
-            self.name,
-            message["MessageId"],
-            extra={"event": "message.out_of_time", **self.describe(message)},
-        )
+        text = "the function's time is over"
+        log_event(logger, logging.WARNING, "message.out_of_time", self.describe(message), text)
         self._lost(message)
         return False
 
@@ -240,18 +237,9 @@ class _EventProvider(QueueProvider):
         try:
             result = await self._carry_out(message, outcome)
         except ProviderError as error:
-            logger.error(  # noqa: TRY400 - SQS has said what is wrong
-                "message.not_settled queue=%s message_id=%s outcome=%s: it comes back by itself; %s",
-                self.name,
-                message["MessageId"],
-                outcome,
-                error,
-                extra={
-                    "event": "message.not_settled",
-                    "outcome": str(outcome),
-                    **self.describe(message),
-                },
-            )
+            text = f"it comes back by itself; {error}"
+            facts = {**self.describe(message), "outcome": str(outcome)}
+            log_event(logger, logging.ERROR, "message.not_settled", facts, text)
             result = "given up"
         self._end(message, result)
 

@@ -18,6 +18,7 @@ from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE, SQS_LONGEST_VISIBILITY
 from loafer_kit.ext.aws.requests.errors import EntryVerdict, judge_entry
 from loafer_kit.ext.aws.requests.transport import BlockingQueue, Queue
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
+from loafer_kit.logs import log_event
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class LeaseTable:
         self._longest = min(longest or SQS_LONGEST_VISIBILITY, SQS_LONGEST_VISIBILITY)
         self._leases: dict[str, Lease] = {}
         self._final: dict[str, Lease] = {}
-        self._processed = RecentIds()
+        #: Messages that were processed, also those whose deletion failed.
+        self.processed = RecentIds()
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -123,7 +125,7 @@ class LeaseTable:
             lease = Lease(
                 message_id, message["ReceiptHandle"], message, now, now, deadline, look_at
             )
-            if message_id in self._processed:
+            if message_id in self.processed:
                 processed.append(lease)
             else:
                 self._leases[message_id] = lease
@@ -156,18 +158,10 @@ class LeaseTable:
         """Remove and return the lease of a message in hand."""
         lease = self.get(message)
         if lease is not None:
-            self.drop(lease)
+            del self._leases[lease.message_id]
+            if lease.final:
+                self._final.pop(lease.message_id, None)
         return lease
-
-    def drop(self, lease: Lease) -> None:
-        """Forget a lease."""
-        self._leases.pop(lease.message_id, None)
-        if lease.final:
-            self._final.pop(lease.message_id, None)
-
-    def remember_processed(self, message_id: str) -> None:
-        """Remember that a message was processed, even if its deletion fails."""
-        self._processed.add(message_id)
 
     def next_look(self) -> float | None:
         """Return when to call `due` again; None while nothing is in hand."""
@@ -327,11 +321,10 @@ class Heartbeat:
             await asyncio.sleep(max(0.0, look - self._clock()))
             try:
                 await self._beat()
-            except Exception:
-                logger.exception(
-                    "heartbeat.failed queue=%s",
-                    self._queue.name,
-                    extra={"event": "heartbeat.failed", "queue": self._queue.name},
+            except Exception as error:  # noqa: BLE001 - the leases of all others still count
+                queue = self._queue.name
+                log_event(
+                    logger, logging.ERROR, "heartbeat.failed", {"queue": queue}, exc_info=error
                 )
                 await asyncio.sleep(_LONGEST_BACKOFF)
 
@@ -351,13 +344,9 @@ class Heartbeat:
 
     def _end(self, lease: Lease) -> None:
         self._leases.end(lease)
-        self._queue.log(
-            logger,
-            logging.WARNING,
-            "message.extended_no_more",
-            "its processing time is used up",
-            message_id=lease.message_id,
-        )
+        facts = {"queue": self._queue.name, "message_id": lease.message_id}
+        text = "its processing time is used up"
+        log_event(logger, logging.WARNING, "message.extended_no_more", facts, text)
 
     async def _extend(self, extensions: _Extensions, now: float) -> None:
         leases = [lease for lease, _ in extensions]
@@ -416,24 +405,12 @@ class Heartbeat:
         event: str,
         leases: Sequence[Lease],
         text: str,
-        *,
         level: int = logging.WARNING,
-        retry_in: float | None = None,
+        **facts: object,
     ) -> None:
-        logger.log(
-            level,
-            "%s queue=%s messages=%d%s: %s",
-            event,
-            self._queue.name,
-            len(leases),
-            "" if retry_in is None else f" retry_in={retry_in:.1f}s",
-            text,
-            extra={
-                "event": event,
-                "queue": self._queue.name,
-                "message_ids": [lease.message_id for lease in leases],
-                **({} if retry_in is None else {"retry_in": retry_in}),
-            },
+        ids = [lease.message_id for lease in leases]
+        log_event(
+            logger, level, event, {"queue": self._queue.name, "message_ids": ids, **facts}, text
         )
 
 

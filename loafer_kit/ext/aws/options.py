@@ -34,6 +34,13 @@ _RECEIVE_OPTIONS = frozenset(
 #: Always asked for: the receive count determines the backoff, the group the order.
 _NEEDED_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId")
 
+#: The attributes that count the messages of a queue, by what they count.
+MESSAGE_COUNTS = {
+    "visible": "ApproximateNumberOfMessages",
+    "in_flight": "ApproximateNumberOfMessagesNotVisible",
+    "delayed": "ApproximateNumberOfMessagesDelayed",
+}
+
 #: The counts are approximate: this many count as all.
 _NEARLY_ALL_IN_FLIGHT = SQS_MESSAGES_IN_FLIGHT * 0.99
 
@@ -144,6 +151,10 @@ def _settings(settings: dict[str, Any], receive_options: Mapping[str, Any]) -> S
 
 
 def _receive_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"options must be a dict of parameters of ReceiveMessage, not {options!r}."
+        )
     check_names("ReceiveMessage", options, _RECEIVE_OPTIONS)
     parameters: dict[str, Any] = {
         "MaxNumberOfMessages": SQS_BATCH_SIZE,
@@ -262,6 +273,13 @@ def queue_warnings(
     if is_full(attributes):
         found.append(in_flight_warning(attributes))
     return found
+
+
+def message_counts(attributes: Mapping[str, str]) -> dict[str, int]:
+    """Return how many messages of a queue are `visible`, `in_flight` and `delayed`, if it says so."""
+    return {
+        kind: int(attributes[name]) for kind, name in MESSAGE_COUNTS.items() if name in attributes
+    }
 
 
 def is_full(attributes: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from loafer_kit.ext.aws.consumption import Connection, QueueSession
 from loafer_kit.ext.aws.dead_letters import DeadLetterQueue
 from loafer_kit.ext.aws.options import (
     max_receive_count,
+    message_counts,
     parse_options,
     queue_warnings,
     redrive_target,
@@ -21,6 +22,7 @@ from loafer_kit.ext.aws.receiving import group_of, is_last_receive, receive_coun
 from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.requests.clients import Clients
 from loafer_kit.ext.aws.requests.transport import ActionStatistics, Queue
+from loafer_kit.logs import log_event
 from loafer_kit.outcomes import ACKNOWLEDGE, Outcome
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.types import Message
@@ -86,6 +88,15 @@ class SQSProvider(QueueProvider):
     handler_timeout: float | None = None
     prefetch: int | None = None
 
+    def __init_subclass__(cls) -> None:
+        """Reject a method that would never be called."""
+        for theirs, ours in (("fetch_messages", "fetch"), ("confirm_message", "settle")):
+            if theirs in vars(cls) and ours not in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__} overrides {theirs}, which the engine does not call on a provider "
+                    f"of SQS: override {ours} instead."
+                )
+
     def __init__(
         self, queue_name: str, options: Mapping[str, Any] | None = None, **keywords: Any
     ) -> None:
@@ -118,11 +129,8 @@ class SQSProvider(QueueProvider):
         try:
             await self._open()
         except TransientProviderError as error:
-            logger.warning(
-                "queue.unreachable queue=%s: %s",
-                self.name,
-                error,
-                extra={"event": "queue.unreachable", "queue": self.name},
+            log_event(
+                logger, logging.WARNING, "queue.unreachable", {"queue": self.name}, str(error)
             )
         except BaseException:
             await self.close()
@@ -135,12 +143,7 @@ class SQSProvider(QueueProvider):
             if self._session is None:
                 self._connection = await self.connect()
                 self._session = QueueSession(
-                    self._connection,
-                    self.settings,
-                    self._receive_parameters,
-                    lost=self._lost,
-                    settled=self._settled,
-                    events=lambda: self.route_events,
+                    self._connection, self.settings, self._receive_parameters, self, self._lost
                 )
             return self._session
 
@@ -170,12 +173,12 @@ class SQSProvider(QueueProvider):
         try:
             attributes = await queue.attributes()
         except errors.AccessDeniedError as error:
-            queue.log(logger, logging.WARNING, "queue.unchecked", str(error))
+            log_event(logger, logging.WARNING, "queue.unchecked", {"queue": self.name}, str(error))
             return {}
         for warning in queue_warnings(
             attributes, self.settings, self.handler_timeout, self.prefetch
         ):
-            queue.log(logger, logging.WARNING, "queue.doubtful", warning)
+            log_event(logger, logging.WARNING, "queue.doubtful", {"queue": self.name}, warning)
         return attributes
 
     async def fetch(self, limit: int) -> Sequence[Message]:
@@ -199,10 +202,6 @@ class SQSProvider(QueueProvider):
         """How many messages SQS has not yet settled, though it was asked to."""
         return 0 if self._session is None else self._session.unsettled
 
-    def _settled(self) -> None:
-        if self.on_settled is not None:
-            self.on_settled()
-
     async def flush(self) -> None:
         """Return when everything settled so far was sent to SQS or given up."""
         if self._session is not None:
@@ -225,21 +224,12 @@ class SQSProvider(QueueProvider):
         """
         if self._connection is None:
             return {}
-        attributes = await self._connection.queue.attributes()
-        found = {
-            name: int(attributes[f"ApproximateNumberOfMessages{suffix}"])
-            for name, suffix in (
-                ("visible", ""),
-                ("in_flight", "NotVisible"),
-                ("delayed", "Delayed"),
-            )
-            if f"ApproximateNumberOfMessages{suffix}" in attributes
-        }
+        found = message_counts(await self._connection.queue.attributes())
         if (dead_letters := self._connection.dead_letters) is not None:
             # The service may be allowed to send there, and no more.
             with contextlib.suppress(ProviderError):
                 attributes = await (await dead_letters.find()).attributes()
-                found["dead_letters"] = int(attributes["ApproximateNumberOfMessages"])
+                found["dead_letters"] = message_counts(attributes)["visible"]
         return found
 
     def holds(self, message: Message) -> bool:

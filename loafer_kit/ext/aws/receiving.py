@@ -12,6 +12,7 @@ from typing import Any
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.options import in_flight_warning, is_full
 from loafer_kit.ext.aws.requests.transport import Queue
+from loafer_kit.logs import log_event
 from loafer_kit.types import Message
 
 logger = logging.getLogger(__name__)
@@ -257,12 +258,13 @@ class InFlightWatch:
         try:
             attributes = await self._queue.attributes()
         except ProviderError as error:
-            self._queue.log(logger, logging.DEBUG, "queue.counts_unknown", str(error))
+            queue = self._queue.name
+            log_event(logger, logging.DEBUG, "queue.counts_unknown", {"queue": queue}, str(error))
             return
         self._full = is_full(attributes)
         if self._full:
             text = in_flight_warning(attributes)
-            self._queue.log(logger, logging.WARNING, "queue.full", text)
+            log_event(logger, logging.WARNING, "queue.full", {"queue": self._queue.name}, text)
 
     async def close(self) -> None:
         """Stop watching."""

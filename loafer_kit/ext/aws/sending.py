@@ -20,6 +20,7 @@ from loafer_kit.ext.aws.limits import SQS_BATCH_BYTES, SQS_BATCH_SIZE
 from loafer_kit.ext.aws.requests import errors
 from loafer_kit.ext.aws.requests.errors import RefusedError, TooLargeError
 from loafer_kit.ext.aws.requests.transport import confirms_send, unconfirmed
+from loafer_kit.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -171,12 +172,8 @@ class Batcher(Generic[Item]):
     async def _run(self, batch: list[Item]) -> None:
         try:
             await self._send(batch)
-        except Exception:
-            logger.exception(
-                "batch.failed size=%d",
-                len(batch),
-                extra={"event": "batch.failed", "size": len(batch)},
-            )
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            log_event(logger, logging.ERROR, "batch.failed", {"size": len(batch)}, exc_info=error)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         batch = self._sending.pop(task)
@@ -386,12 +383,7 @@ class Sender:
         )
 
     def _log(self, error: ProviderError, messages: int) -> None:
-        logger.warning(
-            "publish.failed messages=%d: %s",
-            messages,
-            error,
-            extra={"event": "publish.failed", "messages": messages},
-        )
+        log_event(logger, logging.WARNING, "publish.failed", {"messages": messages}, str(error))
 
 
 def _end(outgoing: _Outgoing, result: Mapping[str, Any] | Exception) -> None:

@@ -6,16 +6,17 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 
 from loafer_kit.engine.flow import full_jitter
-from loafer_kit.events import RouteEvents
 from loafer_kit.events import Settlement as Settled
 from loafer_kit.exceptions import ProviderError, TransientProviderError
-from loafer_kit.ext.aws.leases import Lease
+from loafer_kit.ext.aws.leases import Lease, LeaseTable
 from loafer_kit.ext.aws.options import SQSOptions
 from loafer_kit.ext.aws.receiving import group_of
 from loafer_kit.ext.aws.requests.errors import BatchEntryFailure, judge_entry
 from loafer_kit.ext.aws.requests.transport import Queue
 from loafer_kit.ext.aws.sending import PARALLEL, Batcher
 from loafer_kit.ext.aws.watchdog import Clock, VisibilityLock
+from loafer_kit.logs import log_event
+from loafer_kit.providers import AbstractProvider
 
 logger = logging.getLogger(__name__)
 
@@ -37,26 +38,25 @@ class Settlement:
 
     Raises nothing: a request that fails is repeated within the lease, then logged. Its message is
     delivered again when the lease is over. On a FIFO queue, the deletions of a group leave in their
-    order. `ended` is called when `pending` has become smaller; `events()` are told what became of each
-    message.
+    order. `provider` says who is told what became of each message, and that `pending` has become
+    smaller.
     """
 
     def __init__(
         self,
         queue: Queue,
         options: SQSOptions,
+        leases: LeaseTable,
+        provider: AbstractProvider,
         *,
         visibility_lock: VisibilityLock,
         clock: Clock,
-        is_in_hand: Callable[[str], bool],
-        ended: Callable[[], object],
-        events: Callable[[], RouteEvents],
     ) -> None:
         self._queue = queue
-        self._events = events
+        self._leases = leases
+        self._provider = provider
         self._visibility_lock = visibility_lock
         self._clock = clock
-        self._is_in_hand = is_in_hand
         self._give_up_at = math.inf
         #: When the messages were received of which one could not be deleted, by group.
         self._undeleted_since: dict[str, float] = {}
@@ -66,12 +66,15 @@ class Settlement:
             options.linger,
             parallel=parallel,
             key=(lambda lease: group_of(lease.message)) if queue.is_fifo else None,
-            ended=ended,
+            ended=self.tell_ended,
         )
         # On a FIFO queue one request follows the other. The messages of a group are released last
         # first; if an earlier message became visible after a later one, the group's order would break.
         self._changes: Batcher[tuple[Lease, int]] = Batcher(
-            self._change, options.linger, parallel=1 if queue.is_fifo else parallel, ended=ended
+            self._change,
+            options.linger,
+            parallel=1 if queue.is_fifo else parallel,
+            ended=self.tell_ended,
         )
 
     @property
@@ -107,6 +110,11 @@ class Settlement:
         """Give up what is waiting or under way."""
         await self._deletions.close()
         await self._changes.close()
+
+    def tell_ended(self) -> None:
+        """Tell the engine that there is less to settle."""
+        if self._provider.on_settled is not None:
+            self._provider.on_settled()
 
     async def _delete(self, leases: list[Lease]) -> None:
         await self._repeat(
@@ -151,7 +159,7 @@ class Settlement:
             "visibility_change",
             [lease for lease, _ in changes],
             send,
-            is_void=lambda lease: self._is_in_hand(lease.message_id),
+            is_void=lambda lease: lease.message_id in self._leases,
         )
 
     async def _repeat(
@@ -199,13 +207,8 @@ class Settlement:
             lease, code = leases[int(failure["Id"])], failure.get("Code", "")
             match judge_entry(failure):
                 case "lease lost":
-                    self._queue.log(
-                        logger,
-                        logging.WARNING,
-                        f"{what}.lost",
-                        f"its lease was over ({code}), another consumer may have it",
-                        message_id=lease.message_id,
-                    )
+                    text = f"its lease was over ({code}), another consumer may have it"
+                    self._log(logging.WARNING, f"{what}.lost", text, lease)
                     self.tell_settled([lease], "given up")
                     if what == "deletion":
                         self._note_undeleted(lease)
@@ -234,20 +237,13 @@ class Settlement:
         seconds: float,
     ) -> None:
         """Log what SQS has carried out, and tell observers."""
-        is_logged = logger.isEnabledFor(logging.DEBUG)
-        if not is_logged and self._events().settled is None:
+        if not logger.isEnabledFor(logging.DEBUG) and self._provider.route_events.settled is None:
             return
         failed = {failure["Id"] for failure in failures}
         done = [lease for position, lease in enumerate(leases) if str(position) not in failed]
-        if is_logged and done:
-            ids = [lease.message_id for lease in done]
-            logger.debug(
-                "%s.done queue=%s message_ids=%s",
-                what,
-                self._queue.name,
-                ",".join(ids),
-                extra={"event": f"{what}.done", "queue": self._queue.name, "message_ids": ids},
-            )
+        if done:
+            facts = {"queue": self._queue.name, "message_ids": [one.message_id for one in done]}
+            log_event(logger, logging.DEBUG, f"{what}.done", facts)
         if what != "deletion":
             self.tell_settled(done, "put back", seconds)
             return
@@ -258,7 +254,7 @@ class Settlement:
 
     def tell_settled(self, leases: Sequence[Lease], result: Settled, seconds: float = 0.0) -> None:
         """Tell observers what became of messages, unless they were told before."""
-        if leases and (tell := self._events().settled) is not None:
+        if leases and (tell := self._provider.route_events.settled) is not None:
             messages = [lease.message for lease in leases if lease.deleted_as is not None]
             if messages:
                 tell(messages, result, seconds)
@@ -268,10 +264,9 @@ class Settlement:
         for lease in leases:
             if what == "deletion":
                 self._note_undeleted(lease)
-            self._queue.log(
-                logger,
-                logging.ERROR,
-                f"{what}.given_up",
-                f"SQS will deliver it again; {reason}",
-                message_id=lease.message_id,
-            )
+            text = f"SQS will deliver it again; {reason}"
+            self._log(logging.ERROR, f"{what}.given_up", text, lease)
+
+    def _log(self, level: int, event: str, text: str, lease: Lease) -> None:
+        facts = {"queue": self._queue.name, "message_id": lease.message_id}
+        log_event(logger, level, event, facts, text)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 import loafer_kit
+from loafer_kit.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -188,8 +189,8 @@ class Watchdog:
         for extend in self._watched:
             try:
                 extend()
-            except Exception:
-                logger.exception("watchdog.failed", extra={"event": "watchdog.failed"})
+            except Exception as error:  # noqa: BLE001 - it must go on watching
+                log_event(logger, logging.ERROR, "watchdog.failed", {}, exc_info=error)
 
     def _find_place(self) -> str | None:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented so

@@ -1,5 +1,5 @@
-"""A project on disk: its lock and history, updates, checks, and the writing of files.
+"""A project on disk: its lock, its code, additions, updates, checks, and the writing of files.
 
-Rendering a template belongs to `scaffold/rendering`, inserting code to `scaffold/additions`, and
-printing and asking to `cli`.
+Code is inserted into edited files without changing any other byte. Rendering a template belongs to
+`scaffold/rendering`, printing and asking to `cli`.
 """

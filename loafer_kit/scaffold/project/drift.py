@@ -1,4 +1,4 @@
-"""Finds where a project's spec, code and lock disagree."""
+"""Finds where a project's spec, code and lock disagree; the code's routes are read from its syntax."""
 
 import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,7 +9,6 @@ from typing import Any
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import escape_line, quoted
 from loafer_kit.scaffold.project import code, journals, locks, projects, texts
-from loafer_kit.scaffold.project.code import Name, RouteCode, Unreadable
 from loafer_kit.scaffold.project.locks import Digest, Lock
 from loafer_kit.scaffold.project.plans import VERSION, is_linked, read, read_file
 from loafer_kit.scaffold.rendering import contexts
@@ -20,6 +19,8 @@ from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec, SpecError
 
 Modules = Mapping[str, ast.Module]
 
+_ROUTES = frozenset(["AMQPRoute", "SQSRoute", "SNSQueueRoute"])
+_TRANSLATOR = "EnvelopeTranslator"
 # The keywords of a route that a spec can set, and their names in the spec.
 _KEYWORDS = {field.keyword: field.name for field in OPTIONS if field.keyword}
 _KEYWORDS |= {name: name for name in ("dead_letter_queue", "exchange", "routing_key")}
@@ -30,6 +31,31 @@ _NAMES = ("handler", "error_handler")
 _KEYS = {"ships": "list `with`"}
 _UPDATE = "`loafer-kit update` updates the code"
 _EITHER = f"change the code or {projects.SPEC} so that they agree"
+
+
+class Unreadable:
+    """The value of an expression that only running it would reveal."""
+
+
+class Name(str):
+    """A dotted name in the code, as opposed to a string."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCode:
+    """One route as the code constructs it; a value that syntax does not reveal is `Unreadable`.
+
+    A name like `handlers.handle_orders` is a `Name`. `options` are those of a receive call, None
+    if they are unreadable.
+    """
+
+    kind: str
+    queue: Any
+    line: int
+    options: Mapping[str, Any] | None
+    keywords: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +159,7 @@ def _disagreements(
     rendered = {
         (drift.path, drift.message)
         for drift in in_code(modules(base, spec.package), spec, except_for=changed)
+        if drift.path in base
     }
     for drift in in_code(modules(files, spec.package), spec, except_for=changed):
         if (drift.path, drift.message) not in rendered:
@@ -153,7 +180,7 @@ def in_code(modules: Modules, spec: ServiceSpec, *, except_for: Collection[str])
 
     The code is parsed, never imported: a value that only running it would reveal counts as right.
     """
-    found = [(path, route) for path in modules for route in code.routes(modules[path])]
+    found = [(path, route) for path in modules for route in _routes(modules[path])]
     queues = contexts.queues(spec)
     for queue in queues:
         if queue["queue_name"] in except_for:
@@ -202,7 +229,7 @@ def _differences(route: RouteCode, queue: Context) -> Iterator[str]:
     yield from _difference(who, "handler", _handler(route), _wanted(queue))
     here = _last(route, "error_handler")
     yield from _difference(who, "error_handler", here, queue["error_handler"])
-    opened = queue["translated"] and f"{code.TRANSLATOR}({', '.join(queue['translated'])})"
+    opened = queue["translated"] and f"{_TRANSLATOR}({', '.join(queue['translated'])})"
     yield from _difference(who, "translator", _translator(route), opened or queue["translator"])
     for keyword, key in _KEYWORDS.items():
         yield from _difference(
@@ -230,7 +257,7 @@ def _handler(route: RouteCode) -> Any:
 
 def _wanted(queue: Context) -> Any:
     if queue["types"]:
-        return code.types_text(queue["by"], queue["types"], queue["handler"])
+        return _types_text(queue["by"], queue["types"], queue["handler"])
     return queue["handler"]
 
 
@@ -264,3 +291,78 @@ def _undefined(
             message = f"{file} does not define {member}, which the route of the queue "
             message += f"{quoted(queue['queue_name'])} needs"
             yield Drift(path, route.line, message, "define it there, or name another")
+
+
+# The routes of the code.
+
+
+def _routes(module: ast.Module) -> list[RouteCode]:
+    """Every route that a module constructs, in the order of the code."""
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+    found = [_route(call) for call in calls if _name(call.func) in _ROUTES]
+    return sorted(found, key=lambda route: route.line)
+
+
+def _route(call: ast.Call) -> RouteCode:
+    arguments = [_value(argument) for argument in call.args]
+    keywords = {keyword.arg: _value(keyword.value) for keyword in call.keywords if keyword.arg}
+    queue = arguments[0] if arguments else Unreadable()
+    provider = arguments[1] if len(arguments) > 1 else keywords.pop("provider_options", {})
+    options = provider.get("options", {}) if isinstance(provider, dict) else None
+    return RouteCode(
+        kind=_name(call.func).rpartition(".")[2],
+        queue=queue,
+        line=call.lineno,
+        options=options if isinstance(options, dict) else None,
+        keywords=keywords,
+    )
+
+
+def _value(node: ast.expr) -> Any:
+    """A literal's value; for a name, or a call without arguments, the name.
+
+    `EnvelopeTranslator(sns, s3)` is its own text, and `by_type(…)` that of `_types_text`.
+    """
+    try:
+        value = ast.literal_eval(node)
+        repr(value)  # a number may be too large to print
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        if isinstance(node, ast.Call) and _name(node.func) == "by_type":
+            return _types(node)
+        if isinstance(node, ast.Call) and not node.keywords:
+            if _name(node.func) == _TRANSLATOR:
+                return ast.unparse(node)
+            node = node if node.args else node.func
+        return Name(_name(node)) if _name(node) else Unreadable()
+    return value
+
+
+def _types(call: ast.Call) -> Any:
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    match arguments:
+        case [ast.Constant(str() as key), ast.Dict(keys, values), *default]:
+            types = {
+                found.value: _name(value)
+                for found, value in zip(keys, values, strict=True)
+                if isinstance(found, ast.Constant) and isinstance(found.value, str)
+            }
+            names = [*types.values(), *map(_name, default)]
+            if all(names) and len(types) == len(values) and len(default) <= 1:
+                return _types_text(key, types, *map(_name, default))
+    return Unreadable()
+
+
+def _types_text(key: str, types: Mapping[str, str], default: str = "") -> str:
+    """A `by_type` in one line, its types in alphabetical order."""
+    rows = [f"{name!r}: {handler.rpartition('.')[2]}" for name, handler in sorted(types.items())]
+    rest = f", default={default.rpartition('.')[2]}" if default else ""
+    return f"by_type({key!r}, {{{', '.join(rows)}}}{rest})"
+
+
+def _name(node: ast.expr) -> str:
+    """A dotted name, empty for any other expression."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold import files
+from loafer_kit.scaffold.sources import documents
 
 #: The folder that loafer-kit keeps in a project.
 FOLDER = ".loafer-kit"
@@ -102,7 +102,7 @@ def read_file(file: Path) -> bytes:
     ConfigurationError if it cannot be read, is not a regular file or is too large.
     """
     try:
-        return files.read(file, _LARGEST)
+        return documents.content(file, _LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:

@@ -98,9 +98,7 @@ class Generator:
 
             made = builtin.render(self.template, context)
         else:
-            from loafer_kit.scaffold.rendering import custom_templates  # imports cookiecutter
-
-            made = custom_templates.render(self.template, context, self.answers, ask=self.ask)
+            made = self.template.render(context, self.answers, ask=self.ask)
         if spec is None:
             spec = contexts.kept(context)
         origin, digest = self.template.origin, self.template.digest
@@ -112,8 +110,7 @@ class Generator:
         if self.name == "extension":
             from loafer_kit.scaffold.spec import extensions  # most projects are services
 
-            context = extensions.context(extensions.from_lock(spec.values))
-            return self.render(context, spec.values)
+            return self.render(extensions.from_lock(spec.values), spec.values)
         if not self.takes_spec and not spec.values.get("queues"):
             name = spec.values.get("name")
             return self.render({"name": name} if isinstance(name, str) else {}, spec.values)

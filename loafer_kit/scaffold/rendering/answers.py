@@ -8,7 +8,6 @@ import copy
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from difflib import get_close_matches
 from typing import Any
 
 from cookiecutter.exceptions import ContextDecodingException, UndefinedVariableInTemplate
@@ -30,8 +29,8 @@ from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.scaffold.escaping import escape_line, quoted
 from loafer_kit.scaffold.rendering import contexts
 from loafer_kit.scaffold.sources import command_line
-from loafer_kit.scaffold.spec import extensions, validation
-from loafer_kit.scaffold.spec.extensions import ExtensionSpec
+from loafer_kit.scaffold.spec import extensions, names, validation
+from loafer_kit.scaffold.spec.extensions import Context
 from loafer_kit.scaffold.spec.specs import Draft, ServiceSpec, SpecError
 
 Values = Mapping[str, Any]
@@ -52,8 +51,8 @@ def service(answers: Mapping[str, Any]) -> ServiceSpec:
     return validation.service(command_line.ship(draft, [wanted] if wanted.strip() else []))
 
 
-def extension(answers: Mapping[str, Any]) -> ExtensionSpec:
-    """The spec of an extension: the settings are separated by spaces, as on a command line."""
+def extension(answers: Mapping[str, Any]) -> Context:
+    """The variables of an extension: the settings are separated by spaces, as on a command line."""
     return extensions.extension(
         str(answers["name"]),
         shlex.split(str(answers["settings"])),
@@ -70,7 +69,7 @@ def _derive_service(answers: MutableMapping[str, Any]) -> str:
 
 
 def _derive_extension(answers: MutableMapping[str, Any]) -> str:
-    return _derive(answers, lambda: extensions.context(extension(answers)))
+    return _derive(answers, lambda: extension(answers))
 
 
 def _derive(answers: MutableMapping[str, Any], variables: Callable[[], Mapping[str, Any]]) -> str:
@@ -190,10 +189,9 @@ def _refuse_unknown(answers: Values, wanted: list[str], known: Values) -> None:
         if name in known:
             raise ConfigurationError(f"{quoted(name)} comes from the spec")
         if name not in wanted:
-            near = get_close_matches(name, wanted, n=1)
-            listed = f"it has {_listed(wanted)}" if wanted else "it has none of its own"
-            hint = f"did you mean {near[0]!a}?" if near else listed
-            raise ConfigurationError(f"the template has no variable {quoted(name)}; {hint}")
+            listed = f"; it has {_listed(wanted) or 'none of its own'}"
+            hint = names.did_you_mean(name, wanted) or listed
+            raise ConfigurationError(f"the template has no variable {quoted(name)}{hint}")
 
 
 def _listed(words: Iterable[Any]) -> str:

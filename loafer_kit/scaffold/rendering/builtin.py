@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import yaml
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from loafer_kit.scaffold.project.plans import Plan
@@ -126,8 +127,6 @@ def _python(text: str, *, is_formatted: bool) -> str:
 
 
 def _parse_yaml(text: str) -> None:
-    import yaml
-
     depth = 0
     try:
         # Without libyaml, the time that PyYAML takes grows with the depth.

@@ -79,6 +79,41 @@ class CustomTemplate:
         """The command it is for; None for a plain cookiecutter template."""
         return templates.purpose(self.variables)
 
+    def render(self, context: Context, answers: Values, *, ask: bool = False) -> Rendered:
+        """The project that it makes of a context and the answers, as cookiecutter renders it.
+
+        With `ask` a person is asked for the variables that have no answer; what a spec, a person or a
+        lock says is never rendered. ConfigurationError with the place of what is wrong in the template.
+        """
+        workspace, folder = self.workspace, self.folder
+        with (
+            _failures_in_one_line(self.origin, workspace),
+            _hosted(workspace, folder),
+            termination_as_exception(),
+        ):
+            declared = copy.deepcopy(dict(self.variables))
+            known = _known(self, context)
+            values = resolve(declared, known, answers, ask=ask)
+            kept = {name: values[name] for name in public(declared) if name not in known}
+            output = tempfile.mkdtemp()
+            given = copy.deepcopy(values) | {
+                "_template": self.fetched.address,
+                "_output_dir": output,
+                "_repo_dir": str(folder),
+                "_checkout": self.origin.checkout,
+            }
+            whole = {
+                "cookiecutter": given,
+                "_cookiecutter": {name: declared[name] for name in public(declared)},
+            }
+            _refuse_names(folder, whole)
+            with _stdout_as_stderr():
+                project = Path(generate_files(str(folder), whole, output))
+            notes: list[str] = []
+            files = _files(project, notes)
+            plan = _plan(files, self.purpose)
+        return Rendered(project.name, plan, kept, (*self.fetched.notes, *notes))
+
 
 def load(
     origin: Origin,
@@ -149,44 +184,6 @@ def _digest(folder: Path) -> str:
     return templates.digest(
         {place.relative_to(folder).as_posix(): place.read_bytes() for place in used}
     )
-
-
-def render(
-    template: CustomTemplate, context: Context, answers: Values, *, ask: bool = False
-) -> Rendered:
-    """The project that a template makes of a context and the answers, as cookiecutter renders it.
-
-    With `ask` a person is asked for the variables that have no answer; what a spec, a person or a lock
-    says is never rendered. ConfigurationError with the place of what is wrong in the template.
-    """
-    workspace, folder = template.workspace, template.folder
-    with (
-        _failures_in_one_line(template.origin, workspace),
-        _hosted(workspace, folder),
-        termination_as_exception(),
-    ):
-        declared = copy.deepcopy(dict(template.variables))
-        known = _known(template, context)
-        values = resolve(declared, known, answers, ask=ask)
-        kept = {name: values[name] for name in public(declared) if name not in known}
-        output = tempfile.mkdtemp()
-        given = copy.deepcopy(values) | {
-            "_template": template.fetched.address,
-            "_output_dir": output,
-            "_repo_dir": str(folder),
-            "_checkout": template.origin.checkout,
-        }
-        whole = {
-            "cookiecutter": given,
-            "_cookiecutter": {name: declared[name] for name in public(declared)},
-        }
-        _refuse_names(folder, whole)
-        with _stdout_as_stderr():
-            project = Path(generate_files(str(folder), whole, output))
-        notes: list[str] = []
-        files = _files(project, notes)
-        plan = _plan(files, template.purpose)
-    return Rendered(project.name, plan, kept, (*template.fetched.notes, *notes))
 
 
 def _known(template: CustomTemplate, context: Context) -> Values:

@@ -45,7 +45,7 @@ def address(origin: Origin, base: Path) -> str:
         return origin.place
     if origin.is_path:
         return os.path.realpath(base / origin.place)
-    return str(installed.template(origin.reference))
+    return str(installed.folder(installed.one("templates", origin.reference)))
 
 
 def fetch(origin: Origin, address: str, place: Path) -> Fetched:

@@ -35,6 +35,7 @@ class QuotingExtension(Extension):
             hcl=quoting.hcl,
             hcl_name=quoting.hcl_name,
             hcl_part=quoting.hcl_part,
+            json=quoting.json_value,
             prose=quoting.prose,
             py=quoting.python,
             py_keywords=quoting.python_keywords,

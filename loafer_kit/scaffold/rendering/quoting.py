@@ -126,6 +126,11 @@ def toml_key(key: str) -> Quoted:
     return Quoted(key) if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml(key)
 
 
+def json_value(value: object) -> Quoted:
+    """A JSON value in one line, in ASCII."""
+    return Quoted(json.dumps(value))
+
+
 def shell_json(value: object) -> Quoted:
     """JSON as one word of a shell's line; ValueError where it holds the quote that would end it."""
     text = json.dumps(value)

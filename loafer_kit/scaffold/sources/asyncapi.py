@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path as FilePath
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import documents
@@ -31,7 +31,10 @@ from loafer_kit.scaffold.sources.import_results import (
 )
 from loafer_kit.scaffold.sources.json_schemas import Schemas
 from loafer_kit.scaffold.spec import names, payload_types, payloads
-from loafer_kit.scaffold.spec.specs import Draft
+from loafer_kit.scaffold.spec.specs import Draft, Path
+
+# A type of messages as a spec writes it.
+_Table = dict[str, object]
 
 _FORMATS = {**documents.YAML, **documents.JSON}
 _SETTINGS = {
@@ -56,7 +59,7 @@ _MESSAGE = keys(
 _MESSAGE_BINDINGS = keys("")
 
 
-def read(path: Path, include: Collection[str] = ()) -> Draft:
+def read(path: FilePath, include: Collection[str] = ()) -> Draft:
     """The draft of a service that receives what the document's application receives.
 
     The dead-letter queues of `include` get routes too.
@@ -68,7 +71,7 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
 class _Reader:
     """Walks over one document."""
 
-    def __init__(self, root: Node, include: Collection[str], folder: Path | None) -> None:
+    def __init__(self, root: Node, include: Collection[str], folder: FilePath | None) -> None:
         self._root = root
         self._result = ImportResult(included=include)
         references = References(root, self._result.problem, folder)
@@ -78,12 +81,16 @@ class _Reader:
         self._models: dict[str, object] = {}
         self._schemas = Schemas(self._references, self._result, self._models)
         self._described: list[Node] = []
+        #: The operations that receive from each queue, in the order of the document.
+        self._operations: dict[str, list[Operation]] = {}
 
     def read(self) -> ImportResult:
         self._result.note_unsupported(self._root, _DOCUMENT)
         self._name()
         for operation in received(self._root, self._references, self._result, self._parameters):
             self._operation(operation)
+        for name, operations in self._operations.items():
+            self._result.queues[name].settings.update(self._messages(operations))
         self._result.parameters(self._parameters.used_in(self._result.names()))
         self._note_queues()
         if self._models:
@@ -101,12 +108,14 @@ class _Reader:
         """Note the keys of queues, once all operations have shown which are dead-letter queues."""
         others = self._result.dead_letter_queues()
         queues = self._result.queues.values()
-        handled = {queue.node.path for queue in queues if queue.name not in others}
+        handled = {queue.name: queue.node for queue in queues if queue.name not in others}
         used = {queue.target for queue in queues} | set(self._result.queues)
         for queue in self._described:
             name = str(queue["name"].value)
-            if queue.path in handled:
-                self._result.note_unsupported(queue, QUEUE)
+            if name in handled and queue.value != handled[name].value:
+                self._result.note(queue, f"is left out: {quoted(name)} is described before")
+            elif name in handled:
+                self._result.note_unsupported(handled[name], QUEUE)
             elif name in used:
                 self._result.note_unsupported(queue, DEAD_LETTER_QUEUE)
             else:
@@ -168,23 +177,47 @@ class _Reader:
     def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
         self._result.readers.append((name, operation.node))
+        operations = self._operations.setdefault(name, [])
+        if operation not in operations:  # its channel may describe the queue as well
+            operations.append(operation)
         if name in self._result.queues:
-            message = f"{quoted(name)} already has the handler of another operation"
-            self._result.note(operation.node, message)
             return
         settings = {"name": queue["name"]} | {
             key: whole_number(queue[word]) for word, key in _SETTINGS.items() if word in queue
         }
         settings |= fifo(name, queue["fifoQueue"], attribute(queue), self._result)
         settings |= self._redrive(queue, bindings)
-        payload = self._payload(operation)
+        self._result.queue(name, queue, settings)
+
+    def _messages(self, operations: list[Operation]) -> dict[str, Node]:
+        """The settings for the handlers of a queue and its payload, which all its operations share."""
+        first = operations[0].node
+        payload = self._payload(operations)
         types = None if payload is None else self._types(str(payload.value))
         if types is not None:
-            settings |= {key: operation.node.with_value(value) for key, value in types.items()}
-        else:
-            settings |= self._result.handler(operation.node, names.snake_case(operation.name or ""))
-            settings |= {} if payload is None else {"payload": payload}
-        self._result.queue(name, queue, settings)
+            by, tables = types
+            if len(operations) > 1:
+                self._name_handlers(operations, tables)
+            return {"by": first.with_value(by), "types": first.with_value(tables)}
+        settings = {} if payload is None else {"payload": payload}
+        if len(operations) == 1:
+            return settings | self._handler(operations[0])
+        for operation in operations[1:]:
+            self._result.note(operation.node, "shares its queue's handler with another operation")
+        return settings
+
+    def _handler(self, operation: Operation) -> dict[str, Node]:
+        return self._result.handler(operation.node, names.snake_case(operation.name or ""))
+
+    def _name_handlers(self, operations: list[Operation], tables: dict[str, _Table]) -> None:
+        """Name the handlers of a queue's types after the operations that receive one of them only."""
+        for operation in operations:
+            model = self._payload([operation])
+            for table in tables.values():
+                if model is not None and table == {"payload": model.value}:
+                    table.update(
+                        {key: node.value for key, node in self._handler(operation).items()}
+                    )
 
     def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")
@@ -200,20 +233,24 @@ class _Reader:
             ),
         }
 
-    def _payload(self, operation: Operation) -> Node | None:
-        """The model of an operation's message, or the union of several; None if one is not JSON."""
-        schemas = [self._schema(place, operation) for place in operation.messages]
+    def _payload(self, operations: list[Operation]) -> Node | None:
+        """The model of a queue's messages, or the union of several; None if one is not JSON."""
+        places: dict[Path, tuple[Node, Operation]] = {}
+        for operation in operations:
+            for place in operation.messages:
+                places.setdefault(self._references.follow(place).path, (place, operation))
+        schemas = [self._schema(*found) for found in places.values()]
         found = [schema for schema in schemas if schema]
         if not found:
             return None
         if len(found) < len(schemas):
             message = "has messages without a schema: the handler gets the decoded content"
-            self._result.note(operation.node, message)
+            self._result.note(operations[0].node, message)
             return None
         name = self._schemas.payload(found)
         return None if name is None else found[0][0].with_value(name)
 
-    def _types(self, name: str) -> dict[str, object] | None:
+    def _types(self, name: str) -> tuple[str, dict[str, _Table]] | None:
         """Where messages of a union say their type, and each type; None if nothing tells them apart.
 
         That is a field which each model requires, with one value of its own.
@@ -230,27 +267,27 @@ class _Reader:
                 for field in fields
                 if field and len(field.values) == 1 and not field.may_be_absent
             ]
-            values = [text for text in values if isinstance(text, str) and not names.key(text)]
-            if len(set(values)) == len(parts) and "." not in key:
+            texts = [text for text in values if isinstance(text, str) and not names.key(text)]
+            if len(set(texts)) == len(parts) and "." not in key:
                 del self._models[name]
-                tables = [{"payload": part} for part in parts]
-                return {"by": key, "types": dict(zip(values, tables, strict=True))}
+                tables: list[_Table] = [{"payload": part} for part in parts]
+                return key, dict(zip(texts, tables, strict=True))
         return None
 
     def _schema(self, place: Node, operation: Operation) -> tuple[Node, str] | None:
         """The schema of a message's payload and a name for it."""
         message = self._references.follow(place)
         schema = message["payload"]
-        format_ = self._of_message(message, "schemaFormat")
-        if "schemaFormat" in self._references.follow(schema):
-            wrapper = self._references.follow(schema)
-            format_, schema = wrapper["schemaFormat"], wrapper["schema"]
         content = (
             self._of_message(message, "contentType").text or self._root["defaultContentType"].text
         )
         if not _JSON_TYPE.fullmatch(content or "application/json"):
             self._result.note(message, f"is {quoted(str(content))}, which is not decoded")
             return None
+        format_ = self._of_message(message, "schemaFormat")
+        # A schema of another format may be in a file that no reference can be followed to.
+        if not format_.is_there and "schemaFormat" in (wrapper := self._references.follow(schema)):
+            format_, schema = wrapper["schemaFormat"], wrapper["schema"]
         if format_.is_there and not _SCHEMA_FORMAT.fullmatch(str(format_.value)):
             self._result.note(format_, "is not JSON Schema: the handler gets the decoded content")
             return None

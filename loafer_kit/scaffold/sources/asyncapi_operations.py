@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Node, References
-from loafer_kit.scaffold.sources.import_results import ImportResult, Keys, keys, parameter
+from loafer_kit.scaffold.sources.import_results import (
+    ImportResult,
+    Keys,
+    keys,
+    parameter,
+    queue_keys,
+)
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Parameter
 
 # SQS allows 80 characters, `.fifo` among them.
 _LONGEST_STEM = 75
+_PLACE_ON_AWS = re.compile(r"arn:[^:]*:s[qn]s:[^:]*:[^:]*:|https?://[^/]*\bsqs\b[^/]*/[^/]*/")
 _REFERENCE = re.compile(f"({names.WHOLE_REFERENCE.pattern})")
 
 
@@ -104,25 +111,21 @@ _SNS_OPERATION = keys("bindingVersion consumers topic")
 _CONSUMER = keys(
     "displayName endpoint filterPolicy filterPolicyScope name protocol rawMessageDelivery"
 )
-_QUEUE_DEFAULTS = {
-    "deliveryDelay": "0",
-    "messageRetentionPeriod": "345600",
-    "receiveMessageWaitTime": "0",
-    "visibilityTimeout": "30",
-}
-QUEUE = keys(
-    """
-    deduplicationScope fifoQueue fifoThroughputLimit name receiveMessageWaitTime redrivePolicy
-    visibilityTimeout
-    """,
-    **_QUEUE_DEFAULTS,
-)
-# The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE = keys(
+
+
+def _key(row: Field) -> str:
+    """How a binding names an attribute of AWS: `FilterPolicy` is `filterPolicy`."""
+    return str(row.attribute)[0].lower() + str(row.attribute)[1:]
+
+
+QUEUE, DEAD_LETTER_QUEUE = queue_keys(
     "fifoQueue name",
-    **_QUEUE_DEFAULTS,
-    deduplicationScope="queue",
-    fifoThroughputLimit="perqueue",
+    "receiveMessageWaitTime redrivePolicy visibilityTimeout",
+    _key,
+    deliveryDelay="0",
+    messageRetentionPeriod="345600",
+    receiveMessageWaitTime="0",
+    visibilityTimeout="30",
 )
 REDRIVE_POLICY = keys("deadLetterQueue maxReceiveCount")
 
@@ -221,7 +224,11 @@ def identified(identifier: Node) -> str | None:
 
 
 def queue_name(address: str) -> str:
-    """A queue's name made from a channel's address; parameters stay as they are."""
+    """A queue's name made from a channel's address; parameters stay as they are.
+
+    The address may be the URL or the ARN of a queue, or the ARN of a topic.
+    """
+    address = _PLACE_ON_AWS.sub("", address)
     parts = _REFERENCE.split(address.removesuffix(".fifo"))
     room, stem = _LONGEST_STEM, ""
     for part in parts:
@@ -234,8 +241,8 @@ def queue_name(address: str) -> str:
 
 
 def attribute(place: Node) -> Callable[[Field], Node]:
-    """How a binding names an attribute of AWS: `FilterPolicy` is `filterPolicy`."""
-    return lambda row: place[str(row.attribute)[0].lower() + str(row.attribute)[1:]]
+    """Finds an attribute of AWS in a binding."""
+    return lambda row: place[_key(row)]
 
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]{1,60})\}")
@@ -257,11 +264,12 @@ class Parameters:
         self._found: dict[str, tuple[Node, str]] = {}
         self._parameters: dict[str, Parameter] = {}
         self._used: set[str] = set()
-        for name, place, is_of_channel in _declared(root, references):
-            self._add(name, references.follow(place), noted=is_of_channel)
+        for name, found, is_of_channel in _declared(root, references):
+            place = references.follow(found)
+            self._add(name, place, references.follow(place["schema"]), noted=is_of_channel)
 
-    def _add(self, name: str, place: Node, *, noted: bool) -> None:
-        default = place["default"].text or place.at("schema", "default").text
+    def _add(self, name: str, place: Node, schema: Node, *, noted: bool) -> None:
+        default = place["default"].text or schema["default"].text
         if name in self._found:
             _, first = self._found[name]
             if default not in (None, first):
@@ -271,7 +279,7 @@ class Parameters:
         self._found[name] = place, default or ""
         if noted:
             self._result.note_unsupported(place, _PARAMETER)
-            self._result.note_unsupported(place["schema"], _SCHEMA)
+            self._result.note_unsupported(schema, _SCHEMA)
         if made := parameter(name, default, self._parameters.values()):
             self._parameters[name] = made
 

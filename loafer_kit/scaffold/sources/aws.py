@@ -24,11 +24,9 @@ from loafer_kit.scaffold.sources.documents import Node
 from loafer_kit.scaffold.sources.import_results import (
     ImportResult,
     Subscription,
-    dead_letter_targets,
     fifo,
     last_part,
     subscription,
-    texts,
     whole_number,
 )
 from loafer_kit.scaffold.spec.fields import Field
@@ -196,10 +194,7 @@ async def _add_dead_letters(
         try:
             async with _client(service, endpoint_url) as client:
                 async for owner, answer in _SERVICES[service](client):
-                    for place in dead_letter_targets(answer):
-                        for text in texts(place):
-                            if text in queues:
-                                result.dead_letter(queues[text], owner)
+                    result.dead_letters_of(owner, answer, queues.get)
         except ConfigurationError as error:
             return str(error)
         return None

@@ -11,12 +11,12 @@ from loafer_kit.scaffold.sources.import_results import (
     Keys,
     Subscription,
     batch_size,
-    dead_letter_targets,
     draft_of,
     fifo,
     keys,
     last_part,
     listed,
+    queue_keys,
     queue_of,
     subscription,
     texts,
@@ -32,34 +32,22 @@ from loafer_kit.scaffold.spec.specs import Draft
 #: The default is 1 MiB, for queues from before August 2025 256 KiB.
 MESSAGE_SIZES = "262144 1048576"
 
-_QUEUE_DEFAULTS = {
-    "DelaySeconds": "0",
-    "KmsDataKeyReusePeriodSeconds": "300",
-    "MaximumMessageSize": MESSAGE_SIZES,
-    "MessageRetentionPeriod": "345600",
-    "ReceiveMessageWaitTimeSeconds": "0",
-    "SqsManagedSseEnabled": "true",
-    "VisibilityTimeout": "30",
-}
 # What AWS measures itself.
 _MEASURED = """
     ApproximateNumberOfMessages ApproximateNumberOfMessagesDelayed
     ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn
 """
-QUEUE_KEYS = keys(
-    f"""
-    {_MEASURED} ContentBasedDeduplication DeduplicationScope FifoQueue FifoThroughputLimit QueueName
-    ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout
-    """,
-    **_QUEUE_DEFAULTS,
-)
-# The spec has the name of a dead-letter queue only.
-DEAD_LETTER_QUEUE_KEYS = keys(
+QUEUE_KEYS, DEAD_LETTER_QUEUE_KEYS = queue_keys(
     f"{_MEASURED} FifoQueue QueueName",
-    **_QUEUE_DEFAULTS,
-    ContentBasedDeduplication="false",
-    DeduplicationScope="queue",
-    FifoThroughputLimit="perqueue",
+    "ReceiveMessageWaitTimeSeconds RedrivePolicy VisibilityTimeout",
+    lambda row: str(row.attribute),
+    DelaySeconds="0",
+    KmsDataKeyReusePeriodSeconds="300",
+    MaximumMessageSize=MESSAGE_SIZES,
+    MessageRetentionPeriod="345600",
+    ReceiveMessageWaitTimeSeconds="0",
+    SqsManagedSseEnabled="true",
+    VisibilityTimeout="30",
 )
 REDRIVE_POLICY_KEYS = keys("deadLetterTargetArn maxReceiveCount")
 # `DisplayName` is for e-mail and SMS.
@@ -103,7 +91,6 @@ _FUNCTION_KEYS = keys("""
     VersionDeletionPolicy VersionDescription
 """)
 
-_FORMATS = {**documents.YAML_WITH_TAGS, **documents.JSON}
 _SETTINGS = {
     "ReceiveMessageWaitTimeSeconds": "wait_time",
     "VisibilityTimeout": "visibility_timeout",
@@ -118,7 +105,7 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
 
     The dead-letter queues of `include` get routes too.
     """
-    document = documents.load(path, _FORMATS, what="a CloudFormation template")
+    document = documents.load(path, documents.TEMPLATE, what="a CloudFormation template")
     return draft_of(template_of(document), lambda root: _Reader(root, include).read())
 
 
@@ -184,24 +171,24 @@ class _Reader:
         return [item for item in self._made.items() if item[1]["Type"].value == kind]
 
     def _dead_letters(self) -> None:
-        """Find the dead-letter queues of all resources except the queues of the spec.
+        """Find the dead-letter queues of all resources, except those that the spec's queues have.
 
         A resource counts even if its condition does not hold, and so do all branches of `Fn::If`:
         dead letters must not be consumed by mistake.
         """
-        queues = dict(self._of(_QUEUE))
+        read = {
+            logical_id
+            for logical_id, _ in self._of(_QUEUE)
+            if self._result.queues[self._intrinsics.name(logical_id)].target
+        }
         owners = {}
         for logical_id, resource in self._root["Resources"].items():
-            if logical_id not in queues:
+            if logical_id not in read:
                 kind = listed([str(resource["Type"].value)])
                 owners[f"{quoted(logical_id)} ({kind})"] = resource["Properties"].value
         owners["the functions"] = self._root["Globals"].value
         for owner, value in owners.items():
-            for place in dead_letter_targets(value):
-                for text in self._intrinsics.texts(place):
-                    name = queue_of(text)
-                    if name and UNKNOWN not in name:
-                        self._result.dead_letter(name, owner)
+            self._result.dead_letters_of(owner, value, _known_queue, self._intrinsics.texts)
 
     def _note_queues_and_topics(self) -> None:
         """Note the keys of queues and topics, once it is known which of them are used, and how."""
@@ -260,16 +247,20 @@ class _Reader:
         policy = node.with_value(self._intrinsics.resolve(node.value))
         if not policy.is_there:
             return {}
+        policy = policy.parsed if policy.text else policy
         self._result.note_unsupported(policy, REDRIVE_POLICY_KEYS)
         target = policy["deadLetterTargetArn"]
-        name = last_part(str(target.value))
+        name = last_part(self._intrinsics.text(target.value))
+        if isinstance(policy.value, Mapping) and not target.is_there:
+            self._result.note(node, "names no dead-letter queue: left out")
+            return {}
         if UNKNOWN in name:
             self._result.note(node, f"the dead-letter queue {_WHEN_DEPLOYED}")
             return {}
-        settings = {"dead_letter_queue": target.with_value(name)}
-        if policy["maxReceiveCount"].is_there:
-            settings["max_receive_count"] = whole_number(policy["maxReceiveCount"])
-        return settings
+        count = self._known(policy["maxReceiveCount"])
+        return {"dead_letter_queue": target.with_value(name)} | (
+            {"max_receive_count": whole_number(count)} if count.is_there else {}
+        )
 
     def _topic(self, logical_id: str, resource: Node) -> None:
         name = self._intrinsics.name(logical_id)
@@ -287,9 +278,9 @@ class _Reader:
         if protocol != "sqs":
             self._result.note(place, f"delivers by {quoted(protocol)}, not to a queue")
             return
-        topic, queue = self._target(topic_node), self._target(place["Endpoint"])
-        if topic and queue:
-            self._subscribed(topic, topic_node, queue, place)
+        queue = self._target(place["Endpoint"])
+        if queue:
+            self._subscribed(topic_node, queue, place)
             self._result.queue(queue, place)
             self._note_unsupported(place, SUBSCRIPTION_KEYS)
 
@@ -325,7 +316,6 @@ class _Reader:
     def _sns_event(self, queue_id: str, properties: Node) -> None:
         """SAM can put a queue between a topic and a function: its own, or a named one."""
         through = properties["SqsSubscription"]
-        topic = self._target(properties["Topic"])
         if isinstance(through.value, dict):
             queue = self._consume(through, through["QueueArn"], _SQS_SUBSCRIPTION_KEYS)
         elif self._intrinsics.boolean(through.value) is True:
@@ -337,12 +327,16 @@ class _Reader:
             self._result.note(properties, "the topic calls the function: there is no queue")
             return
         self._note_unsupported(properties, _SNS_EVENT_KEYS)
-        if topic and queue:
-            self._subscribed(topic, properties["Topic"], queue, properties)
+        if queue:
+            self._subscribed(properties["Topic"], queue, properties)
 
-    def _subscribed(self, topic: str, topic_node: Node, queue: str, place: Node) -> None:
+    def _subscribed(self, topic_node: Node, queue: str, place: Node) -> None:
         """Add a subscription; a topic that the template does not make exists."""
         arn = self._intrinsics.text(topic_node.value)
+        topic = last_part(arn)
+        if UNKNOWN in topic:
+            topic = queue
+            self._result.note(topic_node, f"{_WHEN_DEPLOYED}: the spec calls it {listed([topic])}")
         is_known = arn.startswith("arn:") and names.topic(arn) is None
         self._result.subscriptions.append(
             Subscription(
@@ -417,6 +411,12 @@ class _Reader:
                 return node.with_value(None)
             node = choice[1 if holds else 2]
         return node.with_value(None) if node["Ref"].value == "AWS::NoValue" else node
+
+
+def _known_queue(text: str) -> str | None:
+    """The name at the end of an ARN or URL of a queue, if the template says it."""
+    name = queue_of(text)
+    return None if name is None or UNKNOWN in name else name
 
 
 def _is_of_queue(arn: str) -> bool:

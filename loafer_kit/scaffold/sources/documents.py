@@ -6,6 +6,7 @@ Limits on size, depth and numbers apply to all of them.
 import functools
 import json
 import os
+import stat
 import sys
 import tomllib
 from collections import Counter
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 from errno import ENOENT
 from pathlib import Path as FilePath
 from typing import cast
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError
-from loafer_kit.scaffold import files
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources import lines
 from loafer_kit.scaffold.spec.specs import Draft, Path
@@ -36,13 +36,9 @@ Formats = Mapping[str, Callable[[str], Parsed]]
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A table of values from a file."""
+class Document(Draft):
+    """The values of a file, and its folder; None for standard input."""
 
-    values: Mapping[str, object]
-    origin: str
-    line: Callable[[Path], int | None]
-    #: The folder of the file; None for standard input.
     folder: FilePath | None = None
 
 
@@ -63,7 +59,7 @@ def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
 
 
 def _either(formats: Formats) -> Callable[[str], Parsed]:
-    """A parser of standard input, which has no suffix: JSON if it begins like it."""
+    """A parser of a text whose suffix does not tell the format: JSON if it begins like it."""
     other = formats.get(".yaml") or formats.get(".toml") or _json
     return lambda text: _json(text) if text.lstrip().startswith(("{", "[")) else other(text)
 
@@ -84,24 +80,40 @@ def _document(path: FilePath, text: str, parse: Callable[[str], Parsed], what: s
     known = functools.cache(found)
     table = cast("Mapping[str, object]", values)
     folder = path.parent if path.parent.is_dir() and path.name != _STANDARD_INPUT else None
-    return Document(table, str(path), lambda place: lines.find(known(), place), folder)
+    return Document(table, str(path), lambda place: lines.find(known(), place), folder=folder)
 
 
 def _text(path: FilePath, what: str, largest: int) -> str:
     try:
         if path.is_file() and path.stat().st_size > largest:
             raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
-        content = files.read(path, largest)
+        text = content(path, largest)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
-    return _decoded(content, path, what, largest)
+    return _decoded(text, path, what, largest)
 
 
-def _decoded(content: bytes, path: FilePath, what: str, largest: int) -> str:
-    if len(content) > largest:
+def content(file: FilePath, largest: int) -> bytes:
+    """The content of a regular file of at most `largest` bytes; a symbolic link is followed.
+
+    ConfigurationError for any other file; OSError if it cannot be read.
+    """
+    # A pipe would otherwise be waited for, and a device might never end.
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        found = os.fstat(opened.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigurationError(f"{file} is not a regular file: replace it by one")
+        read = opened.read(largest + 1) if found.st_size <= largest else None
+    if read is None or len(read) > largest:
+        raise ConfigurationError(f"{file} is larger than {largest} bytes: make it smaller")
+    return read
+
+
+def _decoded(text: bytes, path: FilePath, what: str, largest: int) -> str:
+    if len(text) > largest:
         raise ConfigurationError(f"{path}: larger than {largest} bytes: too large for {what}")
     try:
-        return content.decode("utf-8-sig")
+        return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8 (byte {error.start})") from error
 
@@ -174,7 +186,9 @@ SPEC_YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("SpecLoader"))
 YAML: Formats = dict.fromkeys([".yaml", ".yml"], yaml("DocumentLoader"))
 #: The formats of JSON Schemas, and of the files that references lead to.
 DATA: Formats = {**JSON, **YAML}
-YAML_WITH_TAGS: Formats = dict.fromkeys([".yaml", ".yml", ".template"], yaml("TemplateLoader"))
+_YAML_WITH_TAGS = dict.fromkeys([".yaml", ".yml"], yaml("TemplateLoader"))
+#: The formats of CloudFormation's templates; a file that ends in `.template` has either.
+TEMPLATE: Formats = {**_YAML_WITH_TAGS, ".template": _either(_YAML_WITH_TAGS), **JSON}
 
 _SPEC = {**TOML, **SPEC_YAML, **JSON}
 #: The suffixes of spec files.
@@ -183,8 +197,7 @@ SPEC_SUFFIXES = tuple(_SPEC)
 
 def read(path: FilePath) -> Draft:
     """The draft in a spec file, whose suffix tells the format."""
-    document = load(path, _SPEC, what="a spec file")
-    return Draft(document.values, document.origin, document.line)
+    return load(path, _SPEC, what="a spec file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +251,7 @@ class Node:
     def parsed(self) -> "Node":
         """The place with its text parsed as JSON; the value None if it is not JSON."""
         try:
-            return self.with_value(json.loads(self.text or "null"))
+            return self.with_value(json.loads(self.text or "null", strict=False))
         except (ValueError, RecursionError):
             return self.with_value(None)
 
@@ -250,7 +263,8 @@ class Node:
 class References:
     """Follows `$ref` within a document, and to files in the document's folder. It fetches nothing.
 
-    `problem` is called for each reference that leads nowhere.
+    A reference may also name a JSON Schema by its `$id` or `$anchor`. `problem` is called for each
+    reference that leads nowhere.
     """
 
     def __init__(
@@ -261,23 +275,28 @@ class References:
         self._folder = folder.resolve() if folder else None
         #: The other files by the step that begins the paths of their places, each with its folder.
         self._files: dict[Path, tuple[FilePath, Node]] = {}
+        #: The schemas of each file that have an `$id` or `$anchor`, by what references call them.
+        self._identified: dict[Path, dict[str, Node]] = {}
 
     def follow(self, node: Node) -> Node:
         """The target of a place that is a reference, else the place; without a value on an error."""
-        seen = {node.path}
-        found = node
-        while "$ref" in found:
+        return self.chain(node)[-1]
+
+    def chain(self, node: Node) -> list[Node]:
+        """A place and those that references lead to from there; on an error one without a value."""
+        chain, seen = [node], {node.path}
+        while "$ref" in chain[-1]:
             try:
-                target = self._target(found["$ref"])
+                target = self._target(chain[-1]["$ref"])
             except ConfigurationError as error:
-                self._problem(found["$ref"], str(error))
-                return node.with_value(None)
+                self._problem(chain[-1]["$ref"], str(error))
+                return [node.with_value(None)]
             if target.path in seen:
                 self._problem(node, "the reference leads back to itself")
-                return node.with_value(None)
+                return [node.with_value(None)]
             seen.add(target.path)
-            found = target
-        return found
+            chain.append(target)
+        return chain
 
     def down(self, node: Node, *steps: str) -> Node:
         """The place further down, following each reference on the way."""
@@ -287,25 +306,49 @@ class References:
 
     def _target(self, reference: Node) -> Node:
         text = reference.value
-        if not isinstance(text, str) or "://" in text or text.startswith("//"):
-            raise ConfigurationError(
-                f"{quoted(str(text))} leads out of the document, and nothing is fetched: "
-                "bundle the document into one file first"
-            )
-        file, _, fragment = text.partition("#")
-        folder, target = self._files.get(reference.path[:1], (self._folder, self._root))
-        if file:
-            target = self._file(file, folder)
-        for part in fragment.split("/")[1:]:
-            step = unquote(part).replace("~1", "/").replace("~0", "~")
-            is_index = isinstance(target.value, list) and step.isdigit()
-            target = target[int(step[:9]) if is_index else step]
-        if not target.is_there:
-            raise ConfigurationError(f"{quoted(text)} leads nowhere")
-        return target
+        if not isinstance(text, str):
+            raise ConfigurationError(_leads_out(text))
+        folder, root = self._files.get(reference.path[:1], (self._folder, self._root))
+        name, _, fragment = text.partition("#")
+        resource, base = _resource(root, reference.path)
+        starts = [resource, root]
+        if name:
+            base = _joined(base, name)
+            known = self._identifiers(root).get(base)
+            if known is None:
+                root = known = self._file(name, folder)
+                _, base = _resource(root, root.path)
+            starts = [known]
+        if fragment.startswith("/") or not fragment:
+            targets = [_pointed(start, fragment) for start in starts]
+        else:
+            targets = [self._identifiers(root).get(_joined(base, f"#{fragment}"), Node(None))]
+        for target in targets:
+            if target.is_there:
+                return target
+        raise ConfigurationError(f"{quoted(text)} leads nowhere")
+
+    def _identifiers(self, root: Node) -> dict[str, Node]:
+        """The places of a file that have an `$id` or an `$anchor`, by their URIs."""
+        if root.path not in self._identified:
+            found = self._identified[root.path] = {}
+            waiting = [(root, "")]
+            while waiting:
+                node, base = waiting.pop()
+                if identifier := _identifier(node):
+                    uri = _joined(base, identifier).removesuffix("#")
+                    found.setdefault(uri, node)
+                    base = uri.partition("#")[0]
+                if anchor := node["$anchor"].text:
+                    found.setdefault(_joined(base, f"#{anchor}"), node)
+                waiting += [(inner, base) for _, inner in node.items()]
+                waiting += [(inner, base) for inner in node.elements()]
+        return self._identified[root.path]
 
     def _file(self, name: str, folder: FilePath | None) -> Node:
         """The root of another file, which must be in the folder of the document."""
+        if "://" in name or name.startswith("//"):
+            raise ConfigurationError(_leads_out(name))
         try:
             path = (folder / unquote(name)).resolve() if folder else None
         except ValueError as error:  # of a NUL
@@ -322,3 +365,46 @@ class References:
             found = load(path, DATA, what="a referenced file")
             self._files[place] = path.parent, Node(found.values, place)
         return self._files[place][1]
+
+
+def _leads_out(reference: object) -> str:
+    return (
+        f"{quoted(str(reference))} leads out of the document, and nothing is fetched: "
+        "bundle the document into one file first"
+    )
+
+
+def _pointed(start: Node, pointer: str) -> Node:
+    """The place that a JSON pointer leads to."""
+    target = start
+    for part in pointer.split("/")[1:]:
+        step = unquote(part).replace("~1", "/").replace("~0", "~")
+        is_index = isinstance(target.value, list) and step.isdigit()
+        target = target[int(step[:9]) if is_index else step]
+    return target
+
+
+def _identifier(node: Node) -> str | None:
+    """The `$id` of a JSON Schema; draft 4 has `id`, which is often a property of something else."""
+    old = node["id"].text or ""
+    return node["$id"].text or (old if old.startswith("#") or "://" in old else None)
+
+
+def _resource(root: Node, path: Path) -> tuple[Node, str]:
+    """The innermost schema around a place that has an `$id`, or the root, and its URI."""
+    node = resource = root
+    base = ""
+    for number in range(len(root.path), len(path) + 1):
+        identifier = _identifier(node)
+        if identifier and not identifier.startswith("#"):
+            resource, base = node, _joined(base, identifier).removesuffix("#")
+        if number < len(path):
+            node = node[path[number]]
+    return resource, base
+
+
+def _joined(base: str, uri: str) -> str:
+    try:
+        return urljoin(base, uri)
+    except ValueError:  # of an address that is no IPv6 address
+        return uri

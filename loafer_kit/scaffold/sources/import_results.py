@@ -42,6 +42,20 @@ def keys(known: str, **defaults: str) -> Keys:
     return {key: text.split() for key, text in defaults.items()} | dict.fromkeys(known.split())
 
 
+def queue_keys(
+    known: str, settings: str, named: Callable[[Field], str], **defaults: str
+) -> tuple[Keys, Keys]:
+    """The keys of a queue, and those of a dead-letter queue, of which a spec has the name alone.
+
+    `named` is how the document names the settings of a FIFO queue.
+    """
+    fifo = {named(row): str(row.default).lower() for row in FIFO}
+    return (
+        keys(" ".join([known, settings, *fifo]), **defaults),
+        keys(known, **defaults, **fifo),
+    )
+
+
 def _needs_note(key: str, value: object, known: Keys) -> bool:
     # `x-` begins the extensions of AsyncAPI, and the anchors of YAML templates.
     if key.startswith("x-") or value in _EMPTY:
@@ -125,7 +139,11 @@ class ImportResult:
 
     def handler(self, place: Node, name: str) -> dict[str, Node]:
         """The setting of a handler, if its name is valid and no queue has it."""
-        taken = {queue.settings.get("handler", _NOWHERE).value for queue in self.queues.values()}
+        tables = [
+            {key: node.value for key, node in queue.settings.items()}
+            for queue in self.queues.values()
+        ]
+        taken = {item.get("handler") for table in tables for item in _handled(table).values()}
         is_free = name and names.function(name) is None and name not in taken
         return {"handler": place.with_value(name)} if is_free else {}
 
@@ -155,13 +173,29 @@ class ImportResult:
         """Add a dead-letter queue and what sends its dead letters there."""
         self.dead_letters.setdefault(name, {})[owner] = None
 
+    def dead_letters_of(
+        self,
+        owner: str,
+        value: object,
+        named: Callable[[str], str | None],
+        texts_in: Callable[[object], Iterator[str]] | None = None,
+    ) -> None:
+        """Add the dead-letter queues among the dead-letter targets of what is not a queue of the spec.
+
+        `named` returns the name of the queue that a text stands for, None if it stands for none.
+        """
+        for place in dead_letter_targets(value):
+            for text in (texts_in or texts)(place):
+                if name := named(text):
+                    self.dead_letter(name, owner)
+
     def dead_letter_queues(self) -> set[str]:
         """The queues that get no route because anything names them as its dead-letter queue."""
         queues = self.queues.values()
         targets = {queue.target for queue in queues if queue.target != queue.name}
         return (set(self.queues) & (targets | set(self.dead_letters))) - set(self.included)
 
-    def draft(self, origin: str, line: Callable[[Path], int | None]) -> Draft:
+    def draft(self, origin: str | None, line: Callable[[Path], int | None]) -> Draft:
         """The draft of a service that handles the messages of these queues."""
         others = self.dead_letter_queues()
         self._note_dead_letter_queues(others)
@@ -338,12 +372,17 @@ def batch_size(node: Node, result: ImportResult) -> dict[str, Node]:
 
 def dead_letter_targets(value: object) -> Iterator[object]:
     """The values of all keys, at any depth, that name a dead-letter target."""
+    return values_of(value, _DEAD_LETTER_KEY)
+
+
+def values_of(value: object, keys: re.Pattern[str]) -> Iterator[object]:
+    """The values of these keys, at any depth, without the keys within them."""
     waiting = [value]
     while waiting:
         found = waiting.pop()
         if isinstance(found, Mapping):
             for key, item in found.items():
-                if isinstance(key, str) and _DEAD_LETTER_KEY.fullmatch(key):
+                if isinstance(key, str) and keys.fullmatch(key):
                     yield item
                 else:
                     waiting.append(item)
@@ -379,17 +418,21 @@ def queue_of(text: str) -> str | None:
 
 def _tell_handlers_apart(queues: Sequence[dict[str, object]]) -> None:
     """Give a handler to each queue, and each type, whose default handler another one has."""
-    used: set[object] = {queue.get("handler") for queue in queues}
+    used = {table.get("handler") for queue in queues for table in _handled(queue).values()}
     for queue in queues:
-        if "handler" in queue:
-            continue
-        types = queue.get("types")
-        tables = types if isinstance(types, dict) else {str(queue["name"]): queue}
-        for name, table in tables.items():
+        for name, table in _handled(queue).items():
+            if "handler" in table:
+                continue
             handler = first = names.handler_for(name)
             number = 2
             while handler in used:
-                handler, number = f"{first}_{number}", number + 1
+                handler, number = f"{first[:95]}_{number}", number + 1
             used.add(handler)
             if handler != first:
                 table["handler"] = handler
+
+
+def _handled(queue: dict[str, object]) -> dict[str, dict[str, object]]:
+    """The tables of a queue that have a handler: its types by their names, or the queue itself."""
+    types = queue.get("types")
+    return types if isinstance(types, dict) else {str(queue.get("name")): queue}

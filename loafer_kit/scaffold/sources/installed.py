@@ -66,11 +66,6 @@ def is_installed(group: Group, name: str) -> bool:
     return any(plugin.name == name for plugin in plugins(group))
 
 
-def template(name: str) -> Path:
-    """The folder, or zip file, of an installed template."""
-    return folder(one("templates", name))
-
-
 def one(group: Group, name: str) -> Plugin:
     """The plugin of a name; ConfigurationError if there is none, or more than one."""
     known = plugins(group)

@@ -5,6 +5,7 @@ These are CloudFormation's intrinsic functions, and the variables of Serverless.
 
 import functools
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,10 @@ from loafer_kit.scaffold.spec.specs import Parameter
 UNKNOWN = "\0"
 
 _LONGEST = 2000
+# SQS allows 80 characters, `.fifo` among them.
+_LONGEST_STEM = 75
+# A dynamic reference to a value in the Parameter Store or Secrets Manager.
+_DYNAMIC = re.compile(r"\{\{resolve:.*?\}\}+")
 _SUBSTITUTED = re.compile(r"\$\{(!?)([^{}]*)\}")
 _NAMES = {
     "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
@@ -25,11 +30,9 @@ _NAMES = {
 _FUNCTIONS = frozenset(
     ["Ref", "Fn::FindInMap", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::Sub"]
 )  # fmt: skip
-# A variable of Serverless, with its default.
-_VARIABLE = re.compile(
-    r"\$\{(?P<name>(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b[^${},]*)"
-    r"(?:,\s*['\"]?(?P<default>[^${}'\"]*)['\"]?)?\}"
-)
+# A variable of Serverless: a source, and what takes its place where that has no value.
+_SOURCE = r"(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b"
+_VARIABLE = re.compile(rf"\$\{{({_SOURCE}[^${{}}]*)\}}")
 _MOST_ROUNDS = 10
 
 
@@ -55,7 +58,9 @@ class Intrinsics:
         parameters: dict[str, Parameter] = {}
         for name in found:
             node = self._root.at("Parameters", name)
-            made = parameter(name, node["Default"].text, parameters.values())
+            default = node["Default"]
+            text = self.text(default.value) if default.is_there else None
+            made = parameter(name, text, parameters.values())
             if made is not None and node["Type"].value == "String":
                 parameters[name] = made
         return parameters
@@ -70,7 +75,7 @@ class Intrinsics:
             return {key: self.resolve(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.resolve(item) for item in value]
-        return value
+        return _DYNAMIC.sub(UNKNOWN, value) if isinstance(value, str) else value
 
     def text(self, value: object) -> str:
         """The value as a text; `UNKNOWN` if it is not a text or a number, or too long."""
@@ -97,13 +102,14 @@ class Intrinsics:
             yield from self.texts(item)
 
     def name(self, logical_id: str) -> str:
-        """A queue's or topic's name; by default its logical id."""
+        """A queue's or topic's name; by default its logical id, or the beginning of a long one."""
         if logical_id not in self._names:
             resource = self._root.at("Resources", logical_id)
             key, fifo = _NAMES.get(str(resource["Type"].value), ("", ""))
             properties = resource["Properties"]
             suffix = ".fifo" if self.boolean(properties[fifo].value) is True else ""
-            self._names[logical_id] = logical_id + suffix  # also if a name refers to itself
+            # Also if a name refers to itself.
+            self._names[logical_id] = _short(logical_id) + suffix
             given = self.text(properties[key].value)
             if UNKNOWN not in given:
                 self._names[logical_id] = given
@@ -223,11 +229,13 @@ class Intrinsics:
         if name in self.parameters and not self._takes_defaults:
             return f"${{{self.parameters[name].name}}}"
         declared = self._root.at("Parameters", name)
-        default = declared["Default"].value
+        # The default of such a parameter names a value in the Parameter Store.
+        is_stored = str(declared["Type"].value).startswith("AWS::SSM::")
+        default = None if is_stored else declared["Default"].value
         if default is not None:
             self._used.add(name)
         if isinstance(default, str) and "List" in str(declared["Type"].value):
-            return default.split(",")
+            return [item.strip() for item in default.split(",")]
         return default if isinstance(default, (str, int, float)) else UNKNOWN
 
     def _attribute(self, name: str, attribute: object) -> object:
@@ -256,7 +264,14 @@ class Intrinsics:
         def replaced(match: re.Match[str]) -> str:
             return "${" + match[2] + "}" if match[1] else known(match[2].strip())
 
-        return _SUBSTITUTED.sub(replaced, text)
+        return _DYNAMIC.sub(UNKNOWN, _SUBSTITUTED.sub(replaced, text))
+
+
+def _short(logical_id: str) -> str:
+    if len(logical_id) <= _LONGEST_STEM:
+        return logical_id
+    mark = f"{zlib.crc32(logical_id.encode()):08x}"
+    return logical_id[: _LONGEST_STEM - len(mark)] + mark
 
 
 def _references(value: object) -> Iterator[str]:
@@ -291,17 +306,29 @@ def template_of(document: Document) -> Document:
     root = Node(document.values)
     if "Resources" in root or "provider" not in root:
         return document
-    listed = list(root["resources"].elements()) or [root["resources"]]
     values: dict[str, dict[str, object]] = {"Resources": {}, "Conditions": {}}
-    for place in listed:
+    for place in _parts(root["resources"]):
         for section, known in values.items():
             known |= {key: _resolved(item.value, root) for key, item in place[section].items()}
-    for name, function in root["functions"].items():
+    functions = [item for place in _parts(root["functions"]) for item in place.items()]
+    for name, function in functions:
         values["Resources"][f"{name}LambdaFunction"] = {
             "Type": "AWS::Serverless::Function",
             "Properties": _resolved(_function(function), root),
         }
+    # A part that is in another file is noted as a key that is not supported.
+    parts = [
+        *_parts(root["resources"]),
+        *_parts(root["functions"]),
+        *(item for _, item in functions),
+    ]
+    values |= {part.text: {"": part.text} for part in parts if part.text}
     return replace(document, values=values, line=lambda path: document.line(("resources", *path)))
+
+
+def _parts(place: Node) -> list[Node]:
+    """The tables of a section, which is a table or a list of tables."""
+    return list(place.elements()) or [place]
 
 
 def _function(function: Node) -> Mapping[str, object]:
@@ -318,6 +345,9 @@ def _events(function: Node) -> Iterator[tuple[str, object]]:
             properties = {"Queue": arn, "BatchSize": queue["batchSize"].value}
             found = {key: value for key, value in properties.items() if value is not None}
             yield f"Event{number}", {"Type": "SQS", "Properties": found}
+        elif event.is_there:
+            kind = next((key for key, _ in event.items()), event.text)
+            yield f"Event{number}", {"Type": kind}
 
 
 def _resolved(value: object, root: Node) -> object:
@@ -337,14 +367,18 @@ def _resolved(value: object, root: Node) -> object:
 
 
 def _variable(match: re.Match[str], root: Node) -> str:
-    name, default = match["name"].strip(), match["default"]
-    source, _, path = name.partition(":")
-    found: object = None
-    if source == "self":
-        found = root.at(*path.split(".")).value
-    elif name == "sls:stage":
-        found = root.at("provider", "stage").value or "dev"
-    elif name == "opt:stage":
-        found = default or "dev"
-    found = default if found is None else found
-    return str(found) if isinstance(found, (str, int)) else UNKNOWN
+    for text in match[1].split(","):
+        found = _alternative(text.strip(), root)
+        if found is not None:
+            return str(found) if isinstance(found, (str, int)) else UNKNOWN
+    return "dev" if match[1].startswith("opt:stage") else UNKNOWN
+
+
+def _alternative(text: str, root: Node) -> object:
+    """The value of a source or of a constant; None if only a deployment knows it."""
+    if not re.match(_SOURCE, text):
+        return text.strip("'\"")
+    source, _, path = text.partition(":")
+    if text in ("sls:stage", "self:provider.stage"):
+        return root.at("provider", "stage").value or "dev"
+    return root.at(*path.split(".")).value if source == "self" else None

@@ -31,10 +31,12 @@ _NUMBERS = frozenset(["double", "float", "int32", "int64"])
 # A model checks types only.
 _CHECKS = frozenset(
     [
-        "contains", "contentMediaType", "dependentRequired", "dependentSchemas", "else",
-        "exclusiveMaximum", "exclusiveMinimum", "if", "maxItems", "maxLength", "maxProperties",
-        "maximum", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "not",
-        "pattern", "patternProperties", "propertyNames", "then", "uniqueItems",
+        "$dynamicRef", "$recursiveRef", "additionalItems", "contains", "contentMediaType",
+        "contentSchema", "dependencies", "dependentRequired", "dependentSchemas", "else",
+        "exclusiveMaximum", "exclusiveMinimum", "if", "maxContains", "maxItems", "maxLength",
+        "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties", "minimum",
+        "multipleOf", "not", "pattern", "patternProperties", "propertyNames", "then",
+        "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
     ]
 )  # fmt: skip
 # These say nothing about the type of a value.
@@ -45,6 +47,8 @@ _WITHOUT_TYPE = frozenset(
         "readOnly", "title", "writeOnly",
     ]
 )  # fmt: skip
+# These change nothing beside a `$ref`; a field's default is read there in any case.
+_BESIDE = _WITHOUT_TYPE - {"allOf", "anyOf", "oneOf"} | {"$ref"}
 _KINDS = ("null", "boolean", "integer", "number", "string", "array", "object")
 _EVERY_KIND = frozenset(_KINDS)
 # A document with more parts than this is a bomb, or at least no description of a message.
@@ -61,9 +65,16 @@ class Schemas:
     """
 
     def __init__(
-        self, references: References, result: ImportResult, models: dict[str, object]
+        self,
+        references: References,
+        result: ImportResult,
+        models: dict[str, object],
+        *,
+        reads_beside: bool = False,
     ) -> None:
         self._references = references
+        #: Whether keys beside a `$ref` count, as they do since draft 2019-09.
+        self._reads_beside = reads_beside
         self._result = result
         self._names: dict[frozenset[Path], str] = {}
         self._open: list[frozenset[Path]] = []
@@ -109,7 +120,7 @@ class Schemas:
 
         `resolved` are the paths of alternatives of which the schemas have one already.
         """
-        starts = [self._references.follow(node) for node in nodes]
+        starts = [start for node in nodes for start in self._followed(node)]
         starts = [start for start in starts if isinstance(start.value, Mapping)]
         if not starts:
             return _ANY
@@ -123,7 +134,7 @@ class Schemas:
         if self._made > _MOST_TYPES:
             self._result.note(Node(None), f"has more than {_MOST_TYPES} types: the others are Any")
             return _ANY
-        if len(starts) == 1:
+        if len(nodes) == 1:
             hint = self._hint(nodes[0], starts[0], hint)
         self._open.append(key)
         found = self._of_parts(list(self._parts(starts)), hint, resolved)
@@ -144,11 +155,23 @@ class Schemas:
         seen: set[Path] = set()
         waiting = list(reversed(list(starts)))
         while waiting:
-            part = self._references.follow(waiting.pop())
-            if part.path not in seen and isinstance(part.value, Mapping):
-                seen.add(part.path)
-                yield part
-                waiting += reversed(list(part["allOf"].elements()))
+            for part in self._followed(waiting.pop()):
+                if part.path not in seen and isinstance(part.value, Mapping):
+                    seen.add(part.path)
+                    yield part
+                    waiting += reversed(list(part["allOf"].elements()))
+
+    def _followed(self, node: Node) -> list[Node]:
+        """The schema that a place refers to, after the keys that stand beside references to it."""
+        *places, target = self._references.chain(node)
+        if not self._reads_beside:
+            return [target]
+        tables = [dict(place.items()) for place in places]
+        return [
+            place.with_value({key: item.value for key, item in table.items() if key != "$ref"})
+            for place, table in zip(places, tables, strict=True)
+            if not set(table) <= _BESIDE
+        ] + [target]
 
     def _of_parts(self, parts: list[Node], hint: str, resolved: frozenset[Path]) -> Type:
         kinds = self._kinds(parts)
@@ -382,7 +405,9 @@ def add(draft: Draft, path: FilePath) -> Draft:
 
     def read(root: Node) -> ImportResult:
         result = ImportResult()
-        schemas = Schemas(References(root, result.problem, document.folder), result, models)
+        is_old = "draft-0" in str(root["$schema"].value)
+        references = References(root, result.problem, document.folder)
+        schemas = Schemas(references, result, models, reads_beside=not is_old)
         schemas.payload([(root, path.name.partition(".")[0])])
         return result
 

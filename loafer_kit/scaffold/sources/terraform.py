@@ -22,9 +22,9 @@ from loafer_kit.scaffold.sources.import_results import (
     keys,
     last_part,
     listed,
+    queue_keys,
     queue_of,
     subscription,
-    texts,
     whole_number,
 )
 from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources, references
@@ -34,29 +34,17 @@ from loafer_kit.scaffold.spec.specs import Draft
 # Values that the provider computes or repeats.
 _COMPUTED = "arn id name_prefix owner region tags_all timeouts"
 
-_QUEUE_DEFAULTS = {
-    "delay_seconds": "0",
-    "kms_data_key_reuse_period_seconds": "300",
-    "max_message_size": MESSAGE_SIZES,
-    "message_retention_seconds": "345600",
-    "receive_wait_time_seconds": "0",
-    "sqs_managed_sse_enabled": "true",
-    "visibility_timeout_seconds": "30",
-}
-_QUEUE_KEYS = keys(
-    f"""
-    {_COMPUTED} content_based_deduplication deduplication_scope fifo_queue fifo_throughput_limit name
-    receive_wait_time_seconds redrive_policy url visibility_timeout_seconds
-    """,
-    **_QUEUE_DEFAULTS,
-)
-# The spec has the name of a dead-letter queue only.
-_DEAD_LETTER_QUEUE_KEYS = keys(
+_QUEUE_KEYS, _DEAD_LETTER_QUEUE_KEYS = queue_keys(
     f"{_COMPUTED} fifo_queue name url",
-    **_QUEUE_DEFAULTS,
-    content_based_deduplication="false",
-    deduplication_scope="queue",
-    fifo_throughput_limit="perqueue",
+    "receive_wait_time_seconds redrive_policy visibility_timeout_seconds",
+    lambda row: row.name,
+    delay_seconds="0",
+    kms_data_key_reuse_period_seconds="300",
+    max_message_size=MESSAGE_SIZES,
+    message_retention_seconds="345600",
+    receive_wait_time_seconds="0",
+    sqs_managed_sse_enabled="true",
+    visibility_timeout_seconds="30",
 )
 _REDRIVE_POLICY_KEYS = keys(f"{_COMPUTED} queue_url redrive_policy")
 _SAMPLE_RATES = [
@@ -96,6 +84,15 @@ _MAPPING_KEYS = keys(
 _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
+_READ_BY = "loafer-kit new service NAME --from-terraform -`"
+#: What to run for the files of Terraform itself.
+_COMMANDS = {
+    ".tf": (
+        "HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
+        f"{_READ_BY}"
+    ),
+    ".tfstate": f"a state file is not read; run `terraform show -json | {_READ_BY}",
+}
 # The provider writes every value; AWS's defaults are left out of the spec.
 _SETTINGS = {
     "receive_wait_time_seconds": ("wait_time", 0),
@@ -109,14 +106,13 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
 
     The dead-letter queues of `include` get routes too.
     """
-    if path.suffix == ".tf":
-        raise ConfigurationError(
-            f"{path}: HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
-            "loafer-kit new service NAME --from-terraform -`"
-        )
+    if path.suffix in _COMMANDS:
+        raise ConfigurationError(f"{path}: {_COMMANDS[path.suffix]}")
     document = documents.load(
         path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
     )
+    if "lineage" in document.values:
+        raise ConfigurationError(f"{path}: {_COMMANDS['.tfstate']}")
     return draft_of(document, lambda root: _Reader(root, include).read())
 
 
@@ -248,7 +244,8 @@ class _Reader:
         if protocol != "sqs":
             self._note(resource, f"delivers by {quoted(protocol)}, not to a queue")
             return
-        topic, queue = self._target(resource, "topic_arn"), self._target(resource, "endpoint")
+        queue = self._target(resource, "endpoint")
+        topic = self._target(resource, "topic_arn", otherwise=queue)
         if topic is None or queue is None:
             return
         self._result.queue(queue, resource.node)
@@ -290,8 +287,18 @@ class _Reader:
         self._result.readers.append((name, resource.node))
         self._note_unsupported(resource, _MAPPING_KEYS)
 
-    def _target(self, resource: Resource, key: str, within: str | None = None) -> str | None:
-        """The name of the queue or topic that a value, or a plan's expression for it, refers to."""
+    def _target(
+        self,
+        resource: Resource,
+        key: str,
+        within: str | None = None,
+        *,
+        otherwise: str | None = None,
+    ) -> str | None:
+        """The name of the queue or topic that a value, or a plan's expression for it, refers to.
+
+        It is `otherwise` if only `terraform apply` knows it.
+        """
         value = resource[key]
         if value.is_there:
             arn = value.parsed[within] if within else value
@@ -302,7 +309,9 @@ class _Reader:
         if len(found) == 1:
             return found.pop()
         if found or not knows_all:
-            self._note(resource, f"its {key} {_WHEN_APPLIED}: left out")
+            result = "left out" if otherwise is None else f"the spec calls it {otherwise}"
+            self._note(resource, f"its {key} {_WHEN_APPLIED}: {result}")
+            return otherwise
         return None
 
     def _dead_letters(self) -> None:
@@ -311,10 +320,7 @@ class _Reader:
             if self._is_read(resource):
                 continue
             owner = quoted(resource.address)
-            for place in dead_letter_targets(resource.node["values"].value):
-                for text in texts(place):
-                    if name := queue_of(text):
-                        self._result.dead_letter(name, owner)
+            self._result.dead_letters_of(owner, resource.node["values"].value, queue_of)
             for place in dead_letter_targets(resource.expressions.value):
                 for address in self._resources.referred(resource, place)[0]:
                     if address in self._names and f"{_QUEUE}." in address:

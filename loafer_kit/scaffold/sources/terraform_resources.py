@@ -2,11 +2,11 @@
 
 import itertools
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from loafer_kit.scaffold.sources.documents import Node
-from loafer_kit.scaffold.sources.import_results import texts
+from loafer_kit.scaffold.sources.import_results import texts, values_of
 
 # Not a default of AWS: a note is due.
 _LATER = "known when applied"
@@ -18,6 +18,7 @@ _STEP = re.compile(rf"module\.(?P<name>[\w-]+)(?P<index>{_INDEX})")
 _RESOURCE = re.compile(rf"((?:data\.)?aws_(?:sqs_queue|sns_topic)\.[\w-]+)({_INDEX})")
 _OUTPUT = re.compile(rf"{_STEP.pattern}\.(?P<output>[\w-]+)")
 _VARIABLE = re.compile(r"var\.([\w-]+)")
+_REFERENCES = re.compile("references")
 _CUT = re.compile(r"[.\[]")
 _NOWHERE = Node(None)
 
@@ -157,20 +158,8 @@ def _chosen(address: str, index: str, known: Collection[str], origin: Resource) 
 
 def references(value: object) -> Iterator[str]:
     """The references within an expression, without those that another one makes more exact."""
-    found = [text for part in _parts(value) for text in texts(part)]
+    found = [text for part in values_of(value, _REFERENCES) for text in texts(part)]
     less_exact = {
         text[: cut.start()] for text in found for cut in itertools.islice(_CUT.finditer(text), 20)
     }
     yield from (text for text in dict.fromkeys(found) if text not in less_exact)
-
-
-def _parts(value: object) -> Iterator[object]:
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, Mapping) and "references" in item:
-            yield item["references"]
-        elif isinstance(item, Mapping):
-            waiting += item.values()
-        elif isinstance(item, list):
-            waiting += item

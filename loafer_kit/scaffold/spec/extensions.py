@@ -1,4 +1,4 @@
-"""The spec of an extension, from the arguments of the command line to a template's variables."""
+"""The variables of an extension's template, from the arguments of the command line."""
 
 import builtins
 import json
@@ -6,7 +6,6 @@ import keyword
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from loafer_kit import __version__
@@ -29,22 +28,8 @@ _TAKEN |= {"Message", "Middleware", "Once", "Provider", "ProviderContract", "Que
 _TAKEN |= {"Service", "TestProvider"}
 
 
-@dataclass(frozen=True, slots=True)
-class ExtensionSpec:
-    """An extension: its names, its settings and its optional parts."""
-
-    name: str
-    package: str
-    class_name: str
-    settings: tuple[tuple[str, Value], ...]
-    required: tuple[str, ...]
-    like: str
-    cli: bool
-
-    @property
-    def consumer(self) -> bool:
-        """Whether it has a consumer for an Application."""
-        return self.like == "consumer"
+#: The variables of `templates/extension`.
+Context = dict[str, Any]
 
 
 def extension(
@@ -55,10 +40,11 @@ def extension(
     like: str | None = None,
     consumer: bool = False,
     cli: bool = False,
-) -> ExtensionSpec:
-    """Make the spec of `NAME --setting NAME=default --required NAME`.
+) -> Context:
+    """The extension `NAME --setting NAME=default --required NAME`; SpecError with all problems.
 
-    `like` is one of `KINDS`, by default a resource; `consumer` is short for a consumer. Settings without the extension's prefix get it. Raises `SpecError` with all problems.
+    `like` is one of `KINDS`, by default a resource; `consumer` is short for a consumer. Settings
+    without the extension's prefix get it.
     """
     words = _words(name)
     prefix = "_".join(words).upper()
@@ -70,19 +56,25 @@ def extension(
     problems.extend(_kind_problems(kind, consumer=consumer))
     if problems:
         raise SpecError(problems)
-    return ExtensionSpec(
-        name=f"loafer-kit-{'-'.join(words).lower()}",
-        package=f"loafer_kit_{'_'.join(words).lower()}",
-        class_name=_class_name(words),
-        settings=tuple(defaults.items()),
-        required=tuple(wanted),
-        like=kind,
-        cli=cli,
-    )
+    stem = "_".join(words).lower()
+    class_name = _class_name(words)
+    return {
+        "name": f"loafer-kit-{'-'.join(words).lower()}",
+        "package": f"loafer_kit_{stem}",
+        "class_name": class_name,
+        "key": class_name.lower(),
+        "namespace": stem.replace("_", "-"),
+        "version": __version__,
+        "settings": [{"name": name, "default": value} for name, value in defaults.items()],
+        "required": wanted,
+        "like": kind,
+        "consumer": kind == "consumer",
+        "cli": cli,
+    }
 
 
-def from_lock(values: Mapping[str, object]) -> ExtensionSpec:
-    """Make the spec from the arguments of `extension` that a lock has kept."""
+def from_lock(values: Mapping[str, object]) -> Context:
+    """The extension of the arguments of `extension` that a lock has kept."""
     try:
         name, settings, required = (values[key] for key in ("name", "settings", "required"))
         texts = [name, *cast("list[object]", settings), *cast("list[object]", required)]
@@ -113,24 +105,6 @@ def name_problems(name: str) -> Iterator[Problem]:
         why = f"an extension's class cannot be named {class_name}, which is already in use"
     if why is not None:
         yield Problem(("name",), why)
-
-
-def context(spec: ExtensionSpec) -> dict[str, Any]:
-    """The variables of `templates/extension`."""
-    stem = spec.package.removeprefix("loafer_kit_")
-    return {
-        "name": spec.name,
-        "package": spec.package,
-        "class_name": spec.class_name,
-        "key": spec.class_name.lower(),
-        "namespace": stem.replace("_", "-"),
-        "version": __version__,
-        "settings": [{"name": name, "default": value} for name, value in spec.settings],
-        "required": list(spec.required),
-        "like": spec.like,
-        "consumer": spec.consumer,
-        "cli": spec.cli,
-    }
 
 
 def _words(name: str) -> list[str]:

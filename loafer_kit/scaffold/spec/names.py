@@ -14,23 +14,34 @@ from loafer_kit.scaffold.escaping import quoted
 
 Rule = Callable[[str], str | None]
 
-# The import packages of the base install: a service of the same name would hide them.
-# `tests/scaffold/spec/test_names.py` compares this list with the installed packages.
+# The import packages of the base install and of the extras: a service of the same name would hide
+# them. `tests/scaffold/spec/test_names.py` compares this list with the installed packages.
 DEPENDENCIES = frozenset(
     [
-        "aiobotocore", "aiohappyeyeballs", "aiohttp", "aioitertools", "aiosignal", "annotated_doc",
-        "annotated_types", "attr", "attrs", "botocore", "dateutil", "frozenlist", "idna",
-        "jmespath", "loafer_kit", "markdown_it", "mdurl", "multidict", "propcache", "pydantic",
-        "pydantic_core", "pygments", "rich", "shellingham", "six", "typer", "typing_extensions",
-        "typing_inspection", "urllib3", "wrapt", "yarl",
+        "aio_pika", "aiobotocore", "aiohappyeyeballs", "aiohttp", "aioitertools", "aiormq",
+        "aiosignal", "alembic", "annotated_doc", "annotated_types", "antlr4", "anyio", "arrow",
+        "attr", "attrs", "aws_xray_sdk", "binaryornot", "blackd", "blib2to3", "blinker", "botocore",
+        "certifi", "cffi", "cfnlint", "charset_normalizer", "click", "cookiecutter", "cryptography",
+        "dateutil", "docker", "dotenv", "flask", "flask_cors", "frozenlist", "graphql", "greenlet",
+        "idna", "isympy", "itsdangerous", "jinja2", "jmespath", "joserfc", "jsonpatch",
+        "jsonpatch_cli", "jsonpath_ng", "jsonpointer", "jsonschema", "jsonschema_path",
+        "jsonschema_specifications", "lazy_object_proxy", "loafer_kit", "mako", "markdown_it",
+        "markupsafe", "mdurl", "mpmath", "multidict", "mypy_extensions", "networkx",
+        "openapi_schema_validator", "openapi_spec_validator", "opentelemetry", "packaging", "pamqp",
+        "pathable", "pathspec", "platformdirs", "propcache", "py_partiql_parser", "pycparser",
+        "pydantic", "pydantic_core", "pydantic_settings", "pygments", "pyparsing", "pytokens",
+        "redis", "referencing", "regex", "requests", "responses", "rfc3339_validator", "rich",
+        "rpds", "s3transfer", "sentry_sdk", "shellingham", "six", "slugify", "sqlalchemy",
+        "structlog", "sympy", "text_unidecode", "typer", "typing_extensions", "typing_inspection",
+        "tzdata", "urllib3", "watchfiles", "werkzeug", "wrapt", "xmltodict", "yaml", "yarl",
     ]
 )  # fmt: skip
 # The packages and folders that the tools of a service use.
 TOOLS = frozenset(
     [
-        "black", "boto3", "conftest", "docs", "hatchling", "hypothesis", "moto", "mypy", "pip",
-        "pluggy", "pytest", "pytest_asyncio", "ruff", "setup", "setuptools", "src", "tests",
-        "uvloop", "wheel",
+        "black", "boto3", "build", "conftest", "deploy", "dist", "docs", "hatchling", "hypothesis",
+        "moto", "mypy", "pip", "pluggy", "pytest", "pytest_asyncio", "ruff", "setup", "setuptools",
+        "src", "tests", "uvloop", "wheel",
     ]
 )  # fmt: skip
 # Names that the generated modules import themselves.

@@ -1,14 +1,16 @@
-"""The models of messages: validation, order of definition, attribute names, examples."""
+"""The models of messages: validation, order of definition, attribute names, examples, JSON Schemas."""
 
 import keyword
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.spec import names, payload_types
 from loafer_kit.scaffold.spec.payload_types import SCALARS, Type
 from loafer_kit.scaffold.spec.specs import Path, Payloads, PayloadSpec, Problem
+
+Schema = dict[str, Any]
 
 MOST = 200
 
@@ -225,3 +227,67 @@ class _Examples:
             if not type_.may_be_absent
             or (self._everything and not self._is_large and type_.models().isdisjoint(inside))
         }
+
+
+# JSON Schema.
+
+_SCHEMAS: dict[str, Schema] = {
+    "Any": {},
+    "bool": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "float": {"type": "number"},
+    "int": {"type": "integer"},
+    "time": {"type": "string", "format": "time"},
+    "timedelta": {"type": "string", "format": "duration"},
+    "IPv4Address": {"type": "string", "format": "ipv4"},
+    "IPv6Address": {"type": "string", "format": "ipv6"},
+    "UUID": {"type": "string", "format": "uuid"},
+}
+
+
+def schema(name: str, found: Payloads) -> Schema:
+    """The schema of messages that fit a model; those of the models are in its `$defs`."""
+    waiting, definitions = [name], dict[str, Schema]()
+    while waiting:
+        payload = found[waiting.pop()]
+        if payload.name not in definitions:
+            definitions[payload.name] = (
+                _schema_of(payload.union) if payload.union else _schema_of_fields(payload.fields)
+            )
+            waiting += sorted(set().union(*(type_.models() for type_ in payload.types)))
+    return {**_reference(name), "$defs": definitions}
+
+
+def _schema_of_fields(fields: Mapping[str, Type]) -> Schema:
+    return {
+        "type": "object",
+        "properties": {key: _schema_of(type_) for key, type_ in fields.items()},
+        "required": [key for key, type_ in fields.items() if not type_.may_be_absent],
+    }
+
+
+def _schema_of(type_: Type) -> Schema:
+    schema = _schema_of_values(type_)
+    if type_.optional:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return schema if type_.default is None else {**schema, "default": type_.default}
+
+
+def _schema_of_values(type_: Type) -> Schema:
+    if type_.choices:
+        return {"anyOf": [_schema_of(choice) for choice in type_.choices]}
+    if type_.values:
+        return {"enum": list(type_.values)}
+    if type_.item is not None:
+        inner = _schema_of(type_.item)
+        if type_.name == "list":
+            return {"type": "array", "items": inner}
+        return {"type": "object", "additionalProperties": inner}
+    if type_.models():
+        return _reference(type_.name)
+    return dict(_SCHEMAS.get(type_.name, {"type": "string"}))
+
+
+def _reference(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}

@@ -1,11 +1,11 @@
-"""Makes a spec of a draft: reads each key by its row and collects all problems."""
+"""What the rows of keys make: a spec of a draft, with all its problems, and the JSON Schema of specs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.spec import contradictions, names, payloads
+from loafer_kit.scaffold.spec import contradictions, names, payload_types, payloads
 from loafer_kit.scaffold.spec.contradictions import Entry, Values
 from loafer_kit.scaffold.spec.fields import (
     AMQP,
@@ -24,6 +24,7 @@ from loafer_kit.scaffold.spec.fields import (
     Field,
     Value,
 )
+from loafer_kit.scaffold.spec.payloads import Schema
 from loafer_kit.scaffold.spec.specs import (
     Draft,
     Parameter,
@@ -255,3 +256,93 @@ def _unknown(key: object, known: Sequence[str], path: Path) -> Problem:
         listed = "; `loafer-kit schema` lists the keys"
     hint = names.did_you_mean(name.replace("-", "_"), known) or listed
     return Problem((*path, name), f"is not a known key{hint}")
+
+
+# JSON Schema.
+
+
+def schema() -> Schema:
+    """The schema of `loafer.toml` and other spec files of a service."""
+    schema = _schema_of_table(SERVICE, "A service that loafer-kit writes.")
+    schema["properties"]["queues"] = {
+        "type": "array",
+        "description": "The queues whose messages the service handles.",
+        "minItems": 1,
+        "items": _schema_of_table(EVERY, "A queue and the code that handles its messages."),
+    }
+    queue = schema["properties"]["queues"]["items"]["properties"]
+    queue["topic"] = {
+        "description": queue["topic"].pop("description"),
+        "anyOf": [queue["topic"], _schema_of_table(TOPIC, "A topic, and who creates it.")],
+    }
+    queue["types"] |= {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": f"^(?:{names.KEY.pattern})$"},
+        "additionalProperties": _schema_of_table(
+            TYPE, "A type of messages, and the code that handles it."
+        ),
+    }
+    schema["properties"]["parameters"] = {
+        "type": "array",
+        "description": "What differs between the stages of the service.",
+        "items": _schema_of_table(
+            PARAMETER, "An environment variable that names of queues contain."
+        ),
+    }
+    schema["properties"]["payloads"] = _schema_of_payloads()
+    schema["required"].append("queues")
+    schema["properties"]["with"] = {
+        "type": "array",
+        "description": "The artefacts that ship the service, as with `--with`.",
+        "items": {"enum": list(ARTEFACT_NAMES)},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer"} | schema
+
+
+def _schema_of_payloads() -> Schema:
+    scalars = ", ".join(payload_types.SCALARS)
+    fields = {
+        "type": "object",
+        "propertyNames": {"pattern": f"^(?:{names.KEY.pattern})$"},
+        "maxProperties": payloads.MOST,
+        "additionalProperties": {
+            "type": "string",
+            "description": (
+                f"A Python annotation: {scalars}; a model; list[...]; dict[str, ...]; "
+                "Literal['a', 'b']; T | U. A field whose type ends in `| None` may be absent or "
+                "null, unless it is `Required[T | None]`; `T = 'open'` has a default."
+            ),
+        },
+    }
+    union = {"type": "string", "description": "A union of models: 'Placed | Paid'."}
+    return {
+        "type": "object",
+        "description": "The models of messages, each a table of a JSON object's keys and types.",
+        "propertyNames": {"pattern": f"^(?:{names.IDENTIFIER.pattern})$"},
+        "maxProperties": payloads.MOST,
+        "additionalProperties": {"anyOf": [fields, union]},
+    }
+
+
+def _schema_of_table(fields: Sequence[Field], description: str) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {field.name: _schema_of_value(field) for field in fields},
+        "required": [field.name for field in fields if field.required],
+        "additionalProperties": False,
+    }
+
+
+def _schema_of_value(field: Field) -> Schema:
+    schema: Schema = {
+        "type": ["object", "string"] if field.kind == "object" else field.kind,
+        "description": field.doc,
+        "enum": list(field.choices) or None,
+        "pattern": f"^(?:{field.pattern.pattern})$" if field.pattern else None,
+        "minimum": field.minimum,
+        "exclusiveMinimum": field.more_than,
+        "maximum": field.maximum,
+    }
+    return {key: value for key, value in schema.items() if value is not None}

@@ -14,7 +14,7 @@ from kept_projects import run
 from terminals import Person
 
 from loafer_kit.cli.terminal import completions
-from loafer_kit.local.records import ServerRecord, announce
+from loafer_kit.local.servers import ServerRecord, announce
 from loafer_kit.scaffold.spec import fields
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,8 @@ import pytest
 from extra_services import server_with
 
 from loafer_kit.contrib.idempotency.dynamodb import DynamoDBStore
-from loafer_kit.contrib.idempotency.memory import MemoryStore
 from loafer_kit.contrib.idempotency.redis import RedisStore
-from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
+from loafer_kit.contrib.idempotency.stores import MemoryStore, SQLiteStore
 from loafer_kit.local import gates
 
 SERVICES = (*gates.SERVICES, "dynamodb")

@@ -11,8 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from loafer_kit.contrib.idempotency import Idempotency, middleware
-from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
+from loafer_kit.contrib.idempotency import Idempotency, SQLiteStore, middleware
 from loafer_kit.exceptions import RetryMessage
 
 KEYS = 12

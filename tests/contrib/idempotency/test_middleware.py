@@ -11,8 +11,7 @@ import pytest
 
 from loafer_kit import LoaferManager, outcomes
 from loafer_kit.applications import Application
-from loafer_kit.contrib.idempotency import Idempotency, attribute
-from loafer_kit.contrib.idempotency.memory import MemoryStore
+from loafer_kit.contrib.idempotency import Idempotency, MemoryStore, attribute
 from loafer_kit.exceptions import ConfigurationError, DeleteMessage, RejectMessage, RetryMessage
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.routes import Route

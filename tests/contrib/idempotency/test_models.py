@@ -6,8 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from loafer_kit.contrib.idempotency.memory import MemoryStore
-from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
+from loafer_kit.contrib.idempotency import MemoryStore, SQLiteStore
 
 KEYS = st.sampled_from(["a", "b"])
 OWNERS = st.sampled_from(["one", "two"])

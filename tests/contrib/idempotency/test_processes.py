@@ -49,8 +49,7 @@ def test_no_two_workers_handle_a_key_at_once_and_none_again_unless_one_was_kille
 
 SERVICE = """
     import asyncio, sys
-    from loafer_kit.contrib.idempotency import Idempotency
-    from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
+    from loafer_kit.contrib.idempotency import Idempotency, SQLiteStore
     from loafer_kit.ext.aws.routes import SQSRoute
     from loafer_kit.managers import LoaferManager
 

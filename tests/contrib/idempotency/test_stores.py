@@ -10,9 +10,8 @@ import pytest
 from redis.exceptions import RedisError
 
 from loafer_kit.contrib.idempotency.dynamodb import DynamoDBStore
-from loafer_kit.contrib.idempotency.memory import MemoryStore
 from loafer_kit.contrib.idempotency.redis import RedisStore
-from loafer_kit.contrib.idempotency.sqlite import SQLiteStore
+from loafer_kit.contrib.idempotency.stores import MemoryStore, SQLiteStore
 from loafer_kit.exceptions import ConfigurationError, MissingExtraError, ProviderError
 
 #: Seconds: records that must not expire within a test, and those that must.

@@ -22,6 +22,7 @@ from loafer_kit.ext.aws.providers import SQSProvider
         ({}, {"linger": -1}, "linger must be a number of at least 0"),
         ({}, {"max_processing_time": 0}, "max_processing_time must be a number greater than 0"),
         ({}, {"dead_letter_queue": ""}, "dead_letter_queue must be a name"),
+        ("http://here", {}, "options must be a dict of parameters of ReceiveMessage"),
         ({"WaitTimeSecond": 3}, {}, "Did you mean 'WaitTimeSeconds'?"),
         ({"WaitTimeSeconds": 21}, {}, "WaitTimeSeconds must be at most 20"),
         ({"WaitTimeSeconds": "3"}, {}, "WaitTimeSeconds must be a whole number"),

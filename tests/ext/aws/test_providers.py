@@ -348,6 +348,16 @@ async def test_providers_with_equal_options_share_their_clients(local_queues, st
     assert first._clients is second._clients
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("fetch_messages", "fetch"), ("confirm_message", "settle")]
+)
+def test_a_subclass_overrides_what_is_called(theirs, ours):
+    """A filter in a method that is never called would let everything through."""
+    with pytest.raises(TypeError, match=f"Mine overrides {theirs}.*: override {ours} instead"):
+        type("Mine", (SQSProvider,), {theirs: lambda self: None})
+    type("Mine", (SQSProvider,), {theirs: lambda self: None, ours: lambda self: None})
+
+
 async def test_bodies_stay_out_of_the_log(local_queues, started, caplog):
     """Whatever happens to a message, its body is in no line above DEBUG."""
     caplog.set_level(logging.INFO)

@@ -16,9 +16,8 @@ from scaffold.custom_templates import write
 
 from loafer_kit.cli.writing import diff
 from loafer_kit.exceptions import ConfigurationError, LoaferKitError
-from loafer_kit.scaffold.additions import extensions, pieces, queues
-from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
-from loafer_kit.scaffold.project import drift, history, locks, projects, updates
+from loafer_kit.scaffold.project import drift, extensions, locks, pieces, projects, queues, updates
+from loafer_kit.scaffold.project.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project.plans import digest
 from loafer_kit.scaffold.rendering import custom_templates
 from loafer_kit.scaffold.spec import validation
@@ -61,15 +60,15 @@ def updated(project):
 
 def destroyed(project):
     lock = projects.find_lock(project)
-    return map(diff, history.last(project, lock, partial(generator_of, project, lock)))
+    return map(diff, updates.undo(project, lock, partial(generator_of, project, lock)))
 
 
 def added(project):
     lock = projects.find_lock(project)
     generator = generator_of(project, lock)
     addition = queues.plan(projects.draft(project, lock), "c", generator)
-    changed = pieces.changes(project, addition.after, addition.apply)
-    return map(diff, pieces.recorded(project, changed, "add queue c", addition.apply))
+    changed = pieces.changes(project, lock, addition.after, addition.apply)
+    return map(diff, pieces.recorded(project, lock, changed, "add queue c", addition.apply))
 
 
 @st.composite

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.project import history, locks, updates, writing
+from loafer_kit.scaffold.project import locks, updates, writing
 from loafer_kit.scaffold.project.locks import Digest, Lock, TemplateRef
 from loafer_kit.scaffold.project.plans import Change, Plan, digest
 
@@ -23,7 +23,7 @@ LOCK = Lock(
         "empty": b"",
         "key": Digest("1" * 64),
     },
-    (history.record("new service", [Change("a.py", "overwrite", b"one", b"two")], None),),
+    (updates.record("new service", [Change("a.py", "overwrite", b"one", b"two")], None),),
 )
 
 
@@ -218,8 +218,8 @@ contents = st.none() | st.binary(max_size=20) | st.text("ab\n", max_size=20).map
 @given(contents, contents)
 def test_what_was_done_can_be_undone(before, after):
     """From what the record holds, whatever the change was."""
-    record = history.record("x", [Change("a", "overwrite", before, after)], None)
+    record = updates.record("x", [Change("a", "overwrite", before, after)], None)
 
     for edit in record.edits:
         assert edit.digest == (None if after is None else digest(after))
-        assert history.undone(edit, after).after == before
+        assert updates.undone(edit, after).after == before

@@ -56,7 +56,7 @@ def test_any_extension_is_formatted(name, settings, required, like, cli):
     pairs = [f"{key}={value}" for key, value in settings.items()]
     spec = extensions.extension(name, pairs, required, like=like, cli=cli)
 
-    found = python(builtin.render(templates.builtin("extension"), extensions.context(spec)))
+    found = python(builtin.render(templates.builtin("extension"), spec))
 
     assert formatted(found) == found
 
@@ -70,7 +70,7 @@ def test_black_is_not_needed_for_lines_that_fit(monkeypatch):
 
     builtin.render(templates.builtin("service"), contexts.service(service))
     projects.builtin("service").service(validation.service(draft), separate_tests=["orders"])
-    builtin.render(templates.builtin("extension"), extensions.context(extension))
+    builtin.render(templates.builtin("extension"), extension)
 
 
 @pytest.fixture(params=["libyaml", "Python"])

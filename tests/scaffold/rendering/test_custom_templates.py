@@ -723,7 +723,7 @@ from loafer_kit.scaffold.rendering import custom_templates, templates
 loaded = []
 for reference in sys.argv[1:]:
     template = custom_templates.load(templates.named(reference), Path(), lambda code: True)
-    made = custom_templates.render(template, {{"name": "x"}}, {{}})
+    made = template.render({{"name": "x"}}, {{}})
     assert {{"a", "b"}} <= set(made.plan.files), made
     loaded.append(template)  # lives as long as the process
 {last}

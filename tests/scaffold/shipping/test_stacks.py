@@ -9,7 +9,7 @@ from scaffold.shipping.rendered import decoded
 from typer.testing import CliRunner
 
 from loafer_kit.cli import app
-from loafer_kit.local.clients import Clients
+from loafer_kit.local.queues import Clients
 from loafer_kit.scaffold import shipping
 
 # The server knows stacks, but not these resources of theirs: it says so, and leaves them out.

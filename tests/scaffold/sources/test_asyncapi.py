@@ -510,6 +510,129 @@ def test_messages_that_nothing_tells_apart_have_one_handler(tmp_path, other):
     validation.service(draft)
 
 
+@pytest.mark.parametrize("reference", ["./order.avsc", "https://example.com/order.avsc"])
+def test_a_schema_in_another_format_is_not_read(tmp_path, reference):
+    """Avro's may be in a file, or on the network."""
+    content = version_3(payload={"$ref": reference})
+    (message,) = content["channels"]["orders"]["messages"].values()
+    message["schemaFormat"] = "application/vnd.apache.avro;version=1.9.0"
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert not draft.problems
+    assert "is not JSON Schema: the handler gets the decoded content" in messages_of(draft)
+
+
+def with_operations(payloads):
+    """A document with an operation for each message of one channel."""
+    content = version_3(queue={"name": "orders"})
+    channel = {"$ref": "#/channels/orders"}
+    content["channels"]["orders"]["messages"] = {
+        name: {"payload": schema} for name, schema in payloads.items()
+    }
+    content["operations"] = {
+        f"on{name}": {
+            "action": "receive",
+            "channel": channel,
+            "messages": [{"$ref": f"#/channels/orders/messages/{name}"}],
+        }
+        for name in payloads
+    }
+    return content
+
+
+def test_operations_of_one_queue_are_the_handlers_of_their_types(tmp_path):
+    """No message of a later operation is lost."""
+    content = with_operations({"Placed": event("order.placed"), "Paid": event("order.paid")})
+    content["operations"]["handleOrderPaid"] = content["operations"].pop("onPaid")
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    (queue,) = draft.values["queues"]
+    assert queue["types"] == {
+        "order.placed": {"payload": "Placed", "handler": "on_placed"},
+        "order.paid": {"payload": "Paid", "handler": "handle_order_paid"},
+    }
+    assert not draft.notes
+    validation.service(draft)
+
+
+def test_operations_that_nothing_tells_apart_share_a_handler(tmp_path):
+    """It gets the messages of all."""
+    content = with_operations({"Placed": event("a"), "Paid": event(7), "Sent": event(8)})
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    (queue,) = draft.values["queues"]
+    assert draft.values["payloads"][queue["payload"]] == "Placed | Paid | Sent"
+    assert "handler" not in queue
+    assert messages_of(draft) == ["shares its queue's handler with another operation"] * 2
+    validation.service(draft)
+
+
+def test_the_types_of_an_operation_with_two_queues_have_handlers_of_their_own(tmp_path):
+    """Only those of the first queue are named after operations."""
+    content = with_operations({"Placed": event("a"), "Paid": event("b")})
+    queues = [{"name": "orders", "fifoQueue": False}, {"name": "copies", "fifoQueue": False}]
+    for operation in content["operations"].values():
+        operation["bindings"] = {"sqs": {"queues": queues}}
+    content["channels"]["orders"].pop("bindings", None)
+
+    service = validation.service(asyncapi.read(document(tmp_path, content)))
+
+    assert [queue.handlers for queue in service.queues] == [
+        ("on_placed", "on_paid"),
+        ("handle_a", "handle_b"),
+    ]
+
+
+def test_a_channel_and_its_operation_may_describe_one_queue(tmp_path):
+    """The operation names the handler, and nothing is noted."""
+    queue = {"name": "orders", "fifoQueue": False}
+    content = version_3(queue=queue)
+    (operation,) = content["operations"].values()
+    operation["bindings"] = {"sqs": {"queues": [dict(queue)]}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"] == [{"name": "orders", "handler": "on_order"}]
+    assert not draft.notes
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+        "arn:aws:sqs:eu-west-1:123456789012:orders.fifo",
+        "arn:aws:sns:eu-west-1:123456789012:orders.fifo",
+    ],
+)
+def test_an_address_on_aws_ends_with_the_name(tmp_path, address):
+    """Of a queue, or of a topic for a queue of its name."""
+    content = version_3()
+    content["channels"]["orders"]["address"] = address
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"][0]["name"] == "orders.fifo"
+
+
+def test_a_queue_that_is_described_twice_is_described_alike(tmp_path):
+    """Another description of it is noted, the same one is not."""
+    content = with_operations({"Placed": event("a"), "Paid": event("b")})
+    content["channels"]["orders"].pop("bindings", None)
+    queue = {"name": "orders", "visibilityTimeout": 60}
+    first, second = content["operations"].values()
+    first["bindings"] = {"sqs": {"queues": [queue]}}
+    second["bindings"] = {"sqs": {"queues": [dict(queue)]}}
+    assert not asyncapi.read(document(tmp_path, content)).notes
+
+    second["bindings"]["sqs"]["queues"][0]["visibilityTimeout"] = 90
+
+    draft = asyncapi.read(document(tmp_path, content))
+    assert messages_of(draft) == ["is left out: 'orders' is described before"]
+
+
 def test_two_queues_with_the_same_types_have_handlers_of_their_own(tmp_path):
     """The second gets other names."""
     content = version_3(payload={"oneOf": [event("a"), event("b")]})
@@ -595,6 +718,20 @@ def test_the_parameters_of_a_channel_are_those_of_the_spec(tmp_path, version, pa
     (queue,) = validation.service(draft).queues
     assert (queue.name, queue.dead_letter_queue) == ("${ENV}-orders", "${ENV}-dead")
     assert not any("default" in message for message in messages_of(draft))
+
+
+def test_the_schema_of_a_parameter_may_be_a_reference(tmp_path):
+    """Its default counts, and nothing of it is noted."""
+    content = in_channel(2, env={})
+    (channel,) = content["channels"].values()
+    channel["parameters"]["env"]["schema"] = {"$ref": "#/components/schemas/env"}
+    schema = {"type": "string", "default": "dev"}
+    content["components"] = {"schemas": {"env": schema}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["parameters"] == [{"name": "ENV", "default": "dev"}]
+    assert not any("unsupported" in message for message in messages_of(draft))
 
 
 def test_an_address_takes_parameters_without_a_binding(tmp_path):

@@ -149,6 +149,9 @@ def test_json_says_the_same(tmp_path):
         ({"Fn::If": ["IsRound", "yes", "no"]}, UNKNOWN),
         ({"Fn::ImportValue": "other"}, UNKNOWN),
         ({"Fn::Sub": "${Loop.QueueName}"}, "Loop-Loop"),
+        ({"Ref": "Stored"}, UNKNOWN),
+        ("a-{{resolve:ssm:/shop/name:1}}", f"a-{UNKNOWN}"),
+        ({"Fn::Sub": "a-{{resolve:ssm:/shop/${Stage}}}-b"}, f"a-{UNKNOWN}-b"),
     ],
 )
 def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
@@ -157,7 +160,8 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
         "Parameters": {
             "Stage": {"Type": "String", "Default": "prod"},
             "Owner": {"Type": "String"},
-            "Zones": {"Type": "CommaDelimitedList", "Default": "a,b"},
+            "Zones": {"Type": "CommaDelimitedList", "Default": "a, b"},
+            "Stored": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/shop/name"},
         },
         "Mappings": {"Names": {"prod": {"Queue": "mapped"}}},
         "Conditions": {
@@ -191,6 +195,8 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
         ({"Type": "String"}, "${STAGE}-a", [{"name": "STAGE"}]),
         ({"Type": "String", "Default": "a.b"}, "a.b-a", None),
         ({"Type": "Number", "Default": 3}, "3-a", None),
+        ({"Type": "String", "Default": 3}, "${STAGE}-a", [{"name": "STAGE", "default": "3"}]),
+        ({"Type": "String", "Default": ""}, "-a", None),
     ],
 )
 def test_a_parameter_in_a_name_becomes_one_of_the_service(tmp_path, parameter, name, parameters):
@@ -213,6 +219,82 @@ def test_a_parameter_in_a_name_becomes_one_of_the_service(tmp_path, parameter, n
     assert (found["name"], found["visibility_timeout"]) == (name, 90)
     assert found["dead_letter_queue"] == name.replace("-a", "-dead")
     assert values.get("parameters") == parameters
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings"),
+    [
+        (
+            {"Fn::Sub": '{"deadLetterTargetArn": "${Dead.Arn}", "maxReceiveCount": 4}'},
+            {"dead_letter_queue": "dead", "max_receive_count": 4},
+        ),
+        (
+            {
+                "deadLetterTargetArn": {"Fn::GetAtt": "Dead.Arn"},
+                "maxReceiveCount": {"Fn::If": ["IsFar", 4, 5]},
+            },
+            {"dead_letter_queue": "dead"},
+        ),
+        ({"Fn::If": ["IsFar", {"deadLetterTargetArn": {"Fn::GetAtt": "Dead.Arn"}}, "x"]}, {}),
+        ({"deadLetterTargetArn": {"Fn::If": ["IsFar", {"Fn::GetAtt": "Dead.Arn"}, "x"]}}, {}),
+    ],
+)
+def test_a_redrive_policy_is_a_table_or_its_json(tmp_path, policy, settings):
+    """Where only a deployment decides, its dead-letter queue gets no route either."""
+    resources = {"A": queue(QueueName="a", RedrivePolicy=policy), "Dead": queue(QueueName="dead")}
+    conditions = {"IsFar": {"Fn::Equals": [{"Ref": "AWS::Region"}, "us-east-1"]}}
+
+    draft = cloudformation.read(template(tmp_path, resources, Conditions=conditions))
+
+    assert draft.values["queues"] == [{"name": "a", **settings}]
+    validation.service(Draft({**draft.values, "name": "shop"}))
+
+
+def test_a_redrive_policy_without_a_target_is_noted(tmp_path):
+    """AWS has no such policy."""
+    resources = {"A": queue(QueueName="a", RedrivePolicy={"maxReceiveCount": 3})}
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    assert draft.values["queues"] == [{"name": "a"}]
+    (note,) = draft.notes
+    assert note.message == "names no dead-letter queue: left out"
+
+
+def test_long_logical_ids_make_names_that_sqs_allows(tmp_path):
+    """They stay apart, and so do their handlers."""
+    long = "Service" * 30
+    policy = {"deadLetterTargetArn": {"Fn::GetAtt": [f"{long}Dead", "Arn"]}}
+    resources = {
+        f"{long}A": queue(RedrivePolicy=policy),
+        f"{long}B": queue(FifoQueue=True),
+        f"{long}Dead": queue(),
+    }
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    service = validation.service(Draft({**draft.values, "name": "shop"}))
+    first, second = service.queues
+    assert len({first.name, second.name.removesuffix(".fifo"), first.dead_letter_queue}) == 3
+    assert second.name.endswith(".fifo")
+
+
+def test_the_handlers_of_long_names_stay_apart(tmp_path):
+    """Their words make the handlers longer than the names."""
+    resources = {end: queue(QueueName="Ab" * 39 + end) for end in "XY"}
+
+    draft = cloudformation.read(template(tmp_path, resources))
+
+    first, second = validation.service(Draft({**draft.values, "name": "shop"})).queues
+    assert first.handlers != second.handlers
+
+
+def test_a_template_in_json_may_be_indented_by_tabs(tmp_path):
+    """Its suffix may be `.template`."""
+    file = tmp_path / "shop.template"
+    file.write_text(json.dumps({"Resources": {"A": queue(QueueName="a")}}, indent="\t"))
+
+    assert cloudformation.read(file).values["queues"] == [{"name": "a"}]
 
 
 def test_a_parameter_that_is_called_like_another_gives_its_default(tmp_path):

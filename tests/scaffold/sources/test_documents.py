@@ -305,3 +305,55 @@ def test_the_resources_of_a_serverless_document_are_a_template(tmp_path):
     ]
     lines = {note.line for note in draft.notes if "Secret" in str(note)}
     assert lines == {16}
+    (event,) = [note for note in draft.notes if "Event2" in str(note)]
+    assert event.message == "is not an event from a queue"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("${opt:stage, self:provider.stage}", "prod"),
+        ("${opt:stage,self:custom.none,'x'}", "x"),
+        ("${self:custom.none, self:custom.stage}", "test"),
+        ("${opt:stage}", "dev"),
+        ("${sls:stage}", "prod"),
+        ("${self:custom.names.${opt:stage, 'prod'}}", "shop"),
+        ('${env:QUEUE, "orders"}', "orders"),
+        ("${env:QUEUE}", "Orders"),
+        ("a-${cf:other.Output}", "Orders"),
+        ("${file(./names.yml):orders, 'b'}", "b"),
+    ],
+)
+def test_a_variable_of_serverless_has_alternatives(tmp_path, name, expected):
+    """The first that the document knows."""
+    file = tmp_path / "serverless.json"
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}
+    document = {
+        "provider": {"name": "aws", "stage": "prod"},
+        "custom": {"stage": "test", "names": {"prod": "shop"}},
+        "resources": {"Resources": {"Orders": queue}},
+    }
+    file.write_text(json.dumps(document))
+
+    assert cloudformation.read(file).values["queues"] == [{"name": expected}]
+
+
+def test_parts_of_serverless_documents_in_other_files_are_noted(tmp_path):
+    """Of resources and functions, which may be lists, and a single function."""
+    file = tmp_path / "serverless.yml"
+    file.write_text("""\
+provider: {name: aws}
+functions:
+  - ${file(./a.yml)}
+  - work: {events: [{sqs: "arn:aws:sqs:eu-west-1:123456789012:orders"}]}
+    other: ${file(./b.yml)}
+resources:
+  - ${file(./c.yml)}
+""")
+
+    draft = cloudformation.read(file)
+
+    assert draft.values["queues"] == [{"name": "orders"}]
+    assert [note.message for note in draft.notes] == [
+        "unsupported: ${file(./c.yml)}, ${file(./a.yml)}, ${file(./b.yml)}"
+    ]

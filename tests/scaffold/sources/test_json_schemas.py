@@ -135,6 +135,9 @@ def test_a_schema_is_merged_to_one_type(schema, expected):
         ({"type": "string", "contentMediaType": "image/png"}, "not checked: contentMediaType"),
         ({"type": "string", "format": "email"}, "not checked: format 'email'"),
         ({"properties": {"a": {}}}, "no type: taken as an object"),
+        ({"type": "object", "unevaluatedProperties": False}, "not checked: unevaluatedProperties"),
+        ({"type": "object", "dependencies": {"a": ["b"]}}, "not checked: dependencies"),
+        ({"$dynamicRef": "#node"}, "not checked: $dynamicRef"),
     ],
 )
 def test_what_a_type_cannot_say_is_noted(schema, message):
@@ -472,6 +475,101 @@ def test_what_is_wrong_is_told_with_the_files_name(tmp_path):
     assert "tests" in first
     assert second.startswith("'order.schema.json'.properties.x.'$ref': ")
     assert "nothing is fetched" in second
+
+
+def read(tmp_path, schema):
+    (tmp_path / "order.json").write_text(json.dumps(schema))
+    return json_schemas.add(Draft({"name": "shop"}), tmp_path / "order.json")
+
+
+STREET = {"type": "object", "properties": {"street": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("reference", "definition", "root"),
+    [
+        ("#address", {"$anchor": "address"}, {}),
+        ("#address", {"$id": "#address"}, {}),
+        ("#address", {"id": "#address"}, {}),
+        ("https://example.com/order#address", {"$anchor": "address"}, {"$id": "order"}),
+        ("address", {"$id": "address"}, {}),
+        ("/schemas/address", {"$id": "/schemas/address"}, {"$id": "https://example.com/a/b"}),
+        ("https://example.com/address", {"$id": "/address"}, {"$id": "https://example.com/a"}),
+        ("https://example.com/address#", {"id": "https://example.com/address#"}, {}),
+        ("https://example.com/a#/$defs/Address", {}, {"$id": "https://example.com/a"}),
+    ],
+)
+def test_a_reference_may_name_a_schema(tmp_path, reference, definition, root):
+    """By its `$id` or its anchor, in this file."""
+    if "$id" in root:
+        root = {"$id": "https://example.com/" + root["$id"].removeprefix("https://example.com/")}
+    properties = {"to": {"$ref": reference}}
+    definitions = {"Address": {**definition, **STREET}}
+
+    draft = read(tmp_path, {**root, "properties": properties, "$defs": definitions})
+
+    assert not draft.problems
+    assert draft.values["payloads"] == {
+        "Order": {"to": "Address | None"},
+        "Address": {"street": "str | None"},
+    }
+
+
+def test_a_schema_with_an_id_has_definitions_of_its_own(tmp_path):
+    """A pointer in it begins there; one that leads nowhere there begins at the document."""
+    inner = {
+        "$id": "https://example.com/address",
+        "$defs": {"Street": {"type": "integer"}},
+        "properties": {"a": {"$ref": "#/$defs/Street"}, "b": {"$ref": "#/$defs/Town"}},
+    }
+    definitions = {"Street": {"type": "string"}, "Town": {"type": "boolean"}}
+
+    draft = read(tmp_path, {"properties": {"to": inner}, "$defs": definitions})
+
+    assert draft.values["payloads"]["OrderTo"] == {"a": "int | None", "b": "bool | None"}
+
+
+@pytest.mark.parametrize("reference", ["#nowhere", "address", "https://[/a", "https://a.com/b#c"])
+def test_a_name_that_no_schema_has_is_a_problem(tmp_path, reference):
+    """It is no name of the whole document."""
+    draft = read(tmp_path, {"properties": {"to": {"$ref": reference}}})
+
+    (problem,) = draft.problems
+    assert problem.path == ("order.json", "properties", "to", "$ref")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        ({}, {"Order": {"total": "int", "id": "str"}}),
+        ({"$schema": "https://json-schema.org/draft/2019-09/schema"}, None),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, {"Base": {"id": "str | None"}}),
+    ],
+)
+def test_keys_beside_a_reference_count_since_draft_2019_09(tmp_path, dialect, expected):
+    """They are one schema with what it refers to, also at the end of several references."""
+    definitions = {
+        "More": {"$ref": "#/$defs/Base", "required": ["id"]},
+        "Base": {"type": "object", "properties": {"id": {"type": "string"}}},
+    }
+    beside = {"required": ["total"], "properties": {"total": {"type": "integer"}}}
+
+    draft = read(tmp_path, {**dialect, "$ref": "#/$defs/More", **beside, "$defs": definitions})
+
+    assert draft.values["payloads"] == (expected or {"Order": {"total": "int", "id": "str"}})
+
+
+def test_a_description_beside_a_reference_changes_nothing(tmp_path):
+    """There is one model of the schema."""
+    plain = {"$ref": "#/$defs/Address"}
+    properties = {"to": plain, "at": {**plain, "description": "where", "examples": [{}]}}
+
+    draft = read(
+        tmp_path,
+        {"properties": properties, "required": ["to", "at"], "$defs": {"Address": STREET}},
+    )
+
+    assert draft.values["payloads"]["Order"] == {"to": "Address", "at": "Address"}
 
 
 def test_a_schema_of_no_object_is_noted(tmp_path):

@@ -139,10 +139,13 @@ DOCUMENTS = {
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_settings_of_subscriptions_and_fifo_queues_are_read(tmp_path, name):
-    """Every document says the same of both queues."""
+    """Every document says the same of both queues, and nothing of it is listed as left out."""
     source, document = DOCUMENTS[name]
 
-    queues = queues_of(read(tmp_path, source, document))
+    draft = read(tmp_path, source, document)
+
+    queues = queues_of(draft)
+    assert not [note for note in map(str, draft.notes) if "unsupported" in note]
 
     kept = {**SETTINGS, "filter_policy": json.dumps(POLICY)}
     assert queues["bills"].attributes == kept
@@ -192,6 +195,40 @@ def test_a_topic_that_a_template_does_not_make_exists(tmp_path, topic, name, cre
     bills = queues_of(read(tmp_path, cloudformation, template(topic=topic)))["bills"]
 
     assert (bills.topic, bills.creates_topic) == (name, created)
+
+
+def test_a_topic_that_only_a_deployment_knows_is_called_like_the_queue(tmp_path):
+    """The messages have SNS's envelope, so the subscription counts; the topic exists."""
+    policy = {"FilterPolicy": POLICY}
+    document = template(policy, topic={"Fn::ImportValue": "news"})
+
+    draft = read(tmp_path, cloudformation, document)
+
+    bills = queues_of(draft)["bills"]
+    assert (bills.kind, bills.topic, bills.creates_topic) == ("sns", "bills", False)
+    assert bills.attributes == {"filter_policy": json.dumps(POLICY)}
+    assert "is known only when the stack is deployed: the spec calls it bills" in [
+        note.message for note in draft.notes
+    ]
+
+
+def test_a_topic_of_another_state_is_called_like_the_queue(tmp_path):
+    """A plan refers to it, but does not have it."""
+    document = state(topic=None)
+    planned = document.pop("values")
+    address = "aws_sns_topic_subscription"
+    (found,) = [item for item in planned["root_module"]["resources"] if item["type"] == address]
+    names = ["data.terraform_remote_state.other.outputs.topic"]
+    expressions = {"topic_arn": {"references": names}}
+    configuration = {"resources": [{"address": found["address"], "expressions": expressions}]}
+    document |= {"planned_values": planned, "configuration": {"root_module": configuration}}
+
+    draft = read(tmp_path, terraform, document)
+
+    bills = queues_of(draft)["bills"]
+    assert (bills.kind, bills.topic, bills.creates_topic) == ("sns", "bills", False)
+    note = "its topic_arn is known only when the plan is applied: the spec calls it bills"
+    assert any(note in item.message for item in draft.notes)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loafer_kit.exceptions import LoaferKitError
+from loafer_kit.exceptions import ConfigurationError, LoaferKitError
 from loafer_kit.scaffold.sources import terraform
 from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.specs import SpecError
@@ -61,6 +61,16 @@ def test_a_plan_refers_to_what_is_not_known_yet():
     )
     assert any("the spec calls it this" in message for message in messages)
     assert any("'inner' is left out: a queue has one topic" in message for message in messages)
+
+
+@pytest.mark.parametrize("name", ["terraform.tfstate", "state.json"])
+def test_a_state_file_is_an_error_that_says_what_to_run(tmp_path, name):
+    """Terraform's own format is not that of its output."""
+    file = tmp_path / name
+    file.write_text(json.dumps({"version": 4, "lineage": "a", "resources": []}))
+
+    with pytest.raises(ConfigurationError, match=r"run `terraform show -json \| loafer-kit"):
+        validation.service(terraform.read(file))
 
 
 @pytest.mark.parametrize("content", [{}, {"values": None}, {"planned_values": {"root_module": []}}])

@@ -29,8 +29,13 @@ FILES = [
 
 def rendered(name="redis", settings=(), required=(), **keywords):
     spec = extensions.extension(name, settings, required, **keywords)
-    plan = builtin.render(templates.builtin("extension"), extensions.context(spec)).plan
+    plan = builtin.render(templates.builtin("extension"), spec).plan
     return {path: content.decode() for path, content in plan.files.items()}
+
+
+def defaults(settings):
+    spec = extensions.extension("redis", settings, [])
+    return [setting["default"] for setting in spec["settings"]]
 
 
 def problems(*arguments):
@@ -61,7 +66,7 @@ def literal(source, name):
 def test_names(name, project, package, class_name):
     """The package never hides the library that the extension is for."""
     spec = extensions.extension(name, [], [])
-    assert (spec.name, spec.package, spec.class_name) == (project, package, class_name)
+    assert (spec["name"], spec["package"], spec["class_name"]) == (project, package, class_name)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +93,8 @@ def test_names_that_cannot_be(name, why):
 def test_settings_get_the_prefix_once():
     """`URL`, `url` and `REDIS_URL` are the same."""
     spec = extensions.extension("redis", ["url=a", "REDIS_PORT=b"], ["password"])
-    assert dict(spec.settings) == {"REDIS_URL": "a", "REDIS_PORT": "b"}
-    assert spec.required == ("REDIS_PASSWORD",)
+    assert [setting["name"] for setting in spec["settings"]] == ["REDIS_URL", "REDIS_PORT"]
+    assert spec["required"] == ["REDIS_PASSWORD"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +117,7 @@ def test_settings_get_the_prefix_once():
 )
 def test_defaults_have_types(text, value):
     """Numbers and truth values as JSON writes them; quotes make a text of them."""
-    ((_, default),) = extensions.extension("redis", [f"A={text}"], []).settings
+    (default,) = defaults([f"A={text}"])
     assert (type(default), default) == (type(value), value)
 
 
@@ -230,9 +235,9 @@ def test_the_same_words_give_the_same_bytes():
 def test_any_default_arrives_as_it_is(text):
     """Quotes, newlines, templates: a default is data in every file."""
     project = rendered(settings=[f"TEXT={text}"])
-    ((_, default),) = extensions.extension("redis", [f"TEXT={text}"], []).settings
-    defaults = literal(project["loafer_kit_redis/extension.py"], "DEFAULT_SETTINGS")
-    assert defaults == {"REDIS_TEXT": default}
+    (default,) = defaults([f"TEXT={text}"])
+    found = literal(project["loafer_kit_redis/extension.py"], "DEFAULT_SETTINGS")
+    assert found == {"REDIS_TEXT": default}
     (row,) = [line for line in project["README.md"].splitlines() if "REDIS_TEXT" in line]
     assert row.isascii()
 

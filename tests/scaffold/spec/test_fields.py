@@ -13,7 +13,7 @@ from loafer_kit.ext.aws import envelopes
 from loafer_kit.ext.aws.options import SQS_SETTINGS
 from loafer_kit.ext.aws.routes import SQSRoute
 from loafer_kit.scaffold.sources import command_line, documents
-from loafer_kit.scaffold.spec import schema, validation
+from loafer_kit.scaffold.spec import validation
 from loafer_kit.scaffold.spec.fields import ARTEFACT_NAMES, ARTEFACTS, ENVELOPES, OPTIONS, Field
 from loafer_kit.scaffold.spec.specs import Draft
 
@@ -139,7 +139,7 @@ def test_a_with_that_is_no_list_of_artefacts_is_a_problem(wanted):
 
 def test_the_schema_knows_the_artefacts():
     """Editors complete them."""
-    assert schema.service()["properties"]["with"]["items"]["enum"] == list(ARTEFACT_NAMES)
+    assert validation.schema()["properties"]["with"]["items"]["enum"] == list(ARTEFACT_NAMES)
 
 
 def test_the_help_names_every_artefact():

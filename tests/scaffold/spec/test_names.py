@@ -7,8 +7,12 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from loafer_kit.scaffold.spec import names
+
+# A package that a service could have the name of.
+IMPORTABLE = re.compile(r"[a-z]\w*(?<!__mypyc)")
 
 
 @pytest.mark.parametrize("name", ["foobar", "foo-bar", "Foo.Bar", "a", "x2"])
@@ -22,7 +26,8 @@ def test_a_project_may_be_named_by_pep_508(name):
     "name",
     [
         "", "-a", "a-", "a b", "../x", "/etc", "ä", "a\nb", "{{x}}", "2nd", "class", "asyncio",
-        "loafer_kit", "loafer-kit", "tests", "test_routes", "typer", "aiobotocore", "_a", "a" * 101, "a\u2028b",
+        "loafer_kit", "loafer-kit", "tests", "test_routes", "typer", "aiobotocore", "click", "redis",
+        "build", "dist", "deploy", "_a", "a" * 101, "a\u2028b",
     ],
 )  # fmt: skip
 def test_other_names_are_refused_with_a_reason(name):
@@ -30,29 +35,32 @@ def test_other_names_are_refused_with_a_reason(name):
     assert names.project(name) or names.package(names.package_for(name))
 
 
-def test_every_package_of_the_base_install_is_protected():
-    """A service cannot hide a package that a deployed loafer-kit needs."""
-    closure = _requirements("loafer-kit")
+def test_every_package_of_the_base_install_and_the_extras_is_protected():
+    """A service cannot hide a package that loafer-kit needs, deployed or on a developer's machine."""
+    closure = _closure("loafer-kit", "all")
     installed = {
         package
         for package, distributions in importlib.metadata.packages_distributions().items()
-        if closure & {_normal(name) for name in distributions} and package.isidentifier()
+        if closure & {_normal(name) for name in distributions} and IMPORTABLE.fullmatch(package)
     }
 
-    assert {package for package in installed if not package.startswith("_")} <= names.DEPENDENCIES
+    assert installed <= names.DEPENDENCIES | names.TOOLS
 
 
-def _requirements(distribution, seen=()):
-    found = {*seen, _normal(distribution)}
-    try:
-        requirements = importlib.metadata.requires(distribution) or []
-    except importlib.metadata.PackageNotFoundError:
-        return found
-    for requirement in requirements:
-        name = _normal(re.match(r"[\w.-]+", requirement)[0])
-        if "extra ==" not in requirement and name not in found:
-            found |= _requirements(name, found)
-    return found
+def _closure(distribution, *extras):
+    """The names of a distribution and of all that it needs with these extras."""
+    found, left = set(), [(distribution, extras)]
+    while left:
+        name, extras = left.pop()
+        if (_normal(name), extras) in found:
+            continue
+        found.add((_normal(name), extras))
+        for text in importlib.metadata.requires(name) or []:
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                left.append((requirement.name, tuple(sorted(requirement.extras))))
+    return {name for name, _ in found}
 
 
 def _normal(name):

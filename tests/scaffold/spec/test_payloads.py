@@ -1,4 +1,4 @@
-"""The models of messages: checked with the spec, written as dataclasses, with examples."""
+"""The models of messages: checked with the spec, written as dataclasses, with examples and schemas."""
 
 import ast
 import dataclasses
@@ -16,11 +16,11 @@ import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scaffold.any_specs import model_names, tables
+from scaffold.any_specs import few, model_names, tables
 
 from loafer_kit.scaffold.rendering import builtin, contexts, templates
-from loafer_kit.scaffold.spec import names, payloads, schema, validation
-from loafer_kit.scaffold.spec.specs import Draft, SpecError
+from loafer_kit.scaffold.spec import names, payloads, validation
+from loafer_kit.scaffold.spec.specs import Draft, Problem, SpecError
 
 ORDER = {
     "id": "UUID",
@@ -202,7 +202,7 @@ def test_every_model_of_a_valid_spec_takes_its_own_example(models):
     project = files(service)
     kept = tomllib.loads(project["loafer.toml"])
     assert validation.service(Draft(kept)) == service
-    jsonschema.validate(kept, schema.service())
+    jsonschema.validate(kept, validation.schema())
     made = module(project["shop/payloads.py"])
     for name in model_names:
         example = json.loads(json.dumps(payloads.example(name, service.payloads)))
@@ -233,3 +233,79 @@ def test_no_hostile_model_reaches_a_file(models, payload):
         assert "{{" not in content
         if path.endswith(".py"):
             ast.parse(content)
+
+
+MODELS = {
+    "Order": {
+        "number": "int",
+        "status": "Literal['placed', 'paid'] = 'placed'",
+        "lines": "list[Line]",
+        "parent": "Order | None",
+        "extra": "dict[str, float]",
+        "either": "int | str | None",
+        "must": "Required[str | None]",
+        "sent": "datetime",
+        "anything": "Any",
+        "price": "Decimal",
+    },
+    "Line": {"name": "str"},
+    "Event": "Order | Line",
+}
+
+
+def read(raw):
+    problems: list[Problem] = []
+    found = payloads.read(raw, problems)
+    return found if not problems else {}
+
+
+def is_valid(schema, value):
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(schema)
+    return validator(schema).is_valid(value)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_example_of_a_model_fits_its_schema(name):
+    """Models that contain themselves and unions too."""
+    found = read(MODELS)
+    assert is_valid(payloads.schema(name, found), payloads.example(name, found))
+
+
+@few
+@given(tables)
+def test_examples_fit_schemas_whatever_the_models_are(raw):
+    """Names and types are drawn."""
+    found = read(raw)
+    for name in found:
+        if payloads.why_no_example(name, found) is None:
+            assert is_valid(payloads.schema(name, found), payloads.example(name, found))
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ({}, True),
+        ({"number": "1"}, False),
+        ({"number": 1.5}, False),
+        ({"status": "lost"}, False),
+        ({"lines": [{"name": 1}]}, False),
+        ({"parent": None}, True),
+        ({"extra": {"a": "b"}}, False),
+        ({"either": None}, True),
+        ({"either": []}, False),
+        ({"must": None}, True),
+    ],
+)
+def test_a_schema_says_what_a_field_may_be(change, fits):
+    """Only fields that may be absent may be left out."""
+    found = read(MODELS)
+    schema = payloads.schema("Order", found)
+    message = {**payloads.example("Order", found), **change}
+    assert is_valid(schema, message) is fits
+    assert sorted(schema["$defs"]["Order"]["required"]) == [
+        "anything", "extra", "lines", "must", "number", "price", "sent",
+    ]  # fmt: skip
+    assert schema["$defs"]["Order"]["properties"]["status"]["default"] == "placed"
+    del message["must"]
+    assert not is_valid(schema, message)

@@ -1,10 +1,12 @@
-"""From drafts to specs: defaults, and every problem with its place."""
+"""From drafts to specs: defaults, and every problem with its place; the schema refuses the same."""
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scaffold.any_specs import few, specs, valid
 
-from loafer_kit.scaffold.spec import validation
+from loafer_kit.scaffold.spec import fields, validation
 from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 
@@ -241,3 +243,38 @@ def test_a_queue_of_rabbitmq_is_named_as_rabbitmq_allows():
     assert (bills.handler, bills.max_receive_count) == ("handle_shop_bills", 3)
     assert bills.amqp_options == {"max_deliveries": 3}
     assert service.filled({"STAGE": "dev"}).queues[0].dead_letter_queue == "dev.dead"
+
+
+@given(specs)
+@few
+def test_the_schema_accepts_what_validation_accepts(values):
+    """An editor that follows the schema marks no spec that works."""
+    valid(values)
+    jsonschema.validate(values, validation.schema())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "a"},
+        {"name": "a", "queues": []},
+        {"name": "a", "queues": [{"name": "a b"}]},
+        {"name": "a", "queues": [{"name": "a", "wait_tme": 1}]},
+        {"name": "a", "queues": [{"name": "a", "wait_time": 21}]},
+        {"name": "a", "queues": [{"name": "a", "rate_limit": 0}]},
+        {"name": "a", "queues": [{"name": "a", "kind": "kafka"}]},
+    ],
+)
+def test_the_schema_refuses_what_it_can_see(values):
+    """Unknown keys, bounds, choices and names are in it."""
+    jsonschema.Draft202012Validator.check_schema(validation.schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, validation.schema())
+    with pytest.raises(SpecError):
+        validation.service(Draft(values))
+
+
+def test_every_row_is_documented():
+    """A row's text is what a user reads in the schema."""
+    for field in (*fields.SERVICE, *fields.EVERY, *fields.TOPIC, *fields.PARAMETER):
+        assert field.doc.endswith(".")

@@ -22,6 +22,7 @@ from loafer_kit.ext.aws import addresses, trace_headers
 from loafer_kit.ext.aws.requests import direct, errors
 from loafer_kit.ext.aws.requests.direct import FrozenCredentials
 from loafer_kit.ext.aws.requests.transport import SQSTransport, check_parsable
+from loafer_kit.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -119,10 +120,8 @@ class RenewableCredentials:
                     self._check_patience()
                     return False
             self._current = found
-            logger.warning(
-                "credentials.renewed: AWS did not accept the previous ones",
-                extra={"event": "credentials.renewed"},
-            )
+            text = "AWS did not accept the previous ones"
+            log_event(logger, logging.WARNING, "credentials.renewed", {}, text)
             return True
 
     def _check_patience(self) -> None:
@@ -295,6 +294,8 @@ class Clients:
         parameters = dict(self._options)
         if region := addresses.find_region(self.session, parameters.get("region_name")):
             parameters["region_name"] = region
+        else:  # botocore takes an empty AWS_DEFAULT_REGION for a region
+            self.session.get_component("config_store").set_config_variable("region", None)
         if "config" in parameters:
             config = config.merge(parameters["config"])
         parameters["config"] = config

@@ -288,6 +288,8 @@ def _lack(exc: BaseException) -> str | None:
 
 
 def _description(exc: BaseException) -> str:
+    if isinstance(exc, aiohttp.ServerDisconnectedError):
+        return "Server disconnected"  # its own text may be the head of the answer
     return one_line(str(exc)) or type(exc).__name__
 
 

@@ -4,7 +4,6 @@ import base64
 import contextvars
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from loafer_kit.ext.aws.requests.errors import (
     from_exception,
     queue_subject,
 )
-from loafer_kit.logs import as_pairs
 from loafer_kit.types import Message
 
 #: A plain number: in Python 3.11 each look at a member of an enum is a call.
@@ -135,21 +133,6 @@ class Queue:
             raise
         finally:
             statistics.seconds += time.monotonic() - started
-
-    def log(
-        self,
-        logger: logging.Logger,
-        level: int,
-        event: str,
-        text: str,
-        *,
-        error: BaseException | None = None,
-        **facts: object,
-    ) -> None:
-        """Log one line about the queue, or about a message of it; the traceback of `error` follows."""
-        facts = {"queue": self.name, **facts}
-        extra = {"event": event, **facts}
-        logger.log(level, "%s %s: %s", event, as_pairs(facts), text, exc_info=error, extra=extra)
 
 
 class BlockingQueue:

@@ -49,7 +49,7 @@ def test_processed_message_is_deleted_not_run_again(table):
     """What was processed and comes back is to be deleted by its newer handle."""
     (message,), _ = table.accept([delivery("a", "old")], 0.0)
     table.take(message)
-    table.remember_processed("a")
+    table.processed.add("a")
     messages, processed = table.accept([delivery("a", "new")], 40.0)
     assert messages == []
     assert [lease.receipt_handle for lease in processed] == ["new"]
@@ -190,7 +190,7 @@ def test_no_lease_is_forgotten(seed, timeout, extend):
             for lease in lost:
                 assert lease.deadline <= now
                 assert lease.deadline > now - 0.001 - timeout * 0.1
-                table.drop(lease)
+                table.take(lease.message)
                 del in_hand[lease.message_id]
             for lease in due:
                 assert lease.deadline - now <= timeout / 2 + 0.001

@@ -8,6 +8,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioRefreshableCredentials
 from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import NoRegionError
 
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.aws.handlers import SNSHandler, SQSHandler
@@ -143,6 +144,15 @@ async def test_a_named_region_or_endpoint_wins(region_of_client, monkeypatch):
     assert await region_of_client({"region_name": "us-east-1"}, URL) == "us-east-1"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5000")
     assert await region_of_client({}, URL) == "eu-north-1"
+
+
+async def test_an_empty_region_is_none(region_of_client, monkeypatch):
+    """As a template of a deployment leaves it whose value is missing."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(NoRegionError):
+        await region_of_client({})
+    assert await region_of_client({"config": AioConfig(region_name="eu-west-1")}) == "eu-west-1"
 
 
 # Credentials that fail for a while, and those that are rotated while the service runs

@@ -72,6 +72,13 @@ def test_broken_connections_may_be_repeated(exc):
     assert isinstance(from_exception(exc), TransientProviderError)
 
 
+def test_a_connection_that_ends_within_an_answer_is_described():
+    """aiohttp's text of it is the answer's head, with all headers."""
+    head = ("HTTP/1.0", 200, "OK", {"Server": "x"})
+    error = from_exception(aiohttp.ServerDisconnectedError(head))
+    assert str(error).endswith(" failed: Server disconnected")
+
+
 @pytest.mark.parametrize(
     ("exc", "what"),
     [(boto.NoCredentialsError(), "no AWS credentials"), (boto.NoRegionError(), "no AWS region")],

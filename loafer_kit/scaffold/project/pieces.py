@@ -1,18 +1,24 @@
-"""The code that an addition puts into a service's files, and the changes that follow from it."""
+"""The code that an addition puts into a service's files, and the changes of additions and removals."""
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import indent
 
 from loafer_kit.exceptions import LoaferKitError
-from loafer_kit.scaffold.additions import modules
-from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError, mentions
-from loafer_kit.scaffold.project import history, locks, projects
-from loafer_kit.scaffold.project.code import defined, names_of, targets
-from loafer_kit.scaffold.project.locks import Base, Digest
+from loafer_kit.scaffold.project import code, locks, projects, updates
+from loafer_kit.scaffold.project.code import (
+    Module,
+    UnrecognisedError,
+    defined,
+    mentions,
+    names_of,
+    targets,
+)
+from loafer_kit.scaffold.project.locks import Base, Digest, Lock
 from loafer_kit.scaffold.project.plans import Change, change, is_linked, read
 from loafer_kit.scaffold.rendering.quoting import python
 from loafer_kit.scaffold.spec.specs import QueueSpec, TypeSpec
@@ -21,8 +27,45 @@ from loafer_kit.scaffold.spec.specs import QueueSpec, TypeSpec
 _OF_PACKAGE = ("handlers.py", "payloads.py", "routes.py", "translators.py")
 _TESTS = "tests/test_handlers.py"
 
+# What ends an element of a bracketed list.
+_AFTER = re.compile(rb"[ \t]*,?[ \t]*(\r?\n[ \t]*)?")
+
+_HANDLER = '''
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+async def {name}(message: Any, metadata: Mapping[str, Any]) -> bool:
+    """Handle one message.
+
+    `message` is the decoded body, `metadata` what its queue says about it.
+    """
+    # TODO: do the work here.
+    logger.warning("{name} is not written yet: deleted %r", message)
+    return True
+'''
+_TEST = '''
+import asyncio
+
+from {package} import handlers
+
+
+def test_{name}_accepts_a_message() -> None:
+    """A handled message is deleted."""
+    message = {{"hello": "world"}}
+
+    assert asyncio.run(handlers.{name}(message, {{}})) is True
+'''
+
 #: From a file's path and its content, or None, to its content with the addition.
 Apply = Callable[[str, bytes | None], bytes | None]
+
+#: From a file's path and its content to the content without something, None if the file goes, and
+#: the things that were edited and stay.
+Remove = Callable[[str, bytes], tuple[bytes | None, Sequence[str]]]
 
 
 class UnplacedError(LoaferKitError):
@@ -59,20 +102,13 @@ class Piece:
     put: Callable[[Module], Module]
 
 
-def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, ...]:
-    """The changes of an addition; AdditionError if some of the code is not recognised.
-
-    A file that the lock keeps by its hash alone stays as it is.
-    """
-    lock = locks.find(project)
-    bases = lock.files if lock else {}
+def changes(
+    project: Path, lock: Lock | None, paths: Iterable[str], apply: Apply
+) -> tuple[Change, ...]:
+    """The changes of an addition; AdditionError if some of the code is not recognised."""
     changed: list[Change] = []
     unplaced: list[UnplacedError] = []
-    for path in sorted(paths):
-        linked = is_linked(project, path)
-        before = None if linked else read(project, path)
-        if isinstance(bases.get(path), Digest) and not linked:
-            continue
+    for path, before, linked in _looked_at(project, lock, paths):
         try:
             after = _beside_link(path, apply) if linked else apply(path, before)
         except UnplacedError as error:
@@ -93,6 +129,21 @@ def changes(project: Path, paths: Iterable[str], apply: Apply) -> tuple[Change, 
     return tuple(changed)
 
 
+def _looked_at(
+    project: Path, lock: Lock | None, paths: Iterable[str]
+) -> Iterator[tuple[str, bytes | None, bool]]:
+    """The paths of a command, each with its content and whether a symbolic link leads there.
+
+    Code is among them wherever it is; any other file that the lock keeps by its hash alone, a secret
+    or a large binary, stays as it is.
+    """
+    bases = lock.files if lock else {}
+    for path in sorted(paths):
+        linked = is_linked(project, path)
+        if linked or path.endswith(".py") or not isinstance(bases.get(path), Digest):
+            yield path, None if linked else read(project, path), linked
+
+
 def _beside_link(path: str, apply: Apply) -> bytes | None:
     """What an addition would write where a symbolic link leads; UnplacedError for code."""
     try:
@@ -101,17 +152,51 @@ def _beside_link(path: str, apply: Apply) -> bytes | None:
         raise UnplacedError(path, "a symbolic link leads there", error.snippet) from error
 
 
+def removed(
+    project: Path, lock: Lock | None, paths: Collection[str], remove: Remove, command: str
+) -> tuple[Change, ...]:
+    """The changes of a removal with that of the lock, which records them as one command."""
+    bases = lock.files if lock else {}
+    changed: list[Change] = []
+    for path, ours, linked in _looked_at(project, lock, paths):
+        base = bases.get(path)
+        if ours is not None:
+            changed.append(_removal(path, ours, *remove(path, ours)))
+        elif linked and isinstance(base, bytes) and remove(path, base)[0] != base:
+            note = "a symbolic link in the project: nothing is removed there"
+            changed.append(Change(path, "keep", None, None, note=note))
+
+    def rebase(path: str, base: bytes | None) -> bytes | None:
+        if base is None or path not in paths or is_linked(project, path):
+            return base
+        return remove(path, base)[0]
+
+    return recorded(project, lock, changed, command, rebase)
+
+
+def _removal(path: str, ours: bytes, rest: bytes | None, left: Sequence[str]) -> Change:
+    note = f"left: {'; '.join(left)}" if left else ""
+    if rest is None:
+        return Change(path, "remove", ours, None)
+    if rest == ours:
+        return Change(path, "keep" if left else "unchanged", ours, ours, note=note)
+    return replace(change(path, ours, rest), action="update", note=note)
+
+
 def recorded(
-    project: Path, changed: Sequence[Change], command: str, rebase: Apply | None = None
+    project: Path,
+    lock: Lock | None,
+    changed: Sequence[Change],
+    command: str,
+    rebase: Apply | None,
 ) -> tuple[Change, ...]:
     """The changes with that of the lock, which records them as one command.
 
-    `rebase` makes the same addition to the rendered files that the lock keeps.
+    `rebase` makes the same addition, or removal, to the rendered files that the lock keeps.
     """
-    lock = locks.find(project)
     if lock is None or not any(item.writes for item in changed):
         return tuple(changed)
-    lock = history.recorded(lock, command, changed)
+    lock = updates.recorded(lock, command, changed)
     if rebase is not None:
         lock = replace(lock, files=_rebased(project, lock.files, changed, rebase))
     return (*changed, projects.lock_change(project, lock))
@@ -125,7 +210,9 @@ def _rebased(
     for path in {*rebased, *(item.path for item in changed)} - kept.keys():
         with suppress(LeftOutError, UnplacedError):
             after = rebase(path, rebased.get(path))
-            if after is not None:
+            if after is None:
+                rebased.pop(path, None)
+            else:
                 rebased[path] = after
     return {**locks.bases(project, rebased, files), **kept}
 
@@ -167,14 +254,14 @@ def complete(ours: Module, pieces: list[Piece], rendered: Module, package: str) 
     return ours
 
 
-def _with_needed(ours: Module, code: ast.AST, rendered: Module, package: str) -> Module:
-    for name in sorted(names_of(code) - set(defined(ours.tree.body))):
+def _with_needed(ours: Module, tree: ast.AST, rendered: Module, package: str) -> Module:
+    for name in sorted(names_of(tree) - set(defined(ours.tree.body))):
         source = _binding_of(rendered, name)
         if isinstance(source, (ast.Import, ast.ImportFrom)):
-            ours = modules.imported(ours, source, name, package)
+            ours = code.imported(ours, source, name, package)
         elif source is not None:
             ours = _with_needed(ours, source.value, rendered, package)
-            ours = modules.after_imports(ours, rendered.text(source))
+            ours = code.after_imports(ours, rendered.text(source))
     return ours
 
 
@@ -185,8 +272,8 @@ def definition(text: str, after: str | None = None) -> Piece:
         body = module.tree.body
         for index, statement in enumerate(body):
             if after is not None and _name(statement) == after:
-                return modules.after_statement(module, body, index, text, blank_lines=2)
-        return modules.at_end(module, text)
+                return code.after_statement(module, body, index, text, blank_lines=2)
+        return code.at_end(module, text)
 
     return Piece(text, put)
 
@@ -214,7 +301,7 @@ def _routes_missing(ours: Module, rendered: Module, queue: QueueSpec) -> list[Pi
     _, elements = routes(rendered)
     handler = queue.handlers[0]
     text = rendered.text(next(item for item in elements if _has_handler(item, handler)))
-    return [Piece(text, lambda module: modules.into_brackets(module, *routes(module), text))]
+    return [Piece(text, lambda module: code.into_brackets(module, *routes(module), text))]
 
 
 def _type(type_: TypeSpec, queue: QueueSpec) -> Piece:
@@ -232,7 +319,7 @@ def _type(type_: TypeSpec, queue: QueueSpec) -> Piece:
         ]
         match calls:
             case [ast.Call(args=[_, ast.Dict() as types, *_])]:
-                return modules.into_dictionary(module, types, text)
+                return code.into_dictionary(module, types, text)
         raise UnrecognisedError(f"the route of {queue.queue_name} has no by_type(…, {{…}})")
 
     return Piece(text, put)
@@ -277,3 +364,39 @@ def _binding_of(module: Module, name: str) -> ast.Import | ast.ImportFrom | ast.
 
 def _name(statement: ast.stmt) -> str | None:
     return getattr(statement, "name", None)
+
+
+def without(module: Module, text: str, kept: Module | None) -> tuple[Module, list[str]]:
+    """The module without a statement that has this text, or with its replacement of that name.
+
+    A statement of the same name with another text was edited: it stays and is named.
+    """
+    [wanted] = ast.parse(text).body
+    names = set(defined([wanted]))
+    if isinstance(wanted, (ast.Import, ast.ImportFrom)) or "routes" in names:
+        return module, []
+    for index, statement in enumerate(module.tree.body):
+        if module.text(statement) == text:
+            for other in kept.tree.body if kept else ():
+                if names and set(defined([other])) == names and kept is not None:
+                    return code.replaced(module, index, kept.text(other)), []
+            return code.cut(module, index), []
+    edited = sorted(names & set(defined(module.tree.body)))
+    return module, [f"{name} was edited" for name in edited]
+
+
+def without_route(module: Module, queue: QueueSpec) -> tuple[Module, list[str]]:
+    """The module without the route of a queue, if it assigns routes and has one."""
+    if "routes" not in defined(module.tree.body):
+        return module, []
+    _, elements = routes(module)
+    found = [item for item in elements if reads(item, queue)]
+    for element in found:
+        begin, end = module.begin(element), module.end(element)
+        gap = _AFTER.match(module.content, end)
+        content = module.content[:begin] + module.content[gap.end() if gap else end :]
+        after = Module.parse(content)
+        if len(routes(after)[1]) != len(elements) - 1:
+            raise UnrecognisedError("it has no place for a safe removal")
+        return after, []
+    return module, []

@@ -1,14 +1,14 @@
-"""SQLiteStore: keeps records in a file, for the processes of one machine."""
+"""Stores: what a store keeps of each key and must do, and the two that need no server."""
 
 import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from loafer_kit.contrib.idempotency.records import Record
 from loafer_kit.exceptions import ConfigurationError
 
 _T = TypeVar("_T")
@@ -19,6 +19,113 @@ _TABLE = """
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS idempotency_expires ON idempotency (expires);
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of a key that is taken. Its handler is running or has succeeded."""
+
+    #: Seconds until the record expires and the key is free.
+    seconds: float
+
+    is_completed: bool = False
+
+    #: Of a completed record: the fingerprint of the content, or "".
+    payload: str = ""
+
+    #: Of a completed record: the answer of the handler as JSON; None if it is not kept.
+    result: str | None = None
+
+
+class Store(Protocol):
+    """Keeps records of keys. Its methods may raise anything: the store then counts as down.
+
+    An `owner` is one call of a handler. A record that has expired counts as absent. Whatever two
+    processes ask for at the same time, one of them is first.
+    """
+
+    async def claim(self, key: str, owner: str, seconds: float) -> Record | None:
+        """Record that `owner` handles `key`, for `seconds`, and return None.
+
+        If the key is taken, change nothing and return its record.
+        """
+
+    async def extend(self, key: str, owner: str, seconds: float) -> bool:
+        """Have the record expire in `seconds`; return False if it is not in progress by `owner`."""
+
+    async def complete(
+        self, key: str, owner: str, payload: str, result: str | None, seconds: float
+    ) -> bool:
+        """Record that `owner` has succeeded, for `seconds`.
+
+        Changes nothing and returns False if the record is completed or another owner's.
+        """
+
+    async def release(self, key: str, owner: str) -> None:
+        """Delete the record if it is in progress by `owner`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    owner: str
+    expires: float
+    payload: str | None = None
+    result: str | None = None
+
+
+class MemoryStore:
+    """A store for tests and for services of one process: a restart forgets everything."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+        self._clean_at = 1_000
+
+    async def claim(self, key: str, owner: str, seconds: float) -> Record | None:
+        now = self._clock()
+        entry = self._find(key)
+        if entry is not None:
+            return Record(
+                seconds=entry.expires - now,
+                is_completed=entry.payload is not None,
+                payload=entry.payload or "",
+                result=entry.result,
+            )
+        self._entries[key] = _Entry(owner, now + seconds)
+        self._clean()
+        return None
+
+    async def extend(self, key: str, owner: str, seconds: float) -> bool:
+        if not self._is_in_progress(key, owner):
+            return False
+        self._entries[key] = _Entry(owner, self._clock() + seconds)
+        return True
+
+    async def complete(
+        self, key: str, owner: str, payload: str, result: str | None, seconds: float
+    ) -> bool:
+        if self._find(key) is not None and not self._is_in_progress(key, owner):
+            return False
+        self._entries[key] = _Entry(owner, self._clock() + seconds, payload, result)
+        return True
+
+    async def release(self, key: str, owner: str) -> None:
+        if self._is_in_progress(key, owner):
+            del self._entries[key]
+
+    def _find(self, key: str) -> _Entry | None:
+        entry = self._entries.get(key)
+        return entry if entry is not None and entry.expires > self._clock() else None
+
+    def _is_in_progress(self, key: str, owner: str) -> bool:
+        entry = self._find(key)
+        return entry is not None and entry.owner == owner and entry.payload is None
+
+    def _clean(self) -> None:
+        """Forget what has expired, whenever there are twice as many records as after the last time."""
+        if len(self._entries) >= self._clean_at:
+            self._entries = {key: entry for key, entry in self._entries.items() if self._find(key)}
+            self._clean_at = max(1_000, 2 * len(self._entries))
 
 
 class SQLiteStore:

@@ -4,8 +4,8 @@ import tomllib
 
 import pytest
 
-from loafer_kit.scaffold.additions.pieces import UnplacedError
-from loafer_kit.scaffold.additions.spec_file import (
+from loafer_kit.scaffold.project.pieces import UnplacedError
+from loafer_kit.scaffold.project.spec_file import (
     with_artefact,
     with_queue,
     with_type,

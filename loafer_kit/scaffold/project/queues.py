@@ -1,18 +1,17 @@
-"""Adds a queue, a type of its messages or a handler: settings, code and tests change together."""
+"""Adds and removes a queue, a type of its messages or a handler: settings, code and tests together."""
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import pieces, spec_file
-from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError
-from loafer_kit.scaffold.additions.pieces import Apply, LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import code, texts, updates
+from loafer_kit.scaffold.project import code, pieces, spec_file, texts, updates
+from loafer_kit.scaffold.project.code import Module, UnrecognisedError, defined
+from loafer_kit.scaffold.project.locks import Lock
+from loafer_kit.scaffold.project.pieces import Apply, LeftOutError, Remove, UnplacedError
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.sources import command_line
 from loafer_kit.scaffold.spec import names, validation
@@ -115,6 +114,53 @@ class QueueAddition:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueRemoval:
+    """A queue, and the service's files as the template renders them with it and without it."""
+
+    package: str
+    queue: QueueSpec
+    index: int
+    before: Mapping[str, bytes]
+    after: Mapping[str, bytes]
+
+    def remove(self, path: str, ours: bytes) -> tuple[bytes | None, Sequence[str]]:
+        """A file without the queue.
+
+        An untouched file becomes what the template renders. From an edited module the code goes
+        that is as the template wrote it; any other edited file is merged.
+        """
+        old = texts.like(self.before.get(path), ours)
+        new = texts.like(self.after.get(path), ours)
+        if old is None or old == new:
+            return ours, ()
+        if path == SPEC:
+            return spec_file.without_queue(ours, self.index), ()
+        if ours == old:
+            return new, ()
+        if path.endswith(".py") and new is not None:
+            return self._from_module(ours, old, new)
+        merge = texts.merge(old, ours, new or b"")
+        if merge.conflicts or new is None:
+            return ours, [f"it was edited{updates.lacking(new or b'', old, b'')}"]
+        return merge.content, ()
+
+    def _from_module(self, ours: bytes, old: bytes, new: bytes) -> tuple[bytes, Sequence[str]]:
+        try:
+            module, rendered = Module.parse(ours), Module.parse(old)
+            kept = Module.parse(new)
+            module, left = pieces.without_route(module, self.queue)
+            stays = {kept.text(item) for item in kept.tree.body}
+            for text in map(rendered.text, rendered.tree.body):
+                if text not in stays:
+                    module, edited = pieces.without(module, text, kept)
+                    left += edited
+            unused = set(defined(rendered.tree.body)) - set(defined(kept.tree.body))
+            return code.without_imports(module, unused).content, left
+        except UnrecognisedError as error:
+            return ours, [str(error)]
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerAddition:
     """A handler that no queue uses yet."""
 
@@ -148,7 +194,7 @@ class HandlerAddition:
 
     def _is_in(self, module: Module) -> bool:
         mentioned = {item.attr for item in ast.walk(module.tree) if isinstance(item, ast.Attribute)}
-        return self.name in mentioned.union(code.defined(module.tree.body))
+        return self.name in mentioned.union(defined(module.tree.body))
 
 
 def plan(draft: Draft, text: str, generator: Generator) -> QueueAddition:
@@ -225,6 +271,75 @@ def plan_handler(draft: Draft, name: str, generator: Generator) -> tuple[Apply, 
     return apply, tuple(handler.files)
 
 
+def plan_removal(draft: Draft, name: str, generator: Generator) -> QueueRemoval:
+    """The removal of a queue of `loafer.toml`; `name` is its name or URL there."""
+    spec = validation.service(draft)
+    found = [item for item in spec.queues if name in (item.name, item.queue_name, item.route_name)]
+    if not found:
+        raise ConfigurationError(f"{draft.origin}: there is no queue {quoted(name)}")
+    others = tuple(item for item in spec.queues if item is not found[0])
+    if not others:
+        raise ConfigurationError(
+            f"{draft.origin}: {quoted(name)} is the only queue, and a service needs one: "
+            "add another one first"
+        )
+    return QueueRemoval(
+        package=spec.package,
+        queue=found[0],
+        index=spec.queues.index(found[0]),
+        before=generator.service(spec).plan.files,
+        after=generator.service(replace(spec, queues=others)).plan.files,
+    )
+
+
+def plan_handler_removal(
+    draft: Draft, name: str, lock: Lock | None
+) -> tuple[Remove, Sequence[str]]:
+    """The function that takes a handler out of a file of a service, and the files that hold it.
+
+    ConfigurationError if a queue of `loafer.toml` uses it.
+    """
+    spec = validation.service(draft)
+    for item in spec.queues:
+        if name in (*item.handlers, item.error_handler):
+            raise ConfigurationError(
+                f"{draft.origin}: the queue {quoted(item.queue_name)} uses {quoted(name)}: "
+                f"`loafer-kit remove queue {item.queue_name}` removes both"
+            )
+    addition = HandlerAddition(spec.package, name)
+
+    def remove(path: str, ours: bytes) -> tuple[bytes | None, Sequence[str]]:
+        try:
+            module, left = Module.parse(ours), []
+            written = [addition.files[path]]
+            base = lock.files.get(path) if lock else None
+            written += [base] if isinstance(base, bytes) else []
+            added = [text for content in written for text in _about(Module.parse(content), name)]
+            for text in dict.fromkeys(added):
+                module, edited = pieces.without(module, text, None)
+                left += edited
+        except UnrecognisedError as error:
+            return ours, [str(error)]
+        still = [f"{item} was edited" for item in defined(module.tree.body) if _is_of(item, name)]
+        unused = {
+            alias for content in written for alias in defined(Module.parse(content).tree.body)
+        }
+        return code.without_imports(module, unused).content, still
+
+    return remove, tuple(addition.files)
+
+
+def _is_of(name: str, handler: str) -> bool:
+    return name == handler or name.startswith(f"test_{handler}_")
+
+
+def _about(module: Module, handler: str) -> list[str]:
+    """The definitions of a handler and of its tests."""
+    return [
+        module.text(item) for item in module.tree.body if _is_of(getattr(item, "name", ""), handler)
+    ]
+
+
 def _planned(draft: Draft, spec: ServiceSpec, text: str, generator: Generator) -> QueueAddition:
     typed = command_line.merge(replace(draft, values={**draft.values, "queues": []}), None, [text])
     values = _queues_of(typed)[0]
@@ -273,10 +388,9 @@ def _index_of(draft: Draft, spec: ServiceSpec, name: str) -> int:
         why = f"a route has the settings of its queue, which are in {draft.origin}"
         raise ConfigurationError(f"{quoted(name)}: {why}")
     known = [queue.queue_name for queue in spec.queues]
-    near = get_close_matches(names.queue_name(name), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = names.did_you_mean(names.queue_name(name), known) or ";"
     raise ConfigurationError(
-        f"{draft.origin}: there is no queue {quoted(name)}; {hint}"
+        f"{draft.origin}: there is no queue {quoted(name)}{hint} "
         "`loafer-kit add queue NAME` adds a queue and its route"
     )
 

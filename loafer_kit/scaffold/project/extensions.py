@@ -2,7 +2,6 @@
 
 import ast
 import re
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import modules, spec_file
-from loafer_kit.scaffold.additions.modules import Module, UnrecognisedError
-from loafer_kit.scaffold.additions.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.escaping import quoted
-from loafer_kit.scaffold.project import texts
-from loafer_kit.scaffold.project.code import defined, names_of, targets
+from loafer_kit.scaffold.project import code, spec_file, texts
+from loafer_kit.scaffold.project.code import Module, UnrecognisedError, defined, names_of, targets
+from loafer_kit.scaffold.project.pieces import LeftOutError, UnplacedError
 from loafer_kit.scaffold.project.plans import read
 from loafer_kit.scaffold.project.projects import SPEC, Generator
 from loafer_kit.scaffold.spec import names, validation
@@ -26,6 +23,12 @@ from loafer_kit.scaffold.spec.specs import Draft
 #: The extension of `add telemetry`.
 TELEMETRY = "loafer_kit.contrib.telemetry:Telemetry"
 
+# The extras of loafer_kit that its own extensions need.
+_EXTRAS = {
+    "loafer_kit.contrib.database": "database",
+    "loafer_kit.contrib.telemetry": "otel",
+    "loafer_kit.ext.amqp": "amqp",
+}
 # The extensions that artefacts bring along: module and class.
 _EXTENSIONS = {"monitoring": ("loafer_kit.contrib.monitoring", "Monitoring")}
 _SERVICES = ("Application", "LoaferManager")
@@ -73,11 +76,11 @@ class ExtensionAddition:
             for at, item in enumerate(body)
             if isinstance(item, (ast.Assign, ast.AnnAssign, ast.Expr)) and service in names_of(item)
         )
-        module = modules.after_statement(module, body, index, line)
+        module = code.after_statement(module, body, index, line)
         if self._is_imported(module):
             return module
         source = ast.ImportFrom(self.module, [ast.alias(self.name)], 0)
-        return modules.imported(module, source, self.name, self.package)
+        return code.imported(module, source, self.name, self.package)
 
     def _is_imported(self, module: Module) -> bool:
         return any(
@@ -135,25 +138,51 @@ class ArtefactAddition:
 
 
 def plan(package: str, reference: str) -> ExtensionAddition:
-    """The addition of the extension `MODULE:CLASS` to a package."""
+    """The addition of the extension `MODULE:CLASS` to a package.
+
+    ConfigurationError if its distribution is installed and has no such class.
+    """
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         raise ConfigurationError(
             f"{quoted(reference)} must have the form MODULE:CLASS, like loafer_kit_redis:Redis"
         )
+    _refuse_unknown(found["module"], found["name"])
     return ExtensionAddition(package, found["module"], found["name"])
 
 
+def _refuse_unknown(module: str, name: str) -> None:
+    """Raise ConfigurationError if an installed package lacks a module or the module a name."""
+    try:
+        found = vars(import_module(module))
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if "." in missing and f"{module}.".startswith(f"{missing}."):
+            raise ConfigurationError(f"there is no module {missing}") from error
+        return
+    except Exception:  # noqa: BLE001 - the module may raise anything
+        return
+    if name not in found:
+        hint = names.did_you_mean(name, [known for known in found if known[:1] != "_"])
+        raise ConfigurationError(f"{module} has no {name}{hint}")
+    if not any(hasattr(found[name], word) for word in ("init_app", "DEFAULT_SETTINGS")):
+        raise ConfigurationError(f"{module}:{name} is not an extension: it has no init_app")
+
+
 def plan_artefact(draft: Draft, name: str, generator: Generator) -> ArtefactAddition:
-    """The addition of an artefact to the service that `loafer.toml` describes."""
+    """The addition of an artefact to the service that `loafer.toml` describes.
+
+    SpecError if such a service cannot have it.
+    """
     spec = validation.service(draft)
     others = tuple(other for other in spec.ships if other != name)
-    ships = tuple(known for known in ARTEFACT_NAMES if known in (*others, name))
+    ships = [known for known in ARTEFACT_NAMES if known in (*others, name)]
+    wider = validation.service(replace(draft, values={**draft.values, "with": ships}))
     return ArtefactAddition(
         name=name,
         package=spec.package,
         before=generator.service(replace(spec, ships=others)).plan.files,
-        after=generator.service(replace(spec, ships=ships)).plan.files,
+        after=generator.service(wider).plan.files,
     )
 
 
@@ -198,10 +227,13 @@ def _called(call: ast.Call) -> str:
 def missing_distribution(project: Path, package: str, module: str) -> str | None:
     """The distribution of a module if the project's `pyproject.toml` does not declare it.
 
-    None if it is declared or not needed; a description if the module is not installed.
+    None if it is declared or not needed; a description if the module is not installed. An extra of
+    loafer_kit counts as a distribution of its own.
     """
     top = module.partition(".")[0]
-    if top == package or top in sys.stdlib_module_names:
+    if top == "loafer_kit":
+        return _missing_extra(project, module)
+    if top == package:
         return None
     found = _distributions(top)
     if {_normal(name) for name in (*found, top)} & _declared(project).keys():
@@ -209,9 +241,12 @@ def missing_distribution(project: Path, package: str, module: str) -> str | None
     return " or ".join(found) or f"the distribution of {top}"
 
 
-def declares_extra(project: Path, extra: str) -> bool:
-    """Whether a project's `pyproject.toml` asks for an extra of loafer_kit, or for all."""
-    return bool({extra, "all"} & set(_declared(project).get("loafer-kit", ())))
+def _missing_extra(project: Path, module: str) -> str | None:
+    """The extra of loafer_kit that a module needs if the project's `pyproject.toml` lacks it."""
+    extra = next((_EXTRAS[own] for own in _EXTRAS if f"{module}.".startswith(f"{own}.")), None)
+    if extra is None or {extra, "all"} & set(_declared(project).get("loafer-kit", ())):
+        return None
+    return f"loafer-kit[{extra}]"
 
 
 def _distributions(top: str) -> list[str]:

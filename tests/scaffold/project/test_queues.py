@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions import pieces, queues
-from loafer_kit.scaffold.project import projects
+from loafer_kit.scaffold.project import pieces, projects, queues
 from loafer_kit.scaffold.spec.specs import Draft, SpecError
 
 SPEC = {"name": "shop", "queues": [{"name": "orders"}]}

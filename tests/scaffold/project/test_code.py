@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_kit.scaffold.additions import modules
-from loafer_kit.scaffold.additions.modules import Edit, Module, UnrecognisedError, mentions
-from loafer_kit.scaffold.project.code import defined
+from loafer_kit.scaffold.project import code
+from loafer_kit.scaffold.project.code import Edit, Module, UnrecognisedError, defined, mentions
 
 ELEMENTS = ["A(1)", 'B("x,)", c=(1, 2))', "(C)", "*D", '"é#"', "lambda: 1", "E(\n        1,\n    )"]
 GAPS = ["", " ", "\n    ", "\n\n\t", "  # c\n    ", "\n    # ( , \n    "]
@@ -37,7 +36,7 @@ def test_an_element_goes_to_the_end_of_any_sequence(content):
     module = Module.parse(content)
     sequence = module.tree.body[0].value
 
-    after = modules.into_brackets(module, sequence, sequence.elts, NEW)
+    after = code.into_brackets(module, sequence, sequence.elts, NEW)
 
     left = iter(after.content)
     assert all(byte in left for byte in content)
@@ -72,7 +71,7 @@ def test_an_import_goes_anywhere(statements, line):
     source = ast.parse(line).body[0]
     name = source.names[0].name
 
-    after = modules.imported(module, source, name, "shop")
+    after = code.imported(module, source, name, "shop")
 
     left = iter(after.content)
     assert all(byte in left for byte in module.content)
@@ -98,7 +97,7 @@ def test_an_import_goes_anywhere(statements, line):
 def test_imports_are_sorted_in(before, line, after):
     """As isort would sort them."""
     source = ast.parse(line).body[0]
-    done = modules.imported(Module.parse(before.encode()), source, source.names[0].name, "shop")
+    done = code.imported(Module.parse(before.encode()), source, source.names[0].name, "shop")
 
     assert done.content.decode() == (after or f"{before.rstrip()}\n\n{line}\n")
 
@@ -107,7 +106,7 @@ def test_a_comment_that_belongs_to_a_function_stays_with_it():
     """It is indented; one that is not comes after what is new."""
     content = b"def a():\n    return 1\n    # still a\n\n\n# b\n"
 
-    after = modules.at_end(Module.parse(content), "def c():\n    pass")
+    after = code.at_end(Module.parse(content), "def c():\n    pass")
 
     assert after.content == (
         b"def a():\n    return 1\n    # still a\n\n\ndef c():\n    pass\n\n\n# b\n"
@@ -116,7 +115,7 @@ def test_a_comment_that_belongs_to_a_function_stays_with_it():
 
 def test_code_gets_the_tabs_of_the_file():
     """Not the spaces of the template."""
-    after = modules.at_end(Module.parse(b"def a():\n\treturn 1"), "def c():\n    pass")
+    after = code.at_end(Module.parse(b"def a():\n\treturn 1"), "def c():\n    pass")
 
     assert after.content == b"def a():\n\treturn 1\n\n\ndef c():\n\tpass"
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from loafer_kit.exceptions import ConfigurationError
-from loafer_kit.scaffold.additions.pieces import UnplacedError
 from loafer_kit.scaffold.project import texts
+from loafer_kit.scaffold.project.pieces import UnplacedError
 from loafer_kit.scaffold.project.projects import SPEC
 from loafer_kit.scaffold.rendering.quoting import toml, toml_key
 from loafer_kit.scaffold.sources import lines
