@@ -84,6 +84,18 @@ def _botocore_computes_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_elsewhere(tmp_path_factory):
+    """Keep temporary files and caches, also those of killed processes, in the folder of the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(folder))
+        patch.setenv("TMPDIR", str(folder))
+        patch.setenv("BLACK_CACHE_DIR", str(folder / "black"))
+        patch.setenv("CHECKPOINT_DISABLE", "1")  # Terraform writes into the home directory
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _mypy_results_are_kept(pytestconfig):
     """Let all runs of mypy, in later sessions too, use what it found out about installed packages.
 

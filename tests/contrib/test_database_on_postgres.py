@@ -27,20 +27,30 @@ def uri():
     if shutil.which("initdb") is None or shutil.which("postgres") is None:
         pytest.skip("no PostgreSQL: install it, and put initdb and postgres on PATH")
     user = "nobody" if os.getuid() == 0 else os.getuid()  # PostgreSQL refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # the path of a socket must be short
-    shutil.chown(folder, user)
-    initdb = ["initdb", "--auth=trust", "--no-sync", "--username=test", "-D", folder / "data"]
-    subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-    options = ["-c", "fsync=off", "-c", "listen_addresses=", "-k", folder, "-D", folder / "data"]
-    with subprocess.Popen(
-        ["postgres", *options], user=user, cwd=folder, stderr=subprocess.PIPE, text=True
-    ) as server:
-        for line in server.stderr:
-            if "ready to accept connections" in line:
-                break
-        yield f"postgresql+asyncpg://test@/postgres?host={folder}"
-        server.send_signal(signal.SIGINT)  # it does not wait for its clients
-    shutil.rmtree(folder)
+    # Not in the tests' own folder: that user may not enter it, and the path of a socket is short.
+    with tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp") as name:
+        folder = Path(name)
+        shutil.chown(folder, user)
+        initdb = ["initdb", "--auth=trust", "--no-sync", "--username=test", "-D", folder / "data"]
+        subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+        options = [
+            "-c",
+            "fsync=off",
+            "-c",
+            "listen_addresses=",
+            "-k",
+            folder,
+            "-D",
+            folder / "data",
+        ]
+        with subprocess.Popen(
+            ["postgres", *options], user=user, cwd=folder, stderr=subprocess.PIPE, text=True
+        ) as server:
+            for line in server.stderr:
+                if "ready to accept connections" in line:
+                    break
+            yield f"postgresql+asyncpg://test@/postgres?host={folder}"
+            server.send_signal(signal.SIGINT)  # it does not wait for its clients
 
 
 async def test_duplicates_at_the_same_time_wait_for_each_other(uri):

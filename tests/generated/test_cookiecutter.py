@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 from cookiecutter.cli import main
+from cookiecutter.config import DEFAULT_CONFIG
 from kept_projects import loafer_kit
 
 from loafer_kit.scaffold.rendering import answers, builtin, contexts, templates
@@ -50,6 +51,7 @@ def cookiecutter(tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setitem(DEFAULT_CONFIG, "replay_dir", str(home / "replay"))  # not of this home yet
     monkeypatch.chdir(tmp_path)
 
     def run(template, values=None, **keywords):
