@@ -11,7 +11,8 @@ from aiormq.abc import DeliveredMessage
 from pamqp.header import ContentHeader
 
 from loafer_kit.ext.amqp import letters
-from loafer_kit.ext.amqp.connections import broker_url, bytes_of, connect, disconnect
+from loafer_kit.ext.amqp.connections import broker_url, connect, disconnect
+from loafer_kit.ext.amqp.letters import bytes_of
 from loafer_kit.ext.amqp.providers import AMQPProvider
 from loafer_kit.routes import Route
 

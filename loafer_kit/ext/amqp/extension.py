@@ -9,11 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.connection import make_url
 
 from loafer_kit.applications import Application
 from loafer_kit.events import publishing
 from loafer_kit.exceptions import Abort
-from loafer_kit.ext.amqp.connections import Publisher, address_of, bytes_of, url_of
+from loafer_kit.ext.amqp.connections import Publisher, address_of
+from loafer_kit.ext.amqp.letters import bytes_of
 from loafer_kit.ext.amqp.providers import AMQPProvider
 from loafer_kit.extensions import Extension
 from loafer_kit.outcomes import ACKNOWLEDGE, LEAVE
@@ -93,7 +95,7 @@ class Consumer(QueueConsumer):
         mode = aio_pika.DeliveryMode(2 if settings["AMQP_INBOUND_QUEUE_DURABLE"] else 1)
         if self._publisher is None:
             self._publisher = Publisher(
-                url_of(settings), f"{app.name}: retries", **settings["AMQP_CONNECTION_KWARGS"]
+                _url_of(settings), f"{app.name}: retries", **settings["AMQP_CONNECTION_KWARGS"]
             )
         await self._publisher.publish(aio_pika.Message(body, delivery_mode=mode), key, exchange)
 
@@ -122,7 +124,7 @@ class Consumer(QueueConsumer):
         settings = self.app.settings
         provider = AMQPProvider(
             self._queue_name(),
-            url=url_of(settings),
+            url=_url_of(settings),
             exchange=settings["AMQP_INBOUND_EXCHANGE"],
             exchange_type=settings["AMQP_INBOUND_EXCHANGE_TYPE"],
             exchange_durable=settings["AMQP_INBOUND_EXCHANGE_DURABLE"],
@@ -193,7 +195,7 @@ class Producer:
             exchange_name = settings["AMQP_OUTBOUND_EXCHANGE"]
         if routing_key is None:
             routing_key = settings["AMQP_OUTBOUND_ROUTING_KEY"]
-        url = url_of(settings)
+        url = _url_of(settings)
         if self._publisher is None:
             options = settings["AMQP_CONNECTION_KWARGS"]
             self._publisher = Publisher(url, f"{self.app.name}: producer", **options)
@@ -288,3 +290,17 @@ class AMQP(Extension):
         if self._producer is None:
             self._producer = Producer(self.app)
         return self._producer
+
+
+def _url_of(settings: Mapping[str, Any]) -> str:
+    """Return the URL of the broker that the settings of an Application name."""
+    url = make_url(
+        host=settings["AMQP_HOST"],
+        port=int(settings["AMQP_PORT"]),
+        login=settings["AMQP_USERNAME"],
+        password=settings["AMQP_PASSWORD"],
+        virtualhost=settings["AMQP_VIRTUAL_HOST"],
+        ssl=bool(settings["AMQP_USE_SSL"]),
+        heartbeat=settings["AMQP_HEARTBEAT_INTERVAL"],
+    )
+    return str(url)

@@ -1,5 +1,6 @@
 """Copies of messages: what a message carries along when it is published again, and what it died of."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,13 @@ PROPERTIES = ("content_type", "content_encoding", "priority", "correlation_id", 
 _LONGEST_REASON = 1_000
 
 TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
+
+
+def bytes_of(message: Any) -> bytes:
+    """Return the body for a message: text and bytes as they are, anything else as JSON."""
+    if isinstance(message, bytes):
+        return message
+    return (message if isinstance(message, str) else json.dumps(message)).encode()
 
 
 def deliveries(message: AbstractIncomingMessage) -> int:

@@ -15,9 +15,8 @@ from loafer_kit.engine.flow import full_jitter
 from loafer_kit.events import sending
 from loafer_kit.exceptions import ProviderError, TransientProviderError
 from loafer_kit.ext.amqp import letters
-from loafer_kit.ext.amqp.connections import Publisher, address_of, broker_url
+from loafer_kit.ext.amqp.connections import Publisher, Session, address_of, broker_url
 from loafer_kit.ext.amqp.options import AMQPOptions, Topology
-from loafer_kit.ext.amqp.sessions import Session
 from loafer_kit.logs import log_event
 from loafer_kit.outcomes import ACKNOWLEDGE, Acknowledge, DeadLetter, Leave, Outcome, Release, Retry
 from loafer_kit.providers import AbstractProvider
@@ -261,7 +260,8 @@ class AMQPProvider(AbstractProvider):
                 self.address = address_of(url)
                 self._session = await Session.open(
                     url,
-                    self._topology,
+                    self.name,
+                    self._topology.declare,
                     self._lost,
                     self.prefetch,
                     **self._connection_options,

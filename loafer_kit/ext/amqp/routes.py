@@ -8,8 +8,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from loafer_kit.config import ROUTE_OPTIONS, check_names, environment_options
 from loafer_kit.events import publishing
-from loafer_kit.ext.amqp.connections import bytes_of
-from loafer_kit.ext.amqp.letters import deliveries
+from loafer_kit.ext.amqp.letters import bytes_of, deliveries
 from loafer_kit.ext.amqp.options import AMQP_SETTINGS, SETTABLE_OPTIONS
 from loafer_kit.ext.amqp.providers import AMQPProvider
 from loafer_kit.message_translators import AbstractMessageTranslator
