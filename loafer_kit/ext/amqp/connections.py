@@ -15,6 +15,7 @@ from aio_pika.connection import make_url
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     AuthenticationError,
+    ChannelInvalidStateError,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     InvalidFrameError,
@@ -145,7 +146,7 @@ def provider_errors(subject: str) -> Iterator[None]:
     except Exception as error:
         if not _is_amqp(error):
             raise
-        reason = str(error) or type(error).__name__
+        reason = _text(error)
         refused = isinstance(error, _REFUSALS) and "inaccessible" not in reason
         kind = ProviderError if refused else TransientProviderError
         raise kind(f"{subject}: {reason}{_hint(error)}") from error
@@ -164,6 +165,14 @@ def lost_connection() -> Iterator[None]:
 def _is_amqp(error: Exception) -> bool:
     """Return whether a request failed; aiormq raises a bare `Exception` for what it did not write."""
     return isinstance(error, (*CONNECTION_EXCEPTIONS, TimeoutError)) or type(error) is Exception
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, ChannelInvalidStateError):
+        return "its channel was closed"  # aiormq's text names an object
+    if isinstance(error, TimeoutError):
+        return "the broker has not answered in time"
+    return str(error) or type(error).__name__
 
 
 def _hint(error: BaseException) -> str:
@@ -189,7 +198,7 @@ def reason_of(error: BaseException | None) -> str:
     """Return why a connection or channel ended, and what to do about it."""
     if error is None:
         return "closed"
-    return f"{str(error) or type(error).__name__}{_hint(error)}"
+    return f"{_text(error)}{_hint(error)}"
 
 
 class Publisher:
