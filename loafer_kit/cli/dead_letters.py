@@ -285,7 +285,8 @@ def _act(
         if json:
             say_json(_as_json(queue, outcomes, remarks, done=False))
         for letter, outcome in [] if json else planned[:_PLANNED]:
-            say(f"would {_described(outcome, _WOULD)}: {letter.reason or place.kind.no_reason}")
+            reason = _one_line(letter.reason or place.kind.no_reason)
+            say(f"would {_described(outcome, _WOULD)}: {reason}")
         more = len(planned) - _PLANNED
         _say_remarks([*remarks, *([f"and {_letters(more)} more"] if more > 0 else [])])
         what = _counted(outcomes, _WOULD)

@@ -233,8 +233,9 @@ class Visit(letters.Visit):
                 if message is None:
                     self.unseen = left = 0
                     break
-                self.unseen = message.message_count or 0
-                left = self.unseen if left is None else left - 1
+                ready = message.message_count or 0
+                left = ready if left is None else left - 1
+                self.unseen = max(0, ready - left)
                 batch.append(self._received(message))
             if batch:
                 yield batch

@@ -116,6 +116,21 @@ async def test_a_look_returns_letters_in_their_order(shop, kind, limit):
     assert await shop.bodies(shop.dead) == list("12345")
 
 
+async def test_only_what_arrived_meanwhile_is_called_that(shop):
+    """Letters behind a limit did not."""
+    await shop.declare()
+    await rabbit.send(shop.url, shop.dead, *"123")
+    async with shop.opened() as broker, shop.visit(broker) as visit:
+        assert len([letter async for letter in visit.letters(Choice(limit=2))]) == 2
+        assert visit.remark is None
+    async with shop.opened() as broker, shop.visit(broker) as visit:
+        batches = visit.batches(1)
+        await anext(batches)
+        await rabbit.send(shop.url, shop.dead, "4")
+        assert len([batch async for batch in batches]) == 2
+        assert visit.remark == f"{shop.dead}: 1 more arrived meanwhile"
+
+
 async def test_receive_counts_rise_and_many_of_them_are_told(shop, monkeypatch):
     """A delivery limit would remove letters that are looked at too often."""
     monkeypatch.setattr(module, "_MANY", 2)

@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     AuthenticationError,
+    ChannelInvalidStateError,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     InvalidFrameError,
@@ -127,7 +128,7 @@ def provider_errors(subject: str) -> Iterator[None]:
     except Exception as error:
         if not _is_amqp(error):
             raise
-        reason = str(error) or type(error).__name__
+        reason = _text(error)
         refused = isinstance(error, _REFUSALS) and "inaccessible" not in reason
         kind = ProviderError if refused else TransientProviderError
         raise kind(f"{subject}: {reason}{_hint(error)}") from error
@@ -146,6 +147,14 @@ def lost_connection() -> Iterator[None]:
 def _is_amqp(error: Exception) -> bool:
     """Return whether a request failed; aiormq raises a bare `Exception` for what it did not write."""
     return isinstance(error, (*CONNECTION_EXCEPTIONS, TimeoutError)) or type(error) is Exception
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, ChannelInvalidStateError):
+        return "its channel was closed"  # aiormq's text names an object
+    if isinstance(error, TimeoutError):
+        return "the broker has not answered in time"
+    return str(error) or type(error).__name__
 
 
 def _hint(error: BaseException) -> str:
@@ -171,7 +180,7 @@ def reason_of(error: BaseException | None) -> str:
     """Return why a connection or channel ended, and what to do about it."""
     if error is None:
         return "closed"
-    return f"{str(error) or type(error).__name__}{_hint(error)}"
+    return f"{_text(error)}{_hint(error)}"
 
 
 class Session:

@@ -3,7 +3,11 @@
 import pytest
 import rabbit
 from aio_pika import Message
-from aio_pika.exceptions import ChannelPreconditionFailed, ConnectionClosed
+from aio_pika.exceptions import (
+    ChannelInvalidStateError,
+    ChannelPreconditionFailed,
+    ConnectionClosed,
+)
 
 from loafer_kit.exceptions import ConfigurationError, ProviderError, TransientProviderError
 from loafer_kit.ext.amqp.connections import (
@@ -40,6 +44,20 @@ def test_what_may_pass_is_transient(error, transient):
         raise error
     assert isinstance(raised.value, TransientProviderError) is transient
     assert str(raised.value).startswith("Queue 'orders': ")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ChannelInvalidStateError('<Channel: "1" at 0x7f14a0878730> closed'), "was closed"),
+        (TimeoutError(), "has not answered in time"),
+    ],
+)
+def test_a_failure_is_told_in_words(error, text):
+    """aiormq's own text is an object or nothing."""
+    assert reason_of(error).endswith(text)
+    with pytest.raises(TransientProviderError, match=text), provider_errors("Publishing"):
+        raise error
 
 
 def test_an_address_has_no_password():
