@@ -1,5 +1,6 @@
 """Every error that loafer_kit raises on purpose, under one base."""
 
+import math
 from typing import Any
 
 
@@ -91,8 +92,8 @@ class RetryMessage(LoaferException):
 
     def __init__(self, reason: str = "", *, delay: float | None = None) -> None:
         super().__init__(reason)
-        if delay is not None and delay < 0:
-            raise ValueError("The delay cannot be negative.")
+        if delay is not None and not 0 <= delay < math.inf:
+            raise ValueError(f"The delay cannot be negative or infinite, but it is {delay!r}.")
         self.reason = reason
         self.delay = delay
 

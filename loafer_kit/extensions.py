@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from loafer_kit.config import copied, from_environment
 from loafer_kit.exceptions import SettingError
 
-# The types that a setting in the environment can have; a default without a type makes it a text.
+# The types that a setting in the environment can have; the default None makes it a text.
 _KINDS = (str, bool, int, float, list, dict)
 
 
@@ -50,8 +50,8 @@ class Extension:
         the names of all missing required settings.
         """
         for name, value in self.DEFAULT_SETTINGS.items():
-            kind = type(value) if type(value) in _KINDS else str
-            found = from_environment(name, kind) if value is None or kind is type(value) else None
+            kinds = [kind for kind in _KINDS if value is None or isinstance(value, kind)]
+            found = from_environment(name, kinds[0]) if kinds else None
             if found is not None:
                 app.settings[name] = found
             elif name not in app.settings:
@@ -64,7 +64,7 @@ class Extension:
         if missing:
             raise SettingError(
                 f"{type(self).__name__} requires the settings {', '.join(missing)}: "
-                "set them in the environment."
+                "set them in the service or in the environment."
             )
         self._app = app
         app.extensions[type(self).__name__.lower()] = self

@@ -13,7 +13,8 @@ def test_documented_exceptions_share_one_base(name):
     assert issubclass(getattr(exceptions, name), exceptions.LoaferKitError)
 
 
-def test_retry_refuses_a_negative_delay():
-    """A delay is a number of seconds from now."""
+@pytest.mark.parametrize("delay", [-1, float("inf"), float("nan")])
+def test_retry_refuses_a_delay_that_no_source_can_wait(delay):
+    """It is a number of seconds from now; the handler that computed it is in the traceback."""
     with pytest.raises(ValueError, match="negative"):
-        exceptions.RetryMessage(delay=-1)
+        exceptions.RetryMessage(delay=delay)

@@ -4,6 +4,7 @@ import collections
 import json
 import sqlite3
 import threading
+from http import HTTPStatus
 from types import SimpleNamespace
 
 import pytest
@@ -204,6 +205,7 @@ class Cache(Extension):
         "CACHE_HOSTS": ["a"],
         "CACHE_USER": None,
         "CACHE_CLASS": Extension,
+        "CACHE_MODE": HTTPStatus.OK,
     }
     REQUIRED_SETTINGS = ("CACHE_PASSWORD",)
 
@@ -216,6 +218,7 @@ def test_the_environment_overrides_settings_in_the_type_of_their_defaults(app, m
         "HOSTS": '["b", "c"]',
         "USER": "5",
         "CLASS": "x",
+        "MODE": "404",
         "PASSWORD": "secret",
     }.items():
         monkeypatch.setenv(f"CACHE_{name}", text)
@@ -229,6 +232,7 @@ def test_the_environment_overrides_settings_in_the_type_of_their_defaults(app, m
         "CACHE_HOSTS": ["b", "c"],
         "CACHE_USER": "5",
         "CACHE_CLASS": Extension,
+        "CACHE_MODE": 404,
         "CACHE_PASSWORD": "secret",
     }
 
@@ -239,5 +243,5 @@ def test_a_missing_setting_ends_the_process_with_one_line(app):
         Cache(app)
 
     assert raised.value.code == (
-        "Cache requires the settings CACHE_PASSWORD: set them in the environment."
+        "Cache requires the settings CACHE_PASSWORD: set them in the service or in the environment."
     )

@@ -157,14 +157,15 @@ def test_threshold_is_the_number_of_retries(threshold):
 def test_the_history_travels_in_the_message():
     """`count` and `start_time`; `delay` where there is one."""
     before = time.time()
-    message = {}
-    make_app(message, THRESHOLD=1).run_forever()
-    assert set(message["_retry"]) == {"count", "start_time"}
-    assert before <= message["_retry"]["start_time"] <= time.time()
+    app = make_app({}, THRESHOLD=1)
+    app.run_forever()
+    history = app.seen[-2]  # of the last attempt
+    assert set(history) == {"count", "start_time"}
+    assert before <= history["start_time"] <= time.time()
 
-    message = {}
-    make_app(message, THRESHOLD=2, DELAY=0.01, BACKOFF=2).run_forever()
-    assert message["_retry"]["delay"] == 0.02
+    app = make_app({}, THRESHOLD=2, DELAY=0.01, BACKOFF=2)
+    app.run_forever()
+    assert app.seen[-2]["delay"] == 0.02
 
 
 def test_timeout_counts_seconds_from_the_first_failure():
