@@ -171,6 +171,8 @@ class Reading:
     """One message as it was read: two readings differ even when they hold the same object."""
 
     message: Message
+    #: What the provider of a queue's consumer delivered.
+    delivered: Message = None
     started: bool = False
 
     def __repr__(self) -> str:
@@ -198,15 +200,21 @@ class ConsumerProvider(AbstractProvider):
         self._ending = asyncio.Event()
         self._failure: BaseException | None = None
 
+    @property
+    def _source(self) -> AbstractProvider | None:
+        """The provider of a queue's consumer; the application's startup callbacks open it."""
+        return None if self._queue_consumer is None else self._queue_consumer.provider
+
     async def start(self, lost: Callable[[Message], None]) -> None:
-        """Let the consumer tell observers; the startup callbacks have opened it."""
-        if self._queue_consumer is not None:
-            self.settles_later = self._queue_consumer.observe(self.route_events)
+        """Let the consumer's provider tell observers."""
+        if (source := self._source) is not None:
+            source.route_events = self.route_events
+            self.settles_later = source.settles_later
 
     @property
     def statistics(self) -> Mapping[str, Any]:
-        """The requests that a queue's consumer has sent, by action."""
-        return {} if self._queue_consumer is None else self._queue_consumer.statistics
+        """The requests that the consumer's provider has sent, by action."""
+        return getattr(self._source, "statistics", {})
 
     async def fetch_messages(self) -> Sequence[Reading]:
         """Return what one `read()` gives; its `Abort` ends the route cleanly."""
@@ -214,7 +222,9 @@ class ConsumerProvider(AbstractProvider):
             raise self._failure
         self._reader = asyncio.current_task()
         try:
-            return [Reading(await self._consumer.read())]
+            message = await self._consumer.read()
+            consumer = self._queue_consumer
+            return [Reading(message, None if consumer is None else consumer.delivered(message))]
         except Abort as abort:
             self._logger.debug(
                 "consumer.aborted reason=%s",
@@ -244,24 +254,21 @@ class ConsumerProvider(AbstractProvider):
             self._reader.cancel()
 
     def order_key(self, message: Reading) -> Hashable | None:
-        consumer = self._queue_consumer
-        return None if consumer is None else consumer.order_key(message.message)
+        return None if (source := self._source) is None else source.order_key(message.delivered)
 
     def describe(self, message: Reading) -> Mapping[str, object]:
-        consumer = self._queue_consumer
-        return {} if consumer is None else consumer.describe(message.message)
+        return {} if (source := self._source) is None else source.describe(message.delivered)
 
     def trace_headers(self, message: Reading) -> Mapping[str, str]:
-        consumer = self._queue_consumer
-        return {} if consumer is None else consumer.trace_headers(message.message)
+        return {} if (source := self._source) is None else source.trace_headers(message.delivered)
 
     @property
     def broker(self) -> str:  # type: ignore[override]
-        return "" if self._queue_consumer is None else self._queue_consumer.broker
+        return "" if self._source is None else self._source.broker
 
     @property
     def address(self) -> str | None:  # type: ignore[override]
-        return None if self._queue_consumer is None else self._queue_consumer.address
+        return None if self._source is None else self._source.address
 
     async def confirm_message(self, message: Reading) -> None:
         """Do nothing: the acknowledgement callbacks have run."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Slots
+from loafer_kit.engine.callables import handler_threads
 from loafer_kit.engine.deliveries import Deliveries, FailurePolicy
-from loafer_kit.engine.threads import handler_threads
 from loafer_kit.engine.workers import RouteStatus, RouteWorker
 from loafer_kit.events import Observers
 from loafer_kit.exceptions import LoaferKitError

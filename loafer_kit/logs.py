@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from loafer_kit.engine.threads import current_call
+from loafer_kit.engine.callables import current_call
 from loafer_kit.outcomes import reason_text
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,14 @@ def as_pairs(facts: Mapping[str, object]) -> str:
 
 
 #: Facts that are seconds, and how the text of a line shows them.
-_SECONDS = {"age": ".1f", "duration": ".3f", "probe_in": "g", "retry_in": ".1f", "within": "g"}
+_SECONDS = {
+    "after": ".0f",
+    "age": ".1f",
+    "duration": ".3f",
+    "probe_in": "g",
+    "retry_in": ".1f",
+    "within": "g",
+}
 
 
 def log_event(

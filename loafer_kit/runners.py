@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
-from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.engine.callables import DaemonThreadPool, handler_threads
 from loafer_kit.logs import log_event
 
 try:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loafer_kit.config import Config
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.callables import ends_task, is_async
+from loafer_kit.engine.callables import DaemonThreadPool, ends_task, handler_threads, is_async
 from loafer_kit.engine.deliveries import FailurePolicy
-from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import Observer, Observers, current_observers
 from loafer_kit.exceptions import ConfigurationError

@@ -1,7 +1,7 @@
 """Types of messages, handlers, callbacks and consumers, for users to annotate with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
@@ -47,11 +47,13 @@ class Consumer(Protocol):
 
 
 class QueueConsumer(ABC):
-    """A consumer that also takes part in stopping, ordering, logging and tracing."""
+    """A consumer that also takes part in stopping and, if it has a provider, in all that one knows.
 
-    #: As those of a provider.
-    broker: str = ""
-    address: str | None = None
+    These are order, logs, traces and the service's observers.
+    """
+
+    #: The `AbstractProvider` that delivers its messages; None: there is none.
+    provider: Any = None
 
     @abstractmethod
     async def read(self) -> Message:
@@ -61,27 +63,12 @@ class QueueConsumer(ABC):
     def stop_reading(self) -> None:
         """Make an open `read()` raise `Abort` soon; any other consumer's `read()` is cancelled."""
 
-    #: The requests that the consumer has sent, by action.
-    statistics: Mapping[str, Any] = {}
-
-    def observe(self, events: Any) -> bool:
-        """Take the `RouteEvents` to tell; return True if the consumer tells `settled` itself."""
-        return False
-
     async def leave(self, message: Message) -> None:  # noqa: B027 - an optional part
         """Do nothing more for a message that was not acknowledged: its source redelivers it."""
 
-    def order_key(self, message: Message) -> Hashable | None:
-        """Return the key that messages share if they must be handled one after another."""
-        return None
-
-    def describe(self, message: Message) -> Mapping[str, object]:
-        """Return the facts that identify `message` in a log line."""
-        return {}
-
-    def trace_headers(self, message: Message) -> Mapping[str, str]:
-        """Return the W3C trace headers that `message` carries."""
-        return {}
+    def delivered(self, message: Message) -> Message:
+        """Return what the provider delivered for a message that was read."""
+        return message
 
 
 @runtime_checkable

@@ -9,7 +9,10 @@ import pytest
 from typing_extensions import TypedDict
 
 from loafer_kit import Abort, Application
+from loafer_kit.events import Observer
 from loafer_kit.exceptions import ConfigurationError, InvalidPayloadError
+from loafer_kit.testing import InMemoryProvider
+from loafer_kit.types import QueueConsumer
 
 
 @dataclasses.dataclass
@@ -184,3 +187,57 @@ def test_an_application_does_not_start_with_what_cannot_be_validated():
     ):
         Application("typed", consumer=consumer, callback=callback).run()
     assert len(consumer.messages) == 1
+
+
+class Wrapped(QueueConsumer):
+    """Reads a provider's messages in a wrapping of its own, or without saying who delivers them."""
+
+    def __init__(self, *bodies, provider):
+        self.source = InMemoryProvider()
+        self.source.broker, self.source.statistics = "memory", {"read": 1}
+        for body in bodies:
+            self.source.put(body)
+        self.provider = self.source if provider else None
+        self.left = []
+
+    async def read(self):
+        for message in await self.source.fetch(1):
+            return {"wrapped": message}
+        raise Abort("messages.ended", None)
+
+    def stop_reading(self):
+        self.source.stop()
+
+    def delivered(self, message):
+        return message["wrapped"]
+
+    async def leave(self, message):
+        self.left.append(message)
+
+
+class Started(Observer):
+    def __init__(self):
+        self.found = []
+
+    def started(self, call):
+        provider, (message,) = call.route.provider, call.messages
+        facts = provider.describe(message)
+        self.found.append(
+            (provider.broker, provider.statistics, facts, provider.order_key(message))
+        )
+
+
+@pytest.mark.parametrize("provider", [True, False])
+def test_a_consumers_provider_knows_its_messages(provider):
+    async def fail(app, message):
+        raise ValueError(message)
+
+    consumer, seen = Wrapped("a", provider=provider), Started()
+    app = Application("wrapping", consumer=consumer, callback=fail)
+    app.observe(seen)
+    app.run_forever()
+
+    (message,) = consumer.left
+    known = ("memory", {"read": 1}, consumer.source.describe(message["wrapped"]), None)
+    assert seen.found == [known if provider else ("", {}, {}, None)]
+    assert (consumer.source.route_events.started is not None) == provider

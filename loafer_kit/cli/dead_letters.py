@@ -403,7 +403,7 @@ def _say_summary(summary: Summary, no_reason: str) -> None:
     facts += [f"from {', '.join(summary.sources)}"] if summary.sources else []
     say(f"{summary.queue}: {', '.join(facts) if summary.url else 'unknown'}")
     for reason, count in summary.reasons.items():
-        say(f"{count:>7}  {reason or no_reason}")
+        say(f"{count:>7}  {_one_line(reason or no_reason)}")
     if summary.seen < summary.visible and not summary.problem:
         say(f"{'':7}  the reasons of {_letters(summary.seen)}")
     if summary.problem:
@@ -421,7 +421,7 @@ def _say_letter(letter: Letter, no_reason: str, *, in_full: bool) -> None:
     sent = f", sent {_time(letter.sent)}" if letter.sent else ""
     group = f", group {letter.group}" if letter.group else ""
     say(f"{letter.id}: received {letter.receive_count} times{sent}{source}{group}")
-    say(f"  {letter.reason or no_reason}")
+    say(f"  {_one_line(letter.reason or no_reason)}")
     if letter.original_id:
         say(f"  message {letter.original_id}")
     for name, value in letter.attributes.items():
@@ -430,9 +430,13 @@ def _say_letter(letter: Letter, no_reason: str, *, in_full: bool) -> None:
     if in_full:
         say(letter.body)
     else:
-        start = " ".join(letter.body[:_PREVIEW].split())
+        start = _one_line(letter.body[:_PREVIEW])
         size = len(letter.body.encode())
         say(f"  {start}{f' … ({size:,} bytes)' if len(letter.body) > _PREVIEW else ''}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _time(moment: datetime) -> str:

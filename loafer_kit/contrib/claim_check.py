@@ -24,6 +24,7 @@ from loafer_kit.ext.aws.message_translators import SQSMessageTranslator
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.requests import clients, errors
 from loafer_kit.ext.aws.sending import size_of
+from loafer_kit.logs import log_event
 from loafer_kit.message_translators import AbstractMessageTranslator
 from loafer_kit.services import Service
 from loafer_kit.types import Message, TranslatedMessage
@@ -102,12 +103,9 @@ class ClaimCheck:
         except ProviderError as error:
             if _is_missing(error):
                 raise ValueError(f"{pointer} does not exist: the payload is lost.") from error
-            logger.warning(
-                "payload.not_fetched message_id=%s: the message is retried; %s",
-                message.get("MessageId"),
-                error,
-                extra={"event": "payload.not_fetched", **pointer._asdict()},
-            )
+            facts = {"message_id": message.get("MessageId"), **pointer._asdict()}
+            text = f"the message is retried; {error}"
+            log_event(logger, logging.WARNING, "payload.not_fetched", facts, text)
             raise RetryMessage(str(error)) from error
         try:
             text = body.decode()
@@ -243,11 +241,8 @@ class _Deletions(Observer):
         try:
             await self._delete(pointer)
         except ProviderError as error:
-            logger.error(  # noqa: TRY400 - S3 has said what is wrong
-                "payload.not_deleted: it stays in S3; %s",
-                error,
-                extra={"event": "payload.not_deleted", **pointer._asdict()},
-            )
+            text = f"it stays in S3; {error}"
+            log_event(logger, logging.ERROR, "payload.not_deleted", pointer._asdict(), text)
 
     async def finish(self, service: Service) -> None:
         """Wait for the deletions under way, within a limit."""
@@ -258,11 +253,8 @@ class _Deletions(Observer):
             task.cancel()
         if late:
             await asyncio.wait(late)
-            logger.error(
-                "payloads.flush_given_up count=%d: they stay in S3",
-                len(late),
-                extra={"event": "payloads.flush_given_up", "count": len(late)},
-            )
+            facts = {"count": len(late)}
+            log_event(logger, logging.ERROR, "payloads.flush_given_up", facts, "they stay in S3")
 
 
 def _is_name(bucket: object) -> bool:

@@ -28,6 +28,7 @@ from loafer_kit.exceptions import (
     RetryMessage,
 )
 from loafer_kit.extensions import Extension
+from loafer_kit.logs import log_event
 from loafer_kit.middleware import CallNext, Middleware
 from loafer_kit.outcomes import (
     Acknowledge,
@@ -408,12 +409,8 @@ class Inbox:
                 except IntegrityError:
                     await session.rollback()
                     new.remove(key)
-                    logger.info(
-                        "message.duplicate consumer=%s key=%s",
-                        self.consumer,
-                        key,
-                        extra={"event": "message.duplicate", "consumer": self.consumer, "key": key},
-                    )
+                    facts = {"consumer": self.consumer, "key": key}
+                    log_event(logger, logging.INFO, "message.duplicate", facts)
                     break
             else:
                 return new

@@ -11,6 +11,7 @@ from typing import Any
 
 from loafer_kit import outcomes
 from loafer_kit.engine.backlog import Backlog, Slots
+from loafer_kit.engine.callables import HandlerCall, current_call
 from loafer_kit.engine.deliveries import (
     Deliveries,
     FailurePolicy,
@@ -19,7 +20,6 @@ from loafer_kit.engine.deliveries import (
     settle,
 )
 from loafer_kit.engine.flow import Pace
-from loafer_kit.engine.threads import HandlerCall, current_call
 from loafer_kit.exceptions import FatalError
 from loafer_kit.logs import log_event
 from loafer_kit.outcomes import Delivery

@@ -71,20 +71,24 @@ class Development:
             stack.enter_context(servers.announce(record))
             _tell(record, projects, say, embedded=server is not None)
             for name, body in self.messages:
-                details = {"queue": name}
+                details, where = {"queue": name}, name
                 if name in on_rabbitmq:
                     put(str(broker), name, on_rabbitmq[name], [body])
                 else:
-                    details["message_id"] = _send(queues, find_queue(projects, name), body)
-                say(f"sent to {name}: {body}", "sent", **details)
-            asyncio.run(_Run(self, queues, server, say, broker).run(projects))
+                    queue = find_queue(projects, name)
+                    details["message_id"] = _send(queues, queue, body)
+                    if policy := queue.subscription.get("FilterPolicy"):
+                        where += f", if its filter policy {policy} matches"
+                say(f"sent to {where}: {body}", "sent", **details)
+            run = _Run(self, projects, queues, say, server=server, broker=broker)
+            asyncio.run(run.run())
 
     def _check(self, projects: Sequence[Project]) -> Mapping[str, Mapping[str, Any]]:
         """Return the queues of RabbitMQ; raise `ConfigurationError` for a message to no queue."""
         found = _rabbitmq_queues(projects)
         for name, _ in self.messages:
             if name not in found:
-                find_queue(projects, name)
+                find_queue(projects, name)  # raises before anything is started
         return found
 
 
@@ -94,9 +98,11 @@ class _Run:
     def __init__(
         self,
         development: Development,
+        projects: Sequence[Project],
         queues: LocalQueues,
-        server: LocalServer | None,
         say: Say,
+        *,
+        server: LocalServer | None,
         broker: str | None,
     ) -> None:
         self._broker = broker
@@ -105,18 +111,17 @@ class _Run:
         self._server = server
         self._say = say
         self._tally = services.Tally()
-        self._keepers: list[ServiceKeeper] = []
-        self._ends = False
-
-    async def run(self, projects: Sequence[Project]) -> None:
-        """Run the services until one ends or a signal ends them, and sum up."""
         self._on_rabbitmq = _rabbitmq_queues(projects)
         self._retries = Retries(self._on_rabbitmq)
-        around = self._surroundings(asyncio.get_running_loop())
+        around = self._surroundings()
         self._keepers = [
             ServiceKeeper(read, project, around)
-            for read, project in zip(self._development.readers, projects, strict=True)
+            for read, project in zip(development.readers, projects, strict=True)
         ]
+        self._ends = False
+
+    async def run(self) -> None:
+        """Run the services until one ends or a signal ends them, and sum up."""
         handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._end)
         with on_signals(asyncio.get_running_loop(), handlers):
             try:
@@ -161,13 +166,14 @@ class _Run:
         for keeper in self._keepers:
             keeper.end()
 
-    def _surroundings(self, loop: asyncio.AbstractEventLoop) -> Surroundings:
+    def _surroundings(self) -> Surroundings:
         server = self._server
 
         def on_delivery(delivery: services.Delivery) -> None:
             self._tally.record(delivery)
             self._retries.record(delivery)
             if self._development.once and server is not None:
+                loop = asyncio.get_running_loop()
                 loop.run_in_executor(None, self._deliver_again, server, delivery)
 
         environment = child_environment(self._queues.url)

@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from botocore.config import Config
@@ -13,14 +14,13 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from loafer_kit.exceptions import ServiceError
-from loafer_kit.ext.aws.addresses import find_region, region_of
+from loafer_kit.ext.aws.addresses import bare_name, find_region, region_of
 from loafer_kit.ext.aws.limits import SQS_BATCH_SIZE
 from loafer_kit.ext.aws.options import message_counts
 from loafer_kit.local.servers import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY
 
 #: The message group of a message to a FIFO queue, unless one is given.
 DEFAULT_GROUP = "default"
-
 
 # Where botocore reads each variable from: (configuration key, environment, default, type).
 _NO_CONFIGURATION = {
@@ -44,16 +44,11 @@ class Clients:
         self._region = region
         self._address = address
         self._clients: dict[str, Any] = {}
-        self._session: Any = None
 
-    @property
+    @cached_property
     def session(self) -> Any:
         """The botocore session; for a local server it reads no configuration file."""
-        if self._session is None:
-            self._session = Session(
-                session_vars=None if self.endpoint_url is None else _NO_CONFIGURATION
-            )
-        return self._session
+        return Session(session_vars=None if self.endpoint_url is None else _NO_CONFIGURATION)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -295,7 +290,7 @@ class LocalQueues:
     def names(self) -> list[str]:
         """Return the names of all queues."""
         urls = self._clients.call("sqs", "list_queues").get("QueueUrls", [])
-        return [url.rpartition("/")[2] for url in urls]
+        return [*map(bare_name, urls)]
 
     def delete(self, *queues: str) -> None:
         """Delete queues and their messages."""

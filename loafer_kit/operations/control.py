@@ -23,6 +23,7 @@ from loafer_kit.config import check_number, suggestion
 from loafer_kit.engine.flow import Flow
 from loafer_kit.events import ObservedCall, Observer
 from loafer_kit.exceptions import ConfigurationError, ProviderError
+from loafer_kit.logs import log_event
 from loafer_kit.operations.recorder import outcome_name, recorder_of, running
 from loafer_kit.outcomes import Delivery
 from loafer_kit.routes import Route
@@ -73,23 +74,15 @@ class ControlSocket:
         try:
             listener = _bind(self.path)
         except (OSError, ControlError) as error:
-            logger.error(  # noqa: TRY400 - the error says it all
-                "control.failed path=%s: %s; the service goes on without it",
-                self.path,
-                error,
-                extra={"event": "control.failed", "path": str(self.path)},
-            )
+            text = f"{error}; the service goes on without it"
+            log_event(logger, logging.ERROR, "control.failed", {"path": str(self.path)}, text)
             yield
             return
         inode = self.path.lstat().st_ino
         server = await asyncio.start_unix_server(
             self._connected, sock=listener, limit=_LONGEST_REQUEST
         )
-        logger.debug(
-            "control.started path=%s",
-            self.path,
-            extra={"event": "control.started", "path": str(self.path)},
-        )
+        log_event(logger, logging.DEBUG, "control.started", {"path": str(self.path)})
         try:
             yield
         finally:
@@ -141,8 +134,8 @@ class ControlSocket:
             return {"ok": True, "result": await perform(self._actions, _read_request(line))}
         except ConfigurationError as error:
             return {"ok": False, "error": str(error)}
-        except Exception as error:
-            logger.exception("control.error", extra={"event": "control.error"})
+        except Exception as error:  # noqa: BLE001 - whatever an action raises
+            log_event(logger, logging.ERROR, "control.error", {}, exc_info=error)
             return {"ok": False, "error": f"the service failed to answer: {error!r}"}
 
 
@@ -236,7 +229,7 @@ class ServiceControl(Observer):
             try:
                 await perform(self.actions, request)
             except ConfigurationError as error:
-                logger.warning("control.refused: %s", error, extra={"event": "control.refused"})
+                log_event(logger, logging.WARNING, "control.refused", {}, str(error))
 
     def finished(self, call: ObservedCall) -> None:
         """Keep what became of the messages."""
@@ -317,7 +310,7 @@ class ServiceControl(Observer):
         ]
 
     def _drain(self) -> None:
-        logger.info("control.drain", extra={"event": "control.drain"})
+        log_event(logger, logging.INFO, "control.drain", {})
         self._service.stop()
 
     def _steer(
@@ -328,13 +321,7 @@ class ServiceControl(Observer):
         for found in chosen:
             change(found.flow)
         names = [found.name for found in chosen]
-        logger.info(
-            "control.%s routes=%s%s",
-            action,
-            ",".join(names),
-            "".join(f" {name}={value}" for name, value in facts.items()),
-            extra={"event": f"control.{action}", "routes": names, **facts},
-        )
+        log_event(logger, logging.INFO, f"control.{action}", {"routes": names, **facts})
         return names
 
     def _routes(self, name: str | None) -> list[Route]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from loafer_kit.events import ObservedRoute, Observer
+from loafer_kit.logs import log_event
 from loafer_kit.operations.probe import HEALTH_VARIABLE
 from loafer_kit.services import Service
 
@@ -172,10 +173,6 @@ class HealthFile:
         if reason == self._failure:
             return
         self._failure = reason
-        logger.error(
-            "health.unwritable path=%s: %s; set %s to a file that can be written",
-            self._path,
-            reason,
-            HEALTH_VARIABLE,
-            extra={"event": "health.unwritable", "path": str(self._path), "reason": reason},
-        )
+        facts = {"path": str(self._path), "reason": reason}
+        text = f"{reason}; set {HEALTH_VARIABLE} to a file that can be written"
+        log_event(logger, logging.ERROR, "health.unwritable", facts, text)

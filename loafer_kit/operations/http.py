@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from loafer_kit.exceptions import ConfigurationError
+from loafer_kit.logs import log_event
 from loafer_kit.operations.health import Vitals
 from loafer_kit.operations.metrics import as_text, content_type, families, info_of
 from loafer_kit.operations.snapshot import Snapshot
@@ -83,7 +84,7 @@ class HttpFace:
             try:
                 await runner.cleanup()
             except Exception as error:  # noqa: BLE001 - the service ends as if there were no face
-                logger.warning("http.not_closed: %r", error, extra={"event": "http.not_closed"})
+                log_event(logger, logging.WARNING, "http.not_closed", {}, repr(error))
 
     def _application(self) -> web.Application:
         application = web.Application()
@@ -146,13 +147,9 @@ def _written(
                 await response.prepare(request)
                 await response.write_eof()
         except TimeoutError:
-            logger.warning(
-                "http.client_dropped client=%s path=%s: it did not read its answer within %g s",
-                request.remote,
-                request.path,
-                _WRITE_TIME,
-                extra={"event": "http.client_dropped", "client": request.remote},
-            )
+            facts = {"client": request.remote, "path": request.path}
+            text = f"it did not read its answer within {_WRITE_TIME:g} s"
+            log_event(logger, logging.WARNING, "http.client_dropped", facts, text)
             if request.transport is not None:
                 request.transport.abort()
         return response
@@ -166,22 +163,12 @@ async def _listen(runner: web.AppRunner, text: str, where: str) -> None:
         await runner.setup()
         await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
     except (ConfigurationError, OSError, OverflowError, ValueError) as error:
-        logger.error(  # noqa: TRY400 - the error says it all
-            "http.failed address=%s: %s; the service goes on without it",
-            text,
-            str(error).rstrip("."),
-            extra={"event": "http.failed", "address": text},
-        )
+        why = f"{str(error).rstrip('.')}; the service goes on without it"
+        log_event(logger, logging.ERROR, "http.failed", {"address": text}, why)
         return
     address = Address(address.host, runner.addresses[0][1])
     if address.is_loopback:
         level, reach = logging.INFO, "reachable from this machine"
     else:
         level, reach = logging.WARNING, "reachable from other machines, without a login"
-    logger.log(
-        level,
-        "http.started address=%s: %s",
-        address,
-        reach,
-        extra={"event": "http.started", "address": str(address)},
-    )
+    log_event(logger, level, "http.started", {"address": str(address)}, reach)

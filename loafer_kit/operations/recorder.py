@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from loafer_kit.engine.workers import RouteStatus
 from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Settlement
+from loafer_kit.logs import log_event
 from loafer_kit.operations.health import States
 from loafer_kit.operations.metrics import MOST_VALUES, OTHERS
 from loafer_kit.operations.snapshot import (
@@ -134,12 +135,8 @@ class Recorder(Observer):
     def _note_limit(self, known: int) -> None:
         if known >= MOST_VALUES and not self._told_of_limit:
             self._told_of_limit = True
-            logger.warning(
-                "metrics.limited: there are more than %d routes or destinations; %r counts the rest",
-                MOST_VALUES,
-                OTHERS,
-                extra={"event": "metrics.limited", "most": MOST_VALUES},
-            )
+            text = f"there are more routes or destinations; {OTHERS!r} counts the rest"
+            log_event(logger, logging.WARNING, "metrics.limited", {"most": MOST_VALUES}, text)
 
     # The observed events
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from loafer_kit.engine.flow import full_jitter
 from loafer_kit.exceptions import SettingError
-from loafer_kit.logs import as_pairs
+from loafer_kit.logs import log_event
 from loafer_kit.operations.control import CONTROL_VARIABLE
 from loafer_kit.operations.crew import (
     PARENT_VARIABLE,
@@ -110,7 +110,7 @@ class Supervisor:
         return self._exit_code
 
     async def _keep(self) -> None:
-        _log(logging.INFO, "supervisor.started", processes=self._crew.count)
+        log_event(logger, logging.INFO, "supervisor.started", {"processes": self._crew.count})
         while True:
             self._woken.clear()
             self._step()
@@ -144,7 +144,7 @@ class Supervisor:
         self._stop_requests += 1
         self._crew.stopping = True
         self._woken.set()
-        _log(logging.INFO, "supervisor.stopping", request=self._stop_requests)
+        log_event(logger, logging.INFO, "supervisor.stopping", {"request": self._stop_requests})
         for child in list(self._crew.children):
             if self._stop_requests == 1:
                 self._end(child)
@@ -157,7 +157,7 @@ class Supervisor:
         """Replace each child: a new one is ready before the old one drains."""
         for child in self._crew.children:
             child.outdated = not child.leaves
-        _log(logging.INFO, "supervisor.rolling")
+        log_event(logger, logging.INFO, "supervisor.rolling", {})
         self._woken.set()
 
     def _drain(self, pid: int | None = None) -> None:
@@ -168,7 +168,7 @@ class Supervisor:
 
     def _resize(self, by: int) -> None:
         self._crew.count = max(1, self._crew.count + by)
-        _log(logging.INFO, "supervisor.resized", processes=self._crew.count)
+        log_event(logger, logging.INFO, "supervisor.resized", {"processes": self._crew.count})
         self._woken.set()
 
     def _report_all(self) -> None:
@@ -184,7 +184,7 @@ class Supervisor:
     def _finished(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log(logging.ERROR, "supervisor.error", str(error))
+            log_event(logger, logging.ERROR, "supervisor.error", {}, str(error))
 
     # One look at the children
 
@@ -205,21 +205,15 @@ class Supervisor:
         os.close(child.lifeline)
         code = 128 - code if code < 0 else code
         asked = child.leaves or bool(self._stop_requests)
-        logger.log(
-            logging.INFO if asked else logging.ERROR,
-            "process.ended pid=%d code=%d after=%.0fs",
-            child.pid,
-            code,
-            child.age,
-            extra={"event": "process.ended", "pid": child.pid, "code": code, "after": child.age},
-        )
+        facts = {"pid": child.pid, "code": code, "after": child.age}
+        log_event(logger, logging.INFO if asked else logging.ERROR, "process.ended", facts)
         if asked:
             if self._stop_requests and code not in (0, 128 + signal.SIGTERM):
                 self._exit_code = self._exit_code or code
             return
         if child.replaces is not None:
             why = "the new process has ended; the old ones stay"
-            _log(logging.ERROR, "supervisor.roll_failed", why)
+            log_event(logger, logging.ERROR, "supervisor.roll_failed", {}, why)
             for other in self._crew.children:
                 other.outdated = False
             return
@@ -235,7 +229,7 @@ class Supervisor:
                 f"{code}; its message stands above"
             )
             facts = {"crashes": self._crashes, "code": code}
-            _log(logging.CRITICAL, "supervisor.crash_loop", why, **facts)
+            log_event(logger, logging.CRITICAL, "supervisor.crash_loop", facts, why)
             self._exit_code = code
             self.stop()
             return
@@ -302,7 +296,7 @@ class Supervisor:
         except OSError as error:  # no memory, or too many processes
             self._restart_at = time.monotonic() + self._limits.longest_backoff
             why = f"{error.strerror}; trying again in {self._limits.longest_backoff:g} s"
-            _log(logging.ERROR, "supervisor.cannot_start", why)
+            log_event(logger, logging.ERROR, "supervisor.cannot_start", {}, why)
             return
         self._crew.children.append(child)
         limits = self._limits
@@ -322,14 +316,7 @@ class Supervisor:
 
 
 def _report(child: Child, event: str, why: str) -> None:
-    extra = {"event": event, "pid": child.pid, "reason": why}
-    logger.error("%s pid=%d: %s", event, child.pid, why, extra=extra)
-
-
-def _log(level: int, event: str, text: str = "", **facts: object) -> None:
-    """Log an event with a text, or else with its facts."""
-    said = f": {text}" if text else f" {as_pairs(facts)}"
-    logger.log(level, "%s%s", event, said.rstrip(), extra={"event": event, **facts})
+    log_event(logger, logging.ERROR, event, {"pid": child.pid, "reason": why}, why)
 
 
 def supervise(service: Service, runner: LoaferRunner, grace_time: float) -> bool:

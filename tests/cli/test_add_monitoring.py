@@ -55,6 +55,18 @@ def test_an_edited_service_is_monitored_and_then_up_to_date(shop):
     assert "__init__" not in updated.output
 
 
+def test_a_service_that_cannot_have_it_stays_as_it_is(tmp_path, monkeypatch):
+    """The line is that of `new`, and the project can be worked on."""
+    run("new", "service", "shop", "--queue", "orders,kind=amqp", "--output-dir", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "shop")
+
+    done = run("add", "monitoring")
+
+    assert done.exit_code == 1
+    assert "'monitoring' is for SQS; a service of RabbitMQ has" in str(done.exception)
+    assert run("check").exit_code == 0
+
+
 def test_an_untouched_service_becomes_what_new_makes_with_it(shop, tmp_path):
     """The same files, byte by byte."""
     run("add", "monitoring")

@@ -137,6 +137,18 @@ dev: inbox        1       0
     assert "Traceback" not in result.stderr
 
 
+def test_a_filter_policy_that_may_drop_a_message_is_said(project, dev):
+    """The message is published, and may match no attribute."""
+    spec = project / "loafer.toml"
+    spec.write_text(spec.read_text() + 'filter_policy = { kind = ["x"] }\n')
+
+    result = dev(project, "--once", "--send", "inbox=[2]")
+
+    told = 'dev: sent to inbox, if its filter policy {"kind": ["x"]} matches: [2]\n'
+    assert told in result.stdout
+    assert "handled [2]" not in result.stdout
+
+
 def test_once_ends_after_the_last_attempt_of_a_message_that_keeps_failing(project, dev):
     """Without a dead-letter queue that is the fifth; no lease is waited for; exit code 1."""
     spec, package = project / "loafer.toml", project / "foobar" / "__init__.py"

@@ -66,6 +66,14 @@ def test_list_sums_a_queue_up(queues, reject):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_a_reason_of_several_lines_is_one_line(queues, reject, command):
+    """As of an error of pydantic: its further lines could pass for those of other letters."""
+    reject("1", "ValueError: 1 error\n  id\n      9  not an error")
+    shown = dlq(command, "orders-dead").stdout.splitlines()
+    assert shown[1].endswith("  ValueError: 1 error id 9 not an error")
+
+
 def test_list_shows_the_queues_of_the_service_around_the_folder(queues, folder, monkeypatch):
     """Those that its spec names, and those that redrive policies on the server name."""
     queues.create(LocalQueue("refunds", dead_letter_queue="refunds-dead"))

@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 from kept_projects import content, loafer_kit
-from scaffold.custom_templates import write
 
 NEW = ["new", "service", "foobar", "--queue", "a", "--git"]
 
@@ -191,20 +190,6 @@ def test_nothing_of_a_template_for_repositories_runs(here, tmp_path):
     assert not ran.exists()
     in_foobar("commit", "-q", "--allow-empty", "-m", "x")
     assert set(ran.read_text().split()) == {*(f"hooks/{name}" for name in names), "monitor"}
-
-
-@pytest.mark.slow
-def test_a_project_of_many_files_is_committed(here):
-    """However long their paths are together: they stand on no command line."""
-    folder = "/".join(["x" * 250] * 14)
-    paths = [f"{folder}/{number}" for number in range(640)]
-    write(here / "theirs", dict.fromkeys(paths, ""), {"slug": "foobar"})
-
-    done = loafer_kit(*NEW, "--template", "theirs", "--trust")
-
-    assert done.code == 0
-    assert set(paths) < set(in_foobar("ls-files"))
-    assert in_foobar("status", "--porcelain") == []
 
 
 def test_variables_of_git_lead_to_no_other_repository(here, tmp_path, monkeypatch):

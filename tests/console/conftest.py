@@ -105,6 +105,9 @@ def chromium(tmp_path_factory):
         "disable-background-networking",
         "disable-component-update",
         "disable-sync",
+        "in-process-gpu",  # fewer processes start faster
+        "renderer-process-limit=1",
+        "disable-site-isolation-trials",
         "window-size=1280,900",
         f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):

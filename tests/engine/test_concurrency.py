@@ -7,8 +7,8 @@ import pytest
 
 from loafer_kit.config import RouteOptions
 from loafer_kit.dispatchers import LoaferDispatcher
+from loafer_kit.engine.callables import DaemonThreadPool
 from loafer_kit.engine.flow import Flow
-from loafer_kit.engine.threads import DaemonThreadPool
 from loafer_kit.events import Observer
 from loafer_kit.managers import LoaferManager
 from loafer_kit.routes import Route

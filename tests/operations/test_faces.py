@@ -196,7 +196,7 @@ async def test_each_face_says_what_state_a_service_is_in(
     start, local_server, local_queues, monkeypatch
 ):
     """All faces at once, in the states of the table that one process goes through."""
-    monkeypatch.setattr(probe, "STALLED", 5.0)
+    monkeypatch.setattr(probe, "STALLED", 3.0)
     async with FaultProxy(local_server.url) as proxy:
         proxy.inject(throttled, "ReceiveMessage", times=1_000_000)
         service, (orders, _) = await start(proxy.url)
@@ -238,7 +238,7 @@ async def test_a_service_that_is_beyond_help_says_so(
     start, local_server, local_queues, monkeypatch
 ):
     """Stuck threads are named; a blocked loop answers nowhere, and its file grows old."""
-    monkeypatch.setattr(probe, "STALLED", 5.0)
+    monkeypatch.setattr(probe, "STALLED", 3.0)
     service, (orders, threads) = await start(local_server.url)
     await service.reaches("ready")
     for queue, state in ((threads, "hung"), (orders, "blocked")):

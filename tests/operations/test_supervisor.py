@@ -278,7 +278,7 @@ def test_a_crash_loop_ends_with_the_message_and_the_code_of_the_child(family):
     (service.folder / "fails").write_text("no such queue")
     assert service.process.wait(60) == 1
     assert "cannot start: no such queue" in service.output()
-    assert "supervisor.crash_loop: 5 processes" in service.output()
+    assert "supervisor.crash_loop crashes=5 code=1: 5 processes" in service.output()
     assert not service.control.exists()
 
 

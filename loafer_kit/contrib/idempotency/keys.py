@@ -9,9 +9,8 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic_core import to_jsonable_python
 
-from loafer_kit.engine.callables import generator_kind, is_async
+from loafer_kit.engine.callables import current_call, generator_kind, is_async
 from loafer_kit.engine.jobs import Job
-from loafer_kit.engine.threads import current_call
 from loafer_kit.exceptions import ConfigurationError, RejectMessage
 from loafer_kit.payloads.by_type import message_attribute
 

@@ -15,9 +15,10 @@ from loafer_kit.applications import ApplicationRoute
 from loafer_kit.config import check_number
 from loafer_kit.contrib.idempotency.keys import ValueOf, fingerprint, message_key, reader
 from loafer_kit.contrib.idempotency.stores import Record, Store
+from loafer_kit.engine.callables import current_call
 from loafer_kit.engine.jobs import Job
-from loafer_kit.engine.threads import current_call
 from loafer_kit.exceptions import ConfigurationError, DeleteMessage, RejectMessage, RetryMessage
+from loafer_kit.logs import log_event
 from loafer_kit.middleware import CallNext
 from loafer_kit.outcomes import ACKNOWLEDGE, from_answer
 from loafer_kit.routes import Route
@@ -270,6 +271,4 @@ class Idempotency:
 
 
 def _log(level: int, event: str, claim: _Claim, text: str) -> None:
-    logger.log(
-        level, "%s key=%s: %s", event, claim.key, text, extra={"event": event, "key": claim.key}
-    )
+    log_event(logger, level, event, {"key": claim.key}, text)

@@ -19,6 +19,7 @@ from loafer_kit.contrib.telemetry import conventions
 from loafer_kit.events import ObservedCall, ObservedRoute, Observer, Operation, Request, Sending
 from loafer_kit.exceptions import MissingExtraError
 from loafer_kit.extensions import Extension
+from loafer_kit.logs import log_event
 from loafer_kit.types import Message
 
 try:
@@ -142,11 +143,8 @@ class _SpanEnder:
         except queue.Full:
             return
         if not told.wait(_FLUSH_TIME):
-            logger.warning(
-                "telemetry.flush_given_up spans=%d: the exporter does not return",
-                self._waiting.qsize(),
-                extra={"event": "telemetry.flush_given_up", "spans": self._waiting.qsize()},
-            )
+            facts, text = {"spans": self._waiting.qsize()}, "the exporter does not return"
+            log_event(logger, logging.WARNING, "telemetry.flush_given_up", facts, text)
 
     def _start(self) -> None:
         with self._lock:
@@ -164,23 +162,18 @@ class _SpanEnder:
             span, moment = item
             try:
                 span.end(moment)
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - of a processor or an exporter
                 if not failed:
-                    logger.exception(
-                        "telemetry.failed: a span was not exported; further ones are not reported",
-                        extra={"event": "telemetry.failed"},
-                    )
+                    text = "a span was not exported; further ones are not reported"
+                    log_event(logger, logging.ERROR, "telemetry.failed", {}, text, exc_info=error)
                 failed = True
             self._is_full = False
 
     def _report_full(self) -> None:
         if not self._is_full:
             self._is_full = True
-            logger.warning(
-                "telemetry.spans_dropped waiting=%d: the exporter does not keep up",
-                _MOST_WAITING,
-                extra={"event": "telemetry.spans_dropped", "waiting": _MOST_WAITING},
-            )
+            facts, text = {"waiting": _MOST_WAITING}, "the exporter does not keep up"
+            log_event(logger, logging.WARNING, "telemetry.spans_dropped", facts, text)
 
 
 class _Spans(Observer):

@@ -11,7 +11,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from loafer_kit.applications import Application
-from loafer_kit.events import RouteEvents, publishing
+from loafer_kit.events import publishing
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.amqp.connections import Publisher, address_of, bytes_of, url_of
 from loafer_kit.ext.amqp.providers import AMQPProvider
@@ -63,13 +63,10 @@ class Consumer(QueueConsumer):
     acknowledged comes again after 30 s; those that were not read come again at once.
     """
 
-    broker = "rabbitmq"
-
     def __init__(self, app: Application) -> None:
         self.app = app
-        self._provider: AMQPProvider | None = None
+        self.provider: AMQPProvider | None = None
         self._publisher: Publisher | None = None
-        self._events: RouteEvents | None = None
         self._stopping = False
         app.startup(self._start)
         app.message_acknowledgement(self._acknowledge_message)
@@ -77,7 +74,7 @@ class Consumer(QueueConsumer):
 
     async def read(self) -> Message:
         """Return the next message; wait without limit."""
-        provider = self._provider or await self._start(self.app)
+        provider = self.provider or await self._start(self.app)
         while True:
             if self._stopping:
                 raise Abort("consumer.stopped", None)
@@ -103,40 +100,23 @@ class Consumer(QueueConsumer):
     def stop_reading(self) -> None:
         """Abort an open `read()`."""
         self._stopping = True
-        if self._provider is not None:
-            self._provider.stop()
-
-    def observe(self, events: RouteEvents) -> bool:
-        self._events = events
-        if self._provider is not None:
-            self._provider.route_events = events
-        return False
+        if self.provider is not None:
+            self.provider.stop()
 
     async def leave(self, message: Message) -> None:
         """Have the message come again after a while."""
-        if self._provider is not None:
-            await self._provider.settle(message.envelope.delivery, LEAVE)
+        if self.provider is not None:
+            await self.provider.settle(message.envelope.delivery, LEAVE)
 
-    def describe(self, message: Message) -> Mapping[str, object]:
-        """Return the queue, the message's id and how often it was delivered."""
-        return {} if self._provider is None else self._provider.describe(message.envelope.delivery)
-
-    def trace_headers(self, message: Message) -> Mapping[str, str]:
-        """Return the W3C trace headers of the message."""
-        if self._provider is None:
-            return {}
-        return self._provider.trace_headers(message.envelope.delivery)
-
-    @property
-    def address(self) -> str | None:  # type: ignore[override]
-        """The URL of the broker, without the password."""
-        return None if self._provider is None else self._provider.address
+    def delivered(self, message: Message) -> AbstractIncomingMessage:
+        """Return `aio_pika`'s message."""
+        return message.envelope.delivery
 
     async def _start(self, app: Application) -> AMQPProvider:
         self._stopping = False
-        self._provider = self._new_provider() if self._provider is None else self._provider
-        await self._provider.start(self._lost)
-        return self._provider
+        self.provider = self._new_provider() if self.provider is None else self.provider
+        await self.provider.start(self._lost)
+        return self.provider
 
     def _new_provider(self) -> AMQPProvider:
         settings = self.app.settings
@@ -155,8 +135,6 @@ class Consumer(QueueConsumer):
         )
         limits = [settings["AMQP_PREFETCH_LIMIT"], settings["AMQP_PREFETCH_COUNT"]]
         provider.prefetch = min(filter(None, limits), default=_MOST_PREFETCHED)
-        if self._events is not None:
-            provider.route_events = self._events
         return provider
 
     def _queue_name(self) -> str:
@@ -167,15 +145,15 @@ class Consumer(QueueConsumer):
         return str(settings["AMQP_INBOUND_QUEUE"])
 
     def _lost(self, message: AbstractIncomingMessage) -> None:
-        if self._events is not None and (tell := self._events.lost) is not None:
+        if self.provider is not None and (tell := self.provider.route_events.lost) is not None:
             tell(message)
 
     async def _acknowledge_message(self, app: Application, message: Message) -> None:
-        if self._provider is not None:
-            await self._provider.settle(message.envelope.delivery, ACKNOWLEDGE)
+        if self.provider is not None:
+            await self.provider.settle(message.envelope.delivery, ACKNOWLEDGE)
 
     async def _teardown(self, app: Application) -> None:
-        provider, self._provider = self._provider, None
+        provider, self.provider = self.provider, None
         publisher, self._publisher = self._publisher, None
         if provider is not None:
             provider.stop()

@@ -1,11 +1,10 @@
 """SQSConsumer: an SQS queue as the consumer of an Application."""
 
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from loafer_kit.applications import Application
-from loafer_kit.events import RouteEvents
 from loafer_kit.exceptions import Abort
 from loafer_kit.ext.aws.providers import SQSProvider
 from loafer_kit.ext.aws.receiving import receive_count
@@ -22,8 +21,6 @@ class SQSConsumer(QueueConsumer):
     it ends, messages that were not read are released and the queue is closed.
     """
 
-    broker = "sqs"
-
     def __init__(
         self,
         app: Application,
@@ -31,8 +28,7 @@ class SQSConsumer(QueueConsumer):
         options: Mapping[str, Any] | None = None,
         **keywords: Any,
     ) -> None:
-        self._provider = SQSProvider(queue_name, options, **keywords)
-        self.statistics = self._provider.statistics
+        self.provider: SQSProvider = SQSProvider(queue_name, options, **keywords)
         self._received: deque[Message] = deque()
         #: The messages that the application handles. A preprocessor gets a copy, but leases belong
         #: to the messages that were received.
@@ -48,7 +44,7 @@ class SQSConsumer(QueueConsumer):
         while not self._received:
             if self._stopping:
                 raise Abort("consumer.stopped", None)
-            self._received.extend(await self._provider.fetch(self._provider.batch_size))
+            self._received.extend(await self.provider.fetch(self.provider.batch_size))
         message = self._received.popleft()
         self._in_hand[message["ReceiptHandle"]] = message
         self._add_history(message)
@@ -57,65 +53,44 @@ class SQSConsumer(QueueConsumer):
     def stop_reading(self) -> None:
         """Abort an open `read()` when its long poll returns."""
         self._stopping = True
-        self._provider.stop()
-
-    def observe(self, events: RouteEvents) -> bool:
-        self._provider.route_events = events
-        return True
+        self.provider.stop()
 
     async def leave(self, message: Message) -> None:
         """Extend the message's visibility timeout no more, so that it becomes visible again."""
         self._in_hand.pop(message["ReceiptHandle"], None)
-        await self._provider.settle(message, LEAVE)
+        await self.provider.settle(message, LEAVE)
 
     async def retry(self, app: Application, message: Message) -> None:
         """Release a message to the queue: set RETRY_CALLBACK to this method."""
         receipt_handle = message["ReceiptHandle"]
         self._retried.add(receipt_handle)
-        await self._provider.settle(self._in_hand.get(receipt_handle, message), RELEASE)
-
-    def order_key(self, message: Message) -> Hashable | None:
-        """Return the message group on a FIFO queue."""
-        return self._provider.order_key(message)
-
-    def describe(self, message: Message) -> Mapping[str, object]:
-        """Return the queue, the message's id and its receive count."""
-        return self._provider.describe(message)
-
-    def trace_headers(self, message: Message) -> Mapping[str, str]:
-        """Return the W3C trace headers of the message."""
-        return self._provider.trace_headers(message)
-
-    @property
-    def address(self) -> str | None:  # type: ignore[override]
-        """The URL of the queue, once it is open."""
-        return self._provider.address
+        await self.provider.settle(self._in_hand.get(receipt_handle, message), RELEASE)
 
     def _add_history(self, message: Message) -> None:
         retries = receive_count(message) - 1
-        started = self._provider.first_received(message)
+        started = self.provider.first_received(message)
         if retries and started is not None:
             message["_retry"] = {"count": retries, "start_time": started}
 
     def _lost(self, message: Message) -> None:
         """Forget a message that another consumer may have, unless it was read already."""
-        if (tell := self._provider.route_events.lost) is not None:
+        if (tell := self.provider.route_events.lost) is not None:
             tell(message)
         self._received = deque(kept for kept in self._received if kept is not message)
 
     async def _start(self, app: Application) -> None:
         self._stopping = False
-        await self._provider.start(self._lost)
+        await self.provider.start(self._lost)
 
     async def _acknowledge(self, app: Application, message: Message) -> None:
         self._in_hand.pop(message["ReceiptHandle"], None)
         if message["ReceiptHandle"] in self._retried:
             self._retried.remove(message["ReceiptHandle"])
         else:
-            await self._provider.settle(message, ACKNOWLEDGE)
+            await self.provider.settle(message, ACKNOWLEDGE)
 
     async def _close(self, app: Application) -> None:
         while self._received:
-            await self._provider.settle(self._received.pop(), RELEASE)
-        await self._provider.flush()
-        await self._provider.close()
+            await self.provider.settle(self._received.pop(), RELEASE)
+        await self.provider.flush()
+        await self.provider.close()

@@ -170,15 +170,19 @@ def _refuse_unknown(module: str, name: str) -> None:
 
 
 def plan_artefact(draft: Draft, name: str, generator: Generator) -> ArtefactAddition:
-    """The addition of an artefact to the service that `loafer.toml` describes."""
+    """The addition of an artefact to the service that `loafer.toml` describes.
+
+    SpecError if such a service cannot have it.
+    """
     spec = validation.service(draft)
     others = tuple(other for other in spec.ships if other != name)
-    ships = tuple(known for known in ARTEFACT_NAMES if known in (*others, name))
+    ships = [known for known in ARTEFACT_NAMES if known in (*others, name)]
+    wider = validation.service(replace(draft, values={**draft.values, "with": ships}))
     return ArtefactAddition(
         name=name,
         package=spec.package,
         before=generator.service(replace(spec, ships=others)).plan.files,
-        after=generator.service(replace(spec, ships=ships)).plan.files,
+        after=generator.service(wider).plan.files,
     )
 
 

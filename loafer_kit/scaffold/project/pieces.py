@@ -105,19 +105,10 @@ class Piece:
 def changes(
     project: Path, lock: Lock | None, paths: Iterable[str], apply: Apply
 ) -> tuple[Change, ...]:
-    """The changes of an addition; AdditionError if some of the code is not recognised.
-
-    Code gets the addition wherever it is; any other file that the lock keeps by its hash alone,
-    a secret or a large binary, stays as it is.
-    """
-    bases = lock.files if lock else {}
+    """The changes of an addition; AdditionError if some of the code is not recognised."""
     changed: list[Change] = []
     unplaced: list[UnplacedError] = []
-    for path in sorted(paths):
-        linked = is_linked(project, path)
-        before = None if linked else read(project, path)
-        if isinstance(bases.get(path), Digest) and not linked and not path.endswith(".py"):
-            continue
+    for path, before, linked in _looked_at(project, lock, paths):
         try:
             after = _beside_link(path, apply) if linked else apply(path, before)
         except UnplacedError as error:
@@ -138,6 +129,21 @@ def changes(
     return tuple(changed)
 
 
+def _looked_at(
+    project: Path, lock: Lock | None, paths: Iterable[str]
+) -> Iterator[tuple[str, bytes | None, bool]]:
+    """The paths of a command, each with its content and whether a symbolic link leads there.
+
+    Code is among them wherever it is; any other file that the lock keeps by its hash alone, a secret
+    or a large binary, stays as it is.
+    """
+    bases = lock.files if lock else {}
+    for path in sorted(paths):
+        linked = is_linked(project, path)
+        if linked or path.endswith(".py") or not isinstance(bases.get(path), Digest):
+            yield path, None if linked else read(project, path), linked
+
+
 def _beside_link(path: str, apply: Apply) -> bytes | None:
     """What an addition would write where a symbolic link leads; UnplacedError for code."""
     try:
@@ -149,22 +155,16 @@ def _beside_link(path: str, apply: Apply) -> bytes | None:
 def removed(
     project: Path, lock: Lock | None, paths: Collection[str], remove: Remove, command: str
 ) -> tuple[Change, ...]:
-    """The changes of a removal with that of the lock, which records them as one command.
-
-    Of the files that the lock keeps by their hash alone, only Python code changes.
-    """
+    """The changes of a removal with that of the lock, which records them as one command."""
     bases = lock.files if lock else {}
     changed: list[Change] = []
-    for path in sorted(paths):
+    for path, ours, linked in _looked_at(project, lock, paths):
         base = bases.get(path)
-        if isinstance(base, Digest) and not path.endswith(".py"):
-            continue
-        if is_linked(project, path):
-            if isinstance(base, bytes) and remove(path, base)[0] != base:
-                note = "a symbolic link in the project: nothing is removed there"
-                changed.append(Change(path, "keep", None, None, note=note))
-        elif (ours := read(project, path)) is not None:
+        if ours is not None:
             changed.append(_removal(path, ours, *remove(path, ours)))
+        elif linked and isinstance(base, bytes) and remove(path, base)[0] != base:
+            note = "a symbolic link in the project: nothing is removed there"
+            changed.append(Change(path, "keep", None, None, note=note))
 
     def rebase(path: str, base: bytes | None) -> bytes | None:
         if base is None or path not in paths or is_linked(project, path):

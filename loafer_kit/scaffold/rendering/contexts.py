@@ -144,8 +144,10 @@ def _queue(queue: QueueSpec, shown: QueueSpec, payloads: Payloads) -> Context:
         keywords |= queue.amqp_options
     elif queue.dead_letter_queue:
         keywords["dead_letter_queue"] = queue.dead_letter_queue
+    names_in_code = [queue.name, *(item for item in keywords.values() if isinstance(item, str))]
     return {
         "name": queue.name,
+        "computes_names": any(map(names.parameters_in, names_in_code)),
         "queue_name": queue.queue_name,
         "shown": shown.queue_name,
         "route_name": queue.route_name,

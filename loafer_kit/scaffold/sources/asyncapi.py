@@ -177,7 +177,9 @@ class _Reader:
     def _queue(self, queue: Node, operation: Operation, bindings: Bindings) -> None:
         name = str(queue["name"].value)
         self._result.readers.append((name, operation.node))
-        self._operations.setdefault(name, []).append(operation)
+        operations = self._operations.setdefault(name, [])
+        if operation not in operations:  # its channel may describe the queue as well
+            operations.append(operation)
         if name in self._result.queues:
             return
         settings = {"name": queue["name"]} | {

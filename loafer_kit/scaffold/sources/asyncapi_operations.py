@@ -22,6 +22,7 @@ from loafer_kit.scaffold.spec.specs import Parameter
 
 # SQS allows 80 characters, `.fifo` among them.
 _LONGEST_STEM = 75
+_PLACE_ON_AWS = re.compile(r"arn:[^:]*:s[qn]s:[^:]*:[^:]*:|https?://[^/]*\bsqs\b[^/]*/[^/]*/")
 _REFERENCE = re.compile(f"({names.WHOLE_REFERENCE.pattern})")
 
 
@@ -223,7 +224,11 @@ def identified(identifier: Node) -> str | None:
 
 
 def queue_name(address: str) -> str:
-    """A queue's name made from a channel's address; parameters stay as they are."""
+    """A queue's name made from a channel's address; parameters stay as they are.
+
+    The address may be the URL or the ARN of a queue, or the ARN of a topic.
+    """
+    address = _PLACE_ON_AWS.sub("", address)
     parts = _REFERENCE.split(address.removesuffix(".fifo"))
     room, stem = _LONGEST_STEM, ""
     for part in parts:

@@ -31,10 +31,12 @@ _NUMBERS = frozenset(["double", "float", "int32", "int64"])
 # A model checks types only.
 _CHECKS = frozenset(
     [
-        "contains", "contentMediaType", "dependentRequired", "dependentSchemas", "else",
-        "exclusiveMaximum", "exclusiveMinimum", "if", "maxItems", "maxLength", "maxProperties",
-        "maximum", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "not",
-        "pattern", "patternProperties", "propertyNames", "then", "uniqueItems",
+        "$dynamicRef", "$recursiveRef", "additionalItems", "contains", "contentMediaType",
+        "contentSchema", "dependencies", "dependentRequired", "dependentSchemas", "else",
+        "exclusiveMaximum", "exclusiveMinimum", "if", "maxContains", "maxItems", "maxLength",
+        "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties", "minimum",
+        "multipleOf", "not", "pattern", "patternProperties", "propertyNames", "then",
+        "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
     ]
 )  # fmt: skip
 # These say nothing about the type of a value.

@@ -90,12 +90,14 @@ def find(
 def with_lambda(spec: ServiceSpec) -> Iterator[Problem]:
     """Visibility timeouts for which messages come back while the function may still handle them."""
     least = spec.least_visibility_timeout if "lambda" in spec.ships else 0
+    slowest = max(spec.queues, key=lambda queue: queue.batch_seconds)
     for index, queue in enumerate(spec.queues):
         timeout = queue.options.get("visibility_timeout", least)
         if float(timeout) < least:
             message = (
                 f"{timeout} is less than {least}, six times the {spec.function_seconds} s that the "
-                "Lambda function may take: leave it out, or lower handler_timeout or batch_size"
+                f"Lambda function may take for a batch of {quoted(slowest.queue_name)}: leave it "
+                "out, or lower handler_timeout or batch_size there"
             )
             yield Problem(("queues", index, "visibility_timeout"), message)
 

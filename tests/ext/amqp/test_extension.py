@@ -156,7 +156,7 @@ async def test_the_quickstart_handles_each_message_once(rabbitmq):
     again = quickstart(rabbitmq, callback, **app.settings)
     consumer = AMQP(again).consumer()
     await consumer._start(again)
-    assert await consumer._provider.depth() == {"visible": 0}
+    assert await consumer.provider.depth() == {"visible": 0}
     await consumer._teardown(again)
 
 

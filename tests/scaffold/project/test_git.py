@@ -1,7 +1,8 @@
-"""Which files `.gitignore` covers: decided as git decides."""
+"""A first commit, and which files `.gitignore` covers: decided as git decides."""
 
 import subprocess
 
+from loafer_kit.scaffold.project import git
 from loafer_kit.scaffold.project.git import covered
 
 FILES = {
@@ -48,6 +49,23 @@ def test_none_is_read_through_a_symbolic_link(tmp_path):
     (tmp_path / ".gitignore").symlink_to(tmp_path / "elsewhere")
 
     assert covered(["a"], tmp_path, {}) == set()
+
+
+def test_a_project_of_many_files_is_committed(tmp_path, monkeypatch):
+    """However long their paths are together: they stand on no command line."""
+    for name in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"):
+        monkeypatch.setenv(name, "A")
+    for name in ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "a@example.org")
+    folder = "/".join(["x" * 250] * 14)
+    paths = [f"{folder}/{number}" for number in range(640)]
+    write(tmp_path, dict.fromkeys(paths, b""))
+
+    assert git.begin(tmp_path, paths, "Begin")
+
+    assert set(git.run("-C", str(tmp_path), "ls-files").decode().splitlines()) == set(paths)
+    assert git.run("-C", str(tmp_path), "status", "--porcelain") == b""
+    assert git.has_commit(tmp_path)
 
 
 def write(folder, files):

@@ -108,6 +108,8 @@ def test_a_visibility_timeout_that_is_too_short_for_lambda_is_refused(spec_of):
         LoaferKitError, match=r"queues\[0\].visibility_timeout: 419 is less than 420"
     ):
         spec_of(queue, wanted=("lambda",))
+    with pytest.raises(LoaferKitError, match=r"3660, six times the 610 s .* of 'b.fifo': leave it"):
+        spec_of(queue, {"name": "b.fifo"}, wanted=("lambda",))
     assert spec_of(queue, wanted=("ecs",))
     assert spec_of({**queue, "visibility_timeout": 420}, wanted=("lambda",))
 

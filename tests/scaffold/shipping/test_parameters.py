@@ -52,6 +52,25 @@ def test_the_routes_compute_the_names(project):
     assert calls[0][1]["dead_letter_queue"] == "f'{parameters.STAGE}-dead'"
 
 
+@pytest.mark.parametrize(
+    ("queue", "is_used"),
+    [
+        ({"name": "news", "topic": "${STAGE}-news"}, False),
+        ({"name": "news", "dead_letter_queue": "${STAGE}-dead"}, True),
+        ({"name": "news", "kind": "amqp", "exchange": "${STAGE}-x"}, True),
+    ],
+)
+def test_the_routes_import_what_they_use(queue, is_used):
+    """The name of a topic is not in the code, so ruff would find an import without a use."""
+    values = {"name": "shop", "parameters": [{"name": "STAGE"}], "queues": [queue]}
+    context = contexts.service(validation.service(Draft(values)))
+    plan = builtin.render(templates.builtin("service"), context).plan
+    routes = plan.files["shop/routes.py"].decode()
+
+    assert ("import handlers, parameters\n" in routes) is is_used
+    assert ("{parameters.STAGE}" in routes) is is_used
+
+
 def test_a_service_without_a_value_ends_with_one_line(project, tmp_path):
     """When it is imported: `python -m shop` shows no traceback."""
     (tmp_path / "shop").mkdir()

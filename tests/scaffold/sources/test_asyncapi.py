@@ -586,6 +586,37 @@ def test_the_types_of_an_operation_with_two_queues_have_handlers_of_their_own(tm
     ]
 
 
+def test_a_channel_and_its_operation_may_describe_one_queue(tmp_path):
+    """The operation names the handler, and nothing is noted."""
+    queue = {"name": "orders", "fifoQueue": False}
+    content = version_3(queue=queue)
+    (operation,) = content["operations"].values()
+    operation["bindings"] = {"sqs": {"queues": [dict(queue)]}}
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"] == [{"name": "orders", "handler": "on_order"}]
+    assert not draft.notes
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+        "arn:aws:sqs:eu-west-1:123456789012:orders.fifo",
+        "arn:aws:sns:eu-west-1:123456789012:orders.fifo",
+    ],
+)
+def test_an_address_on_aws_ends_with_the_name(tmp_path, address):
+    """Of a queue, or of a topic for a queue of its name."""
+    content = version_3()
+    content["channels"]["orders"]["address"] = address
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    assert draft.values["queues"][0]["name"] == "orders.fifo"
+
+
 def test_a_queue_that_is_described_twice_is_described_alike(tmp_path):
     """Another description of it is noted, the same one is not."""
     content = with_operations({"Placed": event("a"), "Paid": event("b")})

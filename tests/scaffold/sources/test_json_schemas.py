@@ -135,6 +135,9 @@ def test_a_schema_is_merged_to_one_type(schema, expected):
         ({"type": "string", "contentMediaType": "image/png"}, "not checked: contentMediaType"),
         ({"type": "string", "format": "email"}, "not checked: format 'email'"),
         ({"properties": {"a": {}}}, "no type: taken as an object"),
+        ({"type": "object", "unevaluatedProperties": False}, "not checked: unevaluatedProperties"),
+        ({"type": "object", "dependencies": {"a": ["b"]}}, "not checked: dependencies"),
+        ({"$dynamicRef": "#node"}, "not checked: $dynamicRef"),
     ],
 )
 def test_what_a_type_cannot_say_is_noted(schema, message):

@@ -12,7 +12,7 @@ from loafer_kit.ext.aws.routes import {{ cookiecutter.route_classes|join(", ")|p
 from loafer_kit.payloads.by_type import by_type
 {% endif %}
 
-from {{ cookiecutter.package }} import handlers{% if cookiecutter.parameters %}, parameters{% endif %}{% if cookiecutter.translators %}, translators{% endif %}
+from {{ cookiecutter.package }} import handlers{% if cookiecutter.queues|selectattr("computes_names")|list %}, parameters{% endif %}{% if cookiecutter.translators %}, translators{% endif %}
 
 
 {% set many = cookiecutter.queues|length > 1 %}

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from loafer_kit.dispatchers import LoaferDispatcher
-from loafer_kit.engine.threads import DaemonThreadPool, handler_threads
+from loafer_kit.engine.callables import DaemonThreadPool, handler_threads
 from loafer_kit.providers import AbstractProvider
 from loafer_kit.routes import Route
 from loafer_kit.testing import InMemoryProvider
