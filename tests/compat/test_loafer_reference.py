@@ -160,7 +160,7 @@ def test_a_manager_starts_and_stops_a_runner_of_ones_own():
             super().stop(*args)
 
     provider = Provider("m")
-    manager = LoaferManager([Route(provider, accept)], Runner())
+    manager = LoaferManager([Route(provider, accept)], Runner(), name="debugged")
     manager.run(forever=False, debug=True)
     assert (calls, provider.confirmed) == ([("start", True), "stop"], ["m"])
 

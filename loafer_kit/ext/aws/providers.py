@@ -90,6 +90,7 @@ class SQSProvider(QueueProvider):
 
     def __init_subclass__(cls) -> None:
         """Reject a method that would never be called."""
+        super().__init_subclass__()
         for theirs, ours in (("fetch_messages", "fetch"), ("confirm_message", "settle")):
             if theirs in vars(cls) and ours not in vars(cls):
                 raise TypeError(
