@@ -226,7 +226,7 @@ class Observers:
         """Tell `observer` of events from now on. Raises `ConfigurationError` if it cannot be told."""
         if not isinstance(observer, Observer):
             raise ConfigurationError(
-                f"An observer derives from loafer_kit.events.Observer, but got {observer!r}."
+                f"`observe` takes a loafer_kit.events.Observer, not {observer!r}."
             )
         for name in EVENTS:
             method = getattr(observer, name)

@@ -54,7 +54,7 @@ class LoaferManager(Service):
             raise ConfigurationError("A LoaferManager needs at least one route.")
         for route in self.routes:
             if not isinstance(route, Route):
-                raise ConfigurationError(f"A LoaferManager runs routes, but got {route!r}.")
+                raise ConfigurationError(f"A LoaferManager runs routes, not {route!r}.")
         return LoaferDispatcher(self.routes, self._concurrency_limit, grace_time=self.grace_time)
 
     def run(self, forever: bool = True, debug: bool = False) -> None:
@@ -87,7 +87,7 @@ class LoaferManager(Service):
         route, and what opening its provider raises; the other routes go on then.
         """
         if not isinstance(route, Route):
-            raise ConfigurationError(f"A LoaferManager runs routes, but got {route!r}.")
+            raise ConfigurationError(f"A LoaferManager runs routes, not {route!r}.")
         if "dispatcher" not in vars(self):
             self.routes = [*self.routes, route]
             return

@@ -261,7 +261,7 @@ async def test_before_the_service_runs_routes_are_only_noted():
 async def test_what_is_no_route_of_the_service_is_refused():
     """One line each."""
     async with serving(endless("first")) as manager:
-        with pytest.raises(ConfigurationError, match="runs routes, but got 'orders'"):
+        with pytest.raises(ConfigurationError, match="runs routes, not 'orders'"):
             await manager.add("orders")
         with pytest.raises(ValueError, match="<Route: other> is not among the routes"):
             await manager.remove(endless("other"))

@@ -92,7 +92,10 @@ def list_queues(
     *,
     prefix: Annotated[
         str | None,
-        typer.Option(help="Those among the queues whose names begin like this, and of them."),
+        typer.Option(
+            help="Of the queues whose names begin like this, the dead-letter queues, and those of the "
+            "others."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -227,7 +227,7 @@ def _in_envelope(body: str, envelope: Envelope, facts: Mapping[str, str]) -> str
         raise typer.BadParameter(f"With --as, the body is JSON ({error})") from error
     except (AttributeError, KeyError, TypeError) as error:
         raise typer.BadParameter(
-            f"{envelope.name} does not take that body: see the how-to of envelopes"
+            f"{envelope.name} does not take that body: the page 'Open envelopes' shows what it does"
         ) from error
 
 

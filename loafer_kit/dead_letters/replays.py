@@ -146,7 +146,7 @@ async def send_letters(
                 yield outcome
             post.raise_denial()
             if has_failed and is_ordered:
-                raise ProviderError(f"{queue.name}: the letters after it are not sent")
+                raise ProviderError(f"{queue.name}: a letter was not sent, so those after it stay")
         if not has_failed:
             journal.record("over", list(journal.states))
 

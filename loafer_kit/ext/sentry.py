@@ -38,7 +38,7 @@ def _reporter(client: Any) -> Callable[[Any, Any], object]:
         )
     raise TypeError(
         "sentry_handler takes sentry_sdk, a scope or hub of it, or a raven client, "
-        f"but got {client!r}."
+        f"not {client!r}."
     )
 
 

@@ -102,7 +102,7 @@ class LocalServer:
     def polls(self) -> "LongPolls":
         """The long polls at this server, which was started."""
         if self._gate is None:
-            raise RuntimeError("The server was not started.")
+            raise RuntimeError("The server was not started: call start(), or use it in `with`.")
         return self._gate.polls
 
     def stop(self) -> None:

@@ -74,7 +74,7 @@ class ControlSocket:
         try:
             listener = _bind(self.path)
         except (OSError, ControlError) as error:
-            text = f"{error}; the service goes on without it"
+            text = f"{error}; the service goes on without its control socket"
             log_event(logger, logging.ERROR, "control.failed", {"path": str(self.path)}, text)
             yield
             return

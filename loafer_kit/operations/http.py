@@ -163,7 +163,7 @@ async def _listen(runner: web.AppRunner, text: str, where: str) -> None:
         await runner.setup()
         await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
     except (ConfigurationError, OSError, OverflowError, ValueError) as error:
-        why = f"{str(error).rstrip('.')}; the service goes on without it"
+        why = f"{str(error).rstrip('.')}; the service goes on without its pages"
         log_event(logger, logging.ERROR, "http.failed", {"address": text}, why)
         return
     address = Address(address.host, runner.addresses[0][1])

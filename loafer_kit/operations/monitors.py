@@ -166,7 +166,7 @@ class _Writer:
 
     def _fail(self, why: str) -> None:
         if not self._failed:
-            text = f"metrics are not written while {why}"
+            text = f"metrics are not written: {why}"
             log_event(logger, logging.WARNING, "emf.failed", {}, text)
         self._failed = True
 

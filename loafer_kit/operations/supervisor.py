@@ -257,7 +257,7 @@ class Supervisor:
             and child.age >= limits.grown_up
             and (used := memory_of(child.pid)) > self._max_rss * _MIB
         ):
-            why = f"it uses {used / _MIB:.0f} MiB of {self._max_rss}"
+            why = f"it uses {used / _MIB:.0f} MiB; {MEMORY_VARIABLE} allows {self._max_rss}"
             _report(child, "process.too_large", why)
             child.outdated = True
 

@@ -298,7 +298,7 @@ async def test_a_place_that_is_taken_is_left_alone_and_the_service_runs(
         async with serving(manager):
             await until(lambda: any(status.receivers for status in manager.statuses()))
     [record] = [r for r in caplog.records if getattr(r, "event", "") == "control.failed"]
-    assert "the service goes on without it" in record.getMessage()
+    assert "the service goes on without its control socket" in record.getMessage()
     assert "\n" not in record.getMessage()
     if before is not None:
         assert path.lstat().st_ino == before.st_ino

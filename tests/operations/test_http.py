@@ -321,7 +321,7 @@ async def test_a_taken_port_costs_one_line(caplog):
         await manager.serve()
 
     [line] = events(caplog, "http.failed")
-    assert "the service goes on without it" in line.getMessage()
+    assert "the service goes on without its pages" in line.getMessage()
     assert line.exc_info is None
     assert provider.acknowledged == ["a"]
 

@@ -125,7 +125,7 @@ async def test_a_stream_that_blocks_blocks_neither_the_loop_nor_the_end(
         async with reporting(Reports("shop", "x"), families, period=0.001, stream=Blocked()):
             await asyncio.wait_for(failed.wait(), 20)
         assert [r.getMessage() for r in caplog.records] == [
-            "emf.failed: metrics are not written while the stream is blocked"
+            "emf.failed: metrics are not written: the stream is blocked"
         ]
     finally:
         release.set()

@@ -164,7 +164,7 @@ class _SpanEnder:
                 span.end(moment)
             except Exception as error:  # noqa: BLE001 - of a processor or an exporter
                 if not failed:
-                    text = "a span was not exported; further ones are not reported"
+                    text = "a span was not exported; further failures are not reported"
                     log_event(logger, logging.ERROR, "telemetry.failed", {}, text, exc_info=error)
                 failed = True
             self._is_full = False

@@ -325,7 +325,7 @@ class QueueSession:
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=FLUSH_TIME)
             if late:
-                text = "SQS will deliver their messages again"
+                text = "dead letters were not sent in time; SQS delivers their messages again"
                 facts = {"queue": self._queue.name, "tasks": len(late)}
                 log_event(logger, logging.ERROR, "queue.flush_given_up", facts, text)
         await self._settlement.flush()

@@ -345,7 +345,7 @@ class Heartbeat:
     def _end(self, lease: Lease) -> None:
         self._leases.end(lease)
         facts = {"queue": self._queue.name, "message_id": lease.message_id}
-        text = "its processing time is used up"
+        text = "it is kept hidden no longer, so another consumer may get it"
         log_event(logger, logging.WARNING, "message.extended_no_more", facts, text)
 
     async def _extend(self, extensions: _Extensions, now: float) -> None:

@@ -291,7 +291,7 @@ class Sender:
         if size > SQS_BATCH_BYTES:
             raise TooLargeError(
                 f"{self._subject}: the message has {size:,} bytes, attributes included, and AWS "
-                f"takes {SQS_BATCH_BYTES:,} at most: store what is large elsewhere, and send where."
+                f"takes {SQS_BATCH_BYTES:,} at most: send less, or use a ClaimCheck."
             )
         await self._room.take(size + _OVERHEAD)
         try:

@@ -51,7 +51,7 @@ def run(*arguments: str, content: bytes = b"") -> bytes:
             check=False,
         )
     except FileNotFoundError as error:
-        raise GitError("git is not installed") from error
+        raise GitError("git is not installed: install it") from error
     if done.returncode:
         words = " ".join(done.stderr.decode(errors="replace").split())
         raise GitError(f"git: {words or f'exit {done.returncode}'}")

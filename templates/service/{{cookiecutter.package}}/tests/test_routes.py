@@ -34,7 +34,10 @@ def test_each_queue_has_its_handler() -> None:
 
 {% endfor %}
 def test_each_queue_has_its_limits() -> None:
-    """They are those of loafer.toml."""
+    """They are those of loafer.toml.
+
+    Unset the variables LOAFER_<ROUTE>_<OPTION>, which override them, for this test.
+    """
     options = {route.name: route.options for route in routes}
 
 {% for queue in cookiecutter.queues %}
