@@ -406,7 +406,7 @@ class _Variables:
             return _variable(inner, self._root)
         if name not in self.parameters:
             stage = self._root.at("provider", "stage")
-            found = stage.value if is_stage and stage.is_there else _variable(inner, self._root)
+            found = stage.text if is_stage and stage.text else _variable(inner, self._root)
             default = str(_with_defaults(found, self._root))
             known = {} if UNKNOWN in default else {"Default": default}
             self.parameters[name] = {"Type": "String", **known}
