@@ -411,6 +411,9 @@ class _Reader:
         """The name of the queue or topic that a place refers to."""
         name = last_part(self._intrinsics.text(node.value))
         if UNKNOWN not in name:
+            if used := self._intrinsics.parameters_of(node.value):
+                called = f"the spec calls it {listed([name])}"
+                self._result.note(node, f"has the default of {listed(used)}: {called}")
             return name
         self._result.note(node, f"{_WHEN_DEPLOYED}: left out")
         return None

@@ -311,6 +311,29 @@ def test_a_parameter_that_is_called_like_another_gives_its_default(tmp_path):
     assert values["parameters"] == [{"name": "STAGE_NAME", "default": "dev"}]
 
 
+@pytest.mark.parametrize(
+    "arn",
+    [
+        {"Ref": "Arn"},
+        {"Fn::Sub": "arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:orders-${Stage}"},
+    ],
+)
+def test_a_consumed_queue_that_takes_a_default_is_noted(tmp_path, arn):
+    """Its name is no parameter's: the template does not make it."""
+    mapping = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {"EventSourceArn": arn}}
+    parameters = {
+        "Arn": {"Type": "String", "Default": "arn:aws:sqs:eu-west-1:123456789012:orders-dev"},
+        "Stage": {"Type": "String", "Default": "dev"},
+    }
+
+    draft = cloudformation.read(template(tmp_path, {"Work": mapping}, Parameters=parameters))
+
+    assert draft.values["queues"] == [{"name": "orders-dev"}]
+    (note,) = draft.notes
+    assert note.message.endswith("the spec calls it orders-dev")
+    assert note.message.startswith("has the default of ")
+
+
 def test_a_fifo_queue_whose_name_lacks_the_suffix_is_a_problem(tmp_path):
     """SQS would refuse it; the spec knows FIFO queues by their names."""
     file = tmp_path / "template.yml"
