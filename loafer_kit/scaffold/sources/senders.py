@@ -70,9 +70,7 @@ class Senders:
             elif item in read and chosen and item.kind == chosen.kind:
                 message = f"a queue of kind {quoted(item.kind)}; the spec does not hold the sender"
             else:
-                message = (
-                    f"which is not of kind {quoted(item.kind)}: its route rejects that envelope"
-                )
+                message = f"which is not of kind {quoted(item.kind)}: its route does not open that envelope"
             note(item.node, f"{item.called}sends to {quoted(queue)}, {message}")
         return chosen.node.with_value(chosen.kind) if chosen else None
 

@@ -198,7 +198,7 @@ def test_one_envelope_counts_and_the_others_are_noted(tmp_path):
     direct = template(tmp_path, Rule=rule, Bucket=bucket)
     subscribed = template(tmp_path, Rule=rule, Subscription=subscription())
 
-    other = "sends to 'orders', which is not of kind '{}': its route rejects that envelope"
+    other = "sends to 'orders', which is not of kind '{}': its route does not open that envelope"
     assert direct.values["queues"] == [expected_queue("eventbridge")]
     assert note_of(direct, "Bucket") == [other.format("s3")]
     assert subscribed.values["queues"] == [{"name": "orders", "kind": "sns", "topic": "news"}]
