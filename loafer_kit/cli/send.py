@@ -85,7 +85,8 @@ class Extras:
     fact: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
+            metavar="NAME=VALUE",
+            help="Set a fact of the envelope, such as detail-type; repeatable.",
         ),
     ] = None
 
