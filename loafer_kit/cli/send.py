@@ -173,7 +173,7 @@ def _say_sent(queue: str, place: str, count: int, *, json: bool) -> None:
     if json:
         say_json({"queue": queue, "place": place, "sent": count})
     else:
-        say(f"Sent {count} message{'' if count == 1 else 's'} to {queue} on {place}")
+        say(f"sent {count} message{'' if count == 1 else 's'} to {queue} on {place}")
 
 
 def in_own_envelope(queue: QueueSpec | None, bodies: Iterable[str]) -> Iterable[str]:
