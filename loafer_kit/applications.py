@@ -117,7 +117,7 @@ class Application(Service):
 
         Logs a failure of the consumer, keeps it as `consumer_error` and returns; raises what a
         postprocessor, an error callback or an acknowledgement raises. Raises `TypeError` without
-        consumer or callback. The command line calls this method, also one that overrides it.
+        consumer or callback. The command line calls this method, overridden or not.
         """
         self.consumer_error = None
         try:
@@ -359,9 +359,8 @@ class ApplicationRoute(Route):
 
     async def _process(self, original: Message) -> Postpone | bool:
         """Do everything but acknowledge; return whether to, or what an error callback postpones."""
-        message = copied(
-            original
-        )  # callbacks may change it in place, and the original is acknowledged
+        # Callbacks may change it in place, and the original is acknowledged.
+        message = copied(original)
         try:
             for preprocess in tuple(self._callbacks["message_preprocessor"]):
                 message = await preprocess(self._app, message)

@@ -91,7 +91,6 @@ def as_pairs(facts: Mapping[str, object]) -> str:
 _SECONDS = {
     "after": ".0f",
     "age": ".1f",
-    "duration": ".3f",
     "probe_in": "g",
     "retry_in": ".1f",
     "within": "g",

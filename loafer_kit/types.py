@@ -47,9 +47,9 @@ class Consumer(Protocol):
 
 
 class QueueConsumer(ABC):
-    """A consumer that also takes part in stopping and, if it has a provider, in all that one knows.
+    """A consumer that also takes part in stopping.
 
-    These are order, logs, traces and the service's observers.
+    If it has a provider, it also takes part in order, logs, traces and what observers are told.
     """
 
     #: The `AbstractProvider` that delivers its messages; None: there is none.

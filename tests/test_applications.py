@@ -198,12 +198,15 @@ class Wrapped(QueueConsumer):
         for body in bodies:
             self.source.put(body)
         self.provider = self.source if provider else None
+        self.unread = len(bodies)
         self.left = []
 
     async def read(self):
-        for message in await self.source.fetch(1):
-            return {"wrapped": message}
-        raise Abort("messages.ended", None)
+        if not self.unread:
+            raise Abort("messages.ended", None)
+        self.unread -= 1
+        (message,) = await self.source.fetch(1)
+        return {"wrapped": message}
 
     def stop_reading(self):
         self.source.stop()

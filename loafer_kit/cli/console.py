@@ -1,10 +1,10 @@
 """`loafer-kit console`: a page in a browser that shows services and steers them."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Sequence
-from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -92,7 +92,7 @@ def _queue(queue: QueueSpec, models: Payloads) -> Queue:
     if queue.payload in models:
         schema = payloads.schema(str(queue.payload), models)
         if payloads.why_no_example(str(queue.payload), models) is None:
-            example = dumps(payloads.example(str(queue.payload), models), indent=2)
+            example = json.dumps(payloads.example(str(queue.payload), models), indent=2)
     if queue.kind == AMQP:
         dead = amqp_dead_letter_queue(queue.name, queue.dead_letter_queue)
         return Queue(queue.name, dead, schema, example, queue.amqp_options)

@@ -197,6 +197,8 @@ class Visit(letters.Visit):
         self._broker = broker
         self.queue = queue
         self.unseen = 0
+        #: How many of these arrived after the first letter was received.
+        self._arrived = 0
         self._channel = channel
         self._underlay = underlay
         self._tags: dict[str, int] = {}  # of the held letters, by their ids
@@ -212,8 +214,8 @@ class Visit(letters.Visit):
     def remark(self) -> str | None:
         """What to tell of letters that were not received, and of those that a limit may remove."""
         remarks = []
-        if self.unseen:
-            remarks.append(f"{self.unseen} more arrived meanwhile")
+        if self._arrived:
+            remarks.append(f"{self._arrived} more arrived meanwhile")
         if self._most_delivered >= _MANY:
             remarks.append(
                 f"letters were delivered up to {self._most_delivered} times: if the queue has a "
@@ -231,11 +233,11 @@ class Visit(letters.Visit):
                 with provider_errors(f"Queue {self.queue.name!r}"):
                     message = await queue.get(fail=False, timeout=ANSWER)
                 if message is None:
-                    self.unseen = left = 0
+                    self.unseen = self._arrived = left = 0
                     break
-                ready = message.message_count or 0
-                left = ready if left is None else left - 1
-                self.unseen = max(0, ready - left)
+                self.unseen = message.message_count or 0
+                left = self.unseen if left is None else left - 1
+                self._arrived = max(0, self.unseen - left)
                 batch.append(self._received(message))
             if batch:
                 yield batch

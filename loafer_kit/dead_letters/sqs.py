@@ -95,7 +95,10 @@ class SQS:
 
     @asynccontextmanager
     async def visit(self, queue: Queue) -> AsyncIterator["Visit"]:
-        """Visit a queue; raise `ConfigurationError` for one that moves its letters on."""
+        """Visit a queue; raise `ConfigurationError` for one that moves its letters on.
+
+        At the end, the letters that were received and not deleted are returned.
+        """
         requests = transport.Queue(queue.name, queue.address, await self.clients.transport())
         attributes = await requests.attributes()
         _refuse_source(queue.name, attributes)

@@ -1,4 +1,7 @@
-"""Calls functions of users: in the event loop if they are async, else in a handler thread."""
+"""Calls functions of users: in the event loop if they are async, else in a handler thread.
+
+It also holds these threads, and what is known of the handler call that runs.
+"""
 
 import asyncio
 import contextlib

@@ -1,1 +1,1 @@
-"""Integrations with systems outside this package: AWS, Sentry. What any service may use is in contrib."""
+"""Integrations with systems outside this package: AWS, RabbitMQ, Sentry. What any service may use is in contrib."""

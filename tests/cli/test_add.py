@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 
 import programs
@@ -461,6 +462,29 @@ def test_an_installed_package_without_the_extension_is_refused(shop, reference, 
     assert done.exit_code == 1
     assert str(done.exception) == why
     assert content(shop) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("def __getattr__(name):\n    return Own", None),
+        ("def __getattr__(name):\n    import not_installed", None),
+        ("def __getattr__(name):\n    raise AttributeError(name)", "lazy_parts has no Thing"),
+    ],
+)
+def test_a_module_may_make_its_names_when_they_are_asked_for(
+    shop, tmp_path, monkeypatch, code, why
+):
+    """As packages do that import their parts late."""
+    (tmp_path / "lazy").mkdir()
+    imports = "from loafer_kit.extensions import Extension as Own\n"
+    (tmp_path / "lazy/lazy_parts.py").write_text(imports + code)
+    monkeypatch.syspath_prepend(tmp_path / "lazy")
+    monkeypatch.delitem(sys.modules, "lazy_parts", raising=False)
+
+    done = add("extension", "lazy_parts:Thing")
+
+    assert (str(done.exception) if done.exception else None) == why
 
 
 def test_telemetry_is_one_line(shop):

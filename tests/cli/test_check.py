@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace as replaced
+from pathlib import Path
 
 import pytest
 from kept_projects import content, loafer_kit, replace
@@ -43,6 +44,30 @@ def test_a_fresh_project_is_clean(project):
 
     assert (done.code, done.output) == (0, "spec, code and lock agree\n")
     assert content(project) == before
+
+
+def test_a_link_that_names_the_project_is_followed(project, tmp_path_factory, monkeypatch):
+    """Commands that write follow it, too: the folder is the one that was asked for."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("links"))
+    Path("link").symlink_to(project)
+    Path("loop").symlink_to("loop")
+
+    assert loafer_kit("check", "link").output == "spec, code and lock agree\n"
+    assert loafer_kit("add", "handler", "extra", "--path", "link").code == 0
+    assert "async def extra(" in (project / HANDLERS).read_text()
+    assert loafer_kit("remove", "handler", "extra", "--path", "link").code == 0
+    assert Path("link").is_symlink()
+    assert loafer_kit("check", "loop").code == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["update"], ["destroy"], ["add", "queue", "x", "--path"]]
+)
+def test_a_name_that_no_folder_can_have_is_one_line(command):
+    """Whichever command is told of it."""
+    done = loafer_kit(*command, "a" * 300)
+
+    assert (done.code, done.error) == (1, f"{'a' * 300}: File name too long")
 
 
 ROUTES, HANDLERS, SPEC = "foobar/routes.py", "foobar/handlers.py", "loafer.toml"

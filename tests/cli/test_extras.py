@@ -92,7 +92,7 @@ def test_other_commands_need_none(project):
     """A project can be looked at everywhere."""
     commands = ["--help", "new service --help", "check", "schema", "templates"]
 
-    ends = in_one_process(*commands, "add extension redis:Redis", without=HIDDEN)
+    ends = in_one_process(*commands, "add extension loafer_kit.contrib.retry:Retry", without=HIDDEN)
 
     assert [(code, error) for _, code, _, error in ends] == [(0, "")] * 6
 

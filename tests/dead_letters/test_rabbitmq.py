@@ -117,12 +117,12 @@ async def test_a_look_returns_letters_in_their_order(shop, kind, limit):
 
 
 async def test_only_what_arrived_meanwhile_is_called_that(shop):
-    """Letters behind a limit did not."""
+    """Letters behind a limit did not, but they are counted: the console tells of them."""
     await shop.declare()
     await rabbit.send(shop.url, shop.dead, *"123")
     async with shop.opened() as broker, shop.visit(broker) as visit:
         assert len([letter async for letter in visit.letters(Choice(limit=2))]) == 2
-        assert visit.remark is None
+        assert (visit.remark, visit.unseen) == (None, 1)
     async with shop.opened() as broker, shop.visit(broker) as visit:
         batches = visit.batches(1)
         await anext(batches)

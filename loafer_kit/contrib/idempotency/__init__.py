@@ -1,7 +1,7 @@
 """Idempotency: middleware that handles the messages of one key once.
 
-`keys` says which messages are the same, `stores` what a store must do; a store that needs a server is
-a module of its name. What a store connects to belongs there, what it means here.
+`keys` says which messages are the same, `stores` what a store must do. A store that needs a server has
+a module of its own, which imports the client of that server.
 """
 
 from loafer_kit.contrib.idempotency.keys import attribute, message_key

@@ -1,4 +1,4 @@
-"""Connections to a broker: how they open, what their failures mean, what consumes and publishes on one."""
+"""Connections to a broker: how they open, what failures mean, the session and the publisher on one."""
 
 import asyncio
 import contextlib

@@ -92,7 +92,8 @@ class SQSProvider(QueueProvider):
         """Reject a method that would never be called."""
         super().__init_subclass__()
         for theirs, ours in (("fetch_messages", "fetch"), ("confirm_message", "settle")):
-            if theirs in vars(cls) and ours not in vars(cls):
+            is_changed = getattr(cls, theirs) is not getattr(SQSProvider, theirs)
+            if is_changed and getattr(cls, ours) is getattr(SQSProvider, ours):
                 raise TypeError(
                     f"{cls.__name__} overrides {theirs}, which the engine does not call on a provider "
                     f"of SQS: override {ours} instead."

@@ -155,7 +155,9 @@ def plan(package: str, reference: str) -> ExtensionAddition:
 def _refuse_unknown(module: str, name: str) -> None:
     """Raise ConfigurationError if an installed package lacks a module or the module a name."""
     try:
-        found = vars(import_module(module))
+        found = import_module(module)
+        # A module may make its names when they are asked for.
+        extension = getattr(found, name, None)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if "." in missing and f"{module}.".startswith(f"{missing}."):
@@ -163,10 +165,10 @@ def _refuse_unknown(module: str, name: str) -> None:
         return
     except Exception:  # noqa: BLE001 - the module may raise anything
         return
-    if name not in found:
-        hint = names.did_you_mean(name, [known for known in found if known[:1] != "_"])
+    if extension is None:
+        hint = names.did_you_mean(name, [known for known in dir(found) if known[:1] != "_"])
         raise ConfigurationError(f"{module} has no {name}{hint}")
-    if not any(hasattr(found[name], word) for word in ("init_app", "DEFAULT_SETTINGS")):
+    if not any(hasattr(extension, word) for word in ("init_app", "DEFAULT_SETTINGS")):
         raise ConfigurationError(f"{module}:{name} is not an extension: it has no init_app")
 
 

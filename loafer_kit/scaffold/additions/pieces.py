@@ -30,36 +30,6 @@ _TESTS = "tests/test_handlers.py"
 # What ends an element of a bracketed list.
 _AFTER = re.compile(rb"[ \t]*,?[ \t]*(\r?\n[ \t]*)?")
 
-_HANDLER = '''
-import logging
-from collections.abc import Mapping
-from typing import Any
-
-logger = logging.getLogger(__name__)
-
-
-async def {name}(message: Any, metadata: Mapping[str, Any]) -> bool:
-    """Handle one message.
-
-    `message` is the decoded body, `metadata` what its queue says about it.
-    """
-    # TODO: do the work here.
-    logger.warning("{name} is not written yet: deleted %r", message)
-    return True
-'''
-_TEST = '''
-import asyncio
-
-from {package} import handlers
-
-
-def test_{name}_accepts_a_message() -> None:
-    """A handled message is deleted."""
-    message = {{"hello": "world"}}
-
-    assert asyncio.run(handlers.{name}(message, {{}})) is True
-'''
-
 #: From a file's path and its content, or None, to its content with the addition.
 Apply = Callable[[str, bytes | None], bytes | None]
 

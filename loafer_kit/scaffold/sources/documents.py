@@ -60,8 +60,9 @@ def load(path: FilePath, formats: Formats, *, what: str, largest: int = LARGEST)
 
 def _either(formats: Formats) -> Callable[[str], Parsed]:
     """A parser of a text whose suffix does not tell the format: JSON if it begins like it."""
-    other = formats.get(".yaml") or formats.get(".toml") or _json
-    return lambda text: _json(text) if text.lstrip().startswith(("{", "[")) else other(text)
+    json_ = formats.get(".json", _json)
+    other = formats.get(".yaml") or formats.get(".toml") or json_
+    return lambda text: json_(text) if text.lstrip().startswith(("{", "[")) else other(text)
 
 
 def _document(path: FilePath, text: str, parse: Callable[[str], Parsed], what: str) -> Document:

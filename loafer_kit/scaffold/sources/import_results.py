@@ -12,7 +12,7 @@ from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Document, Node
 from loafer_kit.scaffold.spec import names
-from loafer_kit.scaffold.spec.fields import FIFO, SUBSCRIPTION, Field
+from loafer_kit.scaffold.spec.fields import DEFAULT_VISIBILITY_TIMEOUT, FIFO, SUBSCRIPTION, Field
 from loafer_kit.scaffold.spec.specs import Draft, Parameter, Path, Problem
 
 # A place and a message about it; the same remark is kept once.
@@ -21,6 +21,10 @@ _Remark = tuple[Path, str]
 _NOWHERE = Node(None)
 _MOST_MESSAGES = 10  # AWS's limit of one receive
 _EMPTY: tuple[object, ...] = (None, "", [], {})
+# SQS allows it, but each message would come again before it is handled.
+_NO_VISIBILITY_TIMEOUT = (
+    f"a visibility timeout of 0 s is left out: receives set {DEFAULT_VISIBILITY_TIMEOUT} s instead"
+)
 # Subscriptions, functions, rules, schedules, pipes and buses name their dead-letter targets by similar
 # keys: `RedrivePolicy`, `DeadLetterConfig`, `dead_letter_config`, `OnFailure`.
 _DEAD_LETTER_KEY = re.compile(
@@ -264,6 +268,10 @@ class ImportResult:
     ) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
         settings |= self._topic(subscriptions)
+        timeout = settings.get("visibility_timeout", _NOWHERE)
+        if timeout.value == 0:
+            self.note(timeout, _NO_VISIBILITY_TIMEOUT)
+            del settings["visibility_timeout"]
         place: Path = ("queues", index)
         self.places[place] = queue.node.path
         self.places |= {(*place, key): node.path for key, node in settings.items()}

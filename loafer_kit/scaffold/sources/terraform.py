@@ -85,12 +85,10 @@ _LARGEST = 64 * 1024 * 1024
 _QUEUE, _TOPIC, _SUBSCRIPTION = "aws_sqs_queue", "aws_sns_topic", "aws_sns_topic_subscription"
 _REDRIVE_POLICY, _MAPPING = "aws_sqs_queue_redrive_policy", "aws_lambda_event_source_mapping"
 _READ_BY = "loafer-kit new service NAME --from-terraform -`"
+_RUN_FOR_A_PLAN = f"run `terraform plan -out plan && terraform show -json plan | {_READ_BY}"
 #: What to run for the files of Terraform itself.
 _COMMANDS = {
-    ".tf": (
-        "HCL is not read; run `terraform plan -out plan && terraform show -json plan | "
-        f"{_READ_BY}"
-    ),
+    ".tf": f"HCL is not read; {_RUN_FOR_A_PLAN}",
     ".tfstate": f"a state file is not read; run `terraform show -json | {_READ_BY}",
 }
 # The provider writes every value; AWS's defaults are left out of the spec.
@@ -109,11 +107,20 @@ def read(path: Path, include: Collection[str] = ()) -> Draft:
     if path.suffix in _COMMANDS:
         raise ConfigurationError(f"{path}: {_COMMANDS[path.suffix]}")
     document = documents.load(
-        path, documents.JSON, what="the output of `terraform show -json`", largest=_LARGEST
+        path, {".json": _parsed}, what="the output of `terraform show -json`", largest=_LARGEST
     )
     if "lineage" in document.values:
         raise ConfigurationError(f"{path}: {_COMMANDS['.tfstate']}")
+    if "resource" in document.values:  # a configuration in JSON, such as CDKTF writes
+        raise ConfigurationError(f"{path}: a configuration is not read; {_RUN_FOR_A_PLAN}")
     return draft_of(document, lambda root: _Reader(root, include).read())
+
+
+def _parsed(text: str) -> documents.Parsed:
+    """The values of a text; ValueError for the log that `terraform plan -json` prints."""
+    if '"@level":' in text.partition("\n")[0]:
+        raise ValueError(f"the log of `terraform plan -json` is not read; {_RUN_FOR_A_PLAN}")
+    return documents.JSON[".json"](text)
 
 
 class _Reader:

@@ -355,7 +355,11 @@ def test_a_subclass_overrides_what_is_called(theirs, ours):
     """A filter in a method that is never called would let everything through."""
     with pytest.raises(TypeError, match=f"Mine overrides {theirs}.*: override {ours} instead"):
         type("Mine", (SQSProvider,), {theirs: lambda self: None})
-    type("Mine", (SQSProvider,), {theirs: lambda self: None, ours: lambda self: None})
+    base = type("Base", (SQSProvider,), {theirs: lambda self: None, ours: lambda self: None})
+    type("Mine", (base,), {theirs: lambda self: None})  # the inherited method may call it
+    mixin = type("Mixin", (), {theirs: lambda self: None})
+    with pytest.raises(TypeError, match=f"Mine overrides {theirs}"):
+        type("Mine", (mixin, SQSProvider), {})
 
 
 async def test_bodies_stay_out_of_the_log(local_queues, started, caplog):

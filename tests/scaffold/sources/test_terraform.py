@@ -1,5 +1,6 @@
 """What `terraform show -json` prints, of a state and of a plan."""
 
+import io
 import json
 from pathlib import Path
 
@@ -71,6 +72,37 @@ def test_a_state_file_is_an_error_that_says_what_to_run(tmp_path, name):
 
     with pytest.raises(ConfigurationError, match=r"run `terraform show -json \| loafer-kit"):
         validation.service(terraform.read(file))
+
+
+LOG = [
+    {"@level": "info", "@message": "Terraform 1.9.0", "terraform": "1.9.0", "type": "version"},
+    {"@level": "info", "@message": "Plan: 1 to add", "type": "change_summary"},
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("\n".join(map(json.dumps, LOG)), "the log of `terraform plan -json` is not read"),
+        (json.dumps(LOG[0]), "the log of `terraform plan -json` is not read"),
+        (json.dumps({"resource": {"aws_sqs_queue": {}}}), "a configuration is not read"),
+    ],
+)
+@pytest.mark.parametrize("name", ["show.json", "-"])
+def test_another_output_of_terraform_is_an_error_that_says_what_to_run(
+    tmp_path, monkeypatch, name, content, what
+):
+    """The log of a plan is lines of JSON; a configuration in JSON is no output."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    (tmp_path / "show.json").write_text(content)
+
+    with pytest.raises(ConfigurationError) as error:
+        terraform.read(Path(name) if name == "-" else tmp_path / name)
+
+    assert f"{what}; run `terraform plan -out plan && terraform show -json plan | " in str(
+        error.value
+    )
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", [{}, {"values": None}, {"planned_values": {"root_module": []}}])

@@ -17,10 +17,12 @@ from quiet_documents import (
 
 from loafer_kit.local import LocalQueue
 from loafer_kit.scaffold.sources import asyncapi, aws, cloudformation, terraform
+from loafer_kit.scaffold.spec import validation
 
 UNHEARD = "unheardOf"
 # A kind of node, and one place in its document.
 RESOURCES, EVENTS = ("Resources",), ("Resources", "Function", "Properties", "Events")
+QUEUE_BINDING = ("channels", "orders", "bindings", "sqs", "queue")
 STATE_RESOURCES = ("values", "root_module", "resources")
 MESSAGE_2 = ("channels", "orders", "publish", "message")
 MESSAGE_3 = ("channels", "orders", "messages", "order")
@@ -181,6 +183,27 @@ def test_settings_that_change_what_arrives_are_noted(tmp_path, case):
     (note,) = read(tmp_path, source, with_key(document, place, key, value)).notes
 
     assert (note.path, note.message.rpartition(" ")[2]) == (place, key)
+
+
+@pytest.mark.parametrize("value", [0, "0"])
+@pytest.mark.parametrize(
+    ("source", "document", "place"),
+    [
+        (terraform, STATE, (*STATE_RESOURCES, 0, "visibility_timeout_seconds")),
+        (cloudformation, TEMPLATE, (*RESOURCES, "Orders", "Properties", "VisibilityTimeout")),
+        (asyncapi, VERSION_2, (*QUEUE_BINDING, "visibilityTimeout")),
+        (asyncapi, VERSION_3, (*QUEUE_BINDING, "visibilityTimeout")),
+    ],
+)
+def test_a_visibility_timeout_of_0_is_left_out(tmp_path, source, document, place, value):
+    """SQS allows it; a receive does not, and sets its default."""
+    draft = read(tmp_path, source, with_key(document, place[:-1], place[-1], value))
+
+    (note,) = draft.notes
+    assert note.message == ("a visibility timeout of 0 s is left out: receives set 30 s instead")
+    assert note.path[: len(place) - 1] == place[:-1]
+    assert not {queue.get("visibility_timeout") for queue in draft.values["queues"]} - {None, 30}
+    assert not [item for item in validation.problems_of(draft) if "visibility" in str(item)]
 
 
 def test_several_keys_of_a_node_are_one_line(tmp_path):
