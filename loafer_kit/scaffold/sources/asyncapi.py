@@ -211,8 +211,11 @@ class _Reader:
 
     def _name_handlers(self, operations: list[Operation], tables: dict[str, _Table]) -> None:
         """Name the handlers of a queue's types after the operations that receive one of them only."""
+        known = set(self._models)
         for operation in operations:
             model = self._payload([operation])
+            for name in set(self._models) - known:  # a union, which the types replace
+                del self._models[name]
             for table in tables.values():
                 if model is not None and table == {"payload": model.value}:
                     table.update(

@@ -557,6 +557,21 @@ def test_operations_of_one_queue_are_the_handlers_of_their_types(tmp_path):
     validation.service(draft)
 
 
+def test_an_operation_that_receives_every_type_leaves_no_model_behind(tmp_path):
+    """The union of its messages is not needed: the types take its place."""
+    content = with_operations({"Placed": event("a"), "Paid": event("b")})
+    content["operations"]["onAll"] = {
+        "action": "receive",
+        "channel": {"$ref": "#/channels/orders"},
+    }
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    (queue,) = draft.values["queues"]
+    assert [table["handler"] for table in queue["types"].values()] == ["on_placed", "on_paid"]
+    assert list(draft.values["payloads"]) == ["Placed", "Paid"]
+
+
 def test_operations_that_nothing_tells_apart_share_a_handler(tmp_path):
     """It gets the messages of all."""
     content = with_operations({"Placed": event("a"), "Paid": event(7), "Sent": event(8)})
