@@ -186,21 +186,31 @@ def copied(value: Any) -> Any:
     """Return `value` with the dicts, lists, sets and other containers in it copied.
 
     The rest stays as it is, unlike with `copy.deepcopy`: modules and locks cannot be copied, and
-    sentinels are known by their identity. So does a container that refuses to be copied.
+    sentinels are known by their identity. So does a container that refuses to be copied, and all of
+    `value` if it is nested too deeply or holds itself.
     """
+    try:
+        return _copied(value)
+    except RecursionError:
+        return value
+
+
+def _copied(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
-        return {key: copied(item) for key, item in value.items()}
+        return {key: _copied(item) for key, item in value.items()}
     if kind in (list, tuple):
-        return kind(map(copied, value))
+        return kind(map(_copied, value))
     if not isinstance(value, dict | list | set | bytearray | deque):
         return value
     try:
         copy_of_it: Any = copy.copy(value)
         if isinstance(value, dict):
-            copy_of_it.update({key: copied(item) for key, item in value.items()})
+            copy_of_it.update({key: _copied(item) for key, item in value.items()})
         elif isinstance(value, list):
-            copy_of_it[:] = map(copied, value)
+            copy_of_it[:] = map(_copied, value)
+    except RecursionError:
+        raise
     except Exception:  # noqa: BLE001 - a class may raise anything
         return value
     return copy_of_it

@@ -142,6 +142,27 @@ def test_the_acknowledgement_gets_the_message_as_it_was(place):
     assert acknowledged[0] is message
 
 
+@pytest.mark.parametrize("kind", ["deep", "circular"])
+def test_a_message_that_cannot_be_copied_is_handled(kind):
+    """It is nested too deeply, or holds itself: the callbacks get the message itself."""
+    message: dict = {}
+    if kind == "circular":
+        message["self"] = [message]
+    else:
+        inner = message
+        for _ in range(5_000):
+            inner["items"] = [{}]
+            inner = inner["items"][0]
+
+    async def callback(app, message):
+        app.seen.append(message)
+
+    app = run(callback, message)
+
+    assert not app.errors
+    assert app.seen[0] is app.acknowledged[0] is message
+
+
 def test_other_annotations_leave_the_message_alone(caplog):
     """Also the annotation of `app`, even of an unknown name."""
 

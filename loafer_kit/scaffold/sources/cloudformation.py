@@ -23,6 +23,7 @@ from loafer_kit.scaffold.sources.import_results import (
     whole_number,
 )
 from loafer_kit.scaffold.sources.intrinsics import UNKNOWN, Intrinsics, template_of
+from loafer_kit.scaffold.sources.senders import CLOUDFORMATION, Sender, target_of
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import Field
 from loafer_kit.scaffold.spec.specs import Draft
@@ -135,9 +136,10 @@ class _Reader:
         others = set()
         for logical_id, resource in self._made.items():
             kind = str(resource["Type"].value)
+            sends = self._senders(CLOUDFORMATION.get(kind, []), resource["Properties"])
             if kind in readers:
                 readers[kind](logical_id, resource)
-            elif kind != _QUEUE:
+            elif kind != _QUEUE and not sends:
                 others.add(kind)
         if others:
             self._result.note(self._root["Resources"], f"not looked at: {listed(sorted(others))}")
@@ -283,6 +285,18 @@ class _Reader:
             self._subscribed(topic_node, queue, place)
             self._result.queue(queue, place)
             self._note_unsupported(place, SUBSCRIPTION_KEYS)
+
+    def _senders(self, senders: Collection[Sender], properties: Node) -> bool:
+        """Add what a resource sends to queues and topics; whether there is any."""
+        sends = False
+        for sender in senders:
+            for place in map(self._chosen, sender.places(properties)):
+                target = target_of(self._intrinsics.text(place[sender.target].value))
+                if target and UNKNOWN not in target[1]:
+                    sends = True
+                    known = place.with_value(self._intrinsics.resolve(place.value))
+                    self._result.senders.add(target, sender.kind_of(known), place)
+        return sends
 
     def _mapping(self, _logical_id: str, resource: Node) -> None:
         properties = self._properties(resource)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from loafer_kit.exceptions import ConfigurationError
 from loafer_kit.scaffold.escaping import quoted
 from loafer_kit.scaffold.sources.documents import Document, Node
+from loafer_kit.scaffold.sources.senders import Senders
 from loafer_kit.scaffold.spec import names
 from loafer_kit.scaffold.spec.fields import DEFAULT_VISIBILITY_TIMEOUT, FIFO, SUBSCRIPTION, Field
 from loafer_kit.scaffold.spec.specs import Draft, Parameter, Path, Problem
@@ -21,10 +22,6 @@ _Remark = tuple[Path, str]
 _NOWHERE = Node(None)
 _MOST_MESSAGES = 10  # AWS's limit of one receive
 _EMPTY: tuple[object, ...] = (None, "", [], {})
-# SQS allows it, but each message would come again before it is handled.
-_NO_VISIBILITY_TIMEOUT = (
-    f"a visibility timeout of 0 s is left out: receives set {DEFAULT_VISIBILITY_TIMEOUT} s instead"
-)
 # Subscriptions, functions, rules, schedules, pipes and buses name their dead-letter targets by similar
 # keys: `RedrivePolicy`, `DeadLetterConfig`, `dead_letter_config`, `OnFailure`.
 _DEAD_LETTER_KEY = re.compile(
@@ -118,6 +115,7 @@ class ImportResult:
     subscriptions: list[Subscription] = field(default_factory=list)
     #: The consumers of queues, each with its queue's name.
     readers: list[tuple[str, Node]] = field(default_factory=list)
+    senders: Senders = field(default_factory=Senders)
     #: The dead-letter queues that anything but a queue of the spec names, each with its owners.
     dead_letters: dict[str, dict[str, None]] = field(default_factory=dict)
     #: The dead-letter queues that get a route on purpose.
@@ -218,6 +216,9 @@ class ImportResult:
             self._settings(index, queue, subscriptions.get(queue.name, []))
             for index, queue in enumerate(handled)
         ]
+        read = {("sqs", queue.name) for queue in handled}
+        read |= {("sns", item.topic) for item in self.subscriptions if ("sqs", item.queue) in read}
+        self.senders.note_unread(read, self.note)
         _tell_handlers_apart(queues)
         places = dict(self.places)
 
@@ -267,20 +268,22 @@ class ImportResult:
         self, index: int, queue: Queue, subscriptions: list[Subscription]
     ) -> dict[str, object]:
         settings = {"name": queue.node.with_value(queue.name), **queue.settings}
-        settings |= self._topic(subscriptions)
+        settings |= self._kind(queue.name, subscriptions)
         timeout = settings.get("visibility_timeout", _NOWHERE)
         if timeout.value == 0:
-            self.note(timeout, _NO_VISIBILITY_TIMEOUT)
+            default = f"receives set {DEFAULT_VISIBILITY_TIMEOUT} s instead"
+            self.note(timeout, f"a visibility timeout of 0 s is left out: {default}")
             del settings["visibility_timeout"]
         place: Path = ("queues", index)
         self.places[place] = queue.node.path
         self.places |= {(*place, key): node.path for key, node in settings.items()}
         return {key: node.value for key, node in settings.items()}
 
-    def _topic(self, found: list[Subscription]) -> Mapping[str, Node]:
-        """The settings of a queue's only subscription, the first that brings SNS's envelope."""
+    def _kind(self, name: str, found: list[Subscription]) -> Mapping[str, Node]:
+        """The kind of a queue, and its only subscription: the first that brings SNS's envelope."""
         if not found:
-            return {}
+            sender = self.senders.kind(name, None, self.note)
+            return {"kind": sender} if sender else {}
         chosen = next((item for item in found if not item.raw), found[0])
         first = quoted(chosen.topic)
         for item in found:
@@ -288,7 +291,8 @@ class ImportResult:
                 message = f"is left out: a queue has one topic, and {first} comes first"
                 self.note(item.node, f"{quoted(item.topic)} {message}")
         node = chosen.node
-        topic = {"kind": node.with_value("sns"), "topic": node.with_value(chosen.topic_value)}
+        kind = self.senders.kind(name, chosen.topic, self.note) or node.with_value("sns")
+        topic = {"kind": kind, "topic": node.with_value(chosen.topic_value)}
         return topic | dict(chosen.settings)
 
 

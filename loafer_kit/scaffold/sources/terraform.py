@@ -27,6 +27,7 @@ from loafer_kit.scaffold.sources.import_results import (
     subscription,
     whole_number,
 )
+from loafer_kit.scaffold.sources.senders import TERRAFORM, Target, target_of
 from loafer_kit.scaffold.sources.terraform_resources import Resource, Resources, references
 from loafer_kit.scaffold.spec.fields import DEFAULT_MAX_RECEIVE_COUNT
 from loafer_kit.scaffold.spec.specs import Draft
@@ -156,7 +157,8 @@ class _Reader:
         for resource in self._of(_MAPPING):
             self._mapping(resource)
         self._dead_letters()
-        known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING}
+        sending = {item.kind for item in self._of(*TERRAFORM) if self._senders(item)}
+        known = {_QUEUE, _TOPIC, _SUBSCRIPTION, _REDRIVE_POLICY, _MAPPING} | sending
         if others := {item.kind for item in self._resources.listed} - known:
             self._result.note(self._top, f"not looked at: {listed(sorted(others))}")
         if not self._result.queues:
@@ -293,6 +295,34 @@ class _Reader:
         self._result.queue(name, resource.node, size)
         self._result.readers.append((name, resource.node))
         self._note_unsupported(resource, _MAPPING_KEYS)
+
+    def _senders(self, resource: Resource) -> bool:
+        """Add what a resource sends to queues and topics; whether there is any."""
+        sends = False
+        for sender in TERRAFORM[resource.kind]:
+            places = sender.places(resource.node["values"]), sender.places(resource.expressions)
+            for value, expression in itertools.zip_longest(*places, fillvalue=Node(None)):
+                target = self._sent_to(resource, value[sender.target], expression[sender.target])
+                if target is not None:
+                    sends = True
+                    known = {key: node.value for key, node in value.items() if node.is_there}
+                    given = {key: node.value for key, node in expression.items()}
+                    kind = sender.kind_of(Node(given | known))
+                    called = quoted(resource.address)
+                    self._result.senders.add(target, kind, resource.node, called)
+        return sends
+
+    def _sent_to(self, resource: Resource, value: Node, expression: Node) -> Target | None:
+        """The queue or topic of a value, or of a plan's expression for it."""
+        if value.text:
+            return target_of(value.text)
+        addresses, _ = self._resources.referred(resource, expression.value)
+        found = {
+            ("sqs" if f"{_QUEUE}." in address else "sns", self._names[address])
+            for address in addresses
+            if address in self._names
+        }
+        return found.pop() if len(found) == 1 else None
 
     def _target(
         self,
