@@ -216,11 +216,13 @@ class _Reader:
             model = self._payload([operation])
             for name in set(self._models) - known:  # a union, which the types replace
                 del self._models[name]
-            for table in tables.values():
-                if model is not None and table == {"payload": model.value}:
-                    table.update(
-                        {key: node.value for key, node in self._handler(operation).items()}
-                    )
+            own = [t for t in tables.values() if model and t == {"payload": model.value}]
+            for table in own:
+                table.update({key: node.value for key, node in self._handler(operation).items()})
+            if not own:
+                self._result.note(
+                    operation.node, "shares its types' handlers with another operation"
+                )
 
     def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")
