@@ -34,6 +34,11 @@ _FUNCTIONS = frozenset(
 _SOURCE = r"(?:self|opt|sls|env|param|ssm|cf|aws|s3|file|strToBool)\b"
 _VARIABLE = re.compile(rf"\$\{{({_SOURCE}[^${{}}]*)\}}")
 _MOST_ROUNDS = 10
+# The sources that a deployment may set, and the variables that are its stage.
+_DEPLOYED = ("env", "opt", "param")
+_STAGES = {("opt", "stage"), ("self", "provider.stage"), ("sls", "stage")}
+# Stands around the name of a parameter while variables are resolved.
+_MARK = re.compile("\1([^\1]*)\1")
 
 
 class Intrinsics:
@@ -306,16 +311,18 @@ def template_of(document: Document) -> Document:
     root = Node(document.values)
     if "Resources" in root or "provider" not in root:
         return document
+    variables = _Variables(root)
     values: dict[str, dict[str, object]] = {"Resources": {}, "Conditions": {}}
     for place in _parts(root["resources"]):
         for section, known in values.items():
-            known |= {key: _resolved(item.value, root) for key, item in place[section].items()}
+            known |= {key: variables.resolved(item.value) for key, item in place[section].items()}
     functions = [item for place in _parts(root["functions"]) for item in place.items()]
     for name, function in functions:
         values["Resources"][f"{name}LambdaFunction"] = {
             "Type": "AWS::Serverless::Function",
-            "Properties": _resolved(_function(function), root),
+            "Properties": variables.resolved(_function(function)),
         }
+    values["Parameters"] = variables.parameters
     # A part that is in another file is noted as a key that is not supported.
     parts = [
         *_parts(root["resources"]),
@@ -350,12 +357,71 @@ def _events(function: Node) -> Iterator[tuple[str, object]]:
             yield f"Event{number}", {"Type": kind}
 
 
-def _resolved(value: object, root: Node) -> object:
-    """The value with Serverless's variables; those of a deployment are `UNKNOWN`."""
+class _Variables:
+    """Resolves Serverless's variables; those that a deployment may set become parameters."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        #: The parameters as a template has them.
+        self.parameters: dict[str, object] = {}
+
+    def resolved(self, value: object) -> object:
+        """The value with variables replaced; those that nothing tells are `UNKNOWN`."""
+        match value:
+            case {"Fn::Sub": str() as text}:
+                value = {"Fn::Sub": self._substituted(text)}
+            case {"Fn::Sub": [str() as text, values]}:
+                value = {"Fn::Sub": [self._substituted(text), self.resolved(values)]}
+            case {"Ref": _, **rest} | {"Fn::GetAtt": _, **rest} if not rest:  # logical ids
+                value = _with_defaults(value, self._root)
+            case Mapping():
+                value = {key: self.resolved(item) for key, item in value.items()}
+            case list():
+                value = [self.resolved(item) for item in value]
+            case str():
+                value = self._marked(value)
+                if _MARK.search(value):
+                    value = {"Fn::Sub": _MARK.sub(r"${\1}", value.replace("${", "${!"))}
+        return value
+
+    def _substituted(self, text: str) -> str:
+        return _MARK.sub(r"${\1}", self._marked(text))
+
+    def _marked(self, text: str) -> str:
+        """The text with a mark around the name of each parameter."""
+        for _ in range(_MOST_ROUNDS):
+            found = _VARIABLE.sub(self._variable, text)
+            if found == text:
+                break
+            text = found[:_LONGEST]
+        return _VARIABLE.sub(UNKNOWN, text)
+
+    def _variable(self, match: re.Match[str]) -> str:
+        # The name of another variable takes the defaults.
+        inner = _VARIABLE.fullmatch("${" + _MARK.sub(self._default, match[1]) + "}") or match
+        source, _, path = inner[1].split(",")[0].strip().partition(":")
+        is_stage = (source, path) in _STAGES
+        name = "stage" if is_stage else path
+        if not (is_stage or source in _DEPLOYED) or not re.fullmatch(r"[\w-]+", name):
+            return _variable(inner, self._root)
+        if name not in self.parameters:
+            stage = self._root.at("provider", "stage")
+            found = stage.text if is_stage and stage.text else _variable(inner, self._root)
+            default = str(_with_defaults(found, self._root))
+            known = {} if UNKNOWN in default else {"Default": default}
+            self.parameters[name] = {"Type": "String", **known}
+        return f"\1{name}\1"
+
+    def _default(self, match: re.Match[str]) -> str:
+        return str(Node(self.parameters).at(match[1], "Default").value or UNKNOWN)
+
+
+def _with_defaults(value: object, root: Node) -> object:
+    """The value with the values that variables have unless a deployment sets them."""
     if isinstance(value, Mapping):
-        return {key: _resolved(item, root) for key, item in value.items()}
+        return {key: _with_defaults(item, root) for key, item in value.items()}
     if isinstance(value, list):
-        return [_resolved(item, root) for item in value]
+        return [_with_defaults(item, root) for item in value]
     if not isinstance(value, str):
         return value
     for _ in range(_MOST_ROUNDS):

@@ -408,9 +408,9 @@ values = st.recursive(
 properties = st.dictionaries(
     st.sampled_from(
         [
-            "BatchSize", "Endpoint", "EventSourceArn", "Events", "FifoQueue", "Protocol",
-            "QueueName", "RawMessageDelivery", "RedrivePolicy", "Subscription", "TopicArn",
-            "TopicName", "VisibilityTimeout",
+            "BatchSize", "Endpoint", "EventSourceArn", "Events", "FifoQueue", "NotificationConfiguration",
+            "Protocol", "QueueName", "RawMessageDelivery", "RedrivePolicy", "Subscription", "Targets",
+            "TopicArn", "TopicName", "VisibilityTimeout",
         ]
     ),
     values | st.fixed_dictionaries({"deadLetterTargetArn": values, "maxReceiveCount": values}),
@@ -425,6 +425,8 @@ resources = st.fixed_dictionaries(
                 "AWS::SNS::Subscription",
                 "AWS::Serverless::Function",
                 "AWS::Lambda::EventSourceMapping",
+                "AWS::Events::Rule",
+                "AWS::S3::Bucket",
             ]
         )
         | values,

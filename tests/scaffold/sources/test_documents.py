@@ -300,9 +300,10 @@ def test_the_resources_of_a_serverless_document_are_a_template(tmp_path):
     draft = cloudformation.read(file)
 
     assert draft.values["queues"] == [
-        {"name": "orders-prod", "visibility_timeout": 90, "batch_size": 5},
+        {"name": "orders-${STAGE}", "visibility_timeout": 90, "batch_size": 5},
         {"name": "Secret"},
     ]
+    assert draft.values["parameters"] == [{"name": "STAGE", "default": "prod"}]
     lines = {note.line for note in draft.notes if "Secret" in str(note)}
     assert lines == {16}
     (event,) = [note for note in draft.notes if "Event2" in str(note)]
@@ -310,32 +311,69 @@ def test_the_resources_of_a_serverless_document_are_a_template(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "expected", "parameters"),
     [
-        ("${opt:stage, self:provider.stage}", "prod"),
-        ("${opt:stage,self:custom.none,'x'}", "x"),
-        ("${self:custom.none, self:custom.stage}", "test"),
-        ("${opt:stage}", "dev"),
-        ("${sls:stage}", "prod"),
-        ("${self:custom.names.${opt:stage, 'prod'}}", "shop"),
-        ('${env:QUEUE, "orders"}', "orders"),
-        ("${env:QUEUE}", "Orders"),
-        ("a-${cf:other.Output}", "Orders"),
-        ("${file(./names.yml):orders, 'b'}", "b"),
+        ("a-${opt:stage, self:provider.stage}", "a-${STAGE}", {"STAGE": "prod"}),
+        ("a-${opt:stage,self:custom.none,'x'}", "a-${STAGE}", {"STAGE": "prod"}),
+        ("a-${opt:stage}", "a-${STAGE}", {"STAGE": "prod"}),
+        ("a-${sls:stage}", "a-${STAGE}", {"STAGE": "prod"}),
+        ("a-${self:provider.stage}", "a-${STAGE}", {"STAGE": "prod"}),
+        ("a-${self:custom.aStage}", "a-${STAGE}", {"STAGE": "prod"}),
+        ({"Fn::Sub": "a-${sls:stage}-${Topic.TopicName}"}, "a-${STAGE}-other", {"STAGE": "prod"}),
+        ({"Fn::Sub": ["${x}-${sls:stage}", {"x": "a"}]}, "a-${STAGE}", {"STAGE": "prod"}),
+        ({"Fn::Join": ["-", ["a", "${sls:stage}"]]}, "a-${STAGE}", {"STAGE": "prod"}),
+        ("${self:custom.none, self:custom.stage}", "test", {}),
+        ("${self:custom.names.${opt:stage, 'prod'}}", "shop", {}),
+        ("a-${self:custom.names.${self:custom.aStage}}", "a-shop", {}),
+        ('a-${env:QUEUE, "orders"}', "a-${QUEUE}", {"QUEUE": "orders"}),
+        ("a-${env:QUEUE}", "a-${QUEUE}", {"QUEUE": None}),
+        ("a-${opt:team, self:custom.stage}", "a-${TEAM}", {"TEAM": "test"}),
+        ("a-${param:team}-${sls:stage}", "a-${TEAM}-${STAGE}", {"TEAM": None, "STAGE": "prod"}),
+        ("a-${opt:loop, self:custom.loop}", "a-${LOOP}", {"LOOP": None}),
+        ("a-${cf:other.Output}", "Orders", {}),
+        ("a-${file(./names.yml):orders, 'b'}", "a-b", {}),
     ],
 )
-def test_a_variable_of_serverless_has_alternatives(tmp_path, name, expected):
-    """The first that the document knows."""
+def test_a_variable_of_serverless_has_alternatives(tmp_path, name, expected, parameters):
+    """The first that the document knows; one that a deployment may set becomes a parameter."""
     file = tmp_path / "serverless.json"
     queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}
+    other = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "other"}}
     document = {
         "provider": {"name": "aws", "stage": "prod"},
-        "custom": {"stage": "test", "names": {"prod": "shop"}},
-        "resources": {"Resources": {"Orders": queue}},
+        "custom": {
+            "stage": "test",
+            "aStage": "${opt:stage, self:provider.stage}",
+            "loop": "${opt:loop, self:custom.loop}",
+            "names": {"prod": "shop"},
+        },
+        "resources": {"Resources": {"Orders": queue, "Topic": other}},
     }
     file.write_text(json.dumps(document))
 
-    assert cloudformation.read(file).values["queues"] == [{"name": expected}]
+    values = cloudformation.read(file).values
+
+    assert values["queues"][0] == {"name": expected}
+    found = {table["name"]: table.get("default") for table in values.get("parameters", [])}
+    assert found == parameters
+
+
+@pytest.mark.parametrize(
+    ("provider", "default"),
+    [({}, "x"), ({"stage": "${opt:stage, 'prod'}"}, "prod"), ({"stage": "${env:NONE}"}, None)],
+)
+def test_the_default_of_a_stage_is_that_of_the_provider(tmp_path, provider, default):
+    """Else that of the variable."""
+    file = tmp_path / "serverless.json"
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "a-${opt:stage, 'x'}"}}
+    resources = {"Resources": {"Orders": queue}}
+    file.write_text(json.dumps({"provider": provider, "resources": resources}))
+
+    values = cloudformation.read(file).values
+
+    assert values["queues"] == [{"name": "a-${STAGE}"}]
+    (parameter,) = values["parameters"]
+    assert parameter.get("default") == default
 
 
 def test_parts_of_serverless_documents_in_other_files_are_noted(tmp_path):
