@@ -16,7 +16,7 @@ from loafer_kit.scaffold.spec import validation
 def check(path: Project = Path(), *, json: Json = False) -> None:
     """Report where spec, code and lock disagree.
 
-    Each drift is one line with its remedy, and the exit code is then 1. The service's code is
+    Each difference is one line with its remedy, and the exit code is then 1. The service's code is
     read and never imported.
     """
     lock = projects.find_lock(path)

@@ -199,7 +199,8 @@ def move(
         say(f"the move goes on; `loafer-kit dlq move {queue} --cancel` ends it", err=True)
         raise
     if last is None or last.failure:
-        raise LoaferKitError(f"{queue}: the move failed: {last and last.failure}")
+        why = last.failure if last else "SQS does not list it"
+        raise LoaferKitError(f"{queue}: the move failed: {why}")
     if json:
         say_json(asdict(last))
     else:

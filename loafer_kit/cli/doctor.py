@@ -15,7 +15,8 @@ def doctor(
     path: Annotated[
         Path,
         typer.Argument(
-            help="The service's folder or its loafer.toml; by default the one around this folder.",
+            help="The service's folder or its loafer.toml; by default the one around the current "
+            "folder.",
             show_default=False,
             callback=enclosing_project,
         ),

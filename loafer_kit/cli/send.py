@@ -85,7 +85,8 @@ class Extras:
     fact: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="Set a fact of the envelope, as detail-type; repeatable."
+            metavar="NAME=VALUE",
+            help="Set a fact of the envelope, such as detail-type; repeatable.",
         ),
     ] = None
 
@@ -172,7 +173,7 @@ def _say_sent(queue: str, place: str, count: int, *, json: bool) -> None:
     if json:
         say_json({"queue": queue, "place": place, "sent": count})
     else:
-        say(f"Sent {count} message{'' if count == 1 else 's'} to {queue} on {place}")
+        say(f"sent {count} message{'' if count == 1 else 's'} to {queue} on {place}")
 
 
 def in_own_envelope(queue: QueueSpec | None, bodies: Iterable[str]) -> Iterable[str]:

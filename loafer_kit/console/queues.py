@@ -352,7 +352,7 @@ async def _visiting(queue: Watched) -> AsyncIterator[Visit]:
 def _choice(values: Values) -> Choice:
     ids = values.get("ids")
     if not isinstance(ids, Sequence) or isinstance(ids, str) or not ids:
-        raise LoaferKitError("Choose letters")
+        raise LoaferKitError("No letter is chosen: choose at least one")
     return Choice(ids=frozenset(map(str, ids)))
 
 

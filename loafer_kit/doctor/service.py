@@ -202,7 +202,7 @@ def interpreter() -> Iterator[Finding]:
 def _credentials(session: Any, endpoint_url: str | None) -> Finding:
     """Return where the credentials come from, if there are any, and nothing secret."""
     remedy = (
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, an AWS_PROFILE, or run with a role; "
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run with a role; "
         "`loafer-kit dev` needs none"
     )
     try:

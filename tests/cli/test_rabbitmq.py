@@ -32,7 +32,7 @@ def test_send_puts_messages_into_the_queue_before_the_service_runs(rabbitmq, que
     monkeypatch.setenv("LOAFER_AMQP_URL", rabbitmq)
     sent = run("send", queue, '{"id": 1}')
     assert (sent.returncode, sent.stderr) == (0, "")
-    assert sent.stdout.startswith(f"Sent 1 message to {queue} on amqp://127.0.0.1:")
+    assert sent.stdout.startswith(f"sent 1 message to {queue} on amqp://127.0.0.1:")
     more = run("send", queue, "-", "--lines", "--json", stdin='{"id": 2}\n{"id": 3}\n')
     assert json.loads(more.stdout)["sent"] == 2
     bodies = rabbit.bodies(asyncio.run(rabbit.take(rabbitmq, queue, 3)))

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 Checkout = Annotated[
     str | None,
-    typer.Option("--checkout", metavar="REVISION", help="The repository's branch, tag or commit."),
+    typer.Option(
+        "--checkout",
+        metavar="REVISION",
+        help="The branch, tag or commit of the template's repository.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -34,7 +38,7 @@ Set = Annotated[
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Let the code of TEMPLATE run without a question."),
+    typer.Option("--trust", help="Let the code of a custom template run without a question."),
 ]
 
 

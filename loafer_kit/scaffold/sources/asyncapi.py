@@ -211,13 +211,18 @@ class _Reader:
 
     def _name_handlers(self, operations: list[Operation], tables: dict[str, _Table]) -> None:
         """Name the handlers of a queue's types after the operations that receive one of them only."""
+        known = set(self._models)
         for operation in operations:
             model = self._payload([operation])
-            for table in tables.values():
-                if model is not None and table == {"payload": model.value}:
-                    table.update(
-                        {key: node.value for key, node in self._handler(operation).items()}
-                    )
+            for name in set(self._models) - known:  # a union, which the types replace
+                del self._models[name]
+            own = [t for t in tables.values() if model and t == {"payload": model.value}]
+            for table in own:
+                table.update({key: node.value for key, node in self._handler(operation).items()})
+            if not own:
+                self._result.note(
+                    operation.node, "shares its types' handlers with another operation"
+                )
 
     def _redrive(self, queue: Node, bindings: Bindings) -> dict[str, Node]:
         policy = self._references.down(queue, "redrivePolicy")

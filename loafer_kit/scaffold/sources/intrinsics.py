@@ -63,8 +63,8 @@ class Intrinsics:
         parameters: dict[str, Parameter] = {}
         for name in found:
             node = self._root.at("Parameters", name)
-            default = node["Default"]
-            text = self.text(default.value) if default.is_there else None
+            default = node["Default"].value  # never a function
+            text = self.text(default) if isinstance(default, (str, int, float)) else None
             made = parameter(name, text, parameters.values())
             if made is not None and node["Type"].value == "String":
                 parameters[name] = made

@@ -557,6 +557,22 @@ def test_operations_of_one_queue_are_the_handlers_of_their_types(tmp_path):
     validation.service(draft)
 
 
+def test_an_operation_that_receives_every_type_has_no_handler_of_its_own(tmp_path):
+    """That is noted; there is no model of the union of its messages either."""
+    content = with_operations({"Placed": event("a"), "Paid": event("b")})
+    content["operations"]["onAll"] = {
+        "action": "receive",
+        "channel": {"$ref": "#/channels/orders"},
+    }
+
+    draft = asyncapi.read(document(tmp_path, content))
+
+    (queue,) = draft.values["queues"]
+    assert [table["handler"] for table in queue["types"].values()] == ["on_placed", "on_paid"]
+    assert list(draft.values["payloads"]) == ["Placed", "Paid"]
+    assert messages_of(draft) == ["shares its types' handlers with another operation"]
+
+
 def test_operations_that_nothing_tells_apart_share_a_handler(tmp_path):
     """It gets the messages of all."""
     content = with_operations({"Placed": event("a"), "Paid": event(7), "Sent": event(8)})

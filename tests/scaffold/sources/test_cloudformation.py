@@ -197,6 +197,8 @@ def test_functions_are_resolved_as_far_as_a_template_tells(value, expected):
         ({"Type": "Number", "Default": 3}, "3-a", None),
         ({"Type": "String", "Default": 3}, "${STAGE}-a", [{"name": "STAGE", "default": "3"}]),
         ({"Type": "String", "Default": ""}, "-a", None),
+        ({"Type": "String", "Default": {"Ref": "Seconds"}}, "${STAGE}-a", [{"name": "STAGE"}]),
+        ({"Type": "String", "Default": {"Fn::If": ["A", 1, 2]}}, "${STAGE}-a", [{"name": "STAGE"}]),
     ],
 )
 def test_a_parameter_in_a_name_becomes_one_of_the_service(tmp_path, parameter, name, parameters):
