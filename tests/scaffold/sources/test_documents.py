@@ -321,6 +321,7 @@ def test_the_resources_of_a_serverless_document_are_a_template(tmp_path):
         ("a-${self:custom.aStage}", "a-${STAGE}", {"STAGE": "prod"}),
         ({"Fn::Sub": "a-${sls:stage}-${Topic.TopicName}"}, "a-${STAGE}-other", {"STAGE": "prod"}),
         ({"Fn::Sub": ["${x}-${sls:stage}", {"x": "a"}]}, "a-${STAGE}", {"STAGE": "prod"}),
+        ({"Fn::Sub": ["a-${x}", {"x": "${sls:stage}"}]}, "a-${STAGE}", {"STAGE": "prod"}),
         ({"Fn::Join": ["-", ["a", "${sls:stage}"]]}, "a-${STAGE}", {"STAGE": "prod"}),
         ("${self:custom.none, self:custom.stage}", "test", {}),
         ("${self:custom.names.${opt:stage, 'prod'}}", "shop", {}),
