@@ -3,6 +3,7 @@
 A command is imported when it is called: `--help` and the other commands do without its module.
 """
 
+import errno
 import io
 import os
 import sys
@@ -141,6 +142,9 @@ def main() -> None:
     except OSError as error:
         if "--install-completion" in sys.argv:
             say(f"error: {error}; --show-completion prints the script instead", err=True)
+            sys.exit(1)
+        if error.errno == errno.ENAMETOOLONG:  # wherever a path was asked for first
+            say(f"error: {error.filename}: {error.strerror}", err=True)
             sys.exit(1)
         if not _is_of_standard_output(error):
             raise  # an error of the service, or a bug

@@ -60,16 +60,6 @@ def test_a_link_that_names_the_project_is_followed(project, tmp_path_factory, mo
     assert loafer_kit("check", "loop").code == 1
 
 
-@pytest.mark.parametrize(
-    "command", [["check"], ["update"], ["destroy"], ["add", "queue", "x", "--path"]]
-)
-def test_a_name_that_no_folder_can_have_is_one_line(command):
-    """Whichever command is told of it."""
-    done = loafer_kit(*command, "a" * 300)
-
-    assert (done.code, done.error) == (1, f"{'a' * 300}: File name too long")
-
-
 ROUTES, HANDLERS, SPEC = "foobar/routes.py", "foobar/handlers.py", "loafer.toml"
 DRIFTS = {
     "a queue added to the spec": (

@@ -108,6 +108,20 @@ def test_help_is_shown_on_any_terminal(tmp_path):
     assert {(command, code) for command, code, _, _ in ends} == {(name, 0) for name in commands}
 
 
+def test_a_name_that_no_folder_can_have_is_one_line(tmp_path):
+    """Whichever command is told of it."""
+    name = "a" * 300
+    commands = ["check", "update", "destroy", "dev", "run", "console", "doctor"]
+    commands += ["add queue x --path", "new service x --queue x --output-dir"]
+
+    for command, code, output, error in in_one_process(*[f"{begin} {name}" for begin in commands]):
+        assert (code, output) == (1, ""), command
+        assert error.startswith("error: "), command
+        assert name in error, command
+        assert error.endswith(": File name too long\n"), command
+        assert error.count("\n") == 1, command
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device here")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["schema", "check", "templates"])

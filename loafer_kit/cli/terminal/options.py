@@ -15,8 +15,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from loafer_kit.exceptions import ConfigurationError
-
 _LONGEST_HELP = 1000
 
 
@@ -26,10 +24,7 @@ def enclosing_project(path: Path) -> Path:
     A symbolic link that names the folder is followed; within a project none is.
     """
     if path != Path():
-        try:
-            return Path(os.path.realpath(path)) if path.is_symlink() else path
-        except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}") from error
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "loafer.toml").is_file() or (folder / ".loafer-kit" / "lock.json").is_file():
