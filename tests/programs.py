@@ -193,6 +193,8 @@ def _become(arguments, environment):
     known = [place for place in sys.path if not place.startswith(_TESTS)]
     sys.path[:] = [folder, *filter(None, added), *known]
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which `subprocess` has set to end the process
+        signal.signal(number, signal.SIG_IGN)
     option, program, *rest = arguments
     sys.orig_argv = [sys.executable, *arguments]
     sys.argv = [program if option == "-m" else option, *rest]
